@@ -1,0 +1,28 @@
+"""Pure torch maths of SGPO: tensors in, tensors out; no trainer, no logging, no global state.
+
+Importing this package imports torch, and nothing else of sgpo.
+"""
+
+from .divergence import (
+    CLIP_FORMS,
+    DIRECTIONS,
+    clip_token_kl,
+    distillation_loss,
+    token_entropy,
+    token_kl,
+)
+from .selection import SELECTION_MODES, select_targets
+from .weighting import WEIGHT_FORMS, adaptive_weight
+
+__all__ = [
+    "CLIP_FORMS",
+    "DIRECTIONS",
+    "SELECTION_MODES",
+    "WEIGHT_FORMS",
+    "adaptive_weight",
+    "clip_token_kl",
+    "distillation_loss",
+    "select_targets",
+    "token_entropy",
+    "token_kl",
+]

@@ -1,0 +1,150 @@
+"""What is refused before any training, and why: each error says the value, the rule and the remedy."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+
+from sgpo.data.leaks import contains_answer
+from sgpo.data.prompts import Prompt, guided_prompt
+from sgpo.trainer.config import SGPOConfig
+
+STRATEGY_COLUMN = "strategy"
+_SHOWN = 3  # examples in an error about a data set
+
+
+def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mapping[str, Any]) -> None:
+    """Configuration and arguments that cannot work together.
+
+    Raises:
+        ValueError: for the first of them.
+    """
+    for name, value in unsupported.items():
+        if value:
+            raise ValueError(
+                f"SGPOTrainer does not support `{name}`: guided and autonomous rollouts come from one generation "
+                "call of its own. Leave it out, or use trl.GRPOTrainer for that task."
+            )
+    if isinstance(processing_class, ProcessorMixin):
+        raise ValueError(
+            f"SGPOTrainer is text-only, but processing_class is the multimodal {type(processing_class).__name__}. "
+            "Pass its tokenizer (`processor.tokenizer`) and a text dataset."
+        )
+    if isinstance(processing_class, PreTrainedTokenizerBase) and processing_class.pad_token is None:
+        raise ValueError(
+            f"The tokenizer ({type(processing_class).__name__}) has no pad token, which rollouts of different length "
+            "need. Set one, for example `tokenizer.pad_token = tokenizer.eos_token`."
+        )
+    local_batch = args.per_device_train_batch_size * args.steps_per_generation
+    if local_batch % args.num_generations:
+        raise ValueError(
+            f"num_generations (G1) is {args.num_generations}, but each process generates "
+            f"per_device_train_batch_size * steps_per_generation = {args.per_device_train_batch_size} * "
+            f"{args.steps_per_generation} = {local_batch} rollouts, which is not a multiple of it: a problem's group "
+            f"must not straddle processes. Use a multiple of {args.num_generations}."
+        )
+    reentrant = (args.gradient_checkpointing_kwargs or {}).get("use_reentrant", False)
+    if args.distills and args.gradient_checkpointing and reentrant:
+        raise ValueError(
+            "gradient_checkpointing_kwargs has use_reentrant=True, which fails when one backward pass covers two "
+            "forward passes (GRPO and distillation). Use gradient_checkpointing_kwargs={'use_reentrant': False}."
+        )
+    if args.teacher != "live" and (args.deepspeed or args.fsdp):
+        raise ValueError(
+            f"teacher={args.teacher!r} keeps a second set of whole parameters, which FSDP and DeepSpeed shard. Use "
+            "teacher='live', or train with DDP or on one device."
+        )
+
+
+def check_dataset(dataset: Any, args: SGPOConfig) -> None:
+    """Columns, types and leaks of a map-style training set; a streamed one is checked row by row as it comes.
+
+    Raises:
+        ValueError: missing columns, strategies that are not text, or strategies that contain the answer.
+    """
+    if not isinstance(dataset, Dataset):
+        return
+    if len(dataset) == 0:
+        raise ValueError("train_dataset is empty; give at least one problem.")
+    missing = [c for c in ("prompt", STRATEGY_COLUMN) if c not in dataset.column_names]
+    if missing:
+        raise ValueError(
+            f"train_dataset has no column {missing[0]!r}; its columns are {dataset.column_names}. SGPO needs 'prompt' "
+            "and 'strategy' (text; None or '' for a problem that shall train by GRPO alone). Rename yours with "
+            "`dataset.rename_column`, or train without strategies by alpha_form='constant', alpha_0=0."
+        )
+    strategies = dataset[STRATEGY_COLUMN]
+    for row, strategy in enumerate(strategies):
+        check_strategy(strategy, row)
+    if args.answer_column in dataset.column_names:
+        answers = dataset[args.answer_column]
+        pairs = zip(strategies, answers, strict=True)
+        leaks = [row for row, (s, a) in enumerate(pairs) if s and contains_answer(s, a)]
+        if leaks:
+            shown = "; ".join(f"row {r}: answer {answers[r]!r} in {strategies[r]!r}" for r in leaks[:_SHOWN])
+            raise ValueError(
+                f"{len(leaks)} of {len(dataset)} strategies contain the answer of their problem ({shown}), so the "
+                "guided rollouts would copy it instead of reasoning. Rewrite them, or set the strategy of these rows "
+                f"to None; if {args.answer_column!r} is not the answer, set answer_column."
+            )
+
+
+def check_strategy(strategy: Any, row: int | str) -> None:
+    """Raise ``ValueError`` unless ``strategy`` is text or None."""
+    if strategy is not None and not isinstance(strategy, str):
+        raise ValueError(
+            f"The strategy of row {row} is {strategy!r} ({type(strategy).__name__}), but must be text, or None for a "
+            "problem without one. Join a structured strategy into text first."
+        )
+
+
+def check_context(dataset: Any, model: PreTrainedModel, tokenizer: Any, args: SGPOConfig, tokenize: Any) -> None:
+    """Raise ``ValueError`` if a (guided) prompt and a completion do not fit into the model's context.
+
+    Only prompts that are long enough in bytes to matter are tokenized (a token is at least one byte).
+    """
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if limit is None or not isinstance(dataset, Dataset):
+        return
+    room = limit - args.max_completion_length
+    for row, example in enumerate(dataset.select_columns(["prompt", STRATEGY_COLUMN])):
+        strategy = example[STRATEGY_COLUMN]
+        prompt: Prompt = example["prompt"]
+        longest = guided_prompt(prompt, strategy, args.guided_prompt_template) if strategy else prompt
+        text = longest if isinstance(longest, str) else "".join(str(m["content"]) for m in longest)
+        if len(text.encode()) + _TEMPLATE_ROOM <= room:
+            continue
+        length = len(tokenize([longest])[0][0])
+        if length > room:
+            raise ValueError(
+                f"Row {row}: its prompt{' with the strategy' if strategy else ''} has {length} tokens, and "
+                f"max_completion_length is {args.max_completion_length}, but the model's context ends at {limit}. "
+                "Shorten or drop such prompts, lower max_completion_length, or use a model with a longer context."
+            )
+
+
+_TEMPLATE_ROOM = 512  # tokens a chat template may add around the messages
+
+
+def check_checkpoint(path: str, output_dir: str | None) -> None:
+    """Raise ``ValueError`` unless ``path`` is a checkpoint of the Trainer."""
+    directory = Path(path)
+    if (directory / "trainer_state.json").is_file():
+        return
+    found = _checkpoints(output_dir)
+    what = "is not a directory" if not directory.is_dir() else "has no trainer_state.json"
+    near = f" Checkpoints in {output_dir}: {', '.join(found)}." if found else ""
+    raise ValueError(
+        f"Cannot resume from {path!r}: it {what}, so it is no checkpoint of this trainer. Give a directory "
+        f"'checkpoint-N' that training wrote.{near}"
+    )
+
+
+def _checkpoints(output_dir: str | None) -> Iterable[str]:
+    if not output_dir or not Path(output_dir).is_dir():
+        return []
+    names = [p.name for p in Path(output_dir).iterdir() if re.fullmatch(r"checkpoint-\d+", p.name)]
+    return sorted(names, key=lambda name: int(name.split("-")[1]))

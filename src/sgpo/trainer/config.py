@@ -1,0 +1,147 @@
+"""Configuration of :class:`sgpo.SGPOTrainer`: everything of TRL's ``GRPOConfig``, plus the strategy side.
+
+The constants are those of arXiv 2606.24064. What the paper does not publish (the form of the adaptive weight,
+the form of the clip, the guided prompt) is a field here, and its ``help`` says so. Each ablation of the paper is
+one field away from the default:
+
+=========================  ==================================
+without distillation       ``alpha_form="constant", alpha_0=0``
+without autonomous GRPO    ``grpo_weight=0``
+without KL clip            ``kl_clip=None``
+without target selection   ``target_selection="random"``
+without proximal parts     both of the above
+without adaptive weight    ``alpha_form="constant"``
+reverse KL                 ``kl_direction="reverse"``
+SFT on guided responses    ``distillation_loss="sft"``
+=========================  ==================================
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from trl import GRPOConfig
+
+from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, check_template
+from sgpo.objectives import CLIP_FORMS, DIRECTIONS, SELECTION_MODES, WEIGHT_FORMS
+
+
+def _field(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class SGPOConfig(GRPOConfig):
+    """Arguments of :class:`sgpo.SGPOTrainer`; see each field's ``help`` (``sgpo train --help`` prints them).
+
+    Raises:
+        ValueError: for a value out of its range or outside its choices, before anything is loaded.
+    """
+
+    # GRPO on the autonomous group: the paper's constants where they differ from TRL's defaults.
+    num_generations: int = _field(8, "G1, autonomous rollouts per problem, sampled from pi(.|q).")
+    epsilon: float = _field(0.2, "Lower clip range of the importance ratio: 1 - epsilon.")
+    epsilon_high: float | None = _field(0.28, "Upper clip range of the importance ratio: 1 + epsilon_high.")
+    grpo_weight: float = _field(1.0, "Factor on the GRPO loss. 0 is the ablation without autonomous GRPO.")
+
+    # Guided rollouts.
+    num_guided_generations: int = _field(4, "G2, guided rollouts per problem, sampled from pi(.|q,s).")
+    guided_prompt_template: str = _field(
+        DEFAULT_GUIDED_TEMPLATE,
+        "How a strategy enters the prompt: text with {prompt} and {strategy} once each. It is applied to a plain "
+        "prompt, or to the last user message of a conversation. Ours: the paper's prompt is not published.",
+    )
+    correctness_reward: str | None = _field(
+        None, "Name of the reward function that decides whether a response is correct. None: the first one."
+    )
+    correctness_threshold: float = _field(0.5, "A response is correct when its correctness reward exceeds this.")
+    answer_column: str = _field(
+        "answer", "Dataset column with the answer, looked for in the strategies. Not used if it is absent."
+    )
+
+    # Target selection, distillation, teacher.
+    target_selection: str = _field(
+        "mean",
+        "Which correct guided response is the target: the likeliest under the unguided policy by 'mean' or 'sum' of "
+        "its token log-probabilities, or a 'random' one.",
+    )
+    distillation_loss: str = _field(
+        "kl", "'kl': divergence from the guided policy. 'sft': negative log-likelihood of the same target."
+    )
+    kl_direction: str = _field("forward", "'forward' KL(guided || unguided), or 'reverse'.")
+    kl_clip: float | None = _field(1.0, "delta, the threshold on each token's KL. None: no clip.")
+    kl_clip_form: str = _field(
+        "rescale",
+        "Above the threshold, 'rescale' the gradient by delta / KL, or 'hard': no gradient. The paper does not "
+        "publish the form; 'rescale' is our reading.",
+    )
+    teacher: str = _field(
+        "live",
+        "Weights of the guided side of the KL: the 'live' policy, an 'ema' of it, or the 'frozen' start.",
+    )
+    teacher_ema_decay: float = _field(0.99, "Decay of the 'ema' teacher per optimizer step.")
+
+    # Adaptive weight alpha(q).
+    alpha_form: str = _field(
+        "relative_gap",
+        "'relative_gap': alpha_0 * (p_guided - p) / (p + gamma), 'gap': alpha_0 * (p_guided - p), 'constant': "
+        "alpha_0; each within [0, alpha_max]. The paper publishes the behaviour and the constants, not the form.",
+    )
+    alpha_0: float = _field(0.5, "Scale of the distillation weight.")
+    alpha_gamma: float = _field(0.1, "gamma in 'relative_gap': keeps the weight finite where p = 0.")
+    alpha_max: float = _field(0.8, "Cap of the distillation weight.")
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            _require_choice(name, getattr(self, name), choices)
+        for name, low, high in _RANGES:
+            _require_range(name, getattr(self, name), low, high)
+        if self.kl_clip is not None and not self.kl_clip > 0:
+            raise ValueError(f"kl_clip is {self.kl_clip}, but a threshold on a KL must be > 0. Use None for no clip.")
+        check_template(self.guided_prompt_template)
+        if self.distills and self.num_guided_generations < 1:
+            raise ValueError(
+                f"num_guided_generations is {self.num_guided_generations}, but distillation is on and needs at least "
+                "1 guided rollout per problem. Raise it (the paper: 4), or switch distillation off with "
+                "alpha_form='constant' and alpha_0=0."
+            )
+        if self.grpo_weight == 0 and not self.distills:
+            raise ValueError(
+                "grpo_weight is 0 and distillation is off (alpha is 0 everywhere), so there is nothing to train. "
+                "Set grpo_weight > 0, or alpha_0 > 0 and alpha_max > 0."
+            )
+        super().__post_init__()
+
+    @property
+    def distills(self) -> bool:
+        """Whether any problem can get a distillation weight above 0. If not, training is plain GRPO."""
+        return self.alpha_0 > 0 and self.alpha_max > 0
+
+
+_CHOICES = {
+    "target_selection": tuple(SELECTION_MODES),
+    "distillation_loss": ("kl", "sft"),
+    "kl_direction": tuple(DIRECTIONS),
+    "kl_clip_form": tuple(CLIP_FORMS),
+    "teacher": ("live", "ema", "frozen"),
+    "alpha_form": tuple(WEIGHT_FORMS),
+}
+_INF = float("inf")
+_RANGES = (
+    ("alpha_0", 0.0, _INF),
+    ("alpha_max", 0.0, _INF),
+    ("alpha_gamma", 1e-8, _INF),
+    ("grpo_weight", 0.0, _INF),
+    ("num_guided_generations", 0, _INF),
+    ("teacher_ema_decay", 0.0, 1.0),
+)
+
+
+def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, choices))}.")
+
+
+def _require_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:  # also false for NaN
+        rule = f"at least {low}" if high == _INF else f"within [{low}, {high}]"
+        raise ValueError(f"{name} is {value}, but must be {rule}.")

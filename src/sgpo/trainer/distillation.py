@@ -1,0 +1,100 @@
+"""What the trainer distils: the targets of one generation batch, dealt evenly over its micro-steps.
+
+Shapes: N targets of a micro-step, P prompt tokens, T completion tokens.
+
+TRL shuffles and splits its own batch per SAMPLE; a target belongs to a PROBLEM, so it lives here instead. Every rank
+runs the same number of rows in the same micro-step (a rank that skips a collective hangs the others): ``deal`` takes
+the number of targets of the fullest rank, and short ranks fill up with rows of weight 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from trl.trainer.utils import pad
+
+
+@dataclass(frozen=True)
+class Target:
+    """One selected guided response ``y`` of a problem ``q`` with strategy ``s`` (token ids), and ``alpha(q)``."""
+
+    prompt_ids: list[int]
+    guided_prompt_ids: list[int]
+    completion_ids: list[int]
+    weight: float
+
+    def dummy(self) -> "Target":
+        return Target(self.prompt_ids[:1], self.guided_prompt_ids[:1], self.completion_ids[:1], 0.0)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Targets of one micro-step as tensors: the same completions behind two prompts.
+
+    ``student_ids`` ``[N, P + T]`` and ``teacher_ids`` ``[N, P' + T]`` are left-padded prompts and right-padded
+    completions, with their attention masks; ``mask`` ``[N, T]`` is True at completion tokens; ``weights`` ``[N]``.
+    """
+
+    student_ids: Tensor
+    student_mask: Tensor
+    teacher_ids: Tensor
+    teacher_mask: Tensor
+    mask: Tensor
+    weights: Tensor
+
+    def __post_init__(self) -> None:
+        length = self.mask.size(1)
+        if not torch.equal(self.student_ids[:, -length:], self.teacher_ids[:, -length:]):
+            raise AssertionError(
+                "The unguided and the guided side of a distillation target hold different completion tokens, so "
+                "their distributions cannot be compared. This is a fault of sgpo; please report it."
+            )
+
+
+def collate(targets: Sequence[Target], pad_token_id: int, device: torch.device) -> Share:
+    """``targets`` as one :class:`Share` on ``device``; at least one target."""
+    completions, mask = _padded([t.completion_ids for t in targets], pad_token_id, "right")
+    prompts, prompt_mask = _padded([t.prompt_ids for t in targets], pad_token_id, "left")
+    guided, guided_mask = _padded([t.guided_prompt_ids for t in targets], pad_token_id, "left")
+    return Share(
+        student_ids=torch.cat([prompts, completions], dim=1).to(device),
+        student_mask=torch.cat([prompt_mask, mask], dim=1).to(device),
+        teacher_ids=torch.cat([guided, completions], dim=1).to(device),
+        teacher_mask=torch.cat([guided_mask, mask], dim=1).to(device),
+        mask=mask.bool().to(device),
+        weights=torch.tensor([t.weight for t in targets], dtype=torch.float32, device=device),
+    )
+
+
+def deal(
+    targets: Sequence[Target], dummy: Target, most: int, micro_steps: int, accumulation: int
+) -> list[list[Target]]:
+    """Deal the targets of one generation batch over its micro-steps.
+
+    Args:
+        targets: this rank's targets.
+        dummy: a row of weight 0 that fills up a short rank.
+        most: number of targets on the fullest rank, ``>= len(targets)``.
+        micro_steps: micro-steps until the next generation (``steps_per_generation``).
+        accumulation: micro-steps of one optimizer step (``gradient_accumulation_steps``).
+
+    Returns:
+        ``micro_steps`` lists; the lengths are the same on every rank, and differ by at most one target within a
+        rank. Neighbouring targets go to different optimizer steps where there are several.
+    """
+    if most < len(targets):
+        raise ValueError(f"The fullest rank has {most} targets, but this one has {len(targets)}.")
+    filled = [*targets, *[dummy] * (most - len(targets))]
+    order = sorted(range(micro_steps), key=lambda step: (step % accumulation, step // accumulation))
+    slots: list[list[Target]] = [[] for _ in range(micro_steps)]
+    for i, target in enumerate(filled):
+        slots[order[i % micro_steps]].append(target)
+    return slots
+
+
+def _padded(rows: Sequence[list[int]], value: int, side: str) -> tuple[Tensor, Tensor]:
+    """Ids ``[N, L]`` and their mask ``[N, L]`` (long)."""
+    tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
+    ids = pad(tensors, padding_value=value, padding_side=side)
+    return ids, pad([torch.ones_like(t) for t in tensors], padding_value=0, padding_side=side)

@@ -1,0 +1,78 @@
+"""A way from a model's own ``forward`` to its last hidden states, for terms that need more than log-probabilities.
+
+The distillation term works on hidden states and the head, not on logits, so that ``[T, V]`` need never exist. It
+must still run INSIDE the forward of the wrapped model: that is where DDP, FSDP and DeepSpeed gather parameters and
+arm their gradient hooks. ``model(..., head_fn=f)`` therefore runs the backbone and returns ``f(hidden, head)``.
+
+TRL patches the same method for its fused log-probabilities (``trl.trainer.utils.add_fused_lm_head``); without
+``head_fn`` the call goes on to that patch unchanged.
+"""
+
+import functools
+import types
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+from transformers import PretrainedConfig, PreTrainedModel
+from trl.trainer.utils import maybe_gather_lm_head_ctx
+
+
+@dataclass(frozen=True)
+class Head:
+    """The language-model head: ``logits = softcap(scale * (hidden @ weight.T + bias))``.
+
+    ``weight`` is ``[V, H]``, ``bias`` ``[V]`` or None; ``softcap`` None for none.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    scale: float
+    softcap: float | None
+
+
+HeadFn = Callable[[Tensor, Head], Any]
+
+
+def add_head_fn(model: PreTrainedModel) -> None:
+    """Give ``model.forward`` the keyword ``head_fn``: ``(hidden [N, L, H], Head) -> anything``.
+
+    The backbone and the head are looked up at each call, since FSDP and PEFT replace them after this.
+    """
+    original_forward = model.forward
+    scale, softcap = logit_transform(model.config)
+
+    # Keep the signature of the class: `generate` validates its model kwargs against it.
+    @functools.wraps(type(model).forward)
+    def forward(self: PreTrainedModel, *args: Any, head_fn: HeadFn | None = None, **kwargs: Any) -> Any:
+        if head_fn is None:
+            return original_forward(*args, **kwargs)
+        hidden = self.base_model(*args, use_cache=False, **kwargs).last_hidden_state
+        head = self.get_output_embeddings()
+        weight, bias = _whole(head.weight), _whole(getattr(head, "bias", None))
+        gathered: AbstractContextManager[Any] = maybe_gather_lm_head_ctx(weight, bias)
+        with gathered:
+            return head_fn(hidden.to(weight.device), Head(weight, bias, scale, softcap))
+
+    model.forward = types.MethodType(forward, model)
+
+
+def logit_transform(config: PretrainedConfig) -> tuple[float, float | None]:
+    """Scale and soft cap between the head's product and the logits, by the names that model families use."""
+    text = config.get_text_config()
+    softcap = getattr(text, "final_logit_softcapping", None)
+    for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
+        if getattr(text, name, None) is not None:
+            return float(getattr(text, name)), softcap
+    scaling = getattr(text, "logits_scaling", None)  # Granite and MiniCPM3 divide by it, HyperCLOVA X multiplies
+    if scaling is not None:
+        return (scaling if text.model_type == "hyperclovax" else 1 / scaling), softcap
+    return 1.0, softcap
+
+
+def _whole(parameter: Any) -> Any:
+    """FSDP2 shards parameters as DTensors; gather one before it meets a plain tensor."""
+    return parameter.full_tensor() if isinstance(parameter, DTensor) else parameter

@@ -1,0 +1,79 @@
+"""Teachers other than the live policy: an exponential moving average of it, or its frozen start.
+
+Only the trainable parameters are kept twice, so with LoRA this costs one more adapter. For the teacher's forward
+they change places with the live ones.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+FILE_NAME = "sgpo_teacher.safetensors"
+
+
+class TeacherWeights(TrainerCallback):
+    """Second set of the trainable parameters of ``model``.
+
+    Args:
+        model: the unwrapped policy.
+        decay: after each optimizer step, ``teacher = decay * teacher + (1 - decay) * policy``; 1.0 freezes it.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        if not 0.0 <= decay <= 1.0:
+            raise ValueError(f"decay is {decay}, but must be within [0, 1]; 1.0 freezes the teacher.")
+        self.decay = decay
+        self._live = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._kept = {name: p.detach().clone() for name, p in self._live.items()}
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if self.decay < 1.0:
+            with torch.no_grad():
+                for name, p in self._live.items():
+                    self._kept[name].lerp_(p.detach().to(self._kept[name]), 1.0 - self.decay)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Run the model with the teacher's weights. No autograd graph of the live ones may be open."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def counterpart(self, parameter: Tensor) -> Tensor:
+        """The teacher's tensor in the place of ``parameter``; ``parameter`` itself if it is not trained."""
+        for name, p in self._live.items():
+            if p is parameter:
+                return self._kept[name]
+        return parameter.detach()
+
+    def save(self, directory: str | Path) -> None:
+        save_file({k: v.contiguous() for k, v in self._kept.items()}, Path(directory) / FILE_NAME)
+
+    def load(self, directory: str | Path) -> None:
+        """Raises ``FileNotFoundError`` where the checkpoint has no teacher (it was written with a live one)."""
+        path = Path(directory) / FILE_NAME
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: this checkpoint was written with teacher='live'. Resume with teacher='live', "
+                "or start anew."
+            )
+        for name, value in load_file(path).items():
+            self._kept[name].copy_(value)
+
+    def _swap(self) -> None:
+        for name, p in self._live.items():
+            self._to_device(name, p)
+            p.data, self._kept[name] = self._kept[name], p.data
+
+    def _to_device(self, name: str, p: Tensor) -> None:
+        if self._kept[name].device != p.device:  # the model moved after construction
+            self._kept[name] = self._kept[name].to(p.device)

@@ -35,6 +35,7 @@ from sgpo.trainer import checks
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.distillation import Share, Target, collate, deal
 from sgpo.trainer.heads import Head, add_head_fn
+from sgpo.trainer.metrics import DistillationSums, log_ratio, rollout_metrics
 from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, pass_rates
 from sgpo.trainer.teacher import TeacherWeights
 from sgpo.trainer.terms import kl_term
@@ -80,7 +81,7 @@ class SGPOTrainer(GRPOTrainer):
         )
         self._guided: GuidedRollouts | None = None  # set while a merged generation call is under way
         self._slots: list[list[Target]] = []  # targets of each micro-step until the next generation
-        self._sums: dict[str, Tensor] = {}  # distillation metrics of the current optimizer step
+        self._sums = DistillationSums()  # of the current optimizer step
         self._logps: Tensor | None = None  # per-token log-probabilities of the last forward, for metrics
         self._teacher: TeacherWeights | None = None
         self._correctness = self._correctness_index()
@@ -232,9 +233,13 @@ class SGPOTrainer(GRPOTrainer):
             gamma=args.alpha_gamma,
             alpha_max=args.alpha_max,
         )
-        alpha = torch.where(p_guided.isnan(), torch.zeros_like(alpha), alpha)
         targets = self._targets(guided, correct, alpha)
-        self._log_rollouts(guided, p, p_guided, alpha, len(targets))
+        metrics = rollout_metrics(
+            self.accelerator, guided, p, p_guided, alpha, alpha_max=args.alpha_max, targets=len(targets)
+        )
+        self.state.num_input_tokens_seen += int(metrics["guided_tokens"] + metrics.pop("guided_prompt_tokens"))
+        self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]
+        self._record(metrics)
         most = self._most(len(targets))
         pad_id = self._tokenizer.pad_token_id
         first = guided.unguided_prompt_ids[0]
@@ -329,15 +334,16 @@ class SGPOTrainer(GRPOTrainer):
             if self.args.distillation_loss == "kl":
                 teacher_hidden = self._teacher_hidden(model, share)
         loss = super()._compute_loss(model, inputs)
-        self._log_policy(inputs)
+        self._record({"log_ratio": log_ratio(self.accelerator, self._logps, inputs)})
+        self._record({"entropy": self._metrics["train"]["entropy"][-1]})
         if self.args.grpo_weight != 1.0:
             loss = loss * self.args.grpo_weight
         if share is not None:
             term, sums = self._distillation(model, share, teacher_hidden)
             loss = loss + term
-            for name, value in sums.items():
-                self._sums[name] = self._sums.get(name, 0.0) + value
-        self._log_distillation()
+            self._sums.add(sums)
+        if self.accelerator.sync_gradients:
+            self._record(self._sums.flush(self.accelerator))
         return loss
 
     @torch.no_grad()
@@ -391,65 +397,9 @@ class SGPOTrainer(GRPOTrainer):
 
         return model(input_ids=share.student_ids, attention_mask=share.student_mask, head_fn=head_fn)
 
-    # ---------------------------------------------------------------- metrics
-
-    def _record(self, name: str, value: float) -> None:
-        self._metrics["train"][f"sgpo/{name}"].append(value)
-
-    def _log_rollouts(self, guided: GuidedRollouts, p: Tensor, p_guided: Tensor, alpha: Tensor, targets: int) -> None:
-        """Pass rates, alpha and tokens of one generation batch over all ranks. alpha is over guided problems."""
-        has = ~p_guided.isnan()
-        tokens = float(guided.lengths.sum())
-        prompts = float(sum(len(ids) for ids in guided.prompt_ids))
-        values = [p.sum(), torch.ones_like(p).sum(), p_guided[has].sum(), has.sum(), alpha[has].sum()]
-        values += [(alpha[has] == 0).sum(), (alpha[has] >= self.args.alpha_max).sum()]
-        local = torch.stack([v.float() for v in values] + [p.new_tensor(x) for x in (targets, tokens, prompts)])
-        total = self.accelerator.reduce(local.to(self.accelerator.device), reduction="sum").tolist()
-        p_sum, problems, g_sum, with_strategy, alpha_sum, zero, capped, n_targets, n_tokens, n_prompts = total
-        self.state.num_input_tokens_seen += int(n_tokens + n_prompts)
-        self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]
-        self._record("autonomous_pass_rate", p_sum / problems)
-        self._record("targets", n_targets)
-        self._record("guided_tokens", n_tokens)
-        if with_strategy:
-            self._record("guided_pass_rate", g_sum / with_strategy)
-            self._record("alpha", alpha_sum / with_strategy)
-            self._record("alpha_zero_fraction", zero / with_strategy)
-            self._record("alpha_max_fraction", capped / with_strategy)
-
-    def _log_policy(self, inputs: dict[str, Any]) -> None:
-        """Entropy, and how far the policy has moved from the one that sampled: mean of log pi - log pi_sampler."""
-        metrics = self._metrics["train"]
-        if metrics["entropy"]:
-            self._record("entropy", metrics["entropy"][-1])
-        sampled = inputs.get("sampling_per_token_logps", inputs.get("old_per_token_logps"))
-        if sampled is None or self._logps is None:
-            self._record("log_ratio", 0.0)  # the forward that is trained on is the one that was sampled from
-            return
-        mask = inputs["completion_mask"].bool() & ~sampled.isnan()
-        difference = torch.where(mask, self._logps - sampled, torch.zeros_like(sampled))
-        total, tokens = self.accelerator.reduce(torch.stack([difference.sum(), mask.sum().float()]), reduction="sum")
-        self._record("log_ratio", (total / tokens.clamp(min=1)).item())
-
-    def _log_distillation(self) -> None:
-        """KL before and after the clip, over the tokens of one optimizer step on all ranks."""
-        if not self.accelerator.sync_gradients:
-            return
-        names = ("kl_sum", "kl_clipped_sum", "clipped_tokens", "tokens")
-        local = torch.tensor([float(self._sums.get(n, 0.0)) for n in names], device=self.accelerator.device)
-        kl, clipped_kl, clipped, tokens = self.accelerator.reduce(local, reduction="sum").tolist()
-        self._sums = {}
-        if tokens:
-            self._record("kl", kl / tokens)
-            self._record("kl_clipped", clipped_kl / tokens)
-            self._record("clip_fraction", clipped / tokens)
-
-    # ---------------------------------------------------------------- checkpoints
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self._teacher is not None and self.args.should_save:
-            self._teacher.save(f"{self._get_output_dir(trial=trial)}/checkpoint-{self.state.global_step}")
+    def _record(self, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            self._metrics["train"][f"sgpo/{name}"].append(value)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

@@ -1,0 +1,104 @@
+"""What SGPO logs under ``sgpo/``, reduced over ranks. Every function here is a collective: all ranks call it.
+
+=========================  ======================================================================================
+``autonomous_pass_rate``   share of correct autonomous rollouts of a generation batch
+``guided_pass_rate``       the same for guided rollouts, over problems with a strategy
+``alpha``                  mean weight over problems with a strategy; ``alpha_zero_fraction`` and
+                           ``alpha_max_fraction`` are the shares at 0 and at the cap
+``targets``                problems with a distillation target in a generation batch
+``guided_tokens``          tokens of guided completions in a generation batch
+``kl``, ``kl_clipped``     mean KL per target token, before and after the clip; ``clip_fraction`` above the threshold
+``entropy``                mean entropy of the policy on autonomous tokens (TRL's)
+``log_ratio``              mean of log pi - log pi_sampler on autonomous tokens
+=========================  ======================================================================================
+"""
+
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from sgpo.trainer.rollouts import GuidedRollouts
+
+
+def rollout_metrics(
+    accelerator: Accelerator,
+    guided: GuidedRollouts,
+    pass_rate: Tensor,
+    guided_pass_rate: Tensor,
+    alpha: Tensor,
+    *,
+    alpha_max: float,
+    targets: int,
+) -> dict[str, float]:
+    """Metrics of one generation batch from this rank's ``[B]`` rates and weights (NaN rate: no strategy).
+
+    ``guided_prompt_tokens`` is among them for the count of processed tokens; it is not logged by itself.
+    """
+    has = ~guided_pass_rate.isnan()
+    counts = {
+        "problems": len(pass_rate),
+        "with_strategy": has.sum(),
+        "autonomous_pass_rate": pass_rate.sum(),
+        "guided_pass_rate": guided_pass_rate[has].sum(),
+        "alpha": alpha[has].sum(),
+        "alpha_zero_fraction": (alpha[has] == 0).sum(),
+        "alpha_max_fraction": (alpha[has] >= alpha_max).sum(),
+        "targets": targets,
+        "guided_tokens": guided.lengths.sum(),
+        "guided_prompt_tokens": sum(len(ids) for ids in guided.prompt_ids),
+    }
+    total = _reduce(accelerator, counts)
+    problems, with_strategy = total.pop("problems"), total.pop("with_strategy")
+    total["autonomous_pass_rate"] /= problems
+    for name in ("guided_pass_rate", "alpha", "alpha_zero_fraction", "alpha_max_fraction"):
+        total[name] = total[name] / with_strategy if with_strategy else float("nan")
+    return total
+
+
+class DistillationSums:
+    """The sums that :func:`sgpo.objectives.distillation_loss` returns, over the micro-steps of an optimizer step."""
+
+    _NAMES = ("kl_sum", "kl_clipped_sum", "clipped_tokens", "tokens")
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float | Tensor] = {}
+
+    def add(self, sums: dict[str, Tensor]) -> None:
+        for name in self._NAMES:
+            self._sums[name] = self._sums.get(name, 0.0) + sums[name]
+
+    def flush(self, accelerator: Accelerator) -> dict[str, float]:
+        """Means per target token, empty if no rank had a target; starts the next optimizer step."""
+        total = _reduce(accelerator, {name: self._sums.get(name, 0.0) for name in self._NAMES})
+        self._sums = {}
+        tokens = total["tokens"]
+        if not tokens:
+            return {}
+        return {
+            "kl": total["kl_sum"] / tokens,
+            "kl_clipped": total["kl_clipped_sum"] / tokens,
+            "clip_fraction": total["clipped_tokens"] / tokens,
+        }
+
+
+def log_ratio(accelerator: Accelerator, logps: Tensor | None, inputs: dict[str, Any]) -> float:
+    """Mean of ``log pi - log pi_sampler`` over the completion tokens of a micro-step; ``logps`` is ``[N, T]``.
+
+    0 where the batch holds no log-probabilities of the sampler: TRL leaves them out when the forward that is trained
+    on is the policy that sampled.
+    """
+    sampled = inputs.get("sampling_per_token_logps", inputs.get("old_per_token_logps"))
+    if sampled is None or logps is None:
+        return 0.0
+    mask = inputs["completion_mask"].bool() & ~sampled.isnan()
+    difference = torch.where(mask, logps - sampled, torch.zeros_like(logps))
+    total = _reduce(accelerator, {"sum": difference.sum(), "tokens": mask.sum()})
+    return total["sum"] / max(total["tokens"], 1.0)
+
+
+def _reduce(accelerator: Accelerator, values: dict[str, Any]) -> dict[str, float]:
+    """Sum of each value over all ranks, in one collective."""
+    local = torch.tensor([float(v) for v in values.values()], dtype=torch.float32, device=accelerator.device)
+    return dict(zip(values, accelerator.reduce(local, reduction="sum").tolist(), strict=True))

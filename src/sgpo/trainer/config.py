@@ -19,6 +19,7 @@ SFT on guided responses    ``distillation_loss="sft"``
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from trl import GRPOConfig
 
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, check_template
@@ -109,6 +110,10 @@ class SGPOConfig(GRPOConfig):
                 "grpo_weight is 0 and distillation is off (alpha is 0 everywhere), so there is nothing to train. "
                 "Set grpo_weight > 0, or alpha_0 > 0 and alpha_max > 0."
             )
+        if not self.use_cpu and not torch.accelerator.is_available():
+            # TRL's default, bf16 on a GPU, would be an error here; a CPU trains in float32.
+            self.use_cpu = True
+            self.bf16 = bool(self.bf16)
         super().__post_init__()
 
     @property

@@ -1,0 +1,42 @@
+"""``sgpo``: the command line. Each command is a thin function over the package; nothing here imports torch."""
+
+import sys
+
+import typer
+
+from sgpo import __version__
+from sgpo.commands import lab, train
+
+app = typer.Typer(
+    name="sgpo",
+    help="Strategy-Guided Policy Optimization (arXiv 2606.24064): teach a model how to reason.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("quickstart")(lab.quickstart)
+app.command(
+    "train",
+    # The fields are those of TRL's parser, which also answers --help.
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)(train.train)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and leave.")) -> None:
+    if version:
+        typer.echo(f"sgpo {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; a user's mistake (ValueError) ends in one line and exit code 2, not a traceback."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError) as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

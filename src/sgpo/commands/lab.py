@@ -1,0 +1,16 @@
+"""Commands on the embedded lab."""
+
+from pathlib import Path
+
+import typer
+
+
+def quickstart(
+    out: Path = typer.Option(Path("runs/quickstart"), help="Directory for results.json, metrics, plot and models."),
+    seed: int = typer.Option(0, help="Seed of the training runs."),
+    jobs: int = typer.Option(0, help="Processes side by side, one thread each. 0: one per core, at most 2."),
+) -> None:
+    """Train SFT+GRPO and SGPO on the embedded lab, from one warm start, and print one table. Minutes on a CPU."""
+    from sgpo.lab.quickstart import run
+
+    run(out, seed=seed, jobs=jobs)

@@ -1,0 +1,282 @@
+"""Sampling with a transformers model, reproducible sample by sample.
+
+Every sample has its own stream of random numbers, named by ``(seed, prompt, repetition, sample index)``; a token is
+drawn by inverting the distribution function at the stream's next number. So a sample does not depend on which others
+were drawn with it, on torch's global generator, or on how often an evaluation was interrupted (up to the last bits of
+the logits, which padding may move). Nothing of the model's ``generation_config.json`` but its end tokens is applied:
+Qwen2.5-Instruct ships ``repetition_penalty`` 1.05 and ``top_k`` 20 there, which no benchmark protocol names.
+
+Shapes: B rows of a batch, T new tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Prompt = str | list[dict[str, Any]]
+Progress = Callable[[int, int], None]
+"""Called with the rows done and the rows in all, after each batch."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One completion.
+
+    Attributes:
+        text: without special tokens.
+        tokens: generated, the end token included.
+        truncated: stopped by the limit on tokens, not by an end token.
+    """
+
+    text: str
+    tokens: int
+    truncated: bool
+
+
+def sample(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    *,
+    k: int = 1,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    max_new_tokens: int,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[list[Sampled]]:
+    """``k`` completions of each prompt, in the order of the prompts.
+
+    Args:
+        prompts: plain text, or conversations that go through the tokenizer's chat template.
+        temperature: 0 is greedy.
+        top_p: nucleus: the fewest tokens whose probabilities reach ``top_p``.
+        max_new_tokens: limit for each completion; lowered where the model has no positions left.
+        batch_size: rows generated at once.
+        seed: names the random streams; the global generators are neither read nor moved.
+
+    Raises:
+        ValueError: for settings out of range, and for a prompt that fills the model's context.
+    """
+    check_sampling(k=k, temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
+    seeds = [stream for row in row_seeds(prompts, k, seed) for stream in row]
+    rows = sample_rows(
+        model,
+        tokenizer,
+        [prompt for prompt in prompts for _ in range(k)],
+        seeds,
+        temperature=temperature,
+        top_p=top_p,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    return [rows[start : start + k] for start in range(0, len(rows), k)]
+
+
+def row_seeds(prompts: Sequence[Prompt], k: int, seed: int) -> list[list[int]]:
+    """The seed of each sample, ``[P][k]``, below 2**31. A repeated prompt gets new seeds at every repetition."""
+    seen: Counter[str] = Counter()
+    seeds = []
+    for prompt in prompts:
+        text = prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True)
+        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        keys = [f"{seed}/{name}/{seen[name]}/{j}" for j in range(k)]
+        seeds.append([int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") >> 1 for key in keys])
+        seen[name] += 1
+    return seeds
+
+
+def sample_rows(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+    *,
+    temperature: float,
+    top_p: float,
+    max_new_tokens: int,
+    batch_size: int,
+    progress: Progress | None = None,
+) -> list[Sampled]:
+    """One completion of each prompt from the random stream of its seed; see :func:`sample`."""
+    ids = encode(tokenizer, prompts)
+    order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))  # the longest first: what does not fit fails early
+    done: dict[int, Sampled] = {}
+    with _plain_generation(model, tokenizer):
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            completions = _generate(
+                model, [ids[i] for i in batch], [seeds[i] for i in batch], temperature, top_p, max_new_tokens
+            )
+            texts = tokenizer.batch_decode([tokens for tokens, _ in completions], skip_special_tokens=True)
+            for i, text, (tokens, truncated) in zip(batch, texts, completions, strict=True):
+                done[i] = Sampled(text, len(tokens), truncated)
+            if progress is not None:
+                progress(len(done), len(order))
+    return [done[i] for i in range(len(ids))]
+
+
+def check_sampling(*, k: int, temperature: float, top_p: float, max_new_tokens: int) -> None:
+    """Raise ``ValueError`` for sampling settings out of range."""
+    if k < 1:
+        raise ValueError(f"k = {k} samples a problem must be at least 1.")
+    if not temperature >= 0:
+        raise ValueError(f"temperature = {temperature} must be at least 0; 0 is greedy.")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p = {top_p} must lie in (0, 1]; 1 keeps the whole vocabulary.")
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens = {max_new_tokens} must be at least 1.")
+    if temperature == 0 and k > 1:
+        raise ValueError(f"k = {k} greedy samples would all be the same; give k = 1 or a temperature over 0.")
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Token ids of each prompt: plain text as it is, conversations through the chat template, ready to be answered."""
+    ids: list[list[int]] = []
+    for prompt in prompts:
+        if isinstance(prompt, str):
+            ids.append(list(tokenizer(prompt)["input_ids"]))
+        else:  # the template writes the special tokens itself
+            text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+            ids.append(list(tokenizer(text, add_special_tokens=False)["input_ids"]))
+        if not ids[-1]:
+            raise ValueError(f"The prompt {prompt!r} has no tokens; a model needs at least one to start from.")
+    return ids
+
+
+@contextmanager
+def _plain_generation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Evaluation mode and a bare generation config, both put back at the end.
+
+    ``generate`` fills whatever a config leaves open from the model's own; only replacing that one keeps it out.
+    """
+    own, training = model.generation_config, model.training
+    ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
+    ends = sorted({end for end in [*ends, tokenizer.eos_token_id] if end is not None})
+    pads = (tokenizer.pad_token_id, own.pad_token_id, *ends, 0)
+    pad = next(pad for pad in pads if pad is not None)
+    model.generation_config = GenerationConfig(
+        eos_token_id=ends or None, pad_token_id=pad, bos_token_id=own.bos_token_id
+    )
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.generation_config = own
+        model.train(training)
+
+
+def _generate(
+    model: PreTrainedModel,
+    prompts: list[list[int]],
+    seeds: list[int],
+    temperature: float,
+    top_p: float,
+    max_new_tokens: int,
+) -> list[tuple[list[int], bool]]:
+    """New token ids of each row of one batch, up to and with the end token, and whether the limit cut them."""
+    config = model.generation_config
+    width = max(map(len, prompts))
+    limit = min(max_new_tokens, _positions(model, width))
+    ids = torch.full((len(prompts), width), config.pad_token_id, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    processors = LogitsProcessorList()
+    if temperature > 0:
+        draws = np.stack([np.random.default_rng(seed).random(limit) for seed in seeds])
+        processors.append(InverseSampler(torch.from_numpy(draws), width, temperature, top_p))
+    out = model.generate(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        logits_processor=processors,
+        max_new_tokens=limit,
+        do_sample=False,
+        use_cache=True,
+    )
+    ends = set(config.eos_token_id or [])
+    completions = []
+    for row in out[:, width:].tolist():
+        stop = next((i for i, token in enumerate(row) if token in ends), None)
+        completions.append((row if stop is None else row[: stop + 1], stop is None))
+    return completions
+
+
+def _positions(model: PreTrainedModel, width: int) -> int:
+    """Positions that a prompt of ``width`` tokens leaves, at least 1."""
+    total = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if total is None:
+        return 2**31
+    if width >= total:
+        raise ValueError(
+            f"A prompt has {width} tokens and the model {total} positions; shorten it or drop the problem."
+        )
+    return int(total) - width
+
+
+class InverseSampler(LogitsProcessor):
+    """Draws one token a row and leaves it alone with a finite score, so that greedy decoding takes it.
+
+    Args:
+        draws: uniform numbers in [0, 1), ``[B, T]``.
+        prompt_width: tokens of the padded prompt.
+        temperature: over 0.
+        top_p: in (0, 1].
+    """
+
+    def __init__(self, draws: Tensor, prompt_width: int, temperature: float, top_p: float) -> None:
+        self.draws = draws
+        self.prompt_width = prompt_width
+        self.temperature = temperature
+        self.top_p = top_p
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores ``[B, V]`` of the next token to ``[B, V]``, all but one of them minus infinity."""
+        draw = self.draws[:, input_ids.shape[1] - self.prompt_width].to(scores.device)
+        chosen = draw_tokens(scores, draw, self.temperature, self.top_p)
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
+
+
+def draw_tokens(scores: Tensor, draw: Tensor, temperature: float, top_p: float) -> Tensor:
+    """The token of each row at which the distribution function passes ``draw``.
+
+    Args:
+        scores: logits, ``[B, V]``.
+        draw: uniform numbers in [0, 1), ``[B]``, in float64 where the device has it.
+
+    Returns:
+        Token ids, ``[B]``; never one of probability 0.
+    """
+    wide = torch.float32 if scores.device.type == "mps" else torch.float64
+    probabilities = torch.softmax(scores.float() / temperature, dim=-1)
+    index = None
+    if top_p < 1:
+        probabilities, index = probabilities.sort(dim=-1, descending=True, stable=True)
+        before = probabilities.cumsum(-1, dtype=wide) - probabilities
+        probabilities = probabilities.masked_fill(before >= top_p, 0.0)
+    cumulative = probabilities.cumsum(-1, dtype=wide)
+    # The total is 1 only up to rounding. A target strictly below it never passes the last token that is possible.
+    total = cumulative[:, -1:]
+    target = torch.minimum(draw.to(wide)[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
+    chosen = torch.searchsorted(cumulative, target, right=True)
+    if index is not None:
+        chosen = index.gather(1, chosen)
+    return chosen[:, 0]

@@ -1,0 +1,239 @@
+"""Sampling: the distribution, the random streams, and what is left as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import GenerationConfig
+from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
+
+from sgpo.evaluation import evaluate
+from sgpo.evaluation.sampling import InverseSampler, Sampled, draw_tokens, row_seeds, sample
+from sgpo.lab.model import build_model
+from sgpo.lab.tokenizer import build_tokenizer
+
+torch.set_num_threads(1)
+PROMPTS = ["Q clock 10 later 23 ? A", "Q mean 3 4 5 ? A", "Q between 4 and 9 ? A", "1"]
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    net = build_model(0)
+    noise = torch.randn(256, 96, generator=torch.Generator().manual_seed(0))
+    net.lm_head.weight = torch.nn.Parameter(noise * 0.2)  # untied: else the model repeats its last token
+    return net
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return build_tokenizer()
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.6, 0.95), (2.0, 0.5), (1.0, 1e-6)])
+def test_draws_follow_the_warped_distribution(temperature: float, top_p: float) -> None:
+    n = 4000
+    logits = torch.randn(1, 50, generator=torch.Generator().manual_seed(0)) * 3
+    draws = (torch.arange(n, dtype=torch.float64) + 0.5) / n  # evenly spread: frequencies are exact to 1 / n
+    tokens = draw_tokens(logits.expand(n, -1), draws, temperature, top_p)
+    frequencies = torch.bincount(tokens, minlength=50) / n
+    warped = TemperatureLogitsWarper(temperature)(None, logits) if temperature != 1 else logits
+    if top_p < 1:
+        warped = TopPLogitsWarper(top_p)(None, warped)
+    assert (frequencies - warped.softmax(-1)[0]).abs().max() < 1.5 / n
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_a_token_of_probability_zero_is_never_drawn(top_p: float) -> None:
+    logits = torch.tensor([[-torch.inf, 0.0, 1.0, -torch.inf, -torch.inf]] * 3)
+    tokens = draw_tokens(logits, torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64), 1.0, top_p)
+    assert set(tokens.tolist()) <= {1, 2}
+
+
+def test_the_sampler_reads_the_draw_of_its_step() -> None:
+    sampler = InverseSampler(torch.tensor([[0.0, 0.99]], dtype=torch.float64), prompt_width=3, temperature=1, top_p=1)
+    scores = torch.zeros(1, 4)
+    first, second = (sampler(torch.zeros(1, width, dtype=torch.long), scores).argmax().item() for width in (3, 4))
+    assert (first, second) == (0, 3)
+
+
+def test_samples_depend_on_the_seed_alone(model: Any, tokenizer: Any) -> None:
+    settings: dict[str, Any] = {"k": 3, "max_new_tokens": 8, "temperature": 1.0}
+    first = sample(model, tokenizer, PROMPTS, **settings, seed=1)
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    assert sample(model, tokenizer, PROMPTS, **settings, seed=1, batch_size=5) == first
+    assert torch.equal(torch.get_rng_state(), state)
+    assert sample(model, tokenizer, PROMPTS[::-1], **settings, seed=1, batch_size=1)[::-1] == first
+    assert sample(model, tokenizer, PROMPTS, **settings, seed=2) != first
+    assert len({one.text for one in first[0]}) > 1
+
+
+def test_more_samples_keep_the_first_ones(model: Any, tokenizer: Any) -> None:
+    few = sample(model, tokenizer, PROMPTS, k=1, max_new_tokens=6)
+    many = sample(model, tokenizer, PROMPTS, k=3, max_new_tokens=6)
+    assert [row[:1] for row in many] == few
+
+
+def test_seeds_differ_between_repetitions_of_a_prompt() -> None:
+    seeds = [seed for row in row_seeds(["a", "a", "b"], 4, 0) for seed in row]
+    assert len(set(seeds)) == 12
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert row_seeds(["b", "a"], 4, 0)[1] == row_seeds(["a"], 4, 0)[0]
+
+
+def test_greedy_takes_the_most_likely_tokens(model: Any, tokenizer: Any) -> None:
+    ids = tokenizer(PROMPTS[0])["input_ids"]
+    start = len(ids)
+    with torch.no_grad():
+        for _ in range(6):
+            ids.append(int(model.eval()(torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] == tokenizer.eos_token_id:
+                break
+    expected = tokenizer.decode(ids[start:], skip_special_tokens=True)
+    [one] = sample(model, tokenizer, PROMPTS, temperature=0, max_new_tokens=6, batch_size=4)[0]
+    assert (one.text, one.tokens) == (expected, len(ids) - start)
+
+
+class Ends:
+    """A stand-in for a model: counts up from the last prompt token and ends after token 10."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __enter__(self) -> Any:
+        self.forward = self.model.forward
+
+        def forward(input_ids: torch.Tensor, **kwargs: Any) -> Any:
+            out = self.forward(input_ids=input_ids, **kwargs)
+            following = torch.where(input_ids == 13, 1, input_ids + 1)  # id 13 is the text "10", id 1 is <eos>
+            out.logits = torch.nn.functional.one_hot(following, 256).float()[:, -1:] * 100
+            return out
+
+        self.model.forward = forward
+        return self.model
+
+    def __exit__(self, *_: object) -> None:
+        self.model.forward = self.forward
+
+
+def test_lengths_ends_and_truncation(model: Any, tokenizer: Any) -> None:
+    with Ends(model) as counting:
+        rows = sample(counting, tokenizer, ["8", "mean 3"], temperature=0, max_new_tokens=4)
+    assert rows == [[Sampled("9 10", 3, False)], [Sampled("4 5 6 7", 4, True)]]
+
+
+def test_the_generation_config_of_the_model_is_left_out_and_put_back(model: Any, tokenizer: Any) -> None:
+    plain = sample(model, tokenizer, PROMPTS, temperature=0, max_new_tokens=8)
+    kept = model.generation_config
+    own = GenerationConfig(eos_token_id=[1], repetition_penalty=50.0, top_k=1, do_sample=True, temperature=0.1)
+    try:
+        model.generation_config = own
+        model.train()
+        assert sample(model, tokenizer, PROMPTS, temperature=0, max_new_tokens=8) == plain
+        assert model.generation_config is own
+        assert model.training
+        with pytest.raises(ZeroDivisionError):
+            sample(model, tokenizer, PROMPTS, max_new_tokens=2, progress=lambda done, total: 1 // 0)  # type: ignore[arg-type, return-value]
+        assert model.generation_config is own
+        assert model.training
+    finally:
+        model.generation_config = kept
+        model.eval()
+
+
+def test_conversations_go_through_the_chat_template(model: Any) -> None:
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['content'] }} {% endfor %}{% if add_generation_prompt %}A{% endif %}"
+    )
+    chat = [[{"role": "system", "content": "Q"}, {"role": "user", "content": "mean 3 4 5 ?"}]]
+    chatted = sample(model, tokenizer, chat, temperature=0, max_new_tokens=5)  # type: ignore[arg-type]
+    assert chatted == sample(model, tokenizer, ["Q mean 3 4 5 ? A"], temperature=0, max_new_tokens=5)
+
+
+def test_new_tokens_stay_within_the_positions_of_the_model(model: Any, tokenizer: Any) -> None:
+    with Ends(model) as counting:
+        [[one]] = sample(counting, tokenizer, ["20 " * 250], temperature=0, max_new_tokens=50)
+    assert (one.tokens, one.truncated) == (6, True)
+    with pytest.raises(ValueError, match="256 tokens and the model 256 positions"):
+        sample(model, tokenizer, ["20 " * 256], max_new_tokens=1)
+
+
+def test_progress_counts_rows(model: Any, tokenizer: Any) -> None:
+    seen: list[tuple[int, int]] = []
+    sample(model, tokenizer, PROMPTS, k=2, max_new_tokens=1, batch_size=3, progress=lambda *at: seen.append(at))
+    assert seen == [(3, 8), (6, 8), (8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"k": 0}, "k = 0"),
+        ({"temperature": -1.0}, "temperature = -1"),
+        ({"temperature": float("nan")}, "temperature = nan"),
+        ({"top_p": 0.0}, "top_p = 0"),
+        ({"top_p": 1.5}, "top_p = 1.5"),
+        ({"max_new_tokens": 0}, "max_new_tokens = 0"),
+        ({"temperature": 0.0, "k": 2}, "2 greedy samples"),
+    ],
+)
+def test_settings_out_of_range_are_refused(model: Any, tokenizer: Any, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sample(model, tokenizer, PROMPTS, **{"max_new_tokens": 4, **settings})
+
+
+def test_an_empty_prompt_is_refused(model: Any, tokenizer: Any) -> None:
+    with pytest.raises(ValueError, match="has no tokens"):
+        sample(model, tokenizer, ["1", ""], max_new_tokens=2)
+
+
+def test_evaluate_by_hand(model: Any, tokenizer: Any) -> None:
+    problems = [
+        {"prompt": "8", "answer": "9 10", "family": "up", "id": "a"},
+        {"prompt": "3", "answer": "4 5 6", "family": "up"},
+        {"prompt": "9", "answer": "11", "family": "down"},
+    ]
+
+    def grade(texts: list[str], answers: list[str]) -> list[bool]:
+        return [text == answer for text, answer in zip(texts, answers, strict=True)]
+
+    with Ends(model) as counting:
+        result = evaluate(
+            counting,
+            tokenizer,
+            problems,
+            grade=grade,
+            k=2,
+            temperature=0.1,
+            max_new_tokens=4,
+            extract=lambda text: text,
+        )
+    assert result.accuracy == pytest.approx(1 / 3)
+    assert (result.n_problems, result.k, result.sampled_tokens) == (3, 2, 2 * (3 + 4 + 2))
+    assert result.per_group["up"]["accuracy"] == 0.5
+    assert result.per_group["down"] == {"accuracy": 0.0, "ci95": [0.0, 0.0], "n_problems": 1}
+    assert result.pass_at_k == {1: pytest.approx(1 / 3), 2: pytest.approx(1 / 3)}
+    assert result.maj_at_k == pytest.approx(1 / 3)
+    assert result.truncated == pytest.approx(1 / 3)
+    assert [problem.id for problem in result.problems] == ["a", "1", "2"]
+    record = result.to_dict()
+    assert record["problems"][0]["samples"][0] == {
+        "correct": 1.0,
+        "answer": "9 10",
+        "tokens": 3,
+        "truncated": False,
+        "timed_out": False,
+    }
+    assert result.to_dict(completions=True)["problems"][1]["samples"][1]["text"] == "4 5 6 7"
+
+
+def test_evaluate_says_what_is_missing(model: Any, tokenizer: Any) -> None:
+    settings: dict[str, Any] = {"grade": lambda texts, answers: [], "max_new_tokens": 1}
+    with pytest.raises(ValueError, match="no problems"):
+        evaluate(model, tokenizer, [], **settings)
+    with pytest.raises(ValueError, match=r"Problem 0 \('x'\) has no 'answer'"):
+        evaluate(model, tokenizer, [{"prompt": "1", "id": "x"}], **settings)
+    with pytest.raises(ValueError, match="0 verdicts for 1 completions"):
+        evaluate(model, tokenizer, [{"prompt": "1", "answer": "2"}], **settings)

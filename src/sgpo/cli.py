@@ -30,10 +30,10 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 def main() -> None:
-    """Run the command line; a user's mistake (ValueError) ends in one line and exit code 2, not a traceback."""
+    """Run the command line; a mistake in what was asked for ends in one line and exit code 2."""
     try:
         app()
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(2)
 

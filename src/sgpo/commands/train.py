@@ -8,6 +8,6 @@ def train(context: typer.Context) -> None:
 
     The fields are those of RunArguments (data, rewards), SGPOConfig (training) and TRL's ModelConfig (model, LoRA).
     """
-    from sgpo.trainer.run import main
+    from sgpo.recipe import main
 
     main(context.args)

@@ -110,10 +110,10 @@ class SGPOConfig(GRPOConfig):
                 "grpo_weight is 0 and distillation is off (alpha is 0 everywhere), so there is nothing to train. "
                 "Set grpo_weight > 0, or alpha_0 > 0 and alpha_max > 0."
             )
-        if not self.use_cpu and not torch.accelerator.is_available():
-            # TRL's default, bf16 on a GPU, would be an error here; a CPU trains in float32.
-            self.use_cpu = True
-            self.bf16 = bool(self.bf16)
+        if not torch.accelerator.is_available():
+            # TRL's default, bf16 on a GPU, would be an error here; a CPU trains in float32 unless told otherwise.
+            self.use_cpu: bool = True
+            self.bf16: bool | None = bool(self.bf16)
         super().__post_init__()
 
     @property

@@ -203,7 +203,8 @@ class SGPOTrainer(GRPOTrainer):
     def _rewards_apart(self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any) -> Tensor:
         """Rewards ``[rows of this rank, functions]`` that leave no trace in TRL's logs of the autonomous group."""
         kept = self._pending_extra_logs, self._pending_metrics
-        self._pending_extra_logs, self._pending_metrics = defaultdict(list), defaultdict(list)
+        self._pending_extra_logs: dict[str, list[Any]] = defaultdict(list)
+        self._pending_metrics: dict[str, list[float]] = defaultdict(list)
         try:
             rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
         finally:

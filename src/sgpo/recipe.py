@@ -1,4 +1,4 @@
-"""One training run from a recipe: parse, load, train, save. Behind ``sgpo train``; also ``python -m sgpo.trainer.run``
+"""One training run from a recipe: parse, load, train, save. Behind ``sgpo train``; also ``python -m sgpo.recipe``
 under ``torchrun`` or ``accelerate launch``."""
 
 import difflib
@@ -13,9 +13,11 @@ import yaml
 from datasets import Dataset, load_dataset
 from trl import ModelConfig, TrlParser, get_peft_config, get_quantization_config
 
-from sgpo.trainer.config import SGPOConfig
-from sgpo.trainer.sgpo_trainer import SGPOTrainer
+from sgpo.lab.model import base_path
+from sgpo.lab.problems import load_problems
+from sgpo.trainer import SGPOConfig, SGPOTrainer
 
+LAB = "lab"
 _BUILDERS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
 
 
@@ -25,7 +27,10 @@ class RunArguments:
 
     dataset_name: str = field(
         default="",
-        metadata={"help": "A hub id, or a .jsonl, .parquet or .csv file, with columns prompt, strategy, answer."},
+        metadata={
+            "help": "A hub id, a .jsonl, .parquet or .csv file, or 'lab' (the embedded task; model_name_or_path 'lab' "
+            "is its base). Columns: prompt, strategy, and what the rewards need, such as answer."
+        },
     )
     dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a hub data set."})
     dataset_split: str = field(default="train", metadata={"help": "Split to train on."})
@@ -83,6 +88,8 @@ def _check_names(parser: TrlParser, argv: Sequence[str]) -> None:
 
 def load_data(run: RunArguments) -> Dataset:
     """The training set of a recipe. Raises ``ValueError`` for a path that is not there or of an unknown type."""
+    if run.dataset_name == LAB:
+        return Dataset.from_list([dict(problem) for problem in load_problems("train")])
     path = Path(run.dataset_name)
     if path.suffix in _BUILDERS:
         if not path.is_file():
@@ -115,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "dtype": model.dtype or "auto",
     }
     trainer = SGPOTrainer(
-        model.model_name_or_path,
+        str(base_path()) if model.model_name_or_path == LAB else model.model_name_or_path,
         rewards,
         config,
         load_data(run),

@@ -1,0 +1,109 @@
+"""What a step costs: SGPO (8 + 4 rollouts) against TRL's GRPOTrainer with 12 rollouts, on the lab model.
+
+    python benchmarks/step_cost.py
+
+Both sample 12 rollouts a problem, take turns in one process with one thread, and train with learning rate 0, so that
+the policy, and with it the length of the rollouts, stays what it is. The seconds of a generation batch and its
+optimizer steps are split into generation, scoring (rewards, old log-probabilities; for SGPO also target selection),
+and loss (forward and backward). The last line is a JSON object; its `sgpo_over_grpo12` is the median ratio of pairs.
+"""
+
+import argparse
+import json
+import statistics
+import time
+import warnings
+from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from sgpo import SGPOTrainer
+from sgpo.lab.experiment import Budget, Cell, load, sgpo_config, warm_start
+from sgpo.lab.problems import lab_reward, load_problems
+
+PARTS = ("generation", "scoring", "loss")
+
+
+def timed(trainer_class: type[GRPOTrainer]) -> type[GRPOTrainer]:
+    """The trainer with clocks around generation, scoring and the whole step."""
+
+    class Timed(trainer_class):  # type: ignore[misc, valid-type]
+        clock: dict[str, float]
+
+        def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+            return self._measure("generation", super()._generate_single_turn, *args, **kwargs)
+
+        def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> Any:
+            return self._measure("rollout", super()._generate_and_score_completions, *args, **kwargs)
+
+        def training_step(self, *args: Any, **kwargs: Any) -> Any:
+            return self._measure("step", super().training_step, *args, **kwargs)
+
+        def _measure(self, name: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            result = function(*args, **kwargs)
+            self.clock[name] += time.perf_counter() - began
+            return result
+
+    return Timed
+
+
+def build(name: str, start: Path, out: Path, budget: Budget) -> GRPOTrainer:
+    model, tokenizer = load(start)
+    data = Dataset.from_list([dict(p) for p in load_problems("train")])
+    config: GRPOConfig = sgpo_config(Cell("sgpo" if name == "sgpo" else "sft_grpo_12", budget=budget), out)
+    if name == "grpo12":
+        names = GRPOConfig.__dataclass_fields__
+        fields = {k: v for k, v in vars(config).items() if k in names and k != "generation_batch_size"}
+        config = GRPOConfig(**{k: v for k, v in fields.items() if names[k].init})
+    trainer = timed(SGPOTrainer if name == "sgpo" else GRPOTrainer)(
+        model, lab_reward, config, train_dataset=data, processing_class=tokenizer
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def seconds(trainer: Any) -> dict[str, float]:
+    """Seconds of one round: a few generation batches with their optimizer steps."""
+    trainer.clock = defaultdict(float)
+    trainer._step, trainer._buffered_inputs = 0, None
+    trainer.train()
+    clock = trainer.clock
+    parts = {"generation": clock["generation"], "scoring": clock["rollout"] - clock["generation"]}
+    parts["loss"] = clock["step"] - clock["rollout"]
+    return {**parts, "total": clock["step"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=8, help="pairs that count, after one that does not")
+    parser.add_argument("--generations", type=int, default=3, help="generation batches of a round")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    budget = Budget(generations=args.generations, learning_rate=0.0)
+    with TemporaryDirectory() as directory:
+        start = warm_start(0, Budget(), Path(directory) / "warm")
+        trainers = {name: build(name, start, Path(directory) / name, budget) for name in ("sgpo", "grpo12")}
+        rounds = [{name: seconds(t) for name, t in trainers.items()} for _ in range(args.rounds + 1)][1:]
+    ratios = sorted(r["sgpo"]["total"] / r["grpo12"]["total"] for r in rounds)
+    steps = budget.generations * budget.updates
+    print(f"seconds per optimizer step, median of {args.rounds} rounds, one thread")
+    print(f"{'':<10}" + "".join(f"{part:>12}" for part in (*PARTS, "total")))
+    result: dict[str, Any] = {}
+    for name in trainers:
+        result[name] = {p: statistics.median(r[name][p] for r in rounds) / steps for p in (*PARTS, "total")}
+        print(f"{name:<10}" + "".join(f"{result[name][p]:>12.3f}" for p in (*PARTS, "total")))
+    result |= {"sgpo_over_grpo12": statistics.median(ratios), "lowest": ratios[0], "highest": ratios[-1]}
+    print(f"ratio {result['sgpo_over_grpo12']:.3f} (lowest {ratios[0]:.3f}, highest {ratios[-1]:.3f})")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Learning curves of one or more runs, from the JSON lines that a run writes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # files only, no window
+import matplotlib.pyplot as plt
+
+PANELS: tuple[tuple[str, str], ...] = (
+    ("eval/accuracy", "held-out accuracy, no strategy"),
+    ("sgpo/autonomous_pass_rate", "pass rate, autonomous rollouts"),
+    ("sgpo/guided_pass_rate", "pass rate, guided rollouts"),
+    ("sgpo/alpha", "alpha, mean over problems"),
+    ("sgpo/kl", "KL per target token, before the clip"),
+    ("entropy", "entropy of the policy"),
+)
+
+
+def read_metrics(path: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """``name -> (steps, values)`` of a metrics.jsonl.
+
+    Raises:
+        ValueError: for a line that is not a JSON object with a ``step``.
+    """
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            row = json.loads(line)
+            step = row.pop("step")
+        except (json.JSONDecodeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{path}, line {number}: not a JSON object with a step ({error}).") from error
+        for name, value in row.items():
+            if isinstance(value, int | float):
+                steps, values = series.setdefault(name, ([], []))
+                steps.append(step)
+                values.append(float(value))
+    return series
+
+
+def learning_curves(runs: Mapping[str, Path], out: Path) -> None:
+    """Draw ``PANELS`` of each run (label -> metrics.jsonl) into the image file ``out``."""
+    data = {label: read_metrics(path) for label, path in runs.items()}
+    figure, axes = plt.subplots(2, 3, figsize=(13, 7), constrained_layout=True)
+    for axis, (name, title) in zip(axes.flat, PANELS, strict=True):
+        for i, (label, series) in enumerate(data.items()):
+            if name in series:
+                steps, values = series[name]
+                axis.plot(steps, _smooth(values) if len(values) > 40 else values, label=label, color=f"C{i}")
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("optimizer step", fontsize=9)
+        axis.grid(alpha=0.25)
+        axis.set_ylim(bottom=0)
+    axes.flat[0].legend()
+    figure.savefig(out, dpi=130)
+    plt.close(figure)
+
+
+def _smooth(values: list[float], window: int = 7) -> list[float]:
+    """Running mean over ``window`` neighbours, shorter at the ends."""
+    half = window // 2
+    spans = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
+    return [sum(span) / len(span) for span in spans]

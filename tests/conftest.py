@@ -1,0 +1,32 @@
+"""Shared by all tests: one thread, nothing from a network."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # two cores are shared; more threads than that make tiny tensors slower
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rollouts depend on the prompt alone; see `trainer_kit.script`."""
+    import trainer_kit
+    from trl import GRPOTrainer
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", trainer_kit.scripted_turn)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Any:
+    return tmp_path / "run"

@@ -1,0 +1,64 @@
+"""Runs every case of `CASES` on this many ranks and saves gradients and logs; started by test_trainer_ranks.py.
+
+torchrun --nproc_per_node 2 ranks_worker.py DIRECTORY 2
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import trainer_kit as kit
+from trl import GRPOTrainer
+
+ALL = ("carry", "borrow", "shift", "split")
+# name -> (strategies of the 4 problems: ranks get 2 each, options for the trainer)
+CASES: dict[str, tuple[tuple[str | None, ...], dict[str, Any]]] = {
+    "whole loss": (ALL, {}),
+    "distillation": (ALL, {"grpo_weight": 0.0}),
+    "one rank without strategies": ((*ALL[:2], None, ""), {"grpo_weight": 0.0}),
+    "first problem without": ((None, *ALL[1:]), {"grpo_weight": 0.0, "num_guided_generations": 4}),
+    "targets on one rank only": (("carry", None, None, None), {"grpo_weight": 0.0, "alpha_form": "constant"}),
+    "no strategies": ((None,) * 4, {}),
+    "micro-steps, ema, checkpointing": (
+        (*ALL[:3], None),
+        {"grpo_weight": 0.0, "teacher": "ema", "gradient_checkpointing": True, "accumulation": 4},
+    ),
+    "sft": ((*ALL[:1], None, *ALL[2:]), {"grpo_weight": 0.0, "distillation_loss": "sft"}),
+}
+
+
+def run(directory: Path, name: str, ranks: int) -> dict[str, Any]:
+    strategies, options = CASES[name]
+    options = dict(options)
+    steps = options.pop("accumulation", 1)
+    size = {"per_device_train_batch_size": 16 // ranks // steps, "gradient_accumulation_steps": steps}
+    data = kit.make_problems(4, strategies=strategies)
+    # One device may hold whole batches, so 1 rank is the plain case; TRL checkpoints by default, so ranks do.
+    options.setdefault("gradient_checkpointing", ranks > 1)
+    model = kit.make_model(dtype=torch.float64, seed=3)
+    trainer = kit.make_trainer(directory, model=model, data=data, **{**size, **options})
+    recorder = kit.recorded(trainer)
+    logs = [{k: v for k, v in log.items() if k.startswith("sgpo/")} for log in trainer.state.log_history[:-1]]
+    return {
+        "gradients": recorder.gradients,
+        "weights": kit.weights_of(model),
+        "logs": logs,
+        "tokens": trainer.state.num_input_tokens_seen,
+        "world": trainer.accelerator.num_processes,
+    }
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    GRPOTrainer._generate_single_turn = kit.scripted_turn
+    directory = Path(sys.argv[1])
+    ranks = int(sys.argv[2])
+    results = {name: run(directory, name, ranks) for name in CASES}
+    from accelerate import PartialState
+
+    torch.save(results, directory / f"rank{PartialState().process_index}.pt")
+
+
+if __name__ == "__main__":
+    main()

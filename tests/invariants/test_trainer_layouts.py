@@ -1,0 +1,156 @@
+"""What must not change the training: how a batch is cut into micro-steps, checkpointing, interruption, alpha = 0."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import trainer_kit as kit
+from torch import Tensor
+from trl import GRPOTrainer
+
+# float64 models, rollouts from a script; largest gradient gap, relative to the largest gradient. Measured: 7e-15 for
+# the distillation term, 1e-7 with GRPO (TRL's log-probabilities and their gradient are float32).
+EXACT, FLOAT32 = 1e-12, 5e-7
+
+
+def run(out: Path, **options: Any) -> kit.Recorder:
+    size = {"model": kit.make_model(dtype=torch.float64, seed=3), "data": kit.make_problems(8)}
+    return kit.recorded(kit.make_trainer(out, **{**size, "per_device_train_batch_size": 16, **options}))
+
+
+LAYOUTS = {
+    2: {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
+    4: {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4},
+    8: {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 8},
+}
+
+
+@pytest.mark.parametrize("micro_steps", LAYOUTS)
+@pytest.mark.parametrize("grpo_weight", [1.0, 0.0])
+@pytest.mark.usefixtures("scripted")
+def test_gradient_accumulation(micro_steps: int, grpo_weight: float, out: Path) -> None:
+    whole = run(out, grpo_weight=grpo_weight)
+    parts = run(out, grpo_weight=grpo_weight, **LAYOUTS[micro_steps])
+    assert len(whole.gradients) == len(parts.gradients) == 2
+    for ours, theirs in zip(parts.gradients, whole.gradients, strict=True):
+        assert kit.largest_gap(ours, theirs) < (FLOAT32 if grpo_weight else EXACT)
+
+
+@pytest.mark.usefixtures("scripted")
+def test_several_generations_in_one_optimizer_step(out: Path) -> None:
+    """steps_per_generation < gradient_accumulation_steps: 2 generations of 8 rollouts are one step of 16.
+
+    Without GRPO: TRL weighs tokens within a generation, so its own loss is another one when they differ in length.
+    """
+    only = {"max_steps": 1, "grpo_weight": 0.0}
+    whole = run(out, **only)
+    parts = run(out, per_device_train_batch_size=4, gradient_accumulation_steps=4, steps_per_generation=2, **only)
+    assert kit.largest_gap(parts.gradients[0], whole.gradients[0]) < EXACT
+
+
+@pytest.mark.usefixtures("scripted")
+def test_one_generation_over_several_optimizer_steps(out: Path) -> None:
+    """steps_per_generation > gradient_accumulation_steps: with weights held still, the steps average to the whole."""
+    still = {"learning_rate": 0.0, "grpo_weight": 0.0}
+    whole = run(out, max_steps=1, **still).gradients[0]
+    cut = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "steps_per_generation": 4}
+    parts = run(out, max_steps=2, **cut, **still).gradients
+    mean = {name: (parts[0][name] + parts[1][name]) / 2 for name in whole}
+    assert kit.largest_gap(mean, whole) < EXACT
+    assert all(max(float(g.abs().max()) for g in part.values()) > 1e-3 for part in parts), "targets in one step only"
+
+
+@pytest.mark.usefixtures("scripted")
+def test_each_iteration_distils_again(out: Path) -> None:
+    """num_iterations = 2 with weights held still: both steps on one generation have the same gradient."""
+    still = {"learning_rate": 0.0, "grpo_weight": 0.0}
+    once = run(out, max_steps=1, **still).gradients[0]
+    for gradient in run(out, max_steps=2, num_iterations=2, **still).gradients:
+        assert kit.largest_gap(gradient, once) < EXACT
+
+
+@pytest.mark.usefixtures("scripted")
+def test_second_iteration_follows_the_new_weights(out: Path) -> None:
+    recorder = run(out, max_steps=3, num_iterations=2, learning_rate=0.2)
+    first, second, third = recorder.gradients
+    assert kit.largest_gap(first, second) > 1e-3
+    assert kit.largest_gap(second, third) > 1e-3
+
+
+@pytest.mark.parametrize("options", [{}, LAYOUTS[4], {"num_iterations": 2}, {"gradient_checkpointing": True}])
+def test_alpha_zero_is_grpo_to_the_bit(options: dict[str, Any], out: Path) -> None:
+    """Real sampling: the random numbers must be the same ones, too."""
+    shared = {
+        "per_device_train_batch_size": 16,
+        "max_steps": 3,
+        "optim": "adamw_torch",
+        "max_grad_norm": 1.0,
+        **options,
+    }
+    data = kit.make_problems(8)
+    off = {"alpha_form": "constant", "alpha_0": 0.0}
+    ours = kit.recorded(kit.make_trainer(out, model=kit.make_model(), data=data, **off, **shared))
+    model = kit.make_model()
+    plain = kit.make_trainer(out, model=model, data=data, trainer_class=GRPOTrainer, **shared)
+    theirs = kit.recorded(plain)
+    assert any(float(g.abs().max()) > 0 for gradient in theirs.gradients for g in gradient.values())
+    for left, right in zip(ours.gradients + ours.weights, theirs.gradients + theirs.weights, strict=True):
+        assert kit.largest_gap(left, right) == 0.0
+
+
+def test_alpha_zero_needs_no_strategies(out: Path) -> None:
+    data = kit.make_problems(4).remove_columns("strategy")
+    kit.make_trainer(out, data=data, alpha_form="constant", alpha_0=0.0).train()
+
+
+@pytest.mark.usefixtures("scripted")
+def test_gradient_checkpointing_changes_nothing(out: Path) -> None:
+    plain = run(out)
+    saved = run(out, gradient_checkpointing=True, gradient_checkpointing_kwargs={"use_reentrant": False})
+    renamed = run(out, activation_checkpointing=True)
+    for ours in (saved, renamed):
+        for left, right in zip(ours.gradients, plain.gradients, strict=True):
+            assert kit.largest_gap(left, right) == 0.0
+
+
+def final(trainer: Any) -> dict[str, Tensor]:
+    return kit.weights_of(trainer.model)
+
+
+@pytest.mark.parametrize("teacher", ["live", "ema", "frozen"])
+def test_interrupted_and_resumed_equals_uninterrupted(teacher: str, tmp_path: Path) -> None:
+    """Real sampling, Adam: weights, random numbers and teacher all come back."""
+    shared = {
+        "teacher": teacher,
+        "max_steps": 4,
+        "optim": "adamw_torch",
+        "learning_rate": 0.02,
+        "per_device_train_batch_size": 8,
+        "num_guided_generations": 4,
+        "max_completion_length": 12,
+    }
+    data = kit.make_problems(8)
+    whole = kit.make_trainer(tmp_path / "whole", data=data, **shared)
+    whole.train()
+    saving = {"save_strategy": "steps", "save_steps": 2}
+    first = kit.make_trainer(tmp_path / "parts", data=data, **shared, **saving)
+    first.add_callback(StopAt(2))
+    first.train()
+    assert first.state.global_step == 2
+    checkpoint = tmp_path / "parts" / "checkpoint-2"
+    assert (checkpoint / "sgpo_teacher.safetensors").is_file() == (teacher != "live")
+    second = kit.make_trainer(tmp_path / "parts", model=kit.make_model(seed=9), data=data, **shared, **saving)
+    second.train(resume_from_checkpoint=str(checkpoint))
+    assert second.state.global_step == 4
+    assert sum(log.get("sgpo/targets", 0) for log in second.state.log_history) > 0
+    assert kit.largest_gap(final(second), final(whole)) == 0.0
+    assert kit.largest_gap(final(second), final(first)) > 1e-4
+
+
+class StopAt(kit.TrainerCallback):
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_training_stop = state.global_step >= self.step

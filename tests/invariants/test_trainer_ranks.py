@@ -1,0 +1,65 @@
+"""One and two ranks (torchrun, gloo) give the same gradients, weights and logs for the same global batch.
+
+Uneven loads are the point: a rank with fewer targets, fewer problems with strategies, or none of either, must run the
+same collectives as the other one, or both hang; hence the time limit.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ranks_worker
+import torch
+import trainer_kit as kit
+
+HERE = Path(__file__).parent
+# float64. Measured: 3e-15 for the distillation, 1e-7 where GRPO or sft take part (TRL's float32 log-probabilities).
+EXACT, FLOAT32 = 1e-12, 5e-7
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    directory = tmp_path_factory.mktemp("ranks")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [*launcher, str(HERE / "ranks_worker.py"), str(directory), "2"],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    return [torch.load(directory / f"rank{rank}.pt") for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("name", ranks_worker.CASES)
+@pytest.mark.usefixtures("scripted")
+def test_two_ranks_equal_one(name: str, two_ranks: list[dict[str, Any]], out: Path) -> None:
+    first, second = (results[name] for results in two_ranks)
+    alone = ranks_worker.run(out, name, ranks=1)
+    assert first["world"] == second["world"] == 2
+    assert len(first["gradients"]) == len(alone["gradients"]) == 2
+    exact = ranks_worker.CASES[name][1].get("grpo_weight") == 0.0 and name != "sft"
+    for theirs, mine in zip(first["gradients"], alone["gradients"], strict=True):
+        assert any(float(g.abs().max()) > 0 for g in mine.values())
+        assert kit.largest_gap(theirs, mine) < (EXACT if exact else FLOAT32)
+    assert kit.largest_gap(first["weights"], second["weights"]) == 0.0
+    assert kit.largest_gap(first["weights"], alone["weights"]) < (EXACT if exact else FLOAT32)
+    for theirs, mine in zip(first["logs"], alone["logs"], strict=True):
+        compare_logs(theirs, mine)
+
+
+def compare_logs(theirs: dict[str, Any], mine: dict[str, Any]) -> None:
+    assert theirs.keys() == mine.keys()
+    # A rank short of strategies samples rollouts that count for nothing but their tokens.
+    assert theirs["sgpo/guided_tokens"] >= mine["sgpo/guided_tokens"]
+    # TRL's entropy is a mean over micro-steps of means over tokens, so it knows how the batch was cut.
+    for name in mine.keys() - {"sgpo/guided_tokens", "sgpo/entropy"}:
+        if mine[name] is None:
+            assert theirs[name] is None
+        else:
+            assert theirs[name] == pytest.approx(mine[name], rel=1e-5), name

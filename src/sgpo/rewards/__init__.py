@@ -1,0 +1,26 @@
+r"""The verifier and the rewards on it: math-verify behind processes that can be killed.
+
+`verify(response, gold) -> Verdict`; docs/verifier.md states what counts as the final answer and what as equal.
+Importing this package loads neither torch nor sympy.
+"""
+
+from sgpo.rewards.files import BadLineError, cli_verify
+from sgpo.rewards.pool import VerifierError, configure
+from sgpo.rewards.reward import accuracy_reward, format_reward
+from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Verdict, averify, check_gold, stats, verify, verify_batch
+
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "BadLineError",
+    "Verdict",
+    "VerifierError",
+    "accuracy_reward",
+    "averify",
+    "check_gold",
+    "cli_verify",
+    "configure",
+    "format_reward",
+    "stats",
+    "verify",
+    "verify_batch",
+]

@@ -1,0 +1,288 @@
+r"""Whether two normalised answers are the same answer: shapes are compared here, single values by the library.
+
+Brackets matter: a tuple or interval equals only one with the same brackets and order, a set or list any order. Two
+readings are allowed where a writer leaves brackets out: a bare list `1, 2` equals `\{1, 2\}` in any order and `(1, 2)`
+in the same order. Runs in worker processes only.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sgpo.rewards import library, quantities, structure
+from sgpo.rewards.normalize import key
+from sgpo.rewards.structure import Node
+
+_FUNCTION = re.compile(r"([A-Za-z])\s*\(\s*([A-Za-z])\s*\)")
+_RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
+
+
+@dataclass
+class Grader:
+    """One comparison. `tolerance` is absolute, for numbers; `unparsable` names the sides the library could not read."""
+
+    tolerance: float | None = None
+    unparsable: bool = False
+
+    def same(self, gold: str, answer: str) -> bool:
+        """Whether two normalised answers are equal."""
+        if key(gold) == key(answer):
+            return True
+        return self._nodes(structure.parse(_spelled(gold)), structure.parse(_spelled(answer)))
+
+    def _nodes(self, gold: Node, answer: Node) -> bool:
+        for ours, theirs, flipped in ((gold, answer, False), (answer, gold, True)):
+            kinds = (ours.kind, theirs.kind)
+            if kinds == ("relation", "relation"):
+                return self._relations(gold, answer)
+            if ours.kind == "relation":
+                return self._relation_and_other(ours, theirs, flipped)
+        return self._shapes(gold, answer)
+
+    def _shapes(self, gold: Node, answer: Node) -> bool:
+        kinds = {gold.kind, answer.kind}
+        if kinds == {"value"}:
+            return self._values(gold.text, answer.text)
+        if "value" in kinds and kinds & {"set", "list"}:
+            return self._single(gold, answer)
+        if kinds <= {"set", "list"}:
+            regions = self._as_region(gold), self._as_region(answer)
+            if regions[0] and regions[1]:
+                return self._unordered(regions[0], regions[1])
+            return self._unordered(_expand(gold), _expand(answer))
+        if any(node.kind == "list" and self._as_region(node) for node in (gold, answer)):
+            return self._regions(gold, answer)
+        if kinds in ({"tuple"}, {"tuple", "list"}, {"tuple", "matrix"}):
+            return self._sequence(gold, answer)
+        if kinds == {"interval"}:
+            return gold.brackets == answer.brackets and self._ordered(gold.items, answer.items)
+        if kinds == {"matrix"}:
+            return gold.rows == answer.rows and self._ordered(gold.items, answer.items)
+        if kinds & {"union", "interval", "tuple", "set", "list"}:
+            return self._regions(gold, answer)
+        return self._library(gold.text, answer.text)
+
+    def _single(self, gold: Node, answer: Node) -> bool:
+        """A value against a set or list: equal where that has one element, and then to it."""
+        several, one = (gold, answer) if gold.kind != "value" else (answer, gold)
+        items = _expand(several)
+        if len(items) != 1:
+            return self._text_or_false(gold.text, answer.text)
+        return self.same(items[0], one.text) if several is gold else self.same(one.text, items[0])
+
+    def _text_or_false(self, gold: str, answer: str) -> bool:
+        """Names and dates hold commas; they are compared as text."""
+        left, right = quantities.words(gold), quantities.words(answer)
+        return left is not None and left == right
+
+    def _sequence(self, gold: Node, answer: Node) -> bool:
+        """Tuples in order; a bare list and a column vector read as tuples."""
+        for node in (gold, answer):
+            if node.kind == "matrix" and set(node.rows) != {1}:
+                return False
+        named = [_assigned(node.items) if node.kind == "list" else node.items for node in (gold, answer)]
+        return self._ordered(named[0], named[1])
+
+    def _ordered(self, gold: tuple[str, ...], answer: tuple[str, ...]) -> bool:
+        return len(gold) == len(answer) and all(self.same(g, a) for g, a in zip(gold, answer, strict=True))
+
+    def _unordered(self, gold: list[str], answer: list[str]) -> bool:
+        """Whether each element of one list has its own equal in the other; equal spellings first, they are free."""
+        if len(gold) != len(answer):
+            return False
+        left, right = list(gold), list(answer)
+        for item in gold:
+            twin = next((other for other in right if key(other) == key(item)), None)
+            if twin is not None:
+                left.remove(item)
+                right.remove(twin)
+        for item in left:
+            twin = next((other for other in right if self.same(item, other)), None)
+            if twin is None:
+                return False
+            right.remove(twin)
+        return True
+
+    def _as_region(self, node: Node) -> list[str] | None:
+        """Intervals stated by a list of inequalities ("x < 1 or x > 3", "x > 1 and x < 3"); None for other lists."""
+        parts = [structure.parse(item) for item in node.items]
+        if node.kind != "list" or not all(part.brackets and part.kind == "relation" for part in parts):
+            return None
+        regions = [part.brackets for part in parts]
+        if node.joined_by_and and len(regions) == 2:
+            low = next((r for r in regions if r.endswith(r"\infty)")), None)
+            high = next((r for r in regions if r.startswith(r"(-\infty")), None)
+            if low and high:
+                return [low[: -len(r", \infty)")] + high[len(r"(-\infty") :]]
+        return regions
+
+    def _regions(self, gold: Node, answer: Node) -> bool:
+        """Unions of intervals, part by part; else as the library's sets (differently cut unions)."""
+        parts = []
+        for node in (gold, answer):
+            region = self._as_region(node) if node.kind == "list" else None
+            parts.append(region if region is not None else list(node.items) if node.kind == "union" else [node.text])
+        if "union" not in (gold.kind, answer.kind) and len(parts[0]) == len(parts[1]) == 1:
+            inner = [structure.parse(part[0]) for part in parts]
+            return {inner[0].kind, inner[1].kind} <= {"interval", "tuple"} and self._shapes(inner[0], inner[1])
+        if gold.kind in ("list", "set") and answer.kind in ("tuple", "interval"):
+            return False
+        if self._unordered(parts[0], parts[1]):
+            return True
+        return self._library(r" \cup ".join(parts[0]), r" \cup ".join(parts[1]))
+
+    def _relations(self, gold: Node, answer: Node) -> bool:
+        if gold.brackets and answer.brackets:
+            same_name = key(structure.variable(gold)) == key(structure.variable(answer))
+            return same_name and self.same(gold.brackets, answer.brackets)
+        if set(gold.signs) != {"="} or set(answer.signs) != {"="}:
+            return gold.signs == answer.signs and self._ordered(gold.items, answer.items)
+        left, right = _definition(gold), _definition(answer)
+        if left and right:
+            if key(left[0]) == key(right[0]):
+                return self.same(left[1], right[1])
+            functions = _FUNCTION.fullmatch(left[0]), _FUNCTION.fullmatch(right[0])
+            if functions[0] and functions[1]:
+                renamed = library.rename(right[1], functions[1].group(2), functions[0].group(2))
+                return functions[0].group(1) == functions[1].group(1) and self.same(left[1], renamed)
+            if not set(re.findall(r"[A-Za-z]", left[1] + right[1])):
+                return r"\text" in left[0] + right[0] and self.same(left[1], right[1])
+        try:
+            return library.same_equation((gold.items[0], gold.items[-1]), (answer.items[0], answer.items[-1]))
+        except (library.UnparsableError, TypeError, AttributeError, ValueError, NotImplementedError):
+            self.unparsable = True
+            return False
+
+    def _relation_and_other(self, relation: Node, other: Node, flipped: bool) -> bool:
+        """`x = 5` is the answer 5, and `x > 2` the interval; an equation that names nothing is no value."""
+        if relation.brackets:
+            inner = structure.parse(relation.brackets)
+            return other.kind != "value" and self._shapes(*((other, inner) if flipped else (inner, other)))
+        if relation.signs == (r"\ne",) and structure.is_name(relation.items[0]):
+            return self.same(rf"(-\infty, {relation.items[1]}) \cup ({relation.items[1]}, \infty)", other.text)
+        defined = _definition(relation)
+        if defined is None:
+            return False
+        return self.same(other.text, defined[1]) if flipped else self.same(defined[1], other.text)
+
+    def _values(self, gold: str, answer: str) -> bool:
+        """Two single values: choice letters, times, numerals and words as such, numbers without their units."""
+        if key(gold) == key(answer):
+            return True
+        verdict = _special(gold, answer)
+        if verdict is not None:
+            return verdict
+        label = quantities.labelled(answer)
+        if label and quantities.choice(gold) is None and self.same(gold, label[1]):
+            return True
+        left, right = quantities.split_quantity(gold), quantities.split_quantity(answer)
+        if left.unit != right.unit:
+            factors = quantities.conversion(left, right)
+            if factors:
+                return self._library(f"({left.core}){factors[0]}", f"({right.core}){factors[1]}")
+            if left.unit and right.unit:
+                return False
+        if left.percent != right.percent:
+            return self._percent(left, right)
+        if _RATIO.fullmatch(left.core) and _RATIO.fullmatch(right.core):
+            return self._ratio(left.core, right.core)
+        return self._library(_fraction(left.core), _fraction(right.core))
+
+    def _percent(self, gold: quantities.Quantity, answer: quantities.Quantity) -> bool:
+        """`50%` is 1/2, and 50 where a percentage was asked for: not for a gold below one, which is a share."""
+        if self._library(gold.core, answer.core):
+            value = library.number(gold.core)
+            return gold.percent or value is None or value == 0 or abs(value) >= 1
+        part, whole = (gold, answer) if gold.percent else (answer, gold)
+        return self._library(whole.core, rf"\frac{{{part.core}}}{{100}}")
+
+    def _ratio(self, gold: str, answer: str) -> bool:
+        left, right = gold.split(":"), answer.split(":")
+        if len(left) != len(right):
+            return False
+        return all(
+            self._library(f"({g})({right[0]})", f"({a})({left[0]})") for g, a in zip(left[1:], right[1:], strict=True)
+        )
+
+    def _library(self, gold: str, answer: str) -> bool:
+        if key(gold) == key(answer):
+            return True
+        try:
+            return library.equal(gold, answer, self.tolerance)
+        except library.UnparsableError:
+            self.unparsable = True
+            return False
+
+
+def _spelled(text: str) -> str:
+    r"""`no solution` as `\emptyset` and `all real numbers` as `\mathbb{R}`; everything else as it is."""
+    said = quantities.words(text) or ""
+    return said if said.startswith("\\") else text
+
+
+def _fraction(text: str) -> str:
+    """`3:2` as a fraction, everything else as it is."""
+    parts = text.split(":")
+    return rf"\frac{{{parts[0]}}}{{{parts[1]}}}" if len(parts) == 2 and all(parts) else text
+
+
+def _special(gold: str, answer: str) -> bool | None:
+    """Verdict where a side is a choice letter, a time, a numeral or text; None where both are mathematics."""
+    letter = quantities.choice(gold)
+    label = quantities.labelled(answer)
+    if letter and (gold != gold.lower() or r"\text" in gold):
+        return letter == (label[0] if label else quantities.choice(answer))
+    gold_label = quantities.labelled(gold)
+    if gold_label and (label or quantities.choice(answer)):
+        return gold_label[0] == (label[0] if label else quantities.choice(answer))
+    times = quantities.time_of_day(gold), quantities.time_of_day(answer)
+    if any(times):
+        left, right = times
+        return bool(left and right and left[0] == right[0] and (left[1] == right[1] or not (left[1] and right[1])))
+    numerals = quantities.numeral(gold), quantities.numeral(answer)
+    if any(numerals):
+        return numerals[0] == numerals[1]
+    texts = quantities.words(gold), quantities.words(answer)
+    if texts[0] is not None or texts[1] is not None:
+        plain = [t if t is not None else key(raw) for t, raw in zip(texts, (gold, answer), strict=True)]
+        if plain[0] == plain[1]:
+            return True
+        return None if all(t is None or library.number(t) is not None for t in texts) else False
+    return None
+
+
+def _expand(node: Node) -> list[str]:
+    r"""Elements of a set or list with `a \pm b` written out, and each spelling once where it is a set."""
+    items: list[str] = []
+    for item in node.items:
+        part = structure.parse(item)
+        both = part.kind == "list" and r"\pm" in item
+        items.extend(part.items if both else [item])
+    if node.kind != "set":
+        return items
+    return list({key(item): item for item in items}.values())
+
+
+def _assigned(items: tuple[str, ...]) -> tuple[str, ...]:
+    """`x = 1, y = 2` as 1, 2 where the names differ and come in order; other lists unchanged."""
+    pairs = [_definition(structure.parse(item)) for item in items]
+    names = [pair[0] for pair in pairs if pair]
+    if len(names) != len(items) or names != sorted(set(names)):
+        return items
+    return tuple(pair[1] for pair in pairs if pair)
+
+
+def _definition(node: Node) -> tuple[str, str] | None:
+    """Name and value of `x = 5`, `f(x) = 2x`, `A = ab = 6`, `1 + 2 = 3`; None where the left side is no name."""
+    if node.kind != "relation" or set(node.signs) != {"="}:
+        return None
+    first, last = node.items[0], node.items[-1]
+    letters = [re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", side)) for side in (first, last)]
+    if structure.is_name(first) or not letters[0]:
+        return first, last
+    if not letters[1] and not re.search(r"\d", re.sub(r"_\s*\{?\d+", "", first)):
+        return first, last  # `a + b = 12`: what was asked for, repeated
+    if structure.is_name(last) and len(node.items) == 2 and not structure.is_name(first):
+        return last, first
+    return None

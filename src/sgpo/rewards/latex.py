@@ -1,0 +1,172 @@
+r"""Characters and LaTeX syntax: one spelling for each symbol, every argument in braces.
+
+The rules of `sgpo.rewards.normalize` build on these; nothing here knows what an answer means. All passes are
+linear in the text, which is at most a few thousand characters (`extract.MAX_ANSWER_CHARS`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MAX_DEPTH = 50  # brackets within brackets; beyond it nothing is parsed
+
+_TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\s+|.", re.DOTALL)
+_SYMBOLS = {
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "⁄": "/", "∕": "/", "×": "*", "·": "*", "⋅": "*",
+    "∙": "*", "•": "*", "∗": "*", "÷": "/", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ",
+    "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ",
+    "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}",
+    "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "°": r"\degree ", "º": r"\degree ", "∘": r"\degree ", "θ": r"\theta ",
+    "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "μ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ",
+    "∠": r"\angle ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "“": '"', "”": '"',
+    "‘": "'", "’": "'", "′": "'", "¢": r"\text{ cents}", "£": r"\pounds ", "€": r"\euro ", "¥": r"\yen ",
+    "⟨": "(", "⟩": ")", "…": "...", "⇒": r"\Rightarrow ", "→": r"\to ", "≡": r"\equiv ", "∖": r"\setminus ",
+    "％": "%", "＝": "=", "，": ",", "；": ";", "：": ":", "。": ".", "（": "(", "）": ")",
+}  # fmt: skip
+_TABLE = str.maketrans(_SYMBOLS)
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_SUPER_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
+_SUB_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_VULGAR = {
+    "½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅖": "2/5", "⅗": "3/5", "⅘": "4/5",
+    "⅙": "1/6", "⅚": "5/6", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅑": "1/9", "⅒": "1/10", "⅐": "1/7",
+}  # fmt: skip
+_VULGAR_RUN = re.compile("[" + "".join(_VULGAR) + "]")
+_ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+)")
+_ROOT_OPEN = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
+_ARGUMENTS = {r"\frac": 2, r"\binom": 2, r"\sqrt": 1}
+
+
+def _vulgar(match: re.Match[str]) -> str:
+    top, bottom = _VULGAR[match.group()].split("/")
+    return rf"\frac{{{top}}}{{{bottom}}}"
+
+
+def from_unicode(text: str) -> str:
+    """ASCII and LaTeX for the unicode that models write: minus signs, roots, powers, fractions, comparison signs."""
+    if text.isascii():
+        kept = (c for c in text if c >= " " or c in "\n\t")
+        return text if text.isprintable() else "".join(kept)
+    text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs") or c in "\n\t")
+    text = _VULGAR_RUN.sub(_vulgar, text)
+    text = _SUPER_RUN.sub(lambda m: "^{" + m.group().translate(_SUPERSCRIPTS) + "}", text)
+    text = _SUB_RUN.sub(lambda m: "_{" + m.group().translate(_SUBSCRIPTS) + "}", text)
+    text = _ROOT.sub(lambda m: _ROOT_OPEN[m.group(1)] + "{" + m.group(2) + "}", text)
+    for symbol, command in _ROOT_OPEN.items():
+        text = text.replace(symbol, command)
+    # Radicals over a bracket, √(13), take the bracket as their argument: see `brace_arguments`.
+    return unicodedata.normalize("NFKC", text.translate(_TABLE)).translate(_TABLE)
+
+
+def tokens(text: str) -> list[str]:
+    """Commands, escaped characters, runs of space, and single characters."""
+    return _TOKEN.findall(text)
+
+
+def depth(text: str) -> int:
+    """Deepest nesting of (), [] and {} in the text, unmatched openings included."""
+    level = deepest = 0
+    for character in text:
+        if character in "([{":
+            level += 1
+            deepest = max(deepest, level)
+        elif character in ")]}":
+            level = max(0, level - 1)
+    return deepest
+
+
+def closing(text: str, start: int) -> int:
+    """Index of the bracket that closes the one at `start` (of the same kind; escaped braces skipped), or -1."""
+    opening = text[start]
+    close = {"(": ")", "[": "]", "{": "}"}[opening]
+    level, i = 0, start
+    while i < len(text):
+        character = text[i]
+        if character == "\\":
+            i += 2
+            continue
+        if character == opening:
+            level += 1
+        elif character == close:
+            level -= 1
+            if level == 0:
+                return i
+        i += 1
+    return -1
+
+
+class _Arguments:
+    r"""Recursive descent over tokens; its depth is bounded by `MAX_DEPTH` of the brackets."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens = tokens(text)
+        self.i = 0
+
+    def until(self, stop: str | None) -> str:
+        out: list[str] = []
+        while self.i < len(self.tokens):
+            token = self.tokens[self.i]
+            if token == stop:
+                break
+            out.append(self.one())
+        return "".join(out)
+
+    def one(self) -> str:
+        token = self.tokens[self.i]
+        self.i += 1
+        if token == "{":
+            inner = self.until("}")
+            self.i += 1
+            return "{" + inner + "}"
+        if token in _ARGUMENTS:
+            return token + self.optional(token) + "".join(self.argument() for _ in range(_ARGUMENTS[token]))
+        return token
+
+    def skip(self) -> None:
+        while self.i < len(self.tokens) and self.tokens[self.i].isspace():
+            self.i += 1
+
+    def optional(self, command: str) -> str:
+        self.skip()
+        if command != r"\sqrt" or self.i >= len(self.tokens) or self.tokens[self.i] != "[":
+            return ""
+        self.i += 1
+        inner = self.until("]")
+        self.i += 1
+        return "" if inner.strip() == "2" else "[" + inner + "]"
+
+    def argument(self) -> str:
+        self.skip()
+        if self.i >= len(self.tokens):
+            return "{}"
+        if self.tokens[self.i] == "(":  # \sqrt(13), from sqrt(13) or a unicode root
+            self.i += 1
+            inner = self.until(")")
+            self.i += 1
+            return "{" + inner + "}"
+        piece = self.one()
+        return piece if piece.startswith("{") else "{" + piece + "}"
+
+
+def brace_arguments(text: str) -> str:
+    r"""Give `\frac`, `\binom` and `\sqrt` their arguments in braces: `\frac 59`, `\sqrt2`, `\frac9{19}`."""
+    return _Arguments(text).until(None)
+
+
+def unwrap(text: str, commands: str, *, keep: bool = True) -> str:
+    r"""Replace `\command{...}` by its content (or by nothing); `commands` is a regex alternative of names."""
+    pattern = re.compile(rf"\\(?:{commands})\s*\{{")
+    position = 0
+    while True:
+        match = pattern.search(text, position)
+        if match is None:
+            return text
+        end = closing(text, match.end() - 1)
+        if end < 0:
+            position = match.end()
+            continue
+        inner = text[match.end() : end] if keep else ""
+        text = text[: match.start()] + inner + text[end + 1 :]
+        position = match.start()

@@ -1,0 +1,162 @@
+r"""Equality of two single values, by math-verify 0.9.0 and the parser below it. Runs in worker processes only.
+
+The library's own extraction (dozens of regular expressions over the whole response, unit letters stripped, symbols
+lower-cased) is left out: it gets one value, already normalised, and is asked one question. Decimals become exact
+fractions first, so that 0.0000672 and 0.0000671 differ although the library rounds to six places.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import sympy
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
+from math_verify.grader import should_treat_as_complex
+from math_verify.grader import verify as library_verify
+
+logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+
+_CONFIG = ConversionConfig(lowercase_symbols=False)  # r and R are two variables
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
+_FRACTION = re.compile(r"([+-]?)\s*\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+)\s*/\s*(\d+)")
+_MIXED = re.compile(r"(?<![\d.}^_])(\d+) ?\\frac\{(\d+)\}\{(\d+)\}(?!\s*[\^!])")
+_DECIMAL = re.compile(r"\d*\.\d+|\d+\.(?!\d)")
+_SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+_TIMES_BRACKET = re.compile(r"(?<=[\d)}])\s*(?=\()")
+_CALL = re.compile(r"(?<![A-Za-z\\])([a-eh-orstu-zA-EH-OR-Z])\s*(?=\()")
+_IMAGINARY = re.compile(r"(?<![A-Za-z\\_{])i(?![A-Za-z])|(?<=[\d }])i(?![A-Za-z])|(?<=\{)i(?=[\s}+\-\\^])")
+_DEGREES = re.compile(r"(\d+|\\frac\{\d+\}\{\d+\})\s*\\degree")
+_TEXT = re.compile(r"\\text\{\s*([A-Za-z0-9.]+)\s*\}")
+_UNPARSABLE = re.compile(r"\\(?:text|begin|pmod|equiv|bmod|Rightarrow|implies|to|cr)(?![A-Za-z])|\.\.\.|[?@#&\"`]")
+
+
+class UnparsableError(ValueError):
+    """The library cannot read this value."""
+
+
+def number(text: str) -> Fraction | None:
+    """Value of a plain integer, decimal or integer fraction; None for everything else."""
+    text = text.strip()
+    if len(text) > 400:
+        return None
+    if _SPACED_THOUSANDS.fullmatch(text):
+        text = text.replace(" ", "")
+    compact = text.replace(" ", "") if text[:1] in "+-" else text
+    if _NUMBER.fullmatch(compact):
+        return Fraction(compact)
+    match = _FRACTION.fullmatch(compact)
+    if match is None:
+        return None
+    top, bottom = (match.group(2), match.group(3)) if match.group(2) else (match.group(4), match.group(5))
+    if int(bottom) == 0:
+        return None
+    return Fraction(int(top), int(bottom)) * (-1 if match.group(1) == "-" else 1)
+
+
+def _mixed(match: re.Match[str]) -> str:
+    """`1 4/5` is 9/5; what is no proper fraction is a product."""
+    whole, top, bottom = (int(group) for group in match.groups())
+    if 0 < top < bottom:
+        return rf"\frac{{{whole * bottom + top}}}{{{bottom}}}"
+    return rf"{whole}\cdot\frac{{{top}}}{{{bottom}}}"
+
+
+def _decimal(match: re.Match[str]) -> str:
+    value = Fraction(match.group().rstrip(".") or "0")
+    return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
+def prepare(text: str) -> str:
+    """The spelling that the library reads rightly: exact decimals, explicit products, i as the imaginary unit."""
+    text = _TEXT.sub(r" \1 ", text.strip())
+    if _SPACED_THOUSANDS.fullmatch(text):
+        text = text.replace(" ", "")
+    text = _MIXED.sub(_mixed, text)
+    text = _DECIMAL.sub(_decimal, text)
+    text = _TIMES_BRACKET.sub(r"\\cdot ", text)
+    text = _CALL.sub(r"\1\\cdot ", text)
+    text = _IMAGINARY.sub(" I ", text)
+    return _DEGREES.sub(r"(\\frac{\1\\pi}{180})", text).replace(r"\degree", "").strip()
+
+
+@lru_cache(maxsize=512)
+def parse(text: str) -> Any:
+    """Sympy expression of a normalised value.
+
+    Raises:
+        UnparsableError: the library cannot read it.
+    """
+    text = prepare(text)
+    if not text or _UNPARSABLE.search(text) or text.count("{") != text.count("}"):
+        raise UnparsableError(text[:80])
+    try:
+        parsed = latex2sympy(
+            text,
+            is_real=not should_treat_as_complex(text),
+            convert_degrees=False,
+            normalization_config=None,
+            conversion_config=_CONFIG,
+        )
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise UnparsableError(text[:80]) from error
+    if parsed is None or isinstance(parsed, (bool, list, dict, tuple)):
+        raise UnparsableError(text[:80])
+    return parsed
+
+
+def _constant(expression: Any) -> bool:
+    return isinstance(expression, sympy.Expr) and not expression.free_symbols
+
+
+def _far_apart(gold: Any, answer: Any) -> bool:
+    """Whether two constants certainly differ, numerically: spares the library a costly simplification."""
+    try:
+        left, right = complex(gold.evalf(20)), complex(answer.evalf(20))
+    except (TypeError, ValueError, OverflowError, ArithmeticError, AttributeError):
+        return False
+    scale = max(abs(left), abs(right))
+    return scale == scale and scale < 1e300 and abs(left - right) > 1e-9 * scale
+
+
+def equal(gold: str, answer: str, tolerance: float | None = None) -> bool:
+    """Whether two single values are equal, or within an absolute tolerance of each other where both are numbers.
+
+    Raises:
+        UnparsableError: the library cannot read one of them.
+    """
+    left, right = number(gold), number(answer)
+    if left is not None and right is not None:
+        return left == right if tolerance is None else abs(left - right) <= Fraction(tolerance) * Fraction(1001, 1000)
+    gold_value, answer_value = parse(gold), parse(answer)
+    if _constant(gold_value) and _constant(answer_value):
+        if tolerance is not None:
+            distance = sympy.Abs(gold_value - answer_value).evalf(20)
+            return bool(distance.is_number and distance <= tolerance * 1.001)
+        if _far_apart(gold_value, answer_value):
+            return False
+    return bool(library_verify(gold_value, answer_value, strict=True, timeout_seconds=None))
+
+
+def same_equation(gold: tuple[str, str], answer: tuple[str, str]) -> bool:
+    """Whether two equations, each as its two sides, are one another's constant multiple: 2x = 4y and x - 2y = 0."""
+    numerators = []
+    for left, right in (gold, answer):
+        difference = parse(left) - parse(right)
+        numerators.append(sympy.expand(sympy.fraction(sympy.together(difference.doit()))[0]))
+    if numerators[0] == 0 or numerators[1] == 0:
+        return bool(numerators[0] == numerators[1])
+    if numerators[0].free_symbols != numerators[1].free_symbols:
+        return False
+    ratio = sympy.simplify(numerators[0] / numerators[1])
+    return bool(ratio.is_number)
+
+
+def rename(text: str, old: str, new: str) -> str:
+    """Replace the single-letter variable `old` by `new` in a normalised value."""
+    return re.sub(rf"(?<![A-Za-z\\]){re.escape(old)}(?![A-Za-z])|(?<=\d){re.escape(old)}(?![A-Za-z])", new, text)

@@ -1,0 +1,225 @@
+r"""One spelling for one answer, before the library sees it.
+
+math-verify 0.9.0 reads an answer wrongly mostly because of how it is written (`\frac 59` as 59, `4t` as 4 with a
+unit, `1,3` as 1.3). So an answer is rewritten first: unicode, delimiters, spacing, fonts, fractions, thousands
+separators and the plain text that models write (`sqrt(13)`, `<=`, `pi`). Two answers that are equal afterwards, by
+`key`, need no computer algebra at all.
+
+Nothing here evaluates anything: every rule is a substitution on a text of at most a few thousand characters.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sgpo.rewards import latex
+
+_SIZES = re.compile(r"\\(?:left|right|[mM]iddle|[bB]ig{1,2}[lrm]?)(?![A-Za-z])\.?")
+_GROUPING = re.compile(r"(?<=\d)(?:,\s*|\{,\}\s*)?(?:\\[,;:! ]|~|\{\\[,;:! ]\}|\\hspace\{[^{}]*\})\s*(?=\d{3}(?!\d))")
+_BRACED_COMMA = re.compile(r"\{\s*,\s*\}\s*")
+_SPACES = re.compile(
+    r"\\(?:[,;:> ]|q?quad(?![A-Za-z])|displaystyle|textstyle|scriptstyle|limits|nolimits|hfill|thinspace|,|enspace)"
+    r"|~|\\[hv]space\*?\{[^{}]*\}|&nbsp;"
+)
+_TEXT_FONTS = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt|sc|up|normal|md)?|mbox|hbox|mathrm|textnormal|operatorname\*?)\s*(?=\{)"
+)
+_OLD_FONT = re.compile(r"\{\s*\\(?:rm|bf|it|sf|tt|cal)(?![A-Za-z])\s*([^{}]*)\}")
+_UNWRAPPED = (
+    "mathbf|mathit|mathsf|mathtt|mathcal|boldsymbol|bm|pmb|underline|boxed|fbox|ensuremath|textcolor|emph|mathop|"
+    "mathord|cancel"
+)
+_COLOR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}")
+_SINGLE = re.compile(r"\\text\{\s*([eidπ])\s*\}")
+_FUNCTIONS = r"arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm|max|min|det|sgn"
+_TEXT_FUNCTION = re.compile(rf"\\text\{{\s*({_FUNCTIONS})\s*\}}")
+_PLAIN_FUNCTION = re.compile(rf"(?<![A-Za-z\\{{])({_FUNCTIONS})(?=\s*[\(\d\\^_]|\s+[a-z](?![A-Za-z]))")
+_PLAIN_WORDS = (
+    (re.compile(r"(?<![A-Za-z\\])sqrt(?=\s*[\(\[{\d])"), r"\\sqrt"),
+    (re.compile(r"(?<![A-Za-z\\])cbrt(?=\s*[\({\d])"), r"\\sqrt[3]"),
+    (re.compile(r"(?<![A-Za-z\\])(pi|theta|alpha|beta|lambda|omega|phi)(?![A-Za-z])"), r"\\\1 "),
+    (re.compile(r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])", re.IGNORECASE), r"\\infty "),
+    (re.compile(r"\\infin(?![A-Za-z])"), r"\\infty "),
+    (re.compile(r"(?<![A-Za-z\\])union(?![A-Za-z])"), r"\\cup "),
+    (re.compile(r"<=|=<|\\leqq?(?![A-Za-z])|\\leqslant(?![A-Za-z])"), r"\\le "),
+    (re.compile(r">=|=>|\\geqq?(?![A-Za-z])|\\geqslant(?![A-Za-z])"), r"\\ge "),
+    (re.compile(r"!=|\\neq(?![A-Za-z])|\\not\s*="), r"\\ne "),
+    (re.compile(r"\\lt(?![A-Za-z])|&lt;"), "<"),
+    (re.compile(r"\\gt(?![A-Za-z])|&gt;"), ">"),
+    (re.compile(r"\+/?-(?=\s*[\d\\A-Za-z(])|\\pm(?![A-Za-z])"), r"\\pm "),
+    (re.compile(r"\*\*"), "^"),
+    (re.compile(r"\\(?:times|ast|cdotp|cdot|centerdot)(?![A-Za-z])|\*"), r"\\cdot "),
+    (re.compile(r"\\div(?![A-Za-z])"), "/"),
+    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
+    (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"),
+    (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
+    (re.compile(r"\\(?:lbrack)(?![A-Za-z])"), "["),
+    (re.compile(r"\\(?:rbrack)(?![A-Za-z])"), "]"),
+    (re.compile(r"\\(?:langle|lparen)(?![A-Za-z])"), "("),
+    (re.compile(r"\\(?:rangle|rparen)(?![A-Za-z])"), ")"),
+    (re.compile(r"\\(?:[lr]?vert|mid)(?![A-Za-z])"), "|"),
+    (re.compile(r"\\colon(?![A-Za-z])"), ":"),
+    (re.compile(r"\\(?:land|wedge)(?![A-Za-z])"), " and "),
+    (re.compile(r"\\(?:lor|vee)(?![A-Za-z])"), " or "),
+    (re.compile(r"\\(?:varnothing|emptyset|O)(?![A-Za-z])"), r"\\emptyset "),
+    (re.compile(r"\\(?:bigcup)(?![A-Za-z])"), r"\\cup "),
+    (re.compile(r"\\(?:smallsetminus|backslash|setminus)(?![A-Za-z])"), r"\\setminus "),
+    (re.compile(r"\\(?:mathbb|Bbb|mathbf)\s*\{?\s*R\s*\}?|\\R(?![A-Za-z])|\\Reals(?![A-Za-z])"), r"\\mathbb{R}"),
+    (re.compile(r"\\(?:l?dots|cdots|dotsc)(?![A-Za-z])"), "..."),
+    (re.compile(r"\\lg(?![A-Za-z])"), r"\\log"),
+    (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\(?:text)?degree(?![A-Za-z])|\^\\text\{o\}"), r"\\degree "),
+    (re.compile(r"\^\s*\{\s*\\prime\s*\}|\^\s*\\prime"), "'"),
+    (re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![A-Za-z\d])"), r"\1\\cdot 10^{\2}"),
+)  # fmt: skip
+_PREAMBLE = re.compile(
+    r"^\\text\{[^{}]*(?:[:=]|\b(?:is|are|equals|approximately|about))\s*\}\s*(?=[^\s.])"
+    r"|^(?:answer|the answer is)\s*:?\s+(?=\S)",
+    re.IGNORECASE,
+)
+_OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}")
+_POWER = re.compile(r"\^\s*(\((?=[^()]*\))[^()]*\)|-\s*\d+|\d+\.\d+|\\frac\{[^{}]*\}\{[^{}]*\})")
+_SLASH = re.compile(r"(?<![\d./^_!A-Za-z{}\)])(\d+)\s*/\s*(\d+)(?!\s*[\d.^!/])")
+_REPEATING = re.compile(r"(?<![\d.])(\d{0,30})\.(\d{0,30})(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|\((\d+)\))")
+_DOTTED = re.compile(r"(?<![\d.])(\d{0,30})\.(\d{0,15}?)(\d{1,3}?)\3{2,}\s*\.\.\.")
+_RUN = re.compile(r"(?<![\d.])\d+(?:,\d+)+(?![\d])")
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
+_DELIMITER = re.compile(r"\\[()\[\]]|(?<!\\)\$")
+_LEADING = re.compile(r"^(?:[\s:=]|\\approx(?![A-Za-z]))+")
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A normalised answer: `text` with commas of thousands joined; `listed` reads an ambiguous `100,200` as a list."""
+
+    text: str
+    listed: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The text without the spaces that mean nothing; equal keys are equal answers."""
+        return key(self.text)
+
+
+class TooComplexError(ValueError):
+    """The answer nests deeper, or holds more, than anything a person would write as an answer."""
+
+
+def key(text: str) -> str:
+    """`text` without the spaces that do not separate two letters or digits."""
+    return re.sub(r"(?<![A-Za-z0-9]) +| +(?![A-Za-z0-9])", "", text)
+
+
+def _dollars(text: str) -> str:
+    r"""Drop math delimiters; `\$5` and a lone `$5` keep a currency sign, written `\$`."""
+    text = re.sub(r"(\\\$)+", r"\\$", text)
+    plain = len(re.findall(r"(?<!\\)\$", text))
+    if plain == 1:
+        text = re.sub(r"(?<!\\)\$(?=\s*\d)", r"\\$", text, count=1)
+    return _DELIMITER.sub(" ", text)
+
+
+def _separate(run: re.Match[str], text: str, *, listed: bool) -> str:
+    """`1,000` is a thousand unless it is all that a bracket holds, or is not in groups of three."""
+    number = run.group()
+    start, end = run.span()
+    before, after = text[:start].rstrip()[-1:], text[end:].lstrip()[:1]
+    whole_bracket = before in ("(", "[", "{") and (after in (")", "]") or text[end:].lstrip()[:2] == "\\}")
+    if listed or whole_bracket or not _GROUPED.fullmatch(number):
+        return number.replace(",", ", ")
+    return number.replace(",", "")
+
+
+def _exact_repeating(match: re.Match[str]) -> str:
+    """0.1\\overline{6} and 0.1(6) as a fraction."""
+    whole, fixed = match.group(1) or "0", match.group(2)
+    period = match.group(3) or match.group(4)
+    scale = 10 ** len(fixed)
+    nines = 10 ** len(period) - 1
+    top = int(whole + fixed) * nines + int(period)
+    return rf"\frac{{{top}}}{{{scale * nines}}}"
+
+
+def _repeating(text: str) -> str:
+    text = _REPEATING.sub(_exact_repeating, text)
+    return _DOTTED.sub(lambda m: _exact_repeating(_REPEATING.match(f"{m[1]}.{m[2]}({m[3]})") or m), text)
+
+
+def _power(match: re.Match[str]) -> str:
+    inner = match.group(1)
+    return "^{" + (inner[1:-1] if inner.startswith("(") else inner) + "}"
+
+
+def _fonts(text: str) -> str:
+    r"""Text fonts become `\text`, mathematical fonts and colours go, function names get their backslash."""
+    text = _COLOR.sub("", text)
+    text = _OLD_FONT.sub(r"\\text{\1}", text)
+    text = _TEXT_FONTS.sub(r"\\text", text)
+    text = latex.unwrap(text, _UNWRAPPED)
+    text = latex.unwrap(text, "phantom|label|tag", keep=False)
+    text = _SINGLE.sub(r" \1 ", text)
+    return _TEXT_FUNCTION.sub(r"\\\1 ", text)
+
+
+def _numbers(text: str, *, listed: bool) -> str:
+    text = _BRACED_COMMA.sub(",", text)
+    return _RUN.sub(lambda run: _separate(run, run.string, listed=listed), text)
+
+
+def _without_end(text: str) -> str:
+    """Without a full stop, comma or row end behind the answer; three dots stay."""
+    while True:
+        text = text.rstrip()
+        if text.endswith("..."):
+            return text
+        shorter = text.removesuffix(r"\cr").rstrip(" .,;:")
+        if shorter == text:
+            return text
+        text = shorter
+
+
+def _rewrite(text: str, *, listed: bool) -> str:
+    text = latex.from_unicode(text)
+    text = text.replace("\\%", "%").replace("\\_", "_").replace("\\#", "#").replace("\\&", "&")
+    text = _dollars(text.strip().strip("`").replace("**", "" if text.strip().startswith("**") else "**"))
+    if r"\begin" not in text:  # `\\frac`, escaped once too often
+        text = re.sub(r"\\\\(?=(?:frac|dfrac|sqrt|text|pi|cdot|times|left|right|infty|cup|in)(?![a-z]))", r"\\", text)
+    text = re.sub(r"\\\\(?:\[[^\]]*\])?|\\(?:cr|newline)(?![A-Za-z])", r"\\cr ", text)
+    text = _SIZES.sub("", text)
+    text = _GROUPING.sub("", text).replace("\\!", "")
+    text = _SPACES.sub(" ", text)
+    text = _fonts(text)
+    text = _numbers(text, listed=listed)
+    for pattern, replacement in _PLAIN_WORDS:
+        text = pattern.sub(replacement, text)
+    text = _PLAIN_FUNCTION.sub(r"\\\1", text)
+    text = _OVER.sub(r"\\frac{\1}{\2}", text)
+    text = latex.brace_arguments(text)
+    text = _POWER.sub(_power, text)
+    text = _repeating(text)
+    text = _SLASH.sub(r"\\frac{\1}{\2}", text)
+    text = re.sub(r"\s+", " ", text)
+    text = _LEADING.sub("", _PREAMBLE.sub("", text.strip()))
+    text = re.sub(r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup ", text)
+    text = re.sub(r"\\\{\s*\\\}", r"\\emptyset ", text)
+    return _without_end(text)
+
+
+def normalize(answer: str) -> Normal:
+    """Rewrite an answer.
+
+    Args:
+        answer: an extracted answer or a gold, at most `extract.MAX_ANSWER_CHARS` characters.
+
+    Returns:
+        Its normal form; the text is empty where nothing but delimiters and punctuation was there.
+
+    Raises:
+        TooComplexError: brackets nest deeper than `latex.MAX_DEPTH`, or hundreds of fractions are stacked.
+    """
+    if latex.depth(answer) > latex.MAX_DEPTH or len(re.findall(r"frac|sqrt|binom|√", answer)) > 100:
+        raise TooComplexError("nested too deeply")
+    text = _rewrite(answer, listed=False)
+    listed = _rewrite(answer, listed=True) if "," in answer and _GROUPED.search(answer) else None
+    return Normal(text, listed if listed != text else None)

@@ -1,0 +1,315 @@
+"""Worker processes that can be killed: started lazily, replaced when they die, safe under threads and forks.
+
+A caller takes a worker for one item, so a worker that is killed costs exactly that item. Waiting for a worker, and
+its start-up, do not count against the deadline. Nothing here uses signals, so it works in any thread; a forked
+child (a DataLoader worker) drops what it inherited and starts workers of its own.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sgpo.rewards.worker import HEADER
+
+START_SECONDS = 120.0  # for the interpreter and sympy to load, on a busy machine
+_MAX_ITEMS = 5_000  # then a worker is renewed: sympy's caches grow
+_BOOT = (
+    "import sys; memory = int(sys.argv[1]); sys.path[:] = sys.argv[2:]; "
+    "from sgpo.rewards.worker import serve; serve(memory)"
+)
+
+
+class VerifierError(RuntimeError):
+    """The verifier itself does not work (a worker cannot start); never a verdict on a response."""
+
+
+class WorkerTimeoutError(Exception):
+    """The deadline passed; the worker must be killed."""
+
+
+class WorkerDiedError(Exception):
+    """The worker is gone."""
+
+
+@dataclass
+class Stats:
+    """Counts since the pool was made: items sent to a worker or settled without one, and what befell them."""
+
+    items: int = 0
+    exact: int = 0
+    timeouts: int = 0
+    crashes: int = 0
+    memory: int = 0
+    replaced: int = 0
+    started: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name."""
+        return asdict(self)
+
+
+class Worker:
+    """One process. Not shared: a caller holds it while it works."""
+
+    def __init__(self, memory_mb: int) -> None:
+        paths = [path or os.getcwd() for path in sys.path]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _BOOT, str(memory_mb), *paths],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.stdin, self.stdout = self.process.stdin, self.process.stdout
+        self.ready = False
+        self.items = 0
+
+    def await_ready(self) -> None:
+        """Wait for the imports. Raises VerifierError where they fail or take over `START_SECONDS`."""
+        if self.ready:
+            return
+        try:
+            hello = self._receive(time.monotonic() + START_SECONDS)
+        except (WorkerTimeoutError, WorkerDiedError) as error:
+            raise VerifierError(
+                f"a verifier process did not start ({type(error).__name__}, exit code {self.process.poll()}); "
+                f"try: {sys.executable} -m sgpo.rewards.worker 512 < /dev/null"
+            ) from error
+        if not hello.get("ready"):
+            raise VerifierError(f"a verifier process could not import math-verify: {hello.get('error')}")
+        self.ready = True
+
+    def call(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
+        """Send one request and wait `timeout` seconds. Raises WorkerTimeoutError or WorkerDiedError."""
+        deadline = time.monotonic() + timeout
+        data = json.dumps({**request, "timeout": timeout}).encode()
+        try:
+            self.stdin.write(HEADER.pack(len(data)) + data)
+        except OSError as error:
+            raise WorkerDiedError from error
+        self.items += 1
+        return self._receive(deadline)
+
+    def _receive(self, deadline: float) -> dict[str, Any]:
+        header = self._read(HEADER.size, deadline)
+        reply: dict[str, Any] = json.loads(self._read(HEADER.unpack(header)[0], deadline))
+        return reply
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        poll = select.poll()
+        poll.register(self.stdout.fileno(), select.POLLIN | select.POLLHUP)
+        data = b""
+        while len(data) < size:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or not poll.poll(remaining * 1000):
+                raise WorkerTimeoutError
+            chunk = os.read(self.stdout.fileno(), size - len(data))
+            if not chunk:
+                raise WorkerDiedError
+            data += chunk
+        return data
+
+    def kill(self) -> None:
+        """End the process and collect it."""
+        with contextlib.suppress(OSError):
+            self.process.kill()
+        self.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=10)
+
+    def close(self) -> None:
+        """Close the pipes; an idle worker then ends by itself."""
+        for stream in (self.stdin, self.stdout):
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+class Pool:
+    """At most `size` workers of `memory_mb` MiB address space each."""
+
+    def __init__(self, size: int, memory_mb: int) -> None:
+        self.size, self.memory_mb = size, memory_mb
+        self.pid = os.getpid()
+        self.stats = Stats()
+        self.workers: set[Worker] = set()
+        self._idle: list[Worker] = []
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def count(self, **counts: int) -> None:
+        """Add to the statistics."""
+        with self._changed:
+            for name, value in counts.items():
+                setattr(self.stats, name, getattr(self.stats, name) + value)
+
+    def _start(self) -> Worker:
+        """Start a worker; the lock is held."""
+        worker = Worker(self.memory_mb)
+        self.workers.add(worker)
+        self.stats.started += 1
+        return worker
+
+    def _take(self) -> Worker:
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise VerifierError("the verifier's pool is closed: the interpreter is shutting down")
+                if self._idle:
+                    self._idle.sort(key=lambda worker: worker.ready)
+                    return self._idle.pop()
+                if len(self.workers) < self.size:
+                    return self._start()
+                self._changed.wait()
+
+    def _give_back(self, worker: Worker, *, broken: bool, renew: bool = False) -> None:
+        if broken or renew:
+            worker.kill()
+        with self._changed:
+            if broken or renew:
+                self.workers.discard(worker)
+                if broken and not self._closed:
+                    self.stats.replaced += 1
+                    self._idle.append(self._start())
+            else:
+                self._idle.append(worker)
+            self._changed.notify()
+
+    def run(self, request: dict[str, Any], timeout: float) -> tuple[dict[str, Any], float]:
+        """One item on one worker.
+
+        Args:
+            request: see `worker.judge`.
+            timeout: wall seconds from the moment that a ready worker has it.
+
+        Returns:
+            The reply, or {"reason": "timeout" | "crash"}, and the wall seconds it took.
+
+        Raises:
+            VerifierError: no worker can be started.
+        """
+        worker = self._take()
+        broken = renew = True
+        started = time.monotonic()
+        try:
+            self._await(worker)
+            started = time.monotonic()
+            try:
+                reply = worker.call(request, timeout)
+            except WorkerTimeoutError:
+                reply = {"correct": False, "reason": "timeout"}
+                self.count(timeouts=1)
+            except WorkerDiedError:
+                reply = {"correct": False, "reason": "crash"}
+                self.count(crashes=1)
+            else:
+                broken = False
+                renew = reply.get("retire", False) or worker.items >= _MAX_ITEMS
+                self.count(memory=int(reply["reason"] == "memory"))
+            seconds = time.monotonic() - started
+        except VerifierError:
+            self._drop(worker)
+            raise
+        except BaseException:  # KeyboardInterrupt in the middle of an item
+            self._give_back(worker, broken=True)
+            raise
+        self.count(items=1)
+        self._give_back(worker, broken=broken, renew=renew)
+        return reply, seconds
+
+    def _await(self, worker: Worker) -> None:
+        worker.await_ready()
+
+    def _drop(self, worker: Worker) -> None:
+        """Forget a worker that could not start, without starting another."""
+        worker.kill()
+        with self._changed:
+            self.workers.discard(worker)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Kill all workers. Idle callers get a VerifierError."""
+        with self._changed:
+            self._closed = True
+            workers, self.workers, self._idle = list(self.workers), set(), []
+            self._changed.notify_all()
+        for worker in workers:
+            worker.kill()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's workers without touching them."""
+        for worker in self.workers:
+            worker.close()
+            worker.process.returncode = 0  # not this process's child: nothing to collect
+
+
+_pool: Pool | None = None
+_pool_lock = threading.Lock()
+_settings: dict[str, int] = {}
+
+
+def _cpus() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def configure(*, workers: int | None = None, memory_mb: int | None = None) -> None:
+    """Set the number of workers and the memory limit of each, in MiB; running workers are ended.
+
+    Defaults: SGPO_VERIFY_WORKERS or the number of usable CPUs, at most 8; SGPO_VERIFY_MEMORY_MB or 512.
+
+    Raises:
+        ValueError: fewer than one worker, or less memory than sympy needs to load.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}; it must be at least 1")
+    if memory_mb is not None and memory_mb < 128:
+        raise ValueError(f"memory_mb is {memory_mb}; sympy alone needs about 100: give at least 128")
+    global _pool
+    with _pool_lock:
+        for name, value in (("workers", workers), ("memory_mb", memory_mb)):
+            if value is not None:
+                _settings[name] = value
+        if _pool is not None and _pool.pid == os.getpid():
+            _pool.close()
+        _pool = None
+
+
+def get_pool() -> Pool:
+    """The pool of this process, made on first use."""
+    global _pool
+    with _pool_lock:
+        if _pool is None or _pool.pid != os.getpid():
+            size = _settings.get("workers") or int(os.environ.get("SGPO_VERIFY_WORKERS", min(_cpus(), 8)))
+            memory = _settings.get("memory_mb") or int(os.environ.get("SGPO_VERIFY_MEMORY_MB", 512))
+            _pool = Pool(max(1, size), memory)
+        return _pool
+
+
+def _after_fork() -> None:
+    global _pool, _pool_lock
+    _pool_lock = threading.Lock()
+    if _pool is not None:
+        _pool.abandon()
+        _pool = None
+
+
+def _at_exit() -> None:
+    if _pool is not None and _pool.pid == os.getpid():
+        _pool.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

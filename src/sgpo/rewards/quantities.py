@@ -1,0 +1,249 @@
+r"""What stands around a value: units, currency, percent, degrees; and values that are not numbers: words, times of
+day, numerals in a base, choice letters.
+
+A unit is a known word (`cm`, `dollars`), or any word in `\text{}` or prose behind a number. A single bare letter is
+never a unit: `4t` is four times t and `6m` six times m, and neither is the answer 4 or 6.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_UNITS = {
+    "mm": "millimeter millimetre", "cm": "centimeter centimetre", "m": "meter metre", "km": "kilometer kilometre",
+    "inch": "in inches", "ft": "foot feet", "yd": "yard", "mile": "mi", "g": "gram gm", "kg": "kilogram",
+    "mg": "milligram", "lb": "pound lbs", "oz": "ounce", "ton": "tonne", "s": "sec second secs",
+    "min": "minute mins", "h": "hr hour hrs", "day": "", "week": "", "month": "", "year": "yr yrs",
+    "l": "liter litre", "ml": "milliliter", "gallon": "gal", "mph": "mile/h", "m/s": "mps", "km/h": "kph kmh kmph",
+    "deg": "degree degrees", "rad": "radian", "usd": "dollar usd", "cent": "", "eur": "euro", "gbp": "",
+    "hz": "hertz", "w": "watt", "j": "joule", "v": "volt", "ohm": "",
+}  # fmt: skip
+_CANONICAL = {word: unit for unit, words in _UNITS.items() for word in (unit, *words.split())}
+_BARE = (
+    "millimet(?:er|re)s?|centimet(?:er|re)s?|kilomet(?:er|re)s?|met(?:er|re)s?|inch(?:es)?|feet|foot|yards?|miles?|"
+    "kilograms?|grams?|milligrams?|pounds?|ounces?|tons?|seconds?|minutes?|hours?|days?|weeks?|months?|years?|lit(?:er|re)s?|"
+    "gallons?|degrees?|radians?|dollars?|cents?|euros?|square|cubic|sq|units?|mph|kph|kmh|mm|cm|km|kg|mg|ml|mL|ft|lbs?|oz|"
+    "hrs?|mins?|secs?|yrs?|in|mi|rad|deg|USD|EUR"
+)
+_TEXT = r"\\text\{[^{}]*\}"
+_ATOM = rf"(?:{_TEXT}|(?<![A-Za-z\\])(?:{_BARE})(?![A-Za-z]))\.?(?: ?\^ ?\{{?-?[1-9]\}}?)?"
+_TAIL = re.compile(rf"(?: ?(?:(?:\\cdot|/|per) ?)?{_ATOM})+$")
+_FRACTION_UNIT = re.compile(rf" ?\\frac\{{ ?({_TEXT}) ?\}}\{{ ?({_TEXT}(?:\^\{{?\d\}}?)?) ?\}}$")
+_WORDS = re.compile(r"(?<=[\d}) ]) ?(?<![A-Za-z\\])((?:[A-Za-z]{2,}[ -])*[A-Za-z]{2,})$")
+_NOT_UNITS = frozenset({
+    "and", "or", "not", "no", "mod", "base", "if", "for", "when", "where", "than", "sin", "cos", "tan", "log", "ln",
+    "exp", "pi", "max", "min", "gcd", "lcm", "union", "choose", "factorial", "divided", "times", "plus", "minus", "to",
+    "from", "over", "under", "least", "most", "about",
+})  # fmt: skip
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALE = re.compile(rf" ?(?:\\text\{{\s*)?({'|'.join(_SCALES)})s?(?![a-z])\s*(?:\}})?", re.IGNORECASE)
+_CURRENCY = {r"\$": "usd", r"\pounds": "gbp", r"\euro": "eur", r"\yen": "jpy", "USD": "usd", "EUR": "eur"}
+_SIGNED_CURRENCY = re.compile(r"^([+-]?)\s*(\\\$|\\pounds|\\euro|\\yen|(?:US|USD|EUR)(?=[\s\\\d]))\s*(\\\$)?\s*")
+_PERCENT = re.compile(r"\s*(?:%|\\text\{\s*(?:%|percent|per cent|percentage points?)\s*\}|(?<![A-Za-z])per ?cent)\s*$")
+_DEGREE = re.compile(r"\s*\\degree\s*(?:(?:\\text\{)?\s*([CF])\s*\}?)?\s*$")
+_ORDINAL = re.compile(r"(?<=\d)\s*\^?\s*\{?\s*(?:\\text\{\s*)?(?:st|nd|rd|th)\s*\}?\s*\}?$")
+# What one unit is in the first unit of its kind, as LaTeX.
+_FACTORS = {
+    "mm": ("length", "1"), "cm": ("length", "10"), "m": ("length", "1000"), "km": ("length", "1000000"),
+    "inch": ("foot", "1"), "ft": ("foot", "12"), "yd": ("foot", "36"), "mile": ("foot", "63360"),
+    "mg": ("mass", "1"), "g": ("mass", "1000"), "kg": ("mass", "1000000"), "oz": ("weight", "1"),
+    "lb": ("weight", "16"), "s": ("time", "1"), "min": ("time", "60"), "h": ("time", "3600"),
+    "day": ("time", "86400"), "week": ("time", "604800"), "month": ("years", "1"), "year": ("years", "12"),
+    "ml": ("volume", "1"), "l": ("volume", "1000"), "cent": ("money", "1"), "usd": ("money", "100"),
+    "deg": ("angle", r"\frac{\pi}{180}"), "rad": ("angle", "1"),
+}  # fmt: skip
+_TIME = re.compile(
+    r"(\d{1,2}) ?(?:: ?([0-5]\d)(?: ?: ?([0-5]\d))?)? ?(?:([ap]) ?\.? ?m ?\.?)?( ?noon| ?midnight)?", re.I
+)
+_BASE = re.compile(
+    r"\(?(?:\\text\{)?([0-9A-F][0-9A-Fa-f]*(?:\.[0-9A-F]+)?)\}?\)?"
+    r"(?: ?_ ?\{? ?(?:\\text\{)? ?(?:base )?(\d{1,2}|[a-z]+)[\s}]*"
+    r"| ?(?:\\text\{)? ?base ?-?(?:\} ?)?(\d{1,2}|[a-z]+) ?\}?)"
+)
+_NUMBER_WORDS = {
+    "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
+    "eight": "8", "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "thirteen": "13", "fourteen": "14",
+    "fifteen": "15", "sixteen": "16", "seventeen": "17", "eighteen": "18", "nineteen": "19", "twenty": "20",
+}  # fmt: skip
+_WORDY = re.compile(
+    r"(?<![A-Za-z\\])(?=[A-Za-z]*[aeiouyAEIOUY])[A-Za-z]{3,}|(?<![A-Za-z\\])(?:no|No|NO|DNE|AM|PM)(?![A-Za-z])"
+)
+_TEXTUAL = re.compile(r"[A-Za-z][A-Za-z0-9 .,;:'\"()!?/&-]*")
+_SYNONYMS = {
+    "no solution": r"\emptyset", "no solutions": r"\emptyset", "no real solution": r"\emptyset",
+    "no real solutions": r"\emptyset", "none": r"\emptyset", "empty set": r"\emptyset",
+    "all reals": r"\mathbb{R}", "all real numbers": r"\mathbb{R}", "real numbers": r"\mathbb{R}",
+    "dne": "does not exist",
+}  # fmt: skip
+_CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer) )?\(? ?([A-Ja-j]) ?\)?[.:]?")
+_LABELLED = re.compile(r"(?:\\text\{ ?)?(?:\(([A-J])\)|([A-J])[.:)](?=[ }\\]))[ .:]*(?:\})?(?:\\ )?\s*(.+)")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A value and what was written around it; `unit` is canonical, "" where there is none or it is unknown."""
+
+    core: str
+    unit: str = ""
+    percent: bool = False
+
+
+def detext(text: str) -> str:
+    r"""Without `\text{}` around its pieces, spaces collapsed."""
+    return re.sub(r"\s+", " ", re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text)).strip()
+
+
+def _unit(tail: str) -> str:
+    r"""Canonical unit of a tail such as `\text{ square inches}` or ` cm^2`; "" where it is not known."""
+    words = detext(tail).lower().replace(r"\cdot", " ").replace("{", "").replace("}", "").replace(" per ", "/")
+    words = re.sub(r"\s*([/^])\s*", r"\1", words).strip(" .")
+    power = ""
+    for pattern, exponent in ((r"\b(?:square|sq\.?)\s+|\s+squared$", "^2"), (r"\bcubic\s+|\s+cubed$", "^3")):
+        words, count = re.subn(pattern, "", words)
+        power = exponent if count else power
+    match = re.fullmatch(r"([a-z¢]+)(?:/([a-z]+))?(\^-?\d)?", words)
+    if match is None:
+        return ""
+    names = []
+    for name in match.group(1, 2):
+        if name:
+            known = _CANONICAL.get(name, _CANONICAL.get(name.removesuffix("s")))
+            if not known:
+                return ""
+            names.append(known)
+    joined = "/".join(names)
+    return _CANONICAL.get(joined, joined) + (match.group(3) or power)
+
+
+def _words_are_unit(words: str) -> bool:
+    """Whether prose behind a number reads as what is counted (`12 apples`), not as more mathematics."""
+    parts = words.replace("-", " ").split()
+    if any(part.lower() in _NOT_UNITS for part in parts):
+        return False
+    known = re.compile(_BARE)
+    return all(
+        known.fullmatch(part) or part in ("of", "per") or (len(part) >= 4 and re.search("[aeiouy]", part))
+        for part in parts
+    )
+
+
+def split_quantity(text: str) -> Quantity:
+    """Take unit, currency, percent sign, degree sign, ordinal ending and a scale word (million) off a value."""
+    text, unit, percent = text.strip(), "", False
+    currency = _SIGNED_CURRENCY.match(text)
+    if currency and currency.end() < len(text):
+        unit = _CURRENCY.get(currency.group(2), "usd")
+        text = currency.group(1) + text[currency.end() :]
+    text = _ORDINAL.sub("", text)
+    found = _PERCENT.search(text)
+    if found and found.start() > 0:
+        return Quantity(text[: found.start()].strip(), unit, True)
+    degree = _DEGREE.search(text)
+    if degree and degree.start() > 0 and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
+        return Quantity(text[: degree.start()].strip(), "deg" + (degree.group(1) or ""), False)
+    core, tail = _cut_tail(text)
+    if tail:
+        if _PERCENT.search(core):
+            return Quantity(_PERCENT.sub("", core).strip(), unit, True)
+        scale = _SCALE.match(tail) or _SCALE.match(" " + tail.strip())
+        if scale:
+            core = rf"({core})\cdot 10^{{{_SCALES[scale.group(1).lower()]}}}"
+            tail = tail[scale.end() :]
+        if core.endswith(r"\$"):
+            core, unit = core[:-2].strip(), "usd"
+        return Quantity(core, unit or _unit(tail), percent)
+    if text.endswith(r"\$") and len(text) > 2:
+        return Quantity(text[:-2].strip(), "usd", False)
+    return Quantity(text, unit, percent)
+
+
+def _cut_tail(text: str) -> tuple[str, str]:
+    """Split a value from its unit words; the tail is "" where there are none."""
+    match = _FRACTION_UNIT.search(text)
+    if match and match.start() > 0:
+        return text[: match.start()].strip(), f" {match.group(1)}/{match.group(2)}"
+    match = _TAIL.search(text)
+    if match is None or match.start() == 0:
+        match = _WORDS.search(text)
+        if match is None or not _words_are_unit(match.group(1)):
+            return text, ""
+        start = match.start(1)
+    else:
+        start = match.start()
+    core, tail = text[:start].strip(), text[start:]
+    if re.search(r"[=+\-^_({,]$|\\(?:cdot|pm|le|ge|in|frac)$", core) or not re.search(r"[\dA-Za-z]", core):
+        return text, ""
+    if set(re.findall(r"[a-z]+", detext(tail).lower())) & _NOT_UNITS:
+        return text, ""
+    return core, tail
+
+
+def conversion(gold: Quantity, answer: Quantity) -> tuple[str, str] | None:
+    """Factors, as LaTeX, that bring both to one unit: hours and minutes, degrees and a multiple of pi; or None."""
+    if not gold.unit or not answer.unit:
+        bare = answer if gold.unit else gold
+        if "deg" not in (gold.unit, answer.unit) or r"\pi" not in bare.core:
+            return None
+        factor = rf"\cdot {_FACTORS['deg'][1]}"
+        return (factor, "") if gold.unit else ("", factor)
+    powers = [re.fullmatch(r"(\w+?)(?:\^(\d))?", quantity.unit) for quantity in (gold, answer)]
+    if not powers[0] or not powers[1] or powers[0].group(2) != powers[1].group(2):
+        return None
+    kinds = [_FACTORS.get(power.group(1)) for power in powers if power]
+    if kinds[0] is None or kinds[1] is None or kinds[0][0] != kinds[1][0]:
+        return None
+    exponent = powers[0].group(2) or "1"
+    return rf"\cdot ({kinds[0][1]})^{exponent}", rf"\cdot ({kinds[1][1]})^{exponent}"
+
+
+def time_of_day(text: str) -> tuple[int, str] | None:
+    """Seconds since midnight and "am", "pm" or "" for `12:30`, `3:05 PM`, `15:30`, `3 p.m.`; None for others."""
+    match = _TIME.fullmatch(detext(text))
+    if match is None or not (match.group(2) or match.group(4)):
+        return None
+    hour, half = int(match.group(1)), (match.group(4) or "").lower()
+    if match.group(5):
+        half = "p" if "noon" in match.group(5).lower() else "a"
+    if hour > 24 or (half and not 1 <= hour <= 12):
+        return None
+    if hour > 12:
+        hour, half = hour - 12, "p"
+    return (hour % 12) * 3600 + int(match.group(2) or 0) * 60 + int(match.group(3) or 0), half
+
+
+def numeral(text: str) -> tuple[str, int] | None:
+    """Digits and base of `1011_2`, `52_{8}`, `(1A)_{16}`, `1011_{two}`, `52 base 8`; None for others."""
+    match = _BASE.fullmatch(text.strip())
+    if match is None:
+        return None
+    name = match.group(2) or match.group(3)
+    base = int(_NUMBER_WORDS.get(name, name)) if name in _NUMBER_WORDS or name.isdigit() else 0
+    if not 2 <= base <= 36:
+        return None
+    digits = match.group(1).upper()
+    if any(c != "." and int(c, 36) >= base for c in digits):
+        return None
+    return digits.lstrip("0") or "0", base
+
+
+def words(text: str) -> str | None:
+    r"""Canonical words of an answer that is text (`\text{Evelyn}`, `no solution`, `May 5`); None where it is not."""
+    plain = detext(text)
+    if not _TEXTUAL.fullmatch(plain) or not (r"\text" in text or _WORDY.search(plain)):
+        return None
+    canonical = re.sub(r"[^a-z0-9]+", " ", plain.lower().replace("'", "")).strip()
+    canonical = re.sub(r"^(?:the|an?) (?=.)", "", canonical)
+    return _SYNONYMS.get(canonical, _NUMBER_WORDS.get(canonical, canonical))
+
+
+def choice(text: str) -> str | None:
+    r"""The letter of a multiple choice answer: `C`, `(C)`, `\text{(C)}`, `c)`; upper case. None for others."""
+    match = _CHOICE.fullmatch(detext(text))
+    return match.group(1).upper() if match else None
+
+
+def labelled(text: str) -> tuple[str, str] | None:
+    r"""Letter and value of `\text{(C)} 27` or `C. 27`; None for others."""
+    match = _LABELLED.fullmatch(text.strip())
+    return (match.group(1) or match.group(2), match.group(3).strip(" }")) if match else None

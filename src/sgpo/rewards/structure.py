@@ -1,0 +1,263 @@
+r"""The outer shape of a normalised answer: list, set, tuple or interval, union, matrix, relation, or one value.
+
+Brackets and commas are where math-verify 0.9.0 guesses (`(1,2)` is an open interval there, and equal to `{1,2}`),
+so they are taken apart here and the library only ever compares single values.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["value", "list", "set", "tuple", "interval", "union", "matrix", "relation"]
+
+_NAME = re.compile(
+    r"(?:\|?(?:\\(?:angle|triangle|overline|vec|hat|bar|text|mathbb)\s*)?(?:\\[A-Za-z]+|[A-Za-z]{1,3}|\{[A-Za-z ]+\})'*"
+    r"(?:\s*_\s*(?:\{[^{}]*\}|[A-Za-z0-9]))?\s*(?:\^\s*\{?-1\}?\s*)?(?:[A-Z ](?:_\{?\d\}?)?)*\|?)"
+    r"(?:\s*\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])*\s*\))?"
+)  # fmt: skip
+_TEXT_NAME = re.compile(r"(?:\\text\{[^{}]*\}|[A-Za-z]+(?: [A-Za-z]+){0,4})\s*(?:_\{?\w+\}?)?")
+_MEASURED = re.compile(  # P(X=2), \sin x, dy/dx
+    r"[PE]\s*[(\[][^()]*[)\]]|\\(?:sin|cos|tan|cot|sec|csc)\s*(?:[A-Za-z]|\\[a-z]+)"
+    r"|\\frac\{d ?[a-z]?\}\{d ?[a-z]\}"
+)
+_NAME_TUPLE = re.compile(r"\(\s*[A-Za-z](?:_\{?\w\}?)?(?:\s*,\s*[A-Za-z](?:_\{?\w\}?)?)+\s*\)")
+_SEPARATOR = re.compile(r"\\text\{\s*,?\s*(and|or)\s*,?\s*\}|(?<![A-Za-z\\])(and|or)(?![A-Za-z])|[,;]")
+_RELATION = re.compile(r"\\(?:le|ge|ne|in)(?![A-Za-z])|(?<!:)[<>]|=")
+_MATRIX = re.compile(r"\\begin\{([pbBv]?)(?:small)?(matrix|array)\}(?:\{[^{}]*\})?(.*?)\\end\{\1(?:small)?\2\}")
+_SYSTEM = re.compile(r"\\begin\{(cases|aligned|align\*?|gathered|array|split)\}(?:\{[lcr| ]*\})?(.*?)\\end\{\1\}")
+_FLIP = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
+_OPEN, _CLOSE = "([{", ")]}"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One shape. `text` is its normal form; `items` its parts; `brackets` as written, for tuples and intervals.
+
+    A relation holds its sides in `items` and its signs in `signs`; a matrix its entries, row by row, and its row
+    lengths in `rows`. `joined_by_and` says that a list was joined by "and".
+    """
+
+    kind: Kind
+    text: str
+    items: tuple[str, ...] = ()
+    brackets: str = ""
+    signs: tuple[str, ...] = ()
+    rows: tuple[int, ...] = field(default=())
+    joined_by_and: bool = False
+
+
+def top_level(text: str) -> list[bool]:
+    """For each character whether it stands outside all brackets (any kind closes any kind: `(3,4]`)."""
+    level, outside, i = 0, [False] * len(text), 0
+    while i < len(text):
+        character = text[i]
+        escaped = character == "\\" and i + 1 < len(text)
+        bracket = text[i + 1] if escaped else character
+        if bracket in _OPEN and (not escaped or bracket == "{"):
+            level += 1
+        elif bracket in _CLOSE and (not escaped or bracket == "}"):
+            level = max(0, level - 1)
+        else:
+            outside[i] = level == 0
+        i += 2 if escaped and not bracket.isalpha() else 1
+    return outside
+
+
+def split_top(text: str, pattern: re.Pattern[str]) -> tuple[list[str], list[str]]:
+    """Split outside brackets; returns the pieces and what separated them."""
+    outside = top_level(text)
+    pieces, separators, start = [], [], 0
+    for match in pattern.finditer(text):
+        if outside[match.start()]:
+            pieces.append(text[start : match.start()].strip())
+            separators.append(match.group().strip())
+            start = match.end()
+    pieces.append(text[start:].strip())
+    return pieces, separators
+
+
+def is_name(text: str) -> bool:
+    r"""Whether a side of an equation only names the result: `x`, `f(x)`, `m_{\max}`, `\angle ABC`, `\text{Area}`."""
+    text = text.strip()
+    if text in ("i", "e", r"\pi", r"\infty", r"\emptyset"):
+        return False
+    return any(pattern.fullmatch(text) for pattern in (_NAME, _TEXT_NAME, _MEASURED))
+
+
+def _pairs_up(text: str) -> bool:
+    """Whether the bracket that opens `text` is closed by its last character and not before."""
+    level, i = 0, 0
+    while i < len(text):
+        character = text[i]
+        escaped = character == "\\" and i + 1 < len(text)
+        bracket = text[i + 1] if escaped else character
+        if bracket in _OPEN and (not escaped or bracket == "{"):
+            level += 1
+        elif bracket in _CLOSE and (not escaped or bracket == "}"):
+            level -= 1
+            if level == 0:
+                return i + (2 if escaped else 1) == len(text)
+        i += 2 if escaped else 1
+    return False
+
+
+def strip_outer(text: str) -> str:
+    """Without braces, and without parentheses, that hold the whole of a single value."""
+    while True:
+        text = text.strip()
+        if len(text) < 2 or text[0] not in "({" or not _pairs_up(text):
+            return text
+        inner = text[1:-1]
+        if text[0] == "(" and (text[-1] != ")" or len(split_top(inner, _SEPARATOR)[0]) > 1):
+            return text
+        text = inner
+
+
+def _matrix(text: str) -> Node | None:
+    match = _MATRIX.fullmatch(text) or _MATRIX.fullmatch(text[1:-1]) if text[:1] in "[(" else _MATRIX.fullmatch(text)
+    if match is None or match.group(1) == "v" or r"\begin" in match.group(3):
+        return None
+    rows = [row for row in re.split(r"\\cr(?![A-Za-z])", match.group(3)) if row.strip()]
+    cells = [[cell.strip() for cell in row.split("&")] for row in rows]
+    return Node("matrix", text, tuple(c for row in cells for c in row), rows=tuple(len(row) for row in cells))
+
+
+def _bracketed(text: str) -> Node | None:
+    """A set, tuple or interval that is the whole text."""
+    opening = text[:2] if text.startswith("\\{") else text[:1]
+    if opening not in ("\\{", "(", "[") or not _pairs_up(text):
+        return None
+    closing = text[-2:] if text.endswith("\\}") else text[-1:]
+    inner = text[len(opening) : -len(closing)]
+    if opening == "\\{":
+        condition = re.split(r"\||:", inner, maxsplit=1)
+        if len(condition) == 2 and _RELATION.search(condition[1]) and is_name(condition[0].split(r"\in")[0]):
+            return parse(condition[1])
+        items = tuple(item for item in split_top(inner, _SEPARATOR)[0] if item)
+        return Node("set", text, items)
+    items = tuple(split_top(inner, _SEPARATOR)[0])
+    if len(items) < 2 or closing == "\\}":
+        return None
+    if any(r"\pm" in item for item in items) and len(items) <= 4:
+        return Node("list", text, tuple(f"{opening}{', '.join(signed)}{closing}" for signed in _signed(items)))
+    if len(items) == 2 and opening + closing != "()":
+        low = "(" if items[0].replace(" ", "") == r"-\infty" else opening
+        high = ")" if items[1].lstrip("+ ") == r"\infty" else closing
+        return Node("tuple" if low + high == "()" else "interval", text, items, low + high)
+    return Node("tuple", text, items, "()")
+
+
+def _relation(text: str) -> Node | None:
+    sides, signs = split_top(text, _RELATION)
+    if not signs or not all(sides):
+        return None
+    if signs[0] == r"\in" and len(signs) == 1:
+        return parse(sides[1]) if is_name(sides[0]) else None
+    if signs == ["="] and _NAME_TUPLE.fullmatch(sides[0]):
+        return parse(sides[1])
+    interval = _interval(sides, signs)
+    return Node("relation", text, tuple(sides), brackets=interval, signs=tuple(signs))
+
+
+def _variable(text: str) -> bool:
+    return is_name(text) and "|" not in text
+
+
+def variable(node: Node) -> str:
+    """The name that an inequality bounds."""
+    if len(node.items) == 3:
+        return node.items[1]
+    return node.items[0] if _variable(node.items[0]) else node.items[-1]
+
+
+def _interval(sides: list[str], signs: list[str]) -> str:
+    r"""The interval that an inequality in one name states, as text: `2<x\le 5` is `(2, 5]`; "" where there is none."""
+    if not all(sign in _FLIP for sign in signs):
+        return ""
+    if len(sides) == 2:
+        if _variable(sides[1]) and not _variable(sides[0]):
+            sides, signs = sides[::-1], [_FLIP[signs[0]]]
+        if not _variable(sides[0]):
+            return ""
+        if signs[0] in (">", r"\ge"):
+            return f"{'[' if signs[0] != '>' else '('}{sides[1]}, \\infty)"
+        return f"(-\\infty, {sides[1]}{']' if signs[0] != '<' else ')'}"
+    if len(sides) != 3 or not _variable(sides[1]):
+        return ""
+    if signs[0] in (">", r"\ge"):
+        sides, signs = sides[::-1], [_FLIP[signs[1]], _FLIP[signs[0]]]
+    if not all(sign in ("<", r"\le") for sign in signs):
+        return ""
+    return f"{'(' if signs[0] == '<' else '['}{sides[0]}, {sides[2]}{')' if signs[1] == '<' else ']'}"
+
+
+def _sign(text: str, upper: bool) -> str:
+    r"""`a \pm b \mp c` with the upper or the lower signs."""
+    plus, minus = ("+", "-") if upper else ("-", "+")
+    text = re.sub(r"\\pm(?![A-Za-z])", plus, re.sub(r"\\mp(?![A-Za-z])", minus, text)).strip()
+    return text.removeprefix("+").strip()
+
+
+def _signed(items: tuple[str, ...]) -> list[list[str]]:
+    r"""The tuples meant by one with signs in it: each `\pm` for itself, but all together where there is a `\mp`."""
+    if any(r"\mp" in item for item in items):
+        return [[_sign(item, upper) for item in items] for upper in (True, False)]
+    choices = [[_sign(item, True), _sign(item, False)] if r"\pm" in item else [item] for item in items]
+    return [list(combination) for combination in itertools.product(*choices)]
+
+
+def _plus_minus(text: str) -> list[str] | None:
+    r"""`a \pm b` as `a + b` and `a - b`; None where there is no such sign."""
+    if r"\pm" not in text or _RELATION.search(text):
+        return None
+    return [_sign(text, True), _sign(text, False)]
+
+
+def _list(text: str) -> Node | None:
+    pieces, separators = split_top(text, _SEPARATOR)
+    pieces = [piece for piece in pieces if piece]
+    if not separators or not pieces:
+        return None
+    items: list[str] = []
+    name = ""
+    for piece in pieces:  # `x = 1, 2` names x once
+        sides, signs = split_top(piece, _RELATION)
+        if signs == ["="] and is_name(sides[0]):
+            name = sides[0]
+        elif name and not signs:
+            piece = f"{name} = {piece}"
+        items.append(piece)
+    joined_by_and = any("and" in separator for separator in separators)
+    return Node("list", text, tuple(items), joined_by_and=joined_by_and)
+
+
+def parse(text: str) -> Node:
+    """Shape of a normalised answer. Never fails: what has no other shape is a value."""
+    text = strip_outer(text)
+    system = _SYSTEM.fullmatch(text)
+    if system:
+        return parse(re.sub(r"\s*,?\s*\\cr(?![A-Za-z])", ", ", system.group(2)).replace("&", "").strip(" ,"))
+    matrix = _matrix(text)
+    if matrix:
+        return matrix
+    outer = re.fullmatch(r"([\[\](])\s*([^\[\]()]+[,;][^\[\]()]+)([\[\])])", text)
+    if outer:  # ]a, b[ and [a, b[, as the French write intervals
+        text = ("[" if outer.group(1) == "[" else "(") + outer.group(2) + ("]" if outer.group(3) == "]" else ")")
+    if text.replace(" ", "") == r"\mathbb{R}":
+        text = r"(-\infty, \infty)"
+    shape = _bracketed(text) or _list(text)
+    if shape:
+        return shape
+    parts = split_top(text, re.compile(r"\\cup(?![A-Za-z])"))[0]
+    if len(parts) > 1 and not split_top(text, _RELATION)[1]:
+        return Node("union", text, tuple(parts))
+    relation = _relation(text)
+    if relation:
+        return relation
+    both = _plus_minus(text)
+    if both:
+        return Node("list", text, tuple(both))
+    return Node("value", text, (text,))

@@ -1,0 +1,241 @@
+r"""`verify`: is the final answer of a response the gold answer?
+
+One verifier for training, evaluation and extraction. It cannot hang, cannot run a response's code, and never raises
+because of what a response says: every response gets a `Verdict` with a reason. docs/verifier.md has the rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from sgpo.rewards import extract as extraction
+from sgpo.rewards.normalize import Normal, TooComplexError, normalize
+from sgpo.rewards.pool import get_pool
+
+DEFAULT_TIMEOUT = 2.0  # wall seconds an item may take in a worker
+
+Gold = str | int | float | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the verifier says of one response.
+
+    Attributes:
+        correct: whether the extracted answer equals the gold.
+        reason: exact or equivalent (correct); different, unparsable, too_complex, timeout, memory, crash,
+            no_response, no_box, no_answer, empty_answer, answer_too_long, bad_gold (not correct).
+        extracted: the answer as it stood in the response; None where none was found.
+        seconds: wall time of the verdict, without waiting for a free worker.
+    """
+
+    correct: bool
+    reason: str
+    extracted: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """An item that needs a worker."""
+
+    request: dict[str, Any]
+    extracted: str
+    seconds: float
+
+
+def _gold_text(gold: Gold | None) -> str:
+    """One text for a gold of any accepted type; several answers are joined by commas, all of them required.
+
+    Raises:
+        TypeError: the gold is of another type.
+    """
+    if gold is None:
+        return ""
+    if isinstance(gold, str):
+        return extraction.gold_answer(gold)
+    if isinstance(gold, bool):
+        raise TypeError("gold is a bool; give the answer as text or a number")
+    if isinstance(gold, (int, float)):
+        return str(gold)
+    if isinstance(gold, Sequence) and all(isinstance(part, str) for part in gold):
+        return ", ".join(extraction.gold_answer(part) for part in gold)
+    raise TypeError(f"gold is a {type(gold).__name__}; give a string, a number or a list of strings")
+
+
+def _normal(text: str) -> Normal | None:
+    """The normal form, or None where it is too complex to have one."""
+    try:
+        return normalize(text)
+    except (TooComplexError, RecursionError):
+        return None
+
+
+def _readings(normal: Normal) -> list[str]:
+    return [normal.text] if normal.listed is None else [normal.text, normal.listed]
+
+
+def _prepare(
+    response: str | None, gold: Gold | None, *, require_box: bool, tolerance: float | None, max_chars: int
+) -> Verdict | _Pending:
+    """Everything that needs no worker: extraction, normal forms, equality of their spelling."""
+    started = time.perf_counter()
+
+    def verdict(correct: bool, reason: str, extracted: str | None) -> Verdict:
+        return Verdict(correct, reason, extracted, time.perf_counter() - started)
+
+    if response is not None and not isinstance(response, str):
+        raise TypeError(f"response is a {type(response).__name__}; give a string, or None where there is none")
+    text = _gold_text(gold)
+    right = _normal(text) if len(text) <= extraction.MAX_ANSWER_CHARS else None
+    if right is None or not right.text:
+        return verdict(False, "bad_gold", None)
+    found = extraction.extract(response, require_box=require_box, max_chars=max_chars)
+    if not found.boxed and not require_box and response is not None and len(response) <= 2 * len(text) + 200:
+        whole = _normal(response)  # a bare response that is the gold, whatever prose the gold holds
+        if whole is not None and whole.key == right.key:
+            return verdict(True, "exact", response.strip())
+    if found.text is None:
+        return verdict(False, found.reason, None)
+    left = _normal(found.text)
+    if left is None:
+        return verdict(False, "too_complex", found.text)
+    if not left.text:
+        return verdict(False, "empty_answer", found.text)
+    if left.key == right.key:
+        return verdict(True, "exact", found.text)
+    request = {"gold": _readings(right), "answer": _readings(left), "tolerance": tolerance}
+    return _Pending(request, found.text, time.perf_counter() - started)
+
+
+def _finish(pending: _Pending, timeout: float) -> Verdict:
+    reply, seconds = get_pool().run(pending.request, timeout)
+    return Verdict(bool(reply["correct"]), reply["reason"], pending.extracted, pending.seconds + seconds)
+
+
+def _check(timeout: float, tolerance: float | None, max_chars: int) -> None:
+    if not timeout > 0:
+        raise ValueError(f"timeout is {timeout}; it is the wall seconds an item may take and must be positive")
+    if tolerance is not None and not 0 <= tolerance < float("inf"):
+        raise ValueError(f"tolerance is {tolerance}; it is an absolute difference and must be finite and not negative")
+    if max_chars < 1:
+        raise ValueError(f"max_chars is {max_chars}; at least one character must be read")
+
+
+def verify(
+    response: str | None,
+    gold: Gold,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    require_box: bool = False,
+    tolerance: float | None = None,
+    max_chars: int = extraction.MAX_CHARS,
+) -> Verdict:
+    r"""Whether the final answer of a response is the gold answer.
+
+    Args:
+        response: the completion, or None for a request that failed.
+        gold: the answer: text (bare, in `$...$`, in `\boxed{}`, or a solution that ends in one), a number, or a list
+            of texts that are all required, in any order.
+        timeout: wall seconds the item may take in its worker, which is killed then.
+        require_box: True accepts an answer only in a box; False also one that is stated ("the answer is 5",
+            "#### 5"), that is all the response holds, or that is the formula in the closing line.
+        tolerance: numbers within this absolute distance of the gold are equal; None asks for exact equality.
+        max_chars: only so many characters at the end of the response are read.
+
+    Returns:
+        A `Verdict`. Nothing that a response says raises.
+
+    Raises:
+        TypeError: response or gold is of a type that holds no text.
+        ValueError: an option is out of range.
+        VerifierError: no worker process can be started.
+    """
+    _check(timeout, tolerance, max_chars)
+    item = _prepare(response, gold, require_box=require_box, tolerance=tolerance, max_chars=max_chars)
+    if isinstance(item, Verdict):
+        get_pool().count(items=1, exact=int(item.correct))
+        return item
+    return _finish(item, timeout)
+
+
+def verify_batch(
+    responses: Sequence[str | None],
+    golds: Sequence[Gold],
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    require_box: bool = False,
+    tolerance: float | Sequence[float | None] | None = None,
+    max_chars: int = extraction.MAX_CHARS,
+) -> list[Verdict]:
+    """`verify` for many items at once, over all workers; verdicts come in the order of the responses.
+
+    Args:
+        responses, golds: of equal length.
+        tolerance: one for all, or one per item.
+        timeout, require_box, max_chars: as for `verify`.
+
+    Raises:
+        ValueError: the lengths differ, or an option is out of range.
+        TypeError, VerifierError: as for `verify`.
+    """
+    tolerances: Sequence[float | None]
+    if tolerance is None or isinstance(tolerance, (int, float)):
+        tolerances = [tolerance] * len(responses)
+    else:
+        tolerances = tolerance
+    if not len(responses) == len(golds) == len(tolerances):
+        raise ValueError(f"{len(responses)} responses, {len(golds)} golds, {len(tolerances)} tolerances: give as many")
+    for one in set(tolerances):
+        _check(timeout, one, max_chars)
+    items = [
+        _prepare(response, gold, require_box=require_box, tolerance=allowed, max_chars=max_chars)
+        for response, gold, allowed in zip(responses, golds, tolerances, strict=True)
+    ]
+    pool = get_pool()
+    settled = [item for item in items if isinstance(item, Verdict)]
+    pool.count(items=len(settled), exact=sum(item.correct for item in settled))
+    pending = [item for item in items if isinstance(item, _Pending)]
+    if len(pending) <= 1 or pool.size == 1:
+        done = [_finish(item, timeout) for item in pending]
+    else:
+        with ThreadPoolExecutor(min(pool.size, len(pending)), thread_name_prefix="sgpo-verify") as threads:
+            done = list(threads.map(lambda item: _finish(item, timeout), pending))
+    finished = iter(done)
+    return [item if isinstance(item, Verdict) else next(finished) for item in items]
+
+
+async def averify(response: str | None, gold: Gold, **options: Any) -> Verdict:
+    """`verify` without blocking the event loop; same arguments, same errors."""
+    return await asyncio.to_thread(verify, response, gold, **options)
+
+
+def check_gold(gold: Gold | None) -> str | None:
+    """What is wrong with a gold, for a loader to say at once; None where nothing is.
+
+    Golds that are plain text (`\\text{Evelyn}`) are fine: they are compared as text.
+    """
+    try:
+        text = _gold_text(gold)
+    except TypeError as error:
+        return str(error)
+    if not text.strip():
+        return "the gold is empty"
+    if len(text) > extraction.MAX_ANSWER_CHARS:
+        return f"the gold has {len(text)} characters; at most {extraction.MAX_ANSWER_CHARS} are compared"
+    normal = _normal(text)
+    if normal is None:
+        return "the gold nests too deeply to be compared"
+    if not normal.text:
+        return f"the gold {text[:40]!r} is nothing but delimiters and punctuation"
+    return None
+
+
+def stats() -> dict[str, int]:
+    """Counts of this process: items, exact (settled by spelling), timeouts, crashes, memory, replaced, started."""
+    return get_pool().stats.as_dict()

@@ -54,6 +54,7 @@ def compare(cells: dict[str, list[dict[str, Any]]], families: list[str], never: 
     rest = [f for f in families if f not in never]
     scores = {
         "end": lambda e: e["accuracy"],
+        "greedy": lambda e: e["accuracy_greedy"],
         "over_training": lambda e: e["accuracy_over_training"],
         "without_never_solved": lambda e: accuracy(e, rest),
         "never_solved": lambda e: accuracy(e, never),
@@ -107,13 +108,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="at least 2, for an interval")
     parser.add_argument("--generations", type=int, default=Budget.generations)
     parser.add_argument("--learning-rate", type=float, default=Budget.learning_rate, help="of every method")
+    parser.add_argument("--split", choices=("eval", "validation"), default="eval", help="validation: to tune on")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--jobs", type=int, default=min(2, cores()))
     parser.add_argument("--out", type=Path, default=Path("runs/lab_margin"))
     args = parser.parse_args()
     if args.seeds < 2:
         parser.error(f"--seeds {args.seeds}: an interval over seeds needs at least 2")
-    budget = Budget(generations=args.generations, learning_rate=args.learning_rate)
+    budget = Budget(generations=args.generations, learning_rate=args.learning_rate, split=args.split)
     starts = {b: args.out / f"warm-base{b}" for b in BASE_SEEDS}
     for base_seed, path in starts.items():
         if not (path / "config.json").exists():

@@ -7,7 +7,7 @@ machine are slower than one).
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from trl import SFTConfig, SFTTrainer
 
 from sgpo.evaluation import EvalResult, evaluate
-from sgpo.lab.problems import GUIDED_TEMPLATE, Problem, guided_prompt, lab_reward, load_problems
+from sgpo.lab.problems import GUIDED_TEMPLATE, Split, guided_prompt, lab_reward, load_problems
 from sgpo.trainer import SGPOConfig, SGPOTrainer
 
 MAX_COMPLETION = 48  # tokens; see responses.py for how long the styles get
@@ -42,6 +42,7 @@ class Budget:
     learning_rate: float = 8e-4
     eval_every: int = 8  # generations
     eval_k: int = 4  # samples a problem at the end; 1 on the way
+    split: Split = "eval"  # measured on; "validation" for any choice that is made by the result
     warm_steps: int = 24
     warm_learning_rate: float = 2e-4
 
@@ -109,12 +110,14 @@ def run_cell(cell: Cell, start: Path, out: Path, report: Report | None = None) -
     trainer.train()
     seconds = time.perf_counter() - began - recorder.seconds
     trainer.save_model(str(out / "model"))
-    result = measure(model, tokenizer, k=budget.eval_k)
+    result = measure(model, tokenizer, k=budget.eval_k, split=budget.split)
+    greedy = measure(model, tokenizer, k=1, split=budget.split, temperature=0.0)
     curve = recorder.curve[1:]
     return {
         **summary(result),
         "seed": cell.seed,
         "base_seed": cell.base_seed,
+        "accuracy_greedy": greedy.accuracy,
         "accuracy_over_training": sum(value for _, value in curve) / len(curve),
         "curve": recorder.curve,
         "sampled_tokens": int(recorder.autonomous_tokens + recorder.guided_tokens),
@@ -149,17 +152,25 @@ def load(path: Path) -> tuple[PreTrainedModel, Any]:
     return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), AutoTokenizer.from_pretrained(path)
 
 
-def measure(model: PreTrainedModel, tokenizer: Any, *, k: int, guided: bool = False, seed: int = 1234) -> EvalResult:
-    """Accuracy on the held-out problems at temperature 1, with the strategy in the prompt if ``guided``."""
-    problems: Iterable[Problem] = load_problems("eval")
-    rows = [{**p, "prompt": guided_prompt(p) if guided else p["prompt"]} for p in problems]
+def measure(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    *,
+    k: int,
+    split: Split = "eval",
+    guided: bool = False,
+    temperature: float = 1.0,
+    seed: int = 1234,
+) -> EvalResult:
+    """Accuracy on held-out problems, ``k`` samples each, with the strategy in the prompt if ``guided``."""
+    rows = [{**p, "prompt": guided_prompt(p) if guided else p["prompt"]} for p in load_problems(split)]
     return evaluate(
         model,
         tokenizer,
         rows,
         grade=lambda completions, answers: lab_reward(completions, answers),
         k=k,
-        temperature=1.0,
+        temperature=temperature,
         max_new_tokens=MAX_COMPLETION,
         batch_size=300,
         seed=seed,
@@ -189,7 +200,7 @@ class _Recorder(TrainerCallback):
 
     def measure(self, model: PreTrainedModel, step: int) -> None:
         began = time.perf_counter()
-        accuracy = measure(model, self._tokenizer, k=1).accuracy
+        accuracy = measure(model, self._tokenizer, k=1, split=self._cell.budget.split).accuracy
         self.seconds += time.perf_counter() - began
         self.curve.append((step, accuracy))
         self._write({"step": step, "eval/accuracy": accuracy})

@@ -10,7 +10,8 @@ from transformers import GenerationConfig
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
 from sgpo.evaluation import evaluate
-from sgpo.evaluation.sampling import InverseSampler, Sampled, draw_tokens, row_seeds, sample
+from sgpo.evaluation.sampling import InverseSampler, Sampled, draw_tokens, sample
+from sgpo.evaluation.seeds import row_seeds
 from sgpo.lab.model import build_model
 from sgpo.lab.tokenizer import build_tokenizer
 

@@ -20,7 +20,7 @@ class Graded:
     Attributes:
         correct: the verdict, 0 to 1.
         answer: the final answer, normalised for the majority vote; None where none was found.
-        tokens: generated, the end token included.
+        tokens: generated, the end token included; None where an endpoint does not say.
         truncated: stopped by the limit on tokens.
         timed_out: the verifier gave up; counted as wrong.
         text: the completion.
@@ -28,7 +28,7 @@ class Graded:
 
     correct: float
     answer: str | None
-    tokens: int
+    tokens: int | None
     truncated: bool
     timed_out: bool = False
     text: str = ""
@@ -61,7 +61,7 @@ class EvalResult:
         per_group: for each group, ``accuracy``, ``ci95`` and ``n_problems``.
         pass_at_k: unbiased pass@j for j = 1, 2, 4, ... and k.
         maj_at_k: share of problems whose most frequent answer is correct; None where no answers were extracted.
-        mean_length: tokens of a completion.
+        mean_length: tokens of a completion, over those whose length is known; None where none is.
         truncated: share of completions that the limit cut.
         timed_out: verdicts that the verifier gave up on.
         sampled_tokens: tokens generated in all.
@@ -75,7 +75,7 @@ class EvalResult:
     per_group: dict[str, dict[str, Any]]
     pass_at_k: dict[int, float]
     maj_at_k: float | None
-    mean_length: float
+    mean_length: float | None
     truncated: float
     timed_out: int
     sampled_tokens: int
@@ -108,7 +108,7 @@ def summarise(problems: Sequence[ProblemResult], *, resamples: int = 2000) -> Ev
     samples = [sample for problem in problems for sample in problem.samples]
     answers = [[sample.answer for sample in problem.samples] for problem in problems]
     k = len(correct[0])
-    tokens = sum(sample.tokens for sample in samples)
+    lengths = [sample.tokens for sample in samples if sample.tokens is not None]
     groups: dict[str, list[float]] = {}
     for problem in problems:
         if problem.group is not None:
@@ -121,10 +121,10 @@ def summarise(problems: Sequence[ProblemResult], *, resamples: int = 2000) -> Ev
         per_group={name: _group(scores, resamples) for name, scores in sorted(groups.items())},
         pass_at_k={j: pass_at_k(correct, j) for j in sorted({2**i for i in range(k.bit_length())} | {k})},
         maj_at_k=maj_at_k(answers, correct) if any(sample.answer is not None for sample in samples) else None,
-        mean_length=tokens / len(samples),
+        mean_length=sum(lengths) / len(lengths) if lengths else None,
         truncated=sum(sample.truncated for sample in samples) / len(samples),
         timed_out=sum(sample.timed_out for sample in samples),
-        sampled_tokens=tokens,
+        sampled_tokens=sum(lengths),
         problems=list(problems),
     )
 

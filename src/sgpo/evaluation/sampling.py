@@ -11,23 +11,22 @@ Shapes: B rows of a batch, T new tokens, V vocabulary.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from sgpo.data.prompts import Prompt
+from sgpo.evaluation.seeds import check_sampling, row_seeds
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Prompt = str | list[dict[str, Any]]
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows in all, after each batch."""
 
@@ -89,19 +88,6 @@ def sample(
     return [rows[start : start + k] for start in range(0, len(rows), k)]
 
 
-def row_seeds(prompts: Sequence[Prompt], k: int, seed: int) -> list[list[int]]:
-    """The seed of each sample, ``[P][k]``, below 2**31. A repeated prompt gets new seeds at every repetition."""
-    seen: Counter[str] = Counter()
-    seeds = []
-    for prompt in prompts:
-        text = prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True)
-        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        keys = [f"{seed}/{name}/{seen[name]}/{j}" for j in range(k)]
-        seeds.append([int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") >> 1 for key in keys])
-        seen[name] += 1
-    return seeds
-
-
 def sample_rows(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -130,20 +116,6 @@ def sample_rows(
             if progress is not None:
                 progress(len(done), len(order))
     return [done[i] for i in range(len(ids))]
-
-
-def check_sampling(*, k: int, temperature: float, top_p: float, max_new_tokens: int) -> None:
-    """Raise ``ValueError`` for sampling settings out of range."""
-    if k < 1:
-        raise ValueError(f"k = {k} samples a problem must be at least 1.")
-    if not temperature >= 0:
-        raise ValueError(f"temperature = {temperature} must be at least 0; 0 is greedy.")
-    if not 0 < top_p <= 1:
-        raise ValueError(f"top_p = {top_p} must lie in (0, 1]; 1 keeps the whole vocabulary.")
-    if max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens = {max_new_tokens} must be at least 1.")
-    if temperature == 0 and k > 1:
-        raise ValueError(f"k = {k} greedy samples would all be the same; give k = 1 or a temperature over 0.")
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[list[int]]:

@@ -1,0 +1,57 @@
+"""Commands on data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Check data sets.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Check data sets."""
+
+
+@app.command()
+def overlap(
+    train: Annotated[Path, typer.Argument(help="JSONL or parquet with problem, prompt or question.")],
+    evaluation: Annotated[str, typer.Argument(metavar="EVAL", help="Such a file, or the name of a benchmark.")],
+    n: Annotated[int, typer.Option(help="Words of an n-gram.")] = 8,
+    threshold: Annotated[float, typer.Option(help="Least share of an evaluation problem's n-grams.")] = 0.5,
+    out: Annotated[Path | None, typer.Option(help="Write the pairs with their texts, as JSONL.")] = None,
+    show: Annotated[int, typer.Option(help="Pairs to print.")] = 20,
+    fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 if there is any pair.")] = False,
+) -> None:
+    """Find evaluation problems that are in the training data, word for word or nearly so."""
+    from sgpo.data.benchmarks import HUB, load_hub
+    from sgpo.data.overlap import Text, find_overlap, load_texts, write_pairs
+
+    if evaluation in HUB and not Path(evaluation).exists():
+        texts = [Text(problem.id, problem.problem) for problem in load_hub(evaluation)]
+    else:
+        texts = load_texts(Path(evaluation))
+    trained = load_texts(train)
+    pairs = find_overlap(trained, texts, n=n, threshold=threshold)
+    exact = sum(pair.kind == "exact" for pair in pairs)
+    hit = len({pair.eval for pair in pairs})
+    typer.echo(
+        f"{hit} of {len(texts)} evaluation problems are in the {len(trained)} training problems: "
+        f"{exact} exact and {len(pairs) - exact} near pairs"
+    )
+    for pair in pairs[:show]:
+        typer.echo(f"  {pair.kind:5} {pair.similarity:.2f}  {pair.eval}  <-  {pair.train}")
+        typer.echo(f"    eval:  {_line(pair.eval_text)}")
+        typer.echo(f"    train: {_line(pair.train_text)}")
+    if len(pairs) > show:
+        typer.echo(f"  and {len(pairs) - show} more" + ("" if out else "; --out FILE lists them all"))
+    if out is not None:
+        write_pairs(pairs, out)
+        typer.echo(f"written: {out}")
+    if fail and pairs:
+        raise typer.Exit(1)
+
+
+def _line(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 110 else flat[:107] + "..."

@@ -1,0 +1,266 @@
+"""Evaluation problems: from a JSONL file, or one of six benchmarks from the hub at a pinned revision.
+
+Everything that is wrong with a file is said when it is loaded, before a model is. The rules of OlympiadBench (several
+answers, tolerance, unit) come from its ``*.meta.jsonl``, which lies beside the file, or from the rows themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROBLEM_FIELDS = ("problem", "prompt", "question")
+GROUP_FIELDS = ("family", "subject", "subfield")
+_SHOWN = 5
+_PARQUET = "test-00000-of-00001.parquet"
+_TRAIN = "data/train-00000-of-00001.parquet"
+_OE = "OlympiadBench/OE_TO_maths_en_COMP/OE_TO_maths_en_COMP.parquet"
+
+
+class BenchmarkError(ValueError):
+    """A benchmark that cannot be used as it is; the message says where, why and what to do."""
+
+
+@dataclass(frozen=True)
+class BenchmarkProblem:
+    """One problem.
+
+    Attributes:
+        id: unique in its benchmark.
+        problem: the text.
+        answer: the gold, text or a list of texts that are all required.
+        group: the name under which it is reported apart (family, subject or subfield), if any.
+        strategy: the text for a guided evaluation, if any.
+        tolerance: numbers within this absolute distance of the gold are correct.
+        unit: of the answer, which a response may state or leave out.
+        multiple: several answers are required, in any order.
+    """
+
+    id: str
+    problem: str
+    answer: str | list[str]
+    group: str | None = None
+    strategy: str | None = None
+    tolerance: float | None = None
+    unit: str | None = None
+    multiple: bool = False
+
+
+@dataclass(frozen=True)
+class HubBenchmark:
+    """Where a benchmark lies on the hub, and the k of its protocol (arXiv 2606.24064: 4 or 32).
+
+    Attributes:
+        repo, revision, file: a data set repository, a commit of it, and a JSONL or parquet file in it.
+        rows: problems in that file.
+        k: samples of each problem.
+        convert: a row of the file to the fields that a local file has.
+    """
+
+    name: str
+    repo: str
+    revision: str
+    file: str
+    rows: int
+    k: int
+    convert: Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+def _math500(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row.get(name) for name in ("problem", "answer", "subject")} | {"id": row.get("unique_id")}
+
+
+def _competition(row: Mapping[str, Any]) -> dict[str, Any]:
+    """AMC and AIME: the answers are whole numbers, stored as 27.0 or 033 in places."""
+    answer = row.get("answer")
+    try:
+        number = float(answer)  # type: ignore[arg-type]
+        answer = str(int(number)) if number == int(number) else answer
+    except (TypeError, ValueError, OverflowError):
+        pass
+    return {"id": row.get("id"), "problem": row.get("problem", row.get("question")), "answer": answer}
+
+
+def _gsm8k(row: Mapping[str, Any]) -> dict[str, Any]:
+    final = str(row.get("answer")).rpartition("####")[2]
+    return {"problem": row.get("question"), "answer": final.strip().replace(",", "")}
+
+
+def _olympiadbench(row: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: row.get(name) for name in ("id", "subfield", "unit", "error", "is_multiple_answer")}
+    answers = row.get("final_answer")
+    several = isinstance(answers, Sequence) and not isinstance(answers, str)
+    return {**fields, "problem": row.get("question"), "answer": list(answers) if several and answers else answers}
+
+
+_HUB = (
+    # name, repository, revision, file, rows, k, convert
+    ("math500", "HuggingFaceH4/MATH-500", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be", "test.jsonl", 500, 4, _math500),
+    ("amc23", "math-ai/amc23", "80815d37005feb82cd7f8fbc6901d5d3eff43057", _PARQUET, 40, 32, _competition),
+    ("olympiadbench", "Hothan/OlympiadBench", "91184b52131e7fc9455fef848035173aea8cc01a", _OE, 674, 4, _olympiadbench),
+    ("aime24", "HuggingFaceH4/aime_2024", "2fe88a2f1091d5048c0f36abc874fb997b3dd99a", _TRAIN, 30, 32, _competition),
+    ("aime25", "math-ai/aime25", "563bb8404243c5f09de6ec262f2db674fe5bce9b", "test.jsonl", 30, 32, _competition),
+    ("gsm8k", "openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866", "main/" + _PARQUET, 1319, 4, _gsm8k),
+)
+HUB: dict[str, HubBenchmark] = {spec[0]: HubBenchmark(*spec) for spec in _HUB}
+
+
+def load_hub(name: str) -> list[BenchmarkProblem]:
+    """A benchmark from the hub, at its pinned revision.
+
+    Raises:
+        BenchmarkError: for an unknown name; where the hub cannot be reached (the message says which ``--data`` to
+            give); where the file is not what the revision held.
+    """
+    if name not in HUB:
+        raise BenchmarkError(f"benchmark {name!r} is unknown; choose from {', '.join(HUB)}, or give --data PATH.")
+    spec = HUB[name]
+    where = f"{spec.repo}@{spec.revision[:8]}"
+    try:
+        from huggingface_hub import hf_hub_download
+
+        path = hf_hub_download(spec.repo, spec.file, revision=spec.revision, repo_type="dataset")
+    except Exception as error:  # the hub's client raises half a dozen families of its own and of its transport
+        raise BenchmarkError(
+            f"benchmark {name!r} ({where}) cannot be fetched from the hub: {_first_line(error)}. Without a network "
+            f"give --benchmark {name} --data PATH, a JSONL file of its {spec.rows} problems with the fields problem "
+            "and answer (id and strategy are optional); the settings stay those of the benchmark."
+        ) from error
+    rows = [spec.convert(row) for row in read_rows(Path(path))]
+    if len(rows) != spec.rows:
+        raise BenchmarkError(f"{where}: {spec.file} has {len(rows)} problems, not {spec.rows}; clear the hub's cache.")
+    return parse(rows, where)
+
+
+def load_file(path: Path) -> list[BenchmarkProblem]:
+    """Problems of a JSONL file with the fields ``problem`` (or ``prompt``, ``question``) and ``answer``.
+
+    Optional fields: ``id``, ``strategy``, ``family`` (or ``subject``, ``subfield``), and the rules ``unit``,
+    ``error`` (a tolerance), ``is_multiple_answer``, which may also stand by id in ``NAME.meta.jsonl`` beside the file.
+
+    Raises:
+        BenchmarkError: for a file that is missing or empty, a line that is not a JSON object, a missing or empty field,
+            a repeated id. All of a file's faults are counted and the first ones listed.
+    """
+    rows = _jsonl(path)
+    meta = path.with_name(f"{path.stem}.meta.jsonl")
+    if meta.exists():
+        rules = {str(row.get("id")): row for row in _jsonl(meta)}
+        rows = [{**rules.get(str(row.get("id")), {}), **row} for row in rows]
+    return parse(rows, str(path))
+
+
+def parse(rows: Iterable[Mapping[str, Any]], where: str) -> list[BenchmarkProblem]:
+    """Problems of rows; see :func:`load_file`. ``where`` names the source in messages."""
+    problems: list[BenchmarkProblem] = []
+    faults: list[str] = []
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows, 1):
+        try:
+            problem = _problem(row, str(number))
+        except ValueError as error:
+            faults.append(f"row {number}: {error}")
+            continue
+        if problem.id in seen:
+            faults.append(f"row {number}: the id {problem.id!r} is that of row {seen[problem.id]}; ids must differ")
+        seen.setdefault(problem.id, number)
+        problems.append(problem)
+    if faults:
+        listed = "; ".join(faults[:_SHOWN])
+        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        raise BenchmarkError(f"{where} has {len(faults)} bad row(s): {listed}{more}.")
+    if not problems:
+        raise BenchmarkError(f"{where} has no problems; give one JSON object a line with problem and answer.")
+    return problems
+
+
+def _problem(row: Mapping[str, Any], number: str) -> BenchmarkProblem:
+    name = next((field for field in PROBLEM_FIELDS if row.get(field) is not None), None)
+    if name is None:
+        raise ValueError(f"no field 'problem' (nor 'prompt' or 'question'); it has {sorted(row)}")
+    text = row[name]
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"{name!r} must be text that is not blank, not {str(text)[:60]!r}")
+    group = next((row[field] for field in GROUP_FIELDS if row.get(field) is not None), None)
+    strategy = row.get("strategy")
+    if strategy is not None and (not isinstance(strategy, str) or not strategy.strip()):
+        raise ValueError(f"'strategy' must be text that is not blank, or left out, not {str(strategy)[:60]!r}")
+    return BenchmarkProblem(
+        id=number if row.get("id") is None else str(row["id"]),
+        problem=text,
+        answer=_answer(row),
+        group=None if group is None else str(group),
+        strategy=strategy,
+        tolerance=_tolerance(row.get("error")),
+        unit=row.get("unit") or None,
+        multiple=bool(row.get("is_multiple_answer")),
+    )
+
+
+def _answer(row: Mapping[str, Any]) -> str | list[str]:
+    if "answer" not in row:
+        raise ValueError(f"no field 'answer'; it has {sorted(row)}")
+    answer = row["answer"]
+    if isinstance(answer, list) and answer and all(isinstance(part, str) and part.strip() for part in answer):
+        return answer if len(answer) > 1 else str(answer[0])
+    if isinstance(answer, (int, float)) and not isinstance(answer, bool) and math.isfinite(answer):
+        return str(answer)
+    if isinstance(answer, str) and answer.strip():
+        return answer
+    raise ValueError(f"'answer' must be text or a number and not empty, not {str(answer)[:60]!r}")
+
+
+def _tolerance(error: Any) -> float | None:
+    """The tolerance in OlympiadBench's ``error`` field (``1e-1``, or several with commas: the widest)."""
+    if error is None or error == "":
+        return None
+    try:
+        tolerance = max(float(part) for part in str(error).split(","))
+    except ValueError:
+        tolerance = math.nan
+    if not 0 <= tolerance < math.inf:
+        raise ValueError(f"'error' must be a tolerance such as 1e-1, not {error!r}")
+    return tolerance
+
+
+def _jsonl(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise BenchmarkError(f"{path} is not a file; give a JSONL file with the fields problem and answer.")
+    rows = []
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BenchmarkError(f"{path} is not UTF-8 text ({error}); give a JSONL file.") from error
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON strings may hold U+2028
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise BenchmarkError(f"{path}, line {number}: not valid JSON ({error}); one object a line.") from error
+        if not isinstance(row, dict):
+            raise BenchmarkError(f"{path}, line {number}: a {type(row).__name__}; each line must be a JSON object.")
+        rows.append(row)
+    return rows
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSONL or parquet file. Raises BenchmarkError for one that is neither."""
+    if path.suffix != ".parquet":
+        return _jsonl(path)
+    from pyarrow import lib, parquet  # type: ignore[import-untyped]
+
+    try:
+        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    except (OSError, lib.ArrowException) as error:
+        raise BenchmarkError(f"{path} cannot be read as parquet: {_first_line(error)}.") from error
+    return rows
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

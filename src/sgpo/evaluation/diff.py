@@ -1,0 +1,122 @@
+"""Two evaluations of the same problems: the paired difference, and the problems that flipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sgpo.evaluation.metrics import Interval, paired_interval
+from sgpo.evaluation.store import SettingsError, differences, read_json
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A problem that one of the two solves (at least half of its samples) and the other does not."""
+
+    id: str
+    a: float
+    b: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """B minus A.
+
+    Attributes:
+        a, b: avg@k of each, over the problems compared.
+        difference: ``b - a``.
+        ci95: its 95% bootstrap interval over problems, paired.
+        n_problems: compared.
+        gained, lost: problems solved by B alone and by A alone, the largest change first.
+        improved, worsened: problems whose share of correct samples rose or fell at all.
+        settings: what else differs between the two, one line each.
+        left_out: problems that only one of the two has.
+    """
+
+    a: float
+    b: float
+    difference: float
+    ci95: Interval
+    n_problems: int
+    gained: list[Flip]
+    lost: list[Flip]
+    improved: int
+    worsened: int
+    settings: list[str]
+    left_out: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON types."""
+        out = {name: value for name, value in vars(self).items() if name not in ("gained", "lost")}
+        return {**out, "ci95": list(self.ci95), "gained": _rows(self.gained), "lost": _rows(self.lost)}
+
+
+def compare(a: Path, b: Path, *, common: bool = False) -> Comparison:
+    """Compare the finished runs in the folders ``a`` and ``b``.
+
+    Args:
+        common: compare the problems that both have, where they differ.
+
+    Raises:
+        ValueError: for a folder without results, other problems (unless ``common``), or other golds.
+    """
+    first, second = _problems(a), _problems(b)
+    shared = [name for name in first if name in second]
+    left_out = len(first) + len(second) - 2 * len(shared)
+    if not shared:
+        raise ValueError(f"{a} and {b} have no problem in common; they are evaluations of different benchmarks.")
+    if left_out and not common:
+        odd = next(name for name in [*first, *second] if name not in first or name not in second)
+        raise ValueError(
+            f"{left_out} problem(s) are in only one of {a} and {b} (the first: {odd!r}); give --common to compare the "
+            f"{len(shared)} that both have."
+        )
+    for name in shared:
+        if first[name]["gold"] != second[name]["gold"]:
+            raise ValueError(
+                f"problem {name!r} has the gold {first[name]['gold']!r} in {a} and {second[name]['gold']!r} in {b}; "
+                "the two are not the same benchmark."
+            )
+    flips = [Flip(name, first[name]["score"], second[name]["score"]) for name in shared]
+    before, after = [flip.a for flip in flips], [flip.b for flip in flips]
+    ranked = sorted(flips, key=lambda flip: -abs(flip.b - flip.a))
+    mean_a, mean_b = sum(before) / len(flips), sum(after) / len(flips)
+    return Comparison(
+        a=mean_a,
+        b=mean_b,
+        difference=mean_b - mean_a,
+        ci95=paired_interval(after, before),
+        n_problems=len(flips),
+        gained=[flip for flip in ranked if flip.a < 0.5 <= flip.b],
+        lost=[flip for flip in ranked if flip.b < 0.5 <= flip.a],
+        improved=sum(flip.b > flip.a for flip in flips),
+        worsened=sum(flip.b < flip.a for flip in flips),
+        settings=_settings(a, b),
+        left_out=left_out,
+    )
+
+
+def _problems(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / "results.json"
+    if not path.is_file():
+        parts = sorted(part.parent.name for part in folder.glob("*/results.json"))
+        hint = f"compare one of its benchmarks ({', '.join(parts)})" if parts else "run sgpo eval to its end first"
+        raise ValueError(f"{folder} has no results.json; {hint}.")
+    try:
+        return {problem["id"]: problem for problem in read_json(path)["problems"]}
+    except (KeyError, TypeError) as error:
+        raise SettingsError(f"{path} is not what sgpo eval writes ({error!r}).") from error
+
+
+def _settings(a: Path, b: Path) -> list[str]:
+    """Differences beside the model, which is what one compares. Empty where a folder has no settings."""
+    if not all((folder / "settings.json").is_file() for folder in (a, b)):
+        return []
+    first, second = read_json(a / "settings.json"), read_json(b / "settings.json")
+    lines = [line for line in differences(first, second) if not line.startswith(("model:", "backend.weights:"))]
+    return [line.replace(" saved,", " in A,").replace(" given", " in B") for line in lines]
+
+
+def _rows(flips: list[Flip]) -> list[dict[str, Any]]:
+    return [{"id": flip.id, "a": flip.a, "b": flip.b} for flip in flips]

@@ -1,0 +1,115 @@
+"""Verdicts on responses: the project's verifier, or any reward function in TRL's form."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sgpo.data.benchmarks import BenchmarkProblem
+
+_SPACING = re.compile(r"\\[,;:! ]|\\(?:left|right|displaystyle)(?![A-Za-z])|[\s$~]")
+_GAVE_UP = ("timeout", "memory", "crash")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One verdict.
+
+    Attributes:
+        correct: 0 to 1.
+        reason: in a word.
+        extracted: the final answer as it stood, or None.
+        seconds: that the verdict took.
+        timed_out: the verifier gave up (time, memory, a crash); counted as wrong, and apart.
+    """
+
+    correct: float
+    reason: str
+    extracted: str | None
+    seconds: float
+    timed_out: bool = False
+
+
+class Grader(Protocol):
+    """Grades responses; ``describe`` is saved with the results and must be the same when a run resumes."""
+
+    def describe(self) -> dict[str, Any]:
+        """Name and options, as JSON types."""
+
+    def check(self, problems: Sequence[BenchmarkProblem]) -> list[str]:
+        """What is wrong with the golds, one line each; before anything is generated."""
+
+    def grade(self, responses: Sequence[str], problems: Sequence[BenchmarkProblem]) -> list[Mark]:
+        """Verdicts of responses to problems, in the same order."""
+
+
+class VerifyGrader:
+    """:func:`sgpo.rewards.verify_batch`, with the tolerance of each problem.
+
+    A unit may be stated or left out; several answers may come in any order: both are rules of the verifier.
+    """
+
+    def __init__(self, *, timeout: float = 2.0, require_box: bool = False) -> None:
+        self.timeout, self.require_box = timeout, require_box
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": "verify", "timeout": self.timeout, "require_box": self.require_box}
+
+    def check(self, problems: Sequence[BenchmarkProblem]) -> list[str]:
+        from sgpo.rewards import check_gold
+
+        faults = [(problem.id, check_gold(problem.answer)) for problem in problems]
+        return [f"{name}: {fault}" for name, fault in faults if fault]
+
+    def grade(self, responses: Sequence[str], problems: Sequence[BenchmarkProblem]) -> list[Mark]:
+        from sgpo.rewards import verify_batch
+
+        verdicts = verify_batch(
+            responses,
+            [problem.answer for problem in problems],
+            timeout=self.timeout,
+            require_box=self.require_box,
+            tolerance=[problem.tolerance for problem in problems],
+        )
+        return [
+            Mark(float(v.correct), v.reason, v.extracted, round(v.seconds, 6), v.reason in _GAVE_UP) for v in verdicts
+        ]
+
+
+class RewardGrader:
+    """A reward function ``(completions, answer=...) -> list of 0 to 1``, and how to read the final answer."""
+
+    def __init__(
+        self,
+        name: str,
+        reward: Callable[..., Sequence[float]],
+        extract: Callable[[str], str | None] = lambda text: None,
+    ) -> None:
+        self.name, self.reward, self.extract = name, reward, extract
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+    def check(self, problems: Sequence[BenchmarkProblem]) -> list[str]:
+        return []
+
+    def grade(self, responses: Sequence[str], problems: Sequence[BenchmarkProblem]) -> list[Mark]:
+        rewards = self.reward(list(responses), answer=[problem.answer for problem in problems])
+        marks = []
+        for response, problem, reward in zip(responses, problems, rewards, strict=True):
+            if reward is None or not 0 <= float(reward) <= 1:
+                raise ValueError(f"grader {self.name!r} gave {reward!r} for {problem.id!r}; a verdict must be 0 to 1.")
+            reason = "correct" if math.isclose(float(reward), 1) else "different"
+            marks.append(Mark(float(reward), reason, self.extract(response), 0.0))
+        return marks
+
+
+def vote(extracted: str | None) -> str | None:
+    """An answer as it votes in maj@k: without spacing, dollar signs and a full stop, ``dfrac`` as ``frac``."""
+    if extracted is None:
+        return None
+    text = _SPACING.sub("", extracted).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    return text.rstrip(".") or None

@@ -1,0 +1,208 @@
+"""An evaluation with a folder: generate, grade, save, summarise; resumed by running it again.
+
+``results.json`` is a function of the settings and the saved responses alone: no times, no paths, the order of the
+problems. An interrupted and resumed run writes the same file as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sgpo import __version__
+from sgpo.data.benchmarks import BenchmarkError, BenchmarkProblem
+from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt
+from sgpo.evaluation.backends.base import Backend, Request, Sampling
+from sgpo.evaluation.grading import Grader, vote
+from sgpo.evaluation.results import EvalResult, Graded, ProblemResult, summarise
+from sgpo.evaluation.seeds import check_sampling, row_seeds
+from sgpo.evaluation.store import RunFolder, open_run, settings_digest
+from sgpo.evaluation.templates import Template, build_prompts
+
+Report = Callable[[int, int, float], None]
+"""Called with the graded samples, all samples, and the running accuracy."""
+_LIBRARIES = ("torch", "transformers", "vllm", "openai", "math-verify")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be evaluated.
+
+    Attributes:
+        benchmark: the name in reports.
+        source: where the problems come from, for the record.
+        problems: all of them.
+        template: see :mod:`sgpo.evaluation.templates`.
+        k: samples of each problem.
+        sampling: see :class:`sgpo.evaluation.backends.base.Sampling`.
+        seed: names the random streams.
+        guided: with each problem's strategy in its prompt, by ``guided_template`` (None: the default one).
+        allow_bad_golds: go on where the grader cannot read a gold; such a problem counts as wrong.
+    """
+
+    benchmark: str
+    source: str
+    problems: list[BenchmarkProblem]
+    template: Template
+    k: int
+    sampling: Sampling
+    seed: int = 0
+    guided: bool = False
+    guided_template: str | None = None
+    allow_bad_golds: bool = False
+
+    def check(self, grader: Grader) -> list[Prompt]:
+        """The prompts; raises ``ValueError`` for whatever would fail later. No model is needed for it."""
+        check_sampling(k=self.k, **asdict(self.sampling))
+        faults = grader.check(self.problems)
+        if faults and not self.allow_bad_golds:
+            more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+            raise BenchmarkError(
+                f"{self.source}: {len(faults)} gold answer(s) cannot be graded ({'; '.join(faults[:5])}{more}). "
+                "Correct them, or give --allow-bad-golds to count these problems as wrong."
+            )
+        return build_prompts(self.problems, self.template, guided=self.guided, guided_template=self.guided_template)
+
+
+def run(
+    plan: Plan, model: str, backend: Backend, grader: Grader, folder: Path, *, report: Report | None = None
+) -> EvalResult:
+    """Carry out ``plan`` in ``folder``, or go on where it stopped.
+
+    Args:
+        model: the name under which results are reported.
+        report: called after each portion.
+
+    Raises:
+        ValueError: for a plan that cannot be carried out, before anything is generated.
+        SettingsError: if the folder holds an evaluation with other settings.
+        BackendError: if the model cannot be asked; the answers so far are saved.
+    """
+    prompts = plan.check(grader)
+    requests = [
+        Request(problem.id, j, prompt, stream)
+        for problem, prompt, streams in zip(plan.problems, prompts, row_seeds(prompts, plan.k, plan.seed), strict=True)
+        for j, stream in enumerate(streams)
+    ]
+    settings = describe(plan, model, backend, grader)
+    with open_run(folder, settings) as store:
+        if not (folder / "prompts.jsonl").exists():
+            rows = zip(plan.problems, prompts, strict=True)
+            store.write_lines("prompts.jsonl", ({"id": p.id, "prompt": prompt, "gold": p.answer} for p, prompt in rows))
+        _complete(plan, requests, backend, grader, store, report)
+        result = summarise(_graded(plan, store))
+        reasons = Counter(store.verdicts[request.key]["reason"] for request in requests)
+        record = {
+            "benchmark": plan.benchmark,
+            "model": model,
+            "guided": plan.guided,
+            "settings": settings_digest(settings),
+            **result.to_dict(),
+        }
+        record["reasons"] = dict(sorted(reasons.items()))
+        store.write("results.json", record, lines="problems")
+    return result
+
+
+def describe(plan: Plan, model: str, backend: Backend, grader: Grader) -> dict[str, Any]:
+    """All settings, as saved in ``settings.json``; see ``COMPARED`` for the part that a resumed run must share."""
+    content = json.dumps([asdict(problem) for problem in plan.problems], sort_keys=True)
+    return {
+        "sgpo": __version__,
+        "model": model,
+        "backend": backend.describe(),
+        "benchmark": {
+            "name": plan.benchmark,
+            "problems": len(plan.problems),
+            "sha256": hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest(),
+        },
+        "template": plan.template.to_dict(),
+        "guided_template": (plan.guided_template or DEFAULT_GUIDED_TEMPLATE) if plan.guided else None,
+        "sampling": {"k": plan.k, "seed": plan.seed, **asdict(plan.sampling)},
+        "grader": {**grader.describe(), "allow_bad_golds": plan.allow_bad_golds},
+        "source": plan.source,
+        "environment": {"python": platform.python_version(), **_versions()},
+    }
+
+
+def _complete(
+    plan: Plan,
+    requests: Sequence[Request],
+    backend: Backend,
+    grader: Grader,
+    store: RunFolder,
+    report: Report | None,
+) -> None:
+    """Bring responses and verdicts up to all requests; whatever is saved is not asked for again."""
+    problems = {problem.id: problem for problem in plan.problems}
+    ungraded = [request for request in requests if request.key in store.responses and request.key not in store.verdicts]
+    _grade(ungraded, problems, grader, store)
+    _tell(store, len(requests), report)
+    if all(request.key in store.responses for request in requests):
+        return
+    for portion in backend.generate(requests, frozenset(store.responses)):
+        store.add_responses(
+            [
+                {"problem": request.problem, "sample": request.sample, "seed": request.seed, **asdict(response)}
+                for request, response in portion
+            ]
+        )
+        _grade([request for request, _ in portion], problems, grader, store)
+        _tell(store, len(requests), report)
+
+
+def _grade(
+    requests: Sequence[Request], problems: dict[str, BenchmarkProblem], grader: Grader, store: RunFolder
+) -> None:
+    if not requests:
+        return
+    texts = [store.responses[request.key]["text"] for request in requests]
+    marks = grader.grade(texts, [problems[request.problem] for request in requests])
+    store.add_verdicts(
+        [
+            {"problem": request.problem, "sample": request.sample, **asdict(mark)}
+            for request, mark in zip(requests, marks, strict=True)
+        ]
+    )
+
+
+def _tell(store: RunFolder, total: int, report: Report | None) -> None:
+    if report is not None:
+        report(len(store.verdicts), total, store.correct / max(1, len(store.verdicts)))
+
+
+def _graded(plan: Plan, store: RunFolder) -> list[ProblemResult]:
+    results = []
+    for problem in plan.problems:
+        samples = []
+        for j in range(plan.k):
+            response, verdict = store.responses[problem.id, j], store.verdicts[problem.id, j]
+            samples.append(
+                Graded(
+                    verdict["correct"],
+                    vote(verdict["extracted"]),
+                    response["tokens"],
+                    response["truncated"],
+                    verdict["timed_out"],
+                    response["text"],
+                )
+            )
+        results.append(ProblemResult(problem.id, problem.group, problem.answer, samples))
+    return results
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,156 @@
+"""From a problem to a prompt: templates by name or by file, and the strategy of a guided evaluation.
+
+A score depends on the template as much as on the sampling; so it has a name, and its text is saved with the results.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sgpo.data.benchmarks import BenchmarkProblem
+from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
+
+_BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
+_FIELD = re.compile(r"\{problem\}")
+
+
+@dataclass(frozen=True)
+class Template:
+    """How a problem is put to a model.
+
+    Attributes:
+        name: the built-in name, or the path of the file.
+        user: text with ``{problem}`` exactly once; other braces mean nothing.
+        system: the system message, or None to send none (a chat template may add its own).
+        chat: as messages, through the model's chat template; otherwise ``user`` is the whole prompt.
+    """
+
+    name: str
+    user: str = "{problem}"
+    system: str | None = None
+    chat: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.user, str) or len(_FIELD.findall(self.user)) != 1:
+            raise ValueError(
+                f"template {self.name!r}: its text must contain {{problem}} exactly once; it is {self.user!r}."
+            )
+        if self.system is not None and (not self.chat or not isinstance(self.system, str)):
+            raise ValueError(f"template {self.name!r}: a system message must be text and needs chat = true.")
+
+    def prompt(self, problem: str) -> Prompt:
+        """The prompt of a problem: text, or messages where ``chat``."""
+        text = _FIELD.sub(lambda _: problem, self.user)
+        if not self.chat:
+            return text
+        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        return [*system, {"role": "user", "content": text}]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, to be saved with the results."""
+        return asdict(self)
+
+
+TEMPLATES: dict[str, Template] = {
+    template.name: template
+    for template in (
+        Template("instruct", user="{problem}\n\n" + _BOXED),
+        # The system prompt of Qwen2.5-Math-Instruct's model card.
+        Template("qwen", system=_BOXED),
+        # The system prompt of LUFFY's data (hub id Elliott/Openr1-Math-46k-8192; arXiv 2504.14945).
+        Template(
+            "luffy",
+            system=(
+                "Your task is to follow a systematic, thorough reasoning process before providing the final solution. "
+                "This involves analyzing, summarizing, exploring, reassessing, and refining your thought process "
+                "through multiple iterations. Structure your response into two sections: Thought and Solution. In the "
+                'Thought section, present your reasoning using the format: "<think>\n {thoughts} </think>\n". Each '
+                "thought should include detailed analysis, brainstorming, verification, and refinement of ideas. After "
+                '"</think>\n," in the Solution section, provide the final, logical, and accurate answer, clearly '
+                "derived from the exploration in the Thought section. If applicable, include the answer in \\boxed{} "
+                "for closed-form results like multiple choices or mathematical solutions."
+            ),
+        ),
+        Template("raw", chat=False),
+    )
+}
+
+
+def load_template(name: str) -> Template:
+    """A template by name, or from a file.
+
+    A ``.json`` file holds ``user`` and optionally ``system`` and ``chat``; any other file is the text of the user's
+    message. Both name ``{problem}`` once.
+
+    Raises:
+        ValueError: for a name that is neither built in nor a file, and for a file that is no template.
+    """
+    if name in TEMPLATES:
+        return TEMPLATES[name]
+    path = Path(name)
+    if not path.is_file():
+        raise ValueError(f"template {name!r} is neither a file nor one of {', '.join(TEMPLATES)}.")
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".json":
+        return Template(name, user=text)
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"template {name}: not valid JSON ({error}).") from error
+    if not isinstance(fields, dict) or not {"user"} <= set(fields) <= {"user", "system", "chat"}:
+        raise ValueError(f"template {name}: give a JSON object with user, and optionally system and chat.")
+    return Template(name, **fields)
+
+
+def build_prompts(
+    problems: list[BenchmarkProblem], template: Template, *, guided: bool, guided_template: str | None = None
+) -> list[Prompt]:
+    """The prompt of each problem, with its strategy where ``guided``.
+
+    Raises:
+        ValueError: if a guided evaluation lacks a strategy for some problem.
+    """
+    prompts = [template.prompt(problem.problem) for problem in problems]
+    if not guided:
+        return prompts
+    text = DEFAULT_GUIDED_TEMPLATE if guided_template is None else guided_template
+    check_template(text)
+    without = [problem.id for problem in problems if problem.strategy is None]
+    if without:
+        raise ValueError(
+            f"{len(without)} of {len(problems)} problems have no strategy (the first: {', '.join(without[:3])}); give "
+            "one for each by --strategies FILE or in the column 'strategy', or evaluate without --guided."
+        )
+    return [
+        guided_prompt(prompt, str(problem.strategy), text) for prompt, problem in zip(prompts, problems, strict=True)
+    ]
+
+
+def load_strategies(path: Path) -> dict[str, str]:
+    """Strategies by problem id from a JSONL file with ``id`` (or ``problem_id``) and ``strategy``.
+
+    Raises:
+        ValueError: for a line without them, and for two strategies of one problem.
+    """
+    strategies: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: not valid JSON ({error}).") from error
+        name = row.get("id", row.get("problem_id")) if isinstance(row, dict) else None
+        strategy = row.get("strategy") if isinstance(row, dict) else None
+        if name is None or not isinstance(strategy, str) or not strategy.strip():
+            raise ValueError(f"{path}, line {number}: needs 'id' and a 'strategy' that is text; it is {line[:80]!r}.")
+        if str(name) in strategies:
+            raise ValueError(f"{path}, line {number}: a second strategy for the problem {name!r}; keep one.")
+        strategies[str(name)] = strategy
+    if not strategies:
+        raise ValueError(f"{path} holds no strategies.")
+    return strategies

@@ -15,7 +15,7 @@ MAX_CHARS = 200_000
 MAX_ANSWER_CHARS = 2_000
 _TAIL_CHARS = 4_000  # how far back an unboxed answer is looked for
 
-_BRACES = re.compile(r"(?<!\\)\\+(f?boxed)\s*\{|\\.|[{}]", re.DOTALL)
+_BRACES = re.compile(r"(?<!\\)\\+(boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _ANCHOR = re.compile(
     r"(?:final\s+answer|answer|result|solution)\s*(?:\*\*|__)?\s*(?:is|are|was|:|=)\s*(?:\*\*|__)?\s*:?\s*|####\s*",
     re.IGNORECASE,
@@ -27,6 +27,7 @@ _JOIN = re.compile(r"\s*(?:,|;|and|or|,\s*and|,\s*or)\s*")
 _SENTENCE_END = re.compile(
     r"[.!?](?=\s|$)|\n|,?\s+(?:because|since|which|where|so|as|I hope)\b(?!\s*\$)", re.IGNORECASE
 )
+_COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=[-$\\\d(])")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _TEXT_ARGUMENT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\s*\{[^{}]*\}")
 
@@ -76,7 +77,9 @@ def _cut_sentence(text: str) -> str:
         unit = re.match(r"[ \t]*(?:%|[A-Za-z]+[ \t]*(?=[.\n]|$))", text[end:])
         return text[: end + (unit.end() if unit else 0)]
     stop = _SENTENCE_END.search(text)
-    return text[: stop.start()] if stop else text
+    text = text[: stop.start()] if stop else text
+    copula = list(_COPULA.finditer(text))  # "Final answer: the largest n is 34"
+    return text[copula[-1].end() :] if copula else text
 
 
 def _looks_bare(text: str) -> bool:
@@ -85,7 +88,9 @@ def _looks_bare(text: str) -> bool:
         return False
     if "\n" in text and "\\begin{" not in text and not (text.startswith(("$$", "\\[")) and _MATH.fullmatch(text)):
         return False
-    return len(_WORD.findall(_TEXT_ARGUMENT.sub(" ", text))) <= 4
+    outside, segments = _MATH.subn(" ", text)
+    words = _WORD.findall(_TEXT_ARGUMENT.sub(" ", outside))
+    return all(word in ("and", "or") for word in words) if segments else len(words) <= 4
 
 
 def _unboxed(text: str) -> Extraction:

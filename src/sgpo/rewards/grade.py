@@ -89,6 +89,8 @@ class Grader:
 
     def _unordered(self, gold: list[str], answer: list[str]) -> bool:
         """Whether each element of one list has its own equal in the other; equal spellings first, they are free."""
+        if len(gold) < len(answer) and len({key(item) for item in gold}) == len(gold):
+            answer = list({key(item): item for item in answer}.values())  # said twice
         if len(gold) != len(answer):
             return False
         left, right = list(gold), list(answer)
@@ -137,7 +139,10 @@ class Grader:
             same_name = key(structure.variable(gold)) == key(structure.variable(answer))
             return same_name and self.same(gold.brackets, answer.brackets)
         if set(gold.signs) != {"="} or set(answer.signs) != {"="}:
-            return gold.signs == answer.signs and self._ordered(gold.items, answer.items)
+            if gold.signs == answer.signs and self._ordered(gold.items, answer.items):
+                return True
+            bounds = all(len(node.signs) == 1 and node.signs[0] not in ("=", r"\in") for node in (gold, answer))
+            return bounds and self._library(gold.text, answer.text)  # x < 1 and -x > -1
         left, right = _definition(gold), _definition(answer)
         if left and right:
             if key(left[0]) == key(right[0]):
@@ -279,7 +284,7 @@ def _definition(node: Node) -> tuple[str, str] | None:
         return None
     first, last = node.items[0], node.items[-1]
     letters = [re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", side)) for side in (first, last)]
-    if structure.is_name(first) or not letters[0]:
+    if structure.is_name(first) or not any(letters):
         return first, last
     if not letters[1] and not re.search(r"\d", re.sub(r"_\s*\{?\d+", "", first)):
         return first, last  # `a + b = 12`: what was asked for, repeated

@@ -27,11 +27,12 @@ _MIXED = re.compile(r"(?<![\d.}^_])(\d+) ?\\frac\{(\d+)\}\{(\d+)\}(?!\s*[\^!])")
 _DECIMAL = re.compile(r"\d*\.\d+|\d+\.(?!\d)")
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _TIMES_BRACKET = re.compile(r"(?<=[\d)}])\s*(?=\()")
+_FUNCTION_TAIL = re.compile(r"\\[a-z]{2,}\s*(?:_\{?\w+\}?)?\s*(?:\^\s*\{?-?\w+\}?)?$")
 _CALL = re.compile(r"(?<![A-Za-z\\])([a-eh-orstu-zA-EH-OR-Z])\s*(?=\()")
 _IMAGINARY = re.compile(r"(?<![A-Za-z\\_{])i(?![A-Za-z])|(?<=[\d }])i(?![A-Za-z])|(?<=\{)i(?=[\s}+\-\\^])")
 _DEGREES = re.compile(r"(\d+|\\frac\{\d+\}\{\d+\})\s*\\degree")
 _TEXT = re.compile(r"\\text\{\s*([A-Za-z0-9.]+)\s*\}")
-_UNPARSABLE = re.compile(r"\\(?:text|begin|pmod|equiv|bmod|Rightarrow|implies|to|cr)(?![A-Za-z])|\.\.\.|[?@#&\"`]")
+_UNPARSABLE = re.compile(r"\\(?:text|pmod|equiv|bmod|Rightarrow|implies|to)(?![A-Za-z])|\.\.\.|[?@#\"`]")
 
 
 class UnparsableError(ValueError):
@@ -70,6 +71,13 @@ def _decimal(match: re.Match[str]) -> str:
     return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
 
 
+def _times(match: re.Match[str]) -> str:
+    r"""A product sign before a bracket, but not inside `\log_2(8)` and `\sin^2(x)`."""
+    before = match.string[: match.start()][-40:]
+    called = _FUNCTION_TAIL.search(before)
+    return "" if called and not called.group().startswith((r"\pi", r"\theta")) else r"\cdot "
+
+
 def prepare(text: str) -> str:
     """The spelling that the library reads rightly: exact decimals, explicit products, i as the imaginary unit."""
     text = _TEXT.sub(r" \1 ", text.strip())
@@ -77,9 +85,10 @@ def prepare(text: str) -> str:
         text = text.replace(" ", "")
     text = _MIXED.sub(_mixed, text)
     text = _DECIMAL.sub(_decimal, text)
-    text = _TIMES_BRACKET.sub(r"\\cdot ", text)
+    text = _TIMES_BRACKET.sub(_times, text)
     text = _CALL.sub(r"\1\\cdot ", text)
     text = _IMAGINARY.sub(" I ", text)
+    text = re.sub(r"\\cr(?![A-Za-z])", r"\\\\ ", text)
     return _DEGREES.sub(r"(\\frac{\1\\pi}{180})", text).replace(r"\degree", "").strip()
 
 
@@ -121,7 +130,19 @@ def _far_apart(gold: Any, answer: Any) -> bool:
     except (TypeError, ValueError, OverflowError, ArithmeticError, AttributeError):
         return False
     scale = max(abs(left), abs(right))
-    return scale == scale and scale < 1e300 and abs(left - right) > 1e-9 * scale
+    return scale == scale and scale < 1e300 and abs(left - right) > 1e-11 * scale
+
+
+def _rounded_place(text: str, other: str) -> Fraction | None:
+    """Last place of a decimal with 12 significant digits or more, set against something that is no decimal.
+
+    So many digits are a computed value, cut or rounded: 0.0833333333333 stands for 1/12. None for all else.
+    """
+    text, other = text.strip(), other.strip()
+    digits = re.sub(r"\D", "", text).lstrip("0")
+    if "." not in text or len(digits) < 12 or not _NUMBER.fullmatch(text) or _NUMBER.fullmatch(other):
+        return None
+    return Fraction(1, 10 ** len(text.split(".")[1]))
 
 
 def equal(gold: str, answer: str, tolerance: float | None = None) -> bool:
@@ -132,7 +153,10 @@ def equal(gold: str, answer: str, tolerance: float | None = None) -> bool:
     """
     left, right = number(gold), number(answer)
     if left is not None and right is not None:
-        return left == right if tolerance is None else abs(left - right) <= Fraction(tolerance) * Fraction(1001, 1000)
+        if tolerance is not None:
+            return abs(left - right) <= Fraction(tolerance) * Fraction(1001, 1000)
+        place = _rounded_place(gold, answer) or _rounded_place(answer, gold)
+        return left == right or (place is not None and abs(left - right) <= place)
     gold_value, answer_value = parse(gold), parse(answer)
     if _constant(gold_value) and _constant(answer_value):
         if tolerance is not None:
@@ -140,6 +164,9 @@ def equal(gold: str, answer: str, tolerance: float | None = None) -> bool:
             return bool(distance.is_number and distance <= tolerance * 1.001)
         if _far_apart(gold_value, answer_value):
             return False
+        place = _rounded_place(gold, answer) or _rounded_place(answer, gold)
+        if place is not None:
+            return bool(sympy.Abs(gold_value - answer_value).evalf(20) <= place)
     return bool(library_verify(gold_value, answer_value, strict=True, timeout_seconds=None))
 
 

@@ -78,6 +78,10 @@ _PREAMBLE = re.compile(
     r"|^(?:answer|the answer is)\s*:?\s+(?=\S)",
     re.IGNORECASE,
 )
+_ESCAPED_TWICE = re.compile(
+    r"\\\\(?=(?:[dt]?frac|sqrt|text|pi|cdot|times|left|right|infty|cup|in|leq?|geq?|neq?|pm|circ|mathbb|mathrm|"
+    r"theta|alpha|beta|sin|cos|tan|log|ln|quad|binom|angle|sum)(?![a-z]))"
+)
 _OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}")
 _POWER = re.compile(r"\^\s*(\((?=[^()]*\))[^()]*\)|-\s*\d+|\d+\.\d+|\\frac\{[^{}]*\}\{[^{}]*\})")
 _SLASH = re.compile(r"(?<![\d./^_!A-Za-z{}\)])(\d+)\s*/\s*(\d+)(?!\s*[\d.^!/])")
@@ -183,8 +187,8 @@ def _rewrite(text: str, *, listed: bool) -> str:
     text = latex.from_unicode(text)
     text = text.replace("\\%", "%").replace("\\_", "_").replace("\\#", "#").replace("\\&", "&")
     text = _dollars(text.strip().strip("`").replace("**", "" if text.strip().startswith("**") else "**"))
-    if r"\begin" not in text:  # `\\frac`, escaped once too often
-        text = re.sub(r"\\\\(?=(?:frac|dfrac|sqrt|text|pi|cdot|times|left|right|infty|cup|in)(?![a-z]))", r"\\", text)
+    if r"\begin" not in text:
+        text = _ESCAPED_TWICE.sub(r"\\", text)
     text = re.sub(r"\\\\(?:\[[^\]]*\])?|\\(?:cr|newline)(?![A-Za-z])", r"\\cr ", text)
     text = _SIZES.sub("", text)
     text = _GROUPING.sub("", text).replace("\\!", "")

@@ -40,7 +40,10 @@ _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 
 _SCALE = re.compile(rf" ?(?:\\text\{{\s*)?({'|'.join(_SCALES)})s?(?![a-z])\s*(?:\}})?", re.IGNORECASE)
 _CURRENCY = {r"\$": "usd", r"\pounds": "gbp", r"\euro": "eur", r"\yen": "jpy", "USD": "usd", "EUR": "eur"}
 _SIGNED_CURRENCY = re.compile(r"^([+-]?)\s*(\\\$|\\pounds|\\euro|\\yen|(?:US|USD|EUR)(?=[\s\\\d]))\s*(\\\$)?\s*")
-_PERCENT = re.compile(r"\s*(?:%|\\text\{\s*(?:%|percent|per cent|percentage points?)\s*\}|(?<![A-Za-z])per ?cent)\s*$")
+_PERCENT = re.compile(
+    r"\s*(?:%|\\text\{\s*(?:%|percent|per cent|pct|percentage(?: points?)?)\s*\}"
+    r"|(?<![A-Za-z])(?:per ?cent(?:age)?|pct))\s*$"
+)
 _DEGREE = re.compile(r"\s*\\degree\s*(?:(?:\\text\{)?\s*([CF])\s*\}?)?\s*$")
 _ORDINAL = re.compile(r"(?<=\d)\s*\^?\s*\{?\s*(?:\\text\{\s*)?(?:st|nd|rd|th)\s*\}?\s*\}?$")
 # What one unit is in the first unit of its kind, as LaTeX.

@@ -217,6 +217,9 @@ def _plus_minus(text: str) -> list[str] | None:
 
 
 def _list(text: str) -> Node | None:
+    groups = split_top(text, re.compile(";"))[0]
+    if len(groups) > 1 and all(len(split_top(group, re.compile(","))[0]) > 1 for group in groups):
+        return Node("list", text, tuple(groups))  # `p = 5, q = 2; p = 7, q = 2`
     pieces, separators = split_top(text, _SEPARATOR)
     pieces = [piece for piece in pieces if piece]
     if not separators or not pieces:
@@ -246,6 +249,9 @@ def parse(text: str) -> Node:
     outer = re.fullmatch(r"([\[\](])\s*([^\[\]()]+[,;][^\[\]()]+)([\[\])])", text)
     if outer:  # ]a, b[ and [a, b[, as the French write intervals
         text = ("[" if outer.group(1) == "[" else "(") + outer.group(2) + ("]" if outer.group(3) == "]" else ")")
+    named = re.fullmatch(r"[A-Za-z]\s*(\([^()\[\]]+\]|\[[^()\[\]]+\))", text)
+    if named:  # t(0, 4], which can be no function call, for t in (0, 4]
+        text = named.group(1)
     if text.replace(" ", "") == r"\mathbb{R}":
         text = r"(-\infty, \infty)"
     shape = _bracketed(text) or _list(text)

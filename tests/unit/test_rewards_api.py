@@ -1,0 +1,195 @@
+"""Golds of every kind, tolerance, the reward functions, the file command, and a fuzz of a few hundred strings."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sgpo import rewards
+from sgpo.rewards import BadLineError, accuracy_reward, cli_verify, format_reward, verify
+
+BOX = r"\boxed{%s}"
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "correct"),
+    [
+        (42, "42", True),
+        (4.25, "4.25", True),
+        (["1", "-2"], "-2, 1", True),
+        (["1", "-2"], "1", False),
+        (["$(1,2)$"], "(1,2)", True),
+        ("So \\boxed{3}", "3", True),
+        ("6 * 7 = 42\n#### 42", "42", True),
+    ],
+)
+def test_kinds_of_gold(gold: rewards.verifier.Gold, answer: str, correct: bool) -> None:
+    assert verify(BOX % answer, gold).correct is correct
+
+
+@pytest.mark.parametrize("gold", [None, "", "  ", "$$", "$ $", "\\boxed{}", "."])
+def test_a_gold_that_says_nothing(gold: str) -> None:
+    assert verify(BOX % "7", gold).reason == "bad_gold"
+    assert rewards.check_gold(gold) is not None
+
+
+@pytest.mark.parametrize("gold", [True, {"a": 1}, [1, 2], object()])
+def test_a_gold_of_the_wrong_type(gold: object) -> None:
+    with pytest.raises(TypeError, match="gold is a"):
+        verify("7", gold)  # type: ignore[arg-type]
+    assert "gold is a" in (rewards.check_gold(gold) or "")  # type: ignore[arg-type]
+
+
+def test_a_response_of_the_wrong_type() -> None:
+    with pytest.raises(TypeError, match="response is a int"):
+        verify(7, "7")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "tolerance", "correct"),
+    [
+        ("4.2", "4.25", None, False),
+        ("4.2", "4.25", 0.1, True),
+        ("4.2", "4.3", 0.1, True),
+        ("4.2", "4.31", 0.1, False),
+        (r"\frac{41}{12}", "3.417", 0.01, True),
+        (r"3\sqrt{13}", "10.82", 0.01, True),
+        (r"3\sqrt{13}", "10.8", 0.01, False),
+        ("1.68, 0.45", "0.449, 1.681", 0.01, True),
+        (r"\text{east}", "east", 0.1, True),
+        ("x + 1", "x + 1.01", 0.1, False),
+    ],
+)
+def test_tolerance(gold: str, answer: str, tolerance: float | None, correct: bool) -> None:
+    assert verify(BOX % answer, gold, tolerance=tolerance).correct is correct
+
+
+def test_batch_keeps_order_and_checks_lengths() -> None:
+    responses = [BOX % f"{k}/2" for k in range(20)]
+    verdicts = rewards.verify_batch(responses, ["3"] * 20, tolerance=[None] * 19 + [7.0])
+    assert [k for k, verdict in enumerate(verdicts) if verdict.correct] == [6, 19]
+    assert rewards.verify_batch([], []) == []
+    with pytest.raises(ValueError, match="2 responses, 1 golds"):
+        rewards.verify_batch(["a", "b"], ["a"])
+
+
+def test_accuracy_reward_takes_what_trl_gives() -> None:
+    plain = [BOX % "3", BOX % "4", "", "no"]
+    assert accuracy_reward(completions=plain, answer=["3"] * 4, prompts=plain, trainer_state=None) == [
+        1.0,
+        0.0,
+        0.0,
+        0.0,
+    ]
+    chats = [[{"role": "assistant", "content": text}] for text in plain]
+    assert accuracy_reward(completions=chats, solution=["3"] * 4) == [1.0, 0.0, 0.0, 0.0]
+    parts = [[{"role": "assistant", "content": [{"type": "text", "text": BOX % "3"}]}]]
+    assert accuracy_reward(parts, answer=[r"\frac{6}{2}"]) == [1.0]
+    tools = [[{"role": "assistant", "content": BOX % "3"}, {"role": "tool", "content": "4"}]]
+    assert accuracy_reward(tools, answer=["3"]) == [1.0]
+    assert accuracy_reward(["The answer is 3."], answer=["3"], require_box=True) == [0.0]
+    assert accuracy_reward([[]], answer=["3"]) == [0.0]
+
+
+def test_accuracy_reward_without_golds() -> None:
+    with pytest.raises(ValueError, match=r"neither `answer` nor `solution`.*problem"):
+        accuracy_reward(["x"], problem=["y"])
+    with pytest.raises(ValueError, match="2 responses, 1 golds"):
+        accuracy_reward(["x", "y"], answer=["y"])
+    with pytest.raises(TypeError, match="a completion is a int"):
+        accuracy_reward([7], answer=["y"])
+
+
+def test_format_reward() -> None:
+    thought = "<think>so</think> " + BOX % "3"
+    assert format_reward([BOX % "3", "3", r"\boxed{}", r"\boxed{3", thought]) == [1.0, 0.0, 0.0, 0.0, 1.0]
+    texts = [
+        thought,
+        BOX % "3",
+        "<think> </think> " + BOX % "3",
+        "<think>" + BOX % "3" + "</think>",
+        thought + "</think>",
+    ]
+    assert format_reward(texts, require_think=True, answer=["3"] * 5) == [1.0, 0.0, 0.0, 0.0, 0.0]
+    assert format_reward([[{"role": "assistant", "content": thought}]], require_think=True) == [1.0]
+
+
+def test_the_file_command(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    lines = [
+        {"id": 1, "gold": "1/2", "response": BOX % "0.5", "model": "m"},
+        {"id": 2, "gold": 7, "response": None},
+        {"id": 3, "gold": "4.2", "response": BOX % "4.25", "tolerance": 0.1},
+        {"id": "ü", "gold": "3", "response": "\u2028" + BOX % "4"},
+    ]
+    source.write_text("\n\n".join(json.dumps(line, ensure_ascii=False) for line in lines) + "\n", encoding="utf-8")
+    seen: list[tuple[int, int]] = []
+    summary = cli_verify(source, target, progress=lambda done, total: seen.append((done, total)))
+    written = [json.loads(line) for line in target.read_text(encoding="utf-8").split("\n") if line]
+    assert [line["correct"] for line in written] == [True, False, True, False]
+    assert [line["reason"] for line in written] == ["equivalent", "no_response", "equivalent", "different"]
+    assert written[0]["model"] == "m"
+    assert written[0]["extracted"] == "0.5"
+    assert all(line["seconds"] >= 0 for line in written)
+    assert (summary["items"], summary["correct"], seen) == (4, 2, [(4, 4)])
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{not json", "line 2: not valid JSON"),
+        ('["a"]', "line 2: a list, not a JSON object"),
+        ('{"id": 1, "gold": "7"}', "line 2: no field 'response'"),
+        ('{"id": 1, "gold": "", "response": ""}', "line 2: the gold is empty"),
+        ('{"id": 1, "gold": "$$", "response": ""}', "line 2: the gold '\\$\\$' is nothing but delimiters"),
+        ('{"id": 1, "gold": "7", "response": 7}', "line 2: 'response' is a int"),
+        ('{"id": 1, "gold": {}, "response": ""}', "line 2: gold is a dict"),
+        ("[" * 100_000, "line 2: not valid JSON"),
+    ],
+)
+def test_a_bad_line_is_named_before_any_work(line: str, says: str, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": 0, "gold": "7", "response": "7"}\n' + line + "\n")
+    with pytest.raises(BadLineError, match=says):
+        cli_verify(source, tmp_path / "out.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+FRAGMENTS = [
+    "\\frac", "{", "}", "\\sqrt", "^", "_", "x", "7", "(", ")", "\\cup", ",", "\\text{or}", "=", "!", "\\pm", "%", "$",
+    "\\\\", "é", "√", "²", "[", "\\begin{pmatrix}", "&", "'", '"', "\\sum", "\\infty", ":", "<", " ",
+]  # fmt: skip
+HOSTILE = st.one_of(st.text(max_size=60), st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(response=HOSTILE, gold=HOSTILE, boxed=st.booleans())
+def test_any_strings_get_a_verdict(response: str, gold: str, boxed: bool) -> None:
+    verdict = verify(f"\\boxed{{{response}}}" if boxed else response, gold, timeout=1.0)
+    assert verdict.seconds < 1.5
+    assert verdict.reason != "crash"
+
+
+def test_equality_is_symmetric_on_numbers() -> None:
+    generator = random.Random(0)
+    spellings = [
+        "1/2",
+        "0.5",
+        r"\frac12",
+        r"\frac{2}{4}",
+        "50\\%",
+        "3",
+        "3.0",
+        "03",
+        r"\sqrt{9}",
+        "-1",
+        r"-\frac{2}{2}",
+    ]
+    pairs = [tuple(generator.sample(spellings, 2)) for _ in range(40)]
+    forward = rewards.verify_batch([BOX % a for a, _ in pairs], [b for _, b in pairs], timeout=30)
+    backward = rewards.verify_batch([BOX % b for _, b in pairs], [a for a, _ in pairs], timeout=30)
+    assert [v.correct for v in forward] == [v.correct for v in backward]

@@ -1,0 +1,150 @@
+"""The rule of extraction, the switch, the cap, the normal forms, and that no pattern runs away."""
+
+import time
+
+import pytest
+
+from sgpo.rewards import extract as extraction
+from sgpo.rewards import structure, verify
+from sgpo.rewards.extract import extract, last_boxed
+from sgpo.rewards.normalize import TooComplexError, normalize
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (r"\boxed{7}", "7"),
+        (r"\boxed {7}", "7"),
+        (r"\boxed{\frac{1}{2}} \boxed{8}", "8"),
+        (r"\boxed{7} \boxed{8", "7"),
+        (r"\boxed{x = \boxed{7}}", r"x = \boxed{7}"),
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\fbox{3} \boxed{4} \fbox{5}", "4"),
+        (r"\fbox{3}", "3"),
+        (r"\\boxed{7}", "7"),
+        (r"\boxed{}", ""),
+        (r"\boxed{7", None),
+        ("none", None),
+    ],
+)
+def test_last_complete_box(text: str, content: str | None) -> None:
+    assert last_boxed(text) == content
+
+
+def test_only_what_follows_the_last_think_counts() -> None:
+    text = r"<think>\boxed{1}</think> \boxed{2} </think> \boxed{3}"
+    assert extract(text).text == "3"
+    assert extract(r"<think>\boxed{1}</think> I have no idea what it is").text is None
+    assert extract(r"<think>\boxed{1}").text == "1"
+
+
+@pytest.mark.parametrize("response", ["The answer is 42.", "#### 42", "42", "$42$", "Hence $x = 42$."])
+def test_the_switch_for_answers_without_a_box(response: str) -> None:
+    assert verify(response, "42").correct
+    strict = verify(response, "42", require_box=True)
+    assert (strict.correct, strict.reason, strict.extracted) == (False, "no_box", None)
+    assert verify(response + r" \boxed{42}", "42", require_box=True).correct
+
+
+def test_a_number_in_running_prose_is_no_answer() -> None:
+    assert verify("I saw 42 birds over the lake this morning", "42").reason == "no_answer"
+
+
+def test_the_cap_keeps_the_tail() -> None:
+    assert verify("x" * 10_000_000 + r"\boxed{7}", "7").correct
+    assert verify(r"\boxed{7}" + "x" * 300_000, "7").reason == "no_answer"
+    assert verify(r"\boxed{7}" + "x" * 300_000, "7", max_chars=400_000).correct
+    assert verify(r"\boxed{" + "7" * 3000 + "}", "7").reason == "answer_too_long"
+
+
+@pytest.mark.parametrize("response", [None, "", " \n", "\0\1\2", r"\boxed{}", r"\boxed{ $ $ }", "\ud800", "\\"])
+def test_nothing_to_extract_is_a_verdict(response: str | None) -> None:
+    verdict = verify(response, "7")
+    assert not verdict.correct
+    assert verdict.reason in ("no_response", "no_answer", "empty_answer", "different", "unparsable")
+
+
+@pytest.mark.parametrize(
+    ("raw", "normal"),
+    [
+        (r"\frac 59", r"\frac{5}{9}"),
+        (r"\frac9{19}", r"\frac{9}{19}"),
+        (r"11\sqrt2", r"11\sqrt{2}"),
+        (r"\dfrac{17}{50}.", r"\frac{17}{50}"),
+        ("10,\\! 080", "10080"),
+        ("1,000,000", "1000000"),
+        ("(312,123,231)", "(312, 123, 231)"),
+        ("3√13", r"3\sqrt{13}"),
+        ("x² − 1", "x^{2} - 1"),
+        (r"90^{\circ}", r"90\degree"),
+        (r"\left( 1 , 2 \right]", "( 1 , 2 ]"),
+        (r"0.1\overline{6}", r"\frac{15}{90}"),
+        ("$69$,$84$", "69 , 84"),
+    ],
+)
+def test_normal_forms(raw: str, normal: str) -> None:
+    assert normalize(raw).text == normal
+
+
+def test_an_ambiguous_comma_has_two_readings() -> None:
+    assert normalize("100,200").text == "100200"
+    assert normalize("100,200").listed == "100, 200"
+    assert normalize("1,3").listed is None
+
+
+def test_deep_nesting_is_refused_before_any_parsing() -> None:
+    with pytest.raises(TooComplexError):
+        normalize("(" * 60 + "1" + ")" * 60)
+    assert verify(r"\boxed{" + "(" * 3000 + "1" + ")" * 3000 + "}", "1").reason in ("answer_too_long", "too_complex")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("(1, 2)", "tuple"),
+        ("(1, 2]", "interval"),
+        (r"\{1, 2\}", "set"),
+        ("1, 2", "list"),
+        (r"(0, 1) \cup (2, 3)", "union"),
+        ("x = 5", "relation"),
+        (r"2 < x \le 3", "relation"),
+        (r"\begin{pmatrix} 1 \cr 2 \end{pmatrix}", "matrix"),
+        (r"1 \pm \sqrt{2}", "list"),
+        ("(a+5)(b+2)", "value"),
+    ],
+)
+def test_shapes(text: str, kind: str) -> None:
+    assert structure.parse(text).kind == kind
+
+
+PIECES = [
+    "(",
+    "{",
+    "\\",
+    "\\{",
+    "\\boxed{",
+    "\\text{a} ",
+    "cm ",
+    "answer ",
+    "1",
+    "1,",
+    ".",
+    "\\(",
+    "$",
+    "AB ",
+    "and ",
+    "ab-",
+]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_no_pattern_runs_away(piece: str) -> None:
+    started = time.perf_counter()
+    extract(piece * (extraction.MAX_CHARS // len(piece)))
+    for tail in ("", "!"):
+        text = piece * (extraction.MAX_ANSWER_CHARS // len(piece)) + tail
+        try:
+            structure.parse(normalize(text).text)
+        except TooComplexError:
+            continue
+    assert time.perf_counter() - started < 10  # it takes tenths of a second; a runaway pattern takes minutes

@@ -1,0 +1,198 @@
+"""The workers: deadline, memory, replacement, threads, forks, data loaders, and what a parent imports."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sgpo import rewards
+from sgpo.rewards import pool as pools
+
+BOMBS = [
+    r"9^{9^{9^{9}}}",
+    r"2^{2^{2^{2^{2^{2}}}}}",
+    r"(10^{10})!",
+    r"\sum_{k=1}^{10^{9}} \frac{1}{k^{k}}",
+    r"\prod_{n=1}^{100000} (n^2+1)",
+    r"\binom{10^{9}}{5 \cdot 10^{8}}",
+    r"\int_0^1 \int_0^1 \frac{\sin(x^y)^{e^x}}{\ln(1+x^y)} dx dy",
+    "+".join(f"\\sqrt{{{k}}}" for k in range(2, 90)),
+    "(" * 45 + "x" + "+1)^{9}" * 45,
+    r"\sin(" * 40 + "x" + ")" * 40,
+]
+
+
+@pytest.fixture
+def small_pool() -> Iterator[None]:
+    rewards.configure(workers=1, memory_mb=512)
+    yield
+    rewards.configure(workers=2, memory_mb=512)
+
+
+def test_bombs_end_at_the_deadline_and_memory_is_bounded() -> None:
+    verdicts = rewards.verify_batch([f"\\boxed{{{bomb}}}" for bomb in BOMBS], [r"\pi + x"] * len(BOMBS), timeout=1.0)
+    for bomb, verdict in zip(BOMBS, verdicts, strict=True):
+        assert not verdict.correct, bomb
+        assert verdict.seconds < 1.5, (bomb, verdict)
+
+
+def test_a_killed_worker_costs_its_own_item_and_is_replaced(small_pool: None) -> None:
+    before = rewards.stats()
+    responses = [r"\boxed{\frac{2}{4}}", f"\\boxed{{{BOMBS[0]}}}", r"\boxed{\frac{3}{6}}"]
+    verdicts = rewards.verify_batch(responses, [r"\frac12", r"\pi", r"\frac12"], timeout=1.0)
+    assert [verdict.reason for verdict in verdicts] == ["equivalent", "timeout", "equivalent"]
+    after = rewards.stats()
+    assert after["timeouts"] - before["timeouts"] == 1
+    assert after["replaced"] - before["replaced"] == 1
+
+
+def test_a_worker_killed_from_outside_is_counted_and_replaced(small_pool: None) -> None:
+    rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}")
+    (worker,) = pools.get_pool().workers
+    os.kill(worker.process.pid, signal.SIGKILL)
+    worker.process.wait()
+    assert rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}").reason == "crash"
+    assert rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}").reason == "equivalent"
+    assert rewards.stats()["crashes"] == 1
+
+
+def test_a_worker_is_held_to_its_memory(small_pool: None) -> None:
+    rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}")
+    (worker,) = pools.get_pool().workers
+    if not sys.platform.startswith("linux"):
+        pytest.skip("RLIMIT_AS binds on Linux")
+    with open(f"/proc/{worker.process.pid}/limits") as handle:
+        limit = next(line for line in handle if line.startswith("Max address space")).split()
+    assert limit[3:5] == [str(512 << 20)] * 2
+
+
+def test_replies_survive_a_library_that_prints(small_pool: None) -> None:
+    assert rewards.verify(r"\boxed{\operatorname{print}(1)}", "1").reason in ("different", "unparsable")
+    assert rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}").correct
+
+
+@pytest.mark.parametrize("code", ["__import__('os').system('touch {}')", "open('{}','w')", "exec(\"open('{}','w')\")"])
+def test_no_code_is_run(code: str, tmp_path: object) -> None:
+    target = os.path.join(str(tmp_path), "ran")
+    answer = code.replace("{}", target)
+    assert not rewards.verify(f"\\boxed{{{answer}}}", "1").correct
+    assert not rewards.verify(r"\boxed{1}", f"\\text{{{answer}}}").correct
+    assert not os.path.exists(target)
+
+
+def test_sixteen_callers_agree_with_one() -> None:
+    items = [(rf"\boxed{{\frac{{{k}}}{{{2 * k}}}}}", r"\frac{1}{2}" if k % 2 else r"\sqrt{2}") for k in range(1, 65)]
+    alone = [rewards.verify(response, gold, timeout=60).correct for response, gold in items]
+    with ThreadPoolExecutor(16) as threads:
+        together = list(threads.map(lambda item: rewards.verify(*item, timeout=60).correct, items))
+    assert together == alone
+
+
+def test_off_the_main_thread_and_async() -> None:
+    found: list[rewards.Verdict] = []
+    thread = threading.Thread(target=lambda: found.append(rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}")))
+    thread.start()
+    thread.join()
+    assert found[0].correct
+
+    async def gather() -> list[rewards.Verdict]:
+        return list(await asyncio.gather(*(rewards.averify(rf"\boxed{{{k}/2}}", "3") for k in range(4, 9))))
+
+    assert [verdict.correct for verdict in asyncio.run(gather())] == [False, False, True, False, False]
+
+
+def test_after_a_fork_the_child_has_workers_of_its_own() -> None:
+    rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}")
+    parents = {worker.process.pid for worker in pools.get_pool().workers}
+    child = os.fork()
+    if child == 0:
+        correct = rewards.verify(r"\boxed{\sqrt{18}}", r"3\sqrt{2}").correct
+        own = {worker.process.pid for worker in pools.get_pool().workers}
+        pools._at_exit()
+        os._exit(0 if correct and not own & parents else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert rewards.verify(r"\boxed{\sqrt{18}}", r"3\sqrt{2}").correct
+    assert parents & {worker.process.pid for worker in pools.get_pool().workers}
+
+
+def test_inside_a_dataloader() -> None:
+    data = pytest.importorskip("torch.utils.data")
+
+    class Verified(data.Dataset):  # type: ignore[misc, name-defined]
+        def __len__(self) -> int:
+            return 8
+
+        def __getitem__(self, index: int) -> float:
+            return float(rewards.verify(rf"\boxed{{{index}/2}}", "3", timeout=60).correct)
+
+    loader = data.DataLoader(Verified(), batch_size=4, num_workers=2)
+    assert [value for batch in loader for value in batch.tolist()] == [0, 0, 0, 0, 0, 0, 1, 0]
+
+
+def test_a_fresh_interpreter_loads_neither_torch_nor_sympy_and_leaves_no_process() -> None:
+    script = (
+        "import sys, sgpo.rewards as r\n"
+        "from sgpo.rewards import pool\n"
+        "print(sorted({'torch', 'sympy', 'math_verify'} & set(sys.modules)))\n"
+        "print(r.verify(r'\\boxed{\\sqrt{8}}', r'2\\sqrt{2}').correct)\n"
+        "print(*[w.process.pid for w in pool.get_pool().workers])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    loaded, correct, *pids = done.stdout.split("\n")
+    assert (loaded, correct, done.stderr) == ("[]", "True", "")
+    for pid in pids[0].split():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid), 0)
+
+
+def test_a_worker_ends_when_its_parent_is_killed() -> None:
+    script = (
+        "import time, sgpo.rewards as r\nfrom sgpo.rewards import pool\n"
+        "r.verify(r'\\boxed{\\sqrt{8}}', r'2\\sqrt{2}')\n"
+        "print(*[w.process.pid for w in pool.get_pool().workers], flush=True)\ntime.sleep(600)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    for _ in range(200):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker outlived its parent by 20 s")
+
+
+def test_a_verifier_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    rewards.configure(workers=1)
+    monkeypatch.setattr(pools, "_BOOT", "import sys; sys.exit(3)")
+    with pytest.raises(rewards.VerifierError, match="did not start"):
+        rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}")
+    monkeypatch.undo()
+    rewards.configure(workers=2)
+    assert rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}").correct
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": float("nan")}, {"tolerance": -1}, {"max_chars": 0}])
+def test_options_out_of_range(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        rewards.verify("7", "7", **options)  # type: ignore[arg-type]
+
+
+def test_settings_out_of_range() -> None:
+    with pytest.raises(ValueError, match="workers is 0"):
+        rewards.configure(workers=0)
+    with pytest.raises(ValueError, match="memory_mb is 10"):
+        rewards.configure(memory_mb=10)

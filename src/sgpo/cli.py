@@ -5,7 +5,7 @@ import sys
 import typer
 
 from sgpo import __version__
-from sgpo.commands import lab, train
+from sgpo.commands import data, evaluate, lab, train, verify
 
 app = typer.Typer(
     name="sgpo",
@@ -20,6 +20,9 @@ app.command(
     # The fields are those of TRL's parser, which also answers --help.
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )(train.train)
+app.command("verify")(verify.verify)
+app.add_typer(evaluate.app, name="eval")
+app.add_typer(data.app, name="data")
 
 
 @app.callback(invoke_without_command=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from sgpo.data.leaks import contains_answer
@@ -16,8 +16,8 @@ STRATEGY_COLUMN = "strategy"
 _SHOWN = 3  # examples in an error about a data set
 
 
-def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mapping[str, Any]) -> None:
-    """Configuration and arguments that cannot work together.
+def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mapping[str, Any], *, peft: bool) -> None:
+    """Configuration and arguments that cannot work together; ``peft`` tells whether the model has adapters.
 
     Raises:
         ValueError: for the first of them.
@@ -38,19 +38,18 @@ def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mappin
             f"The tokenizer ({type(processing_class).__name__}) has no pad token, which rollouts of different length "
             "need. Set one, for example `tokenizer.pad_token = tokenizer.eos_token`."
         )
-    local_batch = args.per_device_train_batch_size * args.steps_per_generation
-    if local_batch % args.num_generations:
-        raise ValueError(
-            f"num_generations (G1) is {args.num_generations}, but each process generates "
-            f"per_device_train_batch_size * steps_per_generation = {args.per_device_train_batch_size} * "
-            f"{args.steps_per_generation} = {local_batch} rollouts, which is not a multiple of it: a problem's group "
-            f"must not straddle processes. Use a multiple of {args.num_generations}."
-        )
     reentrant = (args.gradient_checkpointing_kwargs or {}).get("use_reentrant", False)
     if args.distills and args.gradient_checkpointing and reentrant:
         raise ValueError(
             "gradient_checkpointing_kwargs has use_reentrant=True, which fails when one backward pass covers two "
             "forward passes (GRPO and distillation). Use gradient_checkpointing_kwargs={'use_reentrant': False}."
+        )
+    zero_stage = getattr(args.deepspeed_plugin, "zero_stage", 0)
+    if args.distills and args.gradient_checkpointing and peft and zero_stage == 3:
+        raise ValueError(
+            "TRL forces use_reentrant=True for gradient checkpointing of a PEFT model under DeepSpeed ZeRO-3, which "
+            "fails when one backward pass covers two forward passes (GRPO and distillation). Use "
+            "gradient_checkpointing=False, ZeRO-2, or train without PEFT."
         )
     if args.teacher != "live" and (args.deepspeed or args.fsdp):
         raise ValueError(
@@ -60,22 +59,25 @@ def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mappin
 
 
 def check_dataset(dataset: Any, args: SGPOConfig) -> None:
-    """Columns, types and leaks of a map-style training set; a streamed one is checked row by row as it comes.
+    """Columns, types and leaks of a training set; of a streamed one the columns, its rows are checked as they come.
 
     Raises:
         ValueError: missing columns, strategies that are not text, or strategies that contain the answer.
     """
-    if not isinstance(dataset, Dataset):
-        return
-    if len(dataset) == 0:
+    if not isinstance(dataset, (Dataset, IterableDataset)):
+        return  # TRL says what it takes
+    first = next(iter(dataset), None)
+    if first is None:
         raise ValueError("train_dataset is empty; give at least one problem.")
-    missing = [c for c in ("prompt", STRATEGY_COLUMN) if c not in dataset.column_names]
+    missing = [c for c in ("prompt", STRATEGY_COLUMN) if c not in first]
     if missing:
         raise ValueError(
-            f"train_dataset has no column {missing[0]!r}; its columns are {dataset.column_names}. SGPO needs 'prompt' "
-            "and 'strategy' (text; None or '' for a problem that shall train by GRPO alone). Rename yours with "
+            f"train_dataset has no column {missing[0]!r}; its columns are {list(first)}. SGPO needs 'prompt' and "
+            "'strategy' (text; None or '' for a problem that shall train by GRPO alone). Rename yours with "
             "`dataset.rename_column`, or train without strategies by alpha_form='constant', alpha_0=0."
         )
+    if not isinstance(dataset, Dataset):
+        return
     strategies = dataset[STRATEGY_COLUMN]
     for row, strategy in enumerate(strategies):
         check_strategy(strategy, row)

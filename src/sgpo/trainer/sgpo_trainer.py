@@ -16,6 +16,7 @@ T completion tokens, H hidden.
 """
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -26,6 +27,7 @@ from accelerate.utils import is_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOTrainer
+from trl.chat_template_utils import parse_response
 from trl.data_utils import is_conversational
 from trl.trainer.utils import get_config_model_id
 
@@ -37,7 +39,7 @@ from sgpo.trainer.distillation import Share, Target, collate, deal
 from sgpo.trainer.heads import Head, add_head_fn
 from sgpo.trainer.metrics import DistillationSums, log_ratio, rollout_metrics
 from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, pass_rates
-from sgpo.trainer.teacher import TeacherWeights
+from sgpo.trainer.teacher import TeacherWeights, without_dropout
 from sgpo.trainer.terms import kl_term
 
 
@@ -68,7 +70,8 @@ class SGPOTrainer(GRPOTrainer):
             name = model if isinstance(model, str) else get_config_model_id(model.config)
             args = SGPOConfig(f"{name.split('/')[-1]}-SGPO")
         unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
-        checks.check_arguments(args, processing_class, unsupported)
+        peft = kwargs.get("peft_config") is not None or (not isinstance(model, str) and is_peft_model(model))
+        checks.check_arguments(args, processing_class, unsupported, peft=peft)
         if args.distills:
             checks.check_dataset(train_dataset, args)
         super().__init__(
@@ -95,9 +98,10 @@ class SGPOTrainer(GRPOTrainer):
 
     # ---------------------------------------------------------------- before training
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | os.PathLike[str] | bool | None = None, **kwargs: Any) -> Any:
         """As ``Trainer.train``, after a probe of the rewards and of the checkpoint to resume from."""
-        if isinstance(resume_from_checkpoint, str):
+        if isinstance(resume_from_checkpoint, str | os.PathLike):
+            resume_from_checkpoint = os.fspath(resume_from_checkpoint)
             checks.check_checkpoint(resume_from_checkpoint, self.args.output_dir)
         self._probe_rewards()
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
@@ -257,9 +261,16 @@ class SGPOTrainer(GRPOTrainer):
             return torch.zeros(0, dtype=torch.bool, device=self.accelerator.device)
         inputs = [problems[i] for i in guided.owners]
         prompts = [problem["prompt"] for problem in inputs]
-        texts = self.processing_class.batch_decode(guided.completion_ids, skip_special_tokens=True)
-        completions = [[{"role": "assistant", "content": t}] for t in texts] if is_conversational(inputs[0]) else texts
+        completions = self._guided_completions(guided, is_conversational(inputs[0]))
         return self._correct(self._rewards_apart(inputs, prompts, completions, guided.completion_ids))
+
+    def _guided_completions(self, guided: GuidedRollouts, conversational: bool) -> list[Any]:
+        """Text or messages, read as TRL reads the autonomous ones."""
+        if conversational and any(getattr(self._tokenizer, f"response_{how}", None) for how in ("template", "schema")):
+            pairs = zip(guided.completion_ids, guided.prompt_ids, strict=True)
+            return [[parse_response(self._tokenizer, ids, prefix=prompt)] for ids, prompt in pairs]
+        texts = self.processing_class.batch_decode(guided.completion_ids, skip_special_tokens=True)
+        return [[{"role": "assistant", "content": t}] for t in texts] if conversational else texts
 
     def _targets(self, guided: GuidedRollouts, correct: Tensor, alpha: Tensor) -> list[Target]:
         args = self.args
@@ -304,13 +315,14 @@ class SGPOTrainer(GRPOTrainer):
             for row in rows + [0] * (most - len(rows))
         ]
         share = collate(filled, pad_id, self.accelerator.device)
-        logps, _, _ = super()._get_per_token_logps_and_entropies(
-            self.model,
-            share.student_ids,
-            share.student_mask,
-            share.mask.size(1),
-            batch_size=self.args.per_device_train_batch_size,
-        )
+        with without_dropout(self.model):
+            logps, _, _ = super()._get_per_token_logps_and_entropies(
+                self.model,
+                share.student_ids,
+                share.student_mask,
+                share.mask.size(1),
+                batch_size=self.args.per_device_train_batch_size,
+            )
         return (logps * share.mask).sum(1)[: len(rows)].float()
 
     def _most(self, count: int) -> int:
@@ -351,19 +363,12 @@ class SGPOTrainer(GRPOTrainer):
     def _teacher_hidden(self, model: Any, share: Share) -> Tensor:
         """Hidden states of the guided side, ``[N, T, H]``, without dropout; see ``SGPOConfig.teacher``."""
         length = share.mask.size(1)
-        modules = [m for m in model.modules() if m.training]
-        for module in modules:
-            module.training = False
-        try:
-            with self._teacher.in_place() if self._teacher else nullcontext():
-                return model(
-                    input_ids=share.teacher_ids,
-                    attention_mask=share.teacher_mask,
-                    head_fn=lambda hidden, head: hidden[:, -length - 1 : -1],
-                )
-        finally:
-            for module in modules:
-                module.training = True
+        with without_dropout(model), self._teacher.in_place() if self._teacher else nullcontext():
+            return model(
+                input_ids=share.teacher_ids,
+                attention_mask=share.teacher_mask,
+                head_fn=lambda hidden, head: hidden[:, -length - 1 : -1],
+            )
 
     def _distillation(
         self, model: Any, share: Share, teacher_hidden: Tensor | None

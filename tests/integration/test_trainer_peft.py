@@ -1,0 +1,125 @@
+"""LoRA: only adapters are trained and kept twice; dropout never reaches the guided side."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import trainer_kit as kit
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
+
+from sgpo.trainer.distillation import collate
+
+SHARED: dict[str, Any] = {"per_device_train_batch_size": 16, "optim": "adamw_torch", "learning_rate": 0.02}
+
+
+def lora(**options: Any) -> LoraConfig:
+    return LoraConfig(**{"r": 2, "target_modules": ["q_proj", "v_proj", "down_proj"], **options})
+
+
+def make(out: Path, *, adapter: LoraConfig | None = None, seed: int = 3, **options: Any) -> Any:
+    arguments = {"peft_config": adapter or lora()}
+    data = kit.make_problems(8)
+    return kit.make_trainer(
+        out, model=kit.make_model(seed=seed), data=data, arguments=arguments, **{**SHARED, **options}
+    )
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.usefixtures("scripted")
+def test_only_adapters_learn(checkpointing: bool, out: Path) -> None:
+    trainer = make(out, grpo_weight=0.0, gradient_checkpointing=checkpointing)
+    before = kit.weights_of(trainer.model)
+    gradients = kit.recorded(trainer).gradients
+    after = kit.weights_of(trainer.model)
+    assert gradients[0]
+    assert all("lora_" in name for name in gradients[0])
+    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    assert moved
+    assert all("lora_" in name for name in moved)
+
+
+@pytest.mark.usefixtures("scripted")
+def test_checkpointing_changes_no_gradient(out: Path) -> None:
+    plain, saved = (kit.recorded(make(out, gradient_checkpointing=on)).gradients for on in (False, True))
+    for left, right in zip(plain, saved, strict=True):
+        assert kit.largest_gap(left, right) == 0.0
+
+
+@pytest.mark.usefixtures("scripted")
+def test_adapter_gradient_equals_that_of_merged_weights(out: Path) -> None:
+    """d loss / d B = (alpha / r) * d loss / d W A^T, from a run that trains W itself."""
+    adapter = lora(target_modules=["down_proj"])
+    trainer = make(out, adapter=adapter, max_steps=1)
+    factors = kit.weights_of(trainer.model)
+    ours = kit.recorded(trainer).gradients[0]
+    whole = kit.make_trainer(out, model=kit.make_model(seed=3), data=kit.make_problems(8), max_steps=1, **SHARED)
+    full = kit.recorded(whole).gradients[0]
+    for layer in (0, 1):
+        name = f"model.layers.{layer}.mlp.down_proj"
+        a = factors[f"base_model.model.{name}.lora_A.default.weight"]
+        wanted = adapter.lora_alpha / adapter.r * full[f"{name}.weight"] @ a.T
+        got = ours[f"base_model.model.{name}.lora_B.default.weight"]
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("teacher", ["ema", "frozen"])
+def test_teacher_costs_only_adapters_and_survives_an_interruption(teacher: str, tmp_path: Path) -> None:
+    options = {"teacher": teacher, "max_steps": 4, "num_guided_generations": 4, "alpha_form": "constant"}
+    whole = make(tmp_path / "whole", **options)
+    whole.train()
+    first = make(tmp_path / "parts", save_strategy="steps", save_steps=2, **{**options, "max_steps": 2})
+    first.train()
+    kept = load_file(tmp_path / "parts" / "checkpoint-2" / "sgpo_teacher.safetensors")
+    trained = {name for name, p in first.model.named_parameters() if p.requires_grad}
+    assert kept.keys() == trained
+    second = make(tmp_path / "parts", save_strategy="no", **options)
+    second.train(resume_from_checkpoint=str(tmp_path / "parts" / "checkpoint-2"))
+    assert kit.largest_gap(kit.weights_of(second.model), kit.weights_of(whole.model)) == 0.0
+    assert sum(log.get("sgpo/targets", 0) for log in second.state.log_history) > 0
+
+
+@pytest.mark.usefixtures("scripted")
+def test_dropout_reaches_the_student_but_not_the_teacher(out: Path) -> None:
+    trainer = make(out, adapter=lora(lora_dropout=0.5, init_lora_weights=False), max_steps=1)
+    trainer.train()
+    target = next(t for slot in trainer._slots for t in slot)
+    share = collate([target], 0, torch.device("cpu"))
+    trainer.model.train()
+    flags = {name: module.training for name, module in trainer.model.named_modules()}
+    first, second = (trainer._teacher_hidden(trainer.model, share) for _ in range(2))
+    assert torch.equal(first, second)
+    assert {name: module.training for name, module in trainer.model.named_modules()} == flags
+    losses = [float(trainer._distillation(trainer.model, share, first)[0].detach()) for _ in range(2)]
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.usefixtures("scripted")
+def test_dropout_does_not_choose_the_target(out: Path) -> None:
+    """The likelihood under the unguided policy is that of the policy which samples: without dropout."""
+    adapter = lora(lora_dropout=0.9, init_lora_weights=False)
+    trainer = make(out, adapter=adapter, max_steps=1, num_guided_generations=4, learning_rate=0.0)
+    scores: list[torch.Tensor] = []
+    score = trainer._unguided_logps
+
+    def twice(*args: Any) -> torch.Tensor:
+        scores.extend([score(*args), score(*args)])
+        return scores[-1]
+
+    trainer._unguided_logps = twice
+    trainer.train()
+    assert len(scores[0]) > 0
+    assert torch.equal(scores[0], scores[1])
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_model_that_is_peft_already(out: Path) -> None:
+    model = get_peft_model(kit.make_model(seed=3), lora(init_lora_weights=False))
+    start = copy.deepcopy(kit.weights_of(model))
+    trainer = kit.make_trainer(out, model=model, grpo_weight=0.0)
+    trainer.train()
+    moved = {name for name, p in trainer.model.named_parameters() if not torch.equal(p, start[name])}
+    assert moved
+    assert all("lora_" in name for name in moved)

@@ -1,0 +1,316 @@
+"""Rewards, problems without a strategy, logs, and failures in the middle of a run."""
+
+import asyncio
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import trainer_kit as kit
+from trl import GRPOTrainer
+
+from sgpo.trainer import metrics
+
+CONSTANT = {"alpha_form": "constant"}
+
+
+def length(completions: list[Any], **kwargs: Any) -> list[float]:
+    return [len(text.split()) / 10 for text in completions]
+
+
+async def slow_has_ok(completions: list[Any], **kwargs: Any) -> list[float]:
+    await asyncio.sleep(0.001)
+    return kit.has_ok(completions)
+
+
+def logs_of(trainer: Any) -> list[dict[str, Any]]:
+    """What was logged at each step."""
+    return [log for log in trainer.state.log_history if "loss" in log]
+
+
+# ---------------------------------------------------------------- problems without a strategy
+
+
+@pytest.mark.parametrize("strategies", [[None] * 4, [""] * 4, ["  \n"] * 4, [None, "", " ", None]])
+@pytest.mark.usefixtures("scripted")
+def test_without_strategies_it_is_grpo(strategies: list[str | None], out: Path) -> None:
+    data = kit.make_problems(4, strategies=strategies)
+    ours = kit.recorded(trainer := kit.make_trainer(out, data=data))
+    plain = kit.recorded(kit.make_trainer(out, data=data, trainer_class=GRPOTrainer))
+    for left, right in zip(ours.gradients, plain.gradients, strict=True):
+        assert kit.largest_gap(left, right) == 0.0
+    for log in logs_of(trainer):
+        assert log["sgpo/targets"] == log["sgpo/guided_tokens"] == 0
+        assert log["sgpo/alpha"] is None
+        assert log["sgpo/guided_pass_rate"] is None
+        assert "sgpo/kl" not in log
+
+
+@pytest.mark.usefixtures("scripted")
+def test_only_problems_with_a_strategy_are_distilled(out: Path) -> None:
+    """The distilled part of a mixed batch is that of its problems with a strategy, over ALL problems."""
+    options = {"max_steps": 1, "grpo_weight": 0.0, **CONSTANT}
+    data = kit.make_problems(4, strategies=[None, "carry", "", "shift"])
+    mixed = kit.recorded(kit.make_trainer(out, data=data, per_device_train_batch_size=16, **options)).gradients[0]
+    trainer = kit.make_trainer(out, data=data.select([1, 3]), per_device_train_batch_size=8, **options)
+    alone = kit.recorded(trainer).gradients[0]
+    assert logs_of(trainer)[0]["sgpo/targets"] == 2
+    assert kit.largest_gap({n: 2 * g for n, g in mixed.items()}, alone) < 1e-5  # float32; measured 5e-7
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_batch_without_any_between_others(out: Path) -> None:
+    """The buffer of targets must not outlive its generation batch."""
+    data = kit.make_problems(6, strategies=["carry", "shift", None, None, "split", "carry"])
+    trainer = kit.make_trainer(out, data=data, max_steps=3, **CONSTANT)
+    trainer.train()
+    targets = [log["sgpo/targets"] for log in logs_of(trainer)]
+    assert targets[1] == 0
+    assert targets[0] > 0
+    assert targets[2] > 0
+    assert ["sgpo/kl" in log for log in logs_of(trainer)] == [True, False, True]
+
+
+# ---------------------------------------------------------------- rewards
+
+
+@pytest.mark.usefixtures("scripted")
+def test_named_reward_decides_what_is_correct(out: Path) -> None:
+    """`length` shapes GRPO, `has_ok` decides; with `length` alone nothing would be above the threshold."""
+    rewards = [length, kit.has_ok]
+    named = kit.make_trainer(out, reward=rewards, correctness_reward="has_ok", **CONSTANT)
+    named.train()
+    first = kit.make_trainer(out, reward=rewards, correctness_threshold=0.9, **CONSTANT)
+    first.train()
+    alone = kit.make_trainer(out, reward=kit.has_ok, **CONSTANT)
+    alone.train()
+    for log, reference, other in zip(logs_of(named), logs_of(alone), logs_of(first), strict=True):
+        for name in ("autonomous_pass_rate", "guided_pass_rate", "targets", "alpha"):
+            assert log[f"sgpo/{name}"] == reference[f"sgpo/{name}"]
+        assert other["sgpo/autonomous_pass_rate"] == other["sgpo/guided_pass_rate"] == 0
+        assert log["rewards/length/mean"] > 0
+
+
+@pytest.mark.usefixtures("scripted")
+def test_async_reward_equals_the_plain_one(out: Path) -> None:
+    gradients = []
+    for reward in (kit.has_ok, slow_has_ok):
+        gradients.append(kit.recorded(kit.make_trainer(out, reward=reward)).gradients)
+    for left, right in zip(*gradients, strict=True):
+        assert kit.largest_gap(left, right) == 0.0
+
+
+@pytest.mark.usefixtures("scripted")
+def test_rewards_see_the_problem_as_it_is(out: Path) -> None:
+    """Prompts without strategy and the columns of the right problem, for guided completions too."""
+    calls: list[tuple[list[Any], ...]] = []
+
+    def watching(prompts: Any, completions: Any, completion_ids: Any, answer: Any, strategy: Any, **_: Any) -> Any:
+        calls.append((prompts, completions, completion_ids, answer, strategy))
+        return kit.has_ok(completions)
+
+    data = kit.make_problems(4)
+    kit.make_trainer(out, data=data, reward=watching, max_steps=1).train()
+    probe, autonomous, guided = calls
+    assert probe[0] == data["prompt"][:1]
+    assert autonomous[0] == [prompt for prompt in data["prompt"][:2] for _ in range(4)]
+    assert guided[0] == [prompt for prompt in data["prompt"][:2] for _ in range(2)]
+    assert guided[4] == [strategy for strategy in data["strategy"][:2] for _ in range(2)]
+    tokenizer = kit.make_tokenizer()
+    for prompt, strategy, ids, k in zip(guided[0], guided[4], guided[2], (0, 1) * 2, strict=True):
+        assert ids == kit.script(tokenizer(f"{prompt} hint {strategy}")["input_ids"], k, 8)
+    assert guided[1] == tokenizer.batch_decode(guided[2], skip_special_tokens=True)
+
+
+@pytest.mark.usefixtures("scripted")
+def test_guided_messages_are_parsed_like_autonomous_ones(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tokenizer with a response template splits thoughts from content; the reward must see that for both."""
+    calls: list[list[Any]] = []
+
+    def watching(completions: Any, **_: Any) -> list[float]:
+        calls.append(completions)
+        return kit.has_ok(completions)
+
+    tokenizer = kit.make_tokenizer()
+    prefixes = []
+
+    def parse(ids: list[int], prefix: list[int], tools: Any = None) -> dict[str, str]:
+        prefixes.append(prefix)
+        return {"role": "assistant", "content": tokenizer.decode(ids), "reasoning_content": "parsed"}
+
+    monkeypatch.setattr(tokenizer, "response_template", {"any": "thing"}, raising=False)
+    monkeypatch.setattr(tokenizer, "parse_response", parse)
+    data = kit.make_problems(2, chat=True)
+    kit.make_trainer(out, data=data, reward=watching, tokenizer=tokenizer, max_steps=1).train()
+    _, autonomous, guided = calls
+    assert len(autonomous) == 8
+    assert len(guided) == 4
+    assert all(message["reasoning_content"] == "parsed" for (message,) in autonomous + guided)
+    assert all(kit.WORDS.index("hint") in prefix for prefix in prefixes[-4:])
+
+
+@pytest.mark.usefixtures("scripted")
+def test_none_and_nan_in_the_middle_are_not_correct(out: Path) -> None:
+    def moody(completions: list[Any], **kwargs: Any) -> list[float | None]:
+        verdicts = zip(completions, kit.has_ok(completions), strict=True)
+        return [v if not text else (None if i % 3 else math.nan) for i, (text, v) in enumerate(verdicts)]
+
+    trainer = kit.make_trainer(out, reward=moody, **CONSTANT)
+    before = kit.weights_of(trainer.model)
+    trainer.train()
+    for log in logs_of(trainer):
+        assert log["sgpo/autonomous_pass_rate"] == log["sgpo/guided_pass_rate"] == log["sgpo/targets"] == 0
+    assert kit.largest_gap(kit.weights_of(trainer.model), before) == 0.0
+
+
+# ---------------------------------------------------------------- logs
+
+
+@pytest.mark.usefixtures("scripted")
+def test_guided_rewards_leave_no_trace_in_trls_logs(out: Path) -> None:
+    def talkative(completions: list[Any], log_extra: Any, log_metric: Any, **kwargs: Any) -> list[float]:
+        log_extra("said", list(completions))
+        log_metric("asked", float(len(completions)))
+        return kit.has_ok(completions)
+
+    tables, logs = [], []
+    for trainer_class in (kit.SGPOTrainer, GRPOTrainer):
+        folder = out / trainer_class.__name__
+        trainer = kit.make_trainer(folder, reward=talkative, trainer_class=trainer_class, log_completions=True)
+        trainer.train()
+        tables.append([pd.read_parquet(path) for path in sorted(folder.glob("completions/*.parquet"))])
+        logs.append(logs_of(trainer))
+    assert len(tables[0]) == 2
+    for ours, theirs in zip(*tables, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs)
+    shared = re.compile(r"rewards?[/_]?.*|completions/.*|asked|frac_reward_zero_std")
+    for ours, theirs in zip(*logs, strict=True):
+        names = [name for name in theirs if shared.fullmatch(name)]
+        assert "asked" in names
+        assert len(names) > 10
+        assert {n: ours[n] for n in names} == {n: theirs[n] for n in names}
+
+
+@pytest.mark.usefixtures("scripted")
+def test_every_documented_metric_is_logged_with_its_value(out: Path) -> None:
+    """Recounted by hand from the script for the first step (problems 0 and 1)."""
+    trainer = kit.make_trainer(out, model=kit.make_model(seed=3), max_steps=2)
+    trainer.train()
+    log = {name.removeprefix("sgpo/"): value for name, value in logs_of(trainer)[0].items() if "sgpo/" in name}
+    names = {
+        *("autonomous_pass_rate", "guided_pass_rate", "alpha", "alpha_zero_fraction", "alpha_max_fraction"),
+        *("targets", "guided_tokens", "kl", "kl_clipped", "clip_fraction", "entropy", "log_ratio"),
+    }
+    assert set(re.findall(r"``([a-z_]+)``", metrics.__doc__ or "")) == names
+    assert log.keys() == names
+    tokenizer, ok = kit.make_tokenizer(), kit.WORDS.index("ok")
+    rates, guided_rates, alphas, tokens, prompt_tokens = [], [], [], 0, 0
+    for row in kit.make_problems(2):
+        plain = tokenizer(row["prompt"])["input_ids"]
+        guided = tokenizer(f"{row['prompt']} hint {row['strategy']}")["input_ids"]
+        autonomous, responses = [kit.script(plain, k, 8) for k in range(4)], [kit.script(guided, k, 8) for k in (0, 1)]
+        rates.append(sum(ok in y for y in autonomous) / 4)
+        guided_rates.append(sum(ok in y for y in responses) / 2)
+        alphas.append(min(max(0.5 * (guided_rates[-1] - rates[-1]) / (rates[-1] + 0.1), 0.0), 0.8))
+        tokens += sum(map(len, responses))
+        prompt_tokens += 4 * len(plain) + 2 * len(guided) + sum(map(len, autonomous))
+    assert log["autonomous_pass_rate"] == pytest.approx(sum(rates) / 2)
+    assert log["guided_pass_rate"] == pytest.approx(sum(guided_rates) / 2)
+    assert log["alpha"] == pytest.approx(sum(alphas) / 2)
+    assert log["alpha_zero_fraction"] == sum(a == 0 for a in alphas) / 2
+    assert log["alpha_max_fraction"] == sum(a == 0.8 for a in alphas) / 2
+    assert log["targets"] == sum(a > 0 and g > 0 for a, g in zip(alphas, guided_rates, strict=True)) > 0
+    assert log["guided_tokens"] == tokens
+    assert logs_of(trainer)[0]["num_tokens"] == tokens + prompt_tokens
+    assert log["entropy"] == logs_of(trainer)[0]["entropy"] > 0
+    assert log["log_ratio"] == 0  # the policy that is trained sampled
+    assert 0 < log["kl_clipped"] <= min(log["kl"], 1.0)
+    assert 0 <= log["clip_fraction"] <= 1
+
+
+@pytest.mark.usefixtures("scripted")
+def test_log_ratio_of_stale_rollouts(out: Path) -> None:
+    """Second iteration on one generation: mean of log pi - log pi_sampler, recomputed from the two weights."""
+    options = {"max_steps": 2, "num_iterations": 2, "learning_rate": 0.2}
+    model = kit.make_model(seed=3)
+    trainer = kit.make_trainer(out, model=model, data=kit.make_problems(2), **options)
+    weights = kit.recorded(trainer).weights
+    tokenizer, sums, count = kit.make_tokenizer(), [], 0
+    for state in weights:
+        model.load_state_dict(state, strict=False)
+        total, count = 0.0, 0
+        for row in kit.make_problems(2):
+            plain = tokenizer(row["prompt"])["input_ids"]
+            for y in (kit.script(plain, k, 8) for k in range(4)):
+                with torch.no_grad():
+                    logits = model(input_ids=torch.tensor([plain + y])).logits[0, len(plain) - 1 : -1]
+                total += float(torch.log_softmax(logits, -1)[range(len(y)), y].sum())
+                count += len(y)
+        sums.append(total)
+    first, second = (log["sgpo/log_ratio"] for log in logs_of(trainer))
+    assert first == pytest.approx(0, abs=1e-6)
+    assert abs(second) > 1e-3
+    assert second == pytest.approx((sums[1] - sums[0]) / count, rel=1e-3)
+
+
+# ---------------------------------------------------------------- failures
+
+
+def failing_after(calls: int) -> Callable[..., list[float]]:
+    done = [0]
+
+    def fragile(completions: list[Any], **kwargs: Any) -> list[float]:
+        done[0] += 1
+        if done[0] > calls:
+            raise ConnectionError("the verifier is gone")
+        return kit.has_ok(completions)
+
+    return fragile
+
+
+@pytest.mark.usefixtures("scripted")
+def test_reward_that_fails_mid_run_loses_no_checkpoint(out: Path) -> None:
+    """Steps 1 to 3 take a probe and two calls each; step 4 fails; resuming from step 3 ends where a whole run does."""
+    saving = {"save_strategy": "steps", "save_steps": 1, "max_steps": 5, "optim": "adamw_torch"}
+    broken = kit.make_trainer(out / "broken", reward=failing_after(7), **saving)
+    with pytest.raises(ConnectionError, match="the verifier is gone"):
+        broken.train()
+    assert sorted(path.name for path in (out / "broken").glob("checkpoint-*")) == [f"checkpoint-{i}" for i in (1, 2, 3)]
+    whole = kit.make_trainer(out / "whole", **saving)
+    whole.train()
+    resumed = kit.make_trainer(out / "broken", model=kit.make_model(seed=8), **saving)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 5
+    assert kit.largest_gap(kit.weights_of(resumed.model), kit.weights_of(whole.model)) == 0.0
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_failure_leaves_the_trainer_usable(out: Path) -> None:
+    trainer = kit.make_trainer(out, reward=failing_after(2))
+    with pytest.raises(ConnectionError):
+        trainer.train()
+    assert trainer._guided is None
+    assert not trainer._pending_metrics
+
+
+@pytest.mark.usefixtures("scripted")
+def test_checkpoint_of_a_live_teacher_is_not_one_of_an_ema(out: Path) -> None:
+    kit.make_trainer(out, save_strategy="steps", save_steps=1, max_steps=1).train()
+    with pytest.raises(FileNotFoundError, match="written with teacher='live'"):
+        kit.make_trainer(out, teacher="ema").train(resume_from_checkpoint=str(out / "checkpoint-1"))
+
+
+@pytest.mark.usefixtures("scripted")
+def test_evaluation_neither_guides_nor_distils(out: Path) -> None:
+    trainer = kit.make_trainer(out, per_device_eval_batch_size=4, max_steps=1)
+    trainer.eval_dataset = kit.make_problems(2).remove_columns("strategy")
+    trainer.train()
+    slots, gathered = trainer._slots, trainer._metrics["train"].keys()
+    result = trainer.evaluate()
+    assert math.isfinite(result["eval_loss"])
+    assert trainer._slots is slots
+    assert not any(name.startswith("sgpo/") for name in gathered)

@@ -1,0 +1,262 @@
+"""Bad input is refused before any training, by an error that shows the value and names a remedy."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trainer_kit as kit
+from datasets import Dataset, IterableDataset
+from peft import LoraConfig
+
+from sgpo import SGPOConfig
+from sgpo.trainer.checks import check_arguments
+
+
+def changed(column: str, row: int, value: Any) -> Dataset:
+    rows = kit.make_problems(4).to_dict()
+    rows[column] = [value if i == row else old for i, old in enumerate(rows[column])]
+    return Dataset.from_dict(rows)
+
+
+def without_pad() -> Any:
+    tokenizer = kit.make_tokenizer()
+    tokenizer.pad_token = None
+    return tokenizer
+
+
+def returns(value: Any) -> Callable[..., list[Any]]:
+    def reward(completions: list[Any], **kwargs: Any) -> list[Any]:
+        return [value] * len(completions)
+
+    return reward
+
+
+def raises(completions: list[Any], **kwargs: Any) -> list[float]:
+    raise KeyError("no such column: solution")
+
+
+def too_few(completions: list[Any], **kwargs: Any) -> list[float]:
+    return []
+
+
+REENTRANT = {"use_reentrant": True}
+# name -> (what is passed, words that the error must hold)
+REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "missing strategy": (
+        {"data": kit.make_problems(2).rename_column("strategy", "hint")},
+        ("no column 'strategy'", "['prompt', 'hint', 'answer']", "rename_column"),
+    ),
+    "missing prompt": (
+        {"data": kit.make_problems(2).rename_column("prompt", "question")},
+        ("no column 'prompt'", "'question'", "rename_column"),
+    ),
+    "streamed without strategy": (
+        {"data": kit.make_problems(2).remove_columns("strategy").to_iterable_dataset()},
+        ("no column 'strategy'", "['prompt', 'answer']", "rename_column"),
+    ),
+    "empty dataset": ({"data": kit.make_problems(2).select([])}, ("empty", "at least one problem")),
+    "strategy is a number": (
+        {"data": Dataset.from_dict({"prompt": ["solve 1"], "strategy": [3.5]})},
+        ("row 0", "3.5", "float", "must be text"),
+    ),
+    "strategy is a list": (
+        {"data": Dataset.from_dict({"prompt": ["solve 1", "solve 2"], "strategy": [["carry"], ["shift"]]})},
+        ("row 0", "['carry']", "list", "Join"),
+    ),
+    "strategy holds the answer": (
+        {"data": changed("strategy", 2, "say ok loudly")},
+        ("1 of 4", "row 2", "'ok'", "say ok loudly", "set answer_column"),
+    ),
+    "context": ({"max_completion_length": 63}, ("Row", "with the strategy", "63", "64", "Shorten or drop")),
+    "G1 over the batch": (
+        {"per_device_train_batch_size": 6},
+        ("num_generations (G1) is 4", "6 * 1 = 6 rollouts", "must not straddle", "multiple of 4"),
+    ),
+    "G1 over the batch of a generation": (
+        {"per_device_train_batch_size": 2, "steps_per_generation": 3, "gradient_accumulation_steps": 2},
+        ("num_generations (G1) is 4", "2 * 3 = 6 rollouts", "multiple of 4"),
+    ),
+    "no pad token": ({"tokenizer": without_pad()}, ("no pad token", "tokenizer.pad_token = tokenizer.eos_token")),
+    "reentrant": (
+        {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": REENTRANT},
+        ("use_reentrant=True", "two forward passes", "{'use_reentrant': False}"),
+    ),
+    "reentrant by its new name": (
+        {"activation_checkpointing": True, "activation_checkpointing_kwargs": REENTRANT},
+        ("use_reentrant=True", "two forward passes", "{'use_reentrant': False}"),
+    ),
+    "tools": ({"arguments": {"tools": [len]}}, ("`tools`", "Leave it out", "trl.GRPOTrainer")),
+    "rollout_func": ({"arguments": {"rollout_func": len}}, ("`rollout_func`", "Leave it out")),
+    "environment_factory": ({"arguments": {"environment_factory": object}}, ("`environment_factory`", "Leave it out")),
+    "unknown correctness reward": (
+        {"correctness_reward": "exact"},
+        ("correctness_reward is 'exact'", "['has_ok']", "Name one of them"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_at_construction(name: str, out: Path) -> None:
+    passed, words = REFUSED[name]
+    with pytest.raises(ValueError) as error:
+        kit.make_trainer(out, **passed)
+    assert_words(str(error.value), words)
+
+
+def assert_words(message: str, words: tuple[str, ...]) -> None:
+    for word in words:
+        assert word in message, f"{word!r} is not in: {message}"
+
+
+CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "G2 = 0": (
+        {"num_guided_generations": 0},
+        ("num_guided_generations is 0", "at least 1", "alpha_form='constant' and alpha_0=0"),
+    ),
+    "nothing to train": ({"grpo_weight": 0, "alpha_0": 0}, ("grpo_weight is 0", "nothing to train", "alpha_0 > 0")),
+    "template without strategy": ({"guided_prompt_template": "{prompt}"}, ("'{prompt}'", "{strategy}", "for example")),
+    "kl_clip": ({"kl_clip": 0.0}, ("kl_clip is 0.0", "> 0", "None for no clip")),
+    "kl_clip NaN": ({"kl_clip": float("nan")}, ("kl_clip is nan", "> 0")),
+    "decay": ({"teacher_ema_decay": 1.5}, ("teacher_ema_decay is 1.5", "within [0.0, 1.0]")),
+    "alpha_0": ({"alpha_0": -0.1}, ("alpha_0 is -0.1", "at least 0")),
+    "alpha_0 NaN": ({"alpha_0": float("nan")}, ("alpha_0 is nan", "at least 0")),
+    "alpha_max": ({"alpha_max": -1.0}, ("alpha_max is -1.0", "at least 0")),
+    "alpha_gamma": ({"alpha_gamma": 0.0}, ("alpha_gamma is 0.0", "at least")),
+    "grpo_weight": ({"grpo_weight": -1.0}, ("grpo_weight is -1.0", "at least 0")),
+    "target_selection": ({"target_selection": "best"}, ("'best'", "'mean', 'sum', 'random'")),
+    "distillation_loss": ({"distillation_loss": "mse"}, ("'mse'", "'kl', 'sft'")),
+    "kl_direction": ({"kl_direction": "sideways"}, ("'sideways'", "'forward', 'reverse'")),
+    "kl_clip_form": ({"kl_clip_form": "soft"}, ("'soft'", "'rescale', 'hard'")),
+    "teacher": ({"teacher": "old"}, ("'old'", "'live', 'ema', 'frozen'")),
+    "alpha_form": ({"alpha_form": "linear"}, ("'linear'", "'relative_gap', 'gap', 'constant'")),
+}
+
+
+@pytest.mark.parametrize("name", CONFIG)
+def test_config_is_refused(name: str, out: Path) -> None:
+    options, words = CONFIG[name]
+    with pytest.raises(ValueError) as error:
+        kit.make_config(out, **options)
+    assert_words(str(error.value), words)
+
+
+def test_misspelt_field(out: Path) -> None:
+    with pytest.raises(TypeError, match="'num_guided_generation'"):
+        kit.make_config(out, num_guided_generation=4)
+
+
+def test_g2_zero_is_fine_without_distillation(out: Path) -> None:
+    assert not kit.make_config(out, num_guided_generations=0, alpha_form="constant", alpha_0=0.0).distills
+
+
+def test_the_papers_constants_are_the_defaults(out: Path) -> None:
+    args = SGPOConfig(str(out), per_device_train_batch_size=8, use_cpu=True, bf16=False)
+    assert (args.num_generations, args.num_guided_generations) == (8, 4)
+    assert (args.epsilon, args.epsilon_high) == (0.2, 0.28)
+    assert (args.alpha_0, args.alpha_gamma, args.alpha_max, args.alpha_form) == (0.5, 0.1, 0.8, "relative_gap")
+    assert (args.kl_clip, args.kl_clip_form, args.kl_direction) == (1.0, "rescale", "forward")
+    assert (args.teacher, args.target_selection, args.distillation_loss) == ("live", "mean", "kl")
+
+
+BAD_REWARDS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "None": (returns(None), ("'reward'", "None, NaN or infinity", "Return a number")),
+    "NaN": (returns(float("nan")), ("'reward'", "None, NaN or infinity", "Return a number")),
+    "infinity": (returns(float("inf")), ("'reward'", "None, NaN or infinity", "Return a number")),
+    "raises": (raises, ("A reward function failed", "KeyError", "no such column: solution", "one number")),
+    "too few": (too_few, ("A reward function failed", "returned 0 rewards", "one number")),
+    "text": (returns("yes"), ("A reward function failed", "one number per completion")),
+}
+
+
+@pytest.mark.parametrize("chat", [False, True])
+@pytest.mark.parametrize("name", BAD_REWARDS)
+def test_bad_reward_is_refused_before_training(name: str, chat: bool, out: Path) -> None:
+    reward, words = BAD_REWARDS[name]
+    trainer = kit.make_trainer(out, reward=reward, data=kit.make_problems(4, chat=chat))
+    before = kit.weights_of(trainer.model)
+    with pytest.raises(ValueError) as error:
+        trainer.train()
+    assert_words(str(error.value), words)
+    assert trainer.state.global_step == 0
+    assert kit.largest_gap(kit.weights_of(trainer.model), before) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "file"])
+@pytest.mark.parametrize("as_path", [False, True])
+def test_checkpoint_directory_that_is_none(kind: str, as_path: bool, out: Path) -> None:
+    path = out / "elsewhere"
+    (out / "checkpoint-10").mkdir(parents=True)
+    (out / "checkpoint-9").mkdir()
+    if kind == "empty":
+        path.mkdir()
+    elif kind == "file":
+        path.write_text("")
+    with pytest.raises(ValueError) as error:
+        kit.make_trainer(out).train(resume_from_checkpoint=path if as_path else str(path))
+    why = "has no trainer_state.json" if kind == "empty" else "is not a directory"
+    assert_words(str(error.value), (str(path), why, "checkpoint-9, checkpoint-10", "checkpoint-N"))
+
+
+def test_resume_where_nothing_was_saved(out: Path) -> None:
+    with pytest.raises(ValueError, match="No valid checkpoint found"):
+        kit.make_trainer(out).train(resume_from_checkpoint=True)
+
+
+def test_peft_with_zero3_makes_trl_reentrant(out: Path) -> None:
+    """TRL forces use_reentrant=True there, after the configuration was checked."""
+    args = kit.make_config(out, gradient_checkpointing=True)
+    args.deepspeed_plugin = SimpleNamespace(zero_stage=3)
+    check_arguments(args, kit.make_tokenizer(), {}, peft=False)
+    with pytest.raises(ValueError) as error:
+        check_arguments(args, kit.make_tokenizer(), {}, peft=True)
+    assert_words(str(error.value), ("PEFT", "ZeRO-3", "use_reentrant=True", "gradient_checkpointing=False"))
+    args.gradient_checkpointing = args.activation_checkpointing = False
+    check_arguments(args, kit.make_tokenizer(), {}, peft=True)
+
+
+def test_zero3_check_knows_peft_models(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "false")  # accelerate sets it where the check fails to stop it
+    args = kit.make_config(out, gradient_checkpointing=True)
+    args.deepspeed_plugin = SimpleNamespace(zero_stage=3)
+    with pytest.raises(ValueError, match="ZeRO-3"):
+        kit.SGPOTrainer(
+            model=kit.make_model(),
+            reward_funcs=kit.has_ok,
+            args=args,
+            train_dataset=kit.make_problems(2),
+            processing_class=kit.make_tokenizer(),
+            peft_config=LoraConfig(target_modules=["q_proj"]),
+        )
+
+
+def test_second_copy_of_sharded_weights(out: Path) -> None:
+    args = kit.make_config(out, teacher="ema")
+    args.fsdp = ["full_shard"]
+    with pytest.raises(ValueError, match="teacher='ema'") as error:
+        check_arguments(args, kit.make_tokenizer(), {}, peft=False)
+    assert_words(str(error.value), ("FSDP and DeepSpeed shard", "teacher='live'"))
+
+
+def test_streamed_rows_are_checked_as_they_come(out: Path) -> None:
+    rows = [{"prompt": "solve 1", "strategy": "carry"}, {"prompt": "solve 2", "strategy": 7}]
+    data = IterableDataset.from_generator(lambda: iter(rows))
+    with pytest.raises(ValueError, match=r"strategy of row 1 is 7 \(int\)"):
+        kit.make_trainer(out, data=data, max_steps=1).train()
+
+
+def test_long_prompts_that_fit_are_accepted(out: Path) -> None:
+    prompt = "solve " + "1 " * 300
+    data = Dataset.from_dict({"prompt": [prompt], "strategy": ["carry"]})
+    model = kit.make_model(max_position_embeddings=320)
+    kit.make_trainer(out, model=model, data=data, max_completion_length=17)
+    with pytest.raises(ValueError, match="has 303 tokens, and max_completion_length is 18"):
+        kit.make_trainer(out, model=model, data=data, max_completion_length=18)
+
+
+def test_context_of_problems_without_strategy(out: Path) -> None:
+    data = Dataset.from_dict({"prompt": ["solve " + "1 " * 100], "strategy": [None]})
+    with pytest.raises(ValueError) as error:
+        kit.make_trainer(out, data=data)
+    assert_words(str(error.value), ("Row 0: its prompt has 101 tokens", "64"))

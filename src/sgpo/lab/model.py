@@ -1,0 +1,66 @@
+"""The model of the embedded task: its configuration, and the shipped weights.
+
+Llama's architecture and not Qwen2's: for the model type `qwen2`, transformers 5 makes ``AutoTokenizer`` load a
+`Qwen2Tokenizer` whatever the folder says, which silently drops the spaces of a word-level tokenizer.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sgpo.lab.tokenizer import SPECIAL, VOCAB_SIZE
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+BASES = Path(__file__).parent / "base"
+BASE_SEEDS: tuple[int, ...] = (0,)
+
+MODEL: dict[str, Any] = {
+    "vocab_size": VOCAB_SIZE,
+    "hidden_size": 96,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "intermediate_size": 256,
+    "max_position_embeddings": 256,
+    "tie_word_embeddings": True,
+    "pad_token_id": SPECIAL.index("<pad>"),
+    "eos_token_id": SPECIAL.index("<eos>"),
+    "bos_token_id": None,
+}
+"""0.47M parameters."""
+
+
+def build_model(seed: int) -> LlamaForCausalLM:
+    """A freshly initialised model in float32. Sets torch's global seed."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(LlamaConfig(**MODEL))
+
+
+def base_path(seed: int = 0) -> Path:
+    """The folder of a shipped base, readable by ``from_pretrained``. Raises ValueError for an unknown seed."""
+    if seed not in BASE_SEEDS:
+        raise ValueError(f"base seed {seed} is not shipped; choose one of {BASE_SEEDS} or run sgpo.lab.pretrain")
+    return BASES / f"seed{seed}"
+
+
+def base_record(seed: int = 0) -> dict[str, Any]:
+    """What pretraining wrote about a shipped base: seed, tokens, vocabulary hash, accuracies."""
+    record: dict[str, Any] = json.loads((base_path(seed) / "pretrain.json").read_text())
+    return record
+
+
+def load_base(seed: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a shipped base (stored in float16) as float32, and its tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = base_path(seed)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    return model, AutoTokenizer.from_pretrained(path)

@@ -1,0 +1,165 @@
+"""Pretrain a base of the embedded task from nothing: ``python -m sgpo.lab.pretrain --seed 0 --out DIR``.
+
+Next-token prediction on the responses of `sgpo.lab.corpus`. The matrices inside the layers are trained with
+Muon, everything else with AdamW; both rates warm up briefly and then fall linearly to 0. One thread, one
+process: two threads are slower under contention than one.
+
+Shapes: `B` texts in a batch, `T` tokens (padded right; no loss on prompts and padding).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from sgpo.lab.corpus import Corpus, Text
+from sgpo.lab.evaluate import accuracy
+from sgpo.lab.model import MODEL, build_model
+from sgpo.lab.problems import load_problems
+from sgpo.lab.tokenizer import build_tokenizer, vocabulary_hash
+
+TOKENS = 30_000_000
+BATCH_TOKENS = 2048
+MUON_LR = 0.02
+ADAMW_LR = 3e-3
+WARMUP_SHARE = 0.02
+IGNORED = -100
+EVAL_REPEATS = 8
+"""Samples for each evaluation problem in the record."""
+
+Encoded = tuple[list[int], list[int]]
+
+
+def encode(text: Text, ids: dict[str, int]) -> Encoded:
+    """Ids and labels of a text, each of length T; the prompt (in `facts`: all but the results) is not learned."""
+    prompt = [ids[word] for word in text.prompt.split()]
+    response = [ids[word] for word in text.response.split()]
+    if not text.facts:
+        response = [*response, MODEL["eos_token_id"]]
+        return prompt + response, [IGNORED] * len(prompt) + response
+    words = text.response.split()
+    after_equals = [False] + [word == "=" for word in words[:-1]]
+    labels = [i if keep else IGNORED for i, keep in zip(response, after_equals, strict=True)]
+    return prompt + response, [IGNORED] * len(prompt) + labels
+
+
+def batches(
+    corpus: Corpus, tokenizer: PreTrainedTokenizerBase, chunk: int = 4096
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless batches ``(ids, labels)``, each [B, T] with about `BATCH_TOKENS` tokens of like length."""
+    stream, vocabulary = iter(corpus), tokenizer.get_vocab()
+    while True:
+        encoded = sorted((encode(t, vocabulary) for t in islice(stream, chunk)), key=lambda pair: len(pair[0]))
+        groups: list[list[Encoded]] = [[]]
+        for pair in encoded:
+            if (len(groups[-1]) + 1) * len(pair[0]) > BATCH_TOKENS:
+                groups.append([])
+            groups[-1].append(pair)
+        corpus.rng.shuffle(groups)
+        for group in groups:
+            longest = max(len(ids) for ids, _ in group)
+            pad = MODEL["pad_token_id"]
+            ids = torch.tensor([i + [pad] * (longest - len(i)) for i, _ in group])
+            labels = torch.tensor([y + [IGNORED] * (longest - len(y)) for _, y in group])
+            yield ids, labels
+
+
+def optimizers(model: PreTrainedModel) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for embeddings, norms and biases."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    muon = torch.optim.Muon(matrices, lr=MUON_LR, weight_decay=0.0)
+    adamw = torch.optim.AdamW(others, lr=ADAMW_LR, betas=(0.9, 0.98), weight_decay=0.0)
+    return [muon, adamw]
+
+
+def train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, tokens: int) -> float:
+    """Train in place on `tokens` tokens (padding included); returns the last smoothed loss, in nats a token."""
+    from torch.nn.functional import cross_entropy
+
+    both = optimizers(model)
+    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in both]
+    stream = batches(Corpus(seed), tokenizer)
+    seen, smooth, shown = 0, 0.0, 0
+    model.train()
+    with tqdm(total=tokens, unit="tok", unit_scale=True, mininterval=5) as bar:
+        while seen < tokens:
+            ids, labels = next(stream)
+            done = seen / tokens
+            scale = min(1.0, (done + 1e-3) / WARMUP_SHARE) * (1 - done)
+            hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+            targets = labels[:, 1:]
+            learned = targets != IGNORED
+            loss = cross_entropy(model.lm_head(hidden[learned]), targets[learned])
+            loss.backward()
+            for optimizer, rates in zip(both, peaks, strict=True):
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate * scale
+                optimizer.step()
+                optimizer.zero_grad()
+            seen += ids.numel()
+            smooth = loss.item() if not smooth else 0.98 * smooth + 0.02 * loss.item()
+            bar.update(ids.numel())
+            if seen - shown >= tokens // 50:
+                shown = seen
+                bar.set_postfix(loss=f"{smooth:.4f}")
+    return smooth
+
+
+def measure(folder: Path, split: str = "eval", repeats: int = EVAL_REPEATS) -> dict[str, Any]:
+    """Accuracies of saved weights, read back from float16, at temperature 1 on a split's problems."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    problems = load_problems(split)  # type: ignore[arg-type]
+    return {
+        "split": split,
+        "guided": accuracy(model, tokenizer, problems, guided=True, repeats=repeats),
+        "autonomous": accuracy(model, tokenizer, problems, guided=False, repeats=repeats),
+    }
+
+
+def pretrain(seed: int, out: Path, tokens: int = TOKENS) -> dict[str, Any]:
+    """Pretrain, save in float16 with the tokenizer, measure what was saved, and write ``pretrain.json``."""
+    started = time.perf_counter()
+    tokenizer = build_tokenizer()
+    model = build_model(seed)
+    loss = train(model, tokenizer, seed, tokens)
+    model.half().save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    record = {
+        "seed": seed,
+        "tokens": tokens,
+        "vocabulary": vocabulary_hash(),
+        "model": MODEL,
+        "loss": round(loss, 4),
+        "minutes": round((time.perf_counter() - started) / 60, 1),
+        **measure(out),
+    }
+    (out / "pretrain.json").write_text(json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Pretrain a base of the embedded task from nothing.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="pretraining length (default: %(default)s)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    record = pretrain(options.seed, options.out, options.tokens)
+    for kind in ("guided", "autonomous"):
+        print(kind, {name: round(cell["rate"], 3) for name, cell in record[kind].items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Imports point one way, and the light entry points stay light: objectives <- strategies, rewards, data <-
+trainer <- evaluation, lab <- report, command line.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sgpo
+
+ROOT = Path(sgpo.__file__).parent
+TOP = {"report", "cli", "commands"}
+# package -> the packages of sgpo that its modules must not import
+FORBIDDEN: dict[str, set[str]] = {
+    "objectives": {"strategies", "rewards", "data", "trainer", "evaluation", "lab", *TOP},
+    **{package: {"trainer", "evaluation", "lab", *TOP} for package in ("strategies", "rewards", "data")},
+    "trainer": {"evaluation", "lab", *TOP},
+    "evaluation": TOP,
+    "lab": TOP,
+}
+# Debts: to be paid, not to be added to.
+KNOWN = {"lab/quickstart.py imports sgpo.report.curves.learning_curves"}
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and absolute name of every import in a file, those inside functions too."""
+    package = ["sgpo", *path.relative_to(ROOT).with_suffix("").parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # `from sgpo import rewards` names a package, too
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+def violations(package: str) -> list[str]:
+    found = []
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for _, name in imported(path):
+            parts = name.split(".")
+            if parts[0] == "sgpo" and len(parts) > 1 and parts[1] in FORBIDDEN[package]:
+                found.append(f"{path.relative_to(ROOT)} imports {name}")
+    return found
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_point_one_way(package: str) -> None:
+    assert (ROOT / package).is_dir()
+    assert [line for line in violations(package) if line not in KNOWN] == []
+
+
+def test_objectives_import_nothing_else_of_sgpo() -> None:
+    for path in (ROOT / "objectives").rglob("*.py"):
+        for line, name in imported(path):
+            inside = not name.startswith("sgpo") or name.startswith("sgpo.objectives")
+            assert inside, f"{path.name}:{line} imports {name}"
+
+
+def test_the_scan_sees_every_form_of_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    (tmp_path / "data").mkdir()
+    lines = (
+        "import sgpo.lab",
+        "from sgpo import lab",
+        "from ..lab import x",
+        "from .. import lab",
+        "from .lab import y",
+    )
+    (tmp_path / "data" / "m.py").write_text("def f():\n" + "".join(f"    {line}\n" for line in lines))
+    names = [name for _, name in imported(tmp_path / "data" / "m.py")]
+    assert names == ["sgpo.lab", "sgpo.lab", "sgpo.lab.x", "sgpo.lab", "sgpo.data.lab.y"]
+    assert len(violations("data")) == 4
+
+
+HEAVY = ("torch", "transformers", "trl", "datasets", "accelerate", "matplotlib", "pandas")
+LIGHT = {
+    "import sgpo": "import sgpo",
+    "import sgpo.cli": "import sgpo.cli",
+    "sgpo --help": "import sys; sys.argv = ['sgpo', '--help']\nfrom sgpo.cli import main\n"
+    "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code",
+}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_entry_points_import_nothing_heavy(name: str) -> None:
+    report = f"\nimport sys; print('HEAVY', [m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", LIGHT[name] + report], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+    if name == "sgpo --help":
+        assert "quickstart" in done.stdout
+        assert "train" in done.stdout

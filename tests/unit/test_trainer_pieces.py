@@ -1,0 +1,278 @@
+"""The trainer's pieces on their own: dealing and padding of targets, pass rates, groups, heads, teachers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import trainer_kit as kit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
+)
+
+from sgpo.trainer.distillation import Share, Target, collate, deal
+from sgpo.trainer.heads import Head, add_head_fn
+from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, pass_rates
+from sgpo.trainer.teacher import FILE_NAME, TeacherWeights, without_dropout
+
+IDS = st.lists(st.integers(1, 50), min_size=1, max_size=6)
+TARGETS = st.lists(st.builds(Target, IDS, IDS, IDS, st.floats(0, 1, width=32)), min_size=1, max_size=7)
+DUMMY = Target([1], [1], [1], 0.0)
+
+
+# ---------------------------------------------------------------- deal
+
+
+@given(TARGETS, st.integers(0, 5), st.integers(1, 8), st.integers(1, 8))
+def test_deal_loses_and_doubles_nothing(targets: list[Target], short: int, micro_steps: int, accumulation: int) -> None:
+    slots = deal(targets, DUMMY, len(targets) + short, micro_steps, accumulation)
+    assert len(slots) == micro_steps
+    dealt = [id(t) for slot in slots for t in slot]
+    assert sorted(i for i in dealt if i != id(DUMMY)) == sorted(map(id, targets))
+    assert dealt.count(id(DUMMY)) == short
+    sizes = [len(slot) for slot in slots]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(1, 8), st.integers(1, 8))
+def test_ranks_get_slots_of_one_size(mine: int, theirs: int, micro_steps: int, accumulation: int) -> None:
+    most = max(mine, theirs)
+    shapes = [
+        [len(slot) for slot in deal([DUMMY] * count, DUMMY, most, micro_steps, accumulation)]
+        for count in (mine, theirs)
+    ]
+    assert shapes[0] == shapes[1]
+
+
+@given(st.integers(0, 20), st.integers(1, 4), st.integers(1, 4))
+def test_optimizer_steps_share_the_targets_evenly(count: int, steps: int, accumulation: int) -> None:
+    slots = deal([DUMMY] * count, DUMMY, count, steps * accumulation, accumulation)
+    loads = [sum(map(len, slots[i * accumulation : (i + 1) * accumulation])) for i in range(steps)]
+    assert max(loads) - min(loads) <= 1 + accumulation * (count >= steps * accumulation)
+    if count <= steps:
+        assert max(loads) <= 1
+
+
+def test_deal_by_hand() -> None:
+    a, b, c = (Target([i], [i], [i], 1.0) for i in range(3))
+    assert deal([a, b, c], DUMMY, 3, 4, 2) == [[a], [c], [b], []]
+    assert deal([a], DUMMY, 2, 1, 1) == [[a, DUMMY]]
+    assert deal([], DUMMY, 0, 2, 1) == [[], []]
+
+
+def test_deal_refuses_a_wrong_maximum() -> None:
+    with pytest.raises(ValueError, match="fullest rank has 1 targets, but this one has 2"):
+        deal([DUMMY, DUMMY], DUMMY, 1, 1, 1)
+
+
+# ---------------------------------------------------------------- collate
+
+
+@given(TARGETS)
+def test_collate_holds_both_prompts_around_one_completion(targets: list[Target]) -> None:
+    share = collate(targets, 0, torch.device("cpu"))
+    length = max(len(t.completion_ids) for t in targets)
+    assert share.mask.dtype == torch.bool
+    assert share.mask.shape == (len(targets), length)
+    sides = ((share.student_ids, share.student_mask), (share.teacher_ids, share.teacher_mask))
+    for i, target in enumerate(targets):
+        for (ids, mask), prompt in zip(sides, (target.prompt_ids, target.guided_prompt_ids), strict=True):
+            assert ids[i][mask[i].bool()].tolist() == prompt + target.completion_ids
+            assert mask[i][:-length].tolist() == sorted(mask[i][:-length].tolist()), "prompts are padded on the left"
+            assert torch.equal(mask[i, -length:].bool(), share.mask[i])
+            assert (ids[i][mask[i] == 0] == 0).all()
+        assert share.mask[i].sum() == len(target.completion_ids)
+        assert share.mask[i].tolist() == sorted(share.mask[i].tolist(), reverse=True)
+        assert share.weights[i] == target.weight
+
+
+def test_share_refuses_different_completions() -> None:
+    good = collate([Target([1], [2, 3], [4, 5], 1.0)], 0, torch.device("cpu"))
+    other = good.teacher_ids.clone()
+    other[0, -1] = 9
+    with pytest.raises(AssertionError, match="different completion tokens"):
+        Share(good.student_ids, good.student_mask, other, good.teacher_mask, good.mask, good.weights)
+
+
+def test_dummy_weighs_nothing_and_is_short() -> None:
+    dummy = Target([1, 2], [3, 4, 5], [6, 7], 0.4).dummy()
+    assert dummy == Target([1], [3], [6], 0.0)
+
+
+# ---------------------------------------------------------------- pass rates and groups
+
+
+@given(st.integers(1, 6), st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=20))
+def test_pass_rates(problems: int, rows: list[tuple[int, bool]]) -> None:
+    rows = [(owner % problems, hit) for owner, hit in rows]
+    rates = pass_rates(torch.tensor([hit for _, hit in rows], dtype=torch.bool), [o for o, _ in rows], problems)
+    for problem in range(problems):
+        hits = [hit for owner, hit in rows if owner == problem]
+        if hits:
+            assert float(rates[problem]) == pytest.approx(sum(hits) / len(hits))
+        else:
+            assert rates[problem].isnan()
+
+
+@given(st.integers(1, 5), st.integers(1, 5))
+def test_first_of_groups(problems: int, size: int) -> None:
+    rows = [{"prompt": f"q{i}", "copy": k} for i in range(problems) for k in range(size)]
+    assert first_of_groups(rows, size) == [{"prompt": f"q{i}", "copy": 0} for i in range(problems)]
+
+
+def test_first_of_groups_refuses_other_orders() -> None:
+    rows = [{"prompt": "a"}, {"prompt": "b"}, {"prompt": "a"}, {"prompt": "b"}]
+    with pytest.raises(ValueError, match="Row 1 of the generation batch is not the problem of its group"):
+        first_of_groups(rows, 2)
+    with pytest.raises(ValueError, match="3 rows cannot be split into groups of num_generations = 2"):
+        first_of_groups(rows[:3], 2)
+
+
+def test_lengths_of_guided_rollouts() -> None:
+    guided = GuidedRollouts([0, 0], 2, [[1], [1]], completion_ids=[[1, 2, 3], []])
+    assert guided.lengths.tolist() == [3, 0]
+
+
+# ---------------------------------------------------------------- heads
+
+SIZE = {
+    "vocab_size": 32,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 32,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 1,
+    "initializer_range": 0.5,
+}
+HEADS: dict[str, Any] = {
+    "softcap": lambda: Gemma2ForCausalLM(Gemma2Config(**SIZE, head_dim=8, final_logit_softcapping=3.0)),
+    "multiplied": lambda: CohereForCausalLM(CohereConfig(**SIZE, logit_scale=0.25)),
+    "divided": lambda: GraniteForCausalLM(GraniteConfig(**SIZE, logits_scaling=4.0)),
+    "bias": lambda: PhiForCausalLM(PhiConfig(**SIZE)),
+    "plain": lambda: kit.make_model("llama", tied=False),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_head_and_hidden_states_give_the_models_logits(name: str) -> None:
+    torch.manual_seed(0)
+    model = HEADS[name]().eval()
+    if name == "bias":
+        nn.init.normal_(model.lm_head.bias)
+    ids = torch.tensor([[3, 4, 5, 6]])
+    with torch.no_grad():
+        wanted = model(input_ids=ids).logits
+        add_head_fn(model)
+
+        def logits(hidden: torch.Tensor, head: Head) -> torch.Tensor:
+            out = head.scale * nn.functional.linear(hidden, head.weight, head.bias)
+            return out if head.softcap is None else head.softcap * torch.tanh(out / head.softcap)
+
+        torch.testing.assert_close(model(input_ids=ids, head_fn=logits), wanted, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(model(input_ids=ids).logits, wanted, rtol=0, atol=0)
+
+
+# ---------------------------------------------------------------- teachers
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    model[0].weight.requires_grad_(False)
+    return model
+
+
+def moved(model: nn.Module) -> None:
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p))
+
+
+@settings(max_examples=20)
+@given(st.floats(0, 1), st.integers(1, 5))
+def test_average_follows_its_recursion(decay: float, steps: int) -> None:
+    model = network()
+    teacher = TeacherWeights(model, decay)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    wanted = {name: p.detach().double() for name, p in trained.items()}
+    for _ in range(steps):
+        moved(model)
+        teacher.on_step_end(None, None, None)  # type: ignore[arg-type]
+        wanted = {name: decay * wanted[name] + (1 - decay) * p.detach().double() for name, p in trained.items()}
+    live = {name: p.detach().clone() for name, p in model.named_parameters()}
+    with teacher.in_place():
+        for name, p in trained.items():
+            torch.testing.assert_close(p.double(), wanted[name], rtol=1e-5, atol=1e-5)
+        assert torch.equal(model[0].weight, live["0.weight"]), "a frozen parameter has no second value"
+    for name, p in model.named_parameters():
+        assert torch.equal(p, live[name])
+
+
+def test_live_weights_come_back_after_an_error() -> None:
+    model = network()
+    teacher = TeacherWeights(model, 1.0)
+    moved(model)
+    live = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def fail() -> None:
+        with teacher.in_place():
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail()
+    assert all(torch.equal(p, live[name]) for name, p in model.named_parameters())
+
+
+def test_counterpart() -> None:
+    model = network()
+    teacher = TeacherWeights(model, 1.0)
+    start = model[1].weight.detach().clone()
+    moved(model)
+    assert torch.equal(teacher.counterpart(model[1].weight), start)
+    assert torch.equal(teacher.counterpart(model[0].weight), model[0].weight)
+    assert not teacher.counterpart(model[0].weight).requires_grad
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    model = network()
+    teacher = TeacherWeights(model, 0.5)
+    start = model[1].weight.detach().clone()
+    teacher.save(tmp_path)
+    assert (tmp_path / FILE_NAME).is_file()
+    moved(model)
+    other = TeacherWeights(model, 0.5)
+    other.load(tmp_path)
+    assert torch.equal(other.counterpart(model[1].weight), start)
+    with pytest.raises(FileNotFoundError, match="written with teacher='live'"):
+        other.load(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan")])
+def test_decay_out_of_range(decay: float) -> None:
+    with pytest.raises(ValueError, match="within"):
+        TeacherWeights(network(), decay)
+
+
+def test_without_dropout_gives_each_module_its_mode_back() -> None:
+    model = nn.Sequential(nn.Dropout(0.5), nn.Sequential(nn.Dropout(0.5)), nn.Linear(1, 1))
+    model[1].eval()
+    with without_dropout(model):
+        assert not any(module.training for module in model.modules())
+    assert model.training
+    assert model[0].training
+    assert not model[1].training
+    assert not model[1][0].training

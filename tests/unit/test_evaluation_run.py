@@ -1,0 +1,373 @@
+"""Runs with a folder: what is saved, what a resumed run asks for again, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sgpo.data.benchmarks import BenchmarkError, BenchmarkProblem
+from sgpo.evaluation.backends import Request, Response, Sampling
+from sgpo.evaluation.backends.base import Answered, Key
+from sgpo.evaluation.diff import compare
+from sgpo.evaluation.grading import RewardGrader, VerifyGrader, vote
+from sgpo.evaluation.run import Plan, run
+from sgpo.evaluation.store import SettingsError, open_run
+from sgpo.evaluation.templates import TEMPLATES, Template, build_prompts, load_strategies, load_template
+
+PROBLEMS = [
+    BenchmarkProblem(f"p{i}", f"{i} + {i}", str(2 * i), group="even" if i % 2 == 0 else "odd") for i in range(6)
+]
+PLAN = Plan("sums", "here", PROBLEMS, TEMPLATES["raw"], k=3, sampling=Sampling(1.0, 1.0, 10))
+
+
+class Stop(Exception):
+    """What stands for kill -9."""
+
+
+class Script:
+    """A backend whose answers depend on the request alone: right where the seed is even; one portion a problem."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.sampling = PLAN.sampling
+        self.asked: list[Key] = []
+        self.stop_after = stop_after
+        self.weights = "w1"
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "script", "weights": self.weights}
+
+    def generate(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[Answered]:
+        missing = [request for request in requests if request.key not in answered]
+        for start in range(0, len(missing), 4):
+            if self.stop_after is not None and len(self.asked) >= self.stop_after:
+                raise Stop
+            portion = missing[start : start + 4]
+            self.asked += [request.key for request in portion]
+            yield [(request, answer(request)) for request in portion]
+
+
+def answer(request: Request) -> Response:
+    gold = 2 * int(request.problem[1:])
+    value = gold if request.seed % 2 == 0 else gold + 1
+    return Response(f"So it is \\boxed{{{value}}}.", 5 + request.sample, truncated=request.sample == 2)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_everything_is_saved_and_adds_up(tmp_path: Path) -> None:
+    seen: list[tuple[int, int, float]] = []
+    result = run(PLAN, "m", Script(), VerifyGrader(), tmp_path, report=lambda *at: seen.append(at))
+    responses, verdicts = lines(tmp_path / "responses.jsonl"), lines(tmp_path / "verdicts.jsonl")
+    keys = [(f"p{i}", j) for i in range(6) for j in range(3)]
+    assert [(row["problem"], row["sample"]) for row in responses] == keys
+    assert [(row["problem"], row["sample"]) for row in verdicts] == keys
+    right = [row["seed"] % 2 == 0 for row in responses]
+    assert [row["correct"] for row in verdicts] == [float(one) for one in right]
+    assert 0 < sum(right) < 18
+    assert result.accuracy == pytest.approx(sum(right) / 18)
+    assert result.truncated == pytest.approx(1 / 3)
+    assert (result.mean_length, result.sampled_tokens) == (6.0, 108)
+    assert seen[0] == (0, 18, 0.0)
+    assert seen[-1] == (18, 18, pytest.approx(sum(right) / 18))
+    saved = json.loads((tmp_path / "results.json").read_text())
+    assert saved["accuracy"] == result.accuracy
+    assert saved["pass_at_k"].keys() == {"1", "2", "3"}
+    assert saved["problems"][3]["score"] == pytest.approx(sum(right[9:12]) / 3)
+    assert sum(saved["reasons"].values()) == 18
+    prompts = lines(tmp_path / "prompts.jsonl")
+    assert prompts[1] == {"id": "p1", "prompt": "1 + 1", "gold": "2"}
+    settings = json.loads((tmp_path / "settings.json").read_text())
+    assert settings["sampling"] == {"k": 3, "seed": 0, "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 10}
+    assert settings["grader"]["name"] == "verify"
+
+
+@pytest.mark.parametrize("stop_after", [4, 8, 16])
+def test_a_resumed_run_repeats_nothing_and_writes_the_same_results(tmp_path: Path, stop_after: int) -> None:
+    run(PLAN, "m", Script(), VerifyGrader(), tmp_path / "whole")
+    first, second = Script(stop_after), Script()
+    with pytest.raises(Stop):
+        run(PLAN, "m", first, VerifyGrader(), tmp_path / "cut")
+    assert not (tmp_path / "cut" / "results.json").exists()
+    run(PLAN, "m", second, VerifyGrader(), tmp_path / "cut")
+    assert not set(first.asked) & set(second.asked)
+    assert len(first.asked) + len(second.asked) == 18
+    assert (tmp_path / "cut" / "results.json").read_bytes() == (tmp_path / "whole" / "results.json").read_bytes()
+    third = Script(0)
+    run(PLAN, "m", third, VerifyGrader(), tmp_path / "cut")
+    assert third.asked == []
+
+
+def test_a_torn_line_is_asked_for_again(tmp_path: Path) -> None:
+    run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    whole = (tmp_path / "results.json").read_bytes()
+    for name in ("responses.jsonl", "verdicts.jsonl"):
+        text = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(text[:-9])
+    (tmp_path / "results.json").unlink()
+    again = Script()
+    run(PLAN, "m", again, VerifyGrader(), tmp_path)
+    assert again.asked == [("p5", 2)]
+    assert (tmp_path / "results.json").read_bytes() == whole
+
+
+def test_responses_without_a_verdict_are_graded_and_not_asked_for(tmp_path: Path) -> None:
+    run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    whole = (tmp_path / "results.json").read_bytes()
+    rows = (tmp_path / "verdicts.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "verdicts.jsonl").write_text("".join(rows[:7]))
+    again = Script()
+    run(PLAN, "m", again, VerifyGrader(), tmp_path)
+    assert again.asked == []
+    assert (tmp_path / "results.json").read_bytes() == whole
+
+
+def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
+    run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    rows = (tmp_path / "responses.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "responses.jsonl").write_text("".join([rows[0], "{broken\n", *rows[2:]]))
+    with pytest.raises(SettingsError, match=r"responses.jsonl, line 2 is damaged"):
+        run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"k": 4}, "sampling.k: 3 saved, 4 given"),
+        ({"seed": 1}, "sampling.seed: 0 saved, 1 given"),
+        ({"template": TEMPLATES["qwen"]}, 'template.chat: false saved, true given; template.name: "raw" saved, "qwen"'),
+        ({"problems": PROBLEMS[:5]}, "benchmark.problems: 6 saved, 5 given; benchmark.sha256"),
+        ({"problems": [*PROBLEMS[:5], replace(PROBLEMS[5], answer="11")]}, r"\(benchmark.sha256"),
+    ],
+)
+def test_other_settings_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    before = (tmp_path / "responses.jsonl").read_bytes()
+    with pytest.raises(SettingsError, match=message):
+        run(replace(PLAN, **change), "m", Script(), VerifyGrader(), tmp_path)
+    assert (tmp_path / "responses.jsonl").read_bytes() == before
+
+
+def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
+    run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    other = Script()
+    other.weights = "w2"
+    with pytest.raises(SettingsError, match=r'backend.weights: "w1" saved, "w2" given'):
+        run(PLAN, "m", other, VerifyGrader(), tmp_path)
+
+
+def test_a_folder_is_for_one_process_and_one_kind_of_thing(tmp_path: Path) -> None:
+    with open_run(tmp_path / "a", {}), pytest.raises(SettingsError, match="in use"), open_run(tmp_path / "a", {}):
+        pass
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "results.json").write_text("{}")
+    with pytest.raises(SettingsError, match=r"no settings\.json"), open_run(tmp_path / "b", {}):
+        pass
+
+
+def test_what_would_fail_later_fails_before_the_model_is_asked(tmp_path: Path) -> None:
+    bad = replace(PLAN, problems=[*PROBLEMS, BenchmarkProblem("x", "q", "$$")])
+    script = Script()
+    with pytest.raises(BenchmarkError, match=r"1 gold answer\(s\) cannot be graded \(x: .*--allow-bad-golds"):
+        run(bad, "m", script, VerifyGrader(), tmp_path)
+    with pytest.raises(ValueError, match="k = 0"):
+        run(replace(PLAN, k=0), "m", script, VerifyGrader(), tmp_path)
+    with pytest.raises(ValueError, match=r"6 of 6 problems have no strategy \(the first: p0, p1, p2\)"):
+        run(replace(PLAN, guided=True), "m", script, VerifyGrader(), tmp_path)
+    assert script.asked == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_golds_can_count_as_wrong(tmp_path: Path) -> None:
+    only = replace(PLAN, problems=[BenchmarkProblem("p1", "q", "$$")], allow_bad_golds=True)
+    result = run(only, "m", Script(), VerifyGrader(), tmp_path)
+    assert (result.accuracy, result.n_problems) == (0.0, 1)
+
+
+def test_hostile_responses_are_saved_and_wrong(tmp_path: Path) -> None:
+    texts = [
+        "",
+        "\x00\x01\x7f\ud800",
+        "\\boxed{" * 1000,
+        "x" * 2_000_000,
+        "a\r\nb\u2028c \\boxed{0",
+        "\\boxed{10^{10^{10}}}",
+    ]
+
+    class Hostile(Script):
+        def generate(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[Answered]:
+            missing = [request for request in requests if request.key not in answered]
+            yield [(r, Response(text, None, False)) for r, text in zip(missing, texts, strict=True)]
+
+    plan = replace(PLAN, k=1)
+    result = run(plan, "m", Hostile(), VerifyGrader(), tmp_path)
+    assert result.accuracy == 0.0
+    assert result.mean_length is None
+    assert [row["text"] for row in lines(tmp_path / "responses.jsonl")] == texts
+    run(plan, "m", Hostile(), VerifyGrader(), tmp_path)
+
+
+def test_time_outs_are_counted_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sgpo.rewards
+    from sgpo.rewards import Verdict
+
+    def verify_batch(responses: list[str], golds: list[str], **options: Any) -> list[Verdict]:
+        assert options["timeout"] == 0.5
+        return [Verdict(False, "timeout" if i == 0 else "different", "1", 0.5) for i in range(len(responses))]
+
+    monkeypatch.setattr(sgpo.rewards, "verify_batch", verify_batch)
+    result = run(PLAN, "m", Script(), VerifyGrader(timeout=0.5), tmp_path)
+    assert result.timed_out == 5  # the first of each portion of 4
+    assert json.loads((tmp_path / "results.json").read_text())["reasons"] == {"different": 13, "timeout": 5}
+
+
+def test_the_tolerance_and_several_answers_of_olympiadbench() -> None:
+    problems = [
+        BenchmarkProblem("a", "q", "4.2", tolerance=0.1, unit="%"),
+        BenchmarkProblem("b", "q", "$-2,0,2$", multiple=True),
+        BenchmarkProblem("c", "q", ["1", "3"], multiple=True),
+        BenchmarkProblem("d", "q", "45", unit="minute"),
+    ]
+    cases = [
+        ("a", "4.25", True),
+        ("a", "4.35", False),
+        ("a", "4.2\\%", True),
+        ("b", "2, 0, -2", True),
+        ("b", "2, 0", False),
+        ("c", "3 \\text{ and } 1", True),
+        ("c", "3", False),
+        ("d", "45", True),
+        ("d", "45 \\text{ minutes}", True),
+        ("d", "46 \\text{ minutes}", False),
+    ]
+    by_id = {problem.id: problem for problem in problems}
+    marks = VerifyGrader().grade([f"\\boxed{{{text}}}" for _, text, _ in cases], [by_id[name] for name, _, _ in cases])
+    assert [bool(mark.correct) for mark in marks] == [right for _, _, right in cases]
+
+
+def test_reward_functions_grade_too() -> None:
+    grader = RewardGrader("half", lambda texts, answer: [0.5 * (text == answer[0]) for text in texts])
+    marks = grader.grade(["0", "1"], PROBLEMS[:2])
+    assert [mark.correct for mark in marks] == [0.5, 0.0]
+    with pytest.raises(ValueError, match=r"'double' gave 2 for 'p0'; a verdict must be 0 to 1"):
+        RewardGrader("double", lambda completions, answer: [2]).grade(["0"], PROBLEMS[:1])
+
+
+def test_votes_ignore_layout() -> None:
+    assert vote(" $\\dfrac{1}{2}$ .") == vote("\\frac{1}{2}") == "\\frac{1}{2}"
+    assert vote("\\left( 1, 2 \\right)") == "(1,2)"
+    assert vote("\\leftarrow") == "\\leftarrow"
+    assert vote(None) is None
+    assert vote(" . ") is None
+
+
+def test_templates() -> None:
+    assert TEMPLATES["raw"].prompt("a {problem} b") == "a {problem} b"
+    assert TEMPLATES["instruct"].prompt("{x} \\1") == [
+        {
+            "role": "user",
+            "content": "{x} \\1\n\nPlease reason step by step, and put your final answer within \\boxed{}.",
+        }
+    ]
+    system, user = TEMPLATES["qwen"].prompt("p")
+    assert (system["role"], user) == ("system", {"role": "user", "content": "p"})  # type: ignore[index]
+    assert "<think>" in TEMPLATES["luffy"].prompt("p")[0]["content"]  # type: ignore[index]
+
+
+def test_templates_from_files(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("Q: {problem}\nA:")
+    assert load_template(str(tmp_path / "t.txt")).prompt("p") == [{"role": "user", "content": "Q: p\nA:"}]
+    (tmp_path / "t.json").write_text('{"user": "{problem}!", "chat": false}')
+    assert load_template(str(tmp_path / "t.json")).prompt("p") == "p!"
+    for text, message in (
+        ("{", "not valid JSON"),
+        ('{"user": "{problem}", "sytem": "s"}', "give a JSON object with user"),
+        ('{"user": "none"}', "exactly once"),
+        ('{"user": "{problem}", "system": "s", "chat": false}', "needs chat = true"),
+    ):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load_template(str(tmp_path / "bad.json"))
+    with pytest.raises(ValueError, match=r"'none' is neither a file nor one of instruct, qwen, luffy, raw"):
+        load_template("none")
+    with pytest.raises(ValueError, match="exactly once"):
+        Template("x", user="{problem} {problem}")
+
+
+def test_guided_prompts(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text(
+        '{"id": "p1", "strategy": "Double {it}."}\n\n{"problem_id": 2, "strategy": "t"}\n'
+    )
+    assert load_strategies(tmp_path / "s.jsonl") == {"p1": "Double {it}.", "2": "t"}
+    problem = replace(PROBLEMS[1], strategy="Double {it}.")
+    raw = build_prompts([problem], TEMPLATES["raw"], guided=True, guided_template="S {strategy} Q {prompt}")
+    assert raw == ["S Double {it}. Q 1 + 1"]
+    [chat] = build_prompts([problem], TEMPLATES["qwen"], guided=True)
+    assert chat[0] == TEMPLATES["qwen"].prompt("x")[0]
+    assert "Double {it}." in chat[1]["content"]  # type: ignore[index]
+    with pytest.raises(ValueError, match="must contain"):
+        build_prompts([problem], TEMPLATES["raw"], guided=True, guided_template="{strategy}")
+    for text, message in (
+        ('{"id": "a"}\n', "line 1: needs 'id' and a 'strategy'"),
+        ('{"id": "a", "strategy": "s"}\n{"id": "a", "strategy": "s"}\n', "line 2: a second strategy"),
+        ("", "no strategies"),
+    ):
+        (tmp_path / "bad.jsonl").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load_strategies(tmp_path / "bad.jsonl")
+
+
+def evaluated(folder: Path, scores: dict[str, list[int]], **change: Any) -> Path:
+    """A finished run with the given verdicts."""
+
+    class Fixed(Script):
+        def generate(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[Answered]:
+            yield [(r, Response(str(scores[r.problem][r.sample]), 1, False)) for r in requests]
+
+    problems = [BenchmarkProblem(name, name, "1") for name in scores]
+    k = len(next(iter(scores.values())))
+    plan = replace(PLAN, problems=problems, k=k, **change)
+    run(plan, folder.name, Fixed(), RewardGrader("is 1", lambda c, answer: [float(text == "1") for text in c]), folder)
+    return folder
+
+
+def test_diff_by_hand(tmp_path: Path) -> None:
+    a = evaluated(tmp_path / "a", {"w": [1, 1], "x": [0, 0], "y": [1, 0], "z": [0, 0]}, seed=1)
+    b = evaluated(tmp_path / "b", {"w": [0, 0], "x": [1, 1], "y": [1, 1], "z": [0, 1]}, seed=2)
+    found = compare(a, b)
+    assert (found.a, found.b, found.difference) == (3 / 8, 5 / 8, 2 / 8)
+    assert [(flip.id, flip.a, flip.b) for flip in found.gained] == [("x", 0.0, 1.0), ("z", 0.0, 0.5)]
+    assert [(flip.id, flip.a, flip.b) for flip in found.lost] == [("w", 1.0, 0.0)]
+    assert (found.improved, found.worsened, found.n_problems) == (3, 1, 4)
+    assert found.ci95[0] < 0.25 < found.ci95[1]
+    assert found.settings == ["sampling.seed: 1 in A, 2 in B"]
+    same = compare(a, a)
+    assert (same.difference, same.ci95, same.gained, same.lost) == (0.0, (0.0, 0.0), [], [])
+
+
+def test_diff_needs_the_same_problems(tmp_path: Path) -> None:
+    a = evaluated(tmp_path / "a", {"x": [1], "y": [0]})
+    b = evaluated(tmp_path / "b", {"y": [1], "z": [0]})
+    with pytest.raises(
+        ValueError, match=r"2 problem\(s\) are in only one .* \(the first: 'x'\); give --common .* the 1"
+    ):
+        compare(a, b)
+    found = compare(a, b, common=True)
+    assert (found.difference, found.n_problems, found.left_out) == (1.0, 1, 2)
+    with pytest.raises(ValueError, match="no problem in common"):
+        compare(a, evaluated(tmp_path / "c", {"q": [1]}), common=True)
+    with pytest.raises(ValueError, match=r"no results\.json; run sgpo eval"):
+        compare(a, tmp_path / "none")
+    with pytest.raises(ValueError, match=r"one of its benchmarks \(a, b, c\)"):
+        compare(tmp_path, b)
+    record = json.loads((b / "results.json").read_text())
+    record["problems"][0]["gold"] = "2"
+    (b / "results.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="problem 'y' has the gold '1'"):
+        compare(a, b, common=True)

@@ -11,6 +11,7 @@ from .divergence import (
     token_entropy,
     token_kl,
 )
+from .fused import fused_linear_distillation_loss
 from .selection import SELECTION_MODES, select_targets
 from .weighting import WEIGHT_FORMS, adaptive_weight
 
@@ -22,6 +23,7 @@ __all__ = [
     "adaptive_weight",
     "clip_token_kl",
     "distillation_loss",
+    "fused_linear_distillation_loss",
     "select_targets",
     "token_entropy",
     "token_kl",

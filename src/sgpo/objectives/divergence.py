@@ -53,16 +53,22 @@ def token_kl(
     check_temperature(temperature)
     divergence = lookup(DIRECTIONS, direction, "direction")
     dtype = accumulation_dtype(student_logits, teacher_logits)
-    student = torch.log_softmax(student_logits.to(dtype) / temperature, dim=-1)
-    teacher = torch.log_softmax(teacher_logits.detach().to(dtype) / temperature, dim=-1)
+    student = _log_softmax(student_logits, temperature, dtype)
+    teacher = _log_softmax(teacher_logits.detach(), temperature, dtype)
     return divergence(student, teacher)
+
+
+def _log_softmax(logits: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
+    # At [N, T, V] a needless copy of the logits is a gigabyte.
+    scaled = logits if temperature == 1.0 else logits.to(dtype) / temperature
+    return torch.log_softmax(scaled, dim=-1, dtype=dtype)
 
 
 def _expected_log_ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
     """sum_v p (log p - log q), [..., V] x 2 -> [...]."""
     p = log_p.exp()
     # 0 * log 0 is 0: a vocabulary entry masked with -inf on both sides must not make the KL NaN.
-    return (p * torch.where(p == 0, torch.zeros_like(p), log_p - log_q)).sum(-1)
+    return (p * (log_p - log_q).masked_fill_(p == 0, 0.0)).sum(-1)
 
 
 def _forward(student: Tensor, teacher: Tensor) -> Tensor:
@@ -211,9 +217,9 @@ def token_entropy(logits: Tensor, *, temperature: float = 1.0) -> Tensor:
     """
     check_temperature(temperature)
     with torch.no_grad():
-        log_p = torch.log_softmax(logits.to(accumulation_dtype(logits)) / temperature, dim=-1)
+        log_p = _log_softmax(logits, temperature, accumulation_dtype(logits))
         p = log_p.exp()
-        return -(p * torch.where(p == 0, torch.zeros_like(p), log_p)).sum(-1)
+        return -(p * log_p.masked_fill(p == 0, 0.0)).sum(-1)
 
 
 def accumulation_dtype(*tensors: Tensor) -> torch.dtype:

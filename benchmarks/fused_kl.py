@@ -1,0 +1,239 @@
+"""Time and peak memory of the fused distillation loss against unfused ones and TRL's kernel.
+
+Every measurement is one loss with its backward, forward KL, threshold 1.0, with gradients of the hidden
+states and (unless --frozen-head) of the head, in a process of its own: the peak is what the process (or the
+GPU) held at most, above what it held when the inputs were there. The contenders take turns within each
+repeat, so that a busy machine slows all of them; ratios are taken within a repeat and printed as
+median [lowest to highest]. The last line is one JSON object.
+
+    python benchmarks/fused_kl.py                                          # the size of Qwen2.5-0.5B
+    python benchmarks/fused_kl.py --tokens 32768 --only fused --repeats 1  # cost is linear in the tokens
+
+Contenders: `naive` (full logits, F.linear, F.kl_div: the leanest plain torch we know), `unfused` (full
+logits, this package's token_kl), `trl` (trl.kernels.chunked_divergence, clip applied outside), `fused`
+(ours), and `liger` where liger-kernel is installed (no clip: it gives no value per token).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CONTENDERS = ("naive", "unfused", "trl", "fused", "liger")
+MEASURES = {"memory": "peak_mib", "time": "seconds", "cpu_time": "cpu_seconds"}
+MIB = 1 << 20
+
+
+def main() -> None:
+    args = parse_arguments()
+    if args.worker:
+        print(json.dumps(measure(args)))
+        return
+    print(f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; {vars(args)}")
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in args.only}
+    for repeat in range(args.repeats):
+        for name in list(runs):
+            result = run_worker(name)
+            if "skipped" in result:
+                print(f"  {name}: {result['skipped']}")
+                del runs[name]
+                continue
+            runs[name].append(result)
+            print(
+                f"  repeat {repeat} {name:8s} {result['seconds']:7.2f} s {result['cpu_seconds']:7.2f} CPU s "
+                f"{result['peak_mib']:6.0f} MiB  loss {result['loss']:.7f}  |dW| {result['norm_weight']:.6e}  "
+                f"|dh| {result['norm_hidden']:.6e}",
+                flush=True,
+            )
+    print(json.dumps(summary(runs)))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, default=2048)
+    parser.add_argument("--rows", type=int, default=4)
+    parser.add_argument("--hidden", type=int, default=896)
+    parser.add_argument("--vocabulary", type=int, default=151936)
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--chunk-size", type=int, default=None, help="of the fused loss; default: its own")
+    parser.add_argument("--trl-token-chunk", type=int, default=256)
+    parser.add_argument("--trl-vocabulary-chunk", type=int, default=32768)
+    parser.add_argument("--frozen-head", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=["naive", "trl", "fused", "liger"])
+    parser.add_argument("--worker", choices=CONTENDERS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def run_worker(name: str) -> dict[str, Any]:
+    command = [sys.executable, __file__, *sys.argv[1:], "--worker", name]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return {"skipped": f"failed ({done.returncode}): {done.stderr.strip()[-300:]}"}
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """One contender: seconds, peak MiB above the inputs, and what it computed."""
+    import torch
+
+    torch.set_num_threads(args.threads)
+    try:
+        loss_of = contender(args)
+    except ImportError as error:
+        return {"skipped": f"not installed ({error})"}
+    cuda = args.device.startswith("cuda")
+
+    def inputs(tokens: int, vocabulary: int) -> tuple[Any, ...]:
+        torch.manual_seed(0)
+        kind = {"device": args.device, "dtype": getattr(torch, args.dtype)}
+        shape = (args.rows, tokens // args.rows, args.hidden)
+        student = torch.randn(shape, **kind)
+        # Close enough to the student that some, not all, of the tokens lie above the threshold.
+        teacher = (student + 1.5 * torch.randn(shape, **kind)).detach()
+        head = torch.empty(vocabulary, args.hidden, **kind).normal_(std=args.hidden**-0.5)
+        return student.requires_grad_(), teacher, head.requires_grad_(not args.frozen_head)
+
+    def once(values: tuple[Any, ...]) -> Any:
+        loss = loss_of(*values)
+        loss.backward()
+        if cuda:
+            torch.cuda.synchronize()
+        return loss.detach()
+
+    once(inputs(args.rows * 8, 512))  # threads, libraries, kernels
+    values = inputs(args.tokens, args.vocabulary)
+    before = reset_peak(cuda)
+    start, cpu_start = time.perf_counter(), time.process_time()
+    loss = once(values)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    student, _, head = values
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "peak_mib": (read_peak(cuda) - before) / MIB,
+        "loss": loss.item(),
+        "norm_hidden": student.grad.double().norm().item(),
+        "norm_weight": 0.0 if head.grad is None else head.grad.float().norm().item(),
+    }
+
+
+def contender(args: argparse.Namespace) -> Callable[..., Any]:
+    """(student hidden, teacher hidden, head) -> loss. Only what is measured gets imported."""
+    import torch
+    import torch.nn.functional as F
+
+    from sgpo.objectives import distillation_loss, fused_linear_distillation_loss, token_kl
+
+    mask = torch.ones(args.rows, args.tokens // args.rows, dtype=torch.bool, device=args.device)
+    weights = torch.full((args.rows,), 0.5, device=args.device)
+
+    def from_kl(kl: Any) -> Any:
+        return distillation_loss(kl, mask[:, : kl.shape[1]], weights, normalizer=args.rows)[0]
+
+    def naive(student: Any, teacher: Any, head: Any) -> Any:
+        log_p = F.log_softmax(F.linear(student, head).float(), dim=-1)
+        with torch.no_grad():
+            log_q = F.log_softmax(F.linear(teacher, head).float(), dim=-1)
+        return from_kl(F.kl_div(log_p, log_q, log_target=True, reduction="none").sum(-1))
+
+    def unfused(student: Any, teacher: Any, head: Any) -> Any:
+        with torch.no_grad():
+            teacher_logits = F.linear(teacher, head)
+        return from_kl(token_kl(F.linear(student, head), teacher_logits))
+
+    def fused(student: Any, teacher: Any, head: Any) -> Any:
+        own_mask = mask[:, : student.shape[1]]
+        options: dict[str, Any] = {"normalizer": args.rows, "chunk_size": args.chunk_size}
+        return fused_linear_distillation_loss(student, teacher, head, own_mask, weights, **options)[0]
+
+    if args.worker == "trl":
+        return trl_contender(args, from_kl)
+    if args.worker == "liger":
+        return liger_contender()
+    return {"naive": naive, "unfused": unfused, "fused": fused}[args.worker]
+
+
+def trl_contender(args: argparse.Namespace, from_kl: Callable[[Any], Any]) -> Callable[..., Any]:
+    from trl.kernels import chunked_divergence
+
+    chunked_divergence.TOKEN_CHUNK_SIZE = args.trl_token_chunk
+    chunked_divergence.VOCAB_CHUNK_SIZE = args.trl_vocabulary_chunk
+
+    def trl(student: Any, teacher: Any, head: Any) -> Any:
+        kl, _ = chunked_divergence.ChunkedDivergenceFunction.apply(
+            student.flatten(0, 1), head, None, teacher.flatten(0, 1), head.detach(), None, 0.0
+        )
+        return from_kl(kl.view(student.shape[:2]))
+
+    return trl
+
+
+def liger_contender() -> Callable[..., Any]:
+    import torch
+    from liger_kernel.chunked_loss import LigerFusedLinearJSDLoss
+
+    loss = LigerFusedLinearJSDLoss(weight_hard_loss=0.0, weight_soft_loss=1.0, beta=0.0, compiled=False)
+
+    def liger(student: Any, teacher: Any, head: Any) -> Any:
+        labels = torch.zeros(student.shape[:2], dtype=torch.long, device=student.device).flatten()
+        return loss(student.flatten(0, 1), head, teacher.flatten(0, 1), head.detach(), labels)
+
+    return liger
+
+
+def reset_peak(cuda: bool) -> int:
+    """Bytes held now; peaks count from here."""
+    if cuda:
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    Path("/proc/self/clear_refs").write_text("5")
+    return status_bytes("VmRSS")
+
+
+def read_peak(cuda: bool) -> int:
+    if cuda:
+        import torch
+
+        return torch.cuda.max_memory_allocated()
+    return status_bytes("VmHWM")
+
+
+def status_bytes(field: str) -> int:
+    """A field of /proc/self/status, which Linux gives in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field + ":")).split()[1]) * 1024
+
+
+def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Medians of each contender, and the fused loss's ratios to the others within each repeat."""
+    report: dict[str, Any] = {
+        name: {key: round(statistics.median(r[key] for r in results), 3) for key in MEASURES.values()}
+        for name, results in runs.items()
+        if results
+    }
+    for other in report.keys() - {"fused"} if "fused" in report else ():
+        for short, key in MEASURES.items():
+            ratios = [a[key] / b[key] for a, b in zip(runs["fused"], runs[other], strict=True)]
+            median = statistics.median(ratios)
+            report[f"{short}_over_{other}"] = round(median, 4)
+            print(f"fused / {other}: {short} {median:.3f} [{min(ratios):.3f} to {max(ratios):.3f}]")
+    return report
+
+
+if __name__ == "__main__":
+    main()

@@ -126,7 +126,7 @@ def test_after_a_fork_the_child_has_workers_of_its_own() -> None:
 def test_inside_a_dataloader() -> None:
     data = pytest.importorskip("torch.utils.data")
 
-    class Verified(data.Dataset):  # type: ignore[misc, name-defined]
+    class Verified(data.Dataset):
         def __len__(self) -> int:
             return 8
 

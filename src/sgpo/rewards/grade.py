@@ -15,6 +15,7 @@ from sgpo.rewards.normalize import key
 from sgpo.rewards.structure import Node
 
 _FUNCTION = re.compile(r"([A-Za-z])\s*\(\s*([A-Za-z])\s*\)")
+_SAID = re.compile(r"\\text(?![A-Za-z])|(?<![\\A-Za-z])[A-Za-z]{4}")
 _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
 
 
@@ -55,6 +56,8 @@ class Grader:
             return self._regions(gold, answer)
         if kinds in ({"tuple"}, {"tuple", "list"}, {"tuple", "matrix"}):
             return self._sequence(gold, answer)
+        if kinds == {"interval", "tuple"}:
+            return False
         if kinds == {"interval"}:
             return gold.brackets == answer.brackets and self._ordered(gold.items, answer.items)
         if kinds == {"matrix"}:
@@ -67,7 +70,7 @@ class Grader:
         """A value against a set or list: equal where that has one element, and then to it."""
         several, one = (gold, answer) if gold.kind != "value" else (answer, gold)
         items = _expand(several)
-        if len(items) != 1:
+        if len(items) != 1 or one.text == r"\emptyset":
             return self._text_or_false(gold.text, answer.text)
         return self.same(items[0], one.text) if several is gold else self.same(one.text, items[0])
 
@@ -111,6 +114,8 @@ class Grader:
         parts = [structure.parse(item) for item in node.items]
         if node.kind != "list" or not all(part.brackets and part.kind == "relation" for part in parts):
             return None
+        if len({key(structure.variable(part)) for part in parts}) > 1:
+            return None
         regions = [part.brackets for part in parts]
         if node.joined_by_and and len(regions) == 2:
             low = next((r for r in regions if r.endswith(r"\infty)")), None)
@@ -149,8 +154,10 @@ class Grader:
                 return self.same(left[1], right[1])
             functions = _FUNCTION.fullmatch(left[0]), _FUNCTION.fullmatch(right[0])
             if functions[0] and functions[1]:
-                renamed = library.rename(right[1], functions[1].group(2), functions[0].group(2))
-                return functions[0].group(1) == functions[1].group(1) and self.same(left[1], renamed)
+                new, old = functions[0].group(2), functions[1].group(2)
+                if functions[0].group(1) != functions[1].group(1) or library.rename(right[1], new, "") != right[1]:
+                    return False
+                return self.same(left[1], library.rename(right[1], old, new))
             if not set(re.findall(r"[A-Za-z]", left[1] + right[1])):
                 return r"\text" in left[0] + right[0] and self.same(left[1], right[1])
         try:
@@ -234,6 +241,8 @@ def _fraction(text: str) -> str:
 
 def _special(gold: str, answer: str) -> bool | None:
     """Verdict where a side is a choice letter, a time, a numeral or text; None where both are mathematics."""
+    if _SAID.search(gold) and key(quantities.detext(gold)).lower() == key(quantities.detext(answer)).lower():
+        return True
     letter = quantities.choice(gold)
     label = quantities.labelled(answer)
     if letter and (gold != gold.lower() or r"\text" in gold):
@@ -262,8 +271,7 @@ def _expand(node: Node) -> list[str]:
     items: list[str] = []
     for item in node.items:
         part = structure.parse(item)
-        both = part.kind == "list" and r"\pm" in item
-        items.extend(part.items if both else [item])
+        items.extend(part.items if structure.PLUS_MINUS.search(item) and part.kind == "list" else [item])
     if node.kind != "set":
         return items
     return list({key(item): item for item in items}.values())

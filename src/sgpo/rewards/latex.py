@@ -36,7 +36,7 @@ _VULGAR = {
 _VULGAR_RUN = re.compile("[" + "".join(_VULGAR) + "]")
 _ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+)")
 _ROOT_OPEN = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
-_ARGUMENTS = {r"\frac": 2, r"\binom": 2, r"\sqrt": 1}
+_ARGUMENTS = {r"\frac": 2, r"\binom": 2, r"\sqrt": 1, r"\pmod": 1}
 
 
 def _vulgar(match: re.Match[str]) -> str:

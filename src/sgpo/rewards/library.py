@@ -87,7 +87,8 @@ def prepare(text: str) -> str:
     text = _DECIMAL.sub(_decimal, text)
     text = _TIMES_BRACKET.sub(_times, text)
     text = _CALL.sub(r"\1\\cdot ", text)
-    text = _IMAGINARY.sub(" I ", text)
+    text = re.sub(r"I\s*(?=\^)", "(I)", _IMAGINARY.sub(" I ", text))  # the parser drops the power in I^2
+    text = re.sub(r"(?<=[A-Za-z])'+", r"_{prime}", text)  # and the prime
     text = re.sub(r"\\cr(?![A-Za-z])", r"\\\\ ", text)
     return _DEGREES.sub(r"(\\frac{\1\\pi}{180})", text).replace(r"\degree", "").strip()
 

@@ -117,7 +117,7 @@ def key(text: str) -> str:
 
 def _dollars(text: str) -> str:
     r"""Drop math delimiters; `\$5` and a lone `$5` keep a currency sign, written `\$`."""
-    text = re.sub(r"(\\\$)+", r"\\$", text)
+    text = re.sub(r"(?:\\\$)+|\\text\s*\{\s*\\\$\s*\}", r"\\$", text)
     plain = len(re.findall(r"(?<!\\)\$", text))
     if plain == 1:
         text = re.sub(r"(?<!\\)\$(?=\s*\d)", r"\\$", text, count=1)
@@ -186,10 +186,10 @@ def _without_end(text: str) -> str:
 def _rewrite(text: str, *, listed: bool) -> str:
     text = latex.from_unicode(text)
     text = text.replace("\\%", "%").replace("\\_", "_").replace("\\#", "#").replace("\\&", "&")
-    text = _dollars(text.strip().strip("`").replace("**", "" if text.strip().startswith("**") else "**"))
     if r"\begin" not in text:
-        text = _ESCAPED_TWICE.sub(r"\\", text)
+        text = re.sub(r"\\\\(?=[()\[\]])", r"\\", _ESCAPED_TWICE.sub(r"\\", text))
     text = re.sub(r"\\\\(?:\[[^\]]*\])?|\\(?:cr|newline)(?![A-Za-z])", r"\\cr ", text)
+    text = _dollars(text.strip().strip("`").replace("**", "" if text.strip().startswith("**") else "**"))
     text = _SIZES.sub("", text)
     text = _GROUPING.sub("", text).replace("\\!", "")
     text = _SPACES.sub(" ", text)
@@ -207,6 +207,7 @@ def _rewrite(text: str, *, listed: bool) -> str:
     text = _LEADING.sub("", _PREAMBLE.sub("", text.strip()))
     text = re.sub(r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup ", text)
     text = re.sub(r"\\\{\s*\\\}", r"\\emptyset ", text)
+    text = re.sub(r"\\text\{\s*(\\[a-z]+)\s*\}", r"\1", text)  # \text{infinity}
     return _without_end(text)
 
 

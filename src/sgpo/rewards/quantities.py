@@ -212,6 +212,8 @@ def time_of_day(text: str) -> tuple[int, str] | None:
         return None
     if hour > 12:
         hour, half = hour - 12, "p"
+    elif hour in (0, 12) and not half:
+        half = "p" if hour else "a"
     return (hour % 12) * 3600 + int(match.group(2) or 0) * 60 + int(match.group(3) or 0), half
 
 

@@ -28,6 +28,10 @@ _SEPARATOR = re.compile(r"\\text\{\s*,?\s*(and|or)\s*,?\s*\}|(?<![A-Za-z\\])(and
 _RELATION = re.compile(r"\\(?:le|ge|ne|in)(?![A-Za-z])|(?<!:)[<>]|=")
 _MATRIX = re.compile(r"\\begin\{([pbBv]?)(?:small)?(matrix|array)\}(?:\{[^{}]*\})?(.*?)\\end\{\1(?:small)?\2\}")
 _SYSTEM = re.compile(r"\\begin\{(cases|aligned|align\*?|gathered|array|split)\}(?:\{[lcr| ]*\})?(.*?)\\end\{\1\}")
+_SPOKEN = re.compile(  # \text{5 dollars}, \text{2, 3, and 5}, \text{(A) and (C)}
+    r"\\text\{\s*(\(?\s*[-+\d][^{}]*|\(?[A-J]\)?(?:\s*(?:,|and|or|,\s*and)\s*\(?[A-J]\)?)+)\s*\}"
+)
+PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])")
 _FLIP = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
 _OPEN, _CLOSE = "([{", ")]}"
 
@@ -141,12 +145,14 @@ def _bracketed(text: str) -> Node | None:
     items = tuple(split_top(inner, _SEPARATOR)[0])
     if len(items) < 2 or closing == "\\}":
         return None
-    if any(r"\pm" in item for item in items) and len(items) <= 4:
+    if any(PLUS_MINUS.search(item) for item in items) and len(items) <= 4:
         return Node("list", text, tuple(f"{opening}{', '.join(signed)}{closing}" for signed in _signed(items)))
     if len(items) == 2 and opening + closing != "()":
         low = "(" if items[0].replace(" ", "") == r"-\infty" else opening
         high = ")" if items[1].lstrip("+ ") == r"\infty" else closing
         return Node("tuple" if low + high == "()" else "interval", text, items, low + high)
+    if len(items) > 2 and opening + closing not in ("()", "[]"):
+        return None
     return Node("tuple", text, items, "()")
 
 
@@ -197,7 +203,7 @@ def _interval(sides: list[str], signs: list[str]) -> str:
 def _sign(text: str, upper: bool) -> str:
     r"""`a \pm b \mp c` with the upper or the lower signs."""
     plus, minus = ("+", "-") if upper else ("-", "+")
-    text = re.sub(r"\\pm(?![A-Za-z])", plus, re.sub(r"\\mp(?![A-Za-z])", minus, text)).strip()
+    text = PLUS_MINUS.sub(plus, re.sub(r"\\mp(?![A-Za-z])", minus, text)).strip()
     return text.removeprefix("+").strip()
 
 
@@ -205,13 +211,13 @@ def _signed(items: tuple[str, ...]) -> list[list[str]]:
     r"""The tuples meant by one with signs in it: each `\pm` for itself, but all together where there is a `\mp`."""
     if any(r"\mp" in item for item in items):
         return [[_sign(item, upper) for item in items] for upper in (True, False)]
-    choices = [[_sign(item, True), _sign(item, False)] if r"\pm" in item else [item] for item in items]
+    choices = [[_sign(item, True), _sign(item, False)] if PLUS_MINUS.search(item) else [item] for item in items]
     return [list(combination) for combination in itertools.product(*choices)]
 
 
 def _plus_minus(text: str) -> list[str] | None:
     r"""`a \pm b` as `a + b` and `a - b`; None where there is no such sign."""
-    if r"\pm" not in text or _RELATION.search(text):
+    if not PLUS_MINUS.search(text) or _RELATION.search(text):
         return None
     return [_sign(text, True), _sign(text, False)]
 
@@ -240,6 +246,9 @@ def _list(text: str) -> Node | None:
 def parse(text: str) -> Node:
     """Shape of a normalised answer. Never fails: what has no other shape is a value."""
     text = strip_outer(text)
+    spoken = _SPOKEN.fullmatch(text)
+    if spoken:
+        text = spoken.group(1).strip()
     system = _SYSTEM.fullmatch(text)
     if system:
         return parse(re.sub(r"\s*,?\s*\\cr(?![A-Za-z])", ", ", system.group(2)).replace("&", "").strip(" ,"))

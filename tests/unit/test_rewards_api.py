@@ -92,6 +92,11 @@ def test_accuracy_reward_takes_what_trl_gives() -> None:
     assert accuracy_reward(tools, answer=["3"]) == [1.0]
     assert accuracy_reward(["The answer is 3."], answer=["3"], require_box=True) == [0.0]
     assert accuracy_reward([[]], answer=["3"]) == [0.0]
+    logged: dict[str, float] = {}
+    accuracy_reward(
+        [BOX % "9^{9^{9^{9}}}", BOX % "3"], answer=["\\pi", "3"], timeout=0.5, log_metric=logged.__setitem__
+    )
+    assert logged == {"verifier/failed": 0.5}
 
 
 def test_accuracy_reward_without_golds() -> None:

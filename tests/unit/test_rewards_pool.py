@@ -15,18 +15,15 @@ import pytest
 
 from sgpo import rewards
 from sgpo.rewards import pool as pools
+from sgpo.rewards import process as processes
 
-BOMBS = [
+BOMBS = [  # each takes minutes or gigabytes without a limit
     r"9^{9^{9^{9}}}",
-    r"2^{2^{2^{2^{2^{2}}}}}",
     r"(10^{10})!",
     r"\sum_{k=1}^{10^{9}} \frac{1}{k^{k}}",
-    r"\prod_{n=1}^{100000} (n^2+1)",
     r"\binom{10^{9}}{5 \cdot 10^{8}}",
-    r"\int_0^1 \int_0^1 \frac{\sin(x^y)^{e^x}}{\ln(1+x^y)} dx dy",
     "+".join(f"\\sqrt{{{k}}}" for k in range(2, 90)),
     "(" * 45 + "x" + "+1)^{9}" * 45,
-    r"\sin(" * 40 + "x" + ")" * 40,
 ]
 
 
@@ -126,7 +123,7 @@ def test_after_a_fork_the_child_has_workers_of_its_own() -> None:
 def test_inside_a_dataloader() -> None:
     data = pytest.importorskip("torch.utils.data")
 
-    class Verified(data.Dataset):
+    class Verified:  # a map-style data set
         def __len__(self) -> int:
             return 8
 
@@ -177,7 +174,7 @@ def test_a_worker_ends_when_its_parent_is_killed() -> None:
 
 def test_a_verifier_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     rewards.configure(workers=1)
-    monkeypatch.setattr(pools, "_BOOT", "import sys; sys.exit(3)")
+    monkeypatch.setattr(processes, "_BOOT", "import sys; sys.exit(3)")
     with pytest.raises(rewards.VerifierError, match="did not start"):
         rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}")
     monkeypatch.undo()

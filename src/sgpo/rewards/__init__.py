@@ -5,7 +5,8 @@ Importing this package loads neither torch nor sympy.
 """
 
 from sgpo.rewards.files import BadLineError, cli_verify
-from sgpo.rewards.pool import VerifierError, configure
+from sgpo.rewards.pool import configure
+from sgpo.rewards.process import VerifierError
 from sgpo.rewards.reward import accuracy_reward, format_reward
 from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Verdict, averify, check_gold, stats, verify, verify_batch
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sgpo.rewards import library, quantities, structure
+from sgpo.rewards import library, quantities, readings, structure
 from sgpo.rewards.normalize import key
 from sgpo.rewards.structure import Node
 
 _FUNCTION = re.compile(r"([A-Za-z])\s*\(\s*([A-Za-z])\s*\)")
-_SAID = re.compile(r"\\text(?![A-Za-z])|(?<![\\A-Za-z])[A-Za-z]{4}")
 _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
 
 
@@ -30,7 +29,7 @@ class Grader:
         """Whether two normalised answers are equal."""
         if key(gold) == key(answer):
             return True
-        return self._nodes(structure.parse(_spelled(gold)), structure.parse(_spelled(answer)))
+        return self._nodes(structure.parse(readings.spelled(gold)), structure.parse(readings.spelled(answer)))
 
     def _nodes(self, gold: Node, answer: Node) -> bool:
         for ours, theirs, flipped in ((gold, answer, False), (answer, gold, True)):
@@ -51,7 +50,7 @@ class Grader:
             regions = self._as_region(gold), self._as_region(answer)
             if regions[0] and regions[1]:
                 return self._unordered(regions[0], regions[1])
-            return self._unordered(_expand(gold), _expand(answer))
+            return self._unordered(readings.expand(gold), readings.expand(answer))
         if any(node.kind == "list" and self._as_region(node) for node in (gold, answer)):
             return self._regions(gold, answer)
         if kinds in ({"tuple"}, {"tuple", "list"}, {"tuple", "matrix"}):
@@ -69,7 +68,7 @@ class Grader:
     def _single(self, gold: Node, answer: Node) -> bool:
         """A value against a set or list: equal where that has one element, and then to it."""
         several, one = (gold, answer) if gold.kind != "value" else (answer, gold)
-        items = _expand(several)
+        items = readings.expand(several)
         if len(items) != 1 or one.text == r"\emptyset":
             return self._text_or_false(gold.text, answer.text)
         return self.same(items[0], one.text) if several is gold else self.same(one.text, items[0])
@@ -84,7 +83,7 @@ class Grader:
         for node in (gold, answer):
             if node.kind == "matrix" and set(node.rows) != {1}:
                 return False
-        named = [_assigned(node.items) if node.kind == "list" else node.items for node in (gold, answer)]
+        named = [readings.assigned(node.items) if node.kind == "list" else node.items for node in (gold, answer)]
         return self._ordered(named[0], named[1])
 
     def _ordered(self, gold: tuple[str, ...], answer: tuple[str, ...]) -> bool:
@@ -148,7 +147,7 @@ class Grader:
                 return True
             bounds = all(len(node.signs) == 1 and node.signs[0] not in ("=", r"\in") for node in (gold, answer))
             return bounds and self._library(gold.text, answer.text)  # x < 1 and -x > -1
-        left, right = _definition(gold), _definition(answer)
+        left, right = readings.definition(gold), readings.definition(answer)
         if left and right:
             if key(left[0]) == key(right[0]):
                 return self.same(left[1], right[1])
@@ -173,7 +172,7 @@ class Grader:
             return other.kind != "value" and self._shapes(*((other, inner) if flipped else (inner, other)))
         if relation.signs == (r"\ne",) and structure.is_name(relation.items[0]):
             return self.same(rf"(-\infty, {relation.items[1]}) \cup ({relation.items[1]}, \infty)", other.text)
-        defined = _definition(relation)
+        defined = readings.definition(relation)
         if defined is None:
             return False
         return self.same(other.text, defined[1]) if flipped else self.same(defined[1], other.text)
@@ -182,7 +181,7 @@ class Grader:
         """Two single values: choice letters, times, numerals and words as such, numbers without their units."""
         if key(gold) == key(answer):
             return True
-        verdict = _special(gold, answer)
+        verdict = readings.special(gold, answer)
         if verdict is not None:
             return verdict
         label = quantities.labelled(answer)
@@ -199,7 +198,7 @@ class Grader:
             return self._percent(left, right)
         if _RATIO.fullmatch(left.core) and _RATIO.fullmatch(right.core):
             return self._ratio(left.core, right.core)
-        return self._library(_fraction(left.core), _fraction(right.core))
+        return self._library(readings.fraction(left.core), readings.fraction(right.core))
 
     def _percent(self, gold: quantities.Quantity, answer: quantities.Quantity) -> bool:
         """`50%` is 1/2, and 50 where a percentage was asked for: not for a gold below one, which is a share."""
@@ -225,77 +224,3 @@ class Grader:
         except library.UnparsableError:
             self.unparsable = True
             return False
-
-
-def _spelled(text: str) -> str:
-    r"""`no solution` as `\emptyset` and `all real numbers` as `\mathbb{R}`; everything else as it is."""
-    said = quantities.words(text) or ""
-    return said if said.startswith("\\") else text
-
-
-def _fraction(text: str) -> str:
-    """`3:2` as a fraction, everything else as it is."""
-    parts = text.split(":")
-    return rf"\frac{{{parts[0]}}}{{{parts[1]}}}" if len(parts) == 2 and all(parts) else text
-
-
-def _special(gold: str, answer: str) -> bool | None:
-    """Verdict where a side is a choice letter, a time, a numeral or text; None where both are mathematics."""
-    if _SAID.search(gold) and key(quantities.detext(gold)).lower() == key(quantities.detext(answer)).lower():
-        return True
-    letter = quantities.choice(gold)
-    label = quantities.labelled(answer)
-    if letter and (gold != gold.lower() or r"\text" in gold):
-        return letter == (label[0] if label else quantities.choice(answer))
-    gold_label = quantities.labelled(gold)
-    if gold_label and (label or quantities.choice(answer)):
-        return gold_label[0] == (label[0] if label else quantities.choice(answer))
-    times = quantities.time_of_day(gold), quantities.time_of_day(answer)
-    if any(times):
-        left, right = times
-        return bool(left and right and left[0] == right[0] and (left[1] == right[1] or not (left[1] and right[1])))
-    numerals = quantities.numeral(gold), quantities.numeral(answer)
-    if any(numerals):
-        return numerals[0] == numerals[1]
-    texts = quantities.words(gold), quantities.words(answer)
-    if texts[0] is not None or texts[1] is not None:
-        plain = [t if t is not None else key(raw) for t, raw in zip(texts, (gold, answer), strict=True)]
-        if plain[0] == plain[1]:
-            return True
-        return None if all(t is None or library.number(t) is not None for t in texts) else False
-    return None
-
-
-def _expand(node: Node) -> list[str]:
-    r"""Elements of a set or list with `a \pm b` written out, and each spelling once where it is a set."""
-    items: list[str] = []
-    for item in node.items:
-        part = structure.parse(item)
-        items.extend(part.items if structure.PLUS_MINUS.search(item) and part.kind == "list" else [item])
-    if node.kind != "set":
-        return items
-    return list({key(item): item for item in items}.values())
-
-
-def _assigned(items: tuple[str, ...]) -> tuple[str, ...]:
-    """`x = 1, y = 2` as 1, 2 where the names differ and come in order; other lists unchanged."""
-    pairs = [_definition(structure.parse(item)) for item in items]
-    names = [pair[0] for pair in pairs if pair]
-    if len(names) != len(items) or names != sorted(set(names)):
-        return items
-    return tuple(pair[1] for pair in pairs if pair)
-
-
-def _definition(node: Node) -> tuple[str, str] | None:
-    """Name and value of `x = 5`, `f(x) = 2x`, `A = ab = 6`, `1 + 2 = 3`; None where the left side is no name."""
-    if node.kind != "relation" or set(node.signs) != {"="}:
-        return None
-    first, last = node.items[0], node.items[-1]
-    letters = [re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", side)) for side in (first, last)]
-    if structure.is_name(first) or not any(letters):
-        return first, last
-    if not letters[1] and not re.search(r"\d", re.sub(r"_\s*\{?\d+", "", first)):
-        return first, last  # `a + b = 12`: what was asked for, repeated
-    if structure.is_name(last) and len(node.items) == 2 and not structure.is_name(first):
-        return last, first
-    return None

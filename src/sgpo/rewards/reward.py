@@ -7,12 +7,13 @@ messages, of which the last assistant message counts), and the columns of the da
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sgpo.rewards.extract import last_boxed
 from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Gold, verify_batch
 
+_FAILED = ("timeout", "memory", "crash")
 _THINK = re.compile(r"\s*<think>(.*?)</think>(.*)", re.DOTALL)
 
 
@@ -44,6 +45,7 @@ def accuracy_reward(
     *,
     timeout: float = DEFAULT_TIMEOUT,
     require_box: bool = False,
+    log_metric: Callable[[str, float], None] | None = None,
     **kwargs: Any,
 ) -> list[float]:
     r"""1.0 for each completion whose final answer is the gold, else 0.0.
@@ -53,6 +55,8 @@ def accuracy_reward(
         answer: the golds, the dataset's column `answer`; one per completion.
         solution: used where there is no `answer`: golds, or solutions that end in `\boxed{}` or `####`.
         timeout, require_box: as for `sgpo.rewards.verify`; bind them with functools.partial.
+        log_metric: given by TRL's trainer; it gets the share of verdicts that no comparison reached (timeout, memory,
+            crash) as "verifier/failed".
         kwargs: other columns, ignored.
 
     Raises:
@@ -66,6 +70,8 @@ def accuracy_reward(
         )
     texts = [completion_text(completion) for completion in completions]
     verdicts = verify_batch(texts, golds, timeout=timeout, require_box=require_box)
+    if log_metric is not None and verdicts:
+        log_metric("verifier/failed", sum(verdict.reason in _FAILED for verdict in verdicts) / len(verdicts))
     return [float(verdict.correct) for verdict in verdicts]
 
 

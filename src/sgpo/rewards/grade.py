@@ -189,9 +189,9 @@ class Grader:
             return True
         left, right = quantities.split_quantity(gold), quantities.split_quantity(answer)
         if left.unit != right.unit:
-            factors = quantities.conversion(left, right)
-            if factors:
-                return self._library(f"({left.core}){factors[0]}", f"({right.core}){factors[1]}")
+            factor = quantities.conversion(left, right)
+            if factor:
+                return self._library(left.core, rf"({right.core}) \cdot {factor}")
             if left.unit and right.unit:
                 return False
         if left.percent != right.percent:

@@ -182,22 +182,23 @@ def _cut_tail(text: str) -> tuple[str, str]:
     return core, tail
 
 
-def conversion(gold: Quantity, answer: Quantity) -> tuple[str, str] | None:
-    """Factors, as LaTeX, that bring both to one unit: hours and minutes, degrees and a multiple of pi; or None."""
+def conversion(gold: Quantity, answer: Quantity) -> str | None:
+    """Factor, as LaTeX, that brings the answer to the gold's unit: minutes to hours, degrees to a multiple of pi.
+
+    None where both have no unit in common, or one has none (a missing unit is not converted, but for degrees).
+    """
     if not gold.unit or not answer.unit:
         bare = answer if gold.unit else gold
         if "deg" not in (gold.unit, answer.unit) or r"\pi" not in bare.core:
             return None
-        factor = rf"\cdot {_FACTORS['deg'][1]}"
-        return (factor, "") if gold.unit else ("", factor)
+        return r"\frac{180}{\pi}" if gold.unit else r"\frac{\pi}{180}"
     powers = [re.fullmatch(r"(\w+?)(?:\^(\d))?", quantity.unit) for quantity in (gold, answer)]
     if not powers[0] or not powers[1] or powers[0].group(2) != powers[1].group(2):
         return None
     kinds = [_FACTORS.get(power.group(1)) for power in powers if power]
     if kinds[0] is None or kinds[1] is None or kinds[0][0] != kinds[1][0]:
         return None
-    exponent = powers[0].group(2) or "1"
-    return rf"\cdot ({kinds[0][1]})^{exponent}", rf"\cdot ({kinds[1][1]})^{exponent}"
+    return rf"(\frac{{{kinds[1][1]}}}{{{kinds[0][1]}}})^{powers[0].group(2) or '1'}"
 
 
 def time_of_day(text: str) -> tuple[int, str] | None:

@@ -18,15 +18,9 @@ from typing import Any
 HEADER = struct.Struct(">I")
 _POLL_SECONDS = 5.0
 _WARM_UP = (
-    r"\frac{14}{3}",
-    r"2\sqrt{3}+1",
-    r"x^2+3x-6",
-    r"\frac{\pi}{2}",
-    r"2\cdot(n+1)",
-    r"-\frac{1}{2}",
-    "0.5",
-    "12",
-)
+    r"\frac{14}{3}", r"2\sqrt{3}+1", r"x^2+3x-6", r"\frac{\pi}{2}", r"2\cdot(n+1)", r"-\frac{1}{2}", "4t", r"\sqrt{x}",
+    r"a_{n}^{-1}", r"\log_{2}(8)", r"\sin(x)", r"\binom{n}{2}", r"\frac{(1+i)^2}{3}",
+)  # fmt: skip
 
 
 def _limit(memory_mb: int) -> None:

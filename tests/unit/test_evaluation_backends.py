@@ -215,6 +215,14 @@ def test_a_reply_without_choices_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
         collect(backend(server, monkeypatch), requests(1))
 
 
+def test_the_words_of_the_endpoint_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = {"detail": f"max_tokens must be at most 64 ({KEY})"}
+    words = r"BadRequestError.*must be at most 64 \(\[key\]"
+    with serving(lambda body, number: (400, refused)) as server, pytest.raises(BackendError, match=words):
+        collect(backend(server, monkeypatch), requests(1))
+    assert len(server.bodies) == 1  # a refusal is not tried again
+
+
 def test_keys_come_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(BackendError, match="OPENAI_API_KEY is not set"):

@@ -162,6 +162,14 @@ def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
         run(PLAN, "m", other, VerifyGrader(), tmp_path)
 
 
+def test_a_folder_without_responses_takes_other_settings(tmp_path: Path) -> None:
+    with pytest.raises(Stop):
+        run(replace(PLAN, seed=1, template=TEMPLATES["qwen"]), "m", Script(0), VerifyGrader(), tmp_path)
+    run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    assert json.loads((tmp_path / "settings.json").read_text())["sampling"]["seed"] == 0
+    assert lines(tmp_path / "prompts.jsonl")[1]["prompt"] == "1 + 1"
+
+
 def test_a_folder_is_for_one_process_and_one_kind_of_thing(tmp_path: Path) -> None:
     with open_run(tmp_path / "a", {}), pytest.raises(SettingsError, match="in use"), open_run(tmp_path / "a", {}):
         pass
@@ -227,12 +235,16 @@ def test_time_outs_are_counted_apart(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert json.loads((tmp_path / "results.json").read_text())["reasons"] == {"different": 13, "timeout": 5}
 
 
-def test_the_tolerance_and_several_answers_of_olympiadbench() -> None:
+def test_tolerance_unit_and_several_answers_of_olympiadbench() -> None:
     problems = [
         BenchmarkProblem("a", "q", "4.2", tolerance=0.1, unit="%"),
         BenchmarkProblem("b", "q", "$-2,0,2$", multiple=True),
         BenchmarkProblem("c", "q", ["1", "3"], multiple=True),
         BenchmarkProblem("d", "q", "45", unit="minute"),
+        BenchmarkProblem("e", "q", "$\\frac{41}{12}$", unit="km"),
+        BenchmarkProblem("f", "q", "$166$", unit="$cm^2$"),
+        BenchmarkProblem("g", "q", "90", unit="^{\\circ}"),
+        BenchmarkProblem("h", "q", "$\\frac{600}{7}$", unit="km/h"),
     ]
     cases = [
         ("a", "4.25", True),
@@ -245,6 +257,18 @@ def test_the_tolerance_and_several_answers_of_olympiadbench() -> None:
         ("d", "45", True),
         ("d", "45 \\text{ minutes}", True),
         ("d", "46 \\text{ minutes}", False),
+        ("d", "45 \\text{ hours}", False),
+        ("e", "\\frac{41}{12}", True),
+        ("e", "\\frac{41}{12} \\mathrm{~km}", True),
+        ("e", "\\frac{41}{12} \\text{ miles}", False),
+        ("f", "166", True),
+        ("f", "166\\,\\mathrm{cm}^2", True),
+        ("f", "166\\text{ m}^2", False),
+        ("g", "90", True),
+        ("g", "90^\\circ", True),
+        ("g", "91^\\circ", False),
+        ("h", "\\frac{600}{7}\\,\\mathrm{km}/\\mathrm{h}", True),
+        ("h", "\\frac{600}{7}\\text{ mph}", False),
     ]
     by_id = {problem.id: problem for problem in problems}
     marks = VerifyGrader().grade([f"\\boxed{{{text}}}" for _, text, _ in cases], [by_id[name] for name, _, _ in cases])

@@ -115,6 +115,8 @@ def _settings(a: Path, b: Path) -> list[str]:
         return []
     first, second = read_json(a / "settings.json"), read_json(b / "settings.json")
     lines = [line for line in differences(first, second) if not line.startswith(("model:", "backend.weights:"))]
+    if any(line.startswith("backend.kind:") for line in lines):  # two kinds of backend have other fields throughout
+        lines = [line for line in lines if not line.startswith("backend.") or line.startswith("backend.kind:")]
     return [line.replace(" saved,", " in A,").replace(" given", " in B") for line in lines]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from sgpo.data.benchmarks import BenchmarkProblem
 
 _SPACING = re.compile(r"\\[,;:! ]|\\(?:left|right|displaystyle)(?![A-Za-z])|[\s$~]")
+_UNITS = {"min": "minutes", "minute": "minutes"}  # the spelling that the verifier knows as a unit
 _GAVE_UP = ("timeout", "memory", "crash")
 
 
@@ -49,7 +50,8 @@ class Grader(Protocol):
 class VerifyGrader:
     """:func:`sgpo.rewards.verify_batch`, with the tolerance of each problem.
 
-    A unit may be stated or left out; several answers may come in any order: both are rules of the verifier.
+    Several answers may come in any order, and a unit may be stated or left out: both are rules of the verifier. A unit
+    other than the problem's is wrong.
     """
 
     def __init__(self, *, timeout: float = 2.0, require_box: bool = False) -> None:
@@ -69,7 +71,7 @@ class VerifyGrader:
 
         verdicts = verify_batch(
             responses,
-            [problem.answer for problem in problems],
+            [gold(problem) for problem in problems],
             timeout=self.timeout,
             require_box=self.require_box,
             tolerance=[problem.tolerance for problem in problems],
@@ -77,6 +79,16 @@ class VerifyGrader:
         return [
             Mark(float(v.correct), v.reason, v.extracted, round(v.seconds, 6), v.reason in _GAVE_UP) for v in verdicts
         ]
+
+
+def gold(problem: BenchmarkProblem) -> str | list[str]:
+    """The gold with its unit, where there is one answer and one unit: ``166`` in ``$cm^2$`` is ``166\\text{ cm^2}``."""
+    if problem.unit is None or problem.multiple or not isinstance(problem.answer, str):
+        return problem.answer
+    value, unit = (text.strip().strip("$").strip() for text in (problem.answer, problem.unit))
+    if unit == "%" or unit.startswith(("^", "\\")):
+        return value + unit.replace("%", "\\%")
+    return f"{value} \\text{{ {_UNITS.get(unit, unit)}}}"
 
 
 class RewardGrader:

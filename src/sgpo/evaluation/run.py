@@ -93,7 +93,7 @@ def run(
     ]
     settings = describe(plan, model, backend, grader)
     with open_run(folder, settings) as store:
-        if not (folder / "prompts.jsonl").exists():
+        if not store.responses:
             rows = zip(plan.problems, prompts, strict=True)
             store.write_lines("prompts.jsonl", ({"id": p.id, "prompt": prompt, "gold": p.answer} for p, prompt in rows))
         _complete(plan, requests, backend, grader, store, report)

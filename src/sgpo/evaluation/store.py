@@ -67,7 +67,7 @@ def open_run(folder: Path, settings: dict[str, Any]) -> Iterator[RunFolder]:
     """Open or resume the run in ``folder``.
 
     Args:
-        settings: written on the first opening, and compared (``COMPARED``) on every later one.
+        settings: written while the folder holds no response, and compared (``COMPARED``) once it does.
 
     Raises:
         SettingsError: if the folder's settings differ, its files are damaged, or another process has it open.
@@ -76,14 +76,13 @@ def open_run(folder: Path, settings: dict[str, Any]) -> Iterator[RunFolder]:
     with (folder / ".lock").open("w") as lock:
         _lock(lock, folder)
         path = folder / "settings.json"
-        if path.exists():
-            _compare(read_json(path), settings, folder)
-            yield RunFolder(folder)
-            return
-        if any((folder / name).exists() for name in ("responses.jsonl", "verdicts.jsonl", "results.json")):
+        if not path.exists() and any((folder / name).exists() for name in ("responses.jsonl", "results.json")):
             raise SettingsError(f"{folder} has results but no settings.json; give another --out.")
         run = RunFolder(folder)
-        run.write("settings.json", settings)
+        if run.responses:
+            _compare(read_json(path), settings, folder)
+        else:
+            run.write("settings.json", settings)
         yield run
 
 

@@ -131,7 +131,9 @@ class EndpointBackend:
 
     def _explain(self, error: Exception) -> str:
         """The error in one line, without the key."""
-        text = " ".join(str(error).split())[:500]
+        reply = getattr(error, "response", None)
+        said = "" if reply is None or reply.text in str(error) else f" {reply.text}"
+        text = " ".join(f"{error}{said}".split())[:500]
         if self._key:
             text = text.replace(self._key, "[key]")
         text = re.sub(r"\bsk-\S+", "[key]", text)

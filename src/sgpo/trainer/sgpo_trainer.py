@@ -32,7 +32,12 @@ from trl.data_utils import is_conversational
 from trl.trainer.utils import get_config_model_id
 
 from sgpo.data.prompts import guided_prompt
-from sgpo.objectives import adaptive_weight, distillation_loss, select_targets
+from sgpo.objectives import (
+    adaptive_weight,
+    distillation_loss,
+    fused_linear_distillation_loss,
+    select_targets,
+)
 from sgpo.trainer import checks
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.distillation import Share, Target, collate, deal
@@ -40,7 +45,6 @@ from sgpo.trainer.heads import Head, add_head_fn
 from sgpo.trainer.metrics import DistillationSums, log_ratio, rollout_metrics
 from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, pass_rates
 from sgpo.trainer.teacher import TeacherWeights, without_dropout
-from sgpo.trainer.terms import kl_term
 
 
 class SGPOTrainer(GRPOTrainer):
@@ -380,23 +384,29 @@ class SGPOTrainer(GRPOTrainer):
         args, length = self.args, share.mask.size(1)
         rollouts = args.per_device_train_batch_size * self.current_gradient_accumulation_steps
         normalizer = rollouts / self.num_generations
-        if args.distillation_loss == "sft":
+        if teacher_hidden is None:  # distillation_loss="sft"
             logps, _, _ = super()._get_per_token_logps_and_entropies(
                 model, share.student_ids, share.student_mask, length
             )
             return distillation_loss(-logps, share.mask, share.weights, normalizer=normalizer, clip=None)
 
         def head_fn(hidden: Tensor, head: Head) -> tuple[Tensor, dict[str, Tensor]]:
-            teacher_weight = self._teacher.counterpart(head.weight) if self._teacher else None
-            return kl_term(
+            guide, guide_weight = teacher_hidden, None
+            if self._teacher is not None:
+                guide, guide_weight = self._teacher.head(teacher_hidden, head.weight, head.bias)
+            return fused_linear_distillation_loss(
                 hidden[:, -length - 1 : -1],
-                teacher_hidden,
-                head,
-                teacher_weight,
-                share,
+                guide,
+                head.weight,
+                share.mask,
+                share.weights,
+                bias=head.bias,
+                teacher_weight=guide_weight,
                 normalizer=normalizer,
-                temperature=self.temperature,
                 direction=args.kl_direction,
+                temperature=self.temperature,
+                logit_scale=head.scale,
+                softcap=head.softcap,
                 clip=args.kl_clip,
                 clip_form=args.kl_clip_form,
             )

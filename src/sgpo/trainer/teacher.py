@@ -72,6 +72,18 @@ class TeacherWeights(TrainerCallback):
                 return self._kept[name]
         return parameter.detach()
 
+    def head(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The teacher's hidden states ``[..., H]`` and head ``[V, H]``, for logits with the LIVE bias added to them.
+
+        A trained bias has a second value, too: its difference goes into the head as one more column.
+        """
+        weight = self.counterpart(weight)
+        if bias is None or not bias.requires_grad:
+            return hidden, weight
+        difference = (self.counterpart(bias) - bias.detach()).to(weight.dtype)
+        ones = hidden.new_ones((*hidden.shape[:-1], 1))
+        return torch.cat([hidden, ones], dim=-1), torch.cat([weight, difference[:, None]], dim=-1)
+
     def save(self, directory: str | Path) -> None:
         save_file({k: v.contiguous() for k, v in self._kept.items()}, Path(directory) / FILE_NAME)
 

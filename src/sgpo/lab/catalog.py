@@ -21,7 +21,7 @@ def _last_digits(args: Args, op: str, digit: int) -> Trace:
 
 
 def _ratio_space(_: random.Random) -> Iterator[Args]:
-    for own, other in itertools.product(range(1, 10), repeat=2):
+    for own, other in itertools.product(range(1, 16), repeat=2):
         for unit in range(2, 1 + 99 // (own + other)):
             if own != other:
                 yield unit * (own + other), own, other
@@ -167,7 +167,7 @@ ORDER = Family(
     0.2,
     "value {0} + {1} * {2}",
     ("expression", "value", "precedence", "formula"),
-    lambda rng: _draw(rng, (2, 20), (2, 12), (2, 12)),
+    lambda rng: _draw(rng, (2, 40), (2, 20), (2, 20)),
     (
         Approach("{mul} {early}", "{mul} last two {then} {add} front", _precedence),
         Approach(

@@ -10,23 +10,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sgpo.lab.catalog import FAMILIES
-from sgpo.lab.families import Family, Trace, UnfitError, do
+from sgpo.lab.families import Family, Step, Trace, UnfitError, do
 from sgpo.lab.problems import GUIDED_TEMPLATE, split_instances
 from sgpo.lab.responses import respond
 from sgpo.lab.wording import WORDINGS, is_held_out
 
 GUIDED_SHARE = 0.5
-RIGHT_SHARE = 0.45
+RIGHT_SHARE = 0.5
 """Of the guided text, the share that has the right strategy; the rest has a wrong one, carried out as told."""
 FIRST_WRONG_SHARE = 0.6
 """Of the unguided text that goes wrong, the share that takes the first of the two wrong approaches."""
 FACTS_SHARE = 0.2
-FACTS_PER_LINE = 6
+FACTS_PER_LINE = 4
 
 
 @dataclass(frozen=True)
 class Text:
-    """A prompt and what follows it. With `facts` only the results of the arithmetic are learned."""
+    """A prompt and what follows it. With `facts` the operators, which are random, are not learned."""
 
     prompt: str
     response: str
@@ -34,19 +34,21 @@ class Text:
 
 
 def _facts(rng: random.Random) -> Text:
-    """A line of random arithmetic, so that the results do not hang on which instances a family has."""
-    lines: list[str] = []
-    while len(lines) < FACTS_PER_LINE:
+    """Random arithmetic on the numbers of the prompt, so that copying a number and the results of arithmetic
+    do not hang on which instances a family has."""
+    steps: list[Step] = []
+    while len(steps) < FACTS_PER_LINE:
         op = rng.choice("+++---*/")
         a, b = rng.randrange(100), rng.randrange(100)
         if op in "*/":
             b = rng.randrange(1, 21)
             a = rng.randrange(0, 99 // b + 1) * (b if op == "/" else 1)
         try:
-            lines.append(str(do(a, op, b)))
+            steps.append(do(a, op, b))
         except UnfitError:
             continue
-    return Text("facts", " ; ".join(lines), facts=True)
+    numbers = " ".join(f"{step.a} {step.b}" for step in steps)
+    return Text(f"facts {numbers}", " ; ".join(map(str, steps)), facts=True)
 
 
 class Corpus:

@@ -12,7 +12,7 @@ LARGEST = 99
 """Every number is one token, 0 to 99."""
 MAX_STEPS = 4
 """No approach takes more steps than this: sampling costs what the longest response costs."""
-MAX_INSTANCES = 2500
+MAX_INSTANCES = 10_000
 """Instances kept of a family, chosen by a fixed seed."""
 
 Args = tuple[int, ...]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 BASES = Path(__file__).parent / "base"
-BASE_SEEDS: tuple[int, ...] = (0,)
+BASE_SEEDS = (0, 1)
 
 MODEL: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,

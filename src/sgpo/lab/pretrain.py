@@ -27,10 +27,10 @@ from sgpo.lab.model import MODEL, build_model
 from sgpo.lab.problems import load_problems
 from sgpo.lab.tokenizer import build_tokenizer, vocabulary_hash
 
-TOKENS = 30_000_000
+TOKENS = 12_000_000
 BATCH_TOKENS = 2048
 MUON_LR = 0.02
-ADAMW_LR = 3e-3
+ADAMW_LR = 1e-2
 WARMUP_SHARE = 0.02
 IGNORED = -100
 EVAL_REPEATS = 8
@@ -40,15 +40,14 @@ Encoded = tuple[list[int], list[int]]
 
 
 def encode(text: Text, ids: dict[str, int]) -> Encoded:
-    """Ids and labels of a text, each of length T; the prompt (in `facts`: all but the results) is not learned."""
+    """Ids and labels of a text, each of length T; the prompt (in `facts`: nor the operators) is not learned."""
     prompt = [ids[word] for word in text.prompt.split()]
     response = [ids[word] for word in text.response.split()]
     if not text.facts:
         response = [*response, MODEL["eos_token_id"]]
         return prompt + response, [IGNORED] * len(prompt) + response
-    words = text.response.split()
-    after_equals = [False] + [word == "=" for word in words[:-1]]
-    labels = [i if keep else IGNORED for i, keep in zip(response, after_equals, strict=True)]
+    learned = [word not in "+-*/" for word in text.response.split()]
+    labels = [i if keep else IGNORED for i, keep in zip(response, learned, strict=True)]
     return prompt + response, [IGNORED] * len(prompt) + labels
 
 

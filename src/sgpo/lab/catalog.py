@@ -73,6 +73,7 @@ REMAINDER = Family(
         Approach("{once} {sub}", "{sub} divisor {then} {stop}", lambda x: chain(x[0], ("-", x[1]))),
         Approach("digit {add}", "{add} {both} digits", _digit_sum),
     ),
+    weight=1.5,
 )
 SUMDIFF = Family(
     "sumdiff",
@@ -97,6 +98,7 @@ RATIO = Family(
         Approach("{loop} {sub}", "{sub} own {then} {sub} other", lambda x: chain(x[0], ("-", x[1]), ("-", x[2]))),
         Approach("{early} {add}", "{add} own {then} {sub} other", lambda x: chain(x[0], ("+", x[1]), ("-", x[2]))),
     ),
+    weight=1.5,
 )
 DIGITS = Family(
     "digits",
@@ -109,6 +111,7 @@ DIGITS = Family(
         Approach("last digit {add}", "{add} last digits {then} tail", lambda x: _last_digits(x, "+", 1)),
         Approach("front digit {mul}", "{mul} front digits {then} tail", lambda x: _last_digits(x, "*", 0)),
     ),
+    weight=1.5,
 )
 AVERAGE = Family(
     "average",
@@ -122,9 +125,10 @@ AVERAGE = Family(
             "{add} {all} {then} {div} three",
             lambda x: chain(x[0], ("+", x[1]), ("+", x[2]), ("/", 3)),
         ),
-        Approach("{half} outer", "{add} outer {then} {half}", lambda x: chain(x[0], ("+", x[2]), ("/", 2))),
+        Approach("{half} front", "{add} front two {then} {half}", lambda x: chain(x[0], ("+", x[1]), ("/", 2))),
         Approach("{add} {once}", "{add} {all} {then} {stop}", lambda x: chain(x[0], ("+", x[1]), ("+", x[2]))),
     ),
+    weight=1.5,
 )
 CHANGE = Family(
     "change",
@@ -181,6 +185,7 @@ ORDER = Family(
             lambda x: chain(x[0], ("+", x[1]), ("+", x[2])),
         ),
     ),
+    weight=2.0,
 )
 CLOCK = Family(
     "clock",
@@ -193,6 +198,7 @@ CLOCK = Family(
         Approach("no {loop}", "{add} {then} {stop}", lambda x: chain(x[0], ("+", x[1]))),
         Approach("ten {loop}", "{add} {then} {sub} ten {until} fits", lambda x: _clock(x, 10)),
     ),
+    weight=0.6,
 )
 BETWEEN = Family(
     "between",
@@ -205,6 +211,7 @@ BETWEEN = Family(
         Approach("plain {sub}", "{sub} {then} {stop}", lambda x: chain(x[1], ("-", x[0]))),
         Approach("ends {add}", "{sub} {then} {add} one", lambda x: chain(x[1], ("-", x[0]), ("+", 1))),
     ),
+    weight=0.6,
 )
 
 FAMILIES: tuple[Family, ...] = (

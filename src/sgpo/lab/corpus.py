@@ -5,6 +5,7 @@ Nothing here sees an instance of another split, nor a held-out wording.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,6 +63,8 @@ class Corpus:
             work = [(family.question(a), family.traces(a)) for a in split_instances(family, "corpus")]
             self.pool.append((family, [(prompt, traces) for prompt, traces in work if traces]))
 
+        self.shares = list(itertools.accumulate(family.weight for family in FAMILIES))
+
     def _approach(self, right: float, first_wrong: float) -> int:
         """0 (right), 1 or 2 (wrong)."""
         if self.rng.random() < right:
@@ -73,7 +76,7 @@ class Corpus:
         rng = self.rng
         if rng.random() < FACTS_SHARE:
             return _facts(rng)
-        family, work = rng.choice(self.pool)
+        family, work = rng.choices(self.pool, cum_weights=self.shares)[0]
         prompt, traces = rng.choice(work)
         if rng.random() < GUIDED_SHARE:
             approach = self._approach(RIGHT_SHARE, 0.5)

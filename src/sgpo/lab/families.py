@@ -93,7 +93,8 @@ class Family:
     """Problems of one form. `approaches[0]` is right, the others are plausible and wrong.
 
     `prior` is the probability with which the unguided pretraining text takes the right approach. `prompt` is
-    a format string of the arguments; `space` enumerates or samples candidate arguments.
+    a format string of the arguments; `space` enumerates or samples candidate arguments. `weight` is the family's
+    share of the pretraining text, relative to the others: more where carrying out is harder to learn.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Family:
     types: tuple[str, str, str, str]
     space: Callable[[random.Random], Iterator[Args]]
     approaches: tuple[Approach, Approach, Approach]
+    weight: float = 1.0
     _cache: dict[str, list[Args]] = field(default_factory=dict, compare=False, repr=False)
 
     def traces(self, args: Args) -> tuple[Trace, ...] | None:

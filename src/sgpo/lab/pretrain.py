@@ -27,7 +27,7 @@ from sgpo.lab.model import MODEL, build_model
 from sgpo.lab.problems import load_problems
 from sgpo.lab.tokenizer import build_tokenizer, vocabulary_hash
 
-TOKENS = 12_000_000
+TOKENS = 22_000_000
 BATCH_TOKENS = 2048
 MUON_LR = 0.02
 ADAMW_LR = 1e-2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from sgpo.evaluation.grading import VerifyGrader
 from sgpo.evaluation.run import Plan, run
 from sgpo.evaluation.templates import TEMPLATES
 
-KEY = "sk-very-secret-0123456789"
+KEY = "very-secret-0123456789"
 SAMPLING = Sampling(0.6, 0.95, 100)
 Reply = tuple[int, dict[str, Any]]
 
@@ -157,12 +156,14 @@ def test_passing_failures_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_concurrency_is_bounded_and_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(body: dict[str, Any], number: int) -> Reply:
-        time.sleep(0.05)
+    full = threading.Barrier(4)  # no request is answered before four are under way
+
+    def together(body: dict[str, Any], number: int) -> Reply:
+        full.wait(timeout=20)
         return double(body, number)
 
-    with serving(slow) as server:
-        collect(backend(server, monkeypatch, concurrency=4), requests(12))
+    with serving(together) as server:
+        assert len(collect(backend(server, monkeypatch, concurrency=4), requests(12))) == 12
     assert server.most_at_once == 4
 
 

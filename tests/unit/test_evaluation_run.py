@@ -15,6 +15,7 @@ from sgpo.evaluation.backends import Request, Response, Sampling
 from sgpo.evaluation.backends.base import Answered, Key
 from sgpo.evaluation.diff import compare
 from sgpo.evaluation.grading import RewardGrader, VerifyGrader, vote
+from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.run import Plan, run
 from sgpo.evaluation.store import SettingsError, open_run
 from sgpo.evaluation.templates import TEMPLATES, Template, build_prompts, load_strategies, load_template
@@ -115,6 +116,7 @@ def test_a_torn_line_is_asked_for_again(tmp_path: Path) -> None:
     run(PLAN, "m", again, VerifyGrader(), tmp_path)
     assert again.asked == [("p5", 2)]
     assert (tmp_path / "results.json").read_bytes() == whole
+    run(PLAN, "m", Script(0), VerifyGrader(), tmp_path)  # and the file is whole again
 
 
 def test_responses_without_a_verdict_are_graded_and_not_asked_for(tmp_path: Path) -> None:
@@ -369,7 +371,7 @@ def test_diff_by_hand(tmp_path: Path) -> None:
     assert [(flip.id, flip.a, flip.b) for flip in found.gained] == [("x", 0.0, 1.0), ("z", 0.0, 0.5)]
     assert [(flip.id, flip.a, flip.b) for flip in found.lost] == [("w", 1.0, 0.0)]
     assert (found.improved, found.worsened, found.n_problems) == (3, 1, 4)
-    assert found.ci95[0] < 0.25 < found.ci95[1]
+    assert found.ci95 == bootstrap_interval([-1.0, 1.0, 0.5, 0.5])
     assert found.settings == ["sampling.seed: 1 in A, 2 in B"]
     same = compare(a, a)
     assert (same.difference, same.ci95, same.gained, same.lost) == (0.0, (0.0, 0.0), [], [])

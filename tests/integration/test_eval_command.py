@@ -138,6 +138,19 @@ def test_the_command_equals_the_evaluation_in_memory(folder: Path, tmp_path: Pat
     assert len(set(in_memory.values())) > 40
 
 
+def test_the_command_equals_the_evaluation_that_the_trainer_runs(tmp_path: Path) -> None:
+    from sgpo.lab.experiment import load, measure
+    from sgpo.lab.model import base_path
+
+    expected = measure(*load(base_path(0)), k=1, guided=True)
+    options = ["-b", "lab", "--guided", "--k", 1, "--batch-size", 300, "--seed", 1234]
+    result = invoke(base_path(0), *options, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    saved = json.loads((tmp_path / "results.json").read_text())
+    assert saved["accuracy"] == expected.accuracy > 0.9
+    assert saved["per_group"] == json.loads(json.dumps(expected.per_group))
+
+
 def test_run_need_not_be_named_and_diff_compares(folder: Path, data: Path, tmp_path: Path) -> None:
     first = invoke(*arguments(folder, data, tmp_path / "a"))
     second = invoke("run", *SAMPLING, *arguments(folder, data, tmp_path / "b")[:-6], "--seed", 4)

@@ -193,3 +193,21 @@ def test_settings_out_of_range() -> None:
         rewards.configure(workers=0)
     with pytest.raises(ValueError, match="memory_mb is 10"):
         rewards.configure(memory_mb=10)
+
+
+def test_a_worker_that_got_no_cpu_is_given_a_little_longer(small_pool: None) -> None:
+    rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}")
+    (worker,) = pools.get_pool().workers
+    if not os.path.exists("/proc/self/stat"):
+        pytest.skip("CPU time is read from /proc")
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    waker = threading.Timer(3.3, os.kill, (worker.process.pid, signal.SIGCONT))
+    waker.start()
+    verdict = rewards.verify(r"\boxed{\sqrt{18}}", r"3\sqrt{2}", timeout=3.0)
+    waker.join()
+    assert verdict.correct
+    assert 3.0 < verdict.seconds < 4.5
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    verdict = rewards.verify(r"\boxed{\sqrt{18}}", r"3\sqrt{2}", timeout=0.5)
+    assert verdict.reason == "timeout"
+    assert verdict.seconds < 0.75

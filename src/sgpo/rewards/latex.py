@@ -20,7 +20,7 @@ _SYMBOLS = {
     "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "°": r"\degree ", "º": r"\degree ", "∘": r"\degree ", "θ": r"\theta ",
     "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "μ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ",
     "∠": r"\angle ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "“": '"', "”": '"',
-    "‘": "'", "’": "'", "′": "'", "¢": r"\text{ cents}", "£": r"\pounds ", "€": r"\euro ", "¥": r"\yen ",
+    "‘": "'", "’": "'", "′": "'", "¢": " cents ", "£": r"\pounds ", "€": r"\euro ", "¥": r"\yen ",
     "⟨": "(", "⟩": ")", "…": "...", "⇒": r"\Rightarrow ", "→": r"\to ", "≡": r"\equiv ", "∖": r"\setminus ",
     "％": "%", "＝": "=", "，": ",", "；": ";", "：": ":", "。": ".", "（": "(", "）": ")",
 }  # fmt: skip

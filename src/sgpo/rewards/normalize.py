@@ -33,7 +33,7 @@ _UNWRAPPED = (
 _COLOR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}")
 _SINGLE = re.compile(r"\\text\{\s*([eidπ])\s*\}")
 _FUNCTIONS = r"arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm|max|min|det|sgn"
-_TEXT_FUNCTION = re.compile(rf"\\text\{{\s*({_FUNCTIONS})\s*\}}")
+_TEXT_FUNCTION = re.compile(rf"\\text\{{\s*({_FUNCTIONS})\s*\}}(?=\s*[({{\\A-Za-z\d^_])")  # not 45 min, 5 sec
 _PLAIN_FUNCTION = re.compile(rf"(?<![A-Za-z\\{{])({_FUNCTIONS})(?=\s*[\(\d\\^_]|\s+[a-z](?![A-Za-z]))")
 _PLAIN_WORDS = (
     (re.compile(r"(?<![A-Za-z\\])sqrt(?=\s*[\(\[{\d])"), r"\\sqrt"),
@@ -83,7 +83,7 @@ _ESCAPED_TWICE = re.compile(
     r"theta|alpha|beta|sin|cos|tan|log|ln|quad|binom|angle|sum)(?![a-z]))"
 )
 _OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}")
-_POWER = re.compile(r"\^\s*(\((?=[^()]*\))[^()]*\)|-\s*\d+|\d+\.\d+|\\frac\{[^{}]*\}\{[^{}]*\})")
+_POWER = re.compile(r"\^\s*(\((?=[^()]*\))[^()]*\)|-\s*\d+|\d+\.\d+|\d{2,}|\\frac\{[^{}]*\}\{[^{}]*\})")
 _SLASH = re.compile(r"(?<![\d./^_!A-Za-z{}\)])(\d+)\s*/\s*(\d+)(?!\s*[\d.^!/])")
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,30})\.(\d{0,30})(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|\((\d+)\))")
 _DOTTED = re.compile(r"(?<![\d.])(\d{0,30})\.(\d{0,15}?)(\d{1,3}?)\3{2,}\s*\.\.\.")
@@ -111,8 +111,8 @@ class TooComplexError(ValueError):
 
 
 def key(text: str) -> str:
-    """`text` without the spaces that do not separate two letters or digits."""
-    return re.sub(r"(?<![A-Za-z0-9]) +| +(?![A-Za-z0-9])", "", text)
+    """`text` without the spaces that do not separate two letters or digits, and without braces in `x^{2}`."""
+    return re.sub(r"(?<![A-Za-z0-9]) +| +(?![A-Za-z0-9])|(?<=[\^_])\{(\w)\}(?! ?\d)", r"\1", text)
 
 
 def _dollars(text: str) -> str:

@@ -33,7 +33,7 @@ _FRACTION_UNIT = re.compile(rf" ?\\frac\{{ ?({_TEXT}) ?\}}\{{ ?({_TEXT}(?:\^\{{?
 _WORDS = re.compile(r"(?<=[\d}) ]) ?(?<![A-Za-z\\])((?:[A-Za-z]{2,}[ -])*[A-Za-z]{2,})$")
 _NOT_UNITS = frozenset({
     "and", "or", "not", "no", "mod", "base", "if", "for", "when", "where", "than", "sin", "cos", "tan", "log", "ln",
-    "exp", "pi", "max", "min", "gcd", "lcm", "union", "choose", "factorial", "divided", "times", "plus", "minus", "to",
+    "exp", "pi", "gcd", "lcm", "union", "choose", "factorial", "divided", "times", "plus", "minus", "to",
     "from", "over", "under", "least", "most", "about",
 })  # fmt: skip
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}

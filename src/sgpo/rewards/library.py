@@ -21,6 +21,7 @@ from math_verify.grader import verify as library_verify
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
 _CONFIG = ConversionConfig(lowercase_symbols=False)  # r and R are two variables
+_PRIMES = (29, 31, 37, 41, 43, 47, 53, 59)
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 _FRACTION = re.compile(r"([+-]?)\s*\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+)\s*/\s*(\d+)")
 _MIXED = re.compile(r"(?<![\d.}^_])(\d+) ?\\frac\{(\d+)\}\{(\d+)\}(?!\s*[\^!])")
@@ -124,14 +125,34 @@ def _constant(expression: Any) -> bool:
     return isinstance(expression, sympy.Expr) and not expression.free_symbols
 
 
-def _far_apart(gold: Any, answer: Any) -> bool:
-    """Whether two constants certainly differ, numerically: spares the library a costly simplification."""
+def _infinite(expression: Any) -> bool:
+    """Whether a value (not a set) holds an infinity: differences of such say nothing."""
+    return isinstance(expression, sympy.Expr) and expression.has(sympy.oo, -sympy.oo, sympy.zoo, sympy.nan)
+
+
+def _far_apart(gold: Any, answer: Any, values: dict[Any, int] | None = None) -> bool:
+    """Whether two values certainly differ, numerically: spares the library a costly simplification."""
     try:
-        left, right = complex(gold.evalf(20)), complex(answer.evalf(20))
-    except (TypeError, ValueError, OverflowError, ArithmeticError, AttributeError):
+        left, right = complex(gold.evalf(20, subs=values)), complex(answer.evalf(20, subs=values))
+    except (TypeError, ValueError, OverflowError, ArithmeticError, AttributeError, NotImplementedError):
         return False
     scale = max(abs(left), abs(right))
-    return scale == scale and scale < 1e300 and abs(left - right) > 1e-11 * scale
+    if not 1e-80 < scale < 1e300:  # an exact zero can come out as about 1e-100
+        return False
+    return abs(left - right) > (1e-9 if values else 1e-11) * scale
+
+
+def _differ_at_a_point(gold: Any, answer: Any) -> bool:
+    """Whether two expressions differ where their variables are certain primes: then they are not the same.
+
+    Whole numbers, because answers in n may be equal for those alone.
+    """
+    if not isinstance(gold, sympy.Expr) or not isinstance(answer, sympy.Expr):
+        return False
+    variables = sorted(gold.free_symbols | answer.free_symbols, key=str)
+    if not 0 < len(variables) <= len(_PRIMES):
+        return False
+    return _far_apart(gold, answer, dict(zip(variables, _PRIMES, strict=False)))
 
 
 def _rounded_place(text: str, other: str) -> Fraction | None:
@@ -159,6 +180,9 @@ def equal(gold: str, answer: str, tolerance: float | None = None) -> bool:
         place = _rounded_place(gold, answer) or _rounded_place(answer, gold)
         return left == right or (place is not None and abs(left - right) <= place)
     gold_value, answer_value = parse(gold), parse(answer)
+    if _infinite(gold_value) or _infinite(answer_value):
+        left_value, right_value = gold_value.doit(), answer_value.doit()
+        return bool(left_value == right_value) and left_value not in (sympy.nan, sympy.zoo)
     if _constant(gold_value) and _constant(answer_value):
         if tolerance is not None:
             distance = sympy.Abs(gold_value - answer_value).evalf(20)
@@ -168,6 +192,11 @@ def equal(gold: str, answer: str, tolerance: float | None = None) -> bool:
         place = _rounded_place(gold, answer) or _rounded_place(answer, gold)
         if place is not None:
             return bool(sympy.Abs(gold_value - answer_value).evalf(20) <= place)
+    if _differ_at_a_point(gold_value, answer_value):
+        return False
+    both = isinstance(gold_value, sympy.Expr) and isinstance(answer_value, sympy.Expr)
+    if both and sympy.Symbol in (type(gold_value), type(answer_value)):
+        gold_value, answer_value = 2 * gold_value, 2 * answer_value  # lone symbols are compared by name there
     return bool(library_verify(gold_value, answer_value, strict=True, timeout_seconds=None))
 
 

@@ -303,6 +303,17 @@ def test_masked_vocabulary_entries() -> None:
         assert d_bias[2] == 0
 
 
+@pytest.mark.parametrize("softcap", [None, 2.0])
+def test_large_logits(softcap: float | None) -> None:
+    # Far beyond what exp() of float32 can hold, before the softcap or without one.
+    student, teacher, head, bias = inputs(dtype=torch.float32)
+    options: dict[str, Any] = {"logit_scale": 300.0, "softcap": softcap, "clip_form": "hard"}
+    loss, metrics = fused(student, teacher, head, bias, **options)
+    expected, sums = unfused(student, teacher, head, bias, **options)
+    close([loss, metrics["kl_sum"]], [expected, sums["kl_sum"]], 1e-5)
+    close(gradients(loss, (student, head)), gradients(expected, (student, head)), 1e-5)
+
+
 def test_adding_a_constant_to_the_logits_changes_nothing() -> None:
     student, teacher, head, bias = inputs(dtype=torch.float32)
     loss, _ = fused(student, teacher, head, bias)

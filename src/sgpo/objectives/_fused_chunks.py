@@ -157,7 +157,7 @@ def _project_both(x: Inputs, s: Settings, at: tuple[Tensor, Tensor], logits: Ten
 
 
 def _project(hidden: Tensor, weight: Tensor, bias: Tensor | None, factor: float, out: Tensor) -> None:
-    """out [C, V] = factor * (hidden [C, H] @ weight.T + bias), in out's dtype."""
+    """out [C, V] = factor * (hidden [C, H] @ weight.T + bias), in out's dtype (autocast leaves `out=` alone)."""
     hidden = hidden * factor
     for tile in _head_tiles(weight, out.dtype):
         torch.mm(hidden, weight[tile].to(out.dtype).t(), out=out[:, tile])

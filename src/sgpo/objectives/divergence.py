@@ -190,9 +190,8 @@ def counted_tokens(mask: Tensor, weights: Tensor) -> Tensor:
 
 def row_token_weights(counted: Tensor, weights: Tensor, dtype: torch.dtype) -> Tensor:
     """[N, T]: weight_n / (counted tokens of row n) at counted tokens, 0 elsewhere."""
-    lengths = counted.sum(-1, keepdim=True).clamp(min=1)
-    share = weights.detach().to(dtype).unsqueeze(-1) / lengths
-    return torch.where(counted, share, torch.zeros_like(share))
+    share = weights.detach().to(dtype).unsqueeze(-1) / counted.sum(-1, keepdim=True)
+    return torch.where(counted, share, torch.zeros_like(share))  # an empty row divides by 0, and is left out
 
 
 def loss_sums(kl: Tensor, clipped: Tensor, counted: Tensor, clip: float | None) -> dict[str, Tensor]:

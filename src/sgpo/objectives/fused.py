@@ -107,7 +107,7 @@ class _FusedDistillation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor]:
         inputs, settings = Inputs(*args[:-1]), args[-1]
-        kl, ctx.gradients = _compute(inputs, settings, ctx.needs_input_grad)
+        kl, ctx.gradients = kl_and_gradients(inputs, settings, ctx.needs_input_grad[:3])
         ctx.save_for_backward(*inputs)
         ctx.settings = settings
         ctx.mark_non_differentiable(kl)
@@ -121,18 +121,12 @@ class _FusedDistillation(torch.autograd.Function):
         if gradients is None:
             # A second backward through a retained graph. The buffers were given away the first time (a copy
             # would double the largest one, the head's), so they are computed again.
-            _, gradients = _compute(inputs, ctx.settings, ctx.needs_input_grad)
+            _, gradients = kl_and_gradients(inputs, ctx.settings, ctx.needs_input_grad[:3])
         scaled = [
             None if gradient is None or source is None else gradient.mul_(grad_loss).to(source.dtype)
             for gradient, source in zip(gradients, inputs[:3], strict=True)
         ]
         return (*scaled, *[None] * (len(inputs) - 2))
-
-
-def _compute(inputs: Inputs, settings: Settings, needed: tuple[bool, ...]) -> tuple[Tensor, list[Tensor | None]]:
-    # Autocast would turn the products into half precision, and then refuse their float32 outputs.
-    with torch.autocast(inputs.weight.device.type, enabled=False):
-        return kl_and_gradients(inputs, settings, needed[:3])
 
 
 def _check_options(

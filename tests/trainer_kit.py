@@ -18,6 +18,8 @@ from torch import Tensor
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -45,6 +47,7 @@ ARCHITECTURES: dict[str, tuple[type, type]] = {
     "qwen3": (Qwen3Config, Qwen3ForCausalLM),
     "llama": (LlamaConfig, LlamaForCausalLM),
 }
+BIASED_HEAD = (PhiConfig, PhiForCausalLM)
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -61,7 +64,7 @@ def make_model(
     architecture: str = "qwen2", *, tied: bool = True, seed: int = 0, dtype: torch.dtype = torch.float32, **config: Any
 ) -> PreTrainedModel:
     """Random weights large enough for peaked distributions, so that a strategy moves them by more than a nat."""
-    config_class, model_class = ARCHITECTURES[architecture]
+    config_class, model_class = {**ARCHITECTURES, "phi": BIASED_HEAD}[architecture]
     size = {"vocab_size": len(WORDS), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64}
     ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
@@ -104,6 +107,12 @@ def has_ok(completions: list[Any], **kwargs: Any) -> list[float]:
     """1 for a completion that says "ok"."""
     texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]
     return [1.0 if "ok" in text.split() else 0.0 for text in texts]
+
+
+def has_digit(completions: list[Any], **kwargs: Any) -> list[float]:
+    """Correct often enough for an untrained model that really samples."""
+    texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]
+    return [float(any(word.isdigit() for word in text.split())) for text in texts]
 
 
 def script(prompt_ids: Sequence[int], copy: int, longest: int) -> list[int]:

@@ -13,12 +13,6 @@ SIZE = {"per_device_train_batch_size": 16, "max_steps": 3, "max_completion_lengt
 GUIDED = {"num_guided_generations": 4, "alpha_form": "constant"}
 
 
-def has_digit(completions: list[Any], **kwargs: Any) -> list[float]:
-    """Correct often enough for an untrained model."""
-    texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]
-    return [float(any(word.isdigit() for word in text.split())) for text in texts]
-
-
 class Seen:
     """What went into `generate`, into GRPO's forward, and into the distillation targets."""
 
@@ -47,7 +41,7 @@ def test_trains_and_keeps_the_two_sides_apart(architecture: str, chat: bool, tie
     model = kit.make_model(architecture, tied=tied, seed=2)
     before = kit.weights_of(model)
     data = kit.make_problems(8, chat=chat)
-    trainer = kit.make_trainer(out, model=model, data=data, reward=has_digit, **SIZE, **GUIDED)
+    trainer = kit.make_trainer(out, model=model, data=data, reward=kit.has_digit, **SIZE, **GUIDED)
     seen = Seen(trainer)
     trainer.train()
 
@@ -82,7 +76,7 @@ def check_targets(targets: list[Any], data: Any, chat: bool) -> None:
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_saved_model_loads_and_equals_the_trained_one(tied: bool, out: Path) -> None:
-    trainer = kit.make_trainer(out, model=kit.make_model(tied=tied), reward=has_digit, **SIZE, **GUIDED)
+    trainer = kit.make_trainer(out, model=kit.make_model(tied=tied), reward=kit.has_digit, **SIZE, **GUIDED)
     trainer.train()
     trainer.save_model(str(out / "final"))
     loaded = AutoModelForCausalLM.from_pretrained(out / "final", dtype=torch.float32)
@@ -97,7 +91,7 @@ def test_system_and_earlier_turns_stay_as_they_are(out: Path) -> None:
     turns = [("system", "a b"), ("user", "solve 1"), ("assistant", "2"), ("user", "solve 3")]
     prompt = [{"role": role, "content": text} for role, text in turns]
     data = kit.Dataset.from_dict({"prompt": [prompt] * 2, "strategy": ["carry", "carry"], "answer": ["ok"] * 2})
-    trainer = kit.make_trainer(out, data=data, reward=has_digit, max_steps=1)
+    trainer = kit.make_trainer(out, data=data, reward=kit.has_digit, max_steps=1)
     seen = Seen(trainer)
     trainer.train()
     head = "<system> a b <end> <user> solve 1 <end> <assistant> 2 <end> <user> solve 3"
@@ -107,7 +101,7 @@ def test_system_and_earlier_turns_stay_as_they_are(out: Path) -> None:
 
 
 def test_bfloat16(out: Path) -> None:
-    trainer = kit.make_trainer(out, reward=has_digit, **{**SIZE, **GUIDED, "bf16": True})
+    trainer = kit.make_trainer(out, reward=kit.has_digit, **{**SIZE, **GUIDED, "bf16": True})
     recorder = kit.recorded(trainer)
     assert all(g.isfinite().all() for gradient in recorder.gradients for g in gradient.values())
     kl = [log["sgpo/kl"] for log in trainer.state.log_history if "sgpo/kl" in log]
@@ -122,3 +116,30 @@ def test_bfloat16_gradient_is_near_the_float32_one(out: Path) -> None:
         trainer = kit.make_trainer(out, model=kit.make_model(seed=3), bf16=bf16, grpo_weight=0.0, max_steps=1)
         gradients.append(kit.recorded(trainer).gradients[0])
     assert 1e-4 < kit.largest_gap(gradients[1], gradients[0]) < 0.1  # measured 2e-2
+
+
+@pytest.mark.parametrize(("g1", "g2", "stride"), [(8, 4, 4), (4, 2, 2), (4, 3, 1), (4, 4, 4)])
+def test_servers_may_sample_each_run_of_equal_prompts_at_once(
+    g1: int, g2: int, stride: int, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM's server mode takes every `num_generations`-th prompt and samples that many completions of it."""
+    calls: list[tuple[list[list[int]], int]] = []
+
+    def watching(self: Any, prompt_ids: Any, images: Any, fields: Any, num_generations: int) -> Any:
+        calls.append((prompt_ids, num_generations))
+        return kit.scripted_turn(self, prompt_ids, images, fields, num_generations)
+
+    monkeypatch.setattr(kit.GRPOTrainer, "_generate_single_turn", watching)
+    sizes = {"num_generations": g1, "num_guided_generations": g2, "per_device_train_batch_size": 2 * g1}
+    kit.make_trainer(out, max_steps=1, **sizes).train()
+    ((prompts, asked),) = calls
+    assert asked == stride
+    assert len(prompts) == 2 * (g1 + g2)
+    assert [p for p in prompts[::stride] for _ in range(stride)] == prompts
+
+
+@pytest.mark.usefixtures("scripted")
+def test_unused_columns_may_be_dropped_but_not_the_strategy(out: Path) -> None:
+    trainer = kit.make_trainer(out, remove_unused_columns=True, max_steps=1, alpha_form="constant")
+    trainer.train()
+    assert trainer.state.log_history[0]["sgpo/targets"] > 0

@@ -67,7 +67,7 @@ def test_adapter_gradient_equals_that_of_merged_weights(out: Path) -> None:
 
 @pytest.mark.parametrize("teacher", ["ema", "frozen"])
 def test_teacher_costs_only_adapters_and_survives_an_interruption(teacher: str, tmp_path: Path) -> None:
-    options = {"teacher": teacher, "max_steps": 4, "num_guided_generations": 4, "alpha_form": "constant"}
+    options = {"teacher": teacher, "max_steps": 4, "alpha_form": "constant", "reward": kit.has_digit}
     whole = make(tmp_path / "whole", **options)
     whole.train()
     first = make(tmp_path / "parts", save_strategy="steps", save_steps=2, **{**options, "max_steps": 2})
@@ -78,7 +78,7 @@ def test_teacher_costs_only_adapters_and_survives_an_interruption(teacher: str, 
     second = make(tmp_path / "parts", save_strategy="no", **options)
     second.train(resume_from_checkpoint=str(tmp_path / "parts" / "checkpoint-2"))
     assert kit.largest_gap(kit.weights_of(second.model), kit.weights_of(whole.model)) == 0.0
-    assert sum(log.get("sgpo/targets", 0) for log in second.state.log_history) > 0
+    assert sum(log.get("sgpo/targets", 0) for log in second.state.log_history if log["step"] > 2) > 0
 
 
 @pytest.mark.usefixtures("scripted")

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import trainer_kit as kit
+from peft import LoraConfig
 from trl import GRPOTrainer
 
 ALL = ("carry", "borrow", "shift", "split")
@@ -24,6 +25,7 @@ CASES: dict[str, tuple[tuple[str | None, ...], dict[str, Any]]] = {
         (*ALL[:3], None),
         {"grpo_weight": 0.0, "teacher": "ema", "gradient_checkpointing": True, "accumulation": 4},
     ),
+    "adapters": (ALL, {"grpo_weight": 0.0, "alpha_form": "gap", "adapters": True}),
     "sft": ((*ALL[:1], None, *ALL[2:]), {"grpo_weight": 0.0, "distillation_loss": "sft"}),
 }
 
@@ -37,7 +39,9 @@ def run(directory: Path, name: str, ranks: int) -> dict[str, Any]:
     # One device may hold whole batches, so 1 rank is the plain case; TRL checkpoints by default, so ranks do.
     options.setdefault("gradient_checkpointing", ranks > 1)
     model = kit.make_model(dtype=torch.float64, seed=3)
-    trainer = kit.make_trainer(directory, model=model, data=data, **{**size, **options})
+    adapters = LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    arguments = {"peft_config": adapters} if options.pop("adapters", False) else {}
+    trainer = kit.make_trainer(directory, model=model, data=data, arguments=arguments, **{**size, **options})
     recorder = kit.recorded(trainer)
     logs = [{k: v for k, v in log.items() if k.startswith("sgpo/")} for log in trainer.state.log_history[:-1]]
     return {

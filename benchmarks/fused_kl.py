@@ -28,7 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CONTENDERS = ("naive", "unfused", "trl", "fused", "liger")
+CONTENDERS = ("naive", "unfused", "trl", "trl_tiled", "fused", "liger")
 MEASURES = {"memory": "peak_mib", "time": "seconds", "cpu_time": "cpu_seconds"}
 MIB = 1 << 20
 
@@ -49,7 +49,7 @@ def main() -> None:
                 continue
             runs[name].append(result)
             print(
-                f"  repeat {repeat} {name:8s} {result['seconds']:7.2f} s {result['cpu_seconds']:7.2f} CPU s "
+                f"  repeat {repeat} {name:9s} {result['seconds']:7.2f} s {result['cpu_seconds']:7.2f} CPU s "
                 f"{result['peak_mib']:6.0f} MiB  loss {result['loss']:.7f}  |dW| {result['norm_weight']:.6e}  "
                 f"|dh| {result['norm_hidden']:.6e}",
                 flush=True,
@@ -69,9 +69,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--chunk-size", type=int, default=None, help="of the fused loss; default: its own")
     parser.add_argument("--trl-token-chunk", type=int, default=256)
-    parser.add_argument("--trl-vocabulary-chunk", type=int, default=32768)
+    parser.add_argument("--trl-vocabulary-chunk", type=int, default=1024, help="of trl_tiled")
     parser.add_argument("--frozen-head", action="store_true")
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=["naive", "trl", "fused", "liger"])
+    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--worker", choices=CONTENDERS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -159,7 +159,7 @@ def contender(args: argparse.Namespace) -> Callable[..., Any]:
         options: dict[str, Any] = {"normalizer": args.rows, "chunk_size": args.chunk_size}
         return fused_linear_distillation_loss(student, teacher, head, own_mask, weights, **options)[0]
 
-    if args.worker == "trl":
+    if args.worker in ("trl", "trl_tiled"):
         return trl_contender(args, from_kl)
     if args.worker == "liger":
         return liger_contender()
@@ -170,7 +170,8 @@ def trl_contender(args: argparse.Namespace, from_kl: Callable[[Any], Any]) -> Ca
     from trl.kernels import chunked_divergence
 
     chunked_divergence.TOKEN_CHUNK_SIZE = args.trl_token_chunk
-    chunked_divergence.VOCAB_CHUNK_SIZE = args.trl_vocabulary_chunk
+    if args.worker == "trl_tiled":
+        chunked_divergence.VOCAB_CHUNK_SIZE = args.trl_vocabulary_chunk
 
     def trl(student: Any, teacher: Any, head: Any) -> Any:
         kl, _ = chunked_divergence.ChunkedDivergenceFunction.apply(

@@ -1,18 +1,22 @@
-"""What the trainer distils: the targets of one generation batch, dealt evenly over its micro-steps.
+"""What the trainer distils: the targets of one generation batch, dealt evenly over its micro-steps, and their term.
 
-Shapes: N targets of a micro-step, P prompt tokens, T completion tokens.
+Shapes: N targets of a micro-step, P prompt tokens, T completion tokens, H hidden.
 
 TRL shuffles and splits its own batch per SAMPLE; a target belongs to a PROBLEM, so it lives here instead. Every rank
 runs the same number of rows in the same micro-step (a rank that skips a collective hangs the others): ``deal`` takes
 the number of targets of the fullest rank, and short ranks fill up with rows of weight 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from trl.trainer.utils import pad
+
+from sgpo.objectives import fused_linear_distillation_loss
+from sgpo.trainer.config import SGPOConfig
+from sgpo.trainer.heads import Head, HeadFn
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,51 @@ def deal(
     for i, target in enumerate(filled):
         slots[order[i % micro_steps]].append(target)
     return slots
+
+
+def divergence(
+    share: Share,
+    teacher_hidden: Tensor,
+    args: SGPOConfig,
+    *,
+    normalizer: float,
+    temperature: float,
+    teacher_head: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]] | None,
+) -> HeadFn:
+    """The clipped KL to the guided side, for the forward pass of the unguided one; see :mod:`sgpo.trainer.heads`.
+
+    Args:
+        share: targets of the micro-step.
+        teacher_hidden: ``[N, T, H]``, hidden states that predict the completion tokens behind the guided prompts.
+        args: direction, threshold and form of the clip.
+        normalizer: problems of the optimizer step on one rank.
+        temperature: of the softmax on both sides.
+        teacher_head: hidden states and head of a teacher with weights of its own, see ``TeacherWeights.head``.
+    """
+    length = share.mask.size(1)
+
+    def head_fn(hidden: Tensor, head: Head) -> tuple[Tensor, dict[str, Tensor]]:
+        guide, guide_weight = teacher_hidden, None
+        if teacher_head is not None:
+            guide, guide_weight = teacher_head(teacher_hidden, head.weight, head.bias)
+        return fused_linear_distillation_loss(
+            hidden[:, -length - 1 : -1],
+            guide,
+            head.weight,
+            share.mask,
+            share.weights,
+            bias=head.bias,
+            teacher_weight=guide_weight,
+            normalizer=normalizer,
+            direction=args.kl_direction,
+            temperature=temperature,
+            logit_scale=head.scale,
+            softcap=head.softcap,
+            clip=args.kl_clip,
+            clip_form=args.kl_clip_form,
+        )
+
+    return head_fn
 
 
 def _padded(rows: Sequence[list[int]], value: int, side: str) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,183 @@
+"""Guided rollouts beside TRL's autonomous ones, sampled and verified, with no trace in what GRPO sees.
+
+``GuidedRolloutTrainer`` knows nothing of distillation: after each generation batch it hands :class:`GuidedRollouts`
+to ``_use_rollouts``, which a trainer that does something with them overrides.
+
+Shapes: B problems of this rank's generation batch, G1 autonomous and G2 guided rollouts of each, R guided rows.
+"""
+
+import math
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl import GRPOTrainer
+from trl.chat_template_utils import parse_response
+from trl.data_utils import is_conversational
+
+from sgpo.data.prompts import guided_prompt
+from sgpo.trainer import checks
+from sgpo.trainer.config import SGPOConfig
+from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups
+
+
+class GuidedRolloutTrainer(GRPOTrainer):
+    """``GRPOTrainer`` that also samples from ``pi(.|q,s)``, while ``args.distills``."""
+
+    args: SGPOConfig
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._guided: GuidedRollouts | None = None  # set while a merged generation call is under way
+        self._correctness = self._correctness_index()
+
+    def _use_rollouts(self, problems: list[dict[str, Any]], guided: GuidedRollouts) -> None:
+        """Called once per generation batch, with its B problems."""
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------- rollouts
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if checks.STRATEGY_COLUMN not in self._signature_columns:
+            self._signature_columns.append(checks.STRATEGY_COLUMN)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not (self.model.training and self.args.distills):
+            return super()._generate_and_score_completions(inputs)
+        problems = first_of_groups(inputs, self.num_generations)
+        self._guided = self._guided_prompts(problems)
+        try:
+            output = super()._generate_and_score_completions(inputs)
+            guided = self._guided
+        finally:
+            self._guided = None
+        self._use_rollouts(problems, guided)
+        return output
+
+    def _guided_prompts(self, problems: list[dict[str, Any]]) -> GuidedRollouts:
+        """The guided rows of this rank: G2 for each problem with a strategy, as many as on the fullest rank."""
+        owners = []
+        for i, problem in enumerate(problems):
+            checks.check_strategy(problem.get(checks.STRATEGY_COLUMN), i)
+            if (problem.get(checks.STRATEGY_COLUMN) or "").strip():
+                owners.append(i)
+        valid = len(owners)
+        owners += [0] * (self._most(valid) - valid)
+        texts = [self._guided_text(problems[i]) for i in owners]
+        ids = self._tokenize_prompts(texts)[0] if texts else []
+        copies = self.args.num_guided_generations
+        return GuidedRollouts(
+            owners=[i for i in owners for _ in range(copies)],
+            valid_rows=valid * copies,
+            prompt_ids=[row for row in ids for _ in range(copies)],
+        )
+
+    def _guided_text(self, problem: dict[str, Any]) -> Any:
+        strategy = (problem[checks.STRATEGY_COLUMN] or "").strip()
+        return guided_prompt(problem["prompt"], strategy, self.args.guided_prompt_template)
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: Any,
+        multimodal_fields: Any,
+        num_generations: int,
+        *args: Any,
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        guided = self._guided
+        if guided is None:
+            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, *args)
+        guided.unguided_prompt_ids = [list(ids) for ids in prompt_ids[:: self.num_generations]]
+        # A server samples each run of `stride` equal prompts at once, so the stride must divide both group sizes.
+        stride = math.gcd(num_generations, self.args.num_guided_generations) if guided.prompt_ids else num_generations
+        completion_ids, logprobs = super()._generate_single_turn(
+            list(prompt_ids) + guided.prompt_ids, images, multimodal_fields, stride, *args
+        )
+        split = len(prompt_ids)
+        guided.completion_ids = completion_ids[split:]
+        return completion_ids[:split], None if logprobs is None else logprobs[:split]
+
+    # ---------------------------------------------------------------- verdicts
+
+    def _correctness_index(self) -> int:
+        name = self.args.correctness_reward
+        if name is None:
+            return 0
+        if name not in self.reward_func_names:
+            raise ValueError(
+                f"correctness_reward is {name!r}, but the reward functions are {self.reward_func_names}. "
+                "Name one of them, or leave it None for the first."
+            )
+        return self.reward_func_names.index(name)
+
+    def _probe_rewards(self) -> None:
+        """Call the rewards once, on an empty completion of the first problem: they must work before training."""
+        example = next(iter(self.train_dataset))
+        completion: Any = [{"role": "assistant", "content": ""}] if is_conversational(example) else ""
+        try:
+            rewards = self._rewards_apart([example], [example["prompt"]], [completion], [[]])
+        except Exception as error:
+            raise ValueError(
+                f"A reward function failed on an empty completion of the first problem: {type(error).__name__}: "
+                f"{error}. It must return one number per completion, whatever the policy writes."
+            ) from error
+        if not rewards[:, self._correctness].isfinite().all():
+            raise ValueError(
+                f"The reward function {self.reward_func_names[self._correctness]!r} decides what is correct, but it "
+                f"returned None, NaN or infinity for an empty completion of the first problem. Return a number, 0.0 "
+                "for a response that is not correct, or name another one in correctness_reward."
+            )
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self._guided is not None:
+            self._guided.autonomous_rewards = rewards
+        return rewards
+
+    def _rewards_apart(self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any) -> Tensor:
+        """Rewards ``[rows of this rank, functions]`` that leave no trace in TRL's logs of the autonomous group."""
+        kept = self._pending_extra_logs, self._pending_metrics
+        self._pending_extra_logs: dict[str, list[Any]] = defaultdict(list)
+        self._pending_metrics: dict[str, list[float]] = defaultdict(list)
+        try:
+            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
+        finally:
+            self._pending_extra_logs, self._pending_metrics = kept
+        return self._local(rewards, len(prompts))
+
+    def _correct(self, rewards: Tensor) -> Tensor:
+        return rewards[:, self._correctness] > self.args.correctness_threshold  # NaN is not correct
+
+    def _guided_correct(self, problems: list[dict[str, Any]], guided: GuidedRollouts) -> Tensor:
+        """Verdict on each guided completion, ``[R]``; the rewards see the problem as it is, without strategy."""
+        if not guided.owners:
+            return torch.zeros(0, dtype=torch.bool, device=self.accelerator.device)
+        inputs = [problems[i] for i in guided.owners]
+        prompts = [problem["prompt"] for problem in inputs]
+        completions = self._guided_completions(guided, is_conversational(inputs[0]))
+        correct = self._correct(self._rewards_apart(inputs, prompts, completions, guided.completion_ids))
+        correct[guided.valid_rows :] = False
+        return correct
+
+    def _guided_completions(self, guided: GuidedRollouts, conversational: bool) -> list[Any]:
+        """Text or messages, read as TRL reads the autonomous ones."""
+        if conversational and any(getattr(self._tokenizer, f"response_{how}", None) for how in ("template", "schema")):
+            pairs = zip(guided.completion_ids, guided.prompt_ids, strict=True)
+            return [[parse_response(self._tokenizer, ids, prefix=prompt)] for ids, prompt in pairs]
+        texts = self.processing_class.batch_decode(guided.completion_ids, skip_special_tokens=True)
+        return [[{"role": "assistant", "content": t}] for t in texts] if conversational else texts
+
+    # ---------------------------------------------------------------- ranks
+
+    def _local(self, gathered: Tensor, rows: int) -> Tensor:
+        """This rank's part of what ``gather`` returned."""
+        start = self.accelerator.process_index * rows
+        return gathered[start : start + rows]
+
+    def _most(self, count: int) -> int:
+        """The largest ``count`` over all ranks."""
+        if self.accelerator.num_processes == 1:
+            return count
+        return int(self.accelerator.gather(torch.tensor([count], device=self.accelerator.device)).max())

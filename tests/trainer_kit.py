@@ -109,6 +109,15 @@ def has_ok(completions: list[Any], **kwargs: Any) -> list[float]:
     return [1.0 if "ok" in text.split() else 0.0 for text in texts]
 
 
+EASY = ("borrow", "split")
+
+
+def easy_or_ok(completions: list[Any], strategy: list[str | None], **kwargs: Any) -> list[float]:
+    """As `has_ok`, but every second problem of `make_problems` is solved whatever is said."""
+    verdicts = zip(has_ok(completions), strategy, strict=True)
+    return [max(verdict, float((hint or "").startswith(EASY))) for verdict, hint in verdicts]
+
+
 def has_digit(completions: list[Any], **kwargs: Any) -> list[float]:
     """Correct often enough for an untrained model that really samples."""
     texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]

@@ -203,9 +203,10 @@ def test_every_documented_metric_is_logged_with_its_value(out: Path) -> None:
     log = {name.removeprefix("sgpo/"): value for name, value in logs_of(trainer)[0].items() if "sgpo/" in name}
     names = {
         *("autonomous_pass_rate", "guided_pass_rate", "alpha", "alpha_zero_fraction", "alpha_max_fraction"),
-        *("targets", "guided_tokens", "kl", "kl_clipped", "clip_fraction", "entropy", "log_ratio"),
+        *("targets", "guided_share", "guided_tokens", "guided_tokens_saved"),
+        *("kl", "kl_clipped", "clip_fraction", "entropy", "log_ratio"),
     }
-    assert set(re.findall(r"``([a-z_]+)``", metrics.__doc__ or "")) == names
+    assert set(re.findall(r"``([a-z_]+)``", metrics.__doc__ or "")) - {"guided_rollouts"} == names
     assert log.keys() == names
     tokenizer, ok = kit.make_tokenizer(), kit.WORDS.index("ok")
     rates, guided_rates, alphas, tokens, prompt_tokens = [], [], [], 0, 0
@@ -225,6 +226,7 @@ def test_every_documented_metric_is_logged_with_its_value(out: Path) -> None:
     assert log["alpha_max_fraction"] == sum(a == 0.8 for a in alphas) / 2
     assert log["targets"] == sum(a > 0 and g > 0 for a, g in zip(alphas, guided_rates, strict=True)) > 0
     assert log["guided_tokens"] == tokens
+    assert (log["guided_share"], log["guided_tokens_saved"]) == (1, 0)
     assert logs_of(trainer)[0]["num_tokens"] == tokens + prompt_tokens
     assert log["entropy"] == logs_of(trainer)[0]["entropy"] > 0
     assert log["log_ratio"] == 0  # the policy that is trained sampled
@@ -293,7 +295,7 @@ def test_a_failure_leaves_the_trainer_usable(out: Path) -> None:
     trainer = kit.make_trainer(out, reward=failing_after(2))
     with pytest.raises(ConnectionError):
         trainer.train()
-    assert trainer._guided is None
+    assert trainer._batch is None
     assert not trainer._pending_metrics
 
 

@@ -13,6 +13,7 @@ from peft import LoraConfig
 from trl import GRPOTrainer
 
 ALL = ("carry", "borrow", "shift", "split")
+ON_DEMAND = {"guided_rollouts": "on_demand", "reward": kit.easy_or_ok}
 # name -> (strategies of the 4 problems: ranks get 2 each, options for the trainer)
 CASES: dict[str, tuple[tuple[str | None, ...], dict[str, Any]]] = {
     "whole loss": (ALL, {}),
@@ -20,6 +21,9 @@ CASES: dict[str, tuple[tuple[str | None, ...], dict[str, Any]]] = {
     "one rank without strategies": ((*ALL[:2], None, ""), {"grpo_weight": 0.0}),
     "first problem without": ((None, *ALL[1:]), {"grpo_weight": 0.0, "num_guided_generations": 4}),
     "targets on one rank only": (("carry", None, None, None), {"grpo_weight": 0.0, "alpha_form": "constant"}),
+    "solved on one rank": (("carry", "shift", "borrow", "split"), {**ON_DEMAND, "grpo_weight": 0.0}),
+    "solved on one rank and without strategies on the other": ((None, None, "borrow", "split"), ON_DEMAND),
+    "one more to guide on one rank": (("carry", "shift", "carry", "split"), {**ON_DEMAND, "grpo_weight": 0.0}),
     "no strategies": ((None,) * 4, {}),
     "micro-steps, ema, checkpointing": (
         (*ALL[:3], None),
@@ -41,7 +45,9 @@ def run(directory: Path, name: str, ranks: int) -> dict[str, Any]:
     model = kit.make_model(dtype=torch.float64, seed=3)
     adapters = LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
     arguments = {"peft_config": adapters} if options.pop("adapters", False) else {}
-    trainer = kit.make_trainer(directory, model=model, data=data, arguments=arguments, **{**size, **options})
+    trainer = kit.make_trainer(
+        directory, model=model, data=data, arguments=arguments, **{**size, **options}
+    )
     recorder = kit.recorded(trainer)
     logs = [{k: v for k, v in log.items() if k.startswith("sgpo/")} for log in trainer.state.log_history[:-1]]
     return {

@@ -110,6 +110,7 @@ def assert_words(message: str, words: tuple[str, ...]) -> None:
         assert word in message, f"{word!r} is not in: {message}"
 
 
+ON_DEMAND = {"guided_rollouts": "on_demand"}
 CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "G2 = 0": (
         {"num_guided_generations": 0},
@@ -129,6 +130,29 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "distillation_loss": ({"distillation_loss": "mse"}, ("'mse'", "'kl', 'sft'")),
     "kl_direction": ({"kl_direction": "sideways"}, ("'sideways'", "'forward', 'reverse'")),
     "kl_clip_form": ({"kl_clip_form": "soft"}, ("'soft'", "'rescale', 'hard'")),
+    "guided_rollouts": ({"guided_rollouts": "never"}, ("'never'", "'always', 'on_demand', 'auto'")),
+    "threshold": ({**ON_DEMAND, "guided_rollouts_below": 1.5}, ("guided_rollouts_below is 1.5", "(0, 1]")),
+    "threshold 0": ({**ON_DEMAND, "guided_rollouts_below": 0.0}, ("guided_rollouts_below is 0.0", "(0, 1]")),
+    "threshold, always": (
+        {"guided_rollouts_below": 0.5},
+        ("guided_rollouts_below is 0.5", "needs guided rollouts on demand", "guided_rollouts is 'always'", "leave"),
+    ),
+    "cap, always": (
+        {"guided_rollouts": "auto", "alpha_form": "constant", "max_guided_tokens": 99},
+        ("max_guided_tokens is 99", "alpha_form='constant' distils solved problems too", "leave"),
+    ),
+    "cap under one problem": (
+        {**ON_DEMAND, "max_guided_tokens": 15},
+        ("max_guided_tokens is 15", "max_completion_length = 16 tokens", "at least that"),
+    ),
+    "on demand, constant": (
+        {**ON_DEMAND, "alpha_form": "constant"},
+        ("'on_demand'", "alpha_form='constant' distils solved problems too", "Use 'always'"),
+    ),
+    "on demand, sleep": (
+        {**ON_DEMAND, "use_vllm": True, "vllm_mode": "colocate", "vllm_enable_sleep_mode": True},
+        ("'on_demand'", "vllm_enable_sleep_mode=True takes all weights anew", "Use 'always'"),
+    ),
     "teacher": ({"teacher": "old"}, ("'old'", "'live', 'ema', 'frozen'")),
     "alpha_form": ({"alpha_form": "linear"}, ("'linear'", "'relative_gap', 'gap', 'constant'")),
 }
@@ -149,6 +173,32 @@ def test_misspelt_field(out: Path) -> None:
 
 def test_g2_zero_is_fine_without_distillation(out: Path) -> None:
     assert not kit.make_config(out, num_guided_generations=0, alpha_form="constant", alpha_0=0.0).distills
+
+
+SLEEP = {"use_vllm": True, "vllm_mode": "colocate", "vllm_enable_sleep_mode": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "on_demand"),
+    [
+        ({}, True),
+        ({"alpha_form": "gap"}, True),
+        ({"alpha_form": "constant"}, False),
+        ({"alpha_form": "constant", "alpha_0": 0.0}, True),
+        (SLEEP, False),
+        ({**SLEEP, "vllm_enable_sleep_mode": False}, True),
+        ({**SLEEP, "vllm_mode": "server"}, True),
+        ({"vllm_enable_sleep_mode": True}, True),
+    ],
+)
+def test_auto_asks_weights_and_backend(options: dict[str, Any], on_demand: bool, out: Path) -> None:
+    assert kit.make_config(out, guided_rollouts="auto", **options).guided_on_demand == on_demand
+    assert not kit.make_config(out, **options).guided_on_demand
+
+
+@pytest.mark.parametrize(("cap", "problems"), [(None, None), (16, 1), (31, 1), (32, 2)])
+def test_problems_within_the_cap(cap: int | None, problems: int | None, out: Path) -> None:
+    assert kit.make_config(out, **ON_DEMAND, max_guided_tokens=cap).max_guided_problems == problems
 
 
 def test_the_papers_constants_are_the_defaults(out: Path) -> None:

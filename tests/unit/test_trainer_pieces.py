@@ -22,7 +22,7 @@ from transformers import (
 
 from sgpo.trainer.distillation import Share, Target, collate, deal
 from sgpo.trainer.heads import Head, add_head_fn
-from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, pass_rates
+from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, pass_rates, worth_guiding
 from sgpo.trainer.teacher import FILE_NAME, TeacherWeights, without_dropout
 
 IDS = st.lists(st.integers(1, 50), min_size=1, max_size=6)
@@ -141,6 +141,36 @@ def test_first_of_groups_refuses_other_orders() -> None:
 def test_lengths_of_guided_rollouts() -> None:
     guided = GuidedRollouts([0, 0], 2, [[1], [1]], completion_ids=[[1, 2, 3], []])
     assert guided.lengths.tolist() == [3, 0]
+
+
+def test_rows_that_fill_up_a_rank_have_no_pass_rate() -> None:
+    guided = GuidedRollouts([1, 1, 0, 0], 2, [[1]] * 4, correct=torch.tensor([True, False, False, False]))
+    assert guided.pass_rate(3).nan_to_num(-1).tolist() == [-1, 0.5, -1]
+
+
+RATES = st.lists(st.integers(0, 4).map(lambda hits: hits / 4), min_size=1, max_size=8)
+
+
+@given(RATES, st.sampled_from([0.25, 0.3, 1.0]), st.none() | st.integers(1, 4), st.data())
+def test_worth_guiding(rates: list[float], below: float, most: int | None, data: st.DataObject) -> None:
+    candidates = [i for i in range(len(rates)) if data.draw(st.booleans())]
+    chosen = worth_guiding(rates, candidates, below, most)
+    left_out = set(candidates) - set(chosen)
+    assert chosen == sorted(set(chosen) & set(candidates))
+    assert all(rates[i] < below for i in chosen)
+    if most is None or len(chosen) < most:
+        assert all(rates[i] >= below for i in left_out)
+    else:
+        assert len(chosen) == most
+        assert all(rates[i] >= max(rates[j] for j in chosen) for i in left_out)
+
+
+def test_worth_guiding_by_hand() -> None:
+    rates = [0.25, 1.0, 0.0, 0.75, 0.25]
+    assert worth_guiding(rates, [0, 1, 2, 3, 4], 1.0, None) == [0, 2, 3, 4]
+    assert worth_guiding(rates, [0, 1, 2, 3, 4], 0.25, None) == [2]
+    assert worth_guiding(rates, [0, 1, 3, 4], 1.0, 1) == [0]
+    assert worth_guiding(rates, [0, 1, 2, 3, 4], 1.0, 2) == [0, 2]
 
 
 # ---------------------------------------------------------------- heads

@@ -23,7 +23,7 @@ import torch
 from trl import GRPOConfig
 
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, check_template
-from sgpo.objectives import CLIP_FORMS, DIRECTIONS, SELECTION_MODES, WEIGHT_FORMS
+from sgpo.objectives import CLIP_FORMS, DIRECTIONS, SELECTION_MODES, WEIGHT_FORMS, adaptive_weight
 
 
 def _field(default: Any, help: str) -> Any:
@@ -50,6 +50,25 @@ class SGPOConfig(GRPOConfig):
         DEFAULT_GUIDED_TEMPLATE,
         "How a strategy enters the prompt: text with {prompt} and {strategy} once each. It is applied to a plain "
         "prompt, or to the last user message of a conversation. Ours: the paper's prompt is not published.",
+    )
+    guided_rollouts: str = _field(
+        "always",
+        "When a problem gets guided rollouts. 'always': in one generation call with the autonomous ones. 'on_demand': "
+        "in a second call, once the autonomous pass rate is known, only where it is under guided_rollouts_below; at "
+        "1.0 this skips solved problems alone, whose weight is 0 anyway, so the gradient is that of 'always' given "
+        "the same samples (the random numbers fall differently). 'auto': on_demand where the generation backend and "
+        "alpha_form allow it. Ours.",
+    )
+    guided_rollouts_below: float = _field(
+        1.0,
+        "With guided rollouts on demand: problems with an autonomous pass rate of this or more get none, and train by "
+        "GRPO alone.",
+    )
+    max_guided_tokens: int | None = _field(
+        None,
+        "With guided rollouts on demand: at most this many guided tokens per process and generation batch, each "
+        "rollout counted at max_completion_length. Problems with the lowest pass rate come first, the rest trains by "
+        "GRPO alone. None: no cap.",
     )
     correctness_reward: str | None = _field(
         None, "Name of the reward function that decides whether a response is correct. None: the first one."
@@ -118,6 +137,8 @@ class SGPOConfig(GRPOConfig):
             self._require_whole_groups(self.steps_per_generation or self.gradient_accumulation_steps)
         super().__post_init__()
         self._require_whole_groups(self.steps_per_generation)
+        if self.distills:
+            self._check_guided_rollouts()
 
     def _require_whole_groups(self, steps_per_generation: int) -> None:
         local_batch = self.per_device_train_batch_size * steps_per_generation
@@ -129,6 +150,57 @@ class SGPOConfig(GRPOConfig):
                 f"must not straddle processes. Use a multiple of {self.num_generations}."
             )
 
+    def _check_guided_rollouts(self) -> None:
+        if not 0 < self.guided_rollouts_below <= 1:
+            raise ValueError(
+                f"guided_rollouts_below is {self.guided_rollouts_below}, but a threshold on a pass rate must be in "
+                "(0, 1]; 1.0 skips solved problems alone."
+            )
+        hindrance = self._on_demand_hindrance()
+        if self.guided_rollouts == "on_demand" and hindrance:
+            raise ValueError(f"guided_rollouts is 'on_demand', but {hindrance}. Use 'always' (or 'auto').")
+        for name, default in (("guided_rollouts_below", 1.0), ("max_guided_tokens", None)):
+            if getattr(self, name) != default and not self.guided_on_demand:
+                why = hindrance or f"guided_rollouts is {self.guided_rollouts!r}"
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, which needs guided rollouts on demand: only then is the "
+                    f"autonomous pass rate known. But {why}. Set guided_rollouts='on_demand', or leave {name} out."
+                )
+        if self.max_guided_problems is not None and self.max_guided_problems < 1:
+            cost = self.num_guided_generations * self.max_completion_length
+            raise ValueError(
+                f"max_guided_tokens is {self.max_guided_tokens}, but the guided rollouts of one problem may take "
+                f"num_guided_generations * max_completion_length = {cost} tokens. Allow at least that, or switch "
+                "distillation off with alpha_form='constant' and alpha_0=0."
+            )
+
+    def _on_demand_hindrance(self) -> str | None:
+        """Why guided rollouts cannot be sampled after the autonomous ones, if so."""
+        constants = {"alpha_0": self.alpha_0, "gamma": self.alpha_gamma, "alpha_max": self.alpha_max}
+        solved = torch.ones(1)
+        if adaptive_weight(solved, solved, form=self.alpha_form, **constants) > 0:
+            return f"alpha_form={self.alpha_form!r} distils solved problems too, so all need guided rollouts"
+        if self.use_vllm and self.vllm_mode == "colocate" and self.vllm_enable_sleep_mode:
+            return (
+                "vLLM in colocate mode with vllm_enable_sleep_mode=True takes all weights anew for each generation "
+                "call, and a second call costs more than it saves"
+            )
+        return None
+
+    @property
+    def guided_on_demand(self) -> bool:
+        """Whether guided rollouts are sampled in a generation call of their own, after the autonomous ones."""
+        if self.guided_rollouts == "auto":
+            return self._on_demand_hindrance() is None
+        return self.guided_rollouts == "on_demand"
+
+    @property
+    def max_guided_problems(self) -> int | None:
+        """Problems that ``max_guided_tokens`` lets each process guide per generation batch; None for all."""
+        if self.max_guided_tokens is None:
+            return None
+        return self.max_guided_tokens // (self.num_guided_generations * self.max_completion_length)
+
     @property
     def distills(self) -> bool:
         """Whether any problem can get a distillation weight above 0. If not, training is plain GRPO."""
@@ -136,6 +208,7 @@ class SGPOConfig(GRPOConfig):
 
 
 _CHOICES = {
+    "guided_rollouts": ("always", "on_demand", "auto"),
     "target_selection": tuple(SELECTION_MODES),
     "distillation_loss": ("kl", "sft"),
     "kl_direction": tuple(DIRECTIONS),

@@ -1,7 +1,11 @@
 """Guided rollouts beside TRL's autonomous ones, sampled and verified, with no trace in what GRPO sees.
 
-``GuidedRolloutTrainer`` knows nothing of distillation: after each generation batch it hands :class:`GuidedRollouts`
-to ``_use_rollouts``, which a trainer that does something with them overrides.
+Two ways to sample them (``SGPOConfig.guided_rollouts``): in ONE generation call with the autonomous ones, or on
+demand, in a second call for the problems that can still gain from guidance, once the autonomous rewards are known.
+Given the same samples both train the same; but the order of the calls is another one, so the random numbers are too.
+
+``GuidedRolloutTrainer`` knows nothing of distillation: after each generation batch it hands a
+:class:`GenerationBatch` to ``_use_rollouts``, which a trainer that does something with it overrides.
 
 Shapes: B problems of this rank's generation batch, G1 autonomous and G2 guided rollouts of each, R guided rows.
 """
@@ -19,7 +23,7 @@ from trl.data_utils import is_conversational
 from sgpo.data.prompts import guided_prompt
 from sgpo.trainer import checks
 from sgpo.trainer.config import SGPOConfig
-from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups
+from sgpo.trainer.rollouts import GenerationBatch, GuidedRollouts, first_of_groups, worth_guiding
 
 
 class GuidedRolloutTrainer(GRPOTrainer):
@@ -29,11 +33,11 @@ class GuidedRolloutTrainer(GRPOTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._guided: GuidedRollouts | None = None  # set while a merged generation call is under way
+        self._batch: GenerationBatch | None = None  # set while TRL generates and scores the autonomous rollouts
         self._correctness = self._correctness_index()
 
-    def _use_rollouts(self, problems: list[dict[str, Any]], guided: GuidedRollouts) -> None:
-        """Called once per generation batch, with its B problems."""
+    def _use_rollouts(self, batch: GenerationBatch) -> None:
+        """Called once per generation batch."""
         raise NotImplementedError
 
     # ---------------------------------------------------------------- rollouts
@@ -47,24 +51,40 @@ class GuidedRolloutTrainer(GRPOTrainer):
         if not (self.model.training and self.args.distills):
             return super()._generate_and_score_completions(inputs)
         problems = first_of_groups(inputs, self.num_generations)
-        self._guided = self._guided_prompts(problems)
-        try:
-            output = super()._generate_and_score_completions(inputs)
-            guided = self._guided
-        finally:
-            self._guided = None
-        self._use_rollouts(problems, guided)
-        return output
-
-    def _guided_prompts(self, problems: list[dict[str, Any]]) -> GuidedRollouts:
-        """The guided rows of this rank: G2 for each problem with a strategy, as many as on the fullest rank."""
-        owners = []
         for i, problem in enumerate(problems):
             checks.check_strategy(problem.get(checks.STRATEGY_COLUMN), i)
-            if (problem.get(checks.STRATEGY_COLUMN) or "").strip():
-                owners.append(i)
+        with_strategy = [i for i, p in enumerate(problems) if (p.get(checks.STRATEGY_COLUMN) or "").strip()]
+        batch = GenerationBatch(problems, with_strategy)
+        on_demand = self.args.guided_on_demand
+        if not on_demand:
+            batch.guided = self._guided_prompts(problems, with_strategy)
+        self._batch = batch
+        try:
+            output = super()._generate_and_score_completions(inputs)
+        finally:
+            self._batch = None
+        if on_demand:
+            batch.guided = self._sampled_on_demand(batch)
+        batch.guided.correct = self._guided_correct(problems, batch.guided)
+        self._use_rollouts(batch)
+        return output
+
+    def _sampled_on_demand(self, batch: GenerationBatch) -> GuidedRollouts:
+        args = self.args
+        chosen = worth_guiding(
+            batch.pass_rate.tolist(), batch.with_strategy, args.guided_rollouts_below, args.max_guided_problems
+        )
+        guided = self._guided_prompts(batch.problems, chosen)
+        if guided.prompt_ids:  # on every rank or on none, as all have equally many
+            guided.completion_ids, _ = super()._generate_single_turn(
+                guided.prompt_ids, None, {}, args.num_guided_generations
+            )
+        return guided
+
+    def _guided_prompts(self, problems: list[dict[str, Any]], owners: list[int]) -> GuidedRollouts:
+        """The guided rows of this rank: G2 for each problem in ``owners``, as many as on the fullest rank."""
         valid = len(owners)
-        owners += [0] * (self._most(valid) - valid)
+        owners = owners + [0] * (self._most(valid) - valid)
         texts = [self._guided_text(problems[i]) for i in owners]
         ids = self._tokenize_prompts(texts)[0] if texts else []
         copies = self.args.num_guided_generations
@@ -86,10 +106,9 @@ class GuidedRolloutTrainer(GRPOTrainer):
         num_generations: int,
         *args: Any,
     ) -> tuple[list[list[int]], list[list[float]] | None]:
-        guided = self._guided
-        if guided is None:
+        if self._batch is None:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, *args)
-        guided.unguided_prompt_ids = [list(ids) for ids in prompt_ids[:: self.num_generations]]
+        guided = self._batch.guided
         # A server samples each run of `stride` equal prompts at once, so the stride must divide both group sizes.
         stride = math.gcd(num_generations, self.args.num_guided_generations) if guided.prompt_ids else num_generations
         completion_ids, logprobs = super()._generate_single_turn(
@@ -97,6 +116,9 @@ class GuidedRolloutTrainer(GRPOTrainer):
         )
         split = len(prompt_ids)
         guided.completion_ids = completion_ids[split:]
+        lengths = torch.tensor([len(ids) for ids in completion_ids[:split]])
+        self._batch.prompt_ids = [list(ids) for ids in prompt_ids[:: self.num_generations]]
+        self._batch.lengths = lengths.view(-1, self.num_generations)
         return completion_ids[:split], None if logprobs is None else logprobs[:split]
 
     # ---------------------------------------------------------------- verdicts
@@ -132,8 +154,9 @@ class GuidedRolloutTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        if self._guided is not None:
-            self._guided.autonomous_rewards = rewards
+        if self._batch is not None:
+            correct = self._correct(self._local(rewards, len(prompts)))
+            self._batch.correct = correct.view(-1, self.num_generations)
         return rewards
 
     def _rewards_apart(self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any) -> Tensor:

@@ -2,11 +2,14 @@
 
 =========================  ======================================================================================
 ``autonomous_pass_rate``   share of correct autonomous rollouts of a generation batch
-``guided_pass_rate``       the same for guided rollouts, over problems with a strategy
+``guided_pass_rate``       the same for guided rollouts, over the problems that HAD any: with ``guided_rollouts`` on
+                           demand these are the harder ones, so the two rates do not compare
+``guided_share``           share of the problems with a strategy that had guided rollouts
 ``alpha``                  mean weight over problems with a strategy; ``alpha_zero_fraction`` and
                            ``alpha_max_fraction`` are the shares at 0 and at the cap
 ``targets``                problems with a distillation target in a generation batch
 ``guided_tokens``          tokens of guided completions in a generation batch
+``guided_tokens_saved``    an estimate for those not sampled: each as long as the problem's mean autonomous completion
 ``kl``, ``kl_clipped``     mean KL per target token, before and after the clip; ``clip_fraction`` above the threshold
 ``entropy``                mean entropy of the policy on autonomous tokens (TRL's)
 ``log_ratio``              mean of log pi - log pi_sampler on autonomous tokens
@@ -19,41 +22,48 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from sgpo.trainer.rollouts import GuidedRollouts
+from sgpo.trainer.rollouts import GenerationBatch
 
 
 def rollout_metrics(
     accelerator: Accelerator,
-    guided: GuidedRollouts,
-    pass_rate: Tensor,
+    batch: GenerationBatch,
     guided_pass_rate: Tensor,
     alpha: Tensor,
     *,
     alpha_max: float,
+    copies: int,
     targets: int,
 ) -> dict[str, float]:
-    """Metrics of one generation batch from this rank's ``[B]`` rates and weights (NaN rate: no strategy).
+    """Metrics of one generation batch from this rank's ``[B]`` rates (NaN: no guided rollouts) and weights.
 
-    ``guided_prompt_tokens`` is among them for the count of processed tokens; it is not logged by itself.
+    ``copies`` is G2. ``guided_prompt_tokens`` is among the result for the count of processed tokens; it is not
+    logged by itself.
     """
-    has = ~guided_pass_rate.isnan()
+    assert batch.lengths is not None
+    sampled = ~guided_pass_rate.isnan()
+    skipped = [i for i in batch.with_strategy if not sampled[i]]
+    weights = alpha[batch.with_strategy]
     counts = {
-        "problems": len(pass_rate),
-        "with_strategy": has.sum(),
-        "autonomous_pass_rate": pass_rate.sum(),
-        "guided_pass_rate": guided_pass_rate[has].sum(),
-        "alpha": alpha[has].sum(),
-        "alpha_zero_fraction": (alpha[has] == 0).sum(),
-        "alpha_max_fraction": (alpha[has] >= alpha_max).sum(),
+        "problems": len(batch.problems),
+        "with_strategy": len(batch.with_strategy),
+        "guided_share": sampled.sum(),
+        "autonomous_pass_rate": batch.pass_rate.sum(),
+        "guided_pass_rate": guided_pass_rate[sampled].sum(),
+        "alpha": weights.sum(),
+        "alpha_zero_fraction": (weights == 0).sum(),
+        "alpha_max_fraction": (weights >= alpha_max).sum(),
         "targets": targets,
-        "guided_tokens": guided.lengths.sum(),
-        "guided_prompt_tokens": sum(len(ids) for ids in guided.prompt_ids),
+        "guided_tokens": batch.guided.lengths.sum(),
+        "guided_tokens_saved": copies * batch.lengths[skipped].float().mean(1).sum(),
+        "guided_prompt_tokens": sum(len(ids) for ids in batch.guided.prompt_ids),
     }
     total = _reduce(accelerator, counts)
-    problems, with_strategy = total.pop("problems"), total.pop("with_strategy")
-    total["autonomous_pass_rate"] /= problems
-    for name in ("guided_pass_rate", "alpha", "alpha_zero_fraction", "alpha_max_fraction"):
-        total[name] = total[name] / with_strategy if with_strategy else float("nan")
+    total["autonomous_pass_rate"] /= total.pop("problems")
+    total["guided_pass_rate"] = _ratio(total["guided_pass_rate"], total["guided_share"])
+    with_strategy = total.pop("with_strategy")
+    for name in ("guided_share", "alpha", "alpha_zero_fraction", "alpha_max_fraction"):
+        total[name] = _ratio(total[name], with_strategy)
     return total
 
 
@@ -96,6 +106,10 @@ def log_ratio(accelerator: Accelerator, logps: Tensor | None, inputs: dict[str, 
     difference = torch.where(mask, logps - sampled, torch.zeros_like(logps))
     total = _reduce(accelerator, {"sum": difference.sum(), "tokens": mask.sum()})
     return total["sum"] / max(total["tokens"], 1.0)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")
 
 
 def _reduce(accelerator: Accelerator, values: dict[str, Any]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Guided rollouts of one generation batch, on one rank.
+"""One generation batch on one rank: its problems, their autonomous rollouts, and the guided ones.
 
 Shapes: B problems, G1 autonomous and G2 guided rollouts of each, R guided rows (G2 consecutive rows a problem).
 """
@@ -13,29 +13,69 @@ from torch import Tensor
 
 @dataclass
 class GuidedRollouts:
-    """Guided prompts before, and guided completions after the merged generation call.
+    """Guided prompts, and what became of them.
 
     Attributes:
         owners: problem (0..B-1) of each of the R rows.
         valid_rows: rows that count. The rest repeats a problem so that every rank has R rows: generation servers and
-            ``gather`` need equal counts, and not every problem has a strategy.
+            ``gather`` need equal counts, and not every problem has guided rollouts.
         prompt_ids: R guided prompts.
-        unguided_prompt_ids: B prompts exactly as the autonomous rollouts saw them.
         completion_ids: R completions, once generated.
-        autonomous_rewards: ``[world * B * G1, functions]``, once computed.
+        correct: ``[R]`` bool, once verified; False for rows that do not count.
     """
 
     owners: list[int]
     valid_rows: int
     prompt_ids: list[list[int]]
-    unguided_prompt_ids: list[list[int]] = field(default_factory=list)
     completion_ids: list[list[int]] = field(default_factory=list)
-    autonomous_rewards: Tensor | None = None
+    correct: Tensor | None = None
 
     @property
     def lengths(self) -> Tensor:
         """Tokens of each completion, ``[R]``."""
         return torch.tensor([len(ids) for ids in self.completion_ids], dtype=torch.long)
+
+    def pass_rate(self, problems: int) -> Tensor:
+        """Share of correct rollouts per problem, ``[problems]``; NaN where there were none."""
+        assert self.correct is not None
+        return pass_rates(self.correct[: self.valid_rows], self.owners[: self.valid_rows], problems)
+
+
+@dataclass
+class GenerationBatch:
+    """What the rollouts of one generation batch were.
+
+    Attributes:
+        problems: B rows of the data set.
+        with_strategy: the problems (0..B-1) that have a strategy.
+        guided: guided rollouts, of all of those or of some.
+        prompt_ids: B prompts exactly as the autonomous rollouts saw them.
+        lengths: ``[B, G1]``, tokens of each autonomous completion.
+        correct: ``[B, G1]`` bool, verdict on each.
+    """
+
+    problems: list[dict[str, Any]]
+    with_strategy: list[int]
+    guided: GuidedRollouts = field(default_factory=lambda: GuidedRollouts([], 0, []))
+    prompt_ids: list[list[int]] = field(default_factory=list)
+    lengths: Tensor | None = None
+    correct: Tensor | None = None
+
+    @property
+    def pass_rate(self) -> Tensor:
+        """Autonomous pass rate of each problem, ``[B]``."""
+        assert self.correct is not None
+        return self.correct.float().mean(1)
+
+
+def worth_guiding(pass_rate: Sequence[float], candidates: Sequence[int], below: float, most: int | None) -> list[int]:
+    """Which of ``candidates`` get guided rollouts, knowing the autonomous pass rate of every problem.
+
+    Those under ``below``, of them the ``most`` with the lowest pass rate (None: all), in the order of ``candidates``.
+    """
+    low = [i for i in candidates if pass_rate[i] < below]
+    kept = set(sorted(low, key=lambda i: pass_rate[i])[:most])
+    return [i for i in low if i in kept]
 
 
 def first_of_groups(inputs: Sequence[dict[str, Any]], group_size: int) -> list[dict[str, Any]]:

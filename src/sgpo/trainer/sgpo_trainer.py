@@ -2,7 +2,7 @@
 
 What it adds to GRPO, for each problem ``q`` with a strategy ``s``:
 
-1. beside the G1 autonomous rollouts from ``pi(.|q)``, G2 guided ones from ``pi(.|q,s)``, in the same generation call;
+1. beside the G1 autonomous rollouts from ``pi(.|q)``, G2 guided ones from ``pi(.|q,s)``;
 2. of the correct guided rollouts, the one the unguided policy finds likeliest becomes the target ``y``;
 3. the loss gains ``alpha(q) * mean_t clip(KL_t)``, where ``KL_t`` is the divergence between the guided and the
    unguided policy at token ``t`` of ``y``, with gradient through the unguided side only, and ``alpha(q)`` follows
@@ -33,7 +33,7 @@ from sgpo.trainer.distillation import Share, Target, collate, deal, divergence
 from sgpo.trainer.guided import GuidedRolloutTrainer
 from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.metrics import DistillationSums, log_ratio, rollout_metrics
-from sgpo.trainer.rollouts import GuidedRollouts, pass_rates
+from sgpo.trainer.rollouts import GenerationBatch
 from sgpo.trainer.teacher import TeacherWeights, without_dropout
 
 
@@ -97,55 +97,58 @@ class SGPOTrainer(GuidedRolloutTrainer):
 
     # ---------------------------------------------------------------- targets
 
-    def _use_rollouts(self, problems: list[dict[str, Any]], guided: GuidedRollouts) -> None:
-        args, count = self.args, len(problems)
-        assert guided.autonomous_rewards is not None
-        autonomous = self._correct(self._local(guided.autonomous_rewards, count * self.num_generations))
-        correct = self._guided_correct(problems, guided)
-        owners = guided.owners[: guided.valid_rows]
-        p = autonomous.view(count, self.num_generations).float().mean(1)
-        p_guided = pass_rates(correct[: guided.valid_rows], owners, count)
+    def _use_rollouts(self, batch: GenerationBatch) -> None:
+        """Weigh each problem, select its target, and deal the targets over the micro-steps."""
+        args = self.args
+        p_guided = batch.guided.pass_rate(len(batch.problems))
         alpha = adaptive_weight(
-            p,
+            batch.pass_rate,
             p_guided,
             form=args.alpha_form,
             alpha_0=args.alpha_0,
             gamma=args.alpha_gamma,
             alpha_max=args.alpha_max,
         )
-        targets = self._targets(guided, correct, alpha)
+        targets = self._targets(batch, alpha)
         metrics = rollout_metrics(
-            self.accelerator, guided, p, p_guided, alpha, alpha_max=args.alpha_max, targets=len(targets)
+            self.accelerator,
+            batch,
+            p_guided,
+            alpha,
+            alpha_max=args.alpha_max,
+            copies=args.num_guided_generations,
+            targets=len(targets),
         )
         self.state.num_input_tokens_seen += int(metrics["guided_tokens"] + metrics.pop("guided_prompt_tokens"))
         self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]
         self._record(metrics)
         most = self._most(len(targets))
         pad_id = self._tokenizer.pad_token_id
-        first = guided.unguided_prompt_ids[0]
+        first = batch.prompt_ids[0]
         dummy = targets[0].dummy() if targets else Target(first[:1], first[:1], [pad_id], 0.0)
         steps = args.steps_per_generation
         self._slots = deal(targets, dummy, most, steps, min(self.current_gradient_accumulation_steps, steps))
 
-    def _targets(self, guided: GuidedRollouts, correct: Tensor, alpha: Tensor) -> list[Target]:
-        args = self.args
+    def _targets(self, batch: GenerationBatch, alpha: Tensor) -> list[Target]:
+        """The target of each problem that has one; ``alpha`` is ``[B]``."""
+        args, guided = self.args, batch.guided
         width = args.num_guided_generations
-        owner = torch.tensor(guided.owners, dtype=torch.long, device=correct.device)
-        eligible = (correct & (alpha[owner] > 0)).view(-1, width)
+        assert guided.correct is not None
+        owner = torch.tensor(guided.owners, dtype=torch.long, device=alpha.device)
+        eligible = (guided.correct & (alpha[owner] > 0)).view(-1, width)
         # A likelihood is needed only where there is a choice; every rank scores as many rows as the fullest.
         contested = eligible & (eligible.sum(1, keepdim=True) > 1)
         rows = [] if args.target_selection == "random" else contested.flatten().nonzero().flatten().tolist()
-        logps = torch.zeros(len(guided.owners), dtype=torch.float32, device=correct.device)
-        scored = self._unguided_logps(guided, rows)
-        logps[rows] = scored
-        lengths = guided.lengths.to(correct.device)
+        logps = torch.zeros(len(guided.owners), dtype=torch.float32, device=alpha.device)
+        logps[rows] = self._unguided_logps(batch, rows)
+        lengths = guided.lengths.to(alpha.device)
         chosen = select_targets(
             logps.view(-1, width), eligible, lengths.view(-1, width), mode=args.target_selection
         ).tolist()
         picks = [group * width + j for group, j in enumerate(chosen) if j >= 0]
         return [
             Target(
-                guided.unguided_prompt_ids[guided.owners[row]],
+                batch.prompt_ids[guided.owners[row]],
                 guided.prompt_ids[row],
                 guided.completion_ids[row],
                 float(alpha[guided.owners[row]]),
@@ -154,15 +157,19 @@ class SGPOTrainer(GuidedRolloutTrainer):
         ]
 
     @torch.no_grad()
-    def _unguided_logps(self, guided: GuidedRollouts, rows: list[int]) -> Tensor:
-        """Summed log-probability of guided completions under ``pi(.|q)``, ``[len(rows)]``."""
+    def _unguided_logps(self, batch: GenerationBatch, rows: list[int]) -> Tensor:
+        """Summed log-probability of guided completions under ``pi(.|q)``, ``[len(rows)]``.
+
+        The sampler's own log-probabilities cannot stand in: it had the strategy in its prompt.
+        """
+        guided = batch.guided
         most = self._most(len(rows))
         if most == 0:
             return torch.zeros(0, device=self.accelerator.device)
         pad_id = self._tokenizer.pad_token_id
         filled = [
             Target(
-                guided.unguided_prompt_ids[guided.owners[row]],
+                batch.prompt_ids[guided.owners[row]],
                 [pad_id],
                 guided.completion_ids[row] or [pad_id],
                 0.0,

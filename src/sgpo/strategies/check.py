@@ -1,0 +1,121 @@
+"""Reject a strategy that gives the answer or the computation away: deterministic, offline, without a model.
+
+Four rules, in this order: the answer in any equivalent form; a worked computation with the numbers of this problem;
+an intermediate result of the response; a long span copied from the response. Numbers of theorems and of general steps
+(`divide by 2`, `modulo 10`) pass, even where one of them is the answer, unless the text announces it as the result.
+docs/strategy-check.md states the rules and how well they do. Ours; the paper (arXiv 2606.24064) does not control its
+strategies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sgpo.strategies.leakage import answer_rule, copied_rule, reading, work_rule
+
+MAX_STRATEGY = 20_000
+MAX_PROBLEM = 20_000
+MAX_RESPONSE = 200_000
+FIELDS = ("problem_type", "strategy", "steps")
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A verdict. `kind` is answer, computation, intermediate, copied, unreadable, or "" where nothing leaks; `reason`
+    says it in words and quotes what leaks."""
+
+    leak: bool
+    reason: str
+    kind: str = ""
+
+
+def strategy_text(strategy: Mapping[str, Any] | str) -> str:
+    """All a model would be shown of a strategy, one part or step a line.
+
+    Raises:
+        ValueError: a part is missing or of another type.
+    """
+    if isinstance(strategy, str):
+        return strategy
+    if not isinstance(strategy, Mapping):
+        raise ValueError(f"strategy is a {type(strategy).__name__}; give an object with {', '.join(FIELDS)}, or text")
+    parts: list[str] = []
+    for name in FIELDS:
+        if name not in strategy:
+            raise ValueError(f"strategy has no {name!r}; it needs {', '.join(FIELDS)}")
+        value = strategy[name]
+        if isinstance(value, str):
+            parts.append(value)
+        elif name == "steps" and isinstance(value, Sequence) and all(isinstance(step, str) for step in value):
+            parts.extend(value)
+        else:
+            what = "text or a list of texts" if name == "steps" else "text"
+            raise ValueError(f"{name!r} of the strategy is {_shown(value)}; give {what}")
+    return "\n".join(parts)
+
+
+def answer_text(answer: Any) -> str:
+    """An answer as text; a list of texts is all of them, joined.
+
+    Raises:
+        ValueError: the answer is null, empty or of a type that holds no answer.
+    """
+    if isinstance(answer, bool) or not isinstance(answer, (str, int, float, list, tuple)):
+        raise ValueError(f"answer is {_shown(answer)}; give text, a number or a list of texts: without it no leak is seen")
+    if isinstance(answer, (list, tuple)):
+        if not all(isinstance(part, str) for part in answer):
+            raise ValueError("answer is a list that holds more than texts; give texts")
+        answer = ", ".join(answer)
+    text = str(answer)
+    if not text.strip():
+        raise ValueError("answer is empty; without it no leak is seen")
+    return text
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else f"a {type(value).__name__}"
+
+
+def check_strategy(
+    problem: str, answer: str | int | float | Sequence[str], response: str | None, strategy: Mapping[str, Any] | str
+) -> Leak:
+    """Whether a strategy gives the answer or the computation away.
+
+    Args:
+        problem: the problem's text, with its options where it is multiple choice.
+        answer: the known answer, in any spelling.
+        response: the strong model's response; None or "" leaves the rules that need it out.
+        strategy: an object with `problem_type`, `strategy` and `steps` (text or a list of texts), or one text.
+
+    Returns:
+        A `Leak`. Only the first `MAX_PROBLEM` characters of the problem and both ends of a response of over
+        `MAX_RESPONSE` are read; a strategy of over `MAX_STRATEGY` characters cannot be vouched for and is rejected.
+
+    Raises:
+        ValueError: a part is missing, null or of the wrong type.
+    """
+    if not isinstance(problem, str):
+        raise ValueError(f"problem is {_shown(problem)}; give text")
+    if response is not None and not isinstance(response, str):
+        raise ValueError(f"response is {_shown(response)}; give text, or null where there is none")
+    known, text = answer_text(answer), strategy_text(strategy)
+    if len(text) > MAX_STRATEGY:
+        return Leak(True, f"unreadable: {len(text)} characters; at most {MAX_STRATEGY} are checked", "unreadable")
+    problem, worked = problem[:MAX_PROBLEM], response or ""
+    if len(worked) > MAX_RESPONSE:
+        worked = worked[: MAX_RESPONSE // 2] + "\n" + worked[-MAX_RESPONSE // 2 :]
+    facts = reading.read(problem, known, worked, text)
+    for kind, finding in (
+        ("answer", answer_rule.find),
+        ("computation", work_rule.find_work),
+        ("intermediate", work_rule.find_intermediate),
+    ):
+        found = finding(facts)
+        if found:
+            return Leak(True, f"{kind}: {found!r}", kind)
+    copied = copied_rule.find(text, worked, problem)
+    if copied:
+        return Leak(True, f"copied: {copied!r}", "copied")
+    return Leak(False, "nothing leaks")

@@ -1,0 +1,145 @@
+"""What the rules look at: the strategy's values, and the numbers of the problem and of the response."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from sgpo.strategies.leakage import context, targets
+from sgpo.strategies.leakage.expressions import Node, scan
+from sgpo.strategies.leakage.number_words import digits
+from sgpo.strategies.leakage.plain import plain
+from sgpo.strategies.leakage.targets import Targets
+
+_LITERAL = re.compile(
+    r"\\[dtc]?frac\s*\{?\s*(\d{1,15})\s*\}?\s*\{?\s*(\d{1,15})|(?<![\w./])(\d{1,15})\s*/\s*(\d{1,15})(?![\w./]*\d)"
+    r"|(\d{1,30}(?:\.\d{1,30})?)|(?<!\d)(\.\d{1,30})"
+)
+_GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:(?:,|\{,\}|\\,)\d{3})+(?![\d])")
+_MAX_DERIVED = 12  # numbers of a problem of which pairs are combined
+_COUNTED = re.compile(r"(?<![\d.\w])(\d{1,9})[ ~]+([A-Za-z]{3,20})")
+
+
+def number_key(value: float) -> float:
+    """One key for equal sizes, whatever the sign."""
+    return float(f"{abs(value):.10g}")
+
+
+def literals(text: str) -> set[float]:
+    """Sizes of the numbers written in a text, in digits or words, and of its simple fractions; one linear pass."""
+    text = digits(_GROUPED.sub(lambda m: re.sub(r"\D", "", m.group()), text))
+    found: set[float] = set()
+    for top, bottom, top2, bottom2, number, point in _LITERAL.findall(text):
+        if number or point:
+            found.add(number_key(float(number or point)))
+            continue
+        a, b = float(top or top2), float(bottom or bottom2)
+        found.update((number_key(a), number_key(b)))
+        if b:
+            found.add(number_key(a / b))
+    return found
+
+
+def tight(text: str) -> str:
+    """Without spaces, delimiters and spelling variants of LaTeX: what two copies of one formula share."""
+    text = re.sub(r"\\[dtc]frac", r"\\frac", text)
+    text = re.sub(r"\\(?:left|right|displaystyle|[,;:! ])|[\s${}~`]|\\[()\[\]]", "", text)
+    return re.sub(r"\\(?:cdot|times)|[×·⋅]", "*", text).replace("−", "-")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A strategy beside its problem.
+
+    text: the strategy in plain spelling, raw: as it was given; nodes: its values that are quantities (labels such as `Step 2` are left
+    out); problem, response: sizes of their numbers; nouns: stems of what the problem asks for.
+    """
+
+    text: str
+    nodes: tuple[Node, ...]
+    raw: str
+    answer: Targets
+    problem: frozenset[float]
+    response_text: str
+    problem_text: str
+    nouns: frozenset[str]
+
+    @cached_property
+    def response(self) -> frozenset[float]:
+        return frozenset(literals(self.response_text))
+
+    @cached_property
+    def new(self) -> frozenset[float]:
+        """Numbers that the response computed: they are not in the problem."""
+        return self.response - self.problem
+
+    @cached_property
+    def derived(self) -> frozenset[float]:
+        """Results of one operation on two of the problem's numbers, whether or not the response states them."""
+        numbers = sorted(self.problem)[:_MAX_DERIVED]
+        results = {
+            result
+            for a in numbers
+            for b in numbers
+            if a < b
+            for result in (a + b, b - a, a * b, b / a if a else 0.0)
+        }
+        return frozenset(number_key(x) for x in results if x >= 11 and x == int(x)) - self.problem
+
+    @cached_property
+    def specific(self) -> frozenset[float]:
+        """All numbers of this one problem, its response and its answer."""
+        own = {number_key(value[0]) for leaf in self.answer.leaves for value in leaf.values if not leaf.letters}
+        return self.response | self.problem | own
+
+    @cached_property
+    def counted(self) -> frozenset[tuple[float, str]]:
+        """`(7, box)` for each `7 boxes` of the response that the problem does not have."""
+
+        def pairs(text: str) -> set[tuple[float, str]]:
+            return {(float(number), context.stem(noun)) for number, noun in _COUNTED.findall(digits(text))}
+
+        return frozenset(pairs(self.response_text) - pairs(self.problem_text))
+
+    @cached_property
+    def tight_strategy(self) -> str:
+        return tight(self.raw)
+
+    @cached_property
+    def tight_response(self) -> str:
+        return tight(self.response_text)
+
+    @cached_property
+    def tight_problem(self) -> str:
+        return tight(self.problem_text)
+
+    def quote(self, start: int, end: int) -> str:
+        """A piece of the strategy for the reason, with a little of what stands around it, on one line."""
+        piece = self.text[max(0, start - 25) : end + 15]
+        return " ".join(piece.split())
+
+
+def read(problem: str, answer: str, response: str, strategy: str) -> Reading:
+    """Prepare everything; each text is of a bounded length already."""
+    problem_options, stem = targets.options(problem)
+    text = plain(strategy)
+    nodes = tuple(node for node in scan(text) if not (node.kind == "number" and context.labels(text, node)))
+    nouns = context.question_words(problem)
+    degrees = bool(re.search(r"degree|\^\s*\{?\\circ|°", problem + response[-400:]))
+    return Reading(
+        text,
+        nodes,
+        strategy,
+        targets.read(answer, problem_options, degrees=degrees),
+        frozenset(literals(stem)),
+        response,
+        problem,
+        nouns,
+    )
+
+
+def whole(nodes: Iterable[Node]) -> list[Node]:
+    """Values that are no part of a longer expression; the sides of a relation count as such."""
+    return [node for node in nodes if node.whole and node.kind not in ("relation", "tuple")]

@@ -6,14 +6,14 @@ Importing this package is cheap: the trainer, and with it torch, is loaded on fi
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["SGPOConfig", "SGPOTrainer", "__version__"]
+__all__ = ["HPTConfig", "HPTTrainer", "LUFFYConfig", "LUFFYTrainer", "SGPOConfig", "SGPOTrainer", "__version__"]
 
 if TYPE_CHECKING:
-    from sgpo.trainer import SGPOConfig, SGPOTrainer
+    from sgpo.trainer import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer, SGPOConfig, SGPOTrainer
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("SGPOConfig", "SGPOTrainer"):
+    if name in __all__:
         import sgpo.trainer
 
         return getattr(sgpo.trainer, name)

@@ -16,8 +16,8 @@ STRATEGY_COLUMN = "strategy"
 _SHOWN = 3  # examples in an error about a data set
 
 
-def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mapping[str, Any], *, peft: bool) -> None:
-    """Configuration and arguments that cannot work together; ``peft`` tells whether the model has adapters.
+def check_text_only(trainer: str, processing_class: Any, unsupported: Mapping[str, Any]) -> None:
+    """Arguments that no trainer of this package can serve; ``trainer`` is its name, for the errors.
 
     Raises:
         ValueError: for the first of them.
@@ -25,12 +25,12 @@ def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mappin
     for name, value in unsupported.items():
         if value:
             raise ValueError(
-                f"SGPOTrainer does not support `{name}`: guided and autonomous rollouts come from one generation "
-                "call of its own. Leave it out, or use trl.GRPOTrainer for that task."
+                f"{trainer} does not support `{name}`: its rollouts come from one generation call of its own. "
+                "Leave it out, or use trl.GRPOTrainer for that task."
             )
     if isinstance(processing_class, ProcessorMixin):
         raise ValueError(
-            f"SGPOTrainer is text-only, but processing_class is the multimodal {type(processing_class).__name__}. "
+            f"{trainer} is text-only, but processing_class is the multimodal {type(processing_class).__name__}. "
             "Pass its tokenizer (`processor.tokenizer`) and a text dataset."
         )
     if isinstance(processing_class, PreTrainedTokenizerBase) and processing_class.pad_token is None:
@@ -38,6 +38,15 @@ def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mappin
             f"The tokenizer ({type(processing_class).__name__}) has no pad token, which rollouts of different length "
             "need. Set one, for example `tokenizer.pad_token = tokenizer.eos_token`."
         )
+
+
+def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mapping[str, Any], *, peft: bool) -> None:
+    """Configuration and arguments that cannot work together; ``peft`` tells whether the model has adapters.
+
+    Raises:
+        ValueError: for the first of them.
+    """
+    check_text_only("SGPOTrainer", processing_class, unsupported)
     reentrant = (args.gradient_checkpointing_kwargs or {}).get("use_reentrant", False)
     if args.distills and args.gradient_checkpointing and reentrant:
         raise ValueError(

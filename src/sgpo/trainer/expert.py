@@ -1,0 +1,224 @@
+"""What the baselines that train on an expert's response share: the dataset column, its tokens, the captured rewards.
+
+The expert response of a problem is put among the rows of its group, so it rides through TRL's shuffling, splitting
+and forward pass like a rollout: no second forward, and every rank runs the same collectives whatever its problems.
+
+Shapes: B problems and G rollouts of each on this rank, N rows of a micro-step, T completion tokens.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from datasets import Dataset, IterableDataset
+from rich.progress import track
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import get_config_model_id
+
+from sgpo.trainer import checks
+
+
+def option(default: Any, help: str) -> Any:
+    """A field of a configuration with its help text."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class ExpertConfig(GRPOConfig):
+    """GRPO as SGPO runs it, with what LUFFY's and HPT's public scripts share where that differs."""
+
+    num_generations: int = option(8, "G, rollouts per problem.")
+    epsilon: float = option(0.2, "Lower clip range of the on-policy ratio. (Their scripts: no clip.)")
+    epsilon_high: float | None = option(0.28, "Upper clip range of the on-policy ratio. (Their scripts: no clip.)")
+    loss_type: str = option("dr_grpo", "Aggregation over tokens; their scripts divide by a constant length.")
+    scale_rewards: str = option("none", "Their scripts do not divide advantages by the standard deviation.")
+    entropy_coef: float = option(0.001, "Coefficient of the entropy bonus; 0.001 in their scripts.")
+    expert_column: str = option(
+        "expert",
+        "Dataset column with the expert response as text: what follows a plain prompt, leading space included, or "
+        "the content of the assistant message after a conversation.",
+    )
+
+    def __post_init__(self) -> None:
+        if not torch.accelerator.is_available():  # as in SGPOConfig: TRL's bf16 would be an error on a CPU
+            self.use_cpu: bool = True
+            self.bf16: bool | None = bool(self.bf16)
+        if self.generation_batch_size is None:
+            self._require_whole_groups(self.steps_per_generation or self.gradient_accumulation_steps)
+        super().__post_init__()
+        self._require_whole_groups(self.steps_per_generation)
+
+    def _require_whole_groups(self, steps_per_generation: int) -> None:
+        local_batch = self.per_device_train_batch_size * steps_per_generation
+        if local_batch % self.num_generations:
+            raise ValueError(
+                f"num_generations is {self.num_generations}, but each process generates per_device_train_batch_size * "
+                f"steps_per_generation = {self.per_device_train_batch_size} * {steps_per_generation} = {local_batch} "
+                "rollouts, which is not a multiple of it: a problem's group must not straddle processes. Use a "
+                f"multiple of {self.num_generations}."
+            )
+
+
+class ExpertTrainer(GRPOTrainer):
+    """``GRPOTrainer`` on a dataset with an expert response for every problem.
+
+    Raises:
+        ValueError: before any training, for arguments and data that cannot work.
+    """
+
+    config_class: type[ExpertConfig] = ExpertConfig
+    args: Any
+
+    def __init__(
+        self,
+        model: "str | PreTrainedModel | Any",
+        reward_funcs: Callable[..., Any] | list[Callable[..., Any]] | Any,
+        args: ExpertConfig | None = None,
+        train_dataset: Any = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        **kwargs: Any,
+    ):
+        if args is None:
+            name = model if isinstance(model, str) else get_config_model_id(model.config)
+            args = self.config_class(f"{name.split('/')[-1]}-{self._name}")
+        unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
+        checks.check_text_only(type(self).__name__, processing_class, unsupported)
+        check_expert_column(train_dataset, args.expert_column)
+        super().__init__(
+            model, reward_funcs, args=args, train_dataset=train_dataset, processing_class=processing_class, **kwargs
+        )
+        self._rewards: Tensor | None = None  # [B * G, functions] of the last generation batch
+        self._logps: Tensor | None = None  # [N, T] of the last forward, on its graph
+        self._check_lengths()
+
+    def train(self, resume_from_checkpoint: str | os.PathLike[str] | bool | None = None, **kwargs: Any) -> Any:
+        """As ``Trainer.train``, after a look at the checkpoint to resume from."""
+        if isinstance(resume_from_checkpoint, str | os.PathLike):
+            resume_from_checkpoint = os.fspath(resume_from_checkpoint)
+            checks.check_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if self.args.expert_column not in self._signature_columns:
+            self._signature_columns.append(self.args.expert_column)
+
+    # ---------------------------------------------------------------- the expert's tokens
+
+    def _expert_ids(self, example: dict[str, Any]) -> list[int]:
+        """The expert response as the policy would have sampled it: the ids after the prompt's, ended by one EOS.
+
+        Raises:
+            ValueError: the response is not text, or does not fit into ``max_completion_length``.
+        """
+        prompt: Any = example["prompt"]
+        expert: Any = example.get(self.args.expert_column)
+        check_expert(expert, self.args.expert_column, f"the problem {str(prompt)[:80]!r}")
+        plain = isinstance(prompt, str)
+        text = prompt if plain else self._rendered(prompt, add_generation_prompt=True)
+        if text.endswith("<think>\n"):  # the template has opened the block that the expert would open again
+            expert = expert.removeprefix("<think>\n")
+
+        def encode(text: str, special: bool) -> list[int]:
+            return self._tokenizer(text, add_special_tokens=special)["input_ids"]
+
+        before, whole = encode(text, plain), encode(text + expert, plain)
+        # Where a token would span prompt and response, which no sampled response does, the response stands alone.
+        ids = whole[len(before) :] if whole[: len(before)] == before else encode(expert, False)
+        ends = [i for i, token in enumerate(ids) if token in self.eos_token_ids]
+        ids = [*(ids[: ends[0]] if ends else ids), self._end_of_response(prompt)]
+        if len(ids) > self.max_completion_length:
+            raise ValueError(
+                f"The expert response of the problem {str(prompt)[:80]!r} has {len(ids)} tokens with its EOS, but "
+                f"max_completion_length is {self.max_completion_length}, and a response that is cut off teaches no "
+                "end. Raise max_completion_length, or drop such problems."
+            )
+        return ids
+
+    def _rendered(self, messages: list[dict[str, Any]], **kwargs: Any) -> str:
+        return self._tokenizer.apply_chat_template(
+            messages, tokenize=False, chat_template=self.chat_template, **self.chat_template_kwargs, **kwargs
+        )
+
+    def _end_of_response(self, prompt: Any) -> int:
+        """The EOS that the chat template puts behind an assistant message if generation stops there; else the
+        tokenizer's."""
+        if not isinstance(prompt, str):
+            rendered = self._rendered([*prompt, {"role": "assistant", "content": _MARK}])
+            tail = rendered.rpartition(_MARK)[2]
+            for token in self._tokenizer(tail, add_special_tokens=False)["input_ids"]:
+                if token in self.eos_token_ids:
+                    return token
+        return self._tokenizer.eos_token_id
+
+    def _check_lengths(self) -> None:
+        """Tokenize every expert response that may be too long, so that none stops a run half-way."""
+        if not isinstance(self.train_dataset, Dataset):
+            return
+        experts, limit = self.train_dataset[self.args.expert_column], self.max_completion_length
+        rows = [i for i, text in enumerate(experts) if len(text.encode()) + _MARGIN > limit]
+        quiet = len(rows) <= _CHUNK or not self.accelerator.is_main_process
+        for start in track(range(0, len(rows), _CHUNK), "Expert responses", disable=quiet):
+            chunk = rows[start : start + _CHUNK]
+            ids = self._tokenizer([experts[i] for i in chunk], add_special_tokens=False)["input_ids"]
+            for row, tokens in zip(chunk, ids, strict=True):
+                if len(tokens) + _MARGIN > limit:
+                    self._expert_ids(self.train_dataset[row])
+
+    # ---------------------------------------------------------------- what TRL computes on the way
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        start = self.accelerator.process_index * len(prompts)
+        self._rewards = rewards[start : start + len(prompts)]
+        return rewards
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        self._logps = result[0]
+        return result
+
+    def _log_means(self, sums: dict[str, tuple[Any, Any]]) -> None:
+        """Log ``sum / count`` of each name, over all ranks; nothing where the count is 0. A collective."""
+        flat = [float(x) for pair in sums.values() for x in pair]
+        total = self.accelerator.reduce(torch.tensor(flat, device=self.accelerator.device), reduction="sum").tolist()
+        for name, value, count in zip(sums, total[::2], total[1::2], strict=True):
+            if count:
+                self._metrics["train"][name].append(value / count)
+
+
+_MARK = "expert response"
+_MARGIN = 8  # tokens that the EOS, and a split at the prompt's end, may add
+_CHUNK = 1000
+
+
+def check_expert_column(dataset: Any, column: str) -> None:
+    """Raise ``ValueError`` unless every problem has an expert response; of a stream, its first one is looked at."""
+    if not isinstance(dataset, (Dataset, IterableDataset)):
+        return  # TRL says what it takes
+    first = next(iter(dataset), None)
+    if first is None:
+        raise ValueError("train_dataset is empty; give at least one problem.")
+    missing = [c for c in ("prompt", column) if c not in first]
+    if missing:
+        raise ValueError(
+            f"train_dataset has no column {missing[0]!r}; its columns are {list(first)}. This method trains on the "
+            f"responses of an expert: rename yours with `dataset.rename_column`, or set expert_column."
+        )
+    for row, expert in enumerate(dataset[column] if isinstance(dataset, Dataset) else [first[column]]):
+        check_expert(expert, column, f"row {row}")
+
+
+def check_expert(expert: Any, column: str, where: str) -> None:
+    """Raise ``ValueError`` unless ``expert`` is text with something in it."""
+    if not isinstance(expert, str):
+        raise ValueError(
+            f"The {column!r} of {where} is {expert!r} ({type(expert).__name__}), but must be text: the response alone, "
+            "for a conversation the content of its last message. Drop problems without one."
+        )
+    if not expert.strip():
+        raise ValueError(f"The {column!r} of {where} is {expert!r}, with nothing to learn from. Drop such problems.")

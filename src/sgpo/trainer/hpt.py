@@ -1,0 +1,139 @@
+"""Hybrid Post-Training (HPT, arXiv 2509.04419) as a thin subclass of TRL's GRPOTrainer: a baseline of SGPO.
+
+A problem of which no more than ``gate`` rollouts are correct trains by SFT on its expert response; every other one by
+GRPO. Once rewards are known, the expert response takes the row of the group's first rollout, and the advantages of
+the group become 0: each micro-step has as many rows as before, on every rank. See :mod:`sgpo.objectives.baselines`
+for the maths and ``docs/baselines.md`` for what is published.
+
+Shapes: B problems and G rollouts of each on this rank, N rows of a micro-step, T completion tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sgpo.objectives.baselines import hpt_gate, sft_loss
+from sgpo.trainer.expert import ExpertConfig, ExpertTrainer, option
+from sgpo.trainer.rollouts import first_of_groups
+
+# Per-token tensors of a batch, and what stands in them at an expert response, which has no sampler: an importance
+# ratio of p <= 1 under an advantage of 0, and no correction of it.
+_FILL = {"old_per_token_logps": 0.0, "sampling_per_token_logps": 0.0, "importance_sampling_ratio": 1.0}
+
+
+@dataclass
+class HPTConfig(ExpertConfig):
+    """Arguments of :class:`sgpo.HPTTrainer`: TRL's ``GRPOConfig``, with the defaults of HPT's public script.
+
+    Raises:
+        ValueError: for a value out of its range, before anything is loaded.
+    """
+
+    gate: int = option(
+        0, "A problem with at most this many correct rollouts trains by SFT. (Scripts: Qwen 0, Llama 2.)"
+    )
+    sft_coef: float = option(1.0, "Factor on the SFT loss. (Scripts: 1.0, and 0.3 for Qwen2.5-Math-1.5B.)")
+    correctness_reward: str | None = option(
+        None, "Name of the reward function that decides whether a rollout is correct. None: the first one."
+    )
+    correctness_threshold: float = option(0.5, "A rollout is correct when its correctness reward exceeds this.")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gate <= self.num_generations:
+            raise ValueError(
+                f"gate is {self.gate}, but counts correct ones of num_generations = {self.num_generations} rollouts. "
+                f"Use 0 to {self.num_generations}."
+            )
+        if not 0 < self.sft_coef < float("inf"):
+            raise ValueError(
+                f"sft_coef is {self.sft_coef}, but must be > 0 and finite; for GRPO alone use trl's trainer."
+            )
+        if self.beta != 0.0:
+            raise ValueError(
+                f"beta is {self.beta}, but HPT has no KL to a reference model (its public script: use_kl_loss=False), "
+                "and an expert response has no reference log-probabilities here. Set beta=0.0."
+            )
+        super().__post_init__()
+
+
+class HPTTrainer(ExpertTrainer):
+    """Drop-in for ``trl.GRPOTrainer`` on a dataset with columns ``prompt``, ``expert`` and what the rewards need.
+
+    Logs under ``hpt/``: ``sft_share`` (problems on SFT), ``pass_rate`` of the rollouts, and ``nll`` (mean over the
+    expert tokens, nats). TRL's entropy, and its bonus, are over the rows that were trained on.
+
+    Raises:
+        ValueError: before any training, for arguments and data that cannot work.
+    """
+
+    _tag_names = ("trl", "hpt")
+    _name = "HPT"
+    config_class = HPTConfig
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        names, wanted = self.reward_func_names, self.args.correctness_reward
+        if wanted is not None and wanted not in names:
+            raise ValueError(
+                f"correctness_reward is {wanted!r}, but the reward functions are {names}. Name one of them, or leave "
+                "it None for the first."
+            )
+        self._correctness = 0 if wanted is None else names.index(wanted)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        if not self.model.training:
+            return output
+        assert self._rewards is not None
+        size = self.num_generations
+        problems = first_of_groups(inputs, size)
+        correct = (self._rewards[:, self._correctness] > self.args.correctness_threshold).view(-1, size)
+        by_sft = hpt_gate(correct, self.args.gate)
+        experts = {b * size: self._expert_ids(problems[b]) for b in by_sft.nonzero().flatten().tolist()}
+        put_experts(output, experts, self._tokenizer.pad_token_id, self.pad_to_multiple_of or 1)
+        output["advantages"] = output["advantages"].masked_fill(by_sft.repeat_interleave(size), 0.0)
+        self._log_means(
+            {
+                "hpt/sft_share": (by_sft.sum(), len(problems)),
+                "hpt/pass_rate": (correct.sum(), correct.numel()),
+            }
+        )
+        return output
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        loss = super()._compute_loss(model, inputs)
+        logps, self._logps = self._logps, None
+        if not self.model.training:
+            return loss
+        assert logps is not None
+        # DDP and FSDP average gradients over ranks, so the number of problems is that of one rank.
+        problems = logps.size(0) * self.current_gradient_accumulation_steps / self.num_generations
+        weights = inputs["expert"].to(logps.dtype) * self.args.sft_coef
+        term, sums = sft_loss(logps, inputs["completion_mask"].bool(), weights, normalizer=problems)
+        self._log_means({"hpt/nll": (sums["nll"], sums["tokens"])})
+        return loss + term
+
+
+def put_experts(batch: dict[str, Any], experts: dict[int, list[int]], pad_token_id: int, multiple: int) -> None:
+    """Write expert responses (row -> ids) over the completions of ``batch``, in place, and mark them in ``"expert"``.
+
+    Completions are right-padded; the batch grows where an expert response is longer, to a multiple of ``multiple``.
+    """
+    width = batch["completion_ids"].size(1)
+    longest = max([width, *map(len, experts.values())])
+    extra = 0 if longest == width else -(-longest // multiple) * multiple - width
+    present = {name: value for name, value in _FILL.items() if batch.get(name) is not None}
+    for name, value in {"completion_ids": pad_token_id, "completion_mask": 0, **present}.items():
+        if batch[name].size(1) == width:  # not a ratio of whole sequences, [N, 1]
+            batch[name] = F.pad(batch[name], (0, extra), value=value)
+    ids, mask = batch["completion_ids"], batch["completion_mask"]
+    batch["expert"] = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+    for row, tokens in experts.items():
+        ids[row], mask[row], batch["expert"][row] = pad_token_id, 0, True
+        ids[row, : len(tokens)] = torch.tensor(tokens, dtype=ids.dtype, device=ids.device)
+        mask[row, : len(tokens)] = 1
+        for name, value in present.items():
+            batch[name][row] = value

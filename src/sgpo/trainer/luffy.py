@@ -1,0 +1,156 @@
+"""LUFFY (arXiv 2504.14945) as a thin subclass of TRL's GRPOTrainer: a baseline of SGPO.
+
+Of the G responses of a problem, G - 1 are sampled; the last is the expert's. It is scored like the others, enters
+the advantages, and its tokens are weighted by ``f(p) = p / (p + 0.1)`` of the current policy, without a clip. See
+:mod:`sgpo.objectives.baselines` for the maths and ``docs/baselines.md`` for what is published.
+
+Shapes: B problems and G responses of each on this rank, N rows of a micro-step, T completion tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sgpo.objectives.baselines import (
+    ADVANTAGE_BASELINES,
+    luffy_advantages,
+    off_policy_token_loss,
+    shaped_probability,
+)
+from sgpo.trainer.expert import ExpertConfig, ExpertTrainer, option
+from sgpo.trainer.rollouts import first_of_groups
+
+LOSS_TYPES = ("dr_grpo", "dapo", "grpo", "bnpo")
+
+
+@dataclass
+class LUFFYConfig(ExpertConfig):
+    """Arguments of :class:`sgpo.LUFFYTrainer`: TRL's ``GRPOConfig``, with the defaults of LUFFY's public script.
+
+    Raises:
+        ValueError: for a value out of its range or outside its choices, before anything is loaded.
+    """
+
+    shaping_gamma: float = option(0.1, "gamma in f(p) = p / (p + gamma), the weight of an off-policy token.")
+    advantage_baseline: str = option(
+        "group",
+        "Mean that is taken from the rewards: of the whole 'group', the expert response included (paper and public "
+        "training script), or of the 'on_policy' rollouts (`grpo_split` in the public code).",
+    )
+
+    def __post_init__(self) -> None:
+        choices = {
+            "advantage_baseline": ADVANTAGE_BASELINES,
+            "loss_type": LOSS_TYPES,
+            "multi_objective_aggregation": ("sum_then_normalize",),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, but LUFFY is defined here for "
+                    f"{', '.join(map(repr, allowed))}. Use one of these."
+                )
+        if self.scale_rewards not in ("none", False):
+            raise ValueError(
+                f"scale_rewards is {self.scale_rewards!r}, but LUFFY's public script does not divide advantages by a "
+                "standard deviation. Leave it at 'none'."
+            )
+        if not self.shaping_gamma > 0:
+            raise ValueError(f"shaping_gamma is {self.shaping_gamma}, but must be > 0; LUFFY's is 0.1.")
+        super().__post_init__()
+
+
+class LUFFYTrainer(ExpertTrainer):
+    """Drop-in for ``trl.GRPOTrainer`` on a dataset with columns ``prompt``, ``expert`` and what the rewards need.
+
+    Logs under ``luffy/``: ``expert_reward`` and ``on_policy_reward`` (means), ``expert_advantage``, and over expert
+    tokens ``off_policy_prob`` (mean p) and ``off_policy_weight`` (mean f(p)). TRL's own means of lengths, rewards and
+    entropy are over all G responses.
+
+    Raises:
+        ValueError: before any training, for arguments and data that cannot work.
+    """
+
+    _tag_names = ("trl", "luffy")
+    _name = "LUFFY"
+    config_class = LUFFYConfig
+    _experts: list[list[int]] | None = None  # ids of each problem's expert response, while rollouts are sampled
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self.model.training:
+            return super()._generate_and_score_completions(inputs)
+        self._experts = [self._expert_ids(problem) for problem in first_of_groups(inputs, self.num_generations)]
+        try:
+            output = super()._generate_and_score_completions(inputs)
+        finally:
+            self._experts = None
+        assert self._rewards is not None
+        weighted = (self._rewards * self.reward_weights.to(self._rewards.device)).nansum(dim=1)
+        weighted[self._rewards.isnan().all(dim=1)] = torch.nan
+        rewards = weighted.view(-1, self.num_generations)
+        off_policy = torch.zeros_like(rewards, dtype=torch.bool)
+        off_policy[:, -1] = True
+        advantages = luffy_advantages(rewards, off_policy, self.args.advantage_baseline)
+        output["advantages"], output["off_policy"] = advantages.flatten(), off_policy.flatten()
+        scored, problems = ~rewards.isnan(), len(rewards)
+        self._log_means(
+            {
+                "luffy/expert_reward": (rewards[:, -1].nansum(), scored[:, -1].sum()),
+                "luffy/on_policy_reward": (rewards[:, :-1].nansum(), scored[:, :-1].sum()),
+                "luffy/expert_advantage": (advantages[:, -1].sum(), problems),
+            }
+        )
+        return output
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, num_generations: int, *args: Any
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        """Sample G - 1 responses for each problem; its expert's takes the last place."""
+        if self._experts is None:
+            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, *args)
+        size = num_generations - 1
+        sampled = [ids for i, ids in enumerate(prompt_ids) if (i + 1) % num_generations]
+        completions, logprobs = super()._generate_single_turn(sampled, images, multimodal_fields, size, *args)
+
+        def with_experts(rows: list[Any], experts: list[Any]) -> list[Any]:
+            return [x for b, expert in enumerate(experts) for x in (*rows[b * size : (b + 1) * size], expert)]
+
+        if logprobs is not None:  # NaN: TRL reads it as "not known to the sampler", and corrects nothing
+            logprobs = with_experts(logprobs, [[float("nan")] * len(ids) for ids in self._experts])
+        return with_experts(completions, self._experts), logprobs
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        if not self.model.training:
+            return super()._compute_loss(model, inputs)
+        off_policy, advantages = inputs["off_policy"], inputs["advantages"]
+        # TRL's loss of the on-policy rows; the advantage 0 leaves the expert's rows out of it, not out of its divisor.
+        loss = super()._compute_loss(model, {**inputs, "advantages": advantages.masked_fill(off_policy, 0.0)})
+        logps, self._logps = self._logps, None
+        assert logps is not None
+        mask = inputs["completion_mask"].bool()
+        counted = mask & off_policy.unsqueeze(1)
+        per_token = off_policy_token_loss(logps, advantages, self.args.shaping_gamma)
+        per_token = torch.where(counted, per_token, torch.zeros_like(per_token))
+        loss = loss + (per_token / self._divisor(inputs, mask)).sum()
+        p, tokens = logps.detach()[counted], counted.sum()
+        self._log_means(
+            {
+                "luffy/off_policy_prob": (p.exp().sum(), tokens),
+                "luffy/off_policy_weight": (shaped_probability(p, self.args.shaping_gamma).sum(), tokens),
+            }
+        )
+        return loss
+
+    def _divisor(self, inputs: dict[str, Any], mask: Tensor) -> Tensor | float:
+        """What TRL divides the loss of a token by, so that both kinds of tokens weigh the same; see ``loss_type``."""
+        rows, steps = mask.size(0), self.current_gradient_accumulation_steps
+        if self.loss_type == "dr_grpo":
+            return float(rows * self.max_completion_length * steps)
+        if self.loss_type == "grpo":
+            return mask.sum(dim=1, keepdim=True).clamp(min=1.0) * rows * steps
+        if self.loss_type == "bnpo":
+            return mask.sum().clamp(min=1.0) * steps
+        share = steps / self.args.steps_per_generation / self.accelerator.num_processes
+        return inputs["num_items_in_batch"].clamp(min=1.0) * share

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from sgpo import __version__
-from sgpo.commands import data, evaluate, lab, train, verify
+from sgpo.commands import data, evaluate, lab, report, train, verify
 
 app = typer.Typer(
     name="sgpo",
@@ -21,6 +21,7 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )(train.train)
 app.command("verify")(verify.verify)
+app.command("report")(report.report)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(data.app, name="data")
 

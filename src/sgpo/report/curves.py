@@ -9,6 +9,8 @@ import matplotlib
 matplotlib.use("Agg")  # files only, no window
 import matplotlib.pyplot as plt
 
+from sgpo.report.series import smooth
+
 PANELS: tuple[tuple[str, str], ...] = (
     ("eval/accuracy", "held-out accuracy, no strategy"),
     ("sgpo/autonomous_pass_rate", "pass rate, autonomous rollouts"),
@@ -48,7 +50,7 @@ def learning_curves(runs: Mapping[str, Path], out: Path) -> None:
         for i, (label, series) in enumerate(data.items()):
             if name in series:
                 steps, values = series[name]
-                axis.plot(steps, _smooth(values) if len(values) > 40 else values, label=label, color=f"C{i}")
+                axis.plot(steps, smooth(values) if len(values) > 40 else values, label=label, color=f"C{i}")
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("optimizer step", fontsize=9)
         axis.grid(alpha=0.25)
@@ -56,10 +58,3 @@ def learning_curves(runs: Mapping[str, Path], out: Path) -> None:
     axes.flat[0].legend()
     figure.savefig(out, dpi=130)
     plt.close(figure)
-
-
-def _smooth(values: list[float], window: int = 7) -> list[float]:
-    """Running mean over ``window`` neighbours, shorter at the ends."""
-    half = window // 2
-    spans = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
-    return [sum(span) / len(span) for span in spans]

@@ -1,0 +1,47 @@
+"""``sgpo report DIR``"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    directory: Annotated[Path, typer.Argument(help="Of sgpo compare, sgpo quickstart or sgpo train.")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file. Default: report.html in the directory.")] = None,
+    tokens: Annotated[int, typer.Option(min=0, help="Compute the token view of N responses (lab runs).")] = 0,
+    plots: Annotated[bool, typer.Option(help="Write the plots as PNG and SVG, too, if matplotlib is there.")] = True,
+) -> None:
+    """Write one HTML file that shows a run: comparison, curves, families, responses, token view. Opens offline."""
+    from sgpo.report.load import load_run
+    from sgpo.report.page import write_report
+
+    if tokens:
+        from sgpo.report.lab_tokens import write_tokens
+
+        run = load_run(directory)  # a mistake in the directory is said before a model is loaded
+        write_tokens(run, tokens)
+    out = out or directory / "report.html"
+    run = write_report(directory, out)
+    for notice in run.notices:
+        typer.echo(notice)
+    if not run.finished:
+        typer.echo("The run is in progress: the report shows what is there.")
+    if crashed := [cell.name for cell in run.cells if cell.state == "crashed"]:
+        typer.echo(f"Crashed: {', '.join(crashed)}; their errors are in the report.")
+    if plots:
+        _plots(run_directory=directory)
+    typer.echo(f"{out} written ({out.stat().st_size / 1000:.0f} KB).")
+
+
+def _plots(run_directory: Path) -> None:
+    from sgpo.report.load import load_run
+
+    try:
+        from sgpo.report.plots import write_plots
+    except ImportError:
+        typer.echo("No plot files: matplotlib is not installed (pip install 'sgpo[report]').")
+        return
+    files = write_plots(load_run(run_directory), run_directory / "plots")
+    if files:
+        typer.echo(f"{len(files)} plots in {run_directory / 'plots'}.")

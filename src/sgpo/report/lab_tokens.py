@@ -1,0 +1,113 @@
+"""The token view of a lab run: N held-out problems, a response to each, read by the model before and after training.
+
+The response is what distillation would train on: of a few that the model before training samples WITH the strategy,
+the first correct one (the first, if none is). Reading one response with both models shows what training took over
+from the strategy: where the KL is gone, the policy does by itself what it was told to do before.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from sgpo.report.run import Run
+
+SAMPLES = 4  # guided responses a problem, of which one is shown
+
+
+def write_tokens(run: Run, count: int, console: Console | None = None) -> Path:
+    """Compute the token view of ``count`` responses and write tokens.jsonl into the run's directory.
+
+    Args:
+        run: of ``sgpo compare`` or ``sgpo quickstart`` on the lab, with the model of an SGPO cell.
+        count: responses, from families in turn.
+
+    Raises:
+        ValueError: the directory has no model, or one that was not trained on the lab.
+    """
+    import torch
+
+    from sgpo.lab.experiment import load
+    from sgpo.lab.model import load_base
+    from sgpo.lab.tokenizer import vocabulary
+
+    trained, base_seed = _trained(run)
+    torch.set_num_threads(1)
+    after, tokenizer = load(trained)
+    if set(tokenizer.get_vocab()) != set(vocabulary()):
+        raise ValueError(
+            f"the model in {trained} does not have the lab's vocabulary, and --tokens has problems for the lab alone. "
+            "For another model write tokens.jsonl with sgpo.report.tokens.token_view (docs/report.md)."
+        )
+    if (start := _start(run.path, base_seed)) is not None:
+        before, _ = load(start)
+    else:
+        before, _ = load_base(base_seed)
+    rows: list[dict[str, Any]] = []
+    models = (("before training", before), ("after training", after))
+    chosen = _problems(count)
+    responses = _responses(before, tokenizer, chosen)
+    for problem, response in track(
+        list(zip(chosen, responses, strict=True)), "token view", console=console, transient=True
+    ):
+        rows += [_row(problem, response, name, model, tokenizer) for name, model in models]
+    out = run.path / "tokens.jsonl"
+    partial = out.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    partial.replace(out)
+    return out
+
+
+def _trained(run: Run) -> tuple[Path, int]:
+    """The model of the first SGPO cell that has one, else of any cell, and the base it began from."""
+    cells = sorted(run.cells, key=lambda cell: cell.method != "sgpo")
+    for cell in cells:
+        if (cell.path / "model" / "config.json").is_file():
+            return cell.path / "model", int(cell.base_seed or 0)
+    if (run.path / "config.json").is_file():
+        return run.path, 0
+    raise ValueError(f"{run.path} has no saved model (model/config.json in a cell), which --tokens needs.")
+
+
+def _start(path: Path, base_seed: int) -> Path | None:
+    """The warm start beside the cells, where the run kept it."""
+    names = ("warm_start", f"warm_start-base{base_seed}", f"warm-base{base_seed}", f"warm_start/base{base_seed}")
+    return next((path / name for name in names if (path / name / "config.json").is_file()), None)
+
+
+def _problems(count: int) -> list[Any]:
+    """One problem of each family in turn."""
+    from sgpo.lab.problems import load_problems
+
+    by_family: dict[str, list[Any]] = {}
+    for problem in load_problems("eval"):
+        by_family.setdefault(problem["family"], []).append(problem)
+    longest = max(map(len, by_family.values()))
+    turns = [queue[i] for i in range(longest) for queue in by_family.values() if i < len(queue)]
+    return turns[:count]
+
+
+def _responses(model: Any, tokenizer: Any, problems: list[Any]) -> list[str]:
+    """Of ``SAMPLES`` guided responses to each problem, the first correct one, or the first."""
+    from sgpo.lab.evaluate import sample
+    from sgpo.lab.problems import guided_prompt, verify
+
+    prompts = [guided_prompt(problem) for problem in problems for _ in range(SAMPLES)]
+    texts = sample(model, tokenizer, prompts)
+    chosen = []
+    for i, problem in enumerate(problems):
+        own = texts[i * SAMPLES : (i + 1) * SAMPLES]
+        chosen.append(next((text for text in own if verify(text, problem["answer"])), own[0]))
+    return chosen
+
+
+def _row(problem: Any, response: str, name: str, model: Any, tokenizer: Any) -> dict[str, Any]:
+    from sgpo.lab.problems import guided_prompt, verify
+    from sgpo.report.tokens import token_view
+
+    view = token_view(model, tokenizer, problem["prompt"], guided_prompt(problem), response)
+    facts = {key: problem[key] for key in ("id", "family", "strategy", "answer")}
+    verdict = {"response": response, "correct": verify(response, problem["answer"])}
+    return {**facts, "problem": problem["prompt"], **verdict, "model": name, "tokens": view}

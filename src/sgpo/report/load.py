@@ -1,0 +1,254 @@
+"""From a directory to a :class:`sgpo.report.run.Run`. Three kinds are read:
+
+- ``sgpo compare``: manifest.json, cells/NAME/, and results.json once it has finished;
+- ``sgpo quickstart``: results.json, and a folder of metrics per method;
+- ``sgpo train`` (any Hugging Face trainer): trainer_state.json, at the top or in the last checkpoint.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sgpo.report.files import mapping, number, numbers, read_lines, read_object
+from sgpo.report.run import Cell, Method, Run, State
+
+SCHEMA = 1
+HISTOGRAM = "sgpo/alpha_histogram"
+ALIASES = {
+    "sgpo/pass_rate_autonomous": "sgpo/autonomous_pass_rate",
+    "sgpo/pass_rate_guided": "sgpo/guided_pass_rate",
+}
+MAX_CELLS = 500
+MAX_ERROR = 3_000  # characters of error.txt, from its end
+_CELL_NAME = re.compile(r"(?P<method>.+?)-base(?P<base>\d+)-seed(?P<seed>\d+)")
+
+
+def load_run(path: Path) -> Run:
+    """Read a directory.
+
+    Raises:
+        ValueError: it does not exist, is empty, is of another kind, or was written by a newer version.
+    """
+    if not path.is_dir():
+        raise ValueError(f"{path} is no directory. Give the --out of sgpo compare, sgpo quickstart or sgpo train.")
+    if (path / "manifest.json").is_file():
+        return _comparison(path)
+    if (path / "results.json").is_file() or (path / "sgpo" / "metrics.jsonl").is_file():
+        return _quickstart(path)
+    if state := _trainer_state(path):
+        return _training(path, state)
+    if not any(path.iterdir()):
+        raise ValueError(f"{path} is empty: no run has written anything there yet. Is it the right directory?")
+    raise ValueError(
+        f"{path} holds no run that a report can show: neither manifest.json (sgpo compare), results.json "
+        "(sgpo quickstart) nor trainer_state.json (sgpo train; written with the first checkpoint) is in it."
+    )
+
+
+def _comparison(path: Path) -> Run:
+    manifest = read_object(path / "manifest.json")
+    kind = manifest.get("kind")
+    if kind != "sgpo-compare":
+        raise ValueError(f"{path / 'manifest.json'} is of kind {kind!r}; sgpo report reads 'sgpo-compare'.")
+    _check_schema(path / "manifest.json", manifest)
+    notices: list[str] = []
+    listed = manifest.get("cells")
+    names = [name for name in listed if _is_name(name)] if isinstance(listed, list) else []
+    if len(names) > MAX_CELLS:
+        notices.append(f"Only the first {MAX_CELLS} of {len(names)} cells were read.")
+    found = [_cell(path / "cells" / name, notices) for name in names[:MAX_CELLS]]
+    cells = [cell for cell, _ in found]
+    finished = (path / "results.json").is_file()
+    if finished:
+        results = read_object(path / "results.json")
+        _check_schema(path / "results.json", results)
+        methods = _methods(mapping(results.get("methods")), notices)
+    else:
+        methods = _methods_so_far(found)
+    settings, machine = mapping(manifest.get("settings")), str(manifest.get("machine") or "")
+    return Run(path, "compare", methods, cells, finished, settings, machine, notices)
+
+
+def _quickstart(path: Path) -> Run:
+    notices: list[str] = []
+    results: dict[str, Any] = {}
+    finished = (path / "results.json").is_file()
+    if finished:
+        results = read_object(path / "results.json")
+        if not mapping(results.get("methods")):
+            hint = (
+                " It is a run of sgpo eval: sgpo eval diff compares two." if (path / "settings.json").exists() else ""
+            )
+            raise ValueError(f"{path / 'results.json'} has no methods to compare, so there is nothing to show.{hint}")
+        _check_schema(path / "results.json", results)
+    entries = mapping(results.get("methods"))
+    cells = []
+    for folder in sorted(p.parent for p in path.glob("*/metrics.jsonl")):
+        cell = Cell(folder.name, folder.name, folder, "done" if folder.name in entries else "running")
+        cell.seed = mapping(entries.get(folder.name)).get("seed")
+        _read_metrics(cell, notices)
+        cells.append(cell)
+    return Run(path, "quickstart", _methods(entries, notices), cells, finished, notices=notices)
+
+
+def _training(path: Path, state_path: Path) -> Run:
+    state = read_object(state_path)
+    cell = Cell("run", "sgpo", path, "done")
+    rows = state.get("log_history")
+    _collect(cell, (row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ())
+    if not cell.series:
+        raise ValueError(f"{state_path} has no logged metrics; set logging_steps lower than the run's length.")
+    done, planned = number(state.get("global_step")) or 0, number(state.get("max_steps")) or 0
+    run = Run(path, "training", [], [cell], done >= planned)
+    if not any(name.startswith("sgpo/") for name in cell.series):
+        run.notices.append("No metric of SGPOTrainer is in this log: it was written by another trainer.")
+    if not run.finished:
+        cell.state = "running"
+        run.notices.append(f"Step {done:.0f} of {planned:.0f}, as of the last checkpoint.")
+    return run
+
+
+def _trainer_state(path: Path) -> Path | None:
+    if (path / "trainer_state.json").is_file():
+        return path / "trainer_state.json"
+    steps = {
+        int(p.parent.name[11:]): p for p in path.glob("checkpoint-*/trainer_state.json") if p.parent.name[11:].isdigit()
+    }
+    return steps[max(steps)] if steps else None
+
+
+def _check_schema(path: Path, value: dict[str, Any]) -> None:
+    schema = value.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise ValueError(f"{path} has schema {schema!r}, but a run has a whole number from 1. Is it a file of sgpo?")
+    if schema > SCHEMA:
+        raise ValueError(f"{path} has schema {schema}; this version of sgpo reads up to {SCHEMA}. Update sgpo.")
+
+
+def _is_name(name: Any) -> bool:
+    """Whether a cell's name is one folder, and does not lead elsewhere."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not re.search(r"[/\\\x00]", name)
+
+
+def _cell(path: Path, notices: list[str]) -> tuple[Cell, dict[str, Any]]:
+    """A cell and its result.json (empty until it is done)."""
+    result, facts = _optional(path / "result.json", notices), _optional(path / "cell.json", notices)
+    named = _CELL_NAME.fullmatch(path.name)
+    method = facts.get("method") or (named["method"] if named else path.name)
+    state: State = "done" if result else "waiting"
+    cell = Cell(path.name, str(method), path, state, facts.get("seed"), facts.get("base_seed"))
+    if named and cell.seed is None:
+        cell.seed, cell.base_seed = int(named["seed"]), int(named["base"])
+    if not result and (path / "error.txt").is_file():
+        cell.state = "crashed"
+        cell.error = _tail(path / "error.txt")
+    _read_metrics(cell, notices)
+    if cell.series and cell.state == "waiting":
+        cell.state = "running"
+    return cell, result
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 4 * MAX_ERROR))
+        text = file.read().decode("utf-8", errors="replace").strip()
+    return text if len(text) <= MAX_ERROR else "... " + text[-MAX_ERROR:]
+
+
+def _optional(path: Path, notices: list[str]) -> dict[str, Any]:
+    try:
+        return read_object(path) if path.is_file() else {}
+    except ValueError as error:
+        notices.append(str(error))
+        return {}
+
+
+def _read_metrics(cell: Cell, notices: list[str]) -> None:
+    _collect(cell, read_lines(cell.path / "metrics.jsonl", notices))
+
+
+def _collect(cell: Cell, rows: Iterable[dict[str, Any]]) -> None:
+    """Sort logged rows into the cell's series; rows without a step, and values that are no finite number, are not."""
+    for row in rows:
+        step = number(row.get("step"))
+        if step is None:
+            continue
+        counts = row.get(HISTOGRAM)
+        if isinstance(counts, list) and (clean := numbers(counts, len(counts))) and all(c >= 0 for c in clean):
+            cell.histograms.append((int(step), clean))
+        for name, value in row.items():
+            if name != "step" and (found := number(value)) is not None:
+                steps, values = cell.series.setdefault(ALIASES.get(name, name), ([], []))
+                steps.append(int(step))
+                values.append(found)
+
+
+def _methods(entries: dict[str, Any], notices: list[str]) -> list[Method]:
+    methods = []
+    for name, entry in entries.items():
+        method = _method(name, mapping(entry))
+        if method is None:
+            notices.append(f"results.json has no accuracy for {name}; it is left out of the comparison.")
+        else:
+            methods.append(method)
+    return methods
+
+
+def _method(name: str, entry: dict[str, Any]) -> Method | None:
+    accuracy = number(entry.get("accuracy"))
+    if accuracy is None:
+        return None
+    families = {f: number(mapping(v).get("accuracy")) for f, v in mapping(entry.get("per_family")).items()}
+    listed = entry.get("seeds")
+    seeds = [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
+    if not seeds and "seed" in entry:
+        seeds = [entry]
+    interval = numbers(entry.get("accuracy_ci95"), 2)
+    return Method(
+        name,
+        accuracy,
+        (interval[0], interval[1]) if interval else None,
+        per_family={f: value for f, value in families.items() if value is not None},
+        seeds={(str(e.get("seed")), str(e.get("base_seed"))): e for e in seeds},
+        sampled_tokens=number(entry.get("sampled_tokens")),
+        train_seconds=number(entry.get("train_seconds")),
+        n_problems=int(number(entry.get("n_problems")) or 0),
+        k=int(number(entry.get("k")) or 0),
+        to_sgpo=_to_sgpo(entry),
+    )
+
+
+def _to_sgpo(entry: dict[str, Any]) -> tuple[float, float, float] | None:
+    """SGPO minus this method at the end, as a share, from whichever of the two signs the entry has."""
+    for key, sign in (("sgpo_minus", 1), ("minus_sgpo", -1)):
+        if found := numbers(mapping(entry.get(key)).get("end"), 3):
+            mean, *ends = (sign * value for value in found)
+            return mean, min(ends), max(ends)
+    return None
+
+
+def _methods_so_far(found: list[tuple[Cell, dict[str, Any]]]) -> list[Method]:
+    """What the finished cells of a comparison in progress say: means over their seeds."""
+    methods = []
+    for name in dict.fromkeys(cell.method for cell, _ in found):
+        cells = [(c, r) for c, r in found if c.method == name and number(r.get("accuracy")) is not None]
+        if not cells:
+            continue
+        first = _method(name, cells[0][1])
+        assert first is not None
+        first.seeds = {(str(c.seed), str(c.base_seed)): r for c, r in cells}
+        all_of_it = [m for _, r in cells if (m := _method(name, r))]
+        first.accuracy = _mean(m.accuracy for m in all_of_it)
+        first.per_family = {f: _mean(m.per_family[f] for m in all_of_it if f in m.per_family) for f in first.per_family}
+        first.sampled_tokens = _mean(m.sampled_tokens or 0 for m in all_of_it)
+        first.train_seconds = _mean(m.train_seconds or 0 for m in all_of_it)
+        methods.append(first)
+    return methods
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return math.fsum(listed) / len(listed)

@@ -1,0 +1,122 @@
+"""``sgpo report``: one HTML file with everything in it.
+
+The file loads nothing: its policy (Content-Security-Policy) forbids every request, and allows the one style sheet and
+the one script by their hashes, so that even markup that escaped our escaping could not run. All text passes through
+``text.clean`` and is then escaped; only what this package built as ``Markup`` is not.
+"""
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from sgpo import __version__
+from sgpo.report.comparison import comparison, families
+from sgpo.report.curves_view import alpha, curves
+from sgpo.report.examples import samples, strategies
+from sgpo.report.headline import headline
+from sgpo.report.load import load_run
+from sgpo.report.run import Run
+from sgpo.report.text import bound, clean
+from sgpo.report.tokens_view import tokens
+
+TEMPLATES = Path(__file__).parent / "templates"
+SECTIONS = {
+    "compare": ("result", "Result"),
+    "families": ("families", "Families"),
+    "curves": ("curves", "Curves"),
+    "alpha": ("alpha", "Alpha"),
+    "tokens": ("tokens", "Token view"),
+    "samples": ("responses", "Responses"),
+    "strategies": ("strategies", "Strategies"),
+}
+
+
+def write_report(directory: Path, out: Path | None = None) -> Run:
+    """Write the report of a run directory to ``out`` (report.html in it if None), whole or not at all.
+
+    Returns:
+        The run, as it was read.
+
+    Raises:
+        ValueError: see :func:`sgpo.report.load.load_run`.
+    """
+    run = load_run(directory)
+    text = render(run)
+    out = out or directory / "report.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    partial.write_bytes(text.encode("utf-8", errors="replace"))
+    partial.replace(out)
+    return run
+
+
+def render(run: Run) -> str:
+    """The page of a run."""
+    parts: dict[str, Any] = {
+        "compare": comparison(run),
+        "families": families(run),
+        "curves": curves(run),
+        "alpha": alpha(run),
+        "tokens": tokens(run),
+        "samples": samples(run),
+        "strategies": strategies(run),
+    }
+    title, lede = headline(run)
+    css, js = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+    shown = [SECTIONS[name] for name in SECTIONS if parts[name]]
+    return _environment().get_template("page.html.jinja").render(
+        run=run,
+        name=run.path.resolve().name,
+        headline=title,
+        lede=lede,
+        version=__version__,
+        sections=[*shown, ("run", "The run")],
+        crashed=[cell for cell in run.cells if cell.state == "crashed"],
+        states=Counter(cell.state for cell in run.cells),
+        settings=bound(json.dumps(run.settings, indent=1), 6_000) if run.settings else "",
+        css=Markup(css),
+        js=Markup(js),
+        csp=f"default-src 'none'; style-src {_hash(css)}; script-src {_hash(js)}; base-uri 'none'; form-action 'none'",
+        **parts,
+    )  # fmt: skip
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("sgpo.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"pct": _pct, "points": _points, "prob": _prob, "bound": bound}
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Applied to every value of every template before it is escaped."""
+    return value if isinstance(value, Markup) else clean(str(value))
+
+
+def _pct(value: float, digits: int = 1) -> str:
+    return f"{100 * value:.{digits}f}"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "\u2212")
+
+
+def _prob(value: float) -> str:
+    percent = 100 * value
+    return f"{percent:.0f}%" if percent >= 9.95 else f"{percent:.1f}%" if percent >= 0.1 else "<0.1%"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

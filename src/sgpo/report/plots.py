@@ -1,0 +1,116 @@
+"""The plots of a report as PNG and SVG files, for papers and slides."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # files only, no window
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sgpo.report.comparison import families
+from sgpo.report.curves_view import PANELS
+from sgpo.report.run import Run, label
+from sgpo.report.series import bands
+from sgpo.report.text import clean
+
+ACCENT = "#d1410c"
+COLOURS = (ACCENT, "#3567a8", "#2f8a83", "#7a63a8", "#6f7b2c", "#a8578c", "#6b7480")
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "text.parse_math": False,  # a $ in a name is a $
+    "svg.hashsalt": "sgpo",
+}
+
+
+def write_plots(run: Run, folder: Path) -> list[Path]:
+    """Draw what the run has data for (curves, comparison, families), each as .png and .svg; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with plt.rc_context(STYLE):
+        for name, draw in (("curves", _curves), ("comparison", _comparison), ("families", _families)):
+            figure = draw(run)
+            if figure is None:
+                continue
+            for suffix in ("png", "svg"):
+                figure.savefig(
+                    folder / f"{name}.{suffix}", dpi=160, metadata={"Date": None} if suffix == "svg" else None
+                )
+                written.append(folder / f"{name}.{suffix}")
+            plt.close(figure)
+    return written
+
+
+def _colour(run: Run, method: str) -> str:
+    return COLOURS[run.order.index(method) % len(COLOURS)] if method in run.order else COLOURS[-1]
+
+
+def _curves(run: Run) -> Figure | None:
+    found = {panel: curves for panel in PANELS if (curves := bands(run, panel.metric))}
+    if not found:
+        return None
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 2.9 * rows), squeeze=False, layout="constrained")
+    for axis in axes.flat[len(found) :]:
+        axis.remove()
+    for axis, (panel, curves) in zip(axes.flat, found.items(), strict=False):
+        for band in reversed(curves):
+            colour, factor = _colour(run, band.method), 100 if panel.unit == "%" else 1
+            mean, low, high = ([factor * v for v in values] for values in (band.mean, band.low, band.high))
+            axis.fill_between(band.steps, low, high, color=colour, alpha=0.15, linewidth=0)
+            axis.plot(band.steps, mean, color=colour, label=clean(label(band.method)), linewidth=1.4)
+        axis.set_title(f"{panel.title}{', %' if panel.unit == '%' else ''}", loc="left")
+        axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
+    figure.supxlabel("optimizer step", fontsize=9)
+    return figure
+
+
+def _comparison(run: Run) -> Figure | None:
+    methods = sorted(run.methods, key=lambda m: (m.ranked, m.accuracy))
+    if not methods:
+        return None
+    figure, axis = plt.subplots(figsize=(6.4, 0.9 + 0.42 * len(methods)), layout="constrained")
+    for i, method in enumerate(methods):
+        colour = _colour(run, method.name)
+        if method.interval is not None:
+            axis.plot([100 * end for end in method.interval], [i, i], color=colour, linewidth=1.8)
+        if len(seeds := method.over_seeds()) > 1:
+            axis.plot([100 * v for v in seeds], [i] * len(seeds), ".", color=colour, alpha=0.4)
+        axis.plot(100 * method.accuracy, i, "o", color=colour)
+    axis.set_yticks(range(len(methods)), [clean(m.label) for m in methods])
+    axis.set_ylim(-0.6, len(methods) - 0.4)
+    axis.set_xlabel("held-out accuracy without a strategy, %; lines are 95% intervals")
+    axis.grid(axis="y", visible=False)
+    return figure
+
+
+def _families(run: Run) -> Figure | None:
+    table = families(run)
+    if table is None:
+        return None
+    columns, rows = table["methods"], table["rows"]
+    figure, axis = plt.subplots(figsize=(1.8 + 0.95 * len(columns), 1.2 + 0.34 * len(rows)), layout="constrained")
+    values = [[float("nan") if c["value"] is None else 100 * c["value"] for c in row["cells"]] for row in rows]
+    axis.imshow(values, cmap="Oranges", vmin=0, vmax=130, aspect="auto")  # beyond 100, to keep the text readable
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
+            axis.text(j, i, "" if value != value else f"{value:.0f}", ha="center", va="center", fontsize=8)
+    axis.set_xticks(range(len(columns)), [clean(m.label) for m in columns], rotation=30, ha="right")
+    axis.set_yticks(range(len(rows)), [clean(row["name"]) for row in rows])
+    _bare(axis)
+    return figure
+
+
+def _bare(axis: Axes) -> None:
+    axis.grid(visible=False)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)

@@ -1,0 +1,149 @@
+"""A run as the report sees it, whatever wrote it: methods, their cells (one per seed), and what each measured."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sgpo.evaluation.metrics import paired_t_interval, t_interval
+from sgpo.report.files import number
+
+LABELS = {
+    "base": "base",
+    "base_guided": "base + strategy",
+    "sft": "SFT",
+    "sft_grpo": "SFT+GRPO",
+    "sft_grpo_12": "SFT+GRPO, 12 rollouts",
+    "luffy": "LUFFY",
+    "hpt": "HPT",
+    "sgpo": "SGPO",
+}
+GUIDED = frozenset({"base_guided"})
+"""Entries that read the strategy at test time: shown, but not ranked among the others."""
+
+State = Literal["done", "running", "waiting", "crashed"]
+Series = dict[str, tuple[list[int], list[float]]]  # metric -> (steps, values)
+Interval = tuple[float, float, float]  # mean, low, high
+
+
+def label(method: str) -> str:
+    """The name that people read."""
+    return LABELS.get(method, method.replace("_", " "))
+
+
+@dataclass
+class Cell:
+    """One method with one seed. ``histograms`` are (step, counts of alpha from 0 to its cap)."""
+
+    name: str
+    method: str
+    path: Path
+    state: State
+    seed: int | None = None
+    base_seed: int | None = None
+    error: str = ""
+    series: Series = field(default_factory=dict)
+    histograms: list[tuple[int, list[float]]] = field(default_factory=list)
+
+
+@dataclass
+class Method:
+    """A row of the comparison; accuracies are shares in [0, 1].
+
+    ``seeds`` holds the entries of results.json by (seed, base seed), for what is paired.
+    """
+
+    name: str
+    accuracy: float
+    ci95: tuple[float, float] | None
+    per_family: dict[str, float] = field(default_factory=dict)
+    seeds: dict[tuple[Any, Any], dict[str, Any]] = field(default_factory=dict)
+    sampled_tokens: float | None = None
+    train_seconds: float | None = None
+    n_problems: int = 0
+    k: int = 0
+    to_sgpo: Interval | None = None  # SGPO minus this, as results.json has it
+
+    @property
+    def label(self) -> str:
+        return label(self.name)
+
+    @property
+    def ranked(self) -> bool:
+        return self.name not in GUIDED
+
+    def over_seeds(self, key: str = "accuracy") -> list[float]:
+        """One value a seed, in the order of ``seeds``; seeds without it are left out."""
+        return [v for v in (number(entry.get(key)) for entry in self.seeds.values()) if v is not None]
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95% interval of the accuracy: over seeds where there are two or more, else over problems."""
+        values = self.over_seeds()
+        return t_interval(values)[1:] if len(values) > 1 else self.ci95
+
+
+@dataclass
+class Run:
+    """A directory, read. ``notices`` are sentences on what is missing or was left out."""
+
+    path: Path
+    kind: Literal["compare", "quickstart", "training"]
+    methods: list[Method]
+    cells: list[Cell]
+    finished: bool
+    settings: dict[str, Any] = field(default_factory=dict)
+    machine: str = ""
+    notices: list[str] = field(default_factory=list)
+
+    def method(self, name: str) -> Method | None:
+        return next((method for method in self.methods if method.name == name), None)
+
+    def cells_of(self, method: str) -> list[Cell]:
+        """The cells to draw: those that are done, or, where none is, those that have begun."""
+        own = [cell for cell in self.cells if cell.method == method and cell.series]
+        return [cell for cell in own if cell.state == "done"] or [cell for cell in own if cell.state != "crashed"]
+
+    @property
+    def order(self) -> list[str]:
+        """Methods with curves, SGPO first: their position is their colour everywhere in the report."""
+        names = dict.fromkeys([m.name for m in self.methods] + [c.method for c in self.cells])
+        drawn = [name for name in names if self.cells_of(name)]
+        return sorted(drawn, key=lambda name: name != "sgpo")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One method minus another: mean, 95% interval if known, and over how many pairs of seeds."""
+
+    mean: float
+    ci95: tuple[float, float] | None
+    pairs: int
+
+    @property
+    def verdict(self) -> Literal["above", "below", "level", "unknown"]:
+        """Where the interval lies; ``level`` where it holds 0, ``unknown`` without one."""
+        if self.ci95 is None:
+            return "unknown"
+        return "above" if self.ci95[0] > 0 else "below" if self.ci95[1] < 0 else "level"
+
+
+def difference(ours: Method, other: Method, key: str = "accuracy") -> Difference | None:
+    """``ours`` minus ``other`` in ``key``, paired over the seeds that both have; None where nothing can be compared.
+
+    One common seed gives no interval, nor do accuracies without a seed in common.
+    """
+    pairs = [
+        (a, b)
+        for seed, entry in ours.seeds.items()
+        if (a := number(entry.get(key))) is not None and (b := number(other.seeds.get(seed, {}).get(key))) is not None
+    ]
+    if len(pairs) > 1:
+        mean, low, high = paired_t_interval([a for a, _ in pairs], [b for _, b in pairs])
+        return Difference(mean, (low, high), len(pairs))
+    if pairs:
+        return Difference(pairs[0][0] - pairs[0][1], None, 1)
+    if key != "accuracy":
+        return None
+    if other.to_sgpo is not None and ours.name == "sgpo":
+        return Difference(other.to_sgpo[0], other.to_sgpo[1:], 0)
+    return Difference(ours.accuracy - other.accuracy, None, 0)

@@ -1,0 +1,71 @@
+"""Curves of several seeds as one: their mean, and the band from the lowest to the highest seed."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sgpo.report.run import Cell, Run
+
+POINTS = 120  # of a drawn curve; a longer one is averaged in bins of neighbouring steps
+SMOOTHED_FROM = 40  # points; shorter curves are shown as they are
+
+
+@dataclass(frozen=True)
+class Band:
+    """A method's curve: mean, lowest and highest over ``seeds`` cells at each step, all of one length."""
+
+    method: str
+    steps: list[float]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+    seeds: int
+
+
+def bands(run: Run, metric: str) -> list[Band]:
+    """The curve of each method that logged ``metric``, in the order of ``run.order``."""
+    found = (band(method, run.cells_of(method), metric) for method in run.order)
+    return [b for b in found if b is not None]
+
+
+def band(method: str, cells: Sequence[Cell], metric: str) -> Band | None:
+    """The curve of one method, over the steps at which all its cells logged ``metric``; None if there is none."""
+    curves = []
+    for cell in cells:
+        if metric in cell.series:
+            steps, values = cell.series[metric]
+            smoothed = smooth(values) if len(values) > SMOOTHED_FROM else values
+            curves.append(dict(zip(steps, smoothed, strict=True)))
+    if not curves:
+        return None
+    shared = sorted(set.intersection(*(set(curve) for curve in curves)))
+    if not shared:
+        return None
+    columns = [[curve[step] for curve in curves] for step in shared]
+    mean = [math.fsum(column) / len(column) for column in columns]
+    low, high = [min(column) for column in columns], [max(column) for column in columns]
+    return Band(method, _thin([float(step) for step in shared]), _thin(mean), _thin(low), _thin(high), len(curves))
+
+
+def smooth(values: Sequence[float], window: int = 7) -> list[float]:
+    """Running mean over ``window`` neighbours, shorter at the ends."""
+    half = window // 2
+    spans = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
+    return [sum(span) / len(span) for span in spans]
+
+
+def _thin(values: list[float]) -> list[float]:
+    """At most ``POINTS`` values, each the mean of a run of neighbours; first and last stay what they are."""
+    if len(values) <= POINTS:
+        return values
+    inner, bins = values[1:-1], POINTS - 2
+    edges = [round(i * len(inner) / bins) for i in range(bins + 1)]
+    means = [math.fsum(inner[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    return [values[0], *means, values[-1]]
+
+
+def summary(band: Band) -> tuple[float, float]:
+    """A curve in two numbers: the means of its first and of its last tenth (at least one point each)."""
+    tenth = max(1, len(band.mean) // 10)
+    return math.fsum(band.mean[:tenth]) / tenth, math.fsum(band.mean[-tenth:]) / tenth

@@ -1,0 +1,87 @@
+"""Which tokens carry the KL: by class, by whether the strategy changes the choice, and in how few of them it lies."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from sgpo.report.files import number
+
+CLASSES = ("number", "operator", "word", "punctuation", "special")
+LEVELS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""KL, in nats, at which the colour of a token changes; 1.0 is the paper's clip threshold."""
+_NUMBER = re.compile(r"[+-]?\d[\d.,]*|\\?[½⅓¼¾⅔]")
+_OPERATOR = re.compile(
+    r"[-+*/=<>^×÷·−±≤≥≠≈√∑∏∫%!|]+|\\(frac|d?tfrac|times|cdot|div|sqrt|sum|prod|int|pm|leq?|geq?|neq?|approx|equiv|pmod)"
+)
+
+
+def token_class(text: str) -> str:
+    """``number``, ``operator``, ``word``, or ``punctuation`` for all that is neither. Source: ours."""
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        return "number"
+    if _OPERATOR.fullmatch(text):
+        return "operator"
+    return "word" if any(c.isalpha() for c in text) else "punctuation"
+
+
+def level(kl: float) -> int:
+    """The colour of a KL: how many of ``LEVELS`` it reaches."""
+    return sum(kl >= edge for edge in LEVELS)
+
+
+def token_kl_of(token: dict[str, Any]) -> float:
+    """The KL of a token as it was saved; what is no number, or a hair below 0, counts as 0."""
+    return max(0.0, number(token.get("kl")) or 0.0)
+
+
+def concentration(kls: Sequence[float], share: float = 0.05) -> float:
+    """The part of all KL that lies in the ``share`` of tokens (at least one) with the most of it; 0 if all are 0."""
+    total = math.fsum(kls)
+    count = max(1, round(share * len(kls)))
+    return math.fsum(sorted(kls, reverse=True)[:count]) / total if total > 0 else 0.0
+
+
+def summarise(tokens: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Tokens and KL by class and by kind of choice.
+
+    Returns:
+        "tokens", "kl" (sum, nats), "top5" (see :func:`concentration`), and under "classes" and "choices" rows of
+        "name", "tokens", "token_share", "kl_share", "mean_kl". A decision point is a token at which the two sides
+        disagree on the likeliest one.
+
+    Source: ours; that the KL concentrates on strategy-critical tokens is an observation of arXiv 2606.24064.
+    """
+    kls = [token_kl_of(token) for token in tokens]
+    total = math.fsum(kls)
+
+    def row(name: str, chosen: list[float]) -> dict[str, Any]:
+        kl = math.fsum(chosen)
+        return {
+            "name": name,
+            "tokens": len(chosen),
+            "token_share": len(chosen) / len(kls) if kls else 0.0,
+            "kl_share": kl / total if total > 0 else 0.0,
+            "mean_kl": kl / len(chosen) if chosen else 0.0,
+        }
+
+    kinds = [_class_of(token) for token in tokens]
+    decisions = [token.get("decision") is True for token in tokens]
+    classes = [row(name, [kl for kl, kind in zip(kls, kinds, strict=True) if kind == name]) for name in CLASSES]
+    choices = [
+        row(name, [kl for kl, decision in zip(kls, decisions, strict=True) if decision is wanted])
+        for name, wanted in (("decision points", True), ("routine tokens", False))
+    ]
+    return {
+        "tokens": len(kls),
+        "kl": total,
+        "top5": concentration(kls),
+        "classes": [r for r in classes if r["tokens"]],
+        "choices": choices,
+    }
+
+
+def _class_of(token: dict[str, Any]) -> str:
+    kind = token.get("class")
+    return kind if kind in CLASSES else token_class(str(token.get("text", "")))

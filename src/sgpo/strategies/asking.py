@@ -1,0 +1,300 @@
+"""Asks a model many questions and keeps every answer: concurrency, claims, budget, early stops.
+
+Jobs come in portions from an iterator that may read files and verify answers, so they are pulled in a thread, one
+portion ahead, and memory does not grow with their number. The first call is made alone: a key that is refused or a
+model that is not served costs one request. Replies that arrive together are committed together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sgpo.strategies.budget import Budget, size, usual_tokens
+from sgpo.strategies.clients import CallError, Client, Reply
+from sgpo.strategies.records import Answer, Key
+from sgpo.strategies.schema import clean
+from sgpo.strategies.store import BEAT, Store
+from sgpo.strategies.templates import Messages
+
+_KEPT_CHARS = 200_000  # of a raw reply
+
+Read = Callable[["Job", str, str], tuple[str, str | None]]
+"""(job, reply, finish) to (outcome, JSON of what was read or None)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call to make. ``context`` is for the reader of the reply."""
+
+    key: Key
+    messages: Messages
+    seed: int
+    context: Any = None
+
+
+@dataclass
+class Tally:
+    """What a run has done so far.
+
+    Attributes:
+        outcomes: answered calls by outcome; "ok" are the useful ones.
+        failures: calls without an answer by reason; a later run asks them again.
+        waiting: calls that another process has under way.
+        message: the first failure in words.
+        stopped: why the run ended before its end; None if it did not.
+        exhausted: it ended at a limit of its budget.
+    """
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    waiting: int = 0
+    message: str = ""
+    stopped: str | None = None
+    exhausted: bool = False
+
+    @property
+    def answered(self) -> int:
+        return self.outcomes.total()
+
+    @property
+    def finished(self) -> int:
+        return self.answered + self.failures.total()
+
+
+class Asker:
+    """Runs jobs of one setup.
+
+    Args:
+        schema, schema_name: of a reply, for endpoints that can keep to one.
+        read: makes the outcome of a reply; it must not raise.
+        max_tokens: limit of one reply, for the budget.
+        give_up: stop when so many calls have finished and none was of use; and when so many in a row (at least twice
+            the concurrency) had no answer.
+        report: called after each call.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        *,
+        schema: dict[str, Any],
+        schema_name: str,
+        read: Read,
+        max_tokens: int,
+        budget: Budget | None = None,
+        give_up: int = 20,
+        report: Callable[[Tally, Budget], None] | None = None,
+    ) -> None:
+        if give_up < 1:
+            raise ValueError(f"--give-up-after {give_up} must be at least 1.")
+        self.client, self.store, self.schema, self.schema_name, self.read = client, store, schema, schema_name, read
+        self.max_tokens, self.budget, self.give_up = max_tokens, budget or Budget(), give_up
+        self.report = report or (lambda tally, budget: None)
+        self.tally = Tally()
+        self._in_a_row = 0
+        self._recorder = _Recorder(store)
+        self._fault: Exception | None = None
+        self._warm = False
+
+    async def run(self, setup: str, portions: Callable[[], Iterator[list[Job]]]) -> Tally:
+        """Ask until all is answered, failed, or the run stops; ``portions`` gives the jobs afresh for each pass.
+
+        Raises:
+            StoreError: the store cannot be written; what was committed before is kept.
+            ValueError, OSError: what ``portions`` or the client's check raises.
+        """
+        await self.client.check()
+        spent = self.store.totals(setup)
+        self.budget.prompt_tokens, self.budget.completion_tokens = spent["prompt_tokens"], spent["completion_tokens"]
+        beating = asyncio.create_task(self._beat())
+        try:
+            with self._interruptible():
+                while await self._pass(portions()) and self.tally.stopped is None:
+                    await self._wait_for_others(setup)
+        finally:
+            beating.cancel()
+            await self.client.close()
+        if self.tally.stopped is None and self.tally.finished and not self.tally.outcomes["ok"]:
+            self._stop(f"not one of {self.tally.finished} calls was of use")
+        return self.tally
+
+    async def _pass(self, portions: Iterator[list[Job]]) -> int:
+        """All jobs once; the number that other processes had claimed."""
+        queue: asyncio.Queue[Job | None] = asyncio.Queue(self.client.concurrency)
+        workers = [asyncio.create_task(self._work(queue)) for _ in range(self.client.concurrency)]
+        blocked = 0
+        try:
+            try:
+                blocked = await self._feed(portions, queue)
+            except Exception as error:  # the source, or the store; the calls under way still come in
+                self._fault = self._fault or error
+            for _ in workers:
+                await queue.put(None)
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+        if self._fault is not None:
+            raise self._fault
+        return blocked
+
+    async def _feed(self, portions: Iterator[list[Job]], queue: asyncio.Queue[Job | None]) -> int:
+        blocked = 0
+        following = asyncio.ensure_future(asyncio.to_thread(self._claimed, portions))
+        while (portion := await following) is not None and not self._ended():
+            following = asyncio.ensure_future(asyncio.to_thread(self._claimed, portions))
+            jobs, elsewhere = portion
+            blocked += elsewhere
+            for job in jobs:
+                if not self._warm:
+                    self._warm = True
+                    await self._handle(job)
+                else:
+                    await queue.put(job)
+        await following
+        return blocked
+
+    def _claimed(self, portions: Iterator[list[Job]]) -> tuple[list[Job], int] | None:
+        """The jobs of the next portion that are ours to do, and how many are another's; None at the end."""
+        portion = next(portions, None)
+        if portion is None:
+            return None
+        ours, elsewhere = self.store.claim([job.key for job in portion])
+        return [job for job in portion if job.key in ours], elsewhere
+
+    async def _work(self, queue: asyncio.Queue[Job | None]) -> None:
+        while (job := await queue.get()) is not None:
+            await self._handle(job)
+
+    async def _handle(self, job: Job) -> None:
+        """One job; never raises but for cancellation, so that calls under way are awaited whatever happens."""
+        try:
+            if self._ended():
+                return
+            held = await self.budget.reserve(size(job.messages), self.max_tokens)
+            if held is None:
+                self.tally.exhausted = self.tally.stopped is None
+                self._stop("the budget is used up; raise --max-tokens-total or --max-cost to go on")
+            elif self._ended():
+                await self.budget.settle(held)
+            else:
+                await self._ask(job, held)
+        except Exception as error:  # the store, for one
+            self._fault = self._fault or error
+
+    async def _ask(self, job: Job, held: tuple[float, float]) -> None:
+        started = time.perf_counter()
+        used = (0, 0)
+        try:
+            reply = await self.client.ask(job.messages, seed=job.seed, schema=self.schema, name=self.schema_name)
+            answer = self._answer(job, reply, time.perf_counter() - started)
+            used = (answer.prompt_tokens, answer.completion_tokens)
+            await self._recorder.record(answer)
+        except CallError as error:
+            self._failed(error)
+        else:
+            self.tally.outcomes[answer.outcome] += 1
+            self._in_a_row = 0
+        finally:
+            await self.budget.settle(held, *used)
+        if self.tally.finished >= self.give_up and not self.tally.outcomes["ok"]:
+            self._stop(f"not one of the first {self.tally.finished} calls was of use")
+        self.report(self.tally, self.budget)
+
+    def _answer(self, job: Job, reply: Reply, seconds: float) -> Answer:
+        text = clean(reply.text)
+        outcome, parsed = self.read(job, text, reply.finish)
+        counted = reply.prompt_tokens is not None and reply.completion_tokens is not None
+        return Answer(
+            job.key,
+            outcome,
+            text[:_KEPT_CHARS],
+            parsed,
+            usual_tokens(size(job.messages)) if reply.prompt_tokens is None else reply.prompt_tokens,
+            usual_tokens(len(text.encode())) if reply.completion_tokens is None else reply.completion_tokens,
+            tokens_estimated=not counted,
+            structured=reply.structured,
+            seconds=seconds,
+        )
+
+    def _failed(self, error: CallError) -> None:
+        self.tally.failures[error.reason] += 1
+        self.tally.message = self.tally.message or str(error)
+        self._in_a_row += 1
+        if error.fatal:
+            self._stop(str(error))
+        elif self._in_a_row >= max(self.give_up, 2 * self.client.concurrency):
+            self._stop(f"{self._in_a_row} calls in a row had no answer, the last one: {error}")
+
+    def _stop(self, why: str) -> None:
+        self.tally.stopped = self.tally.stopped or why
+
+    def _ended(self) -> bool:
+        return self.tally.stopped is not None or self._fault is not None
+
+    async def _wait_for_others(self, setup: str) -> None:
+        """Until no other living process has calls of this setup before it; then another pass takes what is left."""
+        pause = 0.2
+        while not self._ended():
+            self.tally.waiting = await asyncio.to_thread(self.store.claimed_by_others, setup)
+            self.report(self.tally, self.budget)
+            if not self.tally.waiting:
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            with contextlib.suppress(ValueError):  # a store that fails shows where an answer is lost by it
+                await asyncio.to_thread(self.store.beat)
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """The first Ctrl-C lets the calls under way, which are paid for, come in; the second one ends at once."""
+        loop = asyncio.get_running_loop()
+
+        def first() -> None:
+            loop.remove_signal_handler(signal.SIGINT)
+            self._stop("interrupted")
+
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; not the main thread
+            loop.add_signal_handler(signal.SIGINT, first)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.remove_signal_handler(signal.SIGINT)
+
+
+class _Batch(list[Answer]):
+    written = False
+
+
+class _Recorder:
+    """Commits answers that come in while a commit is under way in one transaction after it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._lock = asyncio.Lock()
+        self._open = _Batch()
+
+    async def record(self, answer: Answer) -> None:
+        """Return when the answer is on the disk. Raises StoreError where it is not."""
+        batch = self._open
+        batch.append(answer)
+        async with self._lock:
+            if batch.written:
+                return
+            if batch is self._open:
+                self._open = _Batch()
+            await asyncio.to_thread(self.store.record, batch)  # where it fails, the next one in the batch tries again
+            batch.written = True

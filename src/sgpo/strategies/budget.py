@@ -1,0 +1,100 @@
+"""What a run may spend, in tokens and in money.
+
+A call is made only if it fits at its worst: all its ``max_tokens``, and a prompt of two bytes a token, which English,
+LaTeX and Chinese stay under. What the calls under way did not use comes back, so a run ends near its limit and not
+over it. Calls that fail may still be charged by a provider, which no client can see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+_BYTES_PER_TOKEN_WORST = 2.0
+_BYTES_PER_TOKEN_USUAL = 3.5
+
+
+def size(messages: list[dict[str, str]]) -> int:
+    """Bytes of a prompt."""
+    return sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
+
+
+def usual_tokens(bytes_: float) -> int:
+    """Tokens that a text of so many bytes usually has; for estimates, and for endpoints that do not count."""
+    return round(bytes_ / _BYTES_PER_TOKEN_USUAL)
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Of a million tokens, in the user's currency; None where it was not given."""
+
+    prompt: float | None = None
+    completion: float | None = None
+
+    def __post_init__(self) -> None:
+        for price in (self.prompt, self.completion):
+            if price is not None and not 0 <= price < float("inf"):
+                raise ValueError(f"price {price} must be a number that is not negative, of a million tokens.")
+
+    @property
+    def known(self) -> bool:
+        return self.prompt is not None and self.completion is not None
+
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
+        return ((self.prompt or 0) * prompt_tokens + (self.completion or 0) * completion_tokens) / 1e6
+
+
+class Budget:
+    """Limits over all calls of a setup, those of earlier runs included: a run again does not spend again.
+
+    Raises:
+        ValueError: a limit that is not positive, or one on the cost without both prices.
+    """
+
+    def __init__(
+        self, max_tokens: int | None = None, max_cost: float | None = None, prices: Prices | None = None
+    ) -> None:
+        self.max_tokens, self.max_cost, self.prices = max_tokens, max_cost, prices or Prices()
+        for name, limit in (("--max-tokens-total", max_tokens), ("--max-cost", max_cost)):
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{name} {limit} must be over 0; leave it out for no limit.")
+        if max_cost is not None and not self.prices.known:
+            raise ValueError("--max-cost needs --price-in and --price-out, the prices of a million tokens.")
+        self.prompt_tokens = self.completion_tokens = 0.0  # spent
+        self._held = [0.0, 0.0]  # reserved for calls under way
+        self._under_way = 0
+        self._changed = asyncio.Condition()
+
+    @property
+    def cost(self) -> float:
+        return self.prices.cost(self.prompt_tokens, self.completion_tokens)
+
+    async def reserve(self, prompt_bytes: int, max_tokens: int) -> tuple[float, float] | None:
+        """Hold what a call may take at most, or None where that is over a limit even when nothing is under way."""
+        most = (prompt_bytes / _BYTES_PER_TOKEN_WORST, float(max_tokens))
+        async with self._changed:
+            while not self._fits(*most):
+                if not self._under_way:
+                    return None
+                await self._changed.wait()
+            self._hold(most, +1)
+        return most
+
+    async def settle(self, held: tuple[float, float], prompt_tokens: int = 0, completion_tokens: int = 0) -> None:
+        """End a reservation with what the call took; a failed one took nothing that is known."""
+        async with self._changed:
+            self._hold(held, -1)
+            self.prompt_tokens += prompt_tokens
+            self.completion_tokens += completion_tokens
+            self._changed.notify_all()
+
+    def _hold(self, tokens: tuple[float, float], sign: int) -> None:
+        self._held = [held + sign * more for held, more in zip(self._held, tokens, strict=True)]
+        self._under_way += sign
+
+    def _fits(self, prompt: float, completion: float) -> bool:
+        prompt += self.prompt_tokens + self._held[0]
+        completion += self.completion_tokens + self._held[1]
+        if self.max_tokens is not None and prompt + completion > self.max_tokens:
+            return False
+        return self.max_cost is None or self.prices.cost(prompt, completion) <= self.max_cost

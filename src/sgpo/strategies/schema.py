@@ -1,0 +1,86 @@
+"""What a strategy is: a problem type, a principle, and general steps (arXiv 2606.24064, section 2).
+
+The lengths are ours. They keep a strategy a small part of a prompt, and bound what a model's reply can put into the
+store. Replies, and the problems of a file, are hostile text: `clean` takes out what a terminal or a database could
+trip over.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+CRITERIA = ("faithful", "general", "executable", "instance_free")
+"""The four of the ranking: true to the response, of use for other problems of the type, executable by a weaker model,
+free of the instance's numbers, computation and answer. The paper's wording is not published; this is ours."""
+
+MAX_SCORE = 5
+
+# Control characters but newline and tab, and the marks that reorder text on a screen.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_NUMBERING = re.compile(r"^\s*(?:(?:step\s*)?\d{1,2}\s*[.):]\s+|[-*•]\s+)", re.IGNORECASE)
+
+
+def clean(text: str) -> str:
+    """``text`` without control characters and with lone surrogates replaced, so that it can be stored and shown."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROL.sub("", text.encode("utf-8", "replace").decode())
+
+
+def _text(value: Any) -> Any:
+    return clean(value) if isinstance(value, str) else value
+
+
+def _step(value: Any) -> Any:
+    return _NUMBERING.sub("", clean(value), count=1) if isinstance(value, str) else value
+
+
+def _steps(value: Any) -> Any:
+    """Steps that came as one text, a line each."""
+    return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
+
+
+def _bounded(limit: int) -> StringConstraints:
+    return StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=limit)
+
+
+Step = Annotated[str, BeforeValidator(_step), _bounded(800)]
+
+
+class Strategy(BaseModel):
+    """One strategy. Unknown fields are dropped; numbering in front of a step is taken off."""
+
+    model_config = ConfigDict(frozen=True)
+
+    problem_type: Annotated[str, BeforeValidator(_text), _bounded(200)]
+    strategy: Annotated[str, BeforeValidator(_text), _bounded(2_000)]
+    steps: Annotated[list[Step], BeforeValidator(_steps), Field(min_length=1, max_length=20)]
+
+    def text(self) -> str:
+        """How it enters a prompt."""
+        steps = "\n".join(f"{number}. {step}" for number, step in enumerate(self.steps, 1))
+        return f"Problem type: {self.problem_type}\nStrategy: {self.strategy}\nSteps:\n{steps}"
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+_STRING = {"type": "string"}
+_SCORE = {"type": "integer", "enum": list(range(1, MAX_SCORE + 1))}
+
+# Without lengths: several servers refuse a strict schema that has them.
+STRATEGY_SCHEMA = _object(problem_type=_STRING, strategy=_STRING, steps={"type": "array", "items": _STRING})
+SCORES_SCHEMA = _object(
+    scores={
+        "type": "array",
+        "items": _object(candidate={"type": "integer"}, **dict.fromkeys(CRITERIA, _SCORE)),
+    }
+)

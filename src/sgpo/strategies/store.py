@@ -1,0 +1,290 @@
+"""The store: one SQLite file that survives ``kill -9``, a full disk, and two processes at once.
+
+A call counts as answered when its reply is committed; the journal is a write-ahead log with ``synchronous=FULL``, so a
+commit is on the disk before `record` returns. A process claims calls before it makes them and beats while it lives;
+the claims of one that is gone are free again, at once where it ran on this machine, else after `STALE` seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sgpo.strategies.records import Answer, Candidate, Key, Problem, Setup
+from sgpo.strategies.schema import Strategy
+
+VERSION = 1
+STALE = 120.0  # seconds without a beat after which a process on another machine is taken for gone
+BEAT = 15.0  # seconds between beats
+_APPLICATION = 0x5347504F  # "SGPO"
+_PROCESS = uuid.uuid4().hex  # tells this process from an earlier one with the same number
+_PAGE = 64
+
+_TABLES = """
+CREATE TABLE problems (
+  id TEXT PRIMARY KEY, digest TEXT NOT NULL, status TEXT NOT NULL,
+  problem TEXT NOT NULL, answer TEXT NOT NULL, response TEXT NOT NULL
+);
+CREATE TABLE setups (
+  id TEXT PRIMARY KEY, kind TEXT NOT NULL, model TEXT NOT NULL,
+  prompt TEXT NOT NULL, prompt_sha256 TEXT NOT NULL, settings TEXT NOT NULL
+);
+CREATE TABLE calls (
+  id TEXT PRIMARY KEY,
+  setup TEXT NOT NULL REFERENCES setups, problem TEXT NOT NULL REFERENCES problems,
+  number INTEGER NOT NULL, subject TEXT NOT NULL,
+  outcome TEXT NOT NULL, raw TEXT NOT NULL, parsed TEXT,
+  prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, tokens_estimated INTEGER NOT NULL,
+  structured INTEGER NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL,
+  UNIQUE (setup, problem, number, subject)
+);
+CREATE INDEX calls_of_problem ON calls (problem);
+CREATE TABLE notes (
+  candidate TEXT NOT NULL REFERENCES calls, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (candidate, name)
+);
+CREATE TABLE workers (id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, process TEXT NOT NULL, beat REAL);
+CREATE TABLE claims (id TEXT PRIMARY KEY, setup TEXT NOT NULL, worker TEXT NOT NULL);
+"""
+
+
+class StoreError(ValueError):
+    """A store that cannot be used or written; the message says why and what to do."""
+
+
+class Store:
+    """A store; threads may share it.
+
+    Args:
+        path: the file; made where it is missing, unless ``create`` is False.
+
+    Raises:
+        StoreError: for a file that is not a store, one of a newer version, or one that cannot be opened.
+    """
+
+    def __init__(self, path: Path | str, *, create: bool = True) -> None:
+        self.path = Path(path)
+        if not create and not self.path.is_file():
+            raise StoreError(f"There is no store {self.path}; make one with sgpo strategies extract, or give --store.")
+        self.worker = uuid.uuid4().hex
+        self._lock = threading.RLock()
+        with self._faults():
+            self._db = sqlite3.connect(self.path, timeout=60.0, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up what is claimed and close."""
+        try:
+            with self._write() as db:
+                db.execute("DELETE FROM claims WHERE worker = ?", (self.worker,))
+                db.execute("DELETE FROM workers WHERE id = ?", (self.worker,))
+        except (StoreError, sqlite3.ProgrammingError):
+            pass  # the disk is full, or it is closed already; a dead worker's claims are free anyway
+        finally:
+            self._db.close()
+
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def add_setup(self, setup: Setup) -> None:
+        """Make a setup known, once."""
+        row = (setup.id, setup.kind, setup.model, setup.prompt, setup.prompt_sha256, setup.settings_json)
+        with self._write() as db:
+            db.execute("INSERT OR IGNORE INTO setups VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def add_problems(self, problems: Iterable[Problem]) -> None:
+        """Make problems known; one that is there already stays as it is."""
+        rows = [(p.id, p.digest, p.status, p.problem, p.answer, p.response) for p in problems]
+        with self._write() as db:
+            db.executemany("INSERT OR IGNORE INTO problems VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def claim(self, keys: Sequence[Key]) -> tuple[set[Key], int]:
+        """Claim calls: those that are now ours to make, and how many a living process has claimed before.
+
+        The rest is answered, or claimed by ourselves before.
+        """
+        with self._write() as db:
+            self._beat(db)
+            gone = [row[0] for row in db.execute("SELECT * FROM workers") if not self._alive(*row)]
+            for worker in gone:
+                db.execute("DELETE FROM claims WHERE worker = ?", (worker,))
+                db.execute("DELETE FROM workers WHERE id = ?", (worker,))
+            ours, blocked = set(), 0
+            for key in keys:
+                if db.execute("SELECT 1 FROM calls WHERE id = ?", (key.id,)).fetchone():
+                    continue
+                claimed = (key.id, key.setup, self.worker)
+                if db.execute("INSERT OR IGNORE INTO claims VALUES (?, ?, ?)", claimed).rowcount:
+                    ours.add(key)
+                else:
+                    owner = db.execute("SELECT worker FROM claims WHERE id = ?", (key.id,)).fetchone()[0]
+                    blocked += owner != self.worker
+            return ours, blocked
+
+    def record(self, answers: Iterable[Answer]) -> None:
+        """Commit answered calls and end their claims. Of two answers to one call the first stays.
+
+        Raises:
+            StoreError: nothing of ``answers`` was written (a full disk, for one); what was before is untouched.
+        """
+        with self._write() as db:
+            for a in answers:
+                k = a.key
+                row: tuple[Any, ...] = (k.id, k.setup, k.problem, k.number, k.subject, a.outcome, a.raw, a.parsed)
+                row += (a.prompt_tokens, a.completion_tokens, a.tokens_estimated, a.structured, a.seconds, time.time())
+                db.execute(f"INSERT OR IGNORE INTO calls VALUES ({', '.join('?' * len(row))})", row)
+                db.execute("DELETE FROM claims WHERE id = ?", (k.id,))
+
+    def note(self, notes: Iterable[tuple[str, str, dict[str, Any]]]) -> None:
+        """Write ``(candidate id, name, value)``, in place of an earlier note of that name."""
+        rows = [(candidate, name, json.dumps(value, sort_keys=True)) for candidate, name, value in notes]
+        with self._write() as db:
+            db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", rows)
+
+    def beat(self) -> None:
+        """Say that this process lives; at least every `BEAT` seconds while it holds claims."""
+        with self._write() as db:
+            self._beat(db)
+
+    # --- reading ---------------------------------------------------------------------------------------------------
+
+    def known(self, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """``{id: (digest, status)}`` of those problems that are there."""
+        query = "SELECT id, digest, status FROM problems WHERE id IN (SELECT value FROM json_each(?))"
+        return {row[0]: (row[1], row[2]) for row in self._read(query, json.dumps(list(ids)))}
+
+    def problems(self, ids: Sequence[str] | None = None) -> Iterator[Problem]:
+        """Usable problems, by id; all, or those of ``ids`` that are there. In pages, so memory stays flat."""
+        chosen = "" if ids is None else "AND id IN (SELECT value FROM json_each(?2))"
+        last, more = "", ([] if ids is None else [json.dumps(list(ids))])
+        query = f"SELECT * FROM problems WHERE status = 'ok' AND id > ?1 {chosen} ORDER BY id LIMIT {_PAGE}"
+        while rows := self._read(query, last, *more):
+            yield from (
+                Problem(id, text, answer, response, status, d) for id, d, status, text, answer, response in rows
+            )
+            last = rows[-1][0]
+
+    def candidates(self, problem: str) -> list[Candidate]:
+        """The strategies of a problem with their provenance and notes, by number."""
+        query = """
+            SELECT c.id, c.problem, c.number, c.parsed, s.model, s.prompt, s.prompt_sha256, s.settings,
+                   c.prompt_tokens, c.completion_tokens,
+                   (SELECT json_group_object(name, json(value)) FROM notes WHERE candidate = c.id)
+            FROM calls c JOIN setups s ON s.id = c.setup
+            WHERE c.problem = ? AND s.kind = 'extract' AND c.outcome = 'ok' ORDER BY c.number, c.id"""
+        found = []
+        for id, of, number, parsed, model, prompt, sha, settings, tokens, written, notes in self._read(query, problem):
+            strategy = Strategy.model_validate_json(parsed)
+            asked = (model, prompt, sha, json.loads(settings), tokens, written)
+            found.append(Candidate(id, of, number, strategy, *asked, notes=json.loads(notes)))
+        return found
+
+    def parsed(self, setup: str, problem: str, subject: str) -> dict[int, Any]:
+        """What was read in the usable answers of a setup to a problem, by number."""
+        query = "SELECT number, parsed FROM calls WHERE setup = ? AND problem = ? AND subject = ? AND outcome = 'ok'"
+        return {number: json.loads(text) for number, text in self._read(query, setup, problem, subject)}
+
+    def claimed_by_others(self, setup: str) -> int:
+        """Calls of a setup that other living processes have under way or before them."""
+        query = "SELECT w.*, count(*) FROM claims c JOIN workers w ON w.id = c.worker WHERE c.setup = ? GROUP BY w.id"
+        return sum(row[5] for row in self._read(query, setup) if row[0] != self.worker and self._alive(*row[:5]))
+
+    def totals(self, setup: str) -> dict[str, float]:
+        """Of a setup's answered calls: calls, prompt_tokens, completion_tokens, seconds (all sums)."""
+        names = ("prompt_tokens", "completion_tokens", "seconds")
+        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)
+        row = self._read(f"SELECT count(*), {sums} FROM calls WHERE setup = ?", setup)[0]
+        return dict(zip(("calls", *names), row, strict=True))
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Rows of a query, for reports."""
+        return self._read(query, *values)
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        with self._faults():
+            mine, version = (self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("application_id", "user_version"))
+            tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if tables and mine != _APPLICATION:
+                raise StoreError(f"{self.path} is a database of something else; give another --store.")
+            if version > VERSION:
+                raise StoreError(
+                    f"{self.path} was written by a newer sgpo (its version is {version}, this one reads up to "
+                    f"{VERSION}). Upgrade sgpo, or give another --store."
+                )
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+        with self._write() as db:
+            if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                for statement in _TABLES.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {_APPLICATION}")
+                db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _beat(self, db: sqlite3.Connection) -> None:
+        row = (self.worker, socket.gethostname(), os.getpid(), _PROCESS, time.time())
+        db.execute("INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?)", row)
+
+    @staticmethod
+    def _alive(worker: str, host: str, pid: int, process: str, beat: float) -> bool:
+        """Whether a worker may still be at work."""
+        if host == socket.gethostname() and os.name == "posix":
+            if pid == os.getpid() and process != _PROCESS:
+                return False
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return False
+            except PermissionError:
+                pass
+        return time.time() - beat < STALE
+
+    def _read(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock, self._faults():
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or nothing."""
+        with self._lock, self._faults():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite has rolled back by itself where the disk is full
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.ProgrammingError:
+            raise
+        except sqlite3.DatabaseError as error:
+            remedy = "Look at the file and its folder, or give another --store."
+            if "full" in str(error):
+                remedy = "Free some space and run the same command again; what was answered before is kept."
+            elif "locked" in str(error):
+                remedy = "Another process has held it for a minute; wait for it, or end it."
+            raise StoreError(f"The store {self.path} failed: {error}. {remedy}") from error

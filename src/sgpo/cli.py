@@ -5,7 +5,7 @@ import sys
 import typer
 
 from sgpo import __version__
-from sgpo.commands import data, evaluate, lab, report, train, verify
+from sgpo.commands import compare, data, evaluate, lab, plan, report, train, verify
 
 app = typer.Typer(
     name="sgpo",
@@ -20,6 +20,8 @@ app.command(
     # The fields are those of TRL's parser, which also answers --help.
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )(train.train)
+app.command("plan", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(plan.plan)
+app.command("compare")(compare.compare)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
 app.add_typer(evaluate.app, name="eval")

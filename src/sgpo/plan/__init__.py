@@ -1,0 +1,10 @@
+"""What a recipe will need, before anything is downloaded: memory by part, seconds a step, GPU hours.
+
+`architecture` knows the sizes of a model, `hardware` those of a machine, `workload` what a recipe asks for (`reading`
+takes it from the recipe); `memory` and `duration` are arithmetic on the three, `estimate` puts them together and looks
+for what would fit, `render` prints. All of it is ours; what is assumed and not known is said in the result.
+"""
+
+from sgpo.plan.estimate import Plan, plan_recipe
+
+__all__ = ["Plan", "plan_recipe"]

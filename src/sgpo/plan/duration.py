@@ -1,0 +1,116 @@
+"""Seconds of a step from a roofline: arithmetic at an assumed share of the peak, decoding at one of the bandwidth.
+
+Training is bound by arithmetic: 2 operations per parameter and token forward, 4 backward (2 where the weights are
+frozen), 2 more where checkpointing repeats the forward pass. Decoding reads all weights and the live keys and values for
+each token that the whole batch gains; the rollouts of a batch decode together as far as the KV cache has room. Not
+counted: rewards, weight transfer to vLLM, the wait for the longest rollout, saving.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sgpo.plan.hardware import Hardware
+from sgpo.plan.memory import kv_bytes_per_token, kv_room
+from sgpo.plan.workload import Workload
+
+# transformers' generate spends this long on launching the kernels of one layer for one token, whatever the model.
+_LAUNCH_SECONDS_GPU, _LAUNCH_SECONDS_CPU = 8e-4, 3e-4
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Seconds of an optimizer step by part, and what a run adds up to."""
+
+    seconds: dict[str, float]
+    decoded_together: int
+    steps: int
+    sampled_tokens_per_step: float
+    devices: int
+
+    @property
+    def step(self) -> float:
+        return sum(self.seconds.values())
+
+    @property
+    def hours(self) -> float:
+        return self.steps * self.step / 3600
+
+    @property
+    def device_hours(self) -> float:
+        return self.hours * self.devices
+
+
+def duration(w: Workload, hardware: Hardware) -> Duration:
+    """Of one optimizer step; a generation batch that serves several steps is shared out among them."""
+    generations = w.accumulation / (w.micro_steps * w.num_iterations)
+    mean = w.mean_completion
+    prompt, guided_prompt = w.assumptions.prompt_tokens, w.guided_prompt
+    autonomous_rows = w.rows * w.micro_steps  # of a generation batch, on one process
+    targets = w.problems_per_batch if w.distills else 0
+    rows = autonomous_rows + w.guided_rows
+    together, decode = _decode(w, hardware, rows)
+    prompts = autonomous_rows * prompt + w.guided_rows * guided_prompt
+    forward = _forward_seconds(w, hardware, 1, prompt + mean)
+    # Old log-probabilities: always with vLLM, and where a generation batch serves several optimizer steps.
+    rescored = autonomous_rows if w.vllm or w.micro_steps * w.num_iterations > w.accumulation else 0
+    contested = min(w.guided_rows, targets * w.num_guided)
+    share = w.world / w.server_devices if w.vllm == "server" else 1.0  # the server's devices do all processes' rollouts
+    seconds = {
+        "decode": generations * decode,
+        "prefill": generations * share * _forward_seconds(w, hardware, prompts, prompt),
+        "scoring": generations * (rescored + contested) * (prompt + mean) * forward,
+        "GRPO": w.rows * w.accumulation * (prompt + mean) * forward * _passes(w),
+        "distillation": generations * w.num_iterations * targets * (prompt + mean) * forward * _passes(w)
+        + generations * w.num_iterations * targets * (guided_prompt + mean) * forward,
+        "communication": _communication(w, hardware),
+    }
+    sampled = generations * rows * mean * w.world
+    return Duration(seconds, together, w.steps, sampled, hardware.count)
+
+
+def _passes(w: Workload) -> float:
+    """Training pass in units of a forward pass."""
+    return (2.0 if w.lora_rank else 3.0) + (1.0 if w.checkpointing else 0.0)
+
+
+def _forward_seconds(w: Workload, hardware: Hardware, tokens: float, length: int) -> float:
+    """Of one device; causal attention sees half of the row on average."""
+    a = w.architecture
+    body = a.layers * a.layer_parameters + a.embedding_parameters
+    attention = a.layers * 2 * a.query_width * length / 2
+    return tokens * 2 * (body + attention) / (w.assumptions.mfu * hardware.device.flops)
+
+
+def _decode(w: Workload, hardware: Hardware, rows: int) -> tuple[int, float]:
+    """Rollouts that decode together on one engine, and seconds until all rollouts of a generation batch are done."""
+    a, device = w.architecture, hardware.device
+    mean, prompt = w.mean_completion, w.assumptions.prompt_tokens
+    engines, parallel = w.world, 1
+    if w.vllm:
+        parallel = w.server_tensor_parallel if w.vllm == "server" else w.vllm_tensor_parallel
+        engines = 1 if w.vllm == "server" else max(1, w.world // parallel)
+    share = math.ceil(rows * w.world / engines)  # rollouts of one engine
+    together = share
+    if w.vllm:
+        per_row = kv_bytes_per_token(w) / parallel * (prompt + mean)
+        together = int(max(1, min(share, max(0.0, kv_room(w, hardware)) / per_row)))
+    length = mean if w.vllm else w.max_completion  # without vLLM every row waits for the longest
+    weights = 2.0 if w.vllm else (4.0 if w.compute_bytes == 4 else 2.0)
+    read = weights * a.parameters + together * (prompt + length / 2) * kv_bytes_per_token(w)
+    moved = read / parallel / (w.assumptions.decode_efficiency * device.bandwidth)
+    computed = _forward_seconds(w, hardware, together, prompt + length) / parallel
+    launch = 0.0 if w.vllm else a.layers * (_LAUNCH_SECONDS_CPU if w.on_cpu else _LAUNCH_SECONDS_GPU)
+    return together, share / together * length * max(moved, computed, launch)
+
+
+def _communication(w: Workload, hardware: Hardware) -> float:
+    """Exchange of weights and gradients that arithmetic does not hide, reckoned as a tenth of it all."""
+    if w.world == 1:
+        return 0.0
+    link = hardware.device.intra_node if w.world <= hardware.per_node else hardware.device.inter_node
+    gradients = 2 * 2.0 * w.trained_parameters
+    weights = 3 * 2.0 * w.architecture.parameters * w.accumulation if w.sharding.stage == 3 else 0.0
+    reduced = gradients * (w.accumulation if w.sharding.stage >= 2 else 1)
+    return 0.1 * (weights + reduced) / link

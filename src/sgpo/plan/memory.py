@@ -1,0 +1,262 @@
+"""Memory of one training device, by phase of a step and by part, in bytes.
+
+A step goes through phases that hold different things: generation, scoring, the forward passes of GRPO and of the
+distillation, their backward passes, the optimizer. Every phase is a list of parts; the plan is the largest phase. The
+counts follow what autograd saves in the layers of transformers, the tiles of TRL's fused head, and the chunks of
+`sgpo.objectives.fused`; `benchmarks/plan_memory.py` compares them with measured peaks on a CPU. What only exists on a
+GPU (CUDA context, NCCL, sharded working sets, vLLM) is reckoned from the libraries' defaults and was not measured.
+
+Shapes: N rows, L tokens of a row, H hidden, V vocabulary, I intermediate width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sgpo.plan.hardware import GIB, Hardware
+from sgpo.plan.workload import Workload
+
+MIB = 1 << 20
+RUNTIME_CPU = 24 * MIB  # what a training loop itself leaves behind
+RUNTIME_GPU = 1.5 * GIB  # CUDA context, cuBLAS and NCCL workspaces
+RESERVE = 0.05  # of a device, for fragmentation
+# TRL's fused head: tokens and vocabulary entries of a tile, and how many such tiles exist at a time.
+TILE_TOKENS, TILE_VOCABULARY = 4096, 32768
+_TILES = {"cpu": (4.0, 8.25), "gpu": (1.0, 1.0)}  # forward, backward: on a CPU each operation makes a copy
+# sgpo.objectives._fused_chunks
+_CHUNK_BYTES = {"cpu": 80 * MIB, "gpu": 512 * MIB}
+_ZERO_BUCKET = 5e8  # DeepSpeed's reduce_bucket_size, numbers
+_ZERO_LIVE = 1e9  # stage3_max_live_parameters
+
+Parts = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by phase and part on a training device, and on a device of the vLLM server."""
+
+    phases: dict[str, Parts]
+    server: Parts
+
+    @property
+    def peak_phase(self) -> str:
+        return max(self.phases, key=lambda phase: sum(self.phases[phase].values()))
+
+    @property
+    def peak(self) -> float:
+        return sum(self.phases[self.peak_phase].values())
+
+
+def memory(w: Workload, hardware: Hardware) -> Memory:
+    """What each phase of an optimizer step holds, with optimizer states in place (from the second step on)."""
+    a = w.architecture
+    resident = _resident(w, hardware)
+    trained = _gradients(w)
+    carried = {"gradients": trained} if w.accumulation > 1 else {}
+    autonomous = (w.rows, w.assumptions.prompt_tokens + w.max_completion)
+    target = (w.targets, w.assumptions.prompt_tokens + w.max_completion)
+    guided = (w.targets, w.guided_prompt + w.max_completion)
+    stash, target_stash = _stash(w, *autonomous), _stash(w, *target)
+    head = a.embedding_parameters * 4 if not w.lora_rank else 0.0
+    scored = w.rows * (autonomous[1] - 1) if w.on_cpu else w.rows * w.max_completion
+    tile_forward, tile_backward = (n * _tile(w, scored) for n in _TILES["cpu" if w.on_cpu else "gpu"])
+    hidden_gradient = 4.0 * scored * a.hidden
+    guided_side = {"guided side": guided[0] * guided[1] * a.hidden * w.compute_bytes} if w.targets else {}
+    phases = {
+        "generation": [resident, _generation(w, hardware)],
+        "scoring": [resident, carried, {"activations": _transient(w, *autonomous), "logits": tile_forward}],
+        "forward": [resident, carried, {"activations": stash + _transient(w, *autonomous), **guided_side}],
+        "log-probabilities": [resident, carried, {"activations": stash, "logits": tile_forward, **guided_side}],
+    }
+    if w.targets:
+        kept = {"activations": stash + target_stash, "fused KL": _fused(w), **guided_side}
+        phases["guided forward"] = [resident, carried, {"guided side": _transient(w, *guided)}]
+        phases["distillation"] = [resident, carried, kept]
+        phases["distillation backward"] = [
+            resident,
+            {"gradients": max(trained if carried else 0.0, head)},
+            {"activations": stash + target_stash + _backward(w, *target)},
+        ]
+    # The distillation comes first in the backward pass, so that its gradients are there when GRPO's begin.
+    early = {"gradients": trained} if carried or w.targets else {}
+    phases["GRPO backward, head"] = [
+        resident,
+        early,
+        {"activations": stash, "logits": tile_backward + head + hidden_gradient},
+    ]
+    phases["GRPO backward, layers"] = [
+        resident,
+        {"gradients": trained + (0.0 if w.lora_rank else head * (1 if a.tied else 2))},
+        {"activations": stash + _backward(w, *autonomous)},
+    ]
+    phases["optimizer"] = [resident, {"gradients": trained, "optimizer step": _step_buffers(w)}]
+    return Memory({name: _sum(parts) for name, parts in phases.items()}, _server(w, hardware))
+
+
+def _sum(parts: Iterable[Parts]) -> Parts:
+    total: Parts = {}
+    for part in parts:
+        for name, size in part.items():
+            total[name] = total.get(name, 0.0) + size
+    return total
+
+
+def _resident(w: Workload, hardware: Hardware) -> Parts:
+    """What is held in every phase."""
+    weights = w.architecture.parameters * w.weight_bytes
+    trained, sharding, world = w.trained_parameters, w.sharding, w.world
+    parts: Parts = {"weights": weights}
+    state = 4 if w.lora_rank or w.float32_weights else 2
+    if w.lora_rank:
+        parts["LoRA"] = 4.0 * w.adapter_parameters
+    if sharding.kind in ("fsdp", "zero"):
+        full = 2.0 * w.architecture.parameters  # computed in bfloat16, whatever is stored
+        stored = 4.0 if sharding.kind == "fsdp" and not w.lora_rank else 2.0
+        parts["weights"] = stored * w.architecture.parameters / sharding.share("weights", world)
+        parts["gathered weights"] = 0.0 if sharding.stage < 3 else min(full, _working_set(w))
+        state = 4
+    master = 4.0 * trained if sharding.kind == "zero" else 0.0
+    states = (state * w.optimizer_states * trained + master) / sharding.share("optimizer", world)
+    parts["optimizer states"] = 0.0 if sharding.offload_optimizer else states
+    if w.teacher_copy:
+        parts["teacher"] = trained * (4.0 if w.lora_rank else w.weight_bytes)
+    if w.reference:
+        parts["reference model"] = weights / sharding.share("weights", world)
+    parts["runtime"] = RUNTIME_CPU if w.on_cpu else RUNTIME_GPU
+    if w.vllm == "colocate" and not w.vllm_sleeps:
+        parts["vLLM"] = w.vllm_share * hardware.device.memory
+    return parts
+
+
+def _working_set(w: Workload) -> float:
+    """Weights that a sharded model has whole at a time: FSDP's root (embedding, head) and two layers; ZeRO's limit."""
+    a = w.architecture
+    root = a.embedding_parameters * (1 if a.tied else 2)
+    if w.sharding.kind == "fsdp":
+        return 2.0 * (root + 2 * a.layer_parameters)
+    return 2.0 * min(a.parameters, _ZERO_LIVE)
+
+
+def _gradients(w: Workload) -> float:
+    trained, sharding = w.trained_parameters, w.sharding
+    size = 4.0 if w.lora_rank or w.float32_weights or sharding.kind == "fsdp" else 2.0
+    held = size * trained / sharding.share("gradients", w.world)
+    if sharding.kind == "ddp":
+        return 2 * held  # DDP's buckets are a second copy
+    if sharding.kind == "zero":
+        return held + 2.0 * min(trained, _ZERO_BUCKET)
+    if sharding.kind == "fsdp":
+        a = w.architecture
+        return held + 2.0 * (a.embedding_parameters * (1 if a.tied else 2) + a.layer_parameters)
+    return held
+
+
+def _stash(w: Workload, rows: int, length: int) -> float:
+    """What autograd keeps of a forward pass: every layer's intermediate results, or with checkpointing its input."""
+    a, tokens = w.architecture, rows * length
+    stream = 4 if w.float32_weights else 2
+    ends = tokens * a.hidden * (4 + 2 * stream + w.compute_bytes)
+    if w.checkpointing:
+        return tokens * a.layers * a.hidden * stream + ends
+    copies = 2.0 * a.parameters if w.autocast and w.float32_weights else 0.0  # autocast's bfloat16 weights
+    return a.layers * _layer(w, rows, length) + ends + copies
+
+
+def _layer(w: Workload, rows: int, length: int) -> float:
+    """What autograd keeps of one layer."""
+    a, c, full = w.architecture, w.compute_bytes, not w.lora_rank
+    stream = 4 if w.float32_weights else 2
+    norms = 8 * a.hidden + (2 * stream * a.hidden if full else 0)  # in float32, then times the norm's weight
+    casts = 5 if stream != c else 2  # inputs of q, k, v and gate, up; cast once each under autocast
+    inputs = casts * c * a.hidden + c * a.intermediate if full else 0
+    keys = a.query_width if w.masked_attention else a.kv_width  # a mask makes each head have its own
+    attention = c * (2 * a.query_width + 2 * keys) + 4 * a.heads
+    mask = rows * length * length * c if w.masked_attention else 0
+    per_token = norms + inputs + attention + 3 * c * a.intermediate + _adapter_inputs(w)
+    return rows * length * per_token + mask
+
+
+def _adapter_inputs(w: Workload) -> float:
+    """Per token: what LoRA's own products keep, dropout's result and mask included."""
+    a, c = w.architecture, w.compute_bytes
+    widths = [a.projections[m][0] for m in w.lora_modules] if w.lora_rank else []
+    kept = (8 if w.on_cpu else 1 + c) if w.lora_dropout else c
+    return sum(width * kept + w.lora_rank * c for width in widths)
+
+
+def _transient(w: Workload, rows: int, length: int) -> float:
+    """The largest set of intermediate results inside one layer of a forward pass."""
+    a = w.architecture
+    mask = rows * length * length * (1 + w.compute_bytes) if w.masked_attention else 0
+    return rows * length * w.compute_bytes * (3 * a.hidden + 3 * a.intermediate) + mask
+
+
+def _backward(w: Workload, rows: int, length: int) -> float:
+    """Beside the stash, while one layer's backward pass runs: gradients, and with checkpointing the layer itself."""
+    a, c = w.architecture, w.compute_bytes
+    again = _layer(w, rows, length) if w.checkpointing else 0.0
+    return again + rows * length * c * (2 * a.hidden + 2 * a.intermediate)
+
+
+def _tile(w: Workload, tokens: int) -> float:
+    width = min(w.architecture.vocabulary, TILE_VOCABULARY) if w.on_cpu else TILE_VOCABULARY
+    return min(tokens, TILE_TOKENS) * width * w.compute_bytes
+
+
+def _fused(w: Workload) -> float:
+    """Logits of one chunk, both sides, and the gradients that the forward pass already takes."""
+    a = w.architecture
+    kind = "cpu" if w.on_cpu else "gpu"
+    tokens = w.targets * w.max_completion
+    per_token = 2 * a.vocabulary * 4
+    chunk = min(tokens, max(16, _CHUNK_BYTES[kind] // per_token // 16 * 16)) * per_token
+    scratch = 0 if w.on_cpu else chunk / 2
+    head = 0.0 if w.lora_rank else a.embedding_parameters * (4.0 + (2 if w.compute_bytes == 2 else 0))
+    return chunk + scratch + head + tokens * a.hidden * w.compute_bytes
+
+
+def _generation(w: Workload, hardware: Hardware) -> Parts:
+    a = w.architecture
+    if w.vllm == "colocate":
+        return {"vLLM": w.vllm_share * hardware.device.memory} if w.vllm_sleeps else {}
+    if w.vllm == "server":
+        return {}
+    rows = w.rows * w.micro_steps + w.guided_rows
+    prompt = w.guided_prompt if w.guided_rows else w.assumptions.prompt_tokens
+    cache = rows * (prompt + w.max_completion) * kv_bytes_per_token(w)
+    whole = 2.0 * a.parameters if w.sharding.stage == 3 else 0.0
+    logits = 8.0 * rows * a.vocabulary * 4
+    return {"KV cache": cache + 2 * cache / a.layers, "activations": _prefill(w, rows, prompt) + logits + whole}
+
+
+def _prefill(w: Workload, rows: int, length: int) -> float:
+    return _transient(w, rows, length)
+
+
+def kv_bytes_per_token(w: Workload) -> float:
+    """Keys and values of one token in all layers, for generation."""
+    return 2.0 * w.architecture.layers * w.architecture.kv_width * w.compute_bytes
+
+
+def _server(w: Workload, hardware: Hardware) -> Parts:
+    if w.vllm != "server":
+        return {}
+    weights = 2.0 * w.architecture.parameters / w.server_tensor_parallel
+    return {"weights": weights, "runtime": RUNTIME_GPU, "KV cache": kv_room(w, hardware)}
+
+
+def kv_room(w: Workload, hardware: Hardware) -> float:
+    """Bytes that vLLM has for keys and values on one device; negative where its weights alone are too large."""
+    total = hardware.device.memory
+    share, parallel = (0.9, w.server_tensor_parallel) if w.vllm == "server" else (w.vllm_share, w.vllm_tensor_parallel)
+    return share * total - 2.0 * w.architecture.parameters / parallel - RUNTIME_GPU
+
+
+def _step_buffers(w: Workload) -> float:
+    """AdamW's temporary results: none when fused, one parameter's on a CPU, all parameters' on a GPU."""
+    if w.optimizer != "adamw_torch" or w.sharding.kind == "zero":
+        return 0.0
+    if w.on_cpu:
+        return 2 * 4.0 * (w.architecture.embedding_parameters if not w.lora_rank else 0)
+    return 4.0 * w.trained_parameters / w.sharding.share("optimizer", w.world)

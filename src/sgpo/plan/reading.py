@@ -1,0 +1,131 @@
+"""From a recipe, parsed as `sgpo train` parses it, to a :class:`Workload`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from trl import ModelConfig
+
+from sgpo.lab.model import base_path
+from sgpo.plan.architecture import Architecture, load_architecture
+from sgpo.plan.hardware import Hardware
+from sgpo.plan.workload import (
+    LORA_DEFAULT,
+    Assumptions,
+    Workload,
+    count_problems,
+    load_sharding,
+    server_split,
+)
+from sgpo.recipe import LAB, parse
+from sgpo.trainer import SGPOConfig
+
+
+def read_recipe(
+    argv: Sequence[str],
+    hardware: Hardware,
+    *,
+    accelerate: str | None,
+    server_devices: int | None,
+    assumptions: Assumptions,
+) -> Workload:
+    """The workload of ``--config FILE [--field value ...]`` on ``hardware``.
+
+    Raises:
+        ValueError: for whatever `sgpo train` refuses, and for a model, a sharding or a split that cannot be.
+    """
+    run, config, model = parse(argv)
+    named = _named_fields(argv)
+    on_cpu = hardware.device.is_cpu
+    architecture = load_architecture(str(base_path()) if model.model_name_or_path == LAB else model.model_name_or_path)
+    vllm = config.vllm_mode if config.use_vllm else ""
+    serving, parallel = server_split(hardware, architecture, server_devices) if vllm == "server" else (0, 1)
+    world = 1 if on_cpu and hardware.count == 1 else hardware.count - serving
+    sharding = load_sharding(accelerate, world)
+    problems, source = count_problems(run.dataset_name, assumptions)
+    notes = [f"problems: {problems} ({source})", f"sharding: {sharding.source}"]
+    autocast = config.bf16 if "bf16" in named or on_cpu else not config.fp16
+    if not on_cpu and config.use_cpu and "use_cpu" in named:
+        notes.append("the recipe says use_cpu: true; this plan is for the device all the same")
+    bits = {True: 0.55, False: 1.0 if model.load_in_8bit else 0.0}[model.load_in_4bit]  # 4 bit: with its scales
+    # FSDP and DeepSpeed compute in the mixed precision's bfloat16 and keep what is trained in float32 themselves.
+    low = autocast and sharding.kind in ("fsdp", "zero")
+    _check_context(config, architecture, assumptions)
+    return Workload(
+        architecture=architecture,
+        world=world,
+        server_devices=serving,
+        server_tensor_parallel=parallel,
+        sharding=sharding,
+        assumptions=assumptions,
+        **_shape(config),
+        problems=problems,
+        max_steps=config.max_steps,
+        epochs=config.num_train_epochs,
+        weight_bytes=bits or (4.0 if model.dtype == "float32" else 2.0),
+        autocast=bool(autocast),
+        float32_weights=model.dtype == "float32" and not low,
+        checkpointing=bool(config.activation_checkpointing),
+        masked_attention="flash" not in (model.attn_implementation or ""),
+        optimizer=str(getattr(config.optim, "value", config.optim)),
+        lora_rank=model.lora_r if model.use_peft else 0,
+        lora_modules=_lora_modules(model, architecture) if model.use_peft else (),
+        lora_dropout=model.lora_dropout > 0,
+        teacher_copy=config.teacher != "live",
+        reference=config.beta != 0 and not model.use_peft,
+        distills=config.distills,
+        vllm=vllm,
+        vllm_share=config.vllm_gpu_memory_utilization,
+        vllm_tensor_parallel=config.vllm_tensor_parallel_size,
+        vllm_sleeps=config.vllm_enable_sleep_mode,
+        on_cpu=on_cpu,
+        notes=tuple(notes),
+    )
+
+
+def _shape(config: SGPOConfig) -> dict[str, Any]:
+    return {
+        "max_completion": config.max_completion_length,
+        "rows": config.per_device_train_batch_size,
+        "micro_steps": config.steps_per_generation,
+        "accumulation": config.gradient_accumulation_steps,
+        "num_generations": config.num_generations,
+        "num_guided": config.num_guided_generations,
+        "num_iterations": config.num_iterations,
+    }
+
+
+def _named_fields(argv: Sequence[str]) -> set[str]:
+    """Fields that the recipe or the command line sets: a default may depend on the machine that parses."""
+    argv = list(argv)
+    named = {word[2:].split("=")[0] for word in argv if word.startswith("--")}
+    if "--config" in argv:
+        named |= set(yaml.safe_load(Path(argv[argv.index("--config") + 1]).read_text()))
+    return named
+
+
+def _lora_modules(model: ModelConfig, architecture: Architecture) -> tuple[str, ...]:
+    targets = model.lora_target_modules or LORA_DEFAULT
+    if targets in ("all-linear", ["all-linear"]):
+        return tuple(architecture.projections)
+    names = [targets] if isinstance(targets, str) else list(targets)
+    unknown = [name for name in names if name not in architecture.projections]
+    if unknown:
+        raise ValueError(
+            f"lora_target_modules names {unknown[0]!r}, which {architecture.name} does not have; its linear modules "
+            f"are {', '.join(architecture.projections)}, or all-linear for all of them."
+        )
+    return tuple(names)
+
+
+def _check_context(config: SGPOConfig, architecture: Architecture, assumptions: Assumptions) -> None:
+    longest = assumptions.prompt_tokens + assumptions.strategy_tokens + config.max_completion_length
+    if architecture.context and longest > architecture.context:
+        raise ValueError(
+            f"a guided prompt of {assumptions.prompt_tokens + assumptions.strategy_tokens} tokens and "
+            f"max_completion_length {config.max_completion_length} do not fit into the context of "
+            f"{architecture.name}, {architecture.context}. Lower max_completion_length."
+        )

@@ -1,0 +1,234 @@
+"""What a recipe asks of the machine, as plain numbers: read once from the parsed recipe, used by memory and duration.
+
+Legend: B problems of a generation batch on one process, G1 autonomous and G2 guided rollouts, world = training
+processes, micro-step = one forward and backward pass of `rows` rollouts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sgpo.plan.architecture import Architecture
+from sgpo.plan.hardware import Hardware
+
+PAPER_PROBLEMS = 5667  # two thirds of the 8.5K problems of arXiv 2606.24064
+# PEFT's defaults where lora_target_modules is not given.
+LORA_DEFAULT = ("q_proj", "v_proj")
+# Adam's two moments, or what takes their place, in numbers per trained parameter.
+_OPTIMIZER_STATES = {
+    "adamw_torch": 2.0,
+    "adamw_torch_fused": 2.0,
+    "adamw_bnb_8bit": 0.5,
+    "adamw_8bit": 0.5,
+    "paged_adamw_8bit": 0.5,
+    "paged_adamw": 2.0,
+    "paged_adamw_32bit": 2.0,
+    "sgd": 0.0,
+    "adafactor": 0.01,
+}
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What no recipe says. Tokens per prompt, strategy and completion; ``mfu`` is the share of the peak arithmetic that
+    training reaches, ``decode_efficiency`` the share of the memory bandwidth that decoding reaches."""
+
+    prompt_tokens: int = 256
+    strategy_tokens: int = 192
+    mean_completion_tokens: int | None = None  # half of the longest
+    problems: int | None = None  # rows of the data file, or the paper's number
+    mfu: float = 0.35
+    decode_efficiency: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("prompt_tokens", "strategy_tokens", "mean_completion_tokens", "problems"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {value}, but must be at least 1.")
+        for name in ("mfu", "decode_efficiency"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}, but must be in (0, 1].")
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """How the training state is spread: ``kind`` is none, ddp, fsdp or zero, ``stage`` the ZeRO stage (FSDP: 3)."""
+
+    kind: str = "none"
+    stage: int = 0
+    offload_optimizer: bool = False
+    source: str = "one process"
+
+    def share(self, what: str, world: int) -> int:
+        """By how many processes the weights (stage 3), gradients (2) or optimizer states (1) are divided."""
+        return world if self.stage >= {"optimizer": 1, "gradients": 2, "weights": 3}[what] else 1
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One recipe on one machine."""
+
+    architecture: Architecture
+    world: int
+    server_devices: int
+    server_tensor_parallel: int
+    sharding: Sharding
+    assumptions: Assumptions
+    # lengths in tokens, counts
+    max_completion: int
+    rows: int
+    micro_steps: int
+    accumulation: int
+    num_generations: int
+    num_guided: int
+    num_iterations: int
+    problems: int
+    max_steps: int
+    epochs: float
+    # numbers
+    weight_bytes: float
+    autocast: bool
+    float32_weights: bool
+    checkpointing: bool
+    masked_attention: bool
+    optimizer: str
+    lora_rank: int
+    lora_modules: tuple[str, ...]
+    lora_dropout: bool
+    teacher_copy: bool
+    reference: bool
+    distills: bool
+    # generation
+    vllm: str  # "", "colocate" or "server"
+    vllm_share: float
+    vllm_tensor_parallel: int
+    vllm_sleeps: bool
+    on_cpu: bool
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def problems_per_batch(self) -> int:
+        """B."""
+        return max(1, self.rows * self.micro_steps // self.num_generations)
+
+    @property
+    def problems_per_step(self) -> float:
+        """Of an optimizer step, over all processes."""
+        return self.rows * self.accumulation * self.world / self.num_generations
+
+    @property
+    def targets(self) -> int:
+        """Distillation targets of the fullest micro-step, if every problem has one."""
+        return math.ceil(self.problems_per_batch / self.micro_steps) if self.distills else 0
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the run; in each epoch the incomplete last batch is dropped."""
+        if self.max_steps > 0:
+            return self.max_steps
+        batches = self.problems * self.epochs * self.num_iterations / self.problems_per_step
+        return max(1, int(batches))
+
+    @property
+    def mean_completion(self) -> int:
+        return min(self.assumptions.mean_completion_tokens or self.max_completion // 2, self.max_completion)
+
+    @property
+    def guided_prompt(self) -> int:
+        return self.assumptions.prompt_tokens + self.assumptions.strategy_tokens
+
+    @property
+    def guided_rows(self) -> int:
+        return self.problems_per_batch * self.num_guided if self.distills else 0
+
+    @property
+    def compute_bytes(self) -> int:
+        """Of a number in matrix products."""
+        return 2 if self.autocast or not self.float32_weights else 4
+
+    @property
+    def adapter_parameters(self) -> int:
+        widths = self.architecture.projections
+        return self.architecture.layers * sum(self.lora_rank * sum(widths[m]) for m in self.lora_modules)
+
+    @property
+    def trained_parameters(self) -> int:
+        return self.adapter_parameters if self.lora_rank else self.architecture.parameters
+
+    @property
+    def optimizer_states(self) -> float:
+        """Numbers per trained parameter."""
+        return _OPTIMIZER_STATES.get(self.optimizer, 2.0)
+
+
+def load_sharding(path: str | None, world: int) -> Sharding:
+    """Sharding of an Accelerate config, by Accelerate's own loader; without one, a copy of everything per process.
+
+    Raises:
+        ValueError: for a file that is missing or that Accelerate cannot read.
+    """
+    if path is None:
+        return Sharding() if world == 1 else Sharding("ddp", 0, source="no --accelerate: a copy on each device")
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    if not Path(path).is_file():
+        raise ValueError(f"--accelerate is {path!r}, but there is no such file.")
+    try:
+        config = load_config_from_file(path)
+    except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        raise ValueError(f"--accelerate is {path!r}, which Accelerate cannot read: {error}") from error
+    kind = str(getattr(config.distributed_type, "value", config.distributed_type))
+    if kind == "FSDP":
+        return Sharding("fsdp", 3, str(_get(config.fsdp_config, "fsdp_offload_params")).lower() == "true", source=path)
+    if kind == "DEEPSPEED":
+        stage = int(_get(config.deepspeed_config, "zero_stage") or 2)
+        offload = _get(config.deepspeed_config, "offload_optimizer_device") not in (None, "none")
+        return Sharding("zero", stage, offload, source=path)
+    return Sharding("ddp" if world > 1 else "none", source=path)
+
+
+def _get(config: Any, name: str) -> Any:
+    return config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
+
+
+def server_split(hardware: Hardware, architecture: Architecture, devices: int | None) -> tuple[int, int]:
+    """Devices kept for the vLLM server and its tensor-parallel size: one node of several, half of a single one.
+
+    Raises:
+        ValueError: if that leaves nothing to train on.
+    """
+    if devices is None:
+        devices = hardware.per_node if hardware.nodes > 1 else hardware.count // 2
+    if not 0 < devices < hardware.count:
+        raise ValueError(
+            f"vllm_mode is 'server', but --server-gpus {devices} of {hardware.count} devices leaves none to "
+            "train on or none to serve. Take more devices, or vllm_mode: colocate."
+        )
+    heads, kv = architecture.heads, architecture.kv_heads
+    fits = [t for t in range(1, devices + 1) if heads % t == 0 and (kv % t == 0 or t % kv == 0)]
+    return devices, max(fits)
+
+
+def count_problems(dataset: str, assumptions: Assumptions) -> tuple[int, str]:
+    """Problems of the training set and where the number is from; never downloads."""
+    if assumptions.problems is not None:
+        return assumptions.problems, "--problems"
+    path = Path(dataset)
+    if path.suffix == ".parquet" and path.is_file():
+        import pyarrow.parquet
+
+        return pyarrow.parquet.ParquetFile(path).metadata.num_rows, f"rows of {dataset}"
+    if path.suffix == ".jsonl" and path.is_file():
+        with path.open("rb") as file:
+            return sum(1 for line in file if line.strip()), f"rows of {dataset}"
+    if dataset == "lab":
+        from sgpo.lab.problems import load_problems
+
+        return len(load_problems("train")), "the lab"
+    return PAPER_PROBLEMS, "assumed, as in the paper; --problems N says otherwise"

@@ -18,6 +18,7 @@ _STARTS = re.compile(
     r"substitut\w+|plug\w*|insert\w*)(?:\s+(?:the|in|for|first))?\s*$",
     re.IGNORECASE,
 )
+_TRIALS = re.compile(r"\b(?:substitut\w*|plug\w*|insert\w*|set|let|put|take|case|when|if|for|at|evaluat\w*|base)\b", re.I)
 _BETWEEN = re.compile(r"[\s,;:|()\[\]{}=<>\\&]*(?:(?:and|or|to|with|is|are|then|the|other|gives?|while)[\s,;:=]*){0,3}(?:[a-zA-Z](?:\([a-z]\)|_\w)?\s*(?:=|<=?|>=?|is|in|\()\s*(?:[a-z]\)?\s*(?:=|<=?|>=?)\s*)?)?[\s(\[{\\]*")
 # Adjectives that mathematics uses all the time: they state an answer only as a predicate.
 _COMMON_WORDS = frozenset(
@@ -52,12 +53,12 @@ def find(reading: Reading) -> str:
 def _states(reading: Reading, leaf: Leaf, node: Node, *, alone: bool) -> bool:
     text = reading.text
     size = number_key(node.value[0]) if node.value else 0.0
-    known = not leaf.letters and (is_small(size) and leaf.distinctive is False)
+    known = not leaf.letters and is_small(size)
     given = size in reading.problem if not leaf.letters else tight(leaf.text) in reading.tight_problem
-    if leaf.distinctive and not given:
+    if leaf.distinctive and not given and not known:
         if node.kind == "number" and context.belongs_to_theorem(text, node):
             return alone and _announced(reading, node)
-        if not leaf.letters and node.operations == 1 and size < 2 and context.is_coefficient(text, node):
+        if node.operations and not leaf.letters and (not node.whole or size < 2) and context.is_coefficient(text, node):
             return False
         return True
     if known and not alone:
@@ -66,7 +67,7 @@ def _states(reading: Reading, leaf: Leaf, node: Node, *, alone: bool) -> bool:
     if computed and all(number_key(x) in reading.specific for x in node.literals):
         return True  # `4/8` for one half
     written = text[node.start : node.end]
-    if size == 0.5 and (node.unit or "." in written) and not context.is_coefficient(text, node):
+    if ((node.unit == "%" and size != 100) or (size == 0.5 and "." in written)) and not context.is_coefficient(text, node):
         return not given and not context.is_conditional(text, node)  # `50%`, `0.5`: laws say one half
     return _announced(reading, node)
 
@@ -82,8 +83,10 @@ def _announced(reading: Reading, node: Node) -> bool:
         if not left.letters and left.operations:
             return not trivial
         if left.letters and not left.operations and left.end - left.start <= 8:  # x = 2, not `substitute x = 0`
-            started = _STARTS.search(context.before(text, equation.start))
-            return not started and (not trivial or context.ends(text, node, reading.nouns))
+            said = context.before(text, equation.start)
+            if trivial:
+                return not _TRIALS.search(said) and context.ends(text, node, reading.nouns)
+            return not _STARTS.search(said)
     return context.announced(text, node, reading.nouns)
 
 
@@ -104,6 +107,8 @@ def _together(reading: Reading, leaves: tuple[Leaf, ...]) -> str:
                 break
             left.remove(hit)
         trivial = all(node.value and abs(node.value[0]) in (0.0, 1.0) for node in run)
+        if any(context.in_base(reading.text, node) for node in run):
+            continue
         if not left and (not trivial or context.announced(reading.text, run[0], reading.nouns)) and context.ends(reading.text, run[-1], reading.nouns):
             return reading.quote(run[0].start, run[-1].end)
     return ""
@@ -181,7 +186,7 @@ def _predicate(left: str, right: str, text: str, start: int) -> bool:
     closes = bool(re.match(r"[\"')\]]*\s*(?:$|[.,;:!?)\n]|\b(?:as|because|since|and|so|by|function|number|triangle|curve)\b)", right))
     if not closes:
         return False
-    if re.search(r"\b(?:if|when|whenever|whether|every|any|each|product of|sum of|for|where|recall|an? [a-z]+ (?:function|number|integer) is)\b", left, re.I):
+    if re.search(r"\b(?:if|when|whenever|whether|every|any|each|case|product of|sum of|for|where|recall|an? [a-z]+ (?:function|number|integer) is)\b", left, re.I):
         return False
     if re.search(r"(?:[;:]|\b(?:so|hence|thus|therefore),?)\s*[\"']?$", left, re.I):
         return True

@@ -24,12 +24,16 @@ _COMPOUND = re.compile(
 )
 _BASE = re.compile(
     r"(?:\bmod(?:ulo|ulus)?|\\[pb]?mod|\bbase|\blog_|\bdivisib\w+ by|\bmultiples? of|\bpowers? of|\bdivisors? of|"
-    r"\bcoprime (?:to|with)|\bprime to|\bremainder (?:on|when|after|upon)\b[^.;\n]{0,30}\bby|\bsmall(?:est)? primes?\b"
-    r"[^.;\n]{0,20}|\bsuch as|\blike|\be\.g\.?,?|\bfor example,?|\bfor instance,?|\bincluding|\bprimes?)"
-    r"[ ({:]*(?:\d+(?:, ?(?:and |or )?| and | or | or by ))*$",
+    r"\bcoprime (?:to|with)|\bprime to|\bremainder (?:on|when|after|upon)\b[^.;\n]{0,30}\bby)"
+    r"[ ({:]*(?:\d+(?:, ?(?:and |or )?| and | or )(?:by )?)*$",
     re.IGNORECASE,
 )
-_COPIES = re.compile(r"[ ]*(?:,|and|or)[ ]*(?:and |or )?\d")
+_EXAMPLES = re.compile(
+    r"(?:\bprimes?|\bprime factors|\bsuch as|\blike|\be\.g\.?,?|\bfor example,?|\bfor instance,?|\bincluding|\bamong)"
+    r"[ :]*(?P<list>(?:\d+(?:, ?(?:and |or )?| and | or ))*)$",
+    re.IGNORECASE,
+)
+_MORE = re.compile(r"(?: ?, ?(?:and |or )?| and | or )\d+")
 # Numbers of general knowledge, with the words that must stand in the same sentence.
 _KNOWN: dict[float, re.Pattern[str]] = {
     number: re.compile(words, re.IGNORECASE)
@@ -53,9 +57,15 @@ _KNOWN: dict[float, re.Pattern[str]] = {
         9.81: r"gravit|accelerat",
         2.54: r"inch|centimet",
         1.5: r"interquartile|outlier",
+        7: r"day.*week|week.*day",
+        25: r"quarter|modulo 4\b|modulo 100\b|digit",
+        100: r"percent|%|\bcents?\b|centi|hundredth|modulo",
+        1000: r"kilo|milli|gram|met(?:er|re)|lit(?:er|re)|thousand|modulo",
+        5280: r"mile|feet",
     }.items()
 }
 _LARGEST_BASE = 16  # `modulo 9`, `multiples of 11`; a larger modulus that is not the problem's was computed
+_ROUND_BASES = {25.0, 100.0, 1000.0}
 _STANDARD_ANGLES = {30.0, 45.0, 60.0}
 # A law's coefficient: `1/3 of the base area times the height`, `2/3 of the median`, `4/3 pi r^3`.
 _COEFFICIENT = re.compile(
@@ -67,7 +77,7 @@ _FILL = (
     r"(?:[ ]*(?:exactly|precisely|just|only|simply|equal to|about|approximately|roughly|around|therefore|thus|hence|"
     r"then|indeed|again|in fact|also|the (?:number|value|integer|fraction|final answer|answer|result)|"
     r"an? (?:total|value|number|count|maximum|minimum|sum|probability|answer|result|remainder|final answer)(?: value)?"
-    r"(?: of)?|an?|remainder|not|[=:\"'(\[{~-]|[a-zA-Z](?:_\w)? ?=(?!=)|[$€£]))*[ ]*$"
+    r"(?: of)?|an?|remainder|not|[=:\"'(\[{~-]|[a-zA-Z](?:_\w)? ?[<>]?=(?!=)|[a-zA-Z] ?[<>]|[$€£]))*[ ]*$"
 )
 _STRONG = re.compile(
     rf"\b{_OWN}\b[^.;\n]{{0,60}}?(?:\b(?:is|are|was|be|being|equals?|becomes|comes? out (?:as|to|at))\b|[:=]){_FILL}",
@@ -79,14 +89,15 @@ _VERB = re.compile(
     r"reaching|result in|results in|resulting in|comes? out (?:as|to|at|of)|come out (?:as|to|at)|turns? out (?:to be|as)|"
     r"ends? (?:up )?(?:with|at|in|on)|ending (?:up )?(?:with|at|in|on)|finish(?:es|ing)? (?:with|at|on)|leave|leaves|"
     r"leaving|left with|conclude|concludes|deduce|evaluates? to|simplif(?:y|ies) to|reduces? to|works? out (?:to|as|at)|"
-    rf"which is|that is|i\.e\.,?|namely|see|find|finding)){_FILL}",
+    rf"which is|that is|i\.e\.,?|namely|see|find|finding|has|have|had)){_FILL}",
     re.IGNORECASE,
 )
 _TOTAL = re.compile(  # what laws say too: the angles add up to 180 degrees
     rf"\b(?:amounts? to|adds? up to|equals?|equal(?:l?ing)?|makes|making|becomes|totals|sums? (?:up )?to){_FILL}", re.IGNORECASE
 )
-_COPULA = re.compile(rf"(?P<subject>[^.;:\n,]*?)\b(?:is|are|equals?|be|being|becomes|remains|of|:|=){_FILL}", re.IGNORECASE)
-_SAME = re.compile(r"(?:[:=]|(?:^|[ ,])(?:so|thus|hence|therefore|finally|ans|answer))[ ]*$", re.IGNORECASE)
+_COPULA = re.compile(rf"(?P<subject>[^.;:\n,]*?)(?:\b(?P<verb>is|are|equals?|be|being|becomes|remains|of)\b|(?<=[A-Za-z]):|(?<=[A-Za-z]) :|=){_FILL}", re.IGNORECASE)
+_LAW = re.compile(r"^\W*(?:an?|every|each|any|all) ", re.IGNORECASE)  # a square has 4 sides
+_SAME = re.compile(r"(?:(?<=[A-Za-z]):|(?<=[A-Za-z] ):|[⇒]|(?:^|[ ,])(?:so|thus|hence|therefore|finally|ans|answer))[ ]*$", re.IGNORECASE)
 _CONDITION = re.compile(
     r"\b(?:if|when|whenever|whether|until|unless|such that|so that|whose|where|each|every|any|suppose|assume|let|set|put|"
     r"setting|for all|recall|remember|because|since|law|theorem|always|general(?:ly)?|case|must be|should be|known)\b",
@@ -98,7 +109,7 @@ _LATER = re.compile(
     re.IGNORECASE,
 )
 _END = re.compile(
-    r"[ ]*(?:$|[.,;:!?)\]}\n\"']|(?:as|for|in all|in total|altogether|which|and|so|because|since|is|are|overall|here)\b"
+    r"[ ]*(?:$|[.,;:!?)\]}\n\"']|(?:as|for|in all|in total|altogether|so far|left|remaining|over|more|which|and|so|because|since|is|are|overall|here)\b"
     r"|\\\}|[%€$£])"
 )
 _NOUN = re.compile(r"[ -]*(?:different |distinct |possible |such |real |positive |square |cubic )*([A-Za-z]{1,20})")
@@ -159,12 +170,23 @@ def belongs_to_theorem(text: str, node: Node) -> bool:
         return True
     if value in _STANDARD_ANGLES and any(f"{angle:g}" in left + right for angle in _STANDARD_ANGLES):
         return True
-    return abs(value) <= _LARGEST_BASE and in_base(text, node)
+    return in_base(text, node)
 
 
 def in_base(text: str, node: Node) -> bool:
-    """`modulo 7`, `base 12`, `multiples of 15`, `primes such as 11 and 13`."""
-    return bool(_BASE.search(before(text, node.start)))
+    """`modulo 7`, `base 12`, `multiples of 15`; `primes such as 2, 3 and 5`, where three or more are listed."""
+    value, left = abs(node.value[0]) if node.value else 0.0, before(text, node.start)
+    if (value <= _LARGEST_BASE or value in _ROUND_BASES) and _BASE.search(left):
+        return True
+    examples = _EXAMPLES.search(left)
+    following = text[node.end : node.end + 40]
+    count = len(re.findall(r"\d+", examples["list"])) if examples else 0
+    more = _MORE.match(following)
+    while more:
+        count += 1
+        following = following[more.end() :]
+        more = _MORE.match(following)
+    return bool(examples) and count >= 2
 
 
 def is_conditional(text: str, node: Node) -> bool:
@@ -191,7 +213,7 @@ def question_words(problem: str) -> frozenset[str]:
 _COMMON = frozenset(
     "the and for what find how many which with that are was were does its from each when where then than this there "
     "all possible let give compute determine evaluate calculate have has can will following given number if integer "
-    "positive real divided first two three four one if into value exactly different such between least most function".split()
+    "positive real divided first two three four one if into value exactly different such between least most function equal same total side angle".split()
 )
 
 
@@ -218,7 +240,8 @@ def announced(text: str, node: Node, nouns: frozenset[str], *, any_subject: bool
         return True
     right = text[node.end : node.end + 60]
     noun = _NOUN.match(right)
-    if noun and _COUNTED.search(left) and stem(noun[1]) in nouns and not _CONDITION.search(left):
+    law = belongs_to_theorem(text, node) or _LAW.search(left) is not None
+    if noun and _COUNTED.search(left) and stem(noun[1]) in nouns and not law and not _CONDITION.search(left):
         return True
     if not ends(text, node, nouns):
         return False
@@ -226,11 +249,10 @@ def announced(text: str, node: Node, nouns: frozenset[str], *, any_subject: bool
         return True
     if re.search(r"\b(?:set|sets|setting|put|let|make)\b[^,;]*$", left, re.I):
         return False
-    law = belongs_to_theorem(text, node)
     if _VERB.search(left) or (_TOTAL.search(left) and not law and not _CONDITION.search(left)):
         return not re.search(r"\b(?:if|when|until|unless|so that|such that|whether)\b[^,]*$", left, re.I)
     copula = _COPULA.search(left)
-    if copula and not _CONDITION.search(left) and not (law and any_subject):
+    if copula and not _CONDITION.search(left) and not (law and (any_subject or copula["verb"] == "of")):
         subject = {stem(word) for word in re.findall(r"[A-Za-z]{2,}", copula["subject"])}
         subject |= {"probability"} if subject & {"chance", "likelihood", "odd"} else set()
         head = subject & (nouns | {"it", "this", "answer", "result", "total", "value", "count"})

@@ -15,7 +15,7 @@ from sgpo.strategies.leakage.number_words import digits
 _NUMBER = r"\d+(?:\.\d+)?"
 _DASH = re.compile(r"(?<!\d)[–—](?!\d)|[—]|(?<=\d)[ ]+[–][ ]+(?=[A-Za-z])")
 _BULLET = re.compile(r"^[ \t]*[•▪◦‣·*+-][ \t]+", re.MULTILINE)
-_ARROW = re.compile(r"[→⇒⟹⟶➔]|\\(?:Rightarrow|implies|Longrightarrow|rightarrow|longrightarrow)(?![A-Za-z])|(?:=|-{1,3})>")
+_ARROW = re.compile(r"\\(?:Rightarrow|implies|Longrightarrow|rightarrow|longrightarrow)(?![A-Za-z])|[⟹⟶➔]|(?:=|-{1,3})>")
 _MATH = re.compile(r"(?<!\\)\$\$?([^$\n]{0,400}?)(?<!\\)\$\$?|\\\((.{0,400}?)\\\)")
 _FONT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|bb)|mbox|operatorname\*?|boxed|fbox|emph|underline)"
@@ -107,9 +107,8 @@ def plain(text: str) -> str:
     """
     text = _LONG.sub(" ", _THIN.sub("", text))
     text = re.sub(r"\s+", lambda m: "\n" if "\n" in m.group() or "\r" in m.group() else " ", text)
-    text = _ARROW.sub(" : ", _BULLET.sub("", _DASH.sub(" ; ", text)))
-    text = _MATH.sub(_in_math, text)
-    text = latex.from_unicode(text)
+    text = _BULLET.sub("", _DASH.sub(" ; ", text)).replace("→", "->").replace("⇒", "->")
+    text = latex.from_unicode(_MATH.sub(_in_math, _ARROW.sub(" @@ ", text))).replace("@@", "⇒")
     text = _SPACING.sub(" ", _SIZES.sub("", text))
     for _ in range(2):
         text = _FONT.sub(r" \1 ", text)

@@ -20,6 +20,7 @@ from sgpo.strategies.leakage.plain import plain
 
 MAX_ANSWER = 2_000
 _MAX_LEAVES = 40
+_CONSTANTS = (0.5, math.pi, 2 * math.pi, math.sqrt(2), math.sqrt(3))
 _OPTION = re.compile(
     r"(?:(?<![A-Za-z0-9])\(\s*(?:\\(?:text(?:bf|rm)?|mathrm|mathbf|bf)\s*\{?\s*)?([A-J])\s*\}?\s*\)"
     r"|(?<![A-Za-z0-9(])([A-J])\s*[.):](?=[\s$\\])|\\(?:textbf|text|mathrm|mathbf)\{\s*\(?([A-J])\)?[.: ]*\})"
@@ -85,11 +86,11 @@ def readings_of(node: Node) -> tuple[Value, ...]:
 
 
 def is_small(value: float) -> bool:
-    """Numbers that general steps are full of: integers to 10, powers of ten, one half, pi and 2 pi."""
+    """Numbers that general steps are full of: integers to 10, powers of ten, 1/2, pi, 2 pi, the roots of 2 and 3."""
     size = abs(value)
     if size == int(size) and size < 1e15:
         return size <= 10 or str(int(size)).strip("0") == "1"
-    return any(abs(size - known) < 1e-9 for known in (0.5, math.pi, 2 * math.pi))
+    return any(abs(size - known) < 1e-9 for known in _CONSTANTS)
 
 
 def _single(text: str) -> Node | None:

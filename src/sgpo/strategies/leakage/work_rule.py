@@ -26,7 +26,7 @@ _PAIRS = tuple(
         rf"{_WORDS}\s+(?:and|to|by)\s+{_THE}{_N.format('b')}(?![\d-])",
         rf"\b(?:square|cube|squaring|squares of|squares? (?:both )?|gcd|lcm)\s*\(?{_THE}{_N.format('a')}{_WORDS}\s*(?:,|and)\s*"
         rf"{_N.format('b')}(?![\d-])",
-        rf"(?<![\d.^_]){_N.format('a')}{_WORDS}\s+(?:divided by|times|multiplied by|minus|plus|modulo|mod|out of)\s+{_THE}"
+        rf"(?<![\d.^_]){_N.format('a')}(?: (?!is|are|when|if|that|which|by|and)[A-Za-z]+){{0,2}}\s+(?:divided by|times|multiplied by|minus|plus|modulo|mod|out of)\s+{_THE}"
         rf"{_N.format('b')}(?![\d-])",
     )
 )  # fmt: skip
@@ -71,11 +71,13 @@ def _symbolic(reading: Reading) -> str:
             continue
         if node.kind not in ("expression", "relation") or not (node.whole or node.kind == "relation"):
             continue
-        if _is_fraction(node) or _theorem_value(reading, node) or _EXAMPLE.search(context.before(reading.text, node.start)):
+        if len(node.literals) == 1 and node.literals[0] <= 10 and "!" not in _slice(reading, node):
+            continue  # a root of 3
+        if _is_fraction(reading, node) or _theorem_value(reading, node) or _EXAMPLE.search(context.before(reading.text, node.start)):
             continue
         own = [x for x in node.literals if _own(reading, x)]
         strange = [x for x in node.literals if not _own(reading, x) and x >= 3]
-        if not strange and any(_telling(x) for x in own):
+        if not strange and any(x >= 3 for x in own):
             return reading.quote(node.start, node.end)
         if node.kind == "relation" and not strange and len(own) >= 3 and tight(_slice(reading, node)) in reading.tight_response:
             return reading.quote(node.start, node.end)
@@ -86,17 +88,20 @@ def _slice(reading: Reading, node: Node) -> str:
     return reading.text[node.start : node.end]
 
 
-def _is_fraction(node: Node) -> bool:
+def _is_fraction(reading: Reading, node: Node) -> bool:
     """`2/3`, `7/12`: one number, not a division to be carried out."""
     if node.kind != "expression" or node.operations != 1 or len(node.literals) != 2 or node.value is None:
         return False
     top, bottom = node.literals
+    if not re.search(r"/|frac", _slice(reading, node)):
+        return False
     return bool(bottom) and abs(abs(node.value[0]) - top / bottom) < 1e-12 and max(top, bottom) <= 12
 
 
 def _theorem_value(reading: Reading, node: Node) -> bool:
     """`pi/180`, `10^2`, `2^10`, `1/2 * ...`: literals that are theorem numbers, or units and powers of them."""
-    return all(x <= 2 or is_small(x) and x >= 10 for x in node.literals) or (
+    powers = all(x <= 2 or (is_small(x) and x >= 10) for x in node.literals)
+    return (powers and ("^" in _slice(reading, node) or node.literals[0] == 1)) or (
         bool(re.search(r"\\pi|\bpi\b", _slice(reading, node))) and set(node.literals) <= {180.0, 360.0, 2.0, 4.0, 3.0}
         and context.belongs_to_theorem(reading.text, node)
     )
@@ -107,7 +112,7 @@ def _verbal(reading: Reading) -> str:
     for pattern in _PAIRS:
         for match in pattern.finditer(text):
             a, b = float(match["a"]), float(match["b"])
-            if _own(reading, a) and _own(reading, b) and (_telling(a) or _telling(b)) and {a, b} - {180.0, 360.0, 100.0}:
+            if _own(reading, a) and _own(reading, b) and max(a, b) >= 3 and {a, b} - {180.0, 360.0, 100.0}:
                 return reading.quote(match.start(), match.end())
     for match in _SHIFT.finditer(text):
         if _given(reading, float(match["a"])) and not _labelled(text, match):
@@ -171,9 +176,9 @@ def _number(reading: Reading) -> str:
         size = number_key(node.value[0])
         if (size not in reading.new and size not in reading.derived) or (node.unit and node.kind == "number" and size == 100):
             continue
-        if node.kind == "expression" and not _is_fraction(node) and node.operations:
+        if node.kind == "expression" and not _is_fraction(reading, node) and node.operations:
             continue  # its literals are looked at one by one
-        if _is_fraction(node) and (is_small(size) or size in (1 / 3, 2 / 3, 0.25, 0.75) or context.is_coefficient(text, node)):
+        if _is_fraction(reading, node) and (is_small(size) or context.is_coefficient(text, node)):
             continue
         if not is_small(size):
             if not context.belongs_to_theorem(text, node) and not _EXAMPLE.search(context.before(text, node.start)):
@@ -185,6 +190,8 @@ def _number(reading: Reading) -> str:
 
 def _small_result(reading: Reading, node: Node, size: float) -> bool:
     text = reading.text
+    if context.belongs_to_theorem(text, node):
+        return False
     noun = _COUNTS.match(text[node.end : node.end + 24])
     if noun and size >= 3:
         name = context.stem(noun[1])

@@ -24,7 +24,7 @@ from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from sgpo import SGPOTrainer
-from sgpo.lab.experiment import Budget, Cell, load, sgpo_config, warm_start
+from sgpo.lab.experiment import Budget, Cell, load, train_config, warm_start
 from sgpo.lab.problems import lab_reward, load_problems
 
 PARTS = ("generation", "scoring", "loss")
@@ -57,7 +57,7 @@ def timed(trainer_class: type[GRPOTrainer]) -> type[GRPOTrainer]:
 def build(name: str, start: Path, out: Path, budget: Budget) -> GRPOTrainer:
     model, tokenizer = load(start)
     data = Dataset.from_list([dict(p) for p in load_problems("train")])
-    config: GRPOConfig = sgpo_config(Cell("sgpo" if name == "sgpo" else "sft_grpo_12", budget=budget), out)
+    config: GRPOConfig = train_config(Cell("sgpo" if name == "sgpo" else "sft_grpo_12", budget=budget), out)
     if name == "grpo12":
         names = GRPOConfig.__dataclass_fields__
         fields = {k: v for k, v in vars(config).items() if k in names and k != "generation_batch_size"}

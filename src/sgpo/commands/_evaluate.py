@@ -210,8 +210,7 @@ def _grader(name: str, given: dict[str, Any]) -> Grader:
 
 def _lab_settings(sampling: bool) -> dict[str, Any]:
     """What the lab evaluates its own models with; its sampling only where no preset was asked for."""
-    from sgpo.lab.experiment import MAX_COMPLETION
-    from sgpo.lab.problems import GUIDED_TEMPLATE
+    from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION
 
     settings = {
         "template": "raw",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from sgpo.lab.problems import Problem, guided_prompt, verify
-from sgpo.lab.responses import MAX_RESPONSE_TOKENS
+from sgpo.lab.problems import MAX_COMPLETION, Problem, guided_prompt, verify
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -45,7 +44,7 @@ def sample(
         for start in range(0, len(prompts), batch_size):
             batch = tokenizer(list(prompts[start : start + batch_size]), return_tensors="pt", padding=True)
             ids, mask = batch["input_ids"], batch["attention_mask"]
-            out = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=MAX_RESPONSE_TOKENS + 8, **how)
+            out = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=MAX_COMPLETION, **how)
             texts += tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
     model.train(training)
     return texts

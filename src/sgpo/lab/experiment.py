@@ -6,6 +6,7 @@ machine are slower than one).
 """
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,30 +18,24 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from sgpo.evaluation import EvalResult, evaluate
-from sgpo.lab.problems import GUIDED_TEMPLATE, Split, guided_prompt, lab_reward, load_problems
-from sgpo.trainer import SGPOConfig, SGPOTrainer
-
-MAX_COMPLETION = 48  # tokens; see responses.py for how long the styles get
-METHODS: dict[str, dict[str, Any]] = {
-    "sft_grpo": {"alpha_form": "constant", "alpha_0": 0.0},
-    "sft_grpo_12": {"alpha_form": "constant", "alpha_0": 0.0, "num_generations": 12},
-    "sgpo": {},
-}
-"""Fields of ``SGPOConfig`` by which a method differs. ``sft_grpo_12`` samples as many rollouts as SGPO's 8 + 4."""
+from sgpo.lab.measure import measure, summary, write_samples
+from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems
+from sgpo.trainer.methods import KINDS, find_method
 
 Report = Callable[[str, float, dict[str, float]], None]  # (cell, share done, latest metrics)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every method gets. A generation batch serves ``updates`` optimizer steps."""
+    """What every method gets. Each generation batch is gone over ``updates`` times, one optimizer step a time."""
 
     problems: int = 12
-    generations: int = 80
+    generations: int = 120
     updates: int = 2
-    learning_rate: float = 8e-4
-    eval_every: int = 8  # generations
+    learning_rate: float = 1.6e-3
+    max_grad_norm: float = 0.1
+    warmup_steps: int = 10
+    eval_every: int = 12  # generations
     eval_k: int = 4  # samples a problem at the end; 1 on the way
     split: Split = "eval"  # measured on; "validation" for any choice that is made by the result
     warm_steps: int = 24
@@ -49,9 +44,9 @@ class Budget:
 
 @dataclass(frozen=True)
 class Cell:
-    """One method, one seed, one base; ``overrides`` are further fields of ``SGPOConfig``."""
+    """One method, one seed, one base; ``overrides`` are further fields of the method's configuration."""
 
-    method: str
+    method: str  # see sgpo.trainer.methods
     seed: int = 0
     base_seed: int = 0
     budget: Budget = Budget()
@@ -59,7 +54,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        return f"{self.method}-base{self.base_seed}-seed{self.seed}"
+        """Fit for a file name."""
+        return f"{re.sub('[^A-Za-z0-9_.-]', '_', self.method)}-base{self.base_seed}-seed{self.seed}"
 
 
 def warm_start(base_seed: int, budget: Budget, out: Path) -> Path:
@@ -67,7 +63,6 @@ def warm_start(base_seed: int, budget: Budget, out: Path) -> Path:
     from sgpo.lab.model import load_base
 
     model, tokenizer = load_base(base_seed)
-    rows = [{"prompt": p["prompt"], "completion": " " + p["expert"]} for p in load_problems("train")]
     config = SFTConfig(
         str(out),
         max_steps=budget.warm_steps,
@@ -77,7 +72,7 @@ def warm_start(base_seed: int, budget: Budget, out: Path) -> Path:
         seed=base_seed,
         **_quiet(),
     )
-    trainer = SFTTrainer(model, config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+    trainer = SFTTrainer(model, config, train_dataset=train_data("sft"), processing_class=tokenizer)
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     trainer.save_model(str(out))
@@ -95,26 +90,22 @@ def run_cell(cell: Cell, start: Path, out: Path, report: Report | None = None) -
     out.mkdir(parents=True, exist_ok=True)
     budget = cell.budget
     model, tokenizer = load(start)
-    trainer = SGPOTrainer(
-        model,
-        lab_reward,
-        sgpo_config(cell, out),
-        train_dataset=Dataset.from_list([dict(p) for p in load_problems("train")]),
-        processing_class=tokenizer,
-    )
+    trainer = build_trainer(cell, model, tokenizer, out)
     recorder = _Recorder(cell, out / "metrics.jsonl", tokenizer, report)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(recorder)
     recorder.measure(model, 0)
-    began = time.perf_counter()
+    began, before = time.perf_counter(), recorder.seconds
     trainer.train()
-    seconds = time.perf_counter() - began - recorder.seconds
+    seconds = time.perf_counter() - began - (recorder.seconds - before)
     trainer.save_model(str(out / "model"))
+    write_samples(model, tokenizer, budget.split, out / "samples.jsonl")
     result = measure(model, tokenizer, k=budget.eval_k, split=budget.split)
     greedy = measure(model, tokenizer, k=1, split=budget.split, temperature=0.0)
     curve = recorder.curve[1:]
     return {
         **summary(result),
+        "method": cell.method,
         "seed": cell.seed,
         "base_seed": cell.base_seed,
         "accuracy_greedy": greedy.accuracy,
@@ -122,70 +113,65 @@ def run_cell(cell: Cell, start: Path, out: Path, report: Report | None = None) -
         "curve": recorder.curve,
         "sampled_tokens": int(recorder.autonomous_tokens + recorder.guided_tokens),
         "guided_tokens": int(recorder.guided_tokens),
+        "trained_tokens": int(recorder.trained_tokens),
         "train_seconds": round(seconds, 1),
     }
 
 
-def sgpo_config(cell: Cell, out: Path) -> SGPOConfig:
-    """The training arguments of a cell. Raises ``ValueError`` for a method that does not exist."""
-    if cell.method not in METHODS:
-        raise ValueError(f"method {cell.method!r} is unknown; choose from {', '.join(METHODS)}.")
-    budget = cell.budget
-    fields: dict[str, Any] = {**METHODS[cell.method], **cell.overrides}
-    rollouts = budget.problems * fields.get("num_generations", SGPOConfig.num_generations)
-    defaults: dict[str, Any] = {
-        "per_device_train_batch_size": rollouts // budget.updates,
-        "steps_per_generation": budget.updates,
+def build_trainer(cell: Cell, model: PreTrainedModel, tokenizer: Any, out: Path) -> Any:
+    """The trainer of a cell. Raises ``ValueError`` for a method that does not exist or trains nothing."""
+    method = find_method(cell.method)
+    if method.kind is None:
+        raise ValueError(f"method {cell.method!r} trains nothing, so it has no trainer.")
+    kind, config, data = KINDS[method.kind], train_config(cell, out), train_data(method.kind)
+    if method.kind == "sft":
+        return kind.trainer(model, config, train_dataset=data, processing_class=tokenizer)
+    return kind.trainer(model, lab_reward, config, train_dataset=data, processing_class=tokenizer)
+
+
+def train_data(kind: str) -> Dataset:
+    """The training problems with what a kind of trainer reads."""
+    problems = load_problems("train")
+    if kind == "sft":
+        return Dataset.from_list([{"prompt": p["prompt"], "completion": " " + p["expert"]} for p in problems])
+    return Dataset.from_list([{**p, "expert": " " + p["expert"]} for p in problems])
+
+
+def train_config(cell: Cell, out: Path) -> Any:
+    """The training arguments of a cell: the same problems a step and the same optimizer steps for every method."""
+    budget, method = cell.budget, find_method(cell.method)
+    config = KINDS[str(method.kind)].config
+    fields: dict[str, Any] = {
         "max_steps": budget.generations * budget.updates,
         "learning_rate": budget.learning_rate,
+        "max_grad_norm": budget.max_grad_norm,
         "lr_scheduler_type": "linear",
-        "max_completion_length": MAX_COMPLETION,
-        "guided_prompt_template": GUIDED_TEMPLATE,
+        "warmup_steps": budget.warmup_steps,
         "seed": cell.seed,
         **_quiet(),
     }
-    return SGPOConfig(str(out), **{**defaults, **fields})
+    given = {**method.fields, **cell.overrides}
+    if method.kind == "sft":
+        fields["per_device_train_batch_size"] = budget.problems
+    else:
+        fields |= _rollout_fields(budget, given.get("num_generations", config.num_generations))
+    if method.kind == "sgpo":
+        fields["guided_prompt_template"] = GUIDED_TEMPLATE
+    return config(str(out), **{**fields, **given})
+
+
+def _rollout_fields(budget: Budget, num_generations: int) -> dict[str, Any]:
+    return {
+        "per_device_train_batch_size": budget.problems * num_generations,
+        "steps_per_generation": 1,
+        "num_iterations": budget.updates,
+        "max_completion_length": MAX_COMPLETION,
+    }
 
 
 def load(path: Path) -> tuple[PreTrainedModel, Any]:
     """A model saved by :func:`warm_start` or :func:`run_cell`, in float32, and its tokenizer."""
     return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), AutoTokenizer.from_pretrained(path)
-
-
-def measure(
-    model: PreTrainedModel,
-    tokenizer: Any,
-    *,
-    k: int,
-    split: Split = "eval",
-    guided: bool = False,
-    temperature: float = 1.0,
-    seed: int = 1234,
-) -> EvalResult:
-    """Accuracy on held-out problems, ``k`` samples each, with the strategy in the prompt if ``guided``."""
-    rows = [{**p, "prompt": guided_prompt(p) if guided else p["prompt"]} for p in load_problems(split)]
-    return evaluate(
-        model,
-        tokenizer,
-        rows,
-        grade=lambda completions, answers: lab_reward(completions, answers),
-        k=k,
-        temperature=temperature,
-        max_new_tokens=MAX_COMPLETION,
-        batch_size=300,
-        seed=seed,
-    )
-
-
-def summary(result: EvalResult) -> dict[str, Any]:
-    """The part of a results.json entry that comes from the evaluation."""
-    return {
-        "accuracy": result.accuracy,
-        "accuracy_ci95": list(result.ci95),
-        "n_problems": result.n_problems,
-        "k": result.k,
-        "per_family": result.per_group,
-    }
 
 
 class _Recorder(TrainerCallback):
@@ -195,7 +181,7 @@ class _Recorder(TrainerCallback):
         self._cell, self._path, self._tokenizer, self._report = cell, path, tokenizer, report
         self.curve: list[tuple[int, float]] = []  # (optimizer step, accuracy)
         self.seconds = 0.0  # spent in measuring
-        self.autonomous_tokens = self.guided_tokens = 0.0
+        self.autonomous_tokens = self.guided_tokens = self.trained_tokens = 0.0
         path.write_text("")
 
     def measure(self, model: PreTrainedModel, step: int) -> None:
@@ -205,15 +191,26 @@ class _Recorder(TrainerCallback):
         self.curve.append((step, accuracy))
         self._write({"step": step, "eval/accuracy": accuracy})
 
-    def on_log(self, args: SGPOConfig, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if "completions/mean_length" in logs:
-            rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size
-            self.autonomous_tokens += logs["completions/mean_length"] * rows
-            self.guided_tokens += logs.get("sgpo/guided_tokens", 0.0)
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        self._count(args, logs)
         self._write({"step": state.global_step, **logs})
         if self._report is not None:
             latest = {"accuracy": self.curve[-1][1]} if self.curve else {}
             self._report(self._cell.name, state.global_step / state.max_steps, latest)
+
+    def _count(self, args: Any, logs: dict[str, float]) -> None:
+        """Tokens sampled, and tokens in a loss: a completion counts in every pass over its batch."""
+        if "completions/mean_length" in logs:
+            rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size
+            tokens = logs["completions/mean_length"] * rows
+            self.trained_tokens += tokens * args.num_iterations
+            if find_method(self._cell.method).kind == "luffy":  # one row of each group is the expert's
+                tokens *= 1 - 1 / args.num_generations
+            self.autonomous_tokens += tokens
+            self.guided_tokens += logs.get("sgpo/guided_tokens", 0.0)
+        elif "num_tokens" in logs:  # of SFT, cumulative, prompts included
+            self.trained_tokens = logs["num_tokens"]
+        self.trained_tokens += logs.get("sgpo/target_tokens", 0.0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         every = self._cell.budget.eval_every * self._cell.budget.updates

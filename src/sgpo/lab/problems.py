@@ -12,13 +12,16 @@ from typing import Any, Literal, TypedDict, get_args
 
 from sgpo.lab.catalog import FAMILIES
 from sgpo.lab.families import Args, Family
-from sgpo.lab.responses import expert
+from sgpo.lab.responses import MAX_RESPONSE_TOKENS, expert
 from sgpo.lab.wording import WORDINGS, is_held_out
 
 Split = Literal["corpus", "train", "validation", "eval"]
 
 GUIDED_TEMPLATE = "S {strategy} {prompt}"
 """The guided prompt: the strategy goes in front of the same problem."""
+
+MAX_COMPLETION = MAX_RESPONSE_TOKENS + 8
+"""Tokens that a completion may have, in training and evaluation."""
 
 PER_FAMILY: dict[str, int | None] = {"corpus": None, "train": 96, "validation": 24, "eval": 60}
 """Problems of each family in a split (None: all), so that splits are balanced."""

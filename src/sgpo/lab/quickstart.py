@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sgpo.lab.experiment import Budget, Cell, Report, measure, run_cell, summary, warm_start
+from sgpo.lab.experiment import Budget, Cell, Report, run_cell, warm_start
+from sgpo.lab.measure import measure, summary
 from sgpo.lab.model import load_base
 from sgpo.lab.parallel import Job, cores, run_jobs
 

@@ -80,7 +80,7 @@ class DistillationSums:
             self._sums[name] = self._sums.get(name, 0.0) + sums[name]
 
     def flush(self, accelerator: Accelerator) -> dict[str, float]:
-        """Means per target token, empty if no rank had a target; starts the next optimizer step."""
+        """Means per target token and their number, empty if no rank had a target; starts the next optimizer step."""
         total = _reduce(accelerator, {name: self._sums.get(name, 0.0) for name in self._NAMES})
         self._sums = {}
         tokens = total["tokens"]
@@ -90,6 +90,7 @@ class DistillationSums:
             "kl": total["kl_sum"] / tokens,
             "kl_clipped": total["kl_clipped_sum"] / tokens,
             "clip_fraction": total["clipped_tokens"] / tokens,
+            "target_tokens": tokens,
         }
 
 

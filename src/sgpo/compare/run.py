@@ -1,0 +1,168 @@
+"""``sgpo compare``: plan the cells, run what is missing, write the results.
+
+What is equal for all methods: the warm start, the problems of each step, the optimizer steps, the evaluation. Each
+method with a training of its own gets the same search for a learning rate, on the validation split and with a seed
+that no final cell has; an ablation takes the rate of what it ablates.
+"""
+
+import dataclasses
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sgpo.compare.cells import run_once, write_json
+from sgpo.compare.results import summarise
+from sgpo.compare.table import write_tables
+from sgpo.lab.experiment import Budget, Cell, warm_start
+from sgpo.lab.model import BASE_SEEDS
+from sgpo.lab.parallel import Job, cores, run_jobs
+from sgpo.trainer.methods import find_method
+
+SCHEMA = 1
+KIND = "sgpo-compare"
+TUNING_SEED = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to compare. ``rates`` are the learning rates to search; none: ``budget.learning_rate`` for all."""
+
+    methods: tuple[str, ...]
+    seeds: int = 5
+    budget: Budget = dataclasses.field(default_factory=Budget)
+    rates: tuple[float, ...] = ()
+    jobs: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise ValueError("There is no method to compare; name at least one.")
+        for method in self.methods:
+            find_method(method)
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"A method is named twice: {', '.join(self.methods)}.")
+        if self.seeds < 1:
+            raise ValueError(f"seeds is {self.seeds}, but must be at least 1 (2 for an interval).")
+        if self.jobs < 0:
+            raise ValueError(f"jobs is {self.jobs}, but must be 0 (one per core) or more.")
+        if bad := [rate for rate in self.rates if not 0 < rate < 1]:
+            raise ValueError(f"learning rate {bad[0]} is not within (0, 1).")
+
+    @property
+    def processes(self) -> int:
+        """Cells side by side, one torch thread each."""
+        return self.jobs or cores()
+
+
+def compare(plan: Plan, out: Path) -> dict[str, Any]:
+    """Run ``plan`` into ``out``, or go on with it, and return what ``results.json`` holds.
+
+    Methods and seeds may be added to a directory; its budget and learning rates may not change.
+
+    Raises:
+        ValueError: ``out`` holds something else, or a comparison with another budget.
+    """
+    manifest = _manifest(plan, out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "manifest.json", manifest)
+    (out / "results.json").unlink(missing_ok=True)  # until this run is through
+    starts = {base: out / f"warm-base{base}" for base in BASE_SEEDS}
+    for base, path in starts.items():
+        if not (path / "config.json").exists():
+            warm_start(base, plan.budget, path)
+    rates = _search(plan, starts, out)
+    cells = _cells(plan, rates)
+    write_json(out / "manifest.json", {**manifest, "cells": sorted({*manifest["cells"], *(c.name for c in cells)})})
+    done = _run([(cell, out / "cells" / cell.name) for cell in cells], starts, plan.processes)
+    entries: dict[str, list[dict[str, Any]]] = {method: [] for method in plan.methods}
+    for cell in cells:
+        entries[cell.method].append(done[cell.name])
+    results = {"schema": SCHEMA, "machine": machine(plan.processes), "settings": manifest["settings"]}
+    results |= summarise(entries, rates)
+    write_json(out / "results.json", results)
+    write_tables(results, out)
+    return results
+
+
+def machine(processes: int) -> str:
+    """The kind of machine, for the page that shows the figures."""
+    return f"{platform.machine()}, {cores()} cores, no GPU, {processes} processes of one thread"
+
+
+def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
+    settings = {"budget": dataclasses.asdict(plan.budget), "learning_rates_searched": list(plan.rates)}
+    manifest: dict[str, Any] = {
+        "schema": SCHEMA,
+        "kind": KIND,
+        "methods": list(plan.methods),
+        "seeds": list(range(plan.seeds)),
+        "settings": settings,
+        "machine": machine(plan.processes),
+        "cells": [],
+    }
+    path = out / "manifest.json"
+    if not path.exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise ValueError(f"{out} is not empty and holds no comparison; choose another --out.")
+        return manifest
+    known = json.loads(path.read_text())
+    if known.get("kind") != KIND or known.get("schema") != SCHEMA:
+        raise ValueError(
+            f"{path} is of kind {known.get('kind')!r}, schema {known.get('schema')!r}; expected {KIND!r}, {SCHEMA}. "
+            "Choose another --out."
+        )
+    if known["settings"] != json.loads(json.dumps(settings)):
+        raise ValueError(f"{out} was made with other settings: {known['settings']}. Choose another --out.")
+    manifest["methods"] = [*known["methods"], *(m for m in plan.methods if m not in known["methods"])]
+    manifest["seeds"] = list(range(max(plan.seeds, len(known["seeds"]))))
+    manifest["cells"] = known["cells"]
+    return manifest
+
+
+def _search(plan: Plan, starts: dict[int, Path], out: Path) -> dict[str, Any]:
+    """Learning rate of each method, with the accuracies of its search: ``{method: {"learning_rate", "search"}}``."""
+    trained = [find_method(m) for m in plan.methods if find_method(m).kind is not None]
+    default = {"learning_rate": plan.budget.learning_rate, "search": {}}
+    if len(plan.rates) < 2:
+        only = {"learning_rate": plan.rates[0], "search": {}} if plan.rates else default
+        return {method.name: only for method in trained}
+    sources = sorted({method.tuned_as or method.name for method in trained})
+    budget = dataclasses.replace(plan.budget, split="validation")
+    tries = [
+        Cell(source, TUNING_SEED, BASE_SEEDS[0], budget, {"learning_rate": rate})
+        for source in sources
+        for rate in plan.rates
+    ]
+    work = [(cell, out / "tuning" / f"{cell.name}-lr{cell.overrides['learning_rate']:g}") for cell in tries]
+    done = _run(work, starts, plan.processes)
+    found: dict[str, Any] = {}
+    for source in sources:
+        scores = {
+            cell.overrides["learning_rate"]: done[path.name].get("accuracy", 0.0)
+            for cell, path in work
+            if cell.method == source
+        }
+        best = max(scores, key=lambda rate: scores[rate])
+        found[source] = {"learning_rate": best, "search": {f"{rate:g}": score for rate, score in scores.items()}}
+    return {method.name: found[method.tuned_as or method.name] for method in trained}
+
+
+def _cells(plan: Plan, rates: dict[str, Any]) -> list[Cell]:
+    """Seeds alternate between the bases. Seeds come first, so that early results say something of every method."""
+    return [
+        Cell(
+            method,
+            seed,
+            BASE_SEEDS[seed % len(BASE_SEEDS)],
+            plan.budget,
+            {"learning_rate": rates[method]["learning_rate"]} if method in rates else {},
+        )
+        for seed in range(plan.seeds)
+        for method in plan.methods
+    ]
+
+
+def _run(work: Sequence[tuple[Cell, Path]], starts: dict[int, Path], processes: int) -> dict[str, Any]:
+    jobs = [Job(path.name, run_once, (cell, starts[cell.base_seed], path)) for cell, path in work]
+    return run_jobs(jobs, processes)

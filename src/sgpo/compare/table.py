@@ -1,0 +1,128 @@
+"""The results of a comparison as text, Markdown and CSV."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from sgpo.trainer.methods import find_method
+
+COLUMNS = {
+    "end": "at the end",
+    "greedy": "greedy",
+    "over_training": "over training",
+    "without_never_solved": "without never-solved",
+    "never_solved": "never-solved",
+}
+Rows = list[list[str]]
+
+
+def write_tables(results: dict[str, Any], out: Path) -> None:
+    """``table.txt``, ``table.md`` and ``table.csv`` into ``out``."""
+    (out / "table.txt").write_text(as_text(results))
+    (out / "table.md").write_text(as_markdown(results))
+    (out / "table.csv").write_text(as_csv(results))
+
+
+def as_text(results: dict[str, Any]) -> str:
+    """Plain columns."""
+    blocks = [f"{title}\n\n{_aligned(rows)}" for title, rows in _parts(results)]
+    return "\n\n".join([*blocks, *_notes(results)]) + "\n"
+
+
+def as_markdown(results: dict[str, Any]) -> str:
+    """Pipe tables."""
+    blocks = []
+    for title, (head, *body) in _parts(results):
+        lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] + ["---:"] * (len(head) - 1), *body)]
+        blocks.append(f"{title}\n\n" + "\n".join(lines))
+    return "\n\n".join([*blocks, *_notes(results)]) + "\n"
+
+
+def as_csv(results: dict[str, Any]) -> str:
+    """One line a method and measure: ``method,measure,mean,low,high`` with accuracies in [0, 1]."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "measure", "mean", "low", "high"])
+    for name, entry in results["methods"].items():
+        for measure, values in entry["scores"].items():
+            writer.writerow([name, measure, *values])
+        for measure, values in entry.get("sgpo_minus", {}).items():
+            writer.writerow([name, f"sgpo_minus_{measure}", *values])
+        for family, one in entry["per_family"].items():
+            writer.writerow([name, f"family_{family}", one["accuracy"], "", ""])
+        for measure in ("learning_rate", "sampled_tokens", "trained_tokens", "train_seconds"):
+            writer.writerow([name, measure, entry.get(measure, ""), "", ""])
+    return text.getvalue()
+
+
+def _parts(results: dict[str, Any]) -> list[tuple[str, Rows]]:
+    methods = results["methods"]
+    seeds = max((len(entry["seeds"]) for entry in methods.values()), default=0)
+    parts = [
+        (
+            f"Held-out accuracy without a strategy, %, temperature 1: mean [95% interval over {seeds} seeds]",
+            _scores(methods),
+        )
+    ]
+    if any("sgpo_minus" in entry for entry in methods.values()):
+        parts.append(("SGPO minus the method, points, paired by seed", _differences(methods)))
+    parts.append(("By family, %", _families(methods)))
+    parts.append(("Cost of a run, mean over seeds", _costs(methods)))
+    return parts
+
+
+def _label(name: str) -> str:
+    return find_method(name).label
+
+
+def _scores(methods: dict[str, Any]) -> Rows:
+    rows = [["method", *COLUMNS.values()]]
+    rows += [[_label(name), *(_percent(e["scores"][c]) for c in COLUMNS)] for name, e in methods.items()]
+    return rows
+
+
+def _differences(methods: dict[str, Any]) -> Rows:
+    rows = [["method", *COLUMNS.values()]]
+    for name, entry in methods.items():
+        if entry.get("sgpo_minus"):
+            rows.append([_label(name), *(_percent(entry["sgpo_minus"][c], "+") for c in COLUMNS)])
+    return rows
+
+
+def _families(methods: dict[str, Any]) -> Rows:
+    families = list(next(iter(methods.values()))["per_family"]) if methods else []
+    rows = [["family", *map(_label, methods)]]
+    for family in families:
+        rows.append([family, *(f"{100 * e['per_family'][family]['accuracy']:.1f}" for e in methods.values())])
+    return rows
+
+
+def _costs(methods: dict[str, Any]) -> Rows:
+    rows = [["method", "learning rate", "tokens sampled", "of them guided", "tokens trained on", "seconds"]]
+    for name, e in methods.items():
+        rate = f"{e['learning_rate']:g}" if "learning_rate" in e else "-"
+        tokens = (f"{e[key] / 1000:.0f}K" for key in ("sampled_tokens", "guided_tokens", "trained_tokens"))
+        rows.append([_label(name), rate, *tokens, f"{e['train_seconds']:.0f}"])
+    return rows
+
+
+def _notes(results: dict[str, Any]) -> list[str]:
+    notes = [f"Never solved by the base: {', '.join(results['never_solved'])}. Machine: {results['machine']}."]
+    notes += [f"FAILED {cell}: {error}" for cell, error in results["failed"].items()]
+    return notes
+
+
+def _percent(values: list[float | None], sign: str = "") -> str:
+    mean, low, high = values
+    if low is None or high is None:
+        return f"{100 * (mean or 0):{sign}.1f}"
+    return f"{100 * (mean or 0):{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
+
+
+def _aligned(rows: Rows) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )

@@ -12,10 +12,13 @@ from typing import Any
 
 FAMILIES = ("ratio", "remainder", "clock", "between")
 ENDS = {"base": 0.07, "base_guided": 0.95, "sft_grpo": 0.66, "luffy": 0.72, "sgpo": 0.84}
+UNGUIDED = ("sft", "sft_grpo", "sft_grpo_12", "luffy", "hpt")
 NEVER = ("ratio", "remainder")
 
+SPREAD = (-0.012, 0.004, 0.015, -0.009, 0.002)  # of the seeds around their method's end
+
 HOSTILE = {
-    "script": "<script>window.hacked = true</script><img src=x onerror=\"window.hacked = true\">'\"&lt;",
+    "script": '<script>window.hacked = true</script><img src=x onerror="window.hacked = true">\'"&lt;',
     "surrogates": "a\ud800b\udfffc",
     "controls": "\x00\x07\x1b[31mred\x1b[0m\x9b\x7f",
     "bidi": "\u202egnp.exe\u202c \u2066x\u2069",
@@ -37,7 +40,7 @@ def metrics(end: float, *, steps: int = 60, guided: bool = True, seed: int = 0) 
     """Lines of metrics.jsonl."""
     rng = random.Random(seed)
     rows: list[dict[str, Any]] = []
-    for step in range(0, steps + 1):
+    for step in range(steps + 1):
         t = 1 - math.exp(-4 * step / steps)
         rate = 0.08 + (end - 0.08) * t + rng.gauss(0, 0.03)
         if step % 10 == 0:
@@ -131,13 +134,13 @@ def compare_dir(
     for method, end in ends.items():
         entries = []
         for seed in range(seeds):
-            found = entry(end + 0.01 * (seed - (seeds - 1) / 2) + 0.002 * (len(method) % 3), seed, seed % 2)
+            found = entry(end + SPREAD[(seed + len(method)) % len(SPREAD)], seed, seed % 2)
             entries.append(found)
             if method in trained:
                 names.append(f"{method}-base{seed % 2}-seed{seed}")
                 cell = path / "cells" / names[-1]
                 write_json(cell / "cell.json", {"method": method, "seed": seed, "base_seed": seed % 2})
-                write_lines(cell / "metrics.jsonl", metrics(end, guided="grpo" not in method, seed=seed))
+                write_lines(cell / "metrics.jsonl", metrics(end, guided=method not in UNGUIDED, seed=seed))
                 write_json(cell / "result.json", found)
                 if extras:
                     write_lines(cell / "samples.jsonl", samples(method))
@@ -161,7 +164,12 @@ def compare_dir(
 
 def quickstart_dir(path: Path) -> Path:
     """What `sgpo quickstart` leaves: one seed, no manifest."""
-    methods = {"base": entry(0.07), "base_guided": entry(0.95), "sft_grpo": entry(0.66, 0, 0), "sgpo": entry(0.84, 0, 0)}
+    methods = {
+        "base": entry(0.07),
+        "base_guided": entry(0.95),
+        "sft_grpo": entry(0.66, 0, 0),
+        "sgpo": entry(0.84, 0, 0),
+    }
     write_json(path / "results.json", {"schema": 1, "seed": 0, "methods": methods})
     for method in ("sft_grpo", "sgpo"):
         write_lines(path / method / "metrics.jsonl", metrics(ENDS[method], guided=method == "sgpo"))

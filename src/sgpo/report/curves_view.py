@@ -41,7 +41,7 @@ PANELS = (
 def curves(run: Run) -> dict[str, Any] | None:
     """The panels that have data, the legend, and the first and last tenth of every curve; None without data."""
     found = {panel: bands(run, panel.metric) for panel in PANELS}
-    if found[PANELS[1]]:  # the reward tells nothing more than the pass rate
+    if len(found[PANELS[1]]) >= len(found[PANELS[-1]]):  # the reward tells nothing more than the pass rates
         found.pop(PANELS[-1])
     found = {panel: curves for panel, curves in found.items() if curves}
     if not found:

@@ -2,6 +2,7 @@
 
 from sgpo.report.run import Difference, Method, Run, difference
 from sgpo.report.series import band, summary
+from sgpo.report.text import points
 
 
 def headline(run: Run) -> tuple[str, str]:
@@ -40,10 +41,9 @@ def _comparison(run: Run) -> tuple[str, str]:
 
 
 def _verdict(sgpo: Method, other: Method, gap: Difference, rank: str) -> str:
-    points = f"{abs(100 * gap.mean):.1f} points"
     comma = "," if rank else ""
     if gap.verdict in ("above", "below"):
-        return f"SGPO ends {points} {gap.verdict} {other.label}{rank}."
+        return f"SGPO ends {abs(100 * gap.mean):.1f} points {gap.verdict} {other.label}{rank}."
     if gap.verdict == "level":
         return f"SGPO and {other.label}{rank}{comma} cannot be told apart."
     ours, theirs = (f"{100 * m.accuracy:.1f}%" for m in (sgpo, other))
@@ -54,9 +54,8 @@ def _qualified(sgpo: Method, other: Method, gap: Difference) -> str:
     if gap.ci95 is not None:
         over = f" over {gap.pairs} seeds" if gap.pairs else ""
         holds = "holds 0" if gap.verdict == "level" else "leaves out 0"
-        low, high = (100 * end for end in gap.ci95)
-        interval = f"95% interval {low:+.1f} to {high:+.1f}, which {holds}"
-        return f"Paired difference{over}: {100 * gap.mean:+.1f} points, {interval}."
+        low, high = map(points, gap.ci95)
+        return f"Paired difference{over}: {points(gap.mean)} points, 95% interval {low} to {high}, which {holds}."
     seeds = "one seed each" if gap.pairs == 1 else "no seed in common, so nothing is paired"
     return f"From {seeds}: the spread between training runs is not in it. {_sureness(sgpo)} {_sureness(other)}".strip()
 

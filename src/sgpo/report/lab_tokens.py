@@ -28,11 +28,13 @@ def write_tokens(run: Run, count: int, console: Console | None = None) -> Path:
         ValueError: the directory has no model, or one that was not trained on the lab.
     """
     import torch
+    from transformers.utils.logging import disable_progress_bar
 
     from sgpo.lab.experiment import load
     from sgpo.lab.model import load_base
     from sgpo.lab.tokenizer import vocabulary
 
+    disable_progress_bar()
     trained, base_seed = _trained(run)
     torch.set_num_threads(1)
     after, tokenizer = load(trained)

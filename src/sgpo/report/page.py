@@ -22,7 +22,7 @@ from sgpo.report.examples import samples, strategies
 from sgpo.report.headline import headline
 from sgpo.report.load import load_run
 from sgpo.report.run import Run
-from sgpo.report.text import bound, clean
+from sgpo.report.text import bound, clean, points
 from sgpo.report.tokens_view import tokens
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -96,7 +96,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"pct": _pct, "points": _points, "prob": _prob, "bound": bound}
+    environment.filters |= {"pct": _pct, "points": points, "prob": _prob, "bound": bound}
     return environment
 
 
@@ -107,10 +107,6 @@ def _finalize(value: Any) -> Any:
 
 def _pct(value: float, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f}"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "\u2212")
 
 
 def _prob(value: float) -> str:

@@ -12,7 +12,7 @@ LABELS = {
     "base_guided": "base + strategy",
     "sft": "SFT",
     "sft_grpo": "SFT+GRPO",
-    "sft_grpo_12": "SFT+GRPO, 12 rollouts",
+    "sft_grpo_12": "SFT+GRPO (12 rollouts)",
     "luffy": "LUFFY",
     "hpt": "HPT",
     "sgpo": "SGPO",
@@ -79,7 +79,10 @@ class Method:
     def interval(self) -> tuple[float, float] | None:
         """95% interval of the accuracy: over seeds where there are two or more, else over problems."""
         values = self.over_seeds()
-        return t_interval(values)[1:] if len(values) > 1 else self.ci95
+        if len(values) < 2:
+            return self.ci95
+        _, low, high = t_interval(values)
+        return max(0.0, low), min(1.0, high)  # of two seeds it may reach beyond every accuracy
 
 
 @dataclass

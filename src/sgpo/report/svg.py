@@ -85,17 +85,19 @@ def heat_chart(steps: Sequence[float], columns: Sequence[Sequence[float]], *, to
     x, y = (steps[0], steps[-1]), (0.0, top)
     bins = len(columns[0])
     wide, tall = (WIDTH - LEFT - RIGHT) / len(columns), (HEIGHT - TOP - BOTTOM) / bins
+    cell = Markup('<rect class="cell" x="{}" y="{}" width="{}" height="{}" fill-opacity="{}"/>')
     parts = []
     for i, column in enumerate(columns):
         for j, share in enumerate(column):
-            if share > 0:
-                parts.append(
-                    Markup('<rect class="cell" x="{}" y="{}" width="{}" height="{}" fill-opacity="{}"/>').format(
-                        _n(LEFT + i * wide), _n(HEIGHT - BOTTOM - (j + 1) * tall), _n(wide), _n(tall),
-                        _n(min(1.0, share) ** 0.6),
-                    )
-                )  # fmt: skip
-    return _chart(Markup("").join([*parts, _frame(x, y, "")]), label, x, "")
+            if share > 0:  # few problems must still be seen, hence the root
+                corner = (_n(LEFT + i * wide), _n(HEIGHT - BOTTOM - (j + 1) * tall))
+                parts.append(cell.format(*corner, _n(wide), _n(tall), _n(min(1.0, share) ** 0.6)))
+    return _chart(
+        Markup('<g shape-rendering="crispEdges">{}</g>{}').format(Markup("").join(parts), _frame(x, y, "")),
+        label,
+        x,
+        "",
+    )
 
 
 def strip(
@@ -119,16 +121,16 @@ def axis(scale: Scale, *, factor: float = 100) -> Markup:
     marks = ticks(*scale, count=5)
     parts = [
         Markup('<text x="{}" y="12" text-anchor="{}">{}</text>').format(
-            _percent(tick, scale), _anchor(tick, scale), f"{factor * tick:g}"
+            _percent(tick, scale), _anchor(tick, scale), f"{factor * tick:g}".replace("-", "\u2212")
         )
         for tick in marks
     ]
     return Markup('<svg class="strip axis" aria-hidden="true">{}</svg>').format(Markup("").join(parts))
 
 
-def bars(values: Sequence[float], levels: Sequence[int], *, line: float | None = None, tall: int = 44) -> Markup:
-    """A bar per token, as high as its value, coloured by its level; ``line`` is a threshold drawn across."""
-    top = max([*values, line or 0.0, 1e-9])
+def bars(values: Sequence[float], levels: Sequence[int], *, top: float, line: float, tall: int = 44) -> Markup:
+    """A bar per token, as high as its value and coloured by its level; a ``line`` below ``top`` is drawn across."""
+    top = max(top, 1e-9)
     wide = 100 / max(1, len(values))
     parts = []
     for i, (value, level) in enumerate(zip(values, levels, strict=True)):
@@ -138,7 +140,7 @@ def bars(values: Sequence[float], levels: Sequence[int], *, line: float | None =
                 level, _n(i * wide), _n(tall - high), _n(wide * 0.82), _n(high)
             )
         )
-    if line is not None:
+    if line < top:
         parts.append(
             Markup('<line class="limit" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(
                 _n(tall - (tall - 2) * line / top)
@@ -150,7 +152,7 @@ def bars(values: Sequence[float], levels: Sequence[int], *, line: float | None =
 def _chart(body: Markup, label: str, x: Scale, unit: str) -> Markup:
     return Markup(
         '<svg class="chart" role="img" aria-label="{}" viewBox="0 0 {} {}" data-x="{},{}" data-box="{},{}" '
-        'data-unit="{}">{}<line class="cursor" y1="{}" y2="{}" x1="-9" x2="-9"/></svg>'
+        'data-unit="{}">{}<line class="cursor" visibility="hidden" y1="{}" y2="{}"/></svg>'
     ).format(clean(label), WIDTH, HEIGHT, *map(_n, x), LEFT, WIDTH - RIGHT, unit, body, TOP, HEIGHT - BOTTOM)
 
 

@@ -37,6 +37,11 @@ def bound(text: object, limit: int) -> str:
     return f"{text[:limit]} \u2026 [{len(text) - limit:,} more characters left out]"
 
 
+def points(share: float) -> str:
+    """A difference of shares in points, with its sign: ``+4.1``, ``−0.3``."""
+    return f"{100 * share:+.1f}".replace("-", "\u2212")
+
+
 def visible(token: str) -> str:
     """A token by itself, with its line feeds and its leading space to be seen."""
     shown = clean(token).replace("\n", "\u23ce").replace("\t", "\u21e5")

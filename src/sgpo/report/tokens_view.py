@@ -40,8 +40,10 @@ def tokens(run: Run) -> dict[str, Any] | None:
         if shown:
             group["views"].append(_view(model, row["tokens"], shown))
     for i, group in enumerate(groups.values()):
+        top = max((max(view["kls"]) for view in group["views"]), default=0.0)  # one scale, so that views compare
         for j, view in enumerate(group["views"]):
             view["key"] = f"{i}-{j}"
+            view["bars"] = svg.bars(view["kls"], [level(kl) for kl in view["kls"]], top=top, line=CLIP)
     summaries = [{"model": model, **summarise(listed)} for model, listed in by_model.items()]
     listed = [group for group in groups.values() if group["views"]]
     return {"groups": listed, "summaries": summaries, "legend": _legend(), "hidden": len(groups) - len(listed)}
@@ -53,7 +55,7 @@ def _view(model: str, all_tokens: list[dict[str, Any]], shown: list[dict[str, An
     return {
         "model": model,
         "tokens": [_token(token, i == peak) for i, token in enumerate(shown)],
-        "bars": svg.bars(kls, [level(kl) for kl in kls], line=CLIP if max(kls) > CLIP else None),
+        "kls": kls,
         "mean": sum(kls) / len(kls),
         "left_out": len(all_tokens) - len(shown),
     }
@@ -72,8 +74,9 @@ def _token(token: dict[str, Any], peak: bool) -> dict[str, Any]:
         }
         for i, (name, title) in enumerate((("autonomous", "without strategy"), ("guided", "with strategy")))
     ]
-    shown = {"text": text, "visible": visible(text), "kl": kl, "level": level(kl), "peak": peak, "sides": sides}
-    return {**shown, "decision": token.get("decision") is True}
+    word = text.lstrip(" ") or text  # the space before a word is not coloured
+    shown = {"text": word, "before": text[: len(text) - len(word)], "visible": visible(text), "sides": sides}
+    return {**shown, "kl": kl, "level": level(kl), "peak": peak, "decision": token.get("decision") is True}
 
 
 def _alternatives(listed: Any, rank: int | None) -> list[dict[str, Any]]:

@@ -14,8 +14,7 @@ for (const chart of document.querySelectorAll(".panels .chart")) {
   const show = (value) => (chart.dataset.unit === "%" ? (100 * value).toFixed(1) + "%" : value.toPrecision(3));
   const clear = () => {
     out.replaceChildren();
-    cursor.setAttribute("x1", -9);
-    cursor.setAttribute("x2", -9);
+    cursor.setAttribute("visibility", "hidden");
   };
   chart.addEventListener("pointermove", (event) => {
     const box = chart.getBoundingClientRect();
@@ -25,6 +24,7 @@ for (const chart of document.querySelectorAll(".panels .chart")) {
     const at = left + share * (right - left);
     cursor.setAttribute("x1", at);
     cursor.setAttribute("x2", at);
+    cursor.setAttribute("visibility", "visible");
     out.replaceChildren("step " + Math.round(step));
     for (const { hue, points } of lines) {
       const legend = document.getElementById(hue);

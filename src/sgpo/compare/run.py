@@ -75,9 +75,8 @@ def compare(plan: Plan, out: Path) -> dict[str, Any]:
     cells = _cells(plan, rates)
     write_json(out / "manifest.json", {**manifest, "cells": sorted({*manifest["cells"], *(c.name for c in cells)})})
     done = _run([(cell, out / "cells" / cell.name) for cell in cells], starts, plan.processes)
-    entries: dict[str, list[dict[str, Any]]] = {method: [] for method in plan.methods}
-    for cell in cells:
-        entries[cell.method].append(done[cell.name])
+    entries = {method: [done[cell.name] for cell in cells if cell.method == method] for method in plan.methods}
+    entries |= _earlier(manifest["methods"], plan, out, rates)
     results = {"schema": SCHEMA, "machine": machine(plan.processes), "settings": manifest["settings"]}
     results |= summarise(entries, rates)
     write_json(out / "results.json", results)
@@ -161,6 +160,19 @@ def _cells(plan: Plan, rates: dict[str, Any]) -> list[Cell]:
         for seed in range(plan.seeds)
         for method in plan.methods
     ]
+
+
+def _earlier(methods: Sequence[str], plan: Plan, out: Path, rates: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Results of methods that ``plan`` does not name but an earlier run finished, for the same seeds."""
+    found = {}
+    for method in methods:
+        cells = _cells(dataclasses.replace(plan, methods=(method,)), {})
+        paths = [out / "cells" / cell.name for cell in cells]
+        if method in plan.methods or not all((path / "result.json").exists() for path in paths):
+            continue
+        found[method] = [json.loads((path / "result.json").read_text()) for path in paths]
+        rates[method] = json.loads((paths[0] / "cell.json").read_text())["overrides"]
+    return found
 
 
 def _run(work: Sequence[tuple[Cell, Path]], starts: dict[int, Path], processes: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from sgpo import __version__
-from sgpo.commands import compare, data, evaluate, lab, plan, report, train, verify
+from sgpo.commands import compare, data, evaluate, lab, plan, report, strategies, train, verify
 
 app = typer.Typer(
     name="sgpo",
@@ -25,6 +25,7 @@ app.command("compare")(compare.compare)
 app.command("verify")(verify.verify)
 app.command("report")(report.report)
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(strategies.app, name="strategies")
 app.add_typer(data.app, name="data")
 
 

@@ -46,6 +46,7 @@ class Tally:
     Attributes:
         outcomes: answered calls by outcome; "ok" are the useful ones.
         failures: calls without an answer by reason; a later run asks them again.
+        before: calls that were answered before this run.
         waiting: calls that another process has under way.
         message: the first failure in words.
         stopped: why the run ended before its end; None if it did not.
@@ -54,6 +55,7 @@ class Tally:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    before: int = 0
     waiting: int = 0
     message: str = ""
     stopped: str | None = None
@@ -103,6 +105,7 @@ class Asker:
         self._recorder = _Recorder(store)
         self._fault: Exception | None = None
         self._warm = False
+        self._first_pass = True
 
     async def run(self, setup: str, portions: Callable[[], Iterator[list[Job]]]) -> Tally:
         """Ask until all is answered, failed, or the run stops; ``portions`` gives the jobs afresh for each pass.
@@ -144,6 +147,7 @@ class Asker:
                 worker.cancel()
         if self._fault is not None:
             raise self._fault
+        self._first_pass = False
         return blocked
 
     async def _feed(self, portions: Iterator[list[Job]], queue: asyncio.Queue[Job | None]) -> int:
@@ -168,6 +172,8 @@ class Asker:
         if portion is None:
             return None
         ours, elsewhere = self.store.claim([job.key for job in portion])
+        if self._first_pass:
+            self.tally.before += len(portion) - len(ours) - elsewhere
         return [job for job in portion if job.key in ours], elsewhere
 
     async def _work(self, queue: asyncio.Queue[Job | None]) -> None:

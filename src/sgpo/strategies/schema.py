@@ -20,7 +20,7 @@ MAX_SCORE = 5
 
 # Control characters but newline and tab, and the marks that reorder text on a screen.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_NUMBERING = re.compile(r"^\s*(?:(?:step\s*)?\d{1,2}\s*[.):]\s+|[-*•]\s+)", re.IGNORECASE)
+_NUMBERING = re.compile(r"^\s*(?:(?:step\s*)?\d{1,2}\s*[.):]\s+|[-*•]\s+)+", re.IGNORECASE)
 
 
 def clean(text: str) -> str:

@@ -1,0 +1,245 @@
+"""The work of ``sgpo strategies extract``, ``rank`` and ``export``: from options to calls, and the progress bar."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from sgpo.evaluation.templates import load_template
+from sgpo.strategies import export as exporting
+from sgpo.strategies.asking import Tally
+from sgpo.strategies.budget import Budget, Prices
+from sgpo.strategies.clients import Client, EndpointClient, Sampling
+from sgpo.strategies.estimate import estimate as estimate_for
+from sgpo.strategies.extract import Extraction
+from sgpo.strategies.extract import extract as run_extract
+from sgpo.strategies.rank import rank as run_rank
+from sgpo.strategies.sources import Source, parse_columns
+from sgpo.strategies.store import Store
+from sgpo.strategies.templates import load_prompt
+
+BACKENDS = ("endpoint", "transformers", "vllm")
+
+
+def extract(given: dict[str, Any]) -> int:
+    """Run, say what came of it, and give the exit code."""
+    budget, prompt, source = _budget(given), load_prompt("extract", given["prompt"]), _source(given)
+    known = source.count()
+    with Store(given["store"]) as store, _bar("extract") as bar:
+        client = _client(given)
+        task = bar.add_task("", total=None, note="")
+
+        def report(done: Extraction, budget: Budget) -> None:
+            rows = None if known is None else known - (done.rows.total() - done.rows["ok"])
+            total = rows if given["limit"] is None else min(rows or given["limit"], given["limit"])
+            calls = None if total is None else total * given["n"]
+            _advance(bar, task, done.tally, budget, calls)
+
+        done = run_extract(
+            source,
+            store,
+            client,
+            model=given["model"],
+            prompt=prompt,
+            max_tokens=given["max_tokens"],
+            n=given["n"],
+            seed=given["seed"],
+            keep_thinking=given["keep_thinking"],
+            limit=given["limit"],
+            budget=budget,
+            give_up=given["give_up_after"],
+            report=report,
+        )
+    _say(f"rows: {_listed(done.rows)}")
+    return _finish(done.tally, budget, given["store"])
+
+
+def rank(given: dict[str, Any]) -> int:
+    """Run, say what came of it, and give the exit code."""
+    budget, prompt = _budget(given), load_prompt("rank", given["prompt"])
+    with Store(given["store"], create=False) as store, _bar("rank") as bar:
+        client = _client(given)
+        task = bar.add_task("", total=None, note="")
+        problems = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
+        total = min(problems, given["limit"] or problems) * given["repeats"]
+        done = run_rank(
+            store,
+            client,
+            model=given["model"],
+            prompt=prompt,
+            max_tokens=given["max_tokens"],
+            repeats=given["repeats"],
+            seed=given["seed"],
+            limit=given["limit"],
+            budget=budget,
+            give_up=given["give_up_after"],
+            report=lambda tally, budget: _advance(bar, task, tally, budget, total),
+        )
+    _say(f"problems: {_listed(done.problems)}")
+    if done.winner_agreement is not None:
+        tau = "-" if done.tau is None else f"{done.tau:.2f}"
+        _say(f"agreement of repetitions: winner {done.winner_agreement:.0%}, Kendall's tau-b {tau}")
+    return _finish(done.tally, budget, given["store"])
+
+
+def estimate(given: dict[str, Any]) -> int:
+    """What ``extract`` would take; asks nothing, and needs no key."""
+    source, prompt = _source(given), load_prompt("extract", given["prompt"])
+    prices = Prices(given["price_in"], given["price_out"])
+    concurrency = given["concurrency"] if given["backend"] == "endpoint" else given["batch_size"] or 8
+    store = Store(given["store"]) if given["store"].is_file() else None
+    try:
+        found = estimate_for(
+            source,
+            store,
+            model=given["model"],
+            prompt=prompt,
+            n=given["n"],
+            concurrency=concurrency,
+            prices=prices,
+            keep_thinking=given["keep_thinking"],
+            limit=given["limit"],
+        )
+    finally:
+        if store is not None:
+            store.close()
+    basis = (
+        f"from {found.measured} calls of this model in the store"
+        if found.measured
+        else "replies assumed to have 400 tokens and take 8 s; run with --limit 20 first to have them measured"
+    )
+    cost = "unknown without --price-in and --price-out" if found.cost is None else f"{found.cost:.2f}"
+    _say(f"rows: {found.rows}, of which about {found.usable} usable (from {found.sampled} sampled)")
+    _say(f"calls: {found.calls}, {given['n']} for each problem")
+    _say(f"tokens: about {found.prompt_tokens:,} in, {found.completion_tokens:,} out ({basis})")
+    _say(f"cost: {cost}")
+    _say(f"time: about {_duration(found.seconds)} at concurrency {concurrency}")
+    _say("Nothing was asked. The estimate is for all of it, what the store already has included.")
+    return 0
+
+
+def export(
+    path: Path, out: Path, template: str, *, check: bool, keep_bare: bool, repo: str | None, public: bool
+) -> None:
+    """Write the data set, and push it where asked to."""
+    if repo is not None and repo.count("/") > 1:
+        raise ValueError(f"--push-to-hub {repo} must be an id such as name/data-set.")
+    make_prompt = load_template(template).prompt
+    with Store(path, create=False) as store, _bar("export", plain=True) as bar:
+        total = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
+        task = bar.add_task("", total=total)
+        counts = exporting.export(
+            store,
+            out,
+            make_prompt=make_prompt,
+            check=check,
+            keep_bare=keep_bare,
+            report=lambda done: bar.update(task, completed=done),
+        )
+    _say(f"problems: {_listed(counts)}")
+    _say(f"written: {out}")
+    if repo is not None:
+        exporting.push(out, repo, public=public)
+        _say(f"pushed: {repo} ({'public' if public else 'private'})")
+
+
+def _source(given: dict[str, Any]) -> Source:
+    return Source(given["source"], columns=parse_columns(given["columns"]), split=given["split"])
+
+
+def _budget(given: dict[str, Any]) -> Budget:
+    return Budget(given["max_tokens_total"], given["max_cost"], Prices(given["price_in"], given["price_out"]))
+
+
+def _client(given: dict[str, Any]) -> Client:
+    sampling = Sampling(given["temperature"], given["top_p"], given["max_tokens"])
+    kind, model = given["backend"], given["model"]
+    if kind not in BACKENDS:
+        raise ValueError(f"--backend {kind!r} is unknown; choose from {', '.join(BACKENDS)}.")
+    if kind == "endpoint":
+        return EndpointClient(
+            model,
+            sampling,
+            base_url=given["base_url"] or None,
+            key_variable=given["api_key_env"],
+            concurrency=given["concurrency"],
+            retries=given["retries"],
+            timeout=given["timeout"],
+            json_schema=not given["no_json_schema"],
+            extra_body=_json_object(given["extra_body"]),
+            omit=given["omit"] or (),
+        )
+    from sgpo.strategies.local_models import TransformersClient, VllmClient
+
+    options = {"dtype": given["dtype"], "revision": given["revision"]}
+    if kind == "vllm":
+        return VllmClient.load(model, sampling, batch_size=given["batch_size"] or 256, **options)
+    return TransformersClient.load(
+        model, sampling, batch_size=given["batch_size"] or 8, device=given["device"], **options
+    )
+
+
+def _json_object(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"--extra-body {text!r} must be a JSON object, such as '{{\"top_k\": 20}}'.")
+    return found
+
+
+@contextmanager
+def _bar(title: str, *, plain: bool = False) -> Iterator[Progress]:
+    text = () if plain else (TextColumn("{task.fields[note]}"),)
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), *text, TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        yield bar
+
+
+def _advance(bar: Progress, task: Any, tally: Tally, budget: Budget, total: int | None) -> None:
+    """The bar's numbers; the rate is of this run's calls."""
+    seconds = bar.tasks[0].elapsed or 0.0
+    rate = tally.finished / seconds if seconds else 0.0
+    tokens = budget.prompt_tokens + budget.completion_tokens
+    note = f"{rate:.1f}/s {tokens / 1000:,.0f}k tokens"
+    note += f" cost {budget.cost:.2f}" if budget.prices.known else ""
+    note += f" waiting for {tally.waiting} calls of another process" if tally.waiting else ""
+    bar.update(task, completed=tally.before + tally.finished, total=total, note=note)
+
+
+def _finish(tally: Tally, budget: Budget, store: Path) -> int:
+    """Print the end of a run; 0, or 1 where it stopped before its end for another reason than its budget."""
+    _say(f"calls: {tally.before} answered before, {_listed(tally.outcomes) or 'none answered now'}")
+    if tally.failures:
+        _say(f"without an answer, to be asked again by the next run: {_listed(tally.failures)}")
+        _say(f"the first of them: {tally.message}")
+    tokens = f"{budget.prompt_tokens:,.0f} in, {budget.completion_tokens:,.0f} out"
+    _say(f"tokens of all runs: {tokens}" + (f"; cost {budget.cost:.4f}" if budget.prices.known else ""))
+    if tally.stopped is None:
+        return 0
+    typer.secho(f"stopped: {tally.stopped}. Answered calls are kept in {store}.", fg=typer.colors.YELLOW, err=True)
+    return 0 if tally.exhausted else 1
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common() if count)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def _say(text: str) -> None:
+    typer.echo(text)

@@ -1,0 +1,91 @@
+"""What ``sgpo strategies show`` and ``stats`` print. Texts of models and files are never read as markup."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from sgpo.strategies.export import in_order
+from sgpo.strategies.records import Candidate, Problem
+from sgpo.strategies.store import Store
+from sgpo.strategies.summary import summarize
+
+_SHOWN_CHARS = 2_000
+
+
+def show(path: Path, ids: list[str], limit: int) -> None:
+    """Print problems with their candidates, the best first. Raises ValueError for an id that is not there."""
+    if limit < 1:
+        raise ValueError(f"--limit {limit} must be at least 1.")
+    console = Console()
+    with Store(path, create=False) as store:
+        if ids:
+            known = store.known(ids)
+            missing = [id for id in ids if id not in known]
+            if missing:
+                raise ValueError(f"{path} has no problem {missing[0]!r}; without ids the first ones are shown.")
+            for id in ids:
+                if known[id][1] != "ok":
+                    console.print(Text(f"{id}: skipped, {known[id][1]}"))
+        for problem in islice(store.problems(ids or None), len(ids) or limit):
+            _print_problem(console, problem, store.candidates(problem.id))
+
+
+def stats(path: Path, as_json: bool) -> None:
+    """Print the numbers of a store."""
+    with Store(path, create=False) as store:
+        found = summarize(store)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    typer.echo(f"problems: {_listed(found['problems'])}")
+    per_problem = ", ".join(f"{problems} with {many}" for many, problems in found["candidates_per_problem"].items())
+    typer.echo(f"candidates: {per_problem or 'none'}")
+    typer.echo(f"kept by rank: {found['kept']}; leak check: {found['leaks']} of {found['checked']} rejected")
+    table = Table(box=None, pad_edge=False)
+    for title in ("setup", "kind", "model", "prompt", "calls by outcome", "tokens in", "out", "s/call"):
+        table.add_column(title, justify="right" if title in ("tokens in", "out", "s/call") else "left")
+    for setup in found["setups"]:
+        seconds = "-" if setup["mean_seconds"] is None else f"{setup['mean_seconds']:.1f}"
+        tokens = (f"{setup['prompt_tokens']:,}", f"{setup['completion_tokens']:,}", seconds)
+        names = (setup["id"][:8], setup["kind"], setup["model"], setup["prompt"], _listed(setup["outcomes"]))
+        table.add_row(*(Text(cell) for cell in (*names, *tokens)))
+    Console().print(table)
+
+
+def _print_problem(console: Console, problem: Problem, candidates: list[Candidate]) -> None:
+    console.rule(Text(problem.id))
+    console.print(Text(_short(problem.problem)))
+    console.print(Text(f"answer: {_short(problem.answer)}", style="bold"))
+    if not candidates:
+        console.print(Text("no candidate", style="yellow"))
+    for candidate in in_order(candidates):
+        title = f"candidate {candidate.number}, {candidate.model}, {candidate.prompt}, {_verdicts(candidate.notes)}"
+        console.print(Panel(Text(candidate.strategy.text()), title=Text(title.rstrip(", ")), title_align="left"))
+
+
+def _verdicts(notes: dict[str, dict[str, Any]]) -> str:
+    parts = []
+    rank, check = notes.get("rank"), notes.get("check")
+    if rank is not None:
+        score = "" if rank["score"] is None else f" ({rank['score']:.1f} of 20)"
+        parts.append(f"place {rank['place']}{score}{' kept' if rank['kept'] else ''}")
+    if check is not None:
+        parts.append(f"leaks: {check['reason']}" if check["leak"] else "no leak")
+    return ", ".join(parts)
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]} ... ({len(text)} characters)"

@@ -1,0 +1,112 @@
+"""What an extraction would take: calls, tokens, money and time, from a sample of the rows and without a call.
+
+Prompt tokens come from lengths. Length and duration of replies come from the calls that the store already has of this
+model; where it has few they are assumed, and the estimate says so.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from itertools import islice
+
+from sgpo.rewards import verify_batch
+from sgpo.strategies.budget import Prices, size, usual_tokens
+from sgpo.strategies.extract import messages_for
+from sgpo.strategies.records import Problem
+from sgpo.strategies.sources import Row, Source, strip_thinking
+from sgpo.strategies.store import Store
+from sgpo.strategies.templates import PromptTemplate
+
+SAMPLE = 200
+ASSUMED_TOKENS = 400  # of a reply: a strategy of a few hundred words
+ASSUMED_SECONDS = 8.0  # at 50 tokens a second
+_ENOUGH = 5  # calls to go by
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """``seconds`` at the given concurrency; ``cost`` None without prices; ``measured`` calls that replies go by."""
+
+    rows: int
+    sampled: int
+    usable: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+    seconds: float
+    measured: int
+
+
+def estimate(
+    source: Source,
+    store: Store | None,
+    *,
+    model: str,
+    prompt: PromptTemplate,
+    n: int,
+    concurrency: int,
+    prices: Prices,
+    keep_thinking: bool = False,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Estimate:
+    """An estimate for the whole source, as if nothing had been asked yet.
+
+    Args:
+        store: to go by its calls of ``model``; None where there is none.
+
+    Raises:
+        ValueError: the sample holds no usable problem.
+    """
+    sample, rows = _sample(source, seed)
+    kept = [row if keep_thinking else _stripped(row) for row in sample]
+    verdicts = verify_batch([row.response for row in sample], [row.answer for row in sample])
+    usable = [row for row, verdict in zip(kept, verdicts, strict=True) if verdict.correct and row.response]
+    if not usable:
+        raise ValueError(f"{source.name}: none of {len(sample)} sampled rows is usable. Check --columns.")
+    problems = round(rows * len(usable) / len(sample))
+    problems = problems if limit is None else min(problems, limit)
+    sizes = [size(messages_for(prompt, Problem(r.id, r.problem, r.answer, r.response))) for r in usable]
+    tokens_in: float = usual_tokens(sum(sizes) / len(sizes))
+    measured, tokens_out, seconds = 0, float(ASSUMED_TOKENS), ASSUMED_SECONDS
+    if store is not None:
+        query = """SELECT count(*), avg(prompt_tokens), avg(completion_tokens), avg(seconds)
+                   FROM calls c JOIN setups s ON s.id = c.setup WHERE s.kind = 'extract' AND s.model = ?"""
+        found = store.rows(query, model)[0]
+        if found[0] >= _ENOUGH:
+            measured, tokens_in, tokens_out, seconds = found
+    calls = problems * n
+    total_in, total_out = round(calls * tokens_in), round(calls * tokens_out)
+    return Estimate(
+        rows=rows,
+        sampled=len(sample),
+        usable=problems,
+        calls=calls,
+        prompt_tokens=total_in,
+        completion_tokens=total_out,
+        cost=prices.cost(total_in, total_out) if prices.known else None,
+        seconds=calls * seconds / concurrency,
+        measured=measured,
+    )
+
+
+def _sample(source: Source, seed: int) -> tuple[list[Row], int]:
+    """Rows drawn from all of a file, the first ones of a hub data set; and the number of rows."""
+    known = source.count()
+    if not source.path.is_file() and known is not None:
+        return list(islice(source.rows(), SAMPLE)), known
+    draw = random.Random(seed)
+    sample: list[Row] = []
+    total = 0
+    for total, row in enumerate(source.rows(), 1):  # reservoir sampling
+        if len(sample) < SAMPLE:
+            sample.append(row)
+        elif (place := draw.randrange(total)) < SAMPLE:
+            sample[place] = row
+    return sample, total
+
+
+def _stripped(row: Row) -> Row:
+    return Row(row.id, row.problem, row.answer, strip_thinking(row.response), row.fault)

@@ -1,0 +1,164 @@
+"""One strategy for each problem, as a data set that `sgpo.trainer.SGPOTrainer` takes.
+
+Of a problem's candidates the best-ranked one is taken that the leak check passes; the check runs here on those that
+have no verdict yet, and its verdicts are noted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sgpo.data.leaks import contains_answer
+from sgpo.data.prompts import Prompt
+from sgpo.strategies.check import check_strategy
+from sgpo.strategies.records import Candidate, Problem
+from sgpo.strategies.store import Store
+
+FORMATS = (".parquet", ".jsonl")
+_PORTION = 500
+
+
+def in_order(candidates: list[Candidate]) -> list[Candidate]:
+    """Best first: by the rank's place, unranked ones after, then by number."""
+    unranked = len(candidates) + 1
+    return sorted(candidates, key=lambda c: (c.notes.get("rank", {}).get("place", unranked), c.number, c.id))
+
+
+def leaks(store: Store, problem: Problem, candidate: Candidate) -> bool:
+    """The leak check's verdict, from the notes or made now and noted; or the trainer's own quick guard."""
+    noted = candidate.notes.get("check")
+    if noted is None:
+        strategy = candidate.strategy.model_dump()
+        verdict = check_strategy(problem.problem, problem.answer, problem.response, strategy)
+        noted = {"leak": verdict.leak, "kind": verdict.kind, "reason": verdict.reason}
+        store.note([(candidate.id, "check", noted)])
+    return bool(noted["leak"]) or contains_answer(candidate.strategy.text(), problem.answer)
+
+
+def choose(store: Store, problem: Problem, *, check: bool = True) -> tuple[Candidate | None, str]:
+    """The candidate of a problem, and "ok" or why there is none ("no_candidate", "all_leak")."""
+    candidates = in_order(store.candidates(problem.id))
+    for candidate in candidates:
+        if not check or not leaks(store, problem, candidate):
+            return candidate, "ok"
+    return None, "all_leak" if candidates else "no_candidate"
+
+
+def export(
+    store: Store,
+    out: Path,
+    *,
+    make_prompt: Callable[[str], Prompt],
+    check: bool = True,
+    keep_bare: bool = False,
+    report: Callable[[int], None] | None = None,
+) -> Counter[str]:
+    """Write the data set; the file stands under its name only when it is whole.
+
+    Columns: prompt, strategy, answer; id, problem_type, model, prompt_version, candidate, score, candidate_id.
+
+    Args:
+        out: ends in .parquet or .jsonl.
+        make_prompt: a problem's text to the prompt a trainer gives.
+        check: leave out strategies that leak.
+        keep_bare: keep problems that have no strategy, which then train by GRPO alone.
+        report: called with the problems done.
+
+    Returns:
+        Problems by what they came to: "ok", "no_candidate", "all_leak".
+
+    Raises:
+        ValueError: for another ending, and where nothing is left to write.
+        OSError: the file cannot be written.
+    """
+    if out.suffix not in FORMATS:
+        raise ValueError(f"--out {out} must end in {' or '.join(FORMATS)}.")
+    counts: Counter[str] = Counter()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for done, problem in enumerate(store.problems(), 1):
+            chosen, kind = choose(store, problem, check=check)
+            counts[kind] += 1
+            if report is not None:
+                report(done)
+            if chosen is not None or keep_bare:
+                yield _row(problem, chosen, make_prompt(problem.problem))
+
+    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        written = _jsonl(partial, rows()) if out.suffix == ".jsonl" else _parquet(partial, rows())
+        if not written:
+            shown = ", ".join(f"{kind} {count}" for kind, count in counts.most_common()) or "the store is empty"
+            raise ValueError(f"Nothing to export: {shown}. Run sgpo strategies extract first, or look at stats.")
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return counts
+
+
+def push(out: Path, repo: str, *, public: bool = False) -> None:
+    """Put an exported file on the hub, private unless said otherwise. Raises ValueError where that fails."""
+    from datasets import Dataset
+
+    try:
+        data = Dataset.from_parquet(str(out)) if out.suffix == ".parquet" else Dataset.from_json(str(out))
+        data.push_to_hub(repo, private=not public)
+    except Exception as error:  # the hub's client raises families of its own and of its transport
+        first = (str(error).strip().splitlines() or [""])[0][:300]
+        raise ValueError(
+            f"{out} is written, but could not be pushed to {repo!r} ({type(error).__name__}: {first}). Log in with "
+            "`hf auth login`, and give an id such as name/data-set."
+        ) from error
+
+
+def _row(problem: Problem, chosen: Candidate | None, prompt: Prompt) -> dict[str, Any]:
+    row = {"prompt": prompt, "strategy": None, "answer": problem.answer, "id": problem.id}
+    empty = dict.fromkeys(("problem_type", "model", "prompt_version", "candidate", "score", "candidate_id"))
+    if chosen is None:
+        return {**row, **empty}
+    return {
+        **row,
+        "strategy": chosen.strategy.text(),
+        "problem_type": chosen.strategy.problem_type,
+        "model": chosen.model,
+        "prompt_version": f"{chosen.prompt}@{chosen.prompt_sha256[:12]}",
+        "candidate": chosen.number,
+        "score": chosen.notes.get("rank", {}).get("score"),
+        "candidate_id": chosen.id,
+    }
+
+
+def _jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+    written = 0
+    with path.open("w", encoding="utf-8") as file:
+        for written, row in enumerate(rows, 1):  # noqa: B007
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return written
+
+
+def _parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    written, writer = 0, None
+    try:
+        while portion := list(islice(rows, _PORTION)):
+            if writer is None:
+                message = pa.struct([("role", pa.string()), ("content", pa.string())])
+                prompt = pa.string() if isinstance(portion[0]["prompt"], str) else pa.list_(message)
+                kinds = {"prompt": prompt, "candidate": pa.int64(), "score": pa.float64()}
+                schema = pa.schema([(name, kinds.get(name, pa.string())) for name in portion[0]])
+                writer = parquet.ParquetWriter(path, schema)
+            writer.write_table(pa.Table.from_pylist(portion, schema=schema))
+            written += len(portion)
+    finally:
+        if writer is not None:
+            writer.close()
+    return written

@@ -1,0 +1,117 @@
+"""Candidate strategies from a strong model's responses (arXiv 2606.24064, section 2: five for each problem)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sgpo.strategies.asking import Asker, Job, Tally
+from sgpo.strategies.budget import Budget
+from sgpo.strategies.clients import Client
+from sgpo.strategies.ingest import ingest
+from sgpo.strategies.parsing import parse_strategy
+from sgpo.strategies.records import Key, Problem, Setup
+from sgpo.strategies.schema import STRATEGY_SCHEMA
+from sgpo.strategies.sources import Source
+from sgpo.strategies.store import Store
+from sgpo.strategies.templates import Messages, PromptTemplate
+
+CANDIDATES = 5
+
+
+@dataclass
+class Extraction:
+    """What a run did: ``rows`` by what they came to, ``tally`` of the calls."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    tally: Tally = field(default_factory=Tally)
+
+
+def stream_seed(seed: int, *names: Any) -> int:
+    """A seed of 31 bits for one call, from the run's seed and the call's names."""
+    text = "\0".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def setup_of(client: Client, model: str, prompt: PromptTemplate, kind: str, seed: int) -> Setup:
+    """The identity of what is asked."""
+    return Setup(kind, model, prompt.name, prompt.sha256, {**client.settings(), "seed": seed})
+
+
+def messages_for(prompt: PromptTemplate, problem: Problem) -> Messages:
+    """The question to the model about one problem."""
+    return prompt.messages(problem=problem.problem, response=problem.response, answer=problem.answer)
+
+
+def extract(
+    source: Source,
+    store: Store,
+    client: Client,
+    *,
+    model: str,
+    prompt: PromptTemplate,
+    max_tokens: int,
+    n: int = CANDIDATES,
+    seed: int = 0,
+    keep_thinking: bool = False,
+    limit: int | None = None,
+    budget: Budget | None = None,
+    give_up: int = 20,
+    report: Callable[[Extraction, Budget], None] | None = None,
+) -> Extraction:
+    """Ask for ``n`` candidates of each usable problem; what the store has is not asked again.
+
+    Args:
+        model: its name, for the provenance.
+        max_tokens: limit of one reply, which the budget reckons with.
+        limit: usable problems to take, from the beginning.
+        give_up: see `sgpo.strategies.asking.Asker`.
+        report: called after each call.
+
+    Raises:
+        ValueError: settings out of range, no usable problem, or a client that cannot be asked.
+        StoreError: a store that cannot be written.
+    """
+    if n < 1 or (limit is not None and limit < 1):
+        raise ValueError(f"--n {n} and --limit {limit} must be at least 1.")
+    done = Extraction()
+    setup = setup_of(client, model, prompt, "extract", seed)
+    store.add_setup(setup)
+
+    def portions() -> Iterator[list[Job]]:
+        done.rows.clear()
+        for problems in ingest(source, store, done.rows, keep_thinking=keep_thinking, limit=limit):
+            yield [
+                Job(Key(setup.id, p.id, i), messages_for(prompt, p), stream_seed(seed, p.id, i))
+                for p in problems
+                for i in range(n)
+            ]
+
+    def read(job: Job, text: str, finish: str) -> tuple[str, str | None]:
+        parsed = parse_strategy(text, finish)
+        return parsed.outcome, None if parsed.value is None else parsed.value.model_dump_json()
+
+    async def work() -> None:
+        asker = Asker(
+            client,
+            store,
+            schema=STRATEGY_SCHEMA,
+            schema_name="strategy",
+            read=read,
+            max_tokens=max_tokens,
+            budget=budget,
+            give_up=give_up,
+            report=None if report is None else lambda tally, budget: report(done, budget),
+        )
+        done.tally = asker.tally
+        await asker.run(setup.id, portions)
+
+    asyncio.run(work())
+    if not done.rows["ok"] and done.tally.stopped is None:
+        skipped = ", ".join(f"{reason} {count}" for reason, count in done.rows.most_common())
+        raise ValueError(f"{source.name} has no usable problem: {skipped}. Check --columns and the responses' answers.")
+    return done

@@ -1,0 +1,169 @@
+"""Ranks the candidates of each problem by a model's scores on four criteria (arXiv 2606.24064, section 2).
+
+All candidates of a problem are scored in one call, in an order that is shuffled anew for each repetition, so that a
+model that favours the first one is found out: repetitions then disagree, and the agreement is reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from statistics import mean
+from typing import Any
+
+from sgpo.strategies import agreement
+from sgpo.strategies.asking import Asker, Job, Tally
+from sgpo.strategies.budget import Budget
+from sgpo.strategies.clients import Client
+from sgpo.strategies.extract import setup_of, stream_seed
+from sgpo.strategies.parsing import parse_scores
+from sgpo.strategies.records import Candidate, Key, Problem, Setup, digest
+from sgpo.strategies.schema import CRITERIA, SCORES_SCHEMA
+from sgpo.strategies.store import Store
+from sgpo.strategies.templates import PromptTemplate
+
+NOTE = "rank"
+_PORTION = 16
+
+
+@dataclass
+class Ranking:
+    """What a run did.
+
+    Attributes:
+        problems: "ranked", "single" (one candidate, nothing to rank), "unranked" (no usable scores; the candidates
+            stay in the order of their numbers), "none" (no candidate).
+        winner_agreement: mean over problems of the share of repetitions whose winner is the most frequent one; None
+            with fewer than two repetitions.
+        tau: mean over problems of the mean Kendall's tau-b between repetitions.
+    """
+
+    problems: Counter[str] = field(default_factory=Counter)
+    tally: Tally = field(default_factory=Tally)
+    winner_agreement: float | None = None
+    tau: float | None = None
+
+
+def rank(
+    store: Store,
+    client: Client,
+    *,
+    model: str,
+    prompt: PromptTemplate,
+    max_tokens: int,
+    repeats: int = 1,
+    seed: int = 0,
+    limit: int | None = None,
+    budget: Budget | None = None,
+    give_up: int = 20,
+    report: Callable[[Tally, Budget], None] | None = None,
+) -> Ranking:
+    """Score and order the candidates of each problem, and note place and scores with each.
+
+    Args:
+        repeats: scorings of each problem.
+        limit: problems to take, by id.
+        model, max_tokens, give_up: as for `sgpo.strategies.extract.extract`.
+
+    Raises:
+        ValueError: settings out of range, or a client that cannot be asked.
+        StoreError: a store that cannot be written.
+    """
+    if repeats < 1 or (limit is not None and limit < 1):
+        raise ValueError(f"--repeats {repeats} and --limit {limit} must be at least 1.")
+    setup = setup_of(client, model, prompt, "rank", seed)
+    store.add_setup(setup)
+
+    def portions() -> Iterator[list[Job]]:
+        problems = islice(store.problems(), limit)
+        while portion := list(islice(problems, _PORTION)):
+            yield [job for p in portion for job in _jobs(setup, prompt, p, store.candidates(p.id), repeats, seed)]
+
+    async def work() -> Tally:
+        asker = Asker(
+            client,
+            store,
+            schema=SCORES_SCHEMA,
+            schema_name="scores",
+            read=_read,
+            max_tokens=max_tokens,
+            budget=budget,
+            give_up=give_up,
+            report=report,
+        )
+        return await asker.run(setup.id, portions)
+
+    tally = asyncio.run(work())
+    ranking = settle(store, setup, repeats, limit)
+    ranking.tally = tally
+    return ranking
+
+
+def settle(store: Store, setup: Setup, repeats: int, limit: int | None = None) -> Ranking:
+    """Orders from the scores in the store, noted with each candidate: place, sums, whether it is kept."""
+    ranking = Ranking()
+    shares, taus = [], []
+    for problem in islice(store.problems(), limit):
+        candidates = store.candidates(problem.id)
+        ids = [c.id for c in candidates]
+        found = store.parsed(setup.id, problem.id, _subject(candidates))
+        repetitions = [found[number] for number in sorted(found) if number < repeats]
+        kind = "none" if not ids else "single" if len(ids) == 1 else "ranked" if repetitions else "unranked"
+        ranking.problems[kind] += 1
+        if kind == "ranked" or not any(NOTE in c.notes for c in candidates):
+            places = agreement.order(ids, repetitions)
+            store.note((id, NOTE, _note(setup, repetitions, id, place)) for place, id in enumerate(places, 1))
+        if (share := agreement.winner_agreement(ids, repetitions)) is not None:
+            shares.append(share)
+        if (tau := agreement.mean_tau(ids, repetitions)) is not None:
+            taus.append(tau)
+    ranking.winner_agreement = mean(shares) if shares else None
+    ranking.tau = mean(taus) if taus else None
+    return ranking
+
+
+def _jobs(
+    setup: Setup, prompt: PromptTemplate, problem: Problem, candidates: list[Candidate], repeats: int, seed: int
+) -> Iterator[Job]:
+    if len(candidates) < 2:
+        return
+    for number in range(repeats):
+        stream = stream_seed(seed, "rank", problem.id, number)
+        shuffled = random.Random(stream).sample(candidates, len(candidates))
+        shown = "\n\n".join(
+            f'<candidate number="{i}">\n{c.strategy.text()}\n</candidate>' for i, c in enumerate(shuffled, 1)
+        )
+        fields = {"problem": problem.problem, "response": problem.response, "answer": problem.answer}
+        key = Key(setup.id, problem.id, number, _subject(candidates))
+        yield Job(key, prompt.messages(**fields, candidates=shown), stream, tuple(c.id for c in shuffled))
+
+
+def _read(job: Job, text: str, finish: str) -> tuple[str, str | None]:
+    parsed = parse_scores(text, len(job.context), finish)
+    if parsed.value is None:
+        return parsed.outcome, None
+    return parsed.outcome, json.dumps(dict(zip(job.context, parsed.value, strict=True)), sort_keys=True)
+
+
+def _subject(candidates: list[Candidate]) -> str:
+    """What is ranked: other candidates are another ranking."""
+    return digest(*sorted(c.id for c in candidates))
+
+
+def _note(setup: Setup, repetitions: list[agreement.Repetition], id: str, place: int) -> dict[str, Any]:
+    scores = {name: mean(r[id][name] for r in repetitions) for name in CRITERIA} if repetitions else {}
+    return {
+        "place": place,
+        "kept": place == 1,
+        "score": sum(scores.values()) if scores else None,
+        "scores": scores,
+        "repetitions": len(repetitions),
+        "model": setup.model,
+        "prompt": setup.prompt,
+        "setup": setup.id,
+    }

@@ -1,0 +1,44 @@
+"""What is in a store, in numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sgpo.strategies.store import Store
+
+
+def summarize(store: Store) -> dict[str, Any]:
+    """Problems by status, candidates by problem, each setup's calls by outcome with tokens, notes by their verdict."""
+    per_problem = """
+        SELECT many, count(*) FROM (
+          SELECT (SELECT count(*) FROM calls c JOIN setups s ON s.id = c.setup
+                  WHERE c.problem = p.id AND s.kind = 'extract' AND c.outcome = 'ok') AS many
+          FROM problems p WHERE p.status = 'ok') GROUP BY many ORDER BY many"""
+    return {
+        "problems": dict(store.rows("SELECT status, count(*) FROM problems GROUP BY status ORDER BY 2 DESC")),
+        "candidates_per_problem": dict(store.rows(per_problem)),
+        "setups": [_setup(store, *row) for row in store.rows("SELECT id, kind, model, prompt, settings FROM setups")],
+        "kept": _count(store, "n.name = 'rank' AND json_extract(n.value, '$.kept')"),
+        "leaks": _count(store, "n.name = 'check' AND json_extract(n.value, '$.leak')"),
+        "checked": _count(store, "n.name = 'check'"),
+    }
+
+
+def _setup(store: Store, id: str, kind: str, model: str, prompt: str, settings: str) -> dict[str, Any]:
+    outcomes = "SELECT outcome, count(*) FROM calls WHERE setup = ? GROUP BY outcome ORDER BY 2 DESC"
+    totals = store.totals(id)
+    return {
+        "id": id,
+        "kind": kind,
+        "model": model,
+        "prompt": prompt,
+        "settings": settings,
+        "outcomes": dict(store.rows(outcomes, id)),
+        "prompt_tokens": totals["prompt_tokens"],
+        "completion_tokens": totals["completion_tokens"],
+        "mean_seconds": totals["seconds"] / totals["calls"] if totals["calls"] else None,
+    }
+
+
+def _count(store: Store, condition: str) -> int:
+    return int(store.rows(f"SELECT count(*) FROM notes n WHERE {condition}")[0][0])

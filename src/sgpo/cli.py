@@ -40,7 +40,7 @@ def main() -> None:
     """Run the command line; a mistake in what was asked for ends in one line and exit code 2."""
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(2)
 

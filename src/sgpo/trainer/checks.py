@@ -1,8 +1,6 @@
 """What is refused before any training, and why: each error says the value, the rule and the remedy."""
 
-import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from datasets import Dataset, IterableDataset
@@ -138,24 +136,3 @@ def check_context(dataset: Any, model: PreTrainedModel, tokenizer: Any, args: SG
 
 
 _TEMPLATE_ROOM = 512  # tokens a chat template may add around the messages
-
-
-def check_checkpoint(path: str, output_dir: str | None) -> None:
-    """Raise ``ValueError`` unless ``path`` is a checkpoint of the Trainer."""
-    directory = Path(path)
-    if (directory / "trainer_state.json").is_file():
-        return
-    found = _checkpoints(output_dir)
-    what = "is not a directory" if not directory.is_dir() else "has no trainer_state.json"
-    near = f" Checkpoints in {output_dir}: {', '.join(found)}." if found else ""
-    raise ValueError(
-        f"Cannot resume from {path!r}: it {what}, so it is no checkpoint of this trainer. Give a directory "
-        f"'checkpoint-N' that training wrote.{near}"
-    )
-
-
-def _checkpoints(output_dir: str | None) -> Iterable[str]:
-    if not output_dir or not Path(output_dir).is_dir():
-        return []
-    names = [p.name for p in Path(output_dir).iterdir() if re.fullmatch(r"checkpoint-\d+", p.name)]
-    return sorted(names, key=lambda name: int(name.split("-")[1]))

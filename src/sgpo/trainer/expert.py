@@ -6,7 +6,6 @@ and forward pass like a rollout: no second forward, and every rank runs the same
 Shapes: B problems and G rollouts of each on this rank, N rows of a micro-step, T completion tokens.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +19,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from sgpo.trainer import checks
+from sgpo.trainer.checkpoints import Resume, whole_checkpoint
 
 
 def option(default: Any, help: str) -> Any:
@@ -95,11 +95,9 @@ class ExpertTrainer(GRPOTrainer):
         self._logps: Tensor | None = None  # [N, T] of the last forward, on its graph
         self._check_lengths()
 
-    def train(self, resume_from_checkpoint: str | os.PathLike[str] | bool | None = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: Resume = None, **kwargs: Any) -> Any:
         """As ``Trainer.train``, after a look at the checkpoint to resume from."""
-        if isinstance(resume_from_checkpoint, str | os.PathLike):
-            resume_from_checkpoint = os.fspath(resume_from_checkpoint)
-            checks.check_checkpoint(resume_from_checkpoint, self.args.output_dir)
+        resume_from_checkpoint = whole_checkpoint(resume_from_checkpoint, self.args)
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def _set_signature_columns_if_needed(self) -> None:

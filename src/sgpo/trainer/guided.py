@@ -23,6 +23,7 @@ from trl.data_utils import is_conversational
 from sgpo.data.prompts import guided_prompt
 from sgpo.trainer import checks
 from sgpo.trainer.config import SGPOConfig
+from sgpo.trainer.finite import finite_sampling
 from sgpo.trainer.rollouts import GenerationBatch, GuidedRollouts, first_of_groups, worth_guiding
 
 
@@ -76,9 +77,7 @@ class GuidedRolloutTrainer(GRPOTrainer):
         )
         guided = self._guided_prompts(batch.problems, chosen)
         if guided.prompt_ids:  # on every rank or on none, as all have equally many
-            guided.completion_ids, _ = super()._generate_single_turn(
-                guided.prompt_ids, None, {}, args.num_guided_generations
-            )
+            guided.completion_ids, _ = self._sample(guided.prompt_ids, None, {}, args.num_guided_generations)
         return guided
 
     def _guided_prompts(self, problems: list[dict[str, Any]], owners: list[int]) -> GuidedRollouts:
@@ -107,11 +106,11 @@ class GuidedRolloutTrainer(GRPOTrainer):
         *args: Any,
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         if self._batch is None:
-            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, *args)
+            return self._sample(prompt_ids, images, multimodal_fields, num_generations, *args)
         guided = self._batch.guided
         # A server samples each run of `stride` equal prompts at once, so the stride must divide both group sizes.
         stride = math.gcd(num_generations, self.args.num_guided_generations) if guided.prompt_ids else num_generations
-        completion_ids, logprobs = super()._generate_single_turn(
+        completion_ids, logprobs = self._sample(
             list(prompt_ids) + guided.prompt_ids, images, multimodal_fields, stride, *args
         )
         split = len(prompt_ids)
@@ -120,6 +119,10 @@ class GuidedRolloutTrainer(GRPOTrainer):
         self._batch.prompt_ids = [list(ids) for ids in prompt_ids[:: self.num_generations]]
         self._batch.lengths = lengths.view(-1, self.num_generations)
         return completion_ids[:split], None if logprobs is None else logprobs[:split]
+
+    def _sample(self, *args: Any) -> tuple[list[list[int]], list[list[float]] | None]:
+        with finite_sampling(self.state.global_step + 1, self.args.output_dir):
+            return super()._generate_single_turn(*args)
 
     # ---------------------------------------------------------------- verdicts
 

@@ -15,9 +15,9 @@ Shapes: B problems of this rank's generation batch, G1/G2 rollouts, R guided row
 T completion tokens, H hidden.
 """
 
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
@@ -28,8 +28,10 @@ from trl.trainer.utils import get_config_model_id
 
 from sgpo.objectives import adaptive_weight, distillation_loss, select_targets
 from sgpo.trainer import checks
+from sgpo.trainer.checkpoints import Resume, whole_checkpoint
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.distillation import Share, Target, collate, deal, divergence
+from sgpo.trainer.finite import FiniteGradients, autonomous_rows, require_finite, require_finite_loss, target_rows
 from sgpo.trainer.guided import GuidedRolloutTrainer
 from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.metrics import DistillationSums, log_ratio, rollout_metrics
@@ -79,6 +81,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
         self._sums = DistillationSums()  # of the current optimizer step
         self._logps: Tensor | None = None  # per-token log-probabilities of the last forward, for metrics
         self._teacher: TeacherWeights | None = None
+        self.add_callback(FiniteGradients(self.accelerator))
         if args.distills:
             checks.check_context(self.train_dataset, self.model, self._tokenizer, args, self._tokenize_prompts)
             add_head_fn(self.model.get_base_model() if is_peft_model(self.model) else self.model)
@@ -87,13 +90,28 @@ class SGPOTrainer(GuidedRolloutTrainer):
                 self._teacher = TeacherWeights(self.accelerator.unwrap_model(self.model), decay)
                 self.add_callback(self._teacher)
 
-    def train(self, resume_from_checkpoint: str | os.PathLike[str] | bool | None = None, **kwargs: Any) -> Any:
-        """As ``Trainer.train``, after a probe of the rewards and of the checkpoint to resume from."""
-        if isinstance(resume_from_checkpoint, str | os.PathLike):
-            resume_from_checkpoint = os.fspath(resume_from_checkpoint)
-            checks.check_checkpoint(resume_from_checkpoint, self.args.output_dir)
+    def train(self, resume_from_checkpoint: Resume = None, **kwargs: Any) -> Any:
+        """As ``Trainer.train``, after a probe of the rewards, the weights, and the checkpoint to resume from.
+
+        With True, half-written checkpoints are passed over, with a warning.
+
+        Raises:
+            ValueError: a reward that does not work, a named checkpoint that is broken.
+            NonFiniteError: a weight, loss or gradient that is NaN or infinite; see :mod:`sgpo.trainer.finite`.
+        """
+        checkpoint = whole_checkpoint(resume_from_checkpoint, self.args, teacher=self._teacher is not None)
         self._probe_rewards()
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        self._require_finite_weights()
+        return super().train(resume_from_checkpoint=checkpoint, **kwargs)
+
+    def _require_finite_weights(self) -> None:
+        trained = ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
+        what = f"After step {self.state.global_step}: the weights are not finite, those"
+        require_finite(self.accelerator, trained, what, self.args.output_dir)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self._require_finite_weights()
+        super()._save_checkpoint(model, trial)
 
     # ---------------------------------------------------------------- targets
 
@@ -197,8 +215,9 @@ class SGPOTrainer(GuidedRolloutTrainer):
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         if not self.model.training:
             return super()._compute_loss(model, inputs)
-        share, teacher_hidden = None, None
-        if self._slots and (targets := self._slots[self._step % self.args.steps_per_generation]):
+        share, teacher_hidden, token_kl = None, None, None
+        targets = self._slots[self._step % self.args.steps_per_generation] if self._slots else []
+        if targets:
             share = collate(targets, self._tokenizer.pad_token_id, self.accelerator.device)
             if self.args.distillation_loss == "kl":
                 teacher_hidden = self._teacher_hidden(model, share)
@@ -211,8 +230,14 @@ class SGPOTrainer(GuidedRolloutTrainer):
             term, sums = self._distillation(model, share, teacher_hidden)
             loss = loss + term
             self._sums.add(sums)
+            token_kl = sums.get("token_kl")
         if self.accelerator.sync_gradients:
             self._record(self._sums.flush(self.accelerator))
+        rows = chain(
+            autonomous_rows(inputs, self._logps, self._tokenizer), target_rows(targets, token_kl, self._tokenizer)
+        )
+        step = self.state.global_step + 1
+        require_finite_loss(self.accelerator, loss.detach(), rows, step=step, output_dir=self.args.output_dir)
         return loss
 
     @torch.no_grad()

@@ -1,0 +1,135 @@
+"""Which checkpoint to go on from: the named one if it is whole, or the last whole one.
+
+The Trainer writes a checkpoint file by file, so a machine that dies meanwhile leaves half of one; and where the
+optimizer's half is missing, the Trainer would go on without a word, with an optimizer that remembers nothing.
+"""
+
+import json
+import logging
+import os
+import re
+import zipfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from transformers import TrainingArguments
+
+from sgpo.trainer.teacher import FILE_NAME as TEACHER_FILE
+
+logger = logging.getLogger(__name__)
+
+_WEIGHTS = ("*.safetensors", "pytorch_model*", "adapter_model*", "global_step*")  # plain, FSDP, PEFT, DeepSpeed
+
+
+Resume = str | os.PathLike[str] | bool | None
+
+
+def whole_checkpoint(resume: Resume, args: TrainingArguments, *, teacher: bool = False) -> str | bool | None:
+    """What to hand to ``Trainer.train`` as ``resume_from_checkpoint`` for what the user asked for.
+
+    Args:
+        resume: a directory, True for the last whole checkpoint in ``args.output_dir``, or nothing.
+        args: the training's arguments.
+        teacher: whether the training has a teacher with weights of its own.
+
+    Returns:
+        The path of a whole checkpoint; ``resume`` itself where nothing is to be resumed, or nothing was ever saved.
+
+    Raises:
+        ValueError: a named checkpoint that is broken, or no whole one left.
+    """
+    if not resume:
+        return None
+    if resume is True:
+        return _last_whole(args, teacher) or True
+    name = os.fspath(resume)
+    broken = fault(Path(name), args, teacher)
+    if broken is None:
+        return name
+    whole = next((str(path) for path in _newest_first(args) if fault(path, args, teacher) is None), None)
+    remedy = f"Resume from {whole!r}, the last whole one" if whole else "Give a whole 'checkpoint-N' of this trainer"
+    raise ValueError(f"Cannot resume from {name!r}: it {broken}. {remedy}, or start anew without resuming.")
+
+
+def _last_whole(args: TrainingArguments, teacher: bool) -> str | None:
+    """Its path, None where there is no checkpoint at all; says which newer ones are passed over."""
+    faults = {}
+    for path in _newest_first(args):
+        broken = fault(path, args, teacher)
+        if broken is None:
+            if faults:
+                logger.warning("%s. Resuming from %s, the last whole checkpoint.", _listed(faults), path)
+            return str(path)
+        faults[path.name] = broken
+    if faults:
+        raise ValueError(
+            f"No checkpoint in {args.output_dir} is whole: {_listed(faults)}. Start anew without resuming."
+        )
+    return None
+
+
+def _listed(faults: dict[str, str]) -> str:
+    return "; ".join(f"{name} {why}" for name, why in faults.items())
+
+
+def _newest_first(args: TrainingArguments) -> list[Path]:
+    return [Path(args.output_dir or ".") / name for name in reversed(names_in(args.output_dir))]
+
+
+def fault(directory: Path, args: TrainingArguments, teacher: bool = False) -> str | None:
+    """What is wrong with a checkpoint, None if nothing; reads no more than the ends of its files."""
+    if not directory.is_dir():
+        return "is not a directory"
+    state = directory / "trainer_state.json"
+    if not state.is_file():
+        return "has no trainer_state.json, so it is none of this trainer, or was cut off while it was written"
+    if not _is_json(state):
+        return "has a trainer_state.json that is cut off"
+    if not any(path for pattern in _WEIGHTS for path in directory.glob(pattern) if path.name != TEACHER_FILE):
+        return "has no weights"
+    for path in sorted(directory.iterdir()):
+        if not _is_whole(path):
+            return f"has a damaged file {path.name}"
+    for index in directory.glob("*.index.json"):
+        shards = set(json.loads(index.read_text())["weight_map"].values())
+        missing = sorted(name for name in shards if not (directory / name).is_file())
+        if missing:
+            return f"lacks {missing[0]}, which {index.name} names"
+    if not (args.deepspeed or args.fsdp):
+        for name in ("optimizer.pt", "scheduler.pt"):
+            if not (directory / name).is_file():
+                return f"has no {name}" + (" (save_only_model is on)" if args.save_only_model else "")
+    if teacher and not (directory / TEACHER_FILE).is_file():
+        return f"has no {TEACHER_FILE}: it was written with teacher='live' (set that to go on from it), or cut off"
+    return None
+
+
+def names_in(output_dir: str | None) -> list[str]:
+    """Names of the checkpoints in a directory, by step."""
+    if not output_dir or not Path(output_dir).is_dir():
+        return []
+    names = [p.name for p in Path(output_dir).iterdir() if re.fullmatch(r"checkpoint-\d+", p.name)]
+    return sorted(names, key=lambda name: int(name.split("-")[1]))
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file of a known format goes on to its end; True for any other."""
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt"):  # compares the header with the file's length
+                return True
+        except (SafetensorError, OSError):
+            return False
+    if path.suffix in (".pt", ".pth"):
+        return zipfile.is_zipfile(path)  # the directory of a zip file is at its end
+    if path.name.endswith(".index.json"):
+        return _is_json(path)
+    return True
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except ValueError:
+        return False
+    return True

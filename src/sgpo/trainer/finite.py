@@ -1,0 +1,173 @@
+"""Training stops at the first number that is not finite, and what led to it is kept.
+
+One NaN in a loss is a NaN in every weight one optimizer step later, and in every checkpoint from then on. Three gates
+keep it out: the loss of each micro-step, the gradient before each optimizer step, the weights at the start and before
+each checkpoint. Each is a collective: a rank that stopped alone would leave the others waiting.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from sgpo.trainer.checkpoints import names_in
+from sgpo.trainer.distillation import Target
+
+_REMEDY = (
+    "Usual causes: a learning rate too high, float16, a reward or advantage of enormous size. Lower learning_rate, set "
+    "max_grad_norm, or train in bf16 or float32; then go on from the last checkpoint"
+)
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss, gradient, weight or logit is NaN or infinite."""
+
+
+class FiniteGradients(TrainerCallback):
+    """Refuses to take an optimizer step along a gradient that is not finite.
+
+    float16 is left to its gradient scaler, which skips such steps, and DeepSpeed keeps gradients to itself.
+    """
+
+    def __init__(self, accelerator: Accelerator):
+        self._accelerator = accelerator
+
+    def on_pre_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: object,
+    ) -> None:
+        if self._accelerator.scaler is not None or model is None:
+            return
+        gradients = ((name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
+        what = f"Step {state.global_step + 1}: the loss is finite, but not the gradient"
+        require_finite(self._accelerator, gradients, what, args.output_dir)
+
+
+def require_finite(
+    accelerator: Accelerator, named: Iterable[tuple[str, Tensor]], what: str, output_dir: str | None
+) -> None:
+    """Raise :class:`NonFiniteError`, on every rank, if any value of the named tensors is not finite on any rank."""
+    names, flags = [], [torch.tensor(False, device=accelerator.device)]
+    for name, tensor in named:
+        names.append(name)
+        flags.append(~_shard(tensor.detach()).isfinite().all().to(accelerator.device))
+    bad = torch.stack(flags)
+    if _anywhere(accelerator, bad.any()):
+        at_fault = [name for name, flag in zip(names, bad[1:].tolist(), strict=True) if flag]
+        where = f"of {_listed(at_fault)} ({len(at_fault)} of {len(names)})" if at_fault else "on another process"
+        raise NonFiniteError(f"{what} {where}. {_remedy(output_dir)}")
+
+
+def require_finite_loss(
+    accelerator: Accelerator, loss: Tensor, rows: Iterable[dict[str, Any]], *, step: int, output_dir: str
+) -> None:
+    """Raise :class:`NonFiniteError`, on every rank, if ``loss`` is not finite on any; ``rows`` are then saved.
+
+    Args:
+        loss: of this rank's micro-step.
+        rows: what was trained on, see :func:`autonomous_rows` and :func:`target_rows`; read only if needed.
+        step: the optimizer step in progress.
+        output_dir: directory for ``nonfinite-step{step}-rank{rank}.json``.
+    """
+    bad = not bool(loss.isfinite())
+    if not _anywhere(accelerator, torch.tensor(bad, device=accelerator.device)):
+        return
+    where = "on another process"
+    if bad:
+        saved = list(rows)
+        path = Path(output_dir) / f"nonfinite-step{step}-rank{accelerator.process_index}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"step": step, "loss": str(float(loss)), "rows": saved}, indent=1))
+        at_fault = [f"{row['kind']} row {row['row']}" for row in saved if not row["finite"]]
+        where = f"in {_listed(at_fault) if at_fault else 'no row by itself'}; the micro-step is saved in {path}"
+    raise NonFiniteError(f"Step {step}: the loss is not finite ({float(loss)}), {where}. {_remedy(output_dir)}")
+
+
+@contextmanager
+def finite_sampling(step: int, output_dir: str | None) -> Iterator[None]:
+    """Say in which step the sampler met probabilities that are not finite; torch only says that it did."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "probability tensor contains" not in str(error):
+            raise
+        what = f"Step {step}: the policy's logits are not finite while it samples ({error})"
+        raise NonFiniteError(f"{what}. {_remedy(output_dir)}") from error
+
+
+def autonomous_rows(inputs: dict[str, Tensor], logps: Tensor | None, tokenizer: Any) -> Iterator[dict[str, Any]]:
+    """GRPO's rows of a micro-step; ``logps`` is ``[N, T]`` or None."""
+    for i, (prompt, prompt_mask) in enumerate(zip(inputs["prompt_ids"], inputs["prompt_mask"], strict=True)):
+        mask = inputs["completion_mask"][i].bool()
+        prompt_ids, completion_ids = prompt[prompt_mask.bool()].tolist(), inputs["completion_ids"][i][mask].tolist()
+        scores = [] if logps is None else logps[i][mask].tolist()
+        advantage = inputs["advantages"][i].flatten().tolist()
+        yield {
+            "kind": "autonomous",
+            "row": i,
+            "finite": all(map(math.isfinite, scores + advantage)),
+            "prompt": tokenizer.decode(prompt_ids),
+            "completion": tokenizer.decode(completion_ids),
+            "prompt_ids": prompt_ids,
+            "completion_ids": completion_ids,
+            "advantage": _plain(advantage),
+            "logps": _plain(scores),
+        }
+
+
+def target_rows(targets: list[Target], kl: Tensor | None, tokenizer: Any) -> Iterator[dict[str, Any]]:
+    """Distillation's rows of a micro-step; ``kl`` is ``[N, T]`` or None."""
+    for i, target in enumerate(targets):
+        values = [] if kl is None else kl[i, : len(target.completion_ids)].tolist()
+        yield {
+            "kind": "target",
+            "row": i,
+            "finite": all(map(math.isfinite, [*values, target.weight])),
+            "prompt": tokenizer.decode(target.guided_prompt_ids),
+            "completion": tokenizer.decode(target.completion_ids),
+            "prompt_ids": target.prompt_ids,
+            "guided_prompt_ids": target.guided_prompt_ids,
+            "completion_ids": target.completion_ids,
+            "alpha": target.weight,
+            "kl": _plain(values),
+        }
+
+
+def _anywhere(accelerator: Accelerator, flag: Tensor) -> bool:
+    if accelerator.num_processes == 1:
+        return bool(flag)
+    return bool(accelerator.gather(flag.float().reshape(1)).max())
+
+
+def _shard(tensor: Tensor) -> Tensor:
+    """What this rank holds of a tensor: FSDP2 shards as DTensors, ZeRO-3 keeps its part in an attribute."""
+    if isinstance(tensor, DTensor):
+        return tensor.to_local()
+    return getattr(tensor, "ds_tensor", tensor)
+
+
+def _plain(values: list[float]) -> list[float | str]:
+    """JSON has no NaN."""
+    return [v if math.isfinite(v) else str(v) for v in values]
+
+
+def _listed(names: list[str], shown: int = 4) -> str:
+    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
+
+
+def _remedy(output_dir: str | None) -> str:
+    found = names_in(output_dir)
+    last = f", {found[-1]} in {output_dir} (resume_from_checkpoint=True)" if found else ". None was written yet"
+    return f"Training stops, and no checkpoint is written with it. {_REMEDY}{last}."

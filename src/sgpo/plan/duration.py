@@ -1,8 +1,8 @@
 """Seconds of a step from a roofline: arithmetic at an assumed share of the peak, decoding at one of the bandwidth.
 
 Training is bound by arithmetic: 2 operations per parameter and token forward, 4 backward (2 where the weights are
-frozen), 2 more where checkpointing repeats the forward pass. Decoding reads all weights and the live keys and values for
-each token that the whole batch gains; the rollouts of a batch decode together as far as the KV cache has room. Not
+frozen), 2 more where checkpointing repeats the forward pass. Decoding reads all weights and the live keys and values
+for each token that the whole batch gains; the rollouts of a batch decode together as far as the KV cache has room. Not
 counted: rewards, weight transfer to vLLM, the wait for the longest rollout, saving.
 """
 
@@ -48,7 +48,7 @@ def duration(w: Workload, hardware: Hardware) -> Duration:
     mean = w.mean_completion
     prompt, guided_prompt = w.assumptions.prompt_tokens, w.guided_prompt
     autonomous_rows = w.rows * w.micro_steps  # of a generation batch, on one process
-    targets = w.problems_per_batch if w.distills else 0
+    targets = w.guided_problems
     rows = autonomous_rows + w.guided_rows
     together, decode = _decode(w, hardware, rows)
     prompts = autonomous_rows * prompt + w.guided_rows * guided_prompt

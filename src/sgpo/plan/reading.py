@@ -47,6 +47,8 @@ def read_recipe(
     sharding = load_sharding(accelerate, world)
     problems, source = count_problems(run.dataset_name, assumptions)
     notes = [f"problems: {problems} ({source})", f"sharding: {sharding.source}"]
+    if config.guided_on_demand:
+        notes.append("guided rollouts are on demand, and counted as if no problem were solved")
     autocast = config.bf16 if "bf16" in named or on_cpu else not config.fp16
     if not on_cpu and config.use_cpu and "use_cpu" in named:
         notes.append("the recipe says use_cpu: true; this plan is for the device all the same")
@@ -94,6 +96,7 @@ def _shape(config: SGPOConfig) -> dict[str, Any]:
         "accumulation": config.gradient_accumulation_steps,
         "num_generations": config.num_generations,
         "num_guided": config.num_guided_generations,
+        "max_guided_problems": config.max_guided_problems if config.guided_on_demand else None,
         "num_iterations": config.num_iterations,
     }
 

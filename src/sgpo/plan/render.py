@@ -12,7 +12,8 @@ def render(plan: Plan) -> str:
     trained = f"{_count(w.trained_parameters)} trained (LoRA)" if w.lora_rank else "all trained"
     devices = f"{w.world} training" + (f", {w.server_devices} serving" if w.server_devices else "")
     lines = [
-        f"{w.architecture.name}: {_count(w.architecture.parameters)} parameters ({trained}), from {w.architecture.source}",
+        f"{w.architecture.name}: {_count(w.architecture.parameters)} parameters, {trained}; sizes from "
+        f"{w.architecture.source}",
         f"{plan.hardware}: {devices}",
         "",
         *_verdict(plan),
@@ -22,8 +23,17 @@ def render(plan: Plan) -> str:
         *_time_table(plan),
         "",
         *_assumptions(plan),
+        "",
+        f"In short: {summary(plan)}",
     ]
     return "\n".join(lines)
+
+
+def summary(plan: Plan) -> str:
+    """The plan in one line, as recipes quote it."""
+    d, unit = plan.duration, "CPU" if plan.workload.on_cpu else "GPU"
+    memory = f"{plan.memory.peak / GIB:.3g} of {plan.hardware.device.memory / GIB:.0f} GiB"
+    return f"{memory}, {d.step:.3g} s a step, {d.steps} steps, {d.device_hours:.3g} {unit} hours"
 
 
 def _verdict(plan: Plan) -> list[str]:
@@ -41,7 +51,7 @@ def _memory_table(plan: Plan) -> list[str]:
     lines += [f"  {part:<24}{_gib(size):>12}" for part, size in plan.memory.phases[phase].items() if size]
     lines.append(f"  {'peak':<24}{_gib(plan.memory.peak):>12}")
     others = sorted(plan.memory.phases.items(), key=lambda item: -sum(item[1].values()))
-    lines.append("Phases: " + ", ".join(f"{name} {_gib(sum(parts.values()))}" for name, parts in others))
+    lines.append("Other phases: " + ", ".join(f"{name} {sum(p.values()) / GIB:.2f}" for name, p in others[1:]))
     if plan.memory.server:
         server = ", ".join(f"{part} {_gib(size)}" for part, size in plan.memory.server.items())
         lines.append(f"vLLM server, a device of {plan.workload.server_tensor_parallel} in tensor parallel: {server}")
@@ -68,11 +78,12 @@ def _time_table(plan: Plan) -> list[str]:
 def _assumptions(plan: Plan) -> list[str]:
     w, a = plan.workload, plan.workload.assumptions
     return [
-        f"Assumed: prompts of {a.prompt_tokens} tokens, strategies of {a.strategy_tokens}, completions of "
-        f"{w.mean_completion} on average (memory: all {w.max_completion}); every",
-        f"problem has a target; training at {a.mfu:.0%} of the peak arithmetic, decoding at {a.decode_efficiency:.0%} "
-        "of the bandwidth. Not counted: rewards, weight",
-        "transfer, evaluation, saving, the wait for the longest rollout. " + "; ".join(w.notes) + ".",
+        f"Assumed: prompts of {a.prompt_tokens} tokens, strategies of {a.strategy_tokens}; completions of "
+        f"{w.mean_completion} on average, of {w.max_completion} in memory;",
+        f"every problem has a target; training at {a.mfu:.0%} of the peak arithmetic, decoding at "
+        f"{a.decode_efficiency:.0%} of the bandwidth.",
+        "Not counted: rewards, weight transfer, evaluation, saving, the wait for the longest rollout.",
+        *(f"- {note}" for note in w.notes),
     ]
 
 

@@ -87,6 +87,7 @@ class Workload:
     accumulation: int
     num_generations: int
     num_guided: int
+    max_guided_problems: int | None
     num_iterations: int
     problems: int
     max_steps: int
@@ -123,9 +124,16 @@ class Workload:
         return self.rows * self.accumulation * self.world / self.num_generations
 
     @property
+    def guided_problems(self) -> int:
+        """Of a generation batch, at most: those that turn out solved need no guided rollouts on demand."""
+        if not self.distills:
+            return 0
+        return min(self.problems_per_batch, self.max_guided_problems or self.problems_per_batch)
+
+    @property
     def targets(self) -> int:
         """Distillation targets of the fullest micro-step, if every problem has one."""
-        return math.ceil(self.problems_per_batch / self.micro_steps) if self.distills else 0
+        return math.ceil(self.guided_problems / self.micro_steps)
 
     @property
     def steps(self) -> int:
@@ -145,7 +153,7 @@ class Workload:
 
     @property
     def guided_rows(self) -> int:
-        return self.problems_per_batch * self.num_guided if self.distills else 0
+        return self.guided_problems * self.num_guided
 
     @property
     def compute_bytes(self) -> int:
@@ -221,9 +229,9 @@ def count_problems(dataset: str, assumptions: Assumptions) -> tuple[int, str]:
         return assumptions.problems, "--problems"
     path = Path(dataset)
     if path.suffix == ".parquet" and path.is_file():
-        import pyarrow.parquet
+        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
 
-        return pyarrow.parquet.ParquetFile(path).metadata.num_rows, f"rows of {dataset}"
+        return parquet.read_metadata(path).num_rows, f"rows of {dataset}"
     if path.suffix == ".jsonl" and path.is_file():
         with path.open("rb") as file:
             return sum(1 for line in file if line.strip()), f"rows of {dataset}"

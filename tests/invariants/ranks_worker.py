@@ -3,6 +3,7 @@
 torchrun --nproc_per_node 2 ranks_worker.py DIRECTORY 2
 """
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 import trainer_kit as kit
 from peft import LoraConfig
 from trl import GRPOTrainer
+
+from sgpo.trainer.finite import NonFiniteError
 
 ALL = ("carry", "borrow", "shift", "split")
 ON_DEMAND = {"guided_rollouts": "on_demand", "reward": kit.easy_or_ok}
@@ -45,9 +48,7 @@ def run(directory: Path, name: str, ranks: int) -> dict[str, Any]:
     model = kit.make_model(dtype=torch.float64, seed=3)
     adapters = LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
     arguments = {"peft_config": adapters} if options.pop("adapters", False) else {}
-    trainer = kit.make_trainer(
-        directory, model=model, data=data, arguments=arguments, **{**size, **options}
-    )
+    trainer = kit.make_trainer(directory, model=model, data=data, arguments=arguments, **{**size, **options})
     recorder = kit.recorded(trainer)
     logs = [{k: v for k, v in log.items() if k.startswith("sgpo/")} for log in trainer.state.log_history[:-1]]
     return {
@@ -59,12 +60,30 @@ def run(directory: Path, name: str, ranks: int) -> dict[str, Any]:
     }
 
 
+def stopped(directory: Path, ranks: int) -> str:
+    """A NaN on the last rank alone must stop all of them; returns what this one said."""
+    trainer = kit.make_trainer(directory, per_device_train_batch_size=16 // ranks, grpo_weight=0.0)
+    compute = trainer._distillation
+
+    def poisoned(*args: Any) -> Any:
+        term, sums = compute(*args)
+        return term * (math.nan if trainer.accelerator.is_last_process else 1.0), sums
+
+    trainer._distillation = poisoned
+    try:
+        trainer.train()
+    except NonFiniteError as error:
+        return str(error)
+    return "not stopped"
+
+
 def main() -> None:
     torch.set_num_threads(1)
     GRPOTrainer._generate_single_turn = kit.scripted_turn
     directory = Path(sys.argv[1])
     ranks = int(sys.argv[2])
-    results = {name: run(directory, name, ranks) for name in CASES}
+    results: dict[str, Any] = {name: run(directory, name, ranks) for name in CASES}
+    results["stopped"] = stopped(directory, ranks)
     from accelerate import PartialState
 
     torch.save(results, directory / f"rank{PartialState().process_index}.pt")

@@ -221,6 +221,17 @@ def test_layout_of_the_batch_changes_nothing(trainer_class: type, out: Path) -> 
     assert kit.largest_gap(again[1], whole) < FLOAT32
 
 
+@pytest.mark.parametrize("loss_type", ["grpo", "dapo"])
+@pytest.mark.usefixtures("scripted")
+def test_accumulation_changes_nothing_under_other_loss_types(loss_type: str, out: Path) -> None:
+    """(Under bnpo a token's weight is that of its micro-batch, in TRL too.)"""
+    for trainer_class in (LUFFYTrainer, HPTTrainer):
+        (whole,) = kit.recorded(make(out, trainer_class, loss_type=loss_type, **WHOLE)).gradients
+        layout = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2}
+        (halves,) = kit.recorded(make(out, trainer_class, loss_type=loss_type, **layout)).gradients
+        assert kit.largest_gap(halves, whole) < FLOAT32
+
+
 @pytest.mark.usefixtures("scripted")
 def test_hpt_with_all_problems_solved_is_grpo_to_the_bit(out: Path) -> None:
     data = problems((0, 2))

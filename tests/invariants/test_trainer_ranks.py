@@ -53,6 +53,13 @@ def test_two_ranks_equal_one(name: str, two_ranks: list[dict[str, Any]], out: Pa
         compare_logs(theirs, mine)
 
 
+def test_nan_on_one_rank_stops_both(two_ranks: list[dict[str, Any]]) -> None:
+    first, second = (results["stopped"] for results in two_ranks)
+    assert first.startswith("Step 1: the loss is not finite")
+    assert "on another process" in first
+    assert "nonfinite-step1-rank1.json" in second
+
+
 def compare_logs(theirs: dict[str, Any], mine: dict[str, Any]) -> None:
     assert theirs.keys() == mine.keys()
     # A rank short of strategies samples rollouts that count for nothing but their tokens.

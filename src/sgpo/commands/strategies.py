@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
+from sgpo.commands.strategies_check import check
+
 app = typer.Typer(help="Extract, rank, check and export strategies.", no_args_is_help=True)
+app.command()(check)
 
 StoreFile = Annotated[Path, typer.Option("--store", help="The SQLite file; run again with it to go on.")]
 Model = Annotated[

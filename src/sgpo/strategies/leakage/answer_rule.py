@@ -77,7 +77,7 @@ def _announced(reading: Reading, node: Node) -> bool:
     if not node.whole or node.value is None:
         return False
     text, trivial = reading.text, abs(node.value[0]) in (0.0, 1.0)
-    equation = next((n for n in reading.nodes if n.kind == "relation" and n.parts[-1].start == node.start), None)
+    equation = reading.equations.get(node.start)
     if equation and equation.signs[-1] == "=":
         left = equation.parts[0]
         if not left.letters and left.operations:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 MAX_DEPTH = 25
+MAX_OPERATIONS = 100  # of one expression; what follows is read as another one
 _TOKEN = re.compile(
     r"(?P<number>\d+(?:\.\d+)?|(?<!\d)\.\d+)|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+(?:'[a-z]+)?)"
     r"|(?P<op><=|>=|!=|\\[{}]|[-+*/^=<>!%|:,(){}\[\]_])|(?P<other>[^\s])"
@@ -210,7 +211,7 @@ class _Parser:
             left = self.join(lambda x: sign * x, inner, start=start.start, binary=0)
         else:
             left = self.product()
-        while left.kind != "tuple" and self.at("+", "-") and not self._hyphen():
+        while left.kind != "tuple" and left.operations < MAX_OPERATIONS and self.at("+", "-") and not self._hyphen():
             mark, kept = self.i, len(self.nodes)
             minus = self.at("-")
             self.i += 1
@@ -241,7 +242,7 @@ class _Parser:
         while True:
             mark, kept = self.i, len(self.nodes)
             token = self.peek()
-            if token is None or left.kind == "tuple":
+            if token is None or left.kind == "tuple" or left.operations >= MAX_OPERATIONS:
                 return left
             try:
                 if token.text in ("*", "/"):

@@ -76,6 +76,7 @@ _WORDED = (
     (re.compile(rf"\b({_NUMBER})\s+(?:less|fewer)\s+than\s+({_NUMBER})", re.I), r"\2 - \1"),
     (re.compile(rf"({_NUMBER})\s*%\s+of\s+(?={_NUMBER})"), r"\1% * "),
 )  # fmt: skip
+_STACKED = re.compile(r"(?:\\(?:frac|sqrt|binom|pmod)\s*){20}")  # would be read by recursion
 _TIMES = re.compile(r"(?<=\d)[ ]+[xX][ ]+(?=\d)|(?<=\d)[xX](?=\d\d|\d\b(?!\s*(?:matri|grid|board|square|table|system|det)))")
 
 
@@ -93,7 +94,7 @@ def _joined(match: re.Match[str]) -> str:
 
 
 def _brace(line: str) -> str:
-    if "\\" in line and latex.depth(line) <= latex.MAX_DEPTH:
+    if "\\" in line and not _STACKED.search(line) and latex.depth(line) <= latex.MAX_DEPTH:
         return latex.brace_arguments(line)
     return line
 

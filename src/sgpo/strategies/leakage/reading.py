@@ -67,6 +67,16 @@ class Reading:
     nouns: frozenset[str]
 
     @cached_property
+    def equations(self) -> dict[int, Node]:
+        """Relations by where their last side starts."""
+        return {node.parts[-1].start: node for node in self.nodes if node.kind == "relation"}
+
+    @cached_property
+    def numbers(self) -> dict[int, Node]:
+        """Literals by where they start."""
+        return {node.start: node for node in self.nodes if node.kind == "number"}
+
+    @cached_property
     def response(self) -> frozenset[float]:
         return frozenset(literals(self.response_text))
 

@@ -136,9 +136,8 @@ def _labelled(text: str, match: re.Match[str]) -> bool:
 
 
 def _known(reading: Reading, match: re.Match[str]) -> bool:
-    return any(
-        node.start == match.start("a") and context.belongs_to_theorem(reading.text, node) for node in reading.nodes
-    )
+    node = reading.numbers.get(match.start("a"))
+    return node is not None and context.belongs_to_theorem(reading.text, node)
 
 
 def _substituted(reading: Reading) -> str:

@@ -1,0 +1,78 @@
+"""How well and how fast `sgpo.strategies.check` finds leaks: precision, recall and strategies per second.
+
+Precision and recall are of the verdict "leak" on a labelled JSONL (`label` true or false, `kind`, `split`), for each
+split, and the share of right verdicts for each kind. The speed is of one core, over the whole file, the best of
+`--rounds`.
+
+    python benchmarks/strategy_check.py
+
+The last line is JSON with the same figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from sgpo.strategies.check import check_strategy
+
+DATA = Path(__file__).parent.parent / "tests" / "data" / "strategy_leaks.jsonl"
+
+
+def score(cases: list[tuple[bool, bool]]) -> dict[str, Any]:
+    """Precision and recall of (label, verdict) pairs."""
+    counts = Counter(cases)
+    true, false, missed = counts[True, True], counts[False, True], counts[True, False]
+    return {
+        "cases": len(cases),
+        "leaks": true + missed,
+        "precision": round(true / (true + false), 4) if true + false else None,
+        "recall": round(true / (true + missed), 4) if true + missed else None,
+        "wrong": false + missed,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--rounds", type=int, default=5, help="of the timing")
+    parser.add_argument("--wrong", action="store_true", help="print the cases judged wrongly")
+    arguments = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    rows = [json.loads(line) for line in arguments.data.read_text(encoding="utf-8").splitlines() if line.strip()]
+    best = float("inf")
+    for _ in range(arguments.rounds):
+        began = time.perf_counter()
+        verdicts = [check_strategy(r["problem"], r["answer"], r["response"], r["strategy"]) for r in rows]
+        best = min(best, time.perf_counter() - began)
+    judged = [(row, row["label"], verdict.leak) for row, verdict in zip(rows, verdicts, strict=True)]
+    splits: dict[str, Any] = {}
+    for split in [*dict.fromkeys(row.get("split", "all") for row in rows), "all"]:
+        splits[split] = score([(y, v) for row, y, v in judged if split in ("all", row.get("split", "all"))])
+        s = splits[split]
+        print(f"{split:6} {s['cases']:4} cases  precision {s['precision']:.3f}  recall {s['recall']:.3f}")
+    kinds: dict[str, str] = {}
+    for label, kind in sorted({(not row["label"], row.get("kind", "")) for row in rows}):
+        right = [y == v for row, y, v in judged if row.get("kind", "") == kind and y != label]
+        kinds[f"{'pass' if label else 'leak'}: {kind}"] = f"{sum(right)}/{len(right)}"
+        print(f"  {'pass' if label else 'leak'}  {kind:22} {sum(right)} of {len(right)} right")
+    if arguments.wrong:
+        for (row, label, leak), verdict in zip(judged, verdicts, strict=True):
+            if label != leak:
+                print(f"{'missed' if label else 'false alarm'} {row['id']} ({row['kind']}): {verdict.reason}")
+    speed = round(len(rows) / best)
+    print(f"{speed} strategies a second on one core")
+    machine = {"cpu": platform.processor() or platform.machine(), "python": platform.python_version()}
+    print(json.dumps({"splits": splits, "kinds": kinds, "strategies_per_second": speed, **machine}))
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,8 @@
 
 Jobs come in portions from an iterator that may read files and verify answers, so they are pulled in a thread, one
 portion ahead, and memory does not grow with their number. The first call is made alone: a key that is refused or a
-model that is not served costs one request. Replies that arrive together are committed together.
+model that is not served costs one request. A call counts when its answer is on the disk; the next one is not kept
+waiting for that.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from sgpo.strategies.budget import Budget, size, usual_tokens
 from sgpo.strategies.clients import CallError, Client, Reply
+from sgpo.strategies.recording import Recorder
 from sgpo.strategies.records import Answer, Key
 from sgpo.strategies.schema import clean
 from sgpo.strategies.store import BEAT, Store
@@ -102,7 +104,6 @@ class Asker:
         self.report = report or (lambda tally, budget: None)
         self.tally = Tally()
         self._in_a_row = 0
-        self._recorder = _Recorder(store)
         self._fault: Exception | None = None
         self._warm = False
         self._first_pass = True
@@ -132,19 +133,22 @@ class Asker:
     async def _pass(self, portions: Iterator[list[Job]]) -> int:
         """All jobs once; the number that other processes had claimed."""
         queue: asyncio.Queue[Job | None] = asyncio.Queue(self.client.concurrency)
+        depth = 2 * self.client.concurrency
+        self._recorder = Recorder(self.store, depth, written=self._written, failed=self._failed_for_good)
         workers = [asyncio.create_task(self._work(queue)) for _ in range(self.client.concurrency)]
         blocked = 0
         try:
             try:
                 blocked = await self._feed(portions, queue)
             except Exception as error:  # the source, or the store; the calls under way still come in
-                self._fault = self._fault or error
+                self._failed_for_good(error)
             for _ in workers:
                 await queue.put(None)
             await asyncio.gather(*workers)
         finally:
             for worker in workers:
                 worker.cancel()
+            await self._recorder.close()
         if self._fault is not None:
             raise self._fault
         self._first_pass = False
@@ -193,8 +197,8 @@ class Asker:
                 await self.budget.settle(held)
             else:
                 await self._ask(job, held)
-        except Exception as error:  # the store, for one
-            self._fault = self._fault or error
+        except Exception as error:
+            self._failed_for_good(error)
 
     async def _ask(self, job: Job, held: tuple[float, float]) -> None:
         started = time.perf_counter()
@@ -203,14 +207,18 @@ class Asker:
             reply = await self.client.ask(job.messages, seed=job.seed, schema=self.schema, name=self.schema_name)
             answer = self._answer(job, reply, time.perf_counter() - started)
             used = (answer.prompt_tokens, answer.completion_tokens)
-            await self._recorder.record(answer)
+            await self._recorder.put(answer)
         except CallError as error:
             self._failed(error)
-        else:
-            self.tally.outcomes[answer.outcome] += 1
-            self._in_a_row = 0
         finally:
             await self.budget.settle(held, *used)
+
+    def _written(self, answer: Answer) -> None:
+        self.tally.outcomes[answer.outcome] += 1
+        self._in_a_row = 0
+        self._counted()
+
+    def _counted(self) -> None:
         if self.tally.finished >= self.give_up and not self.tally.outcomes["ok"]:
             self._stop(f"not one of the first {self.tally.finished} calls was of use")
         self.report(self.tally, self.budget)
@@ -239,6 +247,10 @@ class Asker:
             self._stop(str(error))
         elif self._in_a_row >= max(self.give_up, 2 * self.client.concurrency):
             self._stop(f"{self._in_a_row} calls in a row had no answer, the last one: {error}")
+        self._counted()
+
+    def _failed_for_good(self, error: Exception) -> None:
+        self._fault = self._fault or error
 
     def _stop(self, why: str) -> None:
         self.tally.stopped = self.tally.stopped or why
@@ -279,28 +291,3 @@ class Asker:
         finally:
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
                 loop.remove_signal_handler(signal.SIGINT)
-
-
-class _Batch(list[Answer]):
-    written = False
-
-
-class _Recorder:
-    """Commits answers that come in while a commit is under way in one transaction after it."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._lock = asyncio.Lock()
-        self._open = _Batch()
-
-    async def record(self, answer: Answer) -> None:
-        """Return when the answer is on the disk. Raises StoreError where it is not."""
-        batch = self._open
-        batch.append(answer)
-        async with self._lock:
-            if batch.written:
-                return
-            if batch is self._open:
-                self._open = _Batch()
-            await asyncio.to_thread(self.store.record, batch)  # where it fails, the next one in the batch tries again
-            batch.written = True

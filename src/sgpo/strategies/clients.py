@@ -191,36 +191,30 @@ class EndpointClient:
             "max_tokens": self.sampling.max_tokens,
             "seed": seed,
         }
-        options = {option: value for option, value in options.items() if option not in self.omit}
+        body: dict[str, Any] = {"model": self.model, "messages": messages}
+        body |= {option: value for option, value in options.items() if option not in self.omit}
         if schema is not None:
             form = {"name": name, "strict": True, "schema": schema}
-            options["response_format"] = {"type": "json_schema", "json_schema": form}
-        call = self._client.chat.completions.create(
-            model=self.model,
-            messages=messages,  # type: ignore[arg-type]
-            extra_body=self.extra_body,
-            **options,
-        )
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        # Not chat.completions.create: its walk over the types of the body takes a third of a call's time.
+        call = self._client.post("/chat/completions", cast_to=object, body={**body, **self.extra_body})
         return await asyncio.wait_for(call, self._deadline)
 
     def _read(self, reply: Any, structured: bool) -> Reply:
         try:
-            choice = reply.choices[0]
-            text, refusal = choice.message.content, getattr(choice.message, "refusal", None)
-        except (AttributeError, IndexError, TypeError):
+            choice = reply["choices"][0]
+            message = choice["message"]
+            text, refusal, ended = message.get("content"), message.get("refusal"), choice.get("finish_reason")
+            usage = reply.get("usage") or {}
+            counts = (_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+        except (AttributeError, IndexError, KeyError, TypeError):
             said = self.scrub(" ".join(str(reply).split())[:200])
             raise CallError("bad_response", f"{self._where()} sent a reply without a message: {said}") from None
         if isinstance(text, list):  # content in parts
-            text = "".join(str(getattr(part, "text", "")) for part in text)
-        finish = {"length": "length", "content_filter": "refusal"}.get(choice.finish_reason, "stop")
-        usage = getattr(reply, "usage", None)
-        return Reply(
-            self._without_key(text or refusal or ""),
-            "refusal" if refusal else finish,
-            _count(getattr(usage, "prompt_tokens", None)),
-            _count(getattr(usage, "completion_tokens", None)),
-            structured,
-        )
+            text = "".join(str(part.get("text") or "") for part in text if isinstance(part, dict))
+        finish = {"length": "length", "content_filter": "refusal"}.get(str(ended), "stop")
+        shown = self._without_key(str(text or refusal or ""))
+        return Reply(shown, "refusal" if refusal else finish, *counts, structured)
 
     def _failure(self, error: Exception) -> CallError:
         """Why a call failed, in one line without the key."""

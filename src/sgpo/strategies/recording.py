@@ -1,0 +1,51 @@
+"""Commits answers as they come, those that came in during a commit together in the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from sgpo.strategies.records import Answer
+from sgpo.strategies.store import Store
+
+
+class Recorder:
+    """Writes to a store in a task of its own, so that no call waits for the disk.
+
+    Args:
+        depth: answers that may wait to be committed; what a kill can cost is bounded by it.
+        written: called for each answer that is on the disk.
+        failed: called with the error of a commit; later answers are still tried.
+    """
+
+    def __init__(
+        self, store: Store, depth: int, *, written: Callable[[Answer], None], failed: Callable[[Exception], None]
+    ) -> None:
+        self._store, self._written, self._failed = store, written, failed
+        self._queue: asyncio.Queue[Answer | None] = asyncio.Queue(depth)
+        self._task = asyncio.create_task(self._work())
+
+    async def put(self, answer: Answer) -> None:
+        """Hand an answer over; waits where ``depth`` of them wait already."""
+        await self._queue.put(answer)
+
+    async def close(self) -> None:
+        """Return when all that was handed over is on the disk, or has failed."""
+        await self._queue.put(None)
+        await self._task
+
+    async def _work(self) -> None:
+        ended = False
+        while not ended:
+            taken = [await self._queue.get()]
+            while not self._queue.empty():
+                taken.append(self._queue.get_nowait())
+            ended = None in taken
+            answers = [answer for answer in taken if answer is not None]
+            try:
+                await asyncio.to_thread(self._store.record, answers)
+            except Exception as error:
+                self._failed(error)
+            else:
+                for answer in answers:
+                    self._written(answer)

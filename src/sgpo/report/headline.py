@@ -13,10 +13,8 @@ def headline(run: Run) -> tuple[str, str]:
     if run.finished:
         return text, more
     done = sum(cell.state == "done" for cell in run.cells)
-    begun = f"{done} of {len(run.cells)} cells are done"
-    if not run.methods:
-        return f"In progress: {begun}.", "The comparison appears with the first cell that finishes."
-    return f"In progress: {text[0].lower() if text.startswith('In ') else text[0]}{text[1:]}", f"{begun}. {more}"
+    so_far = f"So far: {text} {more}" if run.methods else "The comparison appears with the first cell that finishes."
+    return f"In progress: {done} of {len(run.cells)} cells are done.", so_far
 
 
 def strongest(run: Run) -> Method | None:
@@ -56,8 +54,10 @@ def _qualified(sgpo: Method, other: Method, gap: Difference) -> str:
         holds = "holds 0" if gap.verdict == "level" else "leaves out 0"
         low, high = map(points, gap.ci95)
         return f"Paired difference{over}: {points(gap.mean)} points, 95% interval {low} to {high}, which {holds}."
-    seeds = "one seed each" if gap.pairs == 1 else "no seed in common, so nothing is paired"
-    return f"From {seeds}: the spread between training runs is not in it. {_sureness(sgpo)} {_sureness(other)}".strip()
+    unsure = "One seed each: the spread between training runs is not in this."
+    if gap.pairs == 0:
+        unsure = "No seed in common, so nothing is paired and there is no interval of the difference."
+    return " ".join(filter(None, (unsure, _sureness(sgpo), _sureness(other))))
 
 
 def _sureness(method: Method) -> str:

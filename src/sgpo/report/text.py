@@ -1,32 +1,26 @@
 """Text from a model, made safe to look at. Escaping for HTML is the template engine's; this is what escaping leaves.
 
 A lone surrogate cannot be written as UTF-8; a control character or a bidirectional override can hide or reorder what
-surrounds it. All of them become visible characters, so that the page shows what the model wrote and nothing else.
+surrounds it. All of them become visible text, so that the page shows what the model wrote and nothing else.
 """
 
 import re
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_INVISIBLE = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 
 
 def clean(text: str) -> str:
     """``text`` without surrogates, control characters (but tab and line feed) and invisible or reordering marks.
 
     >>> clean("a\\x1b[31m\\ud800\\u202eb")
-    'a␛[31m�[U+202E]b'
+    'a[U+001B][31m�[U+202E]b'
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
     text = _SURROGATE.sub("\ufffd", text)
-    text = _CONTROL.sub(_picture, text)
-    return _INVISIBLE.sub(lambda match: f"[U+{ord(match[0]):04X}]", text)
-
-
-def _picture(match: re.Match[str]) -> str:
-    """The symbol that Unicode has for a control character, or its number."""
-    code = ord(match[0])
-    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else f"[U+{code:04X}]"
+    return _HIDDEN.sub(lambda match: f"[U+{ord(match[0]):04X}]", text)
 
 
 def bound(text: object, limit: int) -> str:

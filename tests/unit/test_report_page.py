@@ -1,0 +1,263 @@
+"""The whole page: what is in it, that it asks for nothing, and that what models write stays text."""
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_kit as kit
+from typer.testing import CliRunner
+
+from sgpo.cli import app
+from sgpo.report.page import write_report
+
+VOID = {"meta", "input", "br"}
+
+
+class Page(HTMLParser):
+    """Elements as (tag, attributes), the text of each script and style, and all text outside of them."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.raw: dict[str, list[str]] = {"script": [], "style": []}
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(source)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID and not self.get_starttag_text().endswith("/>"):  # type: ignore[union-attr]
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.get_starttag_text() is None or self.open:
+            assert tag == self.open.pop(), f"</{tag}>"
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in self.raw:
+            self.raw[self.open[-1]].append(data)
+        else:
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+def render(path: Path) -> tuple[str, Page]:
+    write_report(path)
+    source = (path / "report.html").read_text(encoding="utf-8")
+    return source, Page(source)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page]:
+    return render(kit.compare_dir(tmp_path_factory.mktemp("run")))
+
+
+def test_it_asks_for_nothing(whole: tuple[str, Page]) -> None:
+    source, page = whole
+    for tag, attrs in page.elements:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form", "img", "image", "use"), tag
+        assert not {"src", "srcset", "style", "xlink:href", "action"} & set(attrs), (tag, attrs)
+        assert not [name for name in attrs if name.startswith("on")]
+        assert attrs.get("href", "#").startswith("#")  # type: ignore[union-attr]
+    assert not re.search(r"(?i)url\(|@import|https?:|fetch\(|XMLHttp", source)
+
+
+def test_its_policy_allows_its_own_style_and_script_alone(whole: tuple[str, Page]) -> None:
+    _, page = whole
+    policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    for tag in ("script", "style"):
+        (text,) = page.raw[tag]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert rules[f"{tag}-src"] == f"'sha256-{digest}'"
+
+
+def test_it_can_be_used_by_keyboard_and_screen_reader(whole: tuple[str, Page]) -> None:
+    _, page = whole
+    ids = [str(attrs["id"]) for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for tag, attrs in page.elements:
+        for name in ("aria-describedby", "aria-labelledby"):
+            assert attrs.get(name, ids[0]) in ids
+        if tag == "a":
+            assert str(attrs["href"])[1:] in ids
+        if tag == "svg":
+            assert attrs.get("aria-hidden") == "true" or attrs.get("aria-label")
+        if "scroll" in str(attrs.get("class")).split():
+            assert attrs.get("tabindex") == "0"
+            assert attrs.get("aria-label")
+    headers = [th for th in page.all("th") if "colspan" not in th]
+    assert headers
+    assert all(th.get("scope") in ("col", "row") for th in headers)
+    tokens = [a for t, a in page.elements if t == "span" and "t" in str(a.get("class")).split()]
+    assert len(tokens) == 10
+    assert all(a["tabindex"] == "0" for a in tokens)
+    assert page.elements[0][1] == {"lang": "en"} or page.all("html")[0]["lang"] == "en"
+
+
+def test_it_says_what_the_run_shows(whole: tuple[str, Page]) -> None:
+    _, page = whole
+    assert "above LUFFY, the strongest of 3 other methods." in page.text
+    for title in ("Who ends where", "Where it helps", "How alpha lets go", "token by token", "Which strategies lift"):
+        assert title in page.text
+    for panel in (
+        "Autonomous pass rate",
+        "Guided pass rate",
+        "KL before the clip",
+        "KL after the clip",
+        "Clip fraction",
+    ):
+        assert panel in page.text
+    for panel in ("Held-out accuracy", "Entropy", "Length"):
+        assert panel in page.text
+    assert "The base never solves ratio, remainder" in page.text
+    assert "1 of 3 have an interval above 0, 1 one below" in page.text
+    assert "first sample of each family" in page.text
+    assert "92% of the KL lies in the top 5% of 5 tokens" in page.text
+    assert "with the strategy 100% of 6 are correct" in page.text
+
+
+def test_the_columns_of_the_comparison_are_those_of_the_results(tmp_path: Path) -> None:
+    source, _ = render(kit.compare_dir(tmp_path, seeds=5))
+    row = re.search(r'<th scope="row">LUFFY</th>(.*?)</tr>', source, re.S)
+    assert row is not None
+    cells = [re.sub(r"\s+", " ", c).strip() for c in re.findall(r"<td[^>]*>(.*?)</td>", row[1], re.S)]
+    entries = json.loads((tmp_path / "results.json").read_text())["methods"]
+    gaps = [
+        100 * (a["accuracy"] - b["accuracy"])
+        for a, b in zip(entries["sgpo"]["seeds"], entries["luffy"]["seeds"], strict=True)
+    ]
+    mean = sum(gaps) / 5
+    half = 2.776445 * (sum((g - mean) ** 2 for g in gaps) / 4 / 5) ** 0.5  # t(.975, 4)
+    assert cells[0] == f"{100 * entries['luffy']['accuracy']:.1f}"
+    assert cells[2:4] == [f"{mean:+.1f}", f"{mean - half:+.1f} to {mean + half:+.1f}"]
+    assert cells[-3:] == ["250", "62", "5"]
+
+
+@pytest.mark.parametrize("make", [kit.quickstart_dir, kit.training_dir])
+def test_other_kinds_of_run(tmp_path: Path, make: Any) -> None:
+    _, page = render(make(tmp_path))
+    if make is kit.quickstart_dir:
+        assert "SGPO ends at 84.0%, SFT+GRPO, the strongest of 2 other methods, at 66.0%." in page.text
+        assert "One seed each: the spread between training runs is not in this." in page.text
+    else:
+        assert "The pass rate without a strategy rose from" in page.text
+        assert "Who ends where" not in page.text
+
+
+def test_a_run_in_progress_with_a_crashed_cell(tmp_path: Path) -> None:
+    kit.compare_dir(tmp_path, seeds=2, finished=False)
+    cell = tmp_path / "cells" / "luffy-base0-seed0"
+    (cell / "result.json").unlink()
+    (cell / "error.txt").write_text("Traceback\nValueError: loss is NaN at step 31")
+    _, page = render(tmp_path)
+    assert "In progress: 5 of 6 cells are done." in page.text
+    assert "The run has not finished." in page.text
+    assert "1 of 6 cells crashed" in page.text
+    assert "loss is NaN at step 31" in page.text
+
+
+# ---------------------------------------------------------------- hostile text
+
+
+def hostile_dir(path: Path, text: str) -> Path:
+    """A comparison in which every text that a model, a data set or a crash can influence is ``text``."""
+    kit.compare_dir(path, seeds=1)
+    fields = ("id", "family", "problem", "strategy", "answer", "autonomous", "guided", "problem_type", "problems")
+    row = dict.fromkeys(fields, text)
+    cells = path / "cells"
+    kit.write_lines(cells / "sgpo-base0-seed0" / "samples.jsonl", [{**row, "autonomous_correct": text}])
+    kit.write_lines(path / "strategies.jsonl", [{**row, "lift": 0.5}])
+    pairs = [[text, 0.5], [text, "x"], text, 3]
+    token = {"text": text, "kl": 1.5, "p": [text, 0.1], "rank": "x", "autonomous": pairs, "guided": text, "class": text}
+    kit.write_lines(path / "tokens.jsonl", [{**row, "model": text, "response": text, "tokens": [token, text, {}]}])
+    (cells / "luffy-base0-seed0" / "result.json").unlink()
+    (cells / "luffy-base0-seed0" / "error.txt").write_bytes(text.encode("utf-8", "surrogatepass"))
+    manifest = json.loads((path / "manifest.json").read_text())
+    kit.write_json(path / "manifest.json", {**manifest, "machine": text, "settings": {text: [text]}})
+    results = json.loads((path / "results.json").read_text())
+    results["methods"][text] = kit.entry(0.5, 0, 0)
+    results["methods"]["sgpo"]["per_family"] = {text: {"accuracy": 0.5}}
+    kit.write_json(path / "results.json", results)
+    return path
+
+
+@pytest.mark.parametrize("name", kit.HOSTILE)
+def test_hostile_text_stays_text(tmp_path: Path, whole: tuple[str, Page], name: str) -> None:
+    _, page = render(hostile_dir(tmp_path, kit.HOSTILE[name]))
+    assert page.raw == whole[1].raw  # the same one script and style, and no other
+    assert {tag for tag, _ in page.elements} <= {tag for tag, _ in whole[1].elements} | {"pre"}
+    for _, attrs in page.elements:
+        assert not [a for a in attrs if a.startswith("on")]
+    shown = page.text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", shown)
+    expected = {
+        "script": "<script>window.hacked = true</script>",
+        "surrogates": "a\ufffdb",
+        "controls": "[U+0007][U+001B][31mred",
+        "bidi": "[U+202E]gnp.exe[U+202C]",
+        "template": "{{ 7 * 7 }}",
+    }
+    assert shown.count(expected[name]) >= 10
+
+
+def test_bytes_that_are_no_utf8_are_shown_as_such(tmp_path: Path) -> None:
+    kit.compare_dir(tmp_path, seeds=1)
+    path = tmp_path / "cells" / "sgpo-base0-seed0" / "samples.jsonl"
+    path.write_bytes(
+        b'{"id": "raw", "problem": "\xff\xfe\xc3\x28", "autonomous": "caf\xc3\xa9", "guided": "\xf0\x9f"}\n'
+    )
+    _, page = render(tmp_path)
+    assert "\ufffd\ufffd\ufffd(" in page.text
+    assert "café" in page.text
+
+
+def test_long_text_is_cut_with_a_notice_and_the_page_stays_small(tmp_path: Path) -> None:
+    kit.compare_dir(tmp_path, seeds=1)
+    row = {**kit.samples("sgpo", 1)[0], "autonomous": "x" * 100_000, "problem": "y" * 100_000}
+    cell = tmp_path / "cells" / "sgpo-base0-seed0"
+    kit.write_lines(cell / "samples.jsonl", [{**row, "id": str(i)} for i in range(12)])
+    tokens = {**kit.token_row(), "tokens": [kit.token("z" * 200, 0.1)] * 900}
+    kit.write_lines(tmp_path / "tokens.jsonl", [tokens] * 3)
+    (cell / "error.txt").write_text("e" * 100_000)
+    source, page = render(tmp_path)
+    assert "[97,000 more characters left out]" in page.text
+    assert "300 more tokens are left out here" in page.text
+    assert "10 of 12 samples" in page.text
+    assert len(source) < 6_000_000
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_command_writes_the_page_and_says_so(tmp_path: Path) -> None:
+    kit.compare_dir(tmp_path / "run", seeds=1)
+    done = CliRunner().invoke(app, ["report", str(tmp_path / "run"), "--out", str(tmp_path / "x.html"), "--no-plots"])
+    assert done.exit_code == 0, done.output
+    assert "x.html written" in done.output.replace("\n", "")
+    assert (tmp_path / "x.html").read_text().startswith("<!doctype html>")
+    assert not (tmp_path / "run" / "report.html").exists()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_failed_report_leaves_the_old_one(tmp_path: Path) -> None:
+    render(kit.compare_dir(tmp_path, seeds=1))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    kit.write_json(tmp_path / "manifest.json", {**manifest, "schema": 2})
+    before = (tmp_path / "report.html").read_bytes()
+    done = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert isinstance(done.exception, ValueError)  # which main() prints, and exits with 2
+    assert (tmp_path / "report.html").read_bytes() == before

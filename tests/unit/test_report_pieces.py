@@ -1,0 +1,261 @@
+"""Text, headline, series and plots of the report, each against cases worked by hand."""
+
+import itertools
+import unicodedata
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_kit as kit
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sgpo.report import svg
+from sgpo.report.comparison import families
+from sgpo.report.headline import headline
+from sgpo.report.run import Cell, Difference, Method, Run, difference
+from sgpo.report.series import POINTS, Band, bands, smooth, summary
+from sgpo.report.text import bound, clean, points, visible
+
+# ---------------------------------------------------------------- text
+
+
+@given(st.text(st.characters(categories=None), max_size=200))
+def test_cleaned_text_can_be_written_and_hides_nothing(text: str) -> None:
+    shown = clean(text)
+    shown.encode("utf-8")
+    for char in shown:
+        assert unicodedata.category(char) not in ("Cc", "Cs") or char in "\n\t"
+        assert unicodedata.bidirectional(char) not in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+    assert clean(shown) == shown
+
+
+def test_clean_keeps_what_is_to_be_seen() -> None:
+    text = "∑ x²\tπ ≥ 3\nשלום 👩‍🚀"
+    assert clean(text) == text
+    assert clean("a\x00\u202eb\ud800") == "a[U+0000][U+202E]b�"
+
+
+def test_bound_says_what_it_left_out() -> None:
+    assert bound("abc", 3) == "abc"
+    assert bound("x" * 1_503, 3) == "xxx … [1,500 more characters left out]"
+    assert bound(None, 3) == ""
+    assert bound(12, 3) == "12"
+    assert len(bound([0] * 10_000, 20)) < 80
+    assert (visible(" a"), visible("\n"), visible("")) == ("␣a", "⏎", "∅")
+    assert (points(0.0412), points(-0.003)) == ("+4.1", "−0.3")
+
+
+# ---------------------------------------------------------------- differences and headline
+
+
+def method(name: str, seeds: dict[int, float], accuracy: float | None = None, **fields: Any) -> Method:
+    entries = {(str(s), "0"): {"accuracy": value} for s, value in seeds.items()}
+    mean = sum(seeds.values()) / len(seeds) if seeds else 0.0
+    return Method(name, mean if accuracy is None else accuracy, None, seeds=entries, **fields)
+
+
+def run_of(*methods: Method, finished: bool = True, cells: list[Cell] | None = None) -> Run:
+    return Run(Path("run"), "compare", list(methods), cells or [], finished)
+
+
+def test_difference_is_paired_over_common_seeds() -> None:
+    ours, other = method("sgpo", {0: 0.51, 1: 0.62, 2: 0.73, 9: 0.99}), method("hpt", {2: 0.7, 1: 0.6, 0: 0.5, 8: 0.0})
+    gap = difference(ours, other)
+    assert gap is not None
+    # differences .01, .02, .03: sd .01, t(.975, 2) = 4.30265, half-width 4.30265 * .01 / sqrt(3)
+    assert gap.mean == pytest.approx(0.02)
+    assert gap.ci95 == pytest.approx((0.02 - 0.024841, 0.02 + 0.024841), abs=1e-6)
+    assert (gap.pairs, gap.verdict) == (3, "level")
+    assert difference(ours, other, "accuracy_over_training") is None
+
+
+def test_the_seed_of_another_base_is_another_seed() -> None:
+    ours, other = method("sgpo", {0: 0.5, 1: 0.6}), method("hpt", {0: 0.4, 1: 0.4})
+    other.seeds = {(seed, "1"): entry for (seed, _), entry in other.seeds.items()}
+    gap = difference(ours, other)
+    assert gap == Difference(pytest.approx(0.15), None, 0)
+
+
+def test_saved_differences_serve_where_seeds_are_missing() -> None:
+    ours, other = method("sgpo", {}, 0.8), method("hpt", {}, 0.7, to_sgpo=(0.1, 0.05, 0.15))
+    assert difference(ours, other) == Difference(0.1, (0.05, 0.15), 0)
+
+
+SGPO = method("sgpo", {0: 0.80, 1: 0.82, 2: 0.84})
+
+
+@pytest.mark.parametrize(
+    ("others", "title", "more"),
+    [
+        (
+            [method("hpt", {0: 0.70, 1: 0.71, 2: 0.75}), method("sft", {0: 0.3, 1: 0.3, 2: 0.3})],
+            "SGPO ends 10.0 points above HPT, the strongest of 2 other methods.",
+            "Paired difference over 3 seeds: +10.0 points, 95% interval +7.5 to +12.5, which leaves out 0.",
+        ),
+        (
+            [method("hpt", {0: 0.70, 1: 0.90, 2: 0.80})],
+            "SGPO and HPT cannot be told apart.",
+            "Paired difference over 3 seeds: +2.0 points, 95% interval −20.8 to +24.8, which holds 0.",
+        ),
+        (
+            [method("hpt", {0: 0.90, 1: 0.93, 2: 0.93})],
+            "SGPO ends 10.0 points below HPT.",
+            "Paired difference over 3 seeds: −10.0 points, 95% interval −12.5 to −7.5, which leaves out 0.",
+        ),
+        (
+            [method("hpt", {0: 0.75})],
+            "SGPO ends at 82.0%, HPT at 75.0%.",
+            "One seed each: the spread between training runs is not in this. "
+            "SGPO: 95% interval over 3 seeds 77.0 to 87.0.",
+        ),
+        ([method("base_guided", {0: 0.99})], "SGPO ends at 82.0% held-out accuracy.", "SGPO: 95% interval over 3"),
+    ],
+)
+def test_headline_says_wins_ties_and_losses(others: list[Method], title: str, more: str) -> None:
+    found = headline(run_of(SGPO, *others))
+    assert found[0] == title
+    assert found[1].startswith(more)
+
+
+def test_headline_without_sgpo_and_in_progress() -> None:
+    assert headline(run_of(method("hpt", {0: 0.4}), method("sft", {0: 0.5})))[0] == (
+        "SFT ends at 50.0% held-out accuracy, the highest of 2 methods."
+    )
+    cells = [Cell("a", "sgpo", Path(), "done"), Cell("b", "sgpo", Path(), "running")]
+    title, more = headline(run_of(SGPO, method("hpt", {0: 0.7, 1: 0.71, 2: 0.75}), finished=False, cells=cells))
+    assert title == "In progress: 1 of 2 cells are done."
+    assert more.startswith("So far: SGPO ends 10.0 points above HPT. Paired")
+    assert headline(run_of(finished=False, cells=cells))[1].startswith("The comparison appears")
+    assert headline(run_of())[0] == "No method has a result."
+
+
+def test_intervals_over_seeds_stay_within_what_an_accuracy_can_be() -> None:
+    wild = method("hpt", {0: 0.1, 1: 0.9})
+    assert wild.interval == (0.0, 1.0)
+    assert Method("hpt", 0.5, (0.4, 0.6)).interval == (0.4, 0.6)
+
+
+def test_families_that_the_base_never_solves_come_first_and_are_averaged_apart() -> None:
+    base = Method("base", 0.1, None, per_family={"clock": 0.3, "ratio": 0.0, "sum": 0.02})
+    sgpo = Method("sgpo", 0.7, None, per_family={"clock": 0.9, "ratio": 0.6, "sum": 0.4})
+    table = families(run_of(sgpo, base))
+    assert table is not None
+    assert [row["name"] for row in table["rows"]] == ["ratio", "sum", "clock"]
+    assert table["never"] == ["ratio", "sum"]
+    assert [m.name for m in table["methods"]] == ["base", "sgpo"]
+    assert [row["cells"][1]["value"] for row in table["reading"]] == pytest.approx([0.5, 0.9])
+    assert families(run_of(Method("sgpo", 0.7, None))) is None
+
+
+# ---------------------------------------------------------------- series
+
+
+def cell(seed: int, series: dict[str, Any], state: Any = "done") -> Cell:
+    return Cell(f"sgpo-{seed}", "sgpo", Path(), state, seed, series=series)
+
+
+def test_bands_are_mean_lowest_and_highest_at_common_steps() -> None:
+    cells = [cell(0, {"kl": ([1, 2, 4], [1.0, 2.0, 9.0])}), cell(1, {"kl": ([2, 1, 3], [4.0, 2.0, 9.0])})]
+    assert bands(run_of(cells=cells), "kl") == [Band("sgpo", [1, 2], [1.5, 3.0], [1.0, 2.0], [2.0, 4.0], 2)]
+    assert bands(run_of(cells=cells), "entropy") == []
+
+
+def test_a_running_cell_does_not_cut_the_curve_of_those_that_are_done() -> None:
+    cells = [cell(0, {"kl": ([1, 2], [1.0, 2.0])}), cell(1, {"kl": ([1], [5.0])}, "running")]
+    assert bands(run_of(cells=cells), "kl")[0].mean == [1.0, 2.0]
+
+
+def test_long_curves_are_thinned_without_moving_their_ends_or_mean() -> None:
+    values = [float((7 * i) % 13) for i in range(1_202)]
+    steps = list(range(1_202))
+    curve = bands(run_of(cells=[cell(0, {"kl": (steps, values)})]), "kl")[0]
+    assert len(curve.steps) == len(curve.mean) == POINTS
+    assert (curve.steps[0], curve.steps[-1]) == (0, 1_201)
+    smoothed = smooth(values)
+    assert (curve.mean[0], curve.mean[-1]) == (smoothed[0], smoothed[-1])
+    assert sum(curve.mean[1:-1]) / (POINTS - 2) == pytest.approx(sum(smoothed[1:-1]) / 1_200, rel=0.01)
+    assert curve.steps == sorted(set(curve.steps))
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=40))
+def test_smoothing_is_a_running_mean(values: list[float]) -> None:
+    for i, found in enumerate(smooth(values, 5)):
+        near = [values[j] for j in range(len(values)) if abs(j - i) <= 2]
+        assert found == pytest.approx(sum(near) / len(near), abs=1e-9)
+
+
+def test_summary_is_the_first_and_the_last_tenth() -> None:
+    ramp = [float(i) for i in range(20)]
+    assert summary(Band("sgpo", ramp, ramp, ramp, ramp, 1)) == (0.5, 18.5)
+    assert summary(Band("sgpo", [1.0], [3.0], [3.0], [3.0], 1)) == (3.0, 3.0)
+
+
+# ---------------------------------------------------------------- plots
+
+
+@given(st.floats(-1e3, 1e3), st.floats(1e-6, 1e6))
+def test_ticks_are_within_the_axis_and_evenly_spaced(offset: float, span: float) -> None:
+    low = offset * span
+    found = svg.ticks(low, low + span)
+    assert 1 <= len(found) <= 6
+    assert all(low - 1e-5 * span <= tick <= low + span * (1 + 1e-5) for tick in found)
+    steps = {round((b - a) / (found[1] - found[0]), 3) for a, b in itertools.pairwise(found)}
+    assert steps <= {1.0}
+
+
+def test_a_line_chart_puts_values_where_they_belong() -> None:
+    curve = Band("<b>", [0.0, 50.0, 100.0], [0.0, 0.5, 1.0], [0.0, 0.4, 0.9], [0.1, 0.6, 1.0], 2)
+    chart = ET.fromstring(svg.line_chart([curve], {"<b>": 3}, unit="%", label='a "b" <c>', y=(0.0, 1.0)))
+    assert chart.get("aria-label") == 'a "b" <c>'
+    line = next(path for path in chart.iter("path") if path.get("class") == "line")
+    bottom, top = svg.HEIGHT - svg.BOTTOM, svg.TOP
+    middle = (svg.LEFT + svg.WIDTH - svg.RIGHT) / 2
+    assert line.get("d") == f"M{svg.LEFT} {bottom}L{middle:g} {(top + bottom) / 2:g}L{svg.WIDTH - svg.RIGHT} {top}"
+    assert line.get("data-s") == "0,0;50,0.5;100,1"
+    assert next(g for g in chart.iter("g")).get("class") == "m m3"
+    labels = [text.text for text in chart.iter("text")]
+    assert {"0%", "100%", "0", "100"} <= set(labels)
+
+
+def test_a_band_needs_two_seeds() -> None:
+    one = Band("sgpo", [0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0], 1)
+    chart = ET.fromstring(svg.line_chart([one], {"sgpo": 0}, unit="", label="x"))
+    assert [path.get("class") for path in chart.iter("path")] == ["line"]
+
+
+def test_a_strip_has_its_interval_zero_and_seeds_in_percent() -> None:
+    strip = ET.fromstring(svg.strip(0.25, (-1.0, 1.0), ends=(0.0, 0.5), dots=(0.2, 0.3)))
+    spans = {line.get("class"): (line.get("x1"), line.get("x2")) for line in strip.iter("line")}
+    assert spans == {"zero": ("50%", "50%"), "span": ("50%", "75%")}
+    assert [c.get("cx") for c in strip.iter("circle")] == ["60%", "65%", "62.5%"]
+    assert ET.fromstring(svg.strip(9.0, (0.0, 1.0))).find("circle").get("cx") == "100%"  # type: ignore[union-attr]
+
+
+def test_token_bars_share_a_scale_and_show_the_threshold_only_within_it() -> None:
+    bars = ET.fromstring(svg.bars([0.0, 2.0], [0, 6], top=4.0, line=1.0, tall=42))
+    heights = [float(rect.get("height", 0)) for rect in bars.iter("rect")]
+    assert heights == [1.0, 20.0]
+    assert bars.find("line").get("y1") == "32"  # type: ignore[union-attr]
+    assert ET.fromstring(svg.bars([0.5], [5], top=0.5, line=1.0)).find("line") is None
+
+
+def test_the_histogram_over_time_has_its_counts_at_their_alphas() -> None:
+    chart = ET.fromstring(svg.heat_chart([0.0, 10.0], [[0.0, 1.0], [1.0, 0.0]], top=0.8, label="x"))
+    cells = [(float(r.get("x", 0)), float(r.get("y", 0)), r.get("fill-opacity")) for r in chart.iter("rect")]
+    half = (svg.WIDTH - svg.LEFT - svg.RIGHT) / 2
+    assert cells == [(svg.LEFT, svg.TOP, "1"), (svg.LEFT + half, (svg.TOP + svg.HEIGHT - svg.BOTTOM) / 2, "1")]
+
+
+def test_plot_files(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from sgpo.report.load import load_run
+    from sgpo.report.plots import write_plots
+
+    files = write_plots(load_run(kit.compare_dir(tmp_path, seeds=2)), tmp_path / "plots")
+    assert sorted(f.name for f in files) == [
+        f"{name}.{kind}" for name in ("comparison", "curves", "families") for kind in ("png", "svg")
+    ]
+    for file in files:
+        assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"<?xml")

@@ -25,7 +25,7 @@ _COMMON_WORDS = frozenset(
     "yes no true false odd even neither both none positive negative increasing decreasing convergent divergent prime "
     "composite rational irrational circle ellipse parabola hyperbola line triangle square rectangle rhombus trapezoid "
     "isosceles scalene equilateral right acute obtuse zero equal greater less linear quadratic finite infinite red blue "
-    "green black white monday tuesday wednesday thursday friday saturday sunday heads tails left maximum minimum "
+    "green black white heads tails left maximum minimum "
     "converges diverges impossible possible undefined continuous perpendicular parallel similar congruent cube sphere "
     "cone cylinder infinity never always sometimes".split()
 )
@@ -58,6 +58,8 @@ def _states(reading: Reading, leaf: Leaf, node: Node, *, alone: bool) -> bool:
     if leaf.distinctive and not given and not known:
         if node.kind == "number" and context.belongs_to_theorem(text, node):
             return alone and _announced(reading, node)
+        if _is_share(node) and context.is_conditional(text, node):
+            return False  # each face of a die has probability 1/6
         if node.operations and not leaf.letters and (not node.whole or size < 2) and context.is_coefficient(text, node):
             return False
         return True
@@ -70,6 +72,10 @@ def _states(reading: Reading, leaf: Leaf, node: Node, *, alone: bool) -> bool:
     if ((node.unit == "%" and size != 100) or (size == 0.5 and "." in written)) and not context.is_coefficient(text, node):
         return not given and not context.is_conditional(text, node)  # `50%`, `0.5`: laws say one half
     return _announced(reading, node)
+
+
+def _is_share(node: Node) -> bool:
+    return node.operations == 1 and len(node.literals) == 2 and node.literals[0] == 1 and node.literals[1] <= 13
 
 
 def _announced(reading: Reading, node: Node) -> bool:
@@ -87,7 +93,9 @@ def _announced(reading: Reading, node: Node) -> bool:
             if trivial:
                 return not _TRIALS.search(said) and context.ends(text, node, reading.nouns)
             return not _STARTS.search(said)
-    return context.announced(text, node, reading.nouns)
+        if left.letters and trivial:
+            return False  # a law: ... = 0
+    return context.announced(text, node, reading.nouns) or context.counts(text, node, reading.asked)
 
 
 def _together(reading: Reading, leaves: tuple[Leaf, ...]) -> str:
@@ -190,5 +198,5 @@ def _predicate(left: str, right: str, text: str, start: int) -> bool:
         return False
     if re.search(r"(?:[;:]|\b(?:so|hence|thus|therefore),?)\s*[\"']?$", left, re.I):
         return True
-    verb = r"(?:is|are|be|becomes?|represents?|describes?|gives?|forms?|identify|get|obtain|find|means|show\w*)"
+    verb = r"(?:is|are|be|becomes?|represents?|describes?|gives?|forms?|identify|get|obtain|find|means|show\w*|land\w* on|choose|pick)"
     return bool(re.search(rf"\b{verb}\s+(?:(?:an?|the|that|always|therefore|thus|indeed|in fact|then|it|is|[\"'])\s*)*$", left, re.I))

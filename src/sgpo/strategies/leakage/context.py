@@ -66,6 +66,7 @@ _KNOWN: dict[float, re.Pattern[str]] = {
 }
 _LARGEST_BASE = 16  # `modulo 9`, `multiples of 11`; a larger modulus that is not the problem's was computed
 _ROUND_BASES = {25.0, 100.0, 1000.0}
+_ANGLES = {90.0, 180.0, 270.0, 360.0}  # at home anywhere in a strategy about angles
 _STANDARD_ANGLES = {30.0, 45.0, 60.0}
 # A law's coefficient: `1/3 of the base area times the height`, `2/3 of the median`, `4/3 pi r^3`.
 _COEFFICIENT = re.compile(
@@ -166,7 +167,7 @@ def belongs_to_theorem(text: str, node: Node) -> bool:
     value = node.value[0] if node.value else 0.0
     left, right = before(text, node.start), after(text, node.end)
     known = _KNOWN.get(abs(value))
-    if known and known.search(left + text[node.start : node.end] + right):
+    if known and known.search(text if abs(value) in _ANGLES else left + text[node.start : node.end] + right):
         return True
     if value in _STANDARD_ANGLES and any(f"{angle:g}" in left + right for angle in _STANDARD_ANGLES):
         return True
@@ -213,8 +214,29 @@ def question_words(problem: str) -> frozenset[str]:
 _COMMON = frozenset(
     "the and for what find how many which with that are was were does its from each when where then than this there "
     "all possible let give compute determine evaluate calculate have has can will following given number if integer "
-    "positive real divided first two three four one if into value exactly different such between least most function equal same total side angle".split()
+    "positive real divided first two three four one if into value exactly different such between least most function equal same total".split()
 )
+
+
+_ASKED = re.compile(
+    r"\bhow (?:many|much)((?: [a-z-]+){1,4}?)(?= (?:are|is|do|does|did|can|could|will|would|have|has|of|in|with|that|there|"
+    r"satisfy|must|should|for|if|to|on|at|from)\b|[?.,])",
+    re.IGNORECASE,
+)
+
+
+def counted_words(problem: str) -> frozenset[str]:
+    """Stems of what `how many` asks for, its last word: `sides` of `how many sides does it have`."""
+    return frozenset(stem(match[1].split()[-1]) for match in _ASKED.finditer(problem[-3_000:]))
+
+
+def counts(text: str, node: Node, asked: frozenset[str]) -> bool:
+    """`nine sides` where sides are asked for; not under a condition and not of a law (`a square has 4 sides`)."""
+    noun = _NOUN.match(text[node.end : node.end + 60])
+    if noun is None or stem(noun[1]) not in asked:
+        return False
+    left = before(text, node.start)
+    return not (_LAW.search(left) or _CONDITION.search(left) or belongs_to_theorem(text, node))
 
 
 def ends(text: str, node: Node, nouns: frozenset[str]) -> bool:
@@ -235,12 +257,12 @@ def announced(text: str, node: Node, nouns: frozenset[str], *, any_subject: bool
         any_subject: `is 2` counts after any subject (for intermediate results).
     """
     left = before(text, node.start)
+    law = belongs_to_theorem(text, node) or _LAW.search(left) is not None
     later = _LATER.match(text[node.end : node.end + 120])
-    if later and _later(later, nouns):
+    if later and not law and _later(later, nouns):
         return True
     right = text[node.end : node.end + 60]
     noun = _NOUN.match(right)
-    law = belongs_to_theorem(text, node) or _LAW.search(left) is not None
     if noun and _COUNTED.search(left) and stem(noun[1]) in nouns and not law and not _CONDITION.search(left):
         return True
     if not ends(text, node, nouns):

@@ -38,7 +38,7 @@ _FRACTION = re.compile(
 )
 _MIXED = re.compile(r"(?<![\d./])(\d+)[ \t]+(?:and[ \t]+)?(\d+)/(\d+)(?![\d./])")
 _POINT = re.compile(r"(?<![\d.])(\d+)[ \t]+point((?:[ \t]+\d)+)(?![\d])")
-_DOZEN = re.compile(r"(?<![\d.A-Za-z])(\d+|an?)[ \t]+dozens?(?![A-Za-z])", re.IGNORECASE)
+_DOZEN = re.compile(r"(?<![\d.A-Za-z])(\d+|half an?|an?)[ \t]+dozens?(?![A-Za-z])", re.IGNORECASE)
 _NEGATIVE = re.compile(r"(?<![A-Za-z\d])(?<!\d )(?:negative|minus)[ \t]+(?=[\d.])", re.IGNORECASE)
 _PERCENT = re.compile(r"(?<=\d)[ \t]*-?(?:per[ \t]?cent|pct)(?![A-Za-z])", re.IGNORECASE)
 
@@ -99,7 +99,7 @@ def _fraction(match: re.Match[str]) -> str:
 def digits(text: str) -> str:
     """`text` with its number words as digits; linear in the text."""
     text = _RUN.sub(_run, text)
-    text = _DOZEN.sub(lambda m: str(12 * (int(m[1][:12]) if m[1].isdigit() else 1)), text)
+    text = _DOZEN.sub(lambda m: str(12 * int(m[1][:12]) if m[1].isdigit() else 6 if m[1][0] in "hH" else 12), text)
     text = _POINT.sub(lambda m: m[1] + "." + re.sub(r"\s", "", m[2]), text)
     text = _PERCENT.sub("%", text)
     text = _FRACTION.sub(_fraction, text)

@@ -46,6 +46,7 @@ _COMMANDS = (
 _THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d]|,\d)")
 _THIN = re.compile(r"(?<=\d),?(?:\\[,;:!] ?|\\ |\{\\[,;: !]\}|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
 _LONG = re.compile(r"\d{400,}")
+_POWERS = "second third fourth fifth sixth seventh eighth ninth tenth".split()
 _WORDED = (
     (re.compile(r"\\sqrt\s*(\d{2,})"), r"\\sqrt{\1}"),  # the author of \sqrt13 means 13
     (re.compile(rf"\b(?:square\s+)?root\s+(?={_NUMBER}(?!\.?\d))({_NUMBER})", re.I), r"\\sqrt{\1}"),
@@ -65,6 +66,12 @@ _WORDED = (
     (re.compile(r"(?<=\d)\s+squared\b", re.I), "^2"),
     (re.compile(r"(?<=\d)\s+cubed\b", re.I), "^3"),
     (re.compile(r"(?<=\d)\s+factorial\b", re.I), "!"),
+    (re.compile(rf"(?:the\s+)?({'|'.join(_POWERS)})\s+power\s+of\s+(\d+)\b", re.I),
+     lambda m: f"{m[2]}^{_POWERS.index(m[1].lower()) + 2}"),
+    (re.compile(r"(?:the\s+)?(\d+)th\s+power\s+of\s+(\d+)\b", re.I), r"\2^\1"),
+    (re.compile(r"\b((?:chance|probability|likelihood|odds|is|are|be|exactly|about|roughly|of)\s+)(\d+)\s+in\s+(\d+)\b", re.I),
+     r"\1\2/\3"),
+    (re.compile(r"(?<![\w.])(\d+)\s+out\s+of\s+(?:the\s+|every\s+)?(\d+)\b", re.I), r"\1/\2"),
     (re.compile(r"(?<![\w.])(\d+)\s+choose\s+(\d+)\b", re.I), r"\\binom{\1}{\2}"),
     (re.compile(r"(?<![\w.])(\d+)\s*C\s*(\d+)\b"), r"\\binom{\1}{\2}"),
     (re.compile(r"\bC\(\s*(\d+)\s*,\s*(\d+)\s*\)"), r"\\binom{\1}{\2}"),
@@ -119,5 +126,5 @@ def plain(text: str) -> str:
     text = digits(text)
     text = _TIMES.sub(" * ", text)
     for pattern, replacement in _WORDED:
-        text = pattern.sub(replacement, text)
+        text = pattern.sub(replacement, text)  # type: ignore[arg-type]
     return "\n".join(_brace(line) for line in text.split("\n"))

@@ -54,7 +54,8 @@ class Reading:
     """A strategy beside its problem.
 
     text: the strategy in plain spelling, raw: as it was given; nodes: its values that are quantities (labels such as `Step 2` are left
-    out); problem, response: sizes of their numbers; nouns: stems of what the problem asks for.
+    out); problem, response: sizes of their numbers; nouns: stems of
+    the words of its question, asked: of what it asks to count.
     """
 
     text: str
@@ -65,6 +66,7 @@ class Reading:
     response_text: str
     problem_text: str
     nouns: frozenset[str]
+    asked: frozenset[str]
 
     @cached_property
     def equations(self) -> dict[int, Node]:
@@ -147,6 +149,7 @@ def read(problem: str, answer: str, response: str, strategy: str) -> Reading:
         response,
         problem,
         nouns,
+        context.counted_words(problem),
     )
 
 

@@ -30,6 +30,9 @@ _PAIRS = tuple(
         rf"{_N.format('b')}(?![\d-])",
     )
 )  # fmt: skip
+_REMAINDER = re.compile(
+    rf"(?<![\d.^_]){_N.format('a')} (?:leaves|has|gives|leaving) (?:an? )?(?:remainder|residue)(?: of)? {_N.format('b')}(?![\d-])", re.I
+)
 _GIVEN = r"(?=\s*(?:$|[.,;:)\n]|(?:to|from|and|on|both|again|for|per|at|in|then|since|as|so|by|dollars?|cents?|percent|%)\b))"
 _SHIFT = re.compile(rf"\b(?:add(?:ing)?|subtract(?:ing)?|take away|taking away|plus|minus)\s+{_THE}{_N.format('a')}{_GIVEN}", re.I)
 _SCALE = re.compile(
@@ -114,6 +117,9 @@ def _verbal(reading: Reading) -> str:
             a, b = float(match["a"]), float(match["b"])
             if _own(reading, a) and _own(reading, b) and max(a, b) >= 3 and {a, b} - {180.0, 360.0, 100.0}:
                 return reading.quote(match.start(), match.end())
+    for match in _REMAINDER.finditer(text):
+        if _own(reading, float(match["a"])) and float(match["b"]) >= 2:
+            return reading.quote(match.start(), match.end())
     for match in _SHIFT.finditer(text):
         if _given(reading, float(match["a"])) and not _labelled(text, match):
             return reading.quote(match.start(), match.end())
@@ -177,7 +183,11 @@ def _number(reading: Reading) -> str:
             continue
         if node.kind == "expression" and not _is_fraction(reading, node) and node.operations:
             continue  # its literals are looked at one by one
-        if _is_fraction(reading, node) and (is_small(size) or context.is_coefficient(text, node)):
+        if _is_fraction(reading, node) and (
+            is_small(size)
+            or context.is_coefficient(text, node)
+            or (node.literals[0] == 1 and context.is_conditional(text, node))  # each face has probability 1/6
+        ):
             continue
         if not is_small(size):
             if not context.belongs_to_theorem(text, node) and not _EXAMPLE.search(context.before(text, node.start)):
@@ -198,8 +208,11 @@ def _small_result(reading: Reading, node: Node, size: float) -> bool:
             return True
         if name in ("choice", "option", "way", "possibility") and (size, name) in reading.counted:
             return True
+        supposed = re.search(r"\b(?:if|when|suppose|whether|unless)\b", context.before(text, node.start), re.I)
+        if name in reading.nouns and name not in context.GENERIC_NOUNS and not supposed:
+            return True  # `nine diagonals` where diagonals are asked for
     left = context.before(text, node.start)
-    listed = _LISTED.search(re.sub(r"[-\d., ]+(?:and|or)?[ -]*$", " ", left))
+    listed = not re.search(r"\b(?:co)?prime (?:factors?|numbers?)", left, re.I) and _LISTED.search(re.sub(r"[-\d., ]+(?:and|or)?[ -]*$", " ", left))
     if listed and re.search(r"\d[ ]*(?:,|and|or)[ ]*-?$", left) and context.ends(text, node, reading.nouns):
         return True
     return context.announced(text, node, reading.nouns, any_subject=True)

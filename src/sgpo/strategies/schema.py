@@ -30,11 +30,11 @@ def clean(text: str) -> str:
 
 
 def _text(value: Any) -> Any:
-    return clean(value) if isinstance(value, str) else value
+    return clean(value).strip() if isinstance(value, str) else value
 
 
 def _step(value: Any) -> Any:
-    return _NUMBERING.sub("", clean(value), count=1) if isinstance(value, str) else value
+    return _NUMBERING.sub("", clean(value) + " ", count=1).strip() if isinstance(value, str) else value
 
 
 def _steps(value: Any) -> Any:
@@ -43,7 +43,7 @@ def _steps(value: Any) -> Any:
 
 
 def _bounded(limit: int) -> StringConstraints:
-    return StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=limit)
+    return StringConstraints(strict=True, min_length=1, max_length=limit)
 
 
 Step = Annotated[str, BeforeValidator(_step), _bounded(800)]

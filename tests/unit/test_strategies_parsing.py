@@ -1,0 +1,146 @@
+"""Replies to strategies and scores, and what a strategy may hold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from strategies_kit import GOOD
+
+from sgpo.strategies.parsing import MAX_REPLY_CHARS, REASONS, parse_scores, parse_strategy
+from sgpo.strategies.schema import CRITERIA, SCORES_SCHEMA, STRATEGY_SCHEMA, Strategy, clean
+
+TEXT = json.dumps(GOOD)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        TEXT,
+        f"  \n{TEXT}\n",
+        f"```json\n{TEXT}\n```",
+        f"Here you are:\n```\n{TEXT}\n```\nI hope this helps {{see above}}.",
+        f'<think>Maybe {{"problem_type": "wrong"}}? No.</think>{TEXT}',
+        f"A draft: {json.dumps({**GOOD, 'problem_type': 'draft'})} and the last word: {TEXT}",
+        f'{TEXT} and {{"unrelated": 1}}',
+        json.dumps(GOOD, indent=2),
+        json.dumps({**GOOD, "confidence": 0.9}),
+        json.dumps({**GOOD, "steps": "1. Name them.\n2. Add them."}),
+        json.dumps({**GOOD, "steps": ["Step 1: Name them.", "- Add them."]}),
+    ],
+)
+def test_a_strategy_is_found_in_whatever_stands_around_it(text: str) -> None:
+    parsed = parse_strategy(text)
+    assert parsed.outcome == "ok"
+    assert parsed.value.model_dump() == GOOD
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "reason"),
+    [
+        ("", "stop", "empty"),
+        (" \n ", "stop", "empty"),
+        ("<think>I would say", "length", "truncated"),
+        ("<think>hm</think>", "stop", "empty"),
+        ("x" * (MAX_REPLY_CHARS + 1), "stop", "too_long"),
+        ("I'm sorry, but I can't help with that.", "stop", "refusal"),
+        ("No.", "refusal", "refusal"),
+        (TEXT[:-30], "length", "truncated"),
+        (TEXT[:-30], "stop", "truncated"),
+        ('{"problem_type": "a", "strategy": "b", "steps": ["c",]}', "stop", "bad_json"),
+        ("Use induction on n.", "stop", "no_json"),
+        ("{'problem_type': 'a'}", "stop", "no_json"),
+        ('["a"]', "stop", "no_json"),
+        (json.dumps({"problem_type": "a", "strategy": "b"}), "stop", "wrong_schema"),
+        (json.dumps({**GOOD, "steps": []}), "stop", "wrong_schema"),
+        (json.dumps({**GOOD, "steps": [1, 2]}), "stop", "wrong_schema"),
+        (json.dumps({**GOOD, "strategy": "  "}), "stop", "wrong_schema"),
+        (json.dumps({**GOOD, "strategy": "x" * 2001}), "stop", "wrong_schema"),
+        (json.dumps({**GOOD, "steps": ["x"] * 21}), "stop", "wrong_schema"),
+        ('{"a": ' * 3000, "stop", "bad_json"),
+        ('{"a": ' + "9" * 5000 + "}", "stop", "bad_json"),
+    ],
+)
+def test_what_cannot_be_used_has_a_reason(text: str, finish: str, reason: str) -> None:
+    parsed = parse_strategy(text, finish)
+    assert (parsed.outcome, parsed.value) == (reason, None)
+    assert reason in REASONS
+
+
+def test_single_backslashes_of_latex_are_kept() -> None:
+    strategy = r'"strategy": "use \frac{1}{2}, \sum and \\theta\n", "steps": ["\text{x} \u0041"]'
+    text = r'{"problem_type": "a \times b", ' + strategy + "}"
+    value = parse_strategy(text).value
+    assert value.problem_type == r"a \times b"
+    assert value.strategy == r"use \frac{1}{2}, \sum and \theta"
+    assert value.steps == [r"\text{x} A"]
+
+
+def test_control_characters_and_lone_surrogates_do_not_enter() -> None:
+    hostile = json.dumps({**GOOD, "strategy": "a\x1b[31m\x00\u202eb\ud800\tc\r\nd"})
+    assert parse_strategy(hostile).value.strategy == "a[31mb?\tc\nd"
+    assert clean("\ud83d").encode() == b"?"
+
+
+@given(st.text(max_size=300), st.sampled_from(["stop", "length", "refusal"]))
+def test_nothing_raises_and_every_outcome_is_known(text: str, finish: str) -> None:
+    for parsed in (parse_strategy(text, finish), parse_scores(text, 2, finish)):
+        assert (parsed.outcome == "ok") == (parsed.value is not None)
+        assert parsed.outcome in ("ok", *REASONS)
+
+
+@given(st.lists(st.sampled_from(["1. ", "- ", "Step 2: ", "x", " ", "3) ", "* "]), min_size=1, max_size=6).map("".join))
+def test_a_strategy_that_was_stored_reads_the_same(step: str) -> None:
+    value = parse_strategy(json.dumps({**GOOD, "steps": [step]})).value
+    assert value is None or Strategy.model_validate_json(value.model_dump_json()) == value
+
+
+def test_the_text_of_a_prompt() -> None:
+    assert Strategy(**GOOD).text() == (
+        "Problem type: addition\nStrategy: Combine the parts into a whole.\nSteps:\n1. Name them.\n2. Add them."
+    )
+    with pytest.raises(ValidationError):
+        Strategy(problem_type="a", strategy="b", steps=[])
+
+
+def scores(*rows: tuple[int, int, int, int]) -> list[dict[str, Any]]:
+    return [{"candidate": i, **dict(zip(CRITERIA, row, strict=True))} for i, row in enumerate(rows, 1)]
+
+
+def test_scores_in_any_order_and_spelling() -> None:
+    rows = scores((5, 4, 3, 2), (1, 1, 1, 1))
+    expected = [dict(zip(CRITERIA, row, strict=True)) for row in [(5, 4, 3, 2), (1, 1, 1, 1)]]
+    spelled = [{**rows[1], "candidate": "2", "general": 1.0}, {**rows[0], "faithful": "5/5"}]
+    for entries in (rows, rows[::-1], spelled):
+        parsed = parse_scores(f"```json\n{json.dumps({'scores': entries})}\n```", 2)
+        assert (parsed.outcome, parsed.value) == ("ok", expected)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        scores((5, 4, 3, 2)),
+        scores((5, 4, 3, 2), (0, 1, 1, 1)),
+        scores((5, 4, 3, 2), (6, 1, 1, 1)),
+        [*scores((5, 4, 3, 2)), *scores((5, 4, 3, 2))],
+        scores((5, 4, 3, 2), (1, 1, 1, 1), (1, 1, 1, 1)),
+        [{**row, "general": value} for row, value in zip(scores((1,) * 4, (1,) * 4), (None, 2.5), strict=True)],  # type: ignore[arg-type]
+        [1, 2],
+        {"1": 2, "3": 4},
+        "ab",
+        None,
+    ],
+)
+def test_scores_that_are_not_all_there_are_none(entries: Any) -> None:
+    assert parse_scores(json.dumps({"scores": entries}), 2).outcome == "wrong_schema"
+
+
+def test_the_schemas_for_servers_name_the_fields_of_the_models() -> None:
+    assert list(STRATEGY_SCHEMA["properties"]) == list(Strategy.model_fields) == STRATEGY_SCHEMA["required"]
+    entry = SCORES_SCHEMA["properties"]["scores"]["items"]
+    assert entry["required"] == ["candidate", *CRITERIA]
+    assert entry["additionalProperties"] is STRATEGY_SCHEMA["additionalProperties"] is False

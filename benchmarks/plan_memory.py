@@ -3,7 +3,7 @@
     python benchmarks/plan_memory.py                  # all shapes, a few minutes on one core
     python benchmarks/plan_memory.py --only small     # one
 
-Each shape is a recipe with a model folder beside it (config.json only). The plan reads both. A process of its own builds
+Each shape is a recipe with a model folder beside it (config.json only). The plan reads both. A process of its own makes
 the same model with random weights, trains it for two steps (the second has optimizer states) through `SGPOTrainer` from
 that recipe, and reports the highest resident memory above what a finished tiny run had left: libraries, interpreter,
 caches. Completions run to their full length and prompts differ in length by one, so that rows are padded and masked.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 from sgpo.plan.duration import Duration, duration
@@ -126,14 +127,12 @@ def first_misfit(w: Workload, hardware: Hardware) -> str | None:
 
 def find_remedy(w: Workload, hardware: Hardware) -> str:
     """The first of the usual remedies, or of two together, with which everything fits."""
-    options = [(text, change) for text, wanted, change in _REMEDIES if wanted(w)]
-    for text, change in options:
-        if first_misfit(change(w), hardware) is None:
+    for text, wanted, change in _REMEDIES:
+        if wanted(w) and first_misfit(change(w), hardware) is None:
             return text
-    for text, change in options:
-        for other, further in options:
-            if text < other and first_misfit(further(change(w)), hardware) is None:
-                return f"{text}, and {other}"
+    for (text, wanted, change), (other, further_wanted, further) in combinations(_REMEDIES, 2):
+        if wanted(w) and further_wanted(changed := change(w)) and first_misfit(further(changed), hardware) is None:
+            return f"{text}, and {other}"
     return (
         "none of the usual settings is enough: take more devices with --accelerate recipes/accelerate/fsdp2.yaml, "
         "larger ones, or a smaller model"

@@ -180,9 +180,17 @@ def _layer(w: Workload, rows: int, length: int) -> float:
 def _adapter_inputs(w: Workload) -> float:
     """Per token: what LoRA's own products keep, dropout's result and mask included."""
     a, c = w.architecture, w.compute_bytes
-    widths = [a.projections[m][0] for m in w.lora_modules] if w.lora_rank else []
-    kept = (8 if w.on_cpu else 1 + c) if w.lora_dropout else c
-    return sum(width * kept + w.lora_rank * c for width in widths)
+    modules = w.lora_modules if w.lora_rank else ()
+    ranks = len(modules) * w.lora_rank * c
+    if w.lora_dropout or c == 2:  # each module has a copy of its input: cast, or with its own units dropped
+        kept = (8 if w.on_cpu else 1 + c) if w.lora_dropout else c
+        return ranks + kept * sum(a.projections[m][0] for m in modules)
+    shared = [
+        ("q_proj", "k_proj", "v_proj"),
+        ("gate_proj", "up_proj"),
+        ("down_proj",),
+    ]  # o_proj's is attention's result
+    return ranks + c * sum(a.projections[group[0]][0] for group in shared if set(group) & set(modules))
 
 
 def _transient(w: Workload, rows: int, length: int) -> float:

@@ -130,5 +130,6 @@ def _check_context(config: SGPOConfig, architecture: Architecture, assumptions: 
         raise ValueError(
             f"a guided prompt of {assumptions.prompt_tokens + assumptions.strategy_tokens} tokens and "
             f"max_completion_length {config.max_completion_length} do not fit into the context of "
-            f"{architecture.name}, {architecture.context}. Lower max_completion_length."
+            f"{architecture.name}, {architecture.context}. Lower max_completion_length, or say with "
+            "--prompt-tokens and --strategy-tokens how long they really are."
         )

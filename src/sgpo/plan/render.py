@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from sgpo.plan.estimate import Plan
 from sgpo.plan.hardware import GIB
 
@@ -51,7 +53,8 @@ def _memory_table(plan: Plan) -> list[str]:
     lines += [f"  {part:<24}{_gib(size):>12}" for part, size in plan.memory.phases[phase].items() if size]
     lines.append(f"  {'peak':<24}{_gib(plan.memory.peak):>12}")
     others = sorted(plan.memory.phases.items(), key=lambda item: -sum(item[1].values()))
-    lines.append("Other phases: " + ", ".join(f"{name} {sum(p.values()) / GIB:.2f}" for name, p in others[1:]))
+    phases = ", ".join(f"{name} {sum(p.values()) / GIB:.2f}" for name, p in others[1:])
+    lines += textwrap.wrap(f"Other phases (GiB): {phases}", 110, subsequent_indent="  ")
     if plan.memory.server:
         server = ", ".join(f"{part} {_gib(size)}" for part, size in plan.memory.server.items())
         lines.append(f"vLLM server, a device of {plan.workload.server_tensor_parallel} in tensor parallel: {server}")

@@ -1,0 +1,412 @@
+"""`sgpo plan`: sizes, parts and times against hand-worked numbers and built models; its errors and its command."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from transformers import AutoConfig, AutoModelForCausalLM
+from typer.testing import CliRunner
+
+from sgpo.cli import app
+from sgpo.plan import memory as parts
+from sgpo.plan import plan_recipe
+from sgpo.plan.architecture import Architecture, from_config, load_architecture
+from sgpo.plan.duration import duration
+from sgpo.plan.estimate import first_misfit
+from sgpo.plan.hardware import GIB, parse_hardware
+from sgpo.plan.render import render
+from sgpo.plan.workload import Assumptions, Workload, count_problems, load_sharding, server_split
+
+ROOT = Path(__file__).parents[2]
+FSDP = str(ROOT / "recipes" / "accelerate" / "fsdp2.yaml")
+QWEN_7B = "Qwen/Qwen2.5-7B-Instruct"
+# Parameters as the models' own cards and checkpoints count them.
+PUBLISHED = {
+    "Qwen/Qwen2.5-0.5B": 494_032_768,
+    "Qwen/Qwen2.5-1.5B-Instruct": 1_543_714_304,
+    "Qwen/Qwen2.5-3B": 3_085_938_688,
+    QWEN_7B: 7_615_616_512,
+    "Qwen/Qwen2.5-14B": 14_770_033_664,
+    "Qwen/Qwen2.5-32B": 32_763_876_352,
+    "Qwen/Qwen3-8B": 8_190_735_360,
+    "meta-llama/Llama-3.1-8B-Instruct": 8_030_261_248,
+    "meta-llama/Llama-3.2-1B": 1_235_814_400,
+    "meta-llama/Llama-3.2-3B": 3_212_749_824,
+}
+TINY = {"vocab_size": 96, "hidden_size": 32, "intermediate_size": 80, "num_hidden_layers": 2, "head_dim": 8}
+TINY |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096}
+RECIPE = {
+    "model_name_or_path": QWEN_7B,
+    "dataset_name": "data/none.parquet",
+    "output_dir": "out",
+    "dtype": "bfloat16",
+    "bf16": True,
+    "max_completion_length": 1024,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 8,
+}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Any:
+    def write(**fields: Any) -> list[str]:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump({**RECIPE, "output_dir": str(tmp_path / "out"), **fields}))
+        return ["--config", str(path)]
+
+    return write
+
+
+def workload(arguments: list[str], hardware: str = "h100", **options: Any) -> Workload:
+    return plan_recipe(arguments, parse_hardware(hardware), **options).workload
+
+
+# ---------------------------------------------------------------- sizes
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_table_counts_the_published_parameters(name: str) -> None:
+    assert load_architecture(name).parameters == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3"])
+def test_parameters_are_those_of_the_built_model(family: str, tied: bool, tmp_path: Path) -> None:
+    config = AutoConfig.for_model(family, **TINY, tie_word_embeddings=tied)
+    config.save_pretrained(tmp_path)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    sizes = load_architecture(str(tmp_path))
+    assert sizes.parameters == sum(p.numel() for p in model.parameters())
+    layer = model.model.layers[0]
+    for name, (inputs, outputs) in sizes.projections.items():
+        module = getattr(layer.self_attn, name, None) or getattr(layer.mlp, name)
+        assert (module.in_features, module.out_features) == (inputs, outputs)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "named"),
+    [
+        (lambda p: str(p), "no config.json"),
+        (lambda p: str(p / "nowhere"), "no such folder"),
+        (lambda p: "nobody/unknown-model", "Qwen/Qwen2.5-7B-Instruct"),
+    ],
+)
+def test_a_model_without_sizes_is_an_error_that_says_what_to_give(prepare: Any, named: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=named):
+        load_architecture(prepare(tmp_path))
+
+
+def test_other_families_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'mamba'.*llama, mistral, qwen2, qwen3"):
+        from_config({"model_type": "mamba"}, "x", "test")
+
+
+# ---------------------------------------------------------------- hardware
+
+
+def test_hardware_by_name_count_nodes_and_memory() -> None:
+    hardware = parse_hardware("H100:8", nodes=4)
+    assert (hardware.count, hardware.device.memory) == (32, 80 * GIB)
+    assert parse_hardware("a100").device == parse_hardware("a100-80").device
+    assert parse_hardware("a100-40", memory_gib=38.5).device.memory == 38.5 * GIB
+    assert parse_hardware("cpu").device.memory > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "named"),
+    [
+        ("h10", {}, "did you mean h100"),
+        ("a100-60", {}, "a100-80"),
+        ("tpu", {}, "Known: b200"),
+        ("h100:0", {}, "whole number >= 1"),
+        ("h100:two", {}, "whole number >= 1"),
+        ("h100:-1", {}, "whole number >= 1"),
+        ("h100", {"nodes": 0}, "--nodes is 0"),
+        ("h100", {"memory_gib": -1.0}, "--gpu-memory-gib is -1"),
+    ],
+)
+def test_hardware_that_is_not_any(text: str, options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        parse_hardware(text, **options)
+
+
+@pytest.mark.parametrize("field", ["prompt_tokens", "strategy_tokens", "mean_completion_tokens", "problems"])
+def test_negative_sizes_are_refused(field: str) -> None:
+    with pytest.raises(ValueError, match=f"--{field.replace('_', '-')} is -3"):
+        Assumptions(**{field: -3})
+
+
+@pytest.mark.parametrize(("heads", "kv", "devices", "expected"), [(28, 4, 8, 4), (12, 2, 8, 6), (32, 8, 8, 8)])
+def test_tensor_parallel_size_divides_the_heads(heads: int, kv: int, devices: int, expected: int) -> None:
+    sizes = replace(load_architecture(QWEN_7B), heads=heads, kv_heads=kv)
+    assert server_split(parse_hardware("h100:8", nodes=2), sizes, devices) == (devices, expected)
+
+
+def test_a_server_must_leave_something_to_train_on() -> None:
+    with pytest.raises(ValueError, match="--server-gpus 8 of 8"):
+        server_split(parse_hardware("h100:8"), load_architecture(QWEN_7B), 8)
+
+
+# ---------------------------------------------------------------- memory, by hand
+
+
+def test_static_parts_of_full_training_by_hand(recipe: Any) -> None:
+    n = PUBLISHED[QWEN_7B]
+    plain = plan_recipe(recipe(dtype="float32"), parse_hardware("h200")).memory.phases["optimizer"]
+    assert plain["weights"] == 4 * n
+    assert plain["optimizer states"] == 8 * n  # two moments in float32
+    assert plain["gradients"] == 4 * n
+    shared = workload(recipe(), "h100:8", accelerate=FSDP)
+    resident = parts._resident(shared, parse_hardware("h100:8"))
+    assert resident["weights"] == 4 * n / 8  # FSDP2 keeps what it trains in float32
+    assert resident["optimizer states"] == 8 * n / 8
+    zero3 = load_sharding(FSDP.replace("fsdp2", "zero3"), 8)
+    deepspeed = parts._resident(replace(shared, sharding=zero3), parse_hardware("h100:8"))
+    assert deepspeed["weights"] == 2 * n / 8
+    assert deepspeed["optimizer states"] == 12 * n / 8  # master weights and two moments
+    zero2 = load_sharding(FSDP.replace("fsdp2", "zero2"), 8)
+    assert parts._resident(replace(shared, sharding=zero2), parse_hardware("h100:8"))["weights"] == 2 * n
+
+
+def test_lora_by_hand(recipe: Any) -> None:
+    w = workload(recipe(use_peft=True, lora_r=8, lora_target_modules=["q_proj", "v_proj"], max_steps=1))
+    each_layer = 8 * (3584 + 3584) + 8 * (3584 + 512)
+    assert w.trained_parameters == 28 * each_layer
+    with pytest.raises(ValueError, match=r"'query'.*all-linear"):
+        workload(recipe(use_peft=True, lora_target_modules=["query"]))
+
+
+def test_kv_cache_by_hand(recipe: Any) -> None:
+    w = workload(recipe(use_vllm=True, vllm_gpu_memory_utilization=0.5))
+    assert parts.kv_bytes_per_token(w) == 57344  # 2 * 28 layers * 4 heads * 128 * 2 bytes
+    assert parts.kv_room(w, parse_hardware("h100")) == 40 * GIB - 2 * PUBLISHED[QWEN_7B] - 1.5 * GIB
+    sleeping = replace(w, vllm_sleeps=True)
+    hardware = parse_hardware("h100")
+    assert "vLLM" in parts.memory(w, hardware).phases["optimizer"]
+    assert "vLLM" not in parts.memory(sleeping, hardware).phases["optimizer"]
+    assert parts.memory(sleeping, hardware).phases["generation"]["vLLM"] == 40 * GIB
+
+
+def saved_bytes(model: Any, inputs: dict[str, torch.Tensor], autocast: bool) -> float:
+    """What autograd keeps of a forward pass of the backbone, without parameters and what belongs to them."""
+    storages: dict[int, int] = {}
+    owned = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
+    kept = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in owned:
+            storages[storage.data_ptr()] = storage.nbytes()
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), torch.autocast("cpu", enabled=autocast):
+        model.base_model(**inputs)
+    return float(sum(storages.values()))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "autocast", "lora", "lora without dropout"])
+def test_a_layer_keeps_what_autograd_saves(kind: str, masked: bool, recipe: Any) -> None:
+    """Two layers against one, so that only the layer itself is compared."""
+    peft = pytest.importorskip("peft")
+    sizes = {**TINY, "hidden_size": 64, "intermediate_size": 192, "num_attention_heads": 4, "head_dim": 16}
+    rows, length = 3, 40
+    ids = torch.arange(rows * length).view(rows, length) % 90
+    mask = torch.ones_like(ids)
+    if masked:
+        mask[0, :7] = 0
+    saved = []
+    for layers in (1, 2):
+        config = AutoConfig.for_model("qwen2", **{**sizes, "num_hidden_layers": layers})
+        model: Any = AutoModelForCausalLM.from_config(config).train()
+        if kind == "bfloat16":
+            model = model.to(torch.bfloat16)
+        if kind.startswith("lora"):
+            modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+            rate = 0.05 if kind == "lora" else 0.0
+            model.enable_input_require_grads()
+            model = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=modules, lora_dropout=rate))
+        saved.append(saved_bytes(model, {"input_ids": ids, "attention_mask": mask}, kind == "autocast"))
+    w = workload(recipe(dtype="float32", bf16=False, use_peft=kind.startswith("lora"), lora_r=4), "cpu")
+    w = replace(
+        w,
+        architecture=from_config({**sizes, "model_type": "qwen2"}, "tiny", "test"),
+        float32_weights=kind != "bfloat16",
+        autocast=kind == "autocast",
+        masked_attention=masked,
+        lora_modules=tuple(w.architecture.projections) if kind.startswith("lora") else (),
+        lora_dropout=kind == "lora",
+    )
+    weights = 2.0 * w.architecture.layer_parameters if kind == "autocast" else 0.0  # bfloat16 copies, counted apart
+    measured = saved[1] - saved[0] - weights
+    assert parts._layer(w, rows, length) == pytest.approx(measured, rel=0.03)
+
+
+def test_the_largest_phase_decides_and_grows_with_the_batch(recipe: Any) -> None:
+    hardware = parse_hardware("h200")
+    base = workload(recipe(activation_checkpointing=False), "h200")
+    peak = parts.memory(base, hardware).peak
+    assert peak == max(sum(p.values()) for p in parts.memory(base, hardware).phases.values())
+    assert parts.memory(replace(base, rows=8), hardware).peak > peak
+    assert parts.memory(replace(base, max_completion=2048), hardware).peak > peak
+    assert parts.memory(replace(base, checkpointing=True), hardware).peak < peak
+    assert parts.memory(replace(base, distills=False), hardware).peak < peak
+
+
+@pytest.mark.slow
+def test_planned_peak_is_within_15_percent_of_a_measured_one() -> None:
+    """Memory and not time: the same on any machine. All shapes: benchmarks/plan_memory.py."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "plan_memory.py"), "--only", "small"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1])["worst"] <= 0.15
+
+
+# ---------------------------------------------------------------- what does not fit
+
+
+def test_the_first_misfit_is_named_and_its_remedy_works(recipe: Any) -> None:
+    arguments = recipe(use_peft=True, activation_checkpointing=False, max_completion_length=4096)
+    plan = plan_recipe(arguments, parse_hardware("h100"))
+    assert plan.misfit is not None
+    assert plan.misfit.startswith("activations")
+    assert plan.remedy == "activation_checkpointing true"
+    assert plan_recipe([*arguments, "--activation_checkpointing", "true"], parse_hardware("h100")).fits
+
+
+def test_weights_alone_too_large(recipe: Any) -> None:
+    plan = plan_recipe(recipe(), parse_hardware("h100", memory_gib=8))
+    assert plan.misfit is not None
+    assert plan.misfit.startswith("weights (14.2 GiB)")
+    assert "none of the usual settings" in str(plan.remedy)
+
+
+def test_optimizer_states_want_lora_or_sharding(recipe: Any) -> None:
+    alone = plan_recipe(recipe(dtype="float32"), parse_hardware("h100"))
+    assert str(alone.misfit).startswith("optimizer states")
+    assert "use_peft true" in str(alone.remedy)
+    several = plan_recipe(recipe(dtype="float32"), parse_hardware("h100:8"))
+    assert "fsdp2.yaml" in str(several.remedy)
+    assert plan_recipe(recipe(dtype="float32"), parse_hardware("h100:8"), accelerate=FSDP).fits
+
+
+def test_vllm_without_room_for_one_sequence(recipe: Any) -> None:
+    arguments = recipe(use_vllm=True, vllm_gpu_memory_utilization=0.2, use_peft=True)
+    plan = plan_recipe(arguments, parse_hardware("h100"))
+    assert str(plan.misfit).startswith("the KV cache of vLLM: it has 0.3 GiB") or plan.fits
+    tight = plan_recipe(arguments, parse_hardware("a100-40"))
+    assert str(tight.misfit).startswith("the KV cache of vLLM: it has 0.0 GiB")
+
+
+# ---------------------------------------------------------------- time, by hand
+
+
+def test_decoding_is_bound_by_bandwidth_by_hand(recipe: Any) -> None:
+    w = replace(workload(recipe(use_vllm=True)), distills=False)
+    hardware = parse_hardware("h100")
+    rows, mean, prompt = 32, 512, 256
+    read = 2 * PUBLISHED[QWEN_7B] + rows * (prompt + mean / 2) * 57344
+    expected = mean * read / (0.5 * 3350e9)
+    assert duration(w, hardware).decoded_together == rows
+    assert duration(w, hardware).seconds["decode"] == pytest.approx(expected)
+
+
+def test_training_is_bound_by_arithmetic_by_hand(recipe: Any) -> None:
+    w = replace(workload(recipe(activation_checkpointing=False)), distills=False)
+    tokens = 32 * (256 + 512)
+    attention = 28 * 2 * 3584 * (256 + 512) / 2
+    body = PUBLISHED[QWEN_7B] - 152064 * 3584 - 3584  # the input embedding is no product, the norm is none either
+    expected = tokens * 6 * (body + attention) / (0.35 * 989e12)
+    assert duration(w, parse_hardware("h100")).seconds["GRPO"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_run_length_tokens_and_device_hours(recipe: Any) -> None:
+    options = {"assumptions": Assumptions(problems=1000, mean_completion_tokens=100)}
+    one = plan_recipe(recipe(num_train_epochs=4), parse_hardware("h100"), **options)
+    assert one.duration.steps == 1000 * 4 // 4  # 4 * 8 rollouts are 4 problems of 8
+    assert one.duration.sampled_tokens_per_step == 4 * 12 * 100
+    eight = plan_recipe(recipe(num_train_epochs=4), parse_hardware("h100:8"), **options)
+    assert eight.duration.steps == 125
+    assert eight.duration.device_hours == pytest.approx(one.duration.device_hours, rel=0.1)
+    capped = plan_recipe([*recipe(), "--max_steps", "7"], parse_hardware("h100"), **options)
+    assert capped.duration.steps == 7
+
+
+def test_problems_are_counted_in_local_files(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"a": 1}\n\n{"a": 2}\n')
+    assert count_problems(str(path), Assumptions())[0] == 2
+    assert count_problems("some/hub-set", Assumptions())[0] == 5667
+    assert count_problems(str(path), Assumptions(problems=9))[0] == 9
+
+
+# ---------------------------------------------------------------- the command
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["plan", *arguments])
+
+
+def test_command_prints_a_table_or_json(recipe: Any) -> None:
+    _, path = recipe(use_peft=True)
+    shown = run("--config", path, "--hardware", "h100:2", "--max_completion_length", "512")
+    assert shown.exit_code == 0, shown.output
+    for words in ("Qwen/Qwen2.5-7B-Instruct", "optimizer states", "sampled tokens", "GPU hours", "Assumed"):
+        assert words in shown.output
+    assert max(len(line) for line in shown.output.splitlines()) <= 140
+    found = json.loads(run("--config", path, "--hardware", "h100:2", "--json").output)
+    assert found["parameters"] == PUBLISHED[QWEN_7B]
+    assert found["peak_bytes"] == sum(found["phases"][found["peak_phase"]].values())
+    assert found["training_devices"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--max_completion_lenght", "5"], "max_completion_length"),
+        (["--hardware", "h1000"], "h100"),
+        (["--accelerate", "nowhere.yaml"], "nowhere.yaml"),
+        (["--max_completion_length", "40000"], "do not fit into the context"),
+        (["--num_generations", "7"], "num_generations"),
+        (["--problems", "-1"], "--problems is -1"),
+    ],
+)
+def test_mistakes_are_named(arguments: list[str], named: str, recipe: Any) -> None:
+    _, path = recipe()
+    given = ["--config", path, *([] if "--hardware" in arguments else ["--hardware", "h100"]), *arguments]
+    result = run(*given)
+    assert isinstance(result.exception, ValueError)
+    assert named in str(result.exception)
+
+
+def test_a_missing_recipe_and_a_misspelt_field_in_it(recipe: Any, tmp_path: Path) -> None:
+    assert "nowhere.yaml" in str(run("--config", "nowhere.yaml", "--hardware", "h100").exception)
+    _, path = recipe(num_generation=8)
+    assert "num_generations" in str(run("--config", path, "--hardware", "h100").exception)
+
+
+def test_plan_of_the_lab_on_a_cpu_names_the_cpu(recipe: Any) -> None:
+    fields = {"model_name_or_path": "lab", "dataset_name": "lab", "dtype": "float32", "bf16": False}
+    arguments = recipe(**fields, max_completion_length=48)
+    with pytest.raises(ValueError, match=r"context.*--prompt-tokens"):
+        plan_recipe(arguments, parse_hardware("cpu"), assumptions=Assumptions(problems=500))
+    short = Assumptions(prompt_tokens=30, strategy_tokens=40, problems=500)
+    plan = plan_recipe(arguments, parse_hardware("cpu"), assumptions=short)
+    assert plan.fits
+    assert plan.memory.peak < GIB
+    assert "CPU hours" in render(plan)
+    assert first_misfit(plan.workload, plan.hardware) is None
+
+
+def test_architecture_knows_nothing_of_names() -> None:
+    sizes = from_config({**TINY, "model_type": "llama"}, "anything", "test")
+    assert isinstance(sizes, Architecture)
+    assert (sizes.query_width, sizes.kv_width, sizes.context) == (32, 16, 4096)

@@ -1,0 +1,187 @@
+"""The comparison's parts: names of methods, results from cells, tables, and what a directory may hold."""
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sgpo.commands.compare import split_methods
+from sgpo.compare.cells import run_once
+from sgpo.compare.results import summarise
+from sgpo.compare.run import Plan, compare
+from sgpo.compare.table import as_csv, as_markdown, as_text
+from sgpo.lab.catalog import FAMILIES, UNSOLVED
+from sgpo.lab.experiment import Budget, Cell, train_config
+from sgpo.trainer.methods import METHODS, PRESETS, find_method
+
+
+def entry(accuracy: float, seed: int, never: float = 0.0) -> dict[str, Any]:
+    """What a cell returns, with equal accuracy in the families that the base solves."""
+    rest = (accuracy * len(FAMILIES) - never * len(UNSOLVED)) / (len(FAMILIES) - len(UNSOLVED))
+    return {
+        "accuracy": accuracy,
+        "accuracy_ci95": [accuracy - 0.02, accuracy + 0.02],
+        "accuracy_greedy": accuracy + 0.05,
+        "accuracy_over_training": accuracy - 0.1,
+        "n_problems": 10,
+        "k": 4,
+        "per_family": {f.name: {"accuracy": never if f.name in UNSOLVED else rest} for f in FAMILIES},
+        "sampled_tokens": 1000,
+        "guided_tokens": 400,
+        "trained_tokens": 2000,
+        "train_seconds": 3.0,
+        "seed": seed,
+        "base_seed": seed % 2,
+    }
+
+
+def results(**entries: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"machine": "a machine", **summarise(entries, {"sgpo": {"learning_rate": 1e-3, "search": {}}})}
+
+
+def test_every_method_and_preset_can_be_found() -> None:
+    for name in METHODS:
+        assert find_method(name).name == name
+    for preset in PRESETS.values():
+        for name in preset:
+            find_method(name)
+    assert set(PRESETS["paper"]) == {"base", "sft", "sft_grpo", "sft_grpo_12", "luffy", "hpt", "sgpo"}
+
+
+def test_overrides_become_fields_and_share_the_rate_of_their_method() -> None:
+    method = find_method("sgpo:kl_clip=0.5,teacher=ema")
+    assert method.fields == {"kl_clip": 0.5, "teacher": "ema"}
+    assert method.tuned_as == "sgpo"
+    assert find_method("no_clip:teacher=ema").fields == {"kl_clip": None, "teacher": "ema"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("sgop", "did you mean sgpo"),
+        ("sgpo:kl_clp=1", "did you mean kl_clip"),
+        ("sgpo:kl_clip", "write field=value"),
+        ("base:kl_clip=1", "trains nothing"),
+    ],
+)
+def test_unknown_methods_and_fields_are_named(spec: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        find_method(spec)
+
+
+def test_methods_may_be_typed_with_blanks_or_commas() -> None:
+    assert split_methods(["base,sft", "sgpo hpt", "sgpo:kl_clip=0.3,teacher=ema,luffy"]) == [
+        "base",
+        "sft",
+        "sgpo",
+        "hpt",
+        "sgpo:kl_clip=0.3,teacher=ema",
+        "luffy",
+    ]
+
+
+def test_every_method_gets_the_same_problems_and_optimizer_steps(tmp_path: Path) -> None:
+    budget = Budget(problems=6, generations=5, updates=3)
+    for name in METHODS:
+        if find_method(name).kind is None:
+            continue
+        config = train_config(Cell(name, budget=budget), tmp_path)
+        group = getattr(config, "num_generations", 1)
+        assert config.max_steps == 15
+        assert config.per_device_train_batch_size == 6 * group
+        assert config.learning_rate == budget.learning_rate
+
+
+def test_differences_are_paired_by_seed_and_worked_by_hand() -> None:
+    methods = results(
+        sgpo=[entry(0.8, 0, 0.5), entry(0.9, 1, 0.5)],
+        sft_grpo=[entry(0.7, 0), entry(0.7, 1)],
+    )["methods"]
+    mean, low, high = methods["sft_grpo"]["sgpo_minus"]["end"]
+    assert mean == pytest.approx(0.15)
+    # Differences .1 and .2: standard error .05, t(1 degree of freedom, 97.5%) = 12.706.
+    assert (low, high) == pytest.approx((0.15 - 12.706 * 0.05, 0.15 + 12.706 * 0.05), abs=1e-4)
+    assert methods["sft_grpo"]["sgpo_minus"]["never_solved"][0] == pytest.approx(0.5)
+    without = methods["sft_grpo"]["sgpo_minus"]["without_never_solved"][0]
+    assert without == pytest.approx((8.5 - 1.5) / 7 - 1.0)
+    assert "sgpo_minus" not in methods["sgpo"]
+    assert methods["sgpo"]["learning_rate"] == 1e-3
+
+
+def test_a_single_seed_has_the_interval_over_problems_and_no_interval_of_the_difference() -> None:
+    methods = results(sgpo=[entry(0.8, 0)], sft_grpo=[entry(0.7, 0)])["methods"]
+    assert methods["sgpo"]["accuracy_ci95"] == pytest.approx([0.78, 0.82])
+    assert methods["sft_grpo"]["sgpo_minus"]["end"][0] == pytest.approx(0.1)
+    assert methods["sft_grpo"]["sgpo_minus"]["end"][1:] == [None, None]
+
+
+def test_a_failed_cell_is_named_and_its_seed_left_out_of_the_pairs() -> None:
+    one = results(
+        sgpo=[entry(0.8, 0), entry(0.9, 1), {"error": "ValueError: no", "seed": 2, "base_seed": 0}],
+        sft_grpo=[entry(0.7, 0), entry(0.7, 1), entry(0.1, 2)],
+        hpt=[{"error": "x", "seed": s, "base_seed": 0} for s in range(3)],
+    )
+    assert one["methods"]["sft_grpo"]["sgpo_minus"]["end"][0] == pytest.approx(0.15)
+    assert one["failed"]["sgpo, seed 2"] == "ValueError: no"
+    assert "hpt" not in one["methods"]
+    assert "FAILED hpt, seed 1: x" in as_text(one)
+
+
+def test_tables_hold_the_same_figures() -> None:
+    one = results(base=[entry(0.06, 0)], sgpo=[entry(0.8, 0)], sft_grpo=[entry(0.7, 0)])
+    assert "SGPO" in as_text(one)
+    assert "80.0" in as_text(one)
+    assert "| SFT+GRPO | +10.0 |" in as_markdown(one)
+    rows = list(csv.DictReader(io.StringIO(as_csv(one))))
+    (difference,) = [r for r in rows if (r["method"], r["measure"]) == ("sft_grpo", "sgpo_minus_end")]
+    assert float(difference["mean"]) == pytest.approx(0.1)
+    assert len({tuple(sorted(row)) for row in rows}) == 1
+    assert json.loads(json.dumps(one, allow_nan=False)) == one
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"methods": ()}, "no method"),
+        ({"methods": ("sgpo", "sgpo")}, "named twice"),
+        ({"methods": ("sgpoo",)}, "did you mean"),
+        ({"seeds": 0}, "at least 1"),
+        ({"jobs": -1}, "jobs is -1"),
+        ({"rates": (0.001, 3.0)}, "learning rate 3.0"),
+    ],
+)
+def test_a_plan_that_cannot_work_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Plan(**{"methods": ("sgpo",), **fields})
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (None, "is not empty"),
+        ({"kind": "sgpo-eval", "schema": 1}, "of kind 'sgpo-eval'"),
+        ({"kind": "sgpo-compare", "schema": 2}, "schema 2"),
+        ({"kind": "sgpo-compare", "schema": 1, "settings": {}, "methods": [], "seeds": []}, "other settings"),
+    ],
+)
+def test_a_directory_of_another_kind_or_budget_is_refused(
+    tmp_path: Path, manifest: dict[str, Any] | None, message: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    if manifest:
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=message):
+        compare(Plan(("sgpo",)), tmp_path)
+
+
+def test_a_finished_cell_is_not_run_again_and_another_one_not_taken_for_it(tmp_path: Path) -> None:
+    cell = Cell("sgpo")
+    (tmp_path / "cell.json").write_text(json.dumps({**dataclasses.asdict(cell), "name": cell.name}))
+    (tmp_path / "result.json").write_text('{"accuracy": 0.5}')
+    assert run_once(cell, tmp_path / "no-such-model", tmp_path, print) == {"accuracy": 0.5}
+    with pytest.raises(ValueError, match="other settings"):
+        run_once(Cell("sgpo", seed=1), tmp_path, tmp_path, print)

@@ -20,6 +20,12 @@ def changed(column: str, row: int, value: Any) -> Dataset:
     return Dataset.from_dict(rows)
 
 
+def padded_beyond() -> Any:
+    tokenizer = kit.make_tokenizer()
+    tokenizer.add_special_tokens({"pad_token": "<new>"})
+    return tokenizer
+
+
 def without_pad() -> Any:
     tokenizer = kit.make_tokenizer()
     tokenizer.pad_token = None
@@ -70,6 +76,10 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("1 of 4", "row 2", "'ok'", "say ok loudly", "set answer_column"),
     ),
     "context": ({"max_completion_length": 63}, ("Row", "with the strategy", "63", "64", "Shorten or drop")),
+    "ids beyond the vocabulary": (
+        {"model": kit.make_model(vocab_size=len(kit.WORDS) - 2)},
+        (f"the id {kit.WORDS.index('solve')} ('solve')", f"{len(kit.WORDS) - 2} entries", "resize_token_embeddings"),
+    ),
     "G1 over the batch": (
         {"per_device_train_batch_size": 6},
         ("num_generations (G1) is 4", "6 * 1 = 6 rollouts", "must not straddle", "multiple of 4"),
@@ -77,6 +87,10 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "G1 over the batch of a generation": (
         {"per_device_train_batch_size": 2, "steps_per_generation": 3, "gradient_accumulation_steps": 2},
         ("num_generations (G1) is 4", "2 * 3 = 6 rollouts", "multiple of 4"),
+    ),
+    "pad token beyond the vocabulary": (
+        {"tokenizer": padded_beyond()},
+        (f"the id {len(kit.WORDS)} ('<new>')", f"{len(kit.WORDS)} entries", "one of its tokens for padding"),
     ),
     "no pad token": ({"tokenizer": without_pad()}, ("no pad token", "tokenizer.pad_token = tokenizer.eos_token")),
     "reentrant": (
@@ -152,6 +166,10 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "on demand, sleep": (
         {**ON_DEMAND, "use_vllm": True, "vllm_mode": "colocate", "vllm_enable_sleep_mode": True},
         ("'on_demand'", "vllm_enable_sleep_mode=True takes all weights anew", "Use 'always'"),
+    ),
+    "generation batch over the ranks": (
+        {"generation_batch_size": 12},
+        ("generation_batch_size (12)", "divisible", "(8)"),
     ),
     "teacher": ({"teacher": "old"}, ("'old'", "'live', 'ema', 'frozen'")),
     "alpha_form": ({"alpha_form": "linear"}, ("'linear'", "'relative_gap', 'gap', 'constant'")),

@@ -53,7 +53,7 @@ def whole_checkpoint(resume: Resume, args: TrainingArguments, *, teacher: bool =
 
 def _last_whole(args: TrainingArguments, teacher: bool) -> str | None:
     """Its path, None where there is no checkpoint at all; says which newer ones are passed over."""
-    faults = {}
+    faults: dict[str, str] = {}
     for path in _newest_first(args):
         broken = fault(path, args, teacher)
         if broken is None:

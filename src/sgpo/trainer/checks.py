@@ -110,6 +110,22 @@ def check_strategy(strategy: Any, row: int | str) -> None:
         )
 
 
+def check_vocabulary(dataset: Any, model: PreTrainedModel, tokenizer: Any, tokenize: Any) -> None:
+    """Raise ``ValueError`` if the tokenizer makes ids that the model has no embedding for.
+
+    Looked at are its special tokens and the first prompt: an id that no text leads to does no harm.
+    """
+    size = model.config.get_text_config().vocab_size
+    ids = [i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None]
+    ids += tokenize([next(iter(dataset))["prompt"]])[0][0]
+    if max(ids) >= size:
+        raise ValueError(
+            f"The tokenizer makes the id {max(ids)} ({tokenizer.convert_ids_to_tokens(max(ids))!r}), but the model's "
+            f"vocabulary has {size} entries. Use the model's own tokenizer and one of its tokens for padding, or "
+            "`model.resize_token_embeddings(len(tokenizer))`."
+        )
+
+
 def check_context(dataset: Any, model: PreTrainedModel, tokenizer: Any, args: SGPOConfig, tokenize: Any) -> None:
     """Raise ``ValueError`` if a (guided) prompt and a completion do not fit into the model's context.
 

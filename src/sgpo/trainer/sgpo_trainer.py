@@ -36,6 +36,7 @@ from sgpo.trainer.guided import GuidedRolloutTrainer
 from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.metrics import DistillationSums, log_ratio, rollout_metrics
 from sgpo.trainer.rollouts import GenerationBatch
+from sgpo.trainer.server import check_server
 from sgpo.trainer.teacher import TeacherWeights, without_dropout
 
 
@@ -61,12 +62,13 @@ class SGPOTrainer(GuidedRolloutTrainer):
         processing_class: PreTrainedTokenizerBase | None = None,
         **kwargs: Any,
     ):
+        name = model if isinstance(model, str) else get_config_model_id(model.config)
         if args is None:
-            name = model if isinstance(model, str) else get_config_model_id(model.config)
             args = SGPOConfig(f"{name.split('/')[-1]}-SGPO")
         unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
         peft = kwargs.get("peft_config") is not None or (not isinstance(model, str) and is_peft_model(model))
         checks.check_arguments(args, processing_class, unsupported, peft=peft)
+        check_server(args, name)
         if args.distills:
             checks.check_dataset(train_dataset, args)
         super().__init__(
@@ -83,6 +85,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
         self._teacher: TeacherWeights | None = None
         self.add_callback(FiniteGradients(self.accelerator))
         if args.distills:
+            checks.check_vocabulary(self.train_dataset, self.model, self._tokenizer, self._tokenize_prompts)
             checks.check_context(self.train_dataset, self.model, self._tokenizer, args, self._tokenize_prompts)
             add_head_fn(self.model.get_base_model() if is_peft_model(self.model) else self.model)
             if args.teacher != "live":

@@ -1,0 +1,69 @@
+"""`sgpo train`: a mistake in the recipe ends in one line before anything is loaded; an interrupted run goes on."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sgpo.cli import main
+
+RECIPE = {
+    "model_name_or_path": "lab",
+    "dataset_name": "lab",
+    "reward_funcs": ["lab"],
+    "dtype": "float32",
+    "guided_prompt_template": "S {strategy} {prompt}",
+    "max_completion_length": 8,
+    "num_generations": 2,
+    "num_guided_generations": 2,
+    "per_device_train_batch_size": 4,
+    "max_steps": 2,
+    "activation_checkpointing": False,
+    "use_cpu": True,
+    "save_steps": 1,
+    "report_to": "none",
+    "disable_tqdm": True,
+}
+
+
+def train(monkeypatch: pytest.MonkeyPatch, folder: Path, *overrides: str, **fields: object) -> int:
+    """Exit code of the command."""
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({**RECIPE, "output_dir": str(folder / "run"), **fields}))
+    monkeypatch.setattr(sys, "argv", ["sgpo", "train", "--config", str(recipe), *overrides])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize("overrides", [(), ("--num_guided_generation", "2")])
+def test_misspelt_field(
+    overrides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = {} if overrides else {"num_guided_generation": 2}
+    assert train(monkeypatch, tmp_path, *overrides, **fields) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: unknown field 'num_guided_generation' (did you mean num_guided_generations")
+    assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_value_out_of_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = ("--guided_rollouts", "on_demand", "--guided_rollouts_below", "2")
+    assert train(monkeypatch, tmp_path, *overrides) == 2
+    assert "error: guided_rollouts_below is 2.0" in capsys.readouterr().err
+
+
+def test_interrupted_run_goes_on_past_a_half_written_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert train(monkeypatch, tmp_path) == 0
+    state = tmp_path / "run" / "checkpoint-2" / "trainer_state.json"
+    state.unlink()
+    assert train(monkeypatch, tmp_path, "--resume", "true") == 0
+    assert state.is_file()
+    said = [r.message for r in caplog.records if r.name.startswith("sgpo")]
+    assert [("checkpoint-2 has no" in line, "Resuming from" in line) for line in said] == [(True, True)]

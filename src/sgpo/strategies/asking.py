@@ -191,7 +191,7 @@ class Asker:
                 return
             held = await self.budget.reserve(size(job.messages), self.max_tokens)
             if held is None:
-                self.tally.exhausted = self.tally.stopped is None
+                self.tally.exhausted |= self.tally.stopped is None
                 self._stop("the budget is used up; raise --max-tokens-total or --max-cost to go on")
             elif self._ended():
                 await self.budget.settle(held)
@@ -245,9 +245,9 @@ class Asker:
         self._in_a_row += 1
         if error.fatal:
             self._stop(str(error))
-        elif self._in_a_row >= max(self.give_up, 2 * self.client.concurrency):
-            self._stop(f"{self._in_a_row} calls in a row had no answer, the last one: {error}")
         self._counted()
+        if self._in_a_row >= max(self.give_up, 2 * self.client.concurrency):
+            self._stop(f"{self._in_a_row} calls in a row had no answer, the last one: {error}")
 
     def _failed_for_good(self, error: Exception) -> None:
         self._fault = self._fault or error

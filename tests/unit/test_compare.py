@@ -12,7 +12,7 @@ import pytest
 from sgpo.commands.compare import split_methods
 from sgpo.compare.cells import run_once
 from sgpo.compare.results import summarise
-from sgpo.compare.run import Plan, compare
+from sgpo.compare.run import Plan, _cells, _search, compare
 from sgpo.compare.table import as_csv, as_markdown, as_text
 from sgpo.lab.catalog import FAMILIES, UNSOLVED
 from sgpo.lab.experiment import Budget, Cell, train_config
@@ -71,6 +71,14 @@ def test_overrides_become_fields_and_share_the_rate_of_their_method() -> None:
 def test_unknown_methods_and_fields_are_named(spec: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         find_method(spec)
+
+
+def test_a_rate_in_the_name_is_not_searched_for(tmp_path: Path) -> None:
+    plan = Plan(("base", "sgpo:learning_rate=0.5", "sgpo"), budget=Budget(learning_rate=0.25))
+    rates = _search(plan, {}, tmp_path)
+    assert rates == {"sgpo": {"learning_rate": 0.25, "search": {}}}
+    by_method = {cell.method: train_config(cell, tmp_path).learning_rate for cell in _cells(plan, rates)[1:3]}
+    assert by_method == {"sgpo:learning_rate=0.5": 0.5, "sgpo": 0.25}
 
 
 def test_methods_may_be_typed_with_blanks_or_commas() -> None:

@@ -120,8 +120,11 @@ def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
 
 
 def _search(plan: Plan, starts: dict[int, Path], out: Path) -> dict[str, Any]:
-    """Learning rate of each method, with the accuracies of its search: ``{method: {"learning_rate", "search"}}``."""
-    trained = [find_method(m) for m in plan.methods if find_method(m).kind is not None]
+    """Learning rate of each method, with the accuracies of its search: ``{method: {"learning_rate", "search"}}``.
+
+    A method that names its own rate (``sft_grpo:learning_rate=1e-3``) is not searched for.
+    """
+    trained = [m for m in map(find_method, plan.methods) if m.kind is not None and "learning_rate" not in m.fields]
     default = {"learning_rate": plan.budget.learning_rate, "search": {}}
     if len(plan.rates) < 2:
         only = {"learning_rate": plan.rates[0], "search": {}} if plan.rates else default

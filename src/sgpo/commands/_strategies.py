@@ -127,7 +127,7 @@ def estimate(given: dict[str, Any]) -> int:
 
 
 def export(
-    path: Path, out: Path, template: str, *, check: bool, keep_bare: bool, repo: str | None, public: bool
+    path: Path, out: Path, template: str, *, check: bool, keep_bare: bool, by: str, repo: str | None, public: bool
 ) -> None:
     """Write the data set, and push it where asked to."""
     if repo is not None and repo.count("/") > 1:
@@ -142,6 +142,7 @@ def export(
             make_prompt=make_prompt,
             check=check,
             keep_bare=keep_bare,
+            by=by,
             report=lambda done: bar.update(task, completed=done),
         )
     _say(f"problems: {_listed(counts)}")

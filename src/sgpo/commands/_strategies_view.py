@@ -74,12 +74,14 @@ def _print_problem(console: Console, problem: Problem, candidates: list[Candidat
 
 def _verdicts(notes: dict[str, dict[str, Any]]) -> str:
     parts = []
-    rank, check = notes.get("rank"), notes.get("check")
+    rank, check, lift = notes.get("rank"), notes.get("check"), notes.get("lift")
     if rank is not None:
         score = "" if rank["score"] is None else f" ({rank['score']:.1f} of 20)"
         parts.append(f"place {rank['place']}{score}{' kept' if rank['kept'] else ''}")
     if check is not None:
         parts.append(f"leaks: {check['reason']}" if check["leak"] else "no leak")
+    if lift is not None:
+        parts.append(f"lift {lift['lift']:+.2f} [{lift['low']:+.2f}, {lift['high']:+.2f}]")
     return ", ".join(parts)
 
 

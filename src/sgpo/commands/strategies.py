@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from sgpo.commands.strategies_check import check
+from sgpo.commands.strategies_lift import library, lift
 
-app = typer.Typer(help="Extract, rank, check and export strategies.", no_args_is_help=True)
+app = typer.Typer(help="Extract, rank, check, measure and export strategies.", no_args_is_help=True)
 app.command()(check)
 
 StoreFile = Annotated[Path, typer.Option("--store", help="The SQLite file; run again with it to go on.")]
@@ -133,13 +134,14 @@ def export(
     template: Annotated[str, typer.Option(help="Of the prompt column: as for sgpo eval.")] = "instruct",
     no_check: Annotated[bool, typer.Option("--no-check", help="Keep strategies that give the answer away.")] = False,
     keep_bare: Annotated[bool, typer.Option("--keep-bare", help="Keep problems that have no strategy.")] = False,
+    by: Annotated[str, typer.Option("--by", help="Which order counts: rank, or lift where it was measured.")] = "rank",
     push_to_hub: Annotated[str | None, typer.Option(help="Also push to this hub id, private.")] = None,
     public: Annotated[bool, typer.Option("--public", help="Push it for all to see.")] = False,
 ) -> None:
     """The best strategy of each problem that the leak check passes: prompt, strategy, answer, and where it is from."""
     from sgpo.commands import _strategies as work
 
-    work.export(store, out, template, check=not no_check, keep_bare=keep_bare, repo=push_to_hub, public=public)
+    work.export(store, out, template, check=not no_check, keep_bare=keep_bare, by=by, repo=push_to_hub, public=public)
 
 
 @app.command()
@@ -160,3 +162,7 @@ def stats(store: StoreFile = Path("strategies.db"), as_json: Json = False) -> No
     from sgpo.commands import _strategies_view as view
 
     view.stats(store, as_json)
+
+
+app.command()(lift)
+app.command()(library)

@@ -1,7 +1,8 @@
 """One strategy for each problem, as a data set that `sgpo.trainer.SGPOTrainer` takes.
 
-Of a problem's candidates the best-ranked one is taken that the leak check passes; the check runs here on those that
-have no verdict yet, and its verdicts are noted.
+Of a problem's candidates the best-ranked one is taken that the leak check passes, or the one of the greatest measured
+lift (`sgpo.strategies.lift`) unless it hurts; the check runs here on those that have no verdict yet, and its verdicts
+are noted.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ from sgpo.strategies.records import Candidate, Problem
 from sgpo.strategies.store import Store
 
 FORMATS = (".parquet", ".jsonl")
+ORDERS = ("rank", "lift")
 _PORTION = 500
 
 
-def in_order(candidates: list[Candidate]) -> list[Candidate]:
-    """Best first: by the rank's place, unranked ones after, then by number."""
-    unranked = len(candidates) + 1
-    return sorted(candidates, key=lambda c: (c.notes.get("rank", {}).get("place", unranked), c.number, c.id))
+def in_order(candidates: list[Candidate], by: str = "rank") -> list[Candidate]:
+    """Best first: by the place that ``by`` ("rank" or "lift") gave, then by the rank's, then by number."""
+    last = len(candidates) + 1
+
+    def places(c: Candidate) -> tuple[int, ...]:
+        return tuple(c.notes.get(name, {}).get("place", last) for name in (by, "rank"))
+
+    return sorted(candidates, key=lambda c: (*places(c), c.number, c.id))
 
 
 def leaks(store: Store, problem: Problem, candidate: Candidate) -> bool:
@@ -42,12 +48,18 @@ def leaks(store: Store, problem: Problem, candidate: Candidate) -> bool:
     return bool(noted["leak"]) or contains_answer(candidate.strategy.text(), problem.answer)
 
 
-def choose(store: Store, problem: Problem, *, check: bool = True) -> tuple[Candidate | None, str]:
-    """The candidate of a problem, and "ok" or why there is none ("no_candidate", "all_leak")."""
-    candidates = in_order(store.candidates(problem.id))
-    for candidate in candidates:
+def choose(store: Store, problem: Problem, *, check: bool = True, by: str = "rank") -> tuple[Candidate | None, str]:
+    """The candidate of a problem, and "ok" or why there is none ("no_candidate", "all_leak", "none_helps").
+
+    By lift, candidates with a lift below 0 are dropped, and those that were not measured come last.
+    """
+    candidates = in_order(store.candidates(problem.id), by)
+    clean = [c for c in candidates if by != "lift" or not c.notes.get("lift", {}).get("dropped")]
+    for candidate in clean:
         if not check or not leaks(store, problem, candidate):
             return candidate, "ok"
+    if len(clean) < len(candidates):
+        return None, "none_helps"
     return None, "all_leak" if candidates else "no_candidate"
 
 
@@ -58,6 +70,7 @@ def export(
     make_prompt: Callable[[str], Prompt],
     check: bool = True,
     keep_bare: bool = False,
+    by: str = "rank",
     report: Callable[[int], None] | None = None,
 ) -> Counter[str]:
     """Write the data set; the file stands under its name only when it is whole.
@@ -69,10 +82,11 @@ def export(
         make_prompt: a problem's text to the prompt a trainer gives.
         check: leave out strategies that leak.
         keep_bare: keep problems that have no strategy, which then train by GRPO alone.
+        by: which order of the candidates counts, one of `ORDERS`; "lift" adds the column lift.
         report: called with the problems done.
 
     Returns:
-        Problems by what they came to: "ok", "no_candidate", "all_leak".
+        Problems by what they came to: "ok", "no_candidate", "all_leak", "none_helps".
 
     Raises:
         ValueError: for another ending, and where nothing is left to write.
@@ -80,16 +94,20 @@ def export(
     """
     if out.suffix not in FORMATS:
         raise ValueError(f"--out {out} must end in {' or '.join(FORMATS)}.")
+    if by not in ORDERS:
+        raise ValueError(f"--by {by!r} must be one of {', '.join(ORDERS)}.")
     counts: Counter[str] = Counter()
 
     def rows() -> Iterator[dict[str, Any]]:
         for done, problem in enumerate(store.problems(), 1):
-            chosen, kind = choose(store, problem, check=check)
+            chosen, kind = choose(store, problem, check=check, by=by)
             counts[kind] += 1
             if report is not None:
                 report(done)
             if chosen is not None or keep_bare:
-                yield _row(problem, chosen, make_prompt(problem.problem))
+                row = _row(problem, chosen, make_prompt(problem.problem))
+                notes = {} if chosen is None else chosen.notes
+                yield row if by == "rank" else {**row, "lift": notes.get("lift", {}).get("lift")}
 
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +172,7 @@ def _parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
             if writer is None:
                 message = pa.struct([("role", pa.string()), ("content", pa.string())])
                 prompt = pa.string() if isinstance(portion[0]["prompt"], str) else pa.list_(message)
-                kinds = {"prompt": prompt, "candidate": pa.int64(), "score": pa.float64()}
+                kinds = {"prompt": prompt, "candidate": pa.int64(), "score": pa.float64(), "lift": pa.float64()}
                 schema = pa.schema([(name, kinds.get(name, pa.string())) for name in portion[0]])
                 writer = parquet.ParquetWriter(path, schema)
             writer.write_table(pa.Table.from_pylist(portion, schema=schema))

@@ -1,0 +1,212 @@
+"""The work of ``sgpo strategies lift`` and ``library``: the student and the verifier are put together here."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sgpo.commands import _evaluate
+from sgpo.commands._strategies import _bar, _listed
+from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
+from sgpo.evaluation.backends import Backend, Request, Sampling
+from sgpo.evaluation.metrics import bootstrap_interval
+from sgpo.evaluation.seeds import check_sampling
+from sgpo.evaluation.templates import load_template
+from sgpo.strategies.halving import LiftPlan
+from sgpo.strategies.lift import LiftRun, Prompts, Sample, Verify, lift_setup, measure_lift
+from sgpo.strategies.schema import Strategy
+from sgpo.strategies.store import Store
+
+GRADERS = ("verify", "lab")
+
+
+def lift(given: dict[str, Any]) -> None:
+    """Measure, and say what came of it."""
+    plan = LiftPlan(given["first"], given["rounds"])
+    verify, prompts, texts, max_new_tokens = _task(given)
+    sampling = Sampling(given["temperature"], given["top_p"], max_new_tokens)
+    check_sampling(k=plan.most, temperature=sampling.temperature, top_p=sampling.top_p, max_new_tokens=max_new_tokens)
+    if given["backend"] not in ("transformers", "vllm"):
+        raise ValueError(f"--backend {given['backend']!r} is unknown; choose transformers or vllm.")
+    with Store(given["store"], create=False) as store:
+        options = {**given, "base_url": None, "tensor_parallel": 1, "max_model_len": None}
+        engine = _evaluate.backend(options, given["student"], sampling, None)
+        described = {k: v for k, v in engine.describe().items() if k not in ("batch_size", "device")}
+        settings = {
+            **described,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_new_tokens": max_new_tokens,
+            "grader": given["grader"],
+            "seed": given["seed"],
+        }
+        usable = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
+        with _bar("lift") as bar:
+            task = bar.add_task("", total=min(usable, given["limit"] or usable), note="")
+
+            def report(run: LiftRun) -> None:
+                seconds = bar.tasks[0].elapsed or 0.0
+                rate = run.samples / seconds if seconds else 0.0
+                note = f"{run.samples} samples {rate:.1f}/s {run.before} from before"
+                bar.update(task, completed=run.problems.total(), note=note)
+
+            run = measure_lift(
+                store,
+                student(engine),
+                verify,
+                setup=lift_setup(given["student"], texts, settings),
+                prompts=prompts,
+                plan=plan,
+                check=not given["no_check"],
+                limit=given["limit"],
+                batch=given["batch_size"] or (512 if given["backend"] == "vllm" else 64),
+                report=report,
+            )
+    _print_run(run, given["store"])
+
+
+def student(engine: Backend) -> Sample:
+    """A backend as `sgpo.strategies.lift` asks it; prompts that fill the context of a transformers model get None."""
+
+    def sample(prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[str | None]:
+        found: list[str | None] = [None] * len(prompts)
+        rows = zip(prompts, seeds, _fit(engine, prompts), strict=True)
+        asked = [Request(str(i), 0, prompt, seed) for i, (prompt, seed, fits) in enumerate(rows) if fits]
+        for portion in engine.generate(asked, ()):
+            for request, response in portion:
+                found[int(request.problem)] = response.text
+        return found
+
+    return sample
+
+
+def _fit(engine: Any, prompts: Sequence[Prompt]) -> list[bool]:
+    """Which prompts leave the model a position to answer in."""
+    config = getattr(getattr(engine, "model", None), "config", None)
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None) if config is not None else None
+    if positions is None:
+        return [True] * len(prompts)
+    from sgpo.evaluation.sampling import encode
+
+    chat = any(not isinstance(prompt, str) for prompt in prompts)
+    if chat and not getattr(engine.tokenizer, "chat_template", None):
+        return [True] * len(prompts)  # the backend says what is wrong with it
+    return [len(ids) < positions for ids in encode(engine.tokenizer, prompts)]
+
+
+def _task(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int]:
+    """The verifier, how prompts are made, the texts that make them, and the limit of a completion."""
+    if given["grader"] == "lab":
+        return _lab(given)
+    if given["grader"] != "verify":
+        raise ValueError(f"--grader {given['grader']!r} is unknown; choose from {', '.join(GRADERS)}.")
+    from sgpo.rewards import accuracy_reward
+
+    template = load_template(given["template"] or "instruct")
+    guided = _evaluate._text(given["guided_template"]) or DEFAULT_GUIDED_TEMPLATE
+    check_template(guided)
+
+    def with_strategy(problem: str, strategy: Strategy) -> Prompt:
+        return guided_prompt(template.prompt(problem), strategy.text(), guided)
+
+    texts = [template.name, json.dumps(template.to_dict(), sort_keys=True), guided]
+    verify = partial(accuracy_reward, timeout=given["verify_timeout"])
+    return verify, Prompts(template.prompt, with_strategy), texts, given["max_new_tokens"] or 4096
+
+
+def _lab(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int]:
+    """The embedded task has prompts of its own: its words have no colons and no numbering."""
+    if given["template"] is not None or given["guided_template"] is not None:
+        raise ValueError("--grader lab has templates of its own; leave out --template and --guided-template.")
+    from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, lab_reward
+
+    def guided(problem: str, strategy: Strategy) -> str:
+        parts = (strategy.problem_type, strategy.strategy, " ".join(strategy.steps))
+        return GUIDED_TEMPLATE.format(strategy=" | ".join(parts), prompt=problem)
+
+    prompts = Prompts(lambda problem: problem, guided)
+    return lab_reward, prompts, ["lab", GUIDED_TEMPLATE], given["max_new_tokens"] or MAX_COMPLETION
+
+
+def _print_run(run: LiftRun, store: Path) -> None:
+    typer.echo(f"problems, by their best candidate: {_listed(run.problems) or 'none'}")
+    if not run.best:
+        typer.echo(f"Nothing was measured. Look at sgpo strategies stats --store {store}.")
+        return
+    mean = sum(run.best) / len(run.best)
+    low, high = bootstrap_interval(run.best)
+    typer.echo(
+        f"lift of the best candidates: {mean:+.3f}, 95% interval [{low:+.3f}, {high:+.3f}] over problems; the best of "
+        "several is chosen by the same samples, so this is optimistic"
+    )
+    typer.echo(f"candidates dropped, with a lift below 0: {run.dropped}")
+    typer.echo(
+        f"samples: {run.samples} drawn now, {run.before} before; as many for every candidate would be {run.uniform}"
+    )
+    typer.echo(f"written into {store}; sgpo strategies export OUT --by lift takes the best")
+
+
+def library(given: dict[str, Any]) -> None:
+    """Merge, print, and assign where problems are given."""
+    from sgpo.data.benchmarks import load_file
+    from sgpo.strategies.library import assign, build_library, embedding_index, tfidf_index, write_rows
+
+    path, out = given["problems"], given["out"]
+    if (path is None) != (out is None):
+        raise ValueError("--problems FILE and --out OUT.jsonl go together; one of them is missing.")
+    if out is not None and out.suffix != ".jsonl":
+        raise ValueError(f"--out {out} must end in .jsonl.")
+    make_prompt = load_template(given["template"] or "instruct").prompt
+    asked = [] if path is None else load_file(path)
+    index = tfidf_index if given["embedding"] is None else embedding_index(given["embedding"])
+    with Store(given["store"], create=False) as store, _bar("library", plain=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        found = build_library(store, threshold=given["threshold"], by=given["by"], index=index, report=report)
+        counts: Counter[str] = Counter()
+        if out is not None:
+            rows = assign(
+                found,
+                asked,
+                index=index,
+                neighbours=given["neighbours"],
+                floor=given["floor"],
+                make_prompt=make_prompt,
+                counts=counts,
+                report=report,
+            )
+            write_rows(out, rows)
+    if given["as_json"]:
+        typer.echo(json.dumps({"entries": [entry.to_dict() for entry in found], "assigned": dict(counts)}, indent=1))
+        return
+    served = sum(len(entry.served) for entry in found)
+    typer.echo(f"{served} problems are served by {len(found)} strategies")
+    _print_entries(found[: given["top"]])
+    if out is not None:
+        typer.echo(f"problems: {_listed(counts)}; written: {out}")
+
+
+def _print_entries(entries: Sequence[Any]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for title in ("serves", "lift", "95% interval", "of", "problem type", "strategy"):
+        table.add_column(title, justify="right" if title in ("serves", "lift", "of") else "left", no_wrap=True)
+    for entry in entries:
+        lift, interval, measured = "-", "-", "-"
+        if entry.lift is not None:
+            lift, interval = f"{entry.lift:+.2f}", f"[{entry.low:+.2f}, {entry.high:+.2f}]"
+            measured = str(entry.measured)
+        cells = (str(len(entry.served)), lift, interval, measured, entry.strategy.problem_type, entry.strategy.strategy)
+        table.add_row(*(Text(cell.replace("\n", " ")) for cell in cells))
+    Console().print(table)

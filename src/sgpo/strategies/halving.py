@@ -1,0 +1,153 @@
+"""Where the samples of a lift measurement go: successive halving over the candidates of one problem.
+
+Every candidate and the unguided policy get `first` samples; the better half of the candidates goes on and all that go
+on are filled up to twice as many, and so forth (Karnin, Koren and Somekh 2013, sequential halving; Jamieson and
+Talwalkar, arXiv 1502.07943). Ours: the unguided arm is shared by the candidates and keeps pace with them; a candidate
+whose interval lies below the leader's goes at once; a problem is done when one candidate is left and its lift
+differs from 0, so that no sample is spent where nothing is left to decide.
+
+All of it is a function of the verdicts so far. Whoever holds them can ask what is still wanted, so a measurement that
+was interrupted goes on where it was, and a larger plan builds on a smaller one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+UNGUIDED = ""
+"""The arm without a strategy."""
+
+Interval = tuple[float, float]
+Verdicts = Mapping[str, Mapping[int, bool]]
+"""Of each arm, by the number of the sample: whether it passed."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``passed`` of ``n`` samples, ``n`` at least 1."""
+
+    passed: int
+    n: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.passed <= self.n or self.n < 1:
+            raise ValueError(f"a rate of {self.passed} passed of {self.n} needs 0 <= passed <= n and n >= 1.")
+
+    @property
+    def value(self) -> float:
+        return self.passed / self.n
+
+
+def wilson(rate: Rate, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion (Wilson 1927)."""
+    z2 = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
+    middle = rate.passed + z2 / 2
+    half = math.sqrt(z2 * (rate.passed * (rate.n - rate.passed) / rate.n + z2 / 4))
+    return max(0.0, (middle - half) / (rate.n + z2)), min(1.0, (middle + half) / (rate.n + z2))
+
+
+def difference_interval(a: Rate, b: Rate, confidence: float = 0.95) -> Interval:
+    """Interval of ``a - b`` for two independent proportions: Newcombe's hybrid score interval.
+
+    Method 10 of Newcombe (1998), "Interval estimation for the difference between independent proportions", Statistics
+    in Medicine 17:873-890. It stays inside [-1, 1] and has a width for 0 or n of n, where the normal one has none.
+    """
+    (low_a, high_a), (low_b, high_b) = wilson(a, confidence), wilson(b, confidence)
+    difference = a.value - b.value
+    low = difference - math.hypot(a.value - low_a, high_b - b.value)
+    return low, difference + math.hypot(high_a - a.value, b.value - low_b)
+
+
+@dataclass(frozen=True)
+class LiftPlan:
+    """How many samples an arm gets.
+
+    Attributes:
+        first: in the first round, of every candidate and without one.
+        rounds: each fills up to twice the samples of the one before; an arm gets at most ``first * 2**(rounds - 1)``.
+        confidence: of all intervals.
+    """
+
+    first: int = 4
+    rounds: int = 3
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.first < 1 or not 1 <= self.rounds <= 16:
+            raise ValueError(f"--first {self.first} must be at least 1, --rounds {self.rounds} 1 to 16.")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence {self.confidence} must lie strictly between 0 and 1, for example 0.95.")
+
+    @property
+    def most(self) -> int:
+        """Samples that an arm can get."""
+        return self.samples(self.rounds - 1)
+
+    def samples(self, round: int) -> int:
+        """Samples of an arm that is in a round (from 0), earlier rounds included."""
+        return self.first * 2**round
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a problem stands.
+
+    Attributes:
+        wanted: ``(arm, number)`` of the samples that the present round still lacks; empty when the problem is done.
+        order: the candidates, best first: who stayed longer, then who passed more often, then as given.
+        rates: of each arm in the last complete round it was in.
+        rounds: complete rounds of each candidate.
+    """
+
+    wanted: list[tuple[str, int]]
+    order: list[str] = field(default_factory=list)
+    rates: dict[str, Rate] = field(default_factory=dict)
+    rounds: dict[str, int] = field(default_factory=dict)
+
+
+def advance(plan: LiftPlan, candidates: Sequence[str], verdicts: Verdicts) -> State:
+    """Play the plan over the verdicts so far, to the first round that lacks one, or to the end.
+
+    Args:
+        candidates: their names, none of them `UNGUIDED`; ties go to the earlier one.
+        verdicts: those that are there; ones the plan does not ask for are not looked at.
+
+    Raises:
+        ValueError: repeated names, or one that is `UNGUIDED`.
+    """
+    if UNGUIDED in candidates or len(set(candidates)) < len(candidates):
+        raise ValueError(f"candidates {list(candidates)} must have distinct names, none of them {UNGUIDED!r}.")
+    standing, gone = list(candidates), list[str]()
+    rates: dict[str, Rate] = {}
+    rounds = dict.fromkeys(candidates, 0)
+    for round in range(plan.rounds if candidates else 0):
+        n = plan.samples(round)
+        arms = [UNGUIDED, *standing]
+        wanted = [(arm, i) for arm in arms for i in range(n) if i not in verdicts.get(arm, {})]
+        if wanted:
+            return State(wanted, standing + gone, rates, rounds)
+        rates |= {arm: Rate(sum(verdicts[arm][i] for i in range(n)), n) for arm in arms}
+        rounds |= dict.fromkeys(standing, round + 1)
+        standing.sort(key=lambda name: -rates[name].passed)  # stable: ties stay as they were
+        if round == plan.rounds - 1:
+            break
+        kept = _survivors(standing, rates, plan.confidence)
+        standing, gone = kept, standing[len(kept) :] + gone
+        if len(standing) == 1 and _decided(rates[standing[0]], rates[UNGUIDED], plan.confidence):
+            break
+    return State([], standing + gone, rates, rounds)
+
+
+def _survivors(ranked: list[str], rates: Mapping[str, Rate], confidence: float) -> list[str]:
+    """The better half, rounded up, without those that are behind the first beyond doubt."""
+    least = wilson(rates[ranked[0]], confidence)[0]
+    half = ranked[: (len(ranked) + 1) // 2]
+    return [name for name in half if wilson(rates[name], confidence)[1] >= least]
+
+
+def _decided(guided: Rate, unguided: Rate, confidence: float) -> bool:
+    low, high = difference_interval(guided, unguided, confidence)
+    return low > 0 or high < 0

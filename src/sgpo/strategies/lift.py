@@ -1,0 +1,227 @@
+"""Lift: how much more often a given student passes with a strategy in its prompt than without. Ours.
+
+The paper (arXiv 2606.24064) ranks strategies by what a strong model thinks of them; this ranks them by what they do
+for the model that is to be trained. A sample is a call like any other: its verdict is committed to the store before it
+counts, and which samples are wanted next follows from the verdicts alone (`sgpo.strategies.halving`), so a run that
+was killed repeats none and ends as an undisturbed one.
+
+The student is behind two functions, so this knows neither torch nor a verifier.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from sgpo.data.prompts import Prompt
+from sgpo.strategies.export import in_order, leaks
+from sgpo.strategies.extract import stream_seed
+from sgpo.strategies.halving import UNGUIDED, LiftPlan, State, advance, difference_interval
+from sgpo.strategies.records import Answer, Candidate, Key, Problem, Setup, digest
+from sgpo.strategies.schema import Strategy, clean
+from sgpo.strategies.store import Store
+
+NOTE = "lift"
+PASS = 0.5  # a reward above it is a pass
+_KEPT_CHARS = 500  # of a completion, from its end
+_PORTION = 64  # problems whose samples are drawn together
+
+Sample = Callable[[Sequence[Prompt], Sequence[int]], Sequence[str | None]]
+"""One completion of each prompt from the random stream of its seed; None where the prompt does not fit the model."""
+
+Verify = Callable[[list[str], list[str]], Sequence[float]]
+"""Rewards of completions, given the answers."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """How a problem is put to the student: without a strategy, and with one."""
+
+    unguided: Callable[[str], Prompt]
+    guided: Callable[[str, Strategy], Prompt]
+
+
+@dataclass
+class LiftRun:
+    """What a run did.
+
+    Attributes:
+        problems: what the best candidate of each does: "helps" or "hurts" where its interval lies on one side of 0,
+            "open" otherwise; "no_candidate", "all_leak".
+        dropped: candidates with a lift below 0.
+        samples: drawn by this run.
+        before: verdicts of the measured problems that were in the store.
+        uniform: samples that as many for every arm would take.
+        best: the lift of each measured problem's best candidate.
+    """
+
+    problems: Counter[str] = field(default_factory=Counter)
+    dropped: int = 0
+    samples: int = 0
+    before: int = 0
+    uniform: int = 0
+    best: list[float] = field(default_factory=list)
+
+
+@dataclass
+class _Arms:
+    """A problem under measurement, and the verdicts of its arms."""
+
+    problem: Problem
+    candidates: dict[str, Candidate]
+    verdicts: dict[str, dict[int, bool]]
+
+    def state(self, plan: LiftPlan) -> State:
+        return advance(plan, list(self.candidates), self.verdicts)
+
+
+def lift_setup(student: str, prompts: Sequence[str], settings: dict[str, Any]) -> Setup:
+    """The identity of a measurement: the plan is no part of it, so a larger one uses what a smaller one has drawn.
+
+    Args:
+        student: the model's name or path.
+        prompts: name of the template, and all texts that make the prompts.
+        settings: whatever else may change a verdict: weights, sampling, grader, "seed".
+    """
+    return Setup("lift", student, prompts[0], digest(*prompts), settings)
+
+
+def measure_lift(
+    store: Store,
+    sample: Sample,
+    verify: Verify,
+    *,
+    setup: Setup,
+    prompts: Prompts,
+    plan: LiftPlan | None = None,
+    check: bool = True,
+    limit: int | None = None,
+    batch: int = 64,
+    report: Callable[[LiftRun], None] | None = None,
+) -> LiftRun:
+    """Measure the candidates of each problem, order them by lift, and note what was found with each.
+
+    The note "lift" of a candidate: lift, low, high (its interval), guided and unguided (passed, n), place (from 1),
+    rounds, dropped (the lift is below 0), student, setup. It is of the student measured last; verdicts of others stay.
+
+    Args:
+        setup: see `lift_setup`.
+        plan: `LiftPlan()` where None.
+        check: leave out candidates that leak: the answer in the prompt is the greatest lift of all.
+        limit: problems to take, by id.
+        batch: samples drawn, and committed, at once.
+        report: called after each batch.
+
+    Raises:
+        ValueError: settings out of range; rewards that are not one for each completion.
+        StoreError: a store that cannot be written; what was committed stays.
+    """
+    plan = plan or LiftPlan()
+    if batch < 1 or (limit is not None and limit < 1):
+        raise ValueError(f"--batch-size {batch} and --limit {limit} must be at least 1.")
+    store.add_setup(setup)
+    run, problems = LiftRun(), islice(store.problems(), limit)
+    while portion := list(islice(problems, _PORTION)):
+        measured = list(_arms(store, setup, portion, check, run))
+        while wanted := [(arms, *key) for arms in measured for key in arms.state(plan).wanted]:
+            rows = _by_length(wanted, prompts)
+            for start in range(0, len(rows), batch):
+                _draw(store, setup, rows[start : start + batch], sample, verify)
+                run.samples += len(rows[start : start + batch])
+                if report is not None:
+                    report(run)
+        for arms in measured:
+            store.note(_settle(arms, arms.state(plan), plan, setup, run))
+        if report is not None:
+            report(run)
+    return run
+
+
+def _arms(store: Store, setup: Setup, portion: list[Problem], check: bool, run: LiftRun) -> Iterator[_Arms]:
+    query = "SELECT subject, number, parsed FROM calls WHERE setup = ? AND problem = ?"
+    for problem in portion:
+        everyone = in_order(store.candidates(problem.id))
+        candidates = [c for c in everyone if not check or not leaks(store, problem, c)]
+        if not candidates:
+            run.problems["all_leak" if everyone else "no_candidate"] += 1
+            continue
+        arms = _Arms(problem, {c.id: c for c in candidates}, {})
+        for subject, number, parsed in store.rows(query, setup.id, problem.id):
+            arms.verdicts.setdefault(subject, {})[number] = parsed == "1"
+            run.before += 1
+        yield arms
+
+
+def _by_length(wanted: list[tuple[_Arms, str, int]], prompts: Prompts) -> list[tuple[_Arms, str, int, Prompt]]:
+    """With their prompts, the longest first: little padding in a batch, and what is too large fails early."""
+    made: dict[tuple[str, str], Prompt] = {}
+    for arms, arm, _ in wanted:
+        text, key = arms.problem.problem, (arms.problem.id, arm)
+        if key not in made:
+            guided = arm != UNGUIDED
+            made[key] = prompts.guided(text, arms.candidates[arm].strategy) if guided else prompts.unguided(text)
+    rows = [(arms, arm, number, made[arms.problem.id, arm]) for arms, arm, number in wanted]
+    return sorted(rows, key=lambda row: -len(str(row[3])))
+
+
+def _draw(
+    store: Store, setup: Setup, rows: list[tuple[_Arms, str, int, Prompt]], sample: Sample, verify: Verify
+) -> None:
+    """Sample and verify one batch; its verdicts count when they are committed."""
+    began = time.perf_counter()
+    seed = setup.settings.get("seed", 0)
+    seeds = [stream_seed(seed, "lift", arms.problem.id, arm, number) for arms, arm, number, _ in rows]
+    texts = sample([prompt for *_, prompt in rows], seeds)
+    answers = [arms.problem.answer for arms, *_ in rows]
+    rewards = verify([text or "" for text in texts], answers)
+    seconds = (time.perf_counter() - began) / len(rows)
+    if len(texts) != len(rows) or len(rewards) != len(rows):
+        raise ValueError(
+            f"{len(rows)} prompts got {len(texts)} completions and {len(rewards)} rewards; one each, please."
+        )
+    found = [text is not None and reward > PASS for text, reward in zip(texts, rewards, strict=True)]
+    calls = []
+    for (arms, arm, number, _), text, passed in zip(rows, texts, found, strict=True):
+        key = Key(setup.id, arms.problem.id, number, arm)
+        outcome = "too_long" if text is None else "ok"
+        raw = clean((text or "")[-_KEPT_CHARS:])
+        calls.append(Answer(key, outcome, raw, str(int(passed)), 0, 0, seconds=seconds))
+    store.record(calls)
+    for (arms, arm, number, _), passed in zip(rows, found, strict=True):
+        arms.verdicts.setdefault(arm, {})[number] = passed
+
+
+def _settle(
+    arms: _Arms, state: State, plan: LiftPlan, setup: Setup, run: LiftRun
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The notes of a problem that is done."""
+    unguided = state.rates[UNGUIDED]
+    run.uniform += plan.most * (len(arms.candidates) + 1)
+    for place, name in enumerate(state.order, 1):
+        guided = state.rates[name]
+        lift = guided.value - unguided.value
+        low, high = difference_interval(guided, unguided, plan.confidence)
+        run.dropped += lift < 0
+        if place == 1:
+            run.problems["helps" if low > 0 else "hurts" if high < 0 else "open"] += 1
+            run.best.append(lift)
+        yield (
+            name,
+            NOTE,
+            {
+                "lift": lift,
+                "low": low,
+                "high": high,
+                "guided": [guided.passed, guided.n],
+                "unguided": [unguided.passed, unguided.n],
+                "place": place,
+                "rounds": state.rounds[name],
+                "dropped": lift < 0,
+                "student": setup.model,
+                "setup": setup.id,
+            },
+        )

@@ -75,6 +75,8 @@ def entry(accuracy: float, seed: int | None = None, base_seed: int | None = None
         "per_family": families,
         "accuracy_over_training": accuracy * 0.8,
         "sampled_tokens": 250_000,
+        "guided_tokens": 78_000,
+        "trained_tokens": 210_000,
         "train_seconds": 61.5,
     }
     if seed is not None:
@@ -145,12 +147,14 @@ def compare_dir(
                 if extras:
                     write_lines(cell / "samples.jsonl", samples(method))
         mean = sum(e["accuracy"] for e in entries) / len(entries)
-        methods[method] = {**entry(mean), "seeds": entries}
+        methods[method] = {**entry(mean), "learning_rate": 8e-4, "seeds": entries}
+        if method != "sgpo":
+            methods[method]["sgpo_minus"] = {"greedy": [0.031, -0.01, 0.072], "never_solved": [0.25, None, None]}
     manifest = {"schema": 1, "kind": "sgpo-compare", "methods": list(ends), "seeds": list(range(seeds))}
     manifest |= {"cells": names, "settings": {"budget": {"problems": 12}}, "machine": "2 CPU cores"}
     write_json(path / "manifest.json", manifest)
     if finished:
-        write_json(path / "results.json", {"schema": 1, "methods": methods})
+        write_json(path / "results.json", {"schema": 1, "never_solved": list(NEVER), "methods": methods})
     if extras:
         lifts = [(0.8, [0.7, 0.9]), (0.02, [-0.05, 0.09]), (-0.3, [-0.4, -0.2])]
         rows = [

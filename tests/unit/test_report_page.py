@@ -130,21 +130,37 @@ def test_it_says_what_the_run_shows(whole: tuple[str, Page]) -> None:
     assert "with the strategy 100% of 6 are correct" in page.text
 
 
-def test_the_columns_of_the_comparison_are_those_of_the_results(tmp_path: Path) -> None:
+def rows_of(source: str, method: str) -> list[list[str]]:
+    """The cells of every table row that a method heads, without tags."""
+    rows = re.findall(rf'<th scope="row">{method}</th>(.*?)</tr>', source, re.S)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.S) for row in rows]
+    return [[re.sub(r"<[^>]*>|\s+", " ", cell).strip() for cell in row] for row in cells]
+
+
+def test_the_tables_of_the_comparison_are_those_of_the_results(tmp_path: Path) -> None:
     source, _ = render(kit.compare_dir(tmp_path, seeds=5))
-    row = re.search(r'<th scope="row">LUFFY</th>(.*?)</tr>', source, re.S)
-    assert row is not None
-    cells = [re.sub(r"\s+", " ", c).strip() for c in re.findall(r"<td[^>]*>(.*?)</td>", row[1], re.S)]
+    scores, gaps, *_ = rows_of(source, "LUFFY")
     entries = json.loads((tmp_path / "results.json").read_text())["methods"]
-    gaps = [
-        100 * (a["accuracy"] - b["accuracy"])
-        for a, b in zip(entries["sgpo"]["seeds"], entries["luffy"]["seeds"], strict=True)
-    ]
-    mean = sum(gaps) / 5
-    half = 2.776445 * (sum((g - mean) ** 2 for g in gaps) / 4 / 5) ** 0.5  # t(.975, 4)
-    assert cells[0] == f"{100 * entries['luffy']['accuracy']:.1f}"
-    assert cells[2:4] == [f"{mean:+.1f}", f"{mean - half:+.1f} to {mean + half:+.1f}"]
-    assert cells[-3:] == ["250", "62", "5"]
+    pairs = zip(entries["sgpo"]["seeds"], entries["luffy"]["seeds"], strict=True)
+    points = [100 * (a["accuracy"] - b["accuracy"]) for a, b in pairs]
+    mean = sum(points) / 5
+    half = 2.776445 * (sum((g - mean) ** 2 for g in points) / 4 / 5) ** 0.5  # t(.975, 4)
+    assert scores[0] == f"{100 * entries['luffy']['accuracy']:.1f}"
+    assert scores[2:] == ["5", "0.0008", "250", "78", "210", "62"]
+    assert gaps[0] == f"{mean:+.1f} {mean - half:+.1f} to {mean + half:+.1f}"
+    assert gaps[1] == "+3.1 \u22121.0 to +7.2"  # greedy, as results.json has it
+    assert gaps[3] == "+25.0"  # one without an interval
+    assert "<b>+3.1</b>" not in source  # its interval holds 0
+    titles = re.findall(r'<th scope="col">([^<]*)</th>', source)
+    assert [t for t in titles if t in ("at the end", "greedy", "over training", "never-solved families")] == [
+        "at the end", "greedy", "over training", "never-solved families",
+    ]  # fmt: skip
+
+
+def test_costs_that_no_method_has_take_no_column(tmp_path: Path) -> None:
+    _, page = render(kit.quickstart_dir(tmp_path))
+    assert "K tokens sampled" in page.text
+    assert "Learning rate" not in page.text
 
 
 @pytest.mark.parametrize("make", [kit.quickstart_dir, kit.training_dir])

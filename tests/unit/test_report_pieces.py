@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sgpo.report import svg
 from sgpo.report.comparison import families
 from sgpo.report.headline import headline
-from sgpo.report.run import Cell, Difference, Method, Run, difference
+from sgpo.report.run import LABELS, Cell, Difference, Method, Run, difference, label
 from sgpo.report.series import POINTS, Band, bands, smooth, summary
 from sgpo.report.text import bound, clean, points, visible
 
@@ -79,8 +79,16 @@ def test_the_seed_of_another_base_is_another_seed() -> None:
 
 
 def test_saved_differences_serve_where_seeds_are_missing() -> None:
-    ours, other = method("sgpo", {}, 0.8), method("hpt", {}, 0.7, to_sgpo=(0.1, 0.05, 0.15))
+    ours, other = method("sgpo", {}, 0.8), method("hpt", {}, 0.7, to_sgpo={"end": Difference(0.1, (0.05, 0.15), 0)})
     assert difference(ours, other) == Difference(0.1, (0.05, 0.15), 0)
+
+
+def test_every_method_has_a_label() -> None:
+    from sgpo.trainer.methods import METHODS
+
+    assert set(METHODS) <= set(LABELS)
+    assert label("sgpo:kl_clip=3,teacher=ema") == "SGPO (kl_clip 3, teacher ema)"
+    assert label("my_own") == "my own"
 
 
 SGPO = method("sgpo", {0: 0.80, 1: 0.82, 2: 0.84})
@@ -147,6 +155,11 @@ def test_families_that_the_base_never_solves_come_first_and_are_averaged_apart()
     assert [m.name for m in table["methods"]] == ["base", "sgpo"]
     assert [row["cells"][1]["value"] for row in table["reading"]] == pytest.approx([0.5, 0.9])
     assert families(run_of(Method("sgpo", 0.7, None))) is None
+    named = run_of(sgpo, base)
+    named.never_solved = ["clock", "gone"]  # what the run says goes before our own rule
+    table = families(named)
+    assert table is not None
+    assert ([row["name"] for row in table["rows"]], table["never"]) == (["clock", "ratio", "sum"], ["clock"])
 
 
 # ---------------------------------------------------------------- series

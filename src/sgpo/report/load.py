@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.report.files import mapping, number, numbers, read_lines, read_object
-from sgpo.report.run import Cell, Method, Run, State
+from sgpo.report.run import Cell, Difference, Method, Run, State
 
 SCHEMA = 1
 HISTOGRAM = "sgpo/alpha_histogram"
@@ -20,6 +20,7 @@ ALIASES = {
     "sgpo/pass_rate_autonomous": "sgpo/autonomous_pass_rate",
     "sgpo/pass_rate_guided": "sgpo/guided_pass_rate",
 }
+COSTS = ("learning_rate", "sampled_tokens", "guided_tokens", "trained_tokens", "train_seconds")
 MAX_CELLS = 500
 MAX_ERROR = 3_000  # characters of error.txt, from its end
 _CELL_NAME = re.compile(r"(?P<method>.+?)-base(?P<base>\d+)-seed(?P<seed>\d+)")
@@ -60,6 +61,7 @@ def _comparison(path: Path) -> Run:
         notices.append(f"Only the first {MAX_CELLS} of {len(names)} cells were read.")
     found = [_cell(path / "cells" / name, notices) for name in names[:MAX_CELLS]]
     cells = [cell for cell, _ in found]
+    results: dict[str, Any] = {}
     finished = (path / "results.json").is_file()
     if finished:
         results = read_object(path / "results.json")
@@ -67,8 +69,11 @@ def _comparison(path: Path) -> Run:
         methods = _methods(mapping(results.get("methods")), notices)
     else:
         methods = _methods_so_far(found)
-    settings, machine = mapping(manifest.get("settings")), str(manifest.get("machine") or "")
-    return Run(path, "compare", methods, cells, finished, settings, machine, notices)
+    run = Run(path, "compare", methods, cells, finished, notices=notices)
+    run.settings, run.machine = mapping(manifest.get("settings")), str(manifest.get("machine") or "")
+    if isinstance(never := results.get("never_solved"), list):
+        run.never_solved = [family for family in never if isinstance(family, str)]
+    return run
 
 
 def _quickstart(path: Path) -> Run:
@@ -213,21 +218,22 @@ def _method(name: str, entry: dict[str, Any]) -> Method | None:
         (interval[0], interval[1]) if interval else None,
         per_family={f: value for f, value in families.items() if value is not None},
         seeds={(str(e.get("seed")), str(e.get("base_seed"))): e for e in seeds},
-        sampled_tokens=number(entry.get("sampled_tokens")),
-        train_seconds=number(entry.get("train_seconds")),
+        costs={key: value for key in COSTS if (value := number(entry.get(key))) is not None},
         n_problems=int(number(entry.get("n_problems")) or 0),
         k=int(number(entry.get("k")) or 0),
         to_sgpo=_to_sgpo(entry),
     )
 
 
-def _to_sgpo(entry: dict[str, Any]) -> tuple[float, float, float] | None:
-    """SGPO minus this method at the end, as a share, from whichever of the two signs the entry has."""
-    for key, sign in (("sgpo_minus", 1), ("minus_sgpo", -1)):
-        if found := numbers(mapping(entry.get(key)).get("end"), 3):
-            mean, *ends = (sign * value for value in found)
-            return mean, min(ends), max(ends)
-    return None
+def _to_sgpo(entry: dict[str, Any]) -> dict[str, Difference]:
+    """SGPO minus this method in each measure; the ends of an interval are null for a single seed."""
+    found = {}
+    for measure, values in mapping(entry.get("sgpo_minus")).items():
+        if ends := numbers(values, 3):
+            found[measure] = Difference(ends[0], (ends[1], ends[2]), 0)
+        elif isinstance(values, list) and values and (mean := number(values[0])) is not None:
+            found[measure] = Difference(mean, None, 0)
+    return found
 
 
 def _methods_so_far(found: list[tuple[Cell, dict[str, Any]]]) -> list[Method]:
@@ -243,8 +249,7 @@ def _methods_so_far(found: list[tuple[Cell, dict[str, Any]]]) -> list[Method]:
         all_of_it = [m for _, r in cells if (m := _method(name, r))]
         first.accuracy = _mean(m.accuracy for m in all_of_it)
         first.per_family = {f: _mean(m.per_family[f] for m in all_of_it if f in m.per_family) for f in first.per_family}
-        first.sampled_tokens = _mean(m.sampled_tokens or 0 for m in all_of_it)
-        first.train_seconds = _mean(m.train_seconds or 0 for m in all_of_it)
+        first.costs = {key: _mean(m.costs[key] for m in all_of_it if key in m.costs) for key in first.costs}
         methods.append(first)
     return methods
 

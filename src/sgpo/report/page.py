@@ -70,13 +70,15 @@ def render(run: Run) -> str:
     title, lede = headline(run)
     css, js = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     shown = [SECTIONS[name] for name in SECTIONS if parts[name]]
+    has_run = run.kind != "training"  # a training run has no cells, and no settings of ours
     return _environment().get_template("page.html.jinja").render(
         run=run,
         name=run.path.resolve().name,
         headline=title,
         lede=lede,
         version=__version__,
-        sections=[*shown, ("run", "The run")],
+        sections=[*shown, ("run", "The run")] if has_run else shown,
+        has_run=has_run,
         crashed=[cell for cell in run.cells if cell.state == "crashed"],
         states=Counter(cell.state for cell in run.cells),
         settings=bound(json.dumps(run.settings, indent=1), 6_000) if run.settings else "",

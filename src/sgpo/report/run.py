@@ -7,6 +7,7 @@ from typing import Any, Literal
 from sgpo.evaluation.metrics import paired_t_interval, t_interval
 from sgpo.report.files import number
 
+# As they read within a sentence; the methods themselves are in sgpo.trainer.methods, which loads torch.
 LABELS = {
     "base": "base",
     "base_guided": "base + strategy",
@@ -16,18 +17,43 @@ LABELS = {
     "luffy": "LUFFY",
     "hpt": "HPT",
     "sgpo": "SGPO",
+    "no_distillation": "SGPO without distillation",
+    "no_grpo": "SGPO without GRPO",
+    "no_clip": "SGPO without KL clip",
+    "no_selection": "SGPO without target selection",
+    "no_proximal": "SGPO without clip and selection",
+    "no_adaptive": "SGPO without adaptive weight",
+    "reverse_kl": "SGPO with reverse KL",
+    "guided_sft": "SGPO with SFT on its targets",
 }
 GUIDED = frozenset({"base_guided"})
 """Entries that read the strategy at test time: shown, but not ranked among the others."""
 
 State = Literal["done", "running", "waiting", "crashed"]
 Series = dict[str, tuple[list[int], list[float]]]  # metric -> (steps, values)
-Interval = tuple[float, float, float]  # mean, low, high
 
 
 def label(method: str) -> str:
-    """The name that people read."""
-    return LABELS.get(method, method.replace("_", " "))
+    """The name that people read; a method's overrides (``sgpo:kl_clip=3``) follow in brackets."""
+    name, _, overrides = method.partition(":")
+    found = LABELS.get(name, name.replace("_", " "))
+    return f"{found} ({overrides.replace('=', ' ').replace(',', ', ')})" if overrides else found
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One method minus another: mean, 95% interval if known, and over how many pairs of seeds (0: not known)."""
+
+    mean: float
+    ci95: tuple[float, float] | None
+    pairs: int
+
+    @property
+    def verdict(self) -> Literal["above", "below", "level", "unknown"]:
+        """Where the interval lies; ``level`` where it holds 0, ``unknown`` without one."""
+        if self.ci95 is None:
+            return "unknown"
+        return "above" if self.ci95[0] > 0 else "below" if self.ci95[1] < 0 else "level"
 
 
 @dataclass
@@ -57,11 +83,10 @@ class Method:
     ci95: tuple[float, float] | None
     per_family: dict[str, float] = field(default_factory=dict)
     seeds: dict[tuple[Any, Any], dict[str, Any]] = field(default_factory=dict)
-    sampled_tokens: float | None = None
-    train_seconds: float | None = None
+    costs: dict[str, float] = field(default_factory=dict)  # see load.COSTS
     n_problems: int = 0
     k: int = 0
-    to_sgpo: Interval | None = None  # SGPO minus this, as results.json has it
+    to_sgpo: dict[str, Difference] = field(default_factory=dict)  # measure -> SGPO minus this, from results.json
 
     @property
     def label(self) -> str:
@@ -96,6 +121,7 @@ class Run:
     finished: bool
     settings: dict[str, Any] = field(default_factory=dict)
     machine: str = ""
+    never_solved: list[str] | None = None  # families, if results.json names them
     notices: list[str] = field(default_factory=list)
 
     def method(self, name: str) -> Method | None:
@@ -112,22 +138,6 @@ class Run:
         names = dict.fromkeys([m.name for m in self.methods] + [c.method for c in self.cells])
         drawn = [name for name in names if self.cells_of(name)]
         return sorted(drawn, key=lambda name: name != "sgpo")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One method minus another: mean, 95% interval if known, and over how many pairs of seeds."""
-
-    mean: float
-    ci95: tuple[float, float] | None
-    pairs: int
-
-    @property
-    def verdict(self) -> Literal["above", "below", "level", "unknown"]:
-        """Where the interval lies; ``level`` where it holds 0, ``unknown`` without one."""
-        if self.ci95 is None:
-            return "unknown"
-        return "above" if self.ci95[0] > 0 else "below" if self.ci95[1] < 0 else "level"
 
 
 def difference(ours: Method, other: Method, key: str = "accuracy") -> Difference | None:
@@ -147,6 +157,6 @@ def difference(ours: Method, other: Method, key: str = "accuracy") -> Difference
         return Difference(pairs[0][0] - pairs[0][1], None, 1)
     if key != "accuracy":
         return None
-    if other.to_sgpo is not None and ours.name == "sgpo":
-        return Difference(other.to_sgpo[0], other.to_sgpo[1:], 0)
+    if "end" in other.to_sgpo and ours.name == "sgpo":
+        return other.to_sgpo["end"]
     return Difference(ours.accuracy - other.accuracy, None, 0)

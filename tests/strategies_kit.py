@@ -39,6 +39,21 @@ def said(text: str | None, finish: str = "stop", tokens: tuple[int, int] | None 
     )
 
 
+def streamed(text: str, finish: str | None = "stop", pieces: int = 5, **play: Any) -> Play:
+    """A chat completion in server-sent events; no finish is a stream that stops in the middle."""
+    size = max(1, -(-len(text) // pieces))
+    deltas = [{"content": text[i : i + size]} for i in range(0, len(text), size)]
+    base = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "m"}
+    events = [{**base, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    if finish is not None:
+        events.append({**base, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
+        events.append(
+            {**base, "choices": [], "usage": {"prompt_tokens": 40, "completion_tokens": 10, "total_tokens": 50}}
+        )
+    data = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + ("data: [DONE]\n\n" if finish else "")
+    return Play(data.encode(), headers={"Content-Type": "text/event-stream"}, **play)
+
+
 def good(body: dict[str, Any], number: int) -> Play:
     """A strategy that depends on the request alone."""
     return said(json.dumps({**GOOD, "strategy": f"Way {body['seed']}"}))

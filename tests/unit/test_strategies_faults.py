@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from strategies_kit import GOOD, KEY, Play, Script, Server, good, problems_file, said, serving
+from strategies_kit import GOOD, KEY, Play, Script, Server, good, problems_file, said, serving, streamed
 
 from sgpo.strategies.asking import Tally
 from sgpo.strategies.budget import Budget, Prices
@@ -23,7 +23,9 @@ from sgpo.strategies.sources import Source
 from sgpo.strategies.store import Store, StoreError
 from sgpo.strategies.templates import load_prompt
 
-CLIENT = ("concurrency", "retries", "timeout", "json_schema", "extra_body", "omit", "base_url")
+CLIENT = ("concurrency", "retries", "timeout", "json_schema", "extra_body", "omit", "base_url", "stream")
+
+SSE = {"Content-Type": "text/event-stream"}
 
 
 @pytest.fixture(autouse=True)
@@ -221,6 +223,40 @@ def test_a_server_without_schemas_is_asked_without_them_from_then_on(tmp_path: P
         assert (len(server.bodies), tally.outcomes, tally.failures) == (9, {"ok": 8}, {})
     with sqlite3.connect(tmp_path / "s.db") as db:
         assert db.execute("SELECT DISTINCT structured FROM calls").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("play", "outcomes", "failures"),
+    [
+        (streamed(json.dumps(GOOD)), {"ok": 4}, {}),
+        (streamed(json.dumps(GOOD)[:-9], "length"), {"ok": 3, "truncated": 1}, {}),
+        (streamed("x" * 2_000_000, pieces=100), {"ok": 3, "too_long": 1}, {}),
+        (streamed(json.dumps(GOOD), None), {"ok": 3}, {"bad_response": 1}),
+        (streamed(json.dumps(GOOD), cut=True), {"ok": 3}, {"connection": 1}),
+        (Play(b'data: {"error": {"message": "out of memory"}}\n\n', headers=SSE), {"ok": 3}, {"bad_response": 1}),
+        (Play(b"data: {broken\n\n", headers=SSE), {"ok": 3}, {"bad_response": 1}),
+        (Play({"error": {"message": "busy"}}, 500), {"ok": 3}, {"server_error": 1}),
+    ],
+)
+def test_replies_can_be_streamed(
+    play: Play, outcomes: dict[str, int], failures: dict[str, int], tmp_path: Path
+) -> None:
+    victim = stream_seed(0, "p1", 0)
+
+    def script(body: dict[str, Any], number: int) -> Play:
+        return play if body["seed"] == victim else streamed(json.dumps({**GOOD, "strategy": f"Way {body['seed']}"}))
+
+    with serving(script) as server:
+        tally = run(server, tmp_path, problems=2, stream=True, retries=0)
+        assert (tally.outcomes, tally.failures) == (outcomes, failures)
+        assert server.bodies[0]["stream"] is True
+        assert server.bodies[0]["stream_options"] == {"include_usage": True}
+    with sqlite3.connect(tmp_path / "s.db") as db:
+        rows = db.execute(
+            "SELECT parsed, prompt_tokens FROM calls WHERE outcome = 'ok' ORDER BY problem, number"
+        ).fetchall()
+    assert json.loads(rows[0][0])["strategy"] == f"Way {stream_seed(0, 'p0', 0)}"
+    assert {row[1] for row in rows} == {40}
 
 
 def test_fields_can_be_added_and_left_out(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from sgpo.strategies.streaming import gather
 from sgpo.strategies.templates import Messages
 
 _OPTIONAL = ("temperature", "top_p", "max_tokens", "seed")
@@ -95,6 +96,7 @@ class EndpointClient:
         json_schema: ask for structured output.
         extra_body: further fields of each request.
         omit: fields among temperature, top_p, max_tokens and seed that the endpoint refuses.
+        stream: take replies in pieces, for endpoints that cut a connection on which nothing comes for long.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class EndpointClient:
         json_schema: bool = True,
         extra_body: dict[str, Any] | None = None,
         omit: Sequence[str] = (),
+        stream: bool = False,
     ) -> None:
         try:
             import openai
@@ -130,7 +133,7 @@ class EndpointClient:
                 "give --base-url for an endpoint without one."
             )
         self.model, self.sampling, self.base_url = model, sampling, base_url
-        self.key_variable, self.concurrency = key_variable, concurrency
+        self.key_variable, self.concurrency, self.stream = key_variable, concurrency, stream
         self.extra_body, self.omit = extra_body or {}, tuple(sorted(omit))
         if self._key and self._key in json.dumps(self.extra_body, ensure_ascii=False):
             raise ValueError(
@@ -196,9 +199,20 @@ class EndpointClient:
         if schema is not None:
             form = {"name": name, "strict": True, "schema": schema}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
-        # Not chat.completions.create: its walk over the types of the body takes a third of a call's time.
-        call = self._client.post("/chat/completions", cast_to=object, body={**body, **self.extra_body})
-        return await asyncio.wait_for(call, self._deadline)
+        return await asyncio.wait_for(self._send({**body, **self.extra_body}), self._deadline)
+
+    async def _send(self, body: dict[str, Any]) -> Any:
+        if not self.stream:
+            # Not chat.completions.create: its walk over the types of the body takes a third of a call's time.
+            return await self._client.post("/chat/completions", cast_to=object, body=body)
+        rest = {"stream_options": {"include_usage": True}, **body}
+        chunks = await self._client.chat.completions.create(
+            model=rest.pop("model"), messages=rest.pop("messages"), stream=True, extra_body=rest
+        )
+        try:
+            return await gather(chunks)
+        finally:
+            await chunks.close()
 
     def _read(self, reply: Any, structured: bool) -> Reply:
         try:
@@ -227,8 +241,8 @@ class EndpointClient:
             reason = _FATAL.get(status, passing)
         elif isinstance(error, (openai.APITimeoutError, asyncio.TimeoutError, TimeoutError)):
             reason = "timeout"
-        elif isinstance(error, openai.APIConnectionError):
-            reason = "connection"
+        elif isinstance(error, openai.APIConnectionError) or type(error).__module__.startswith("http"):
+            reason = "connection"  # a stream that is cut is said in the words of openai's transport
         elif not isinstance(error, (openai.OpenAIError, ValueError)):
             raise error
         said = error.response.text if isinstance(error, openai.APIStatusError) else ""

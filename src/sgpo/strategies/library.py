@@ -1,0 +1,233 @@
+"""A library of strategies: those that say the same are one, and serve problems that have no response of their own.
+
+Of each problem the candidate that `sgpo.strategies.export` would take counts. Two of them are the same where their
+texts are alike beyond a threshold; sameness is passed on (union-find), so a chain of small rewordings is one strategy.
+A new problem gets the strategy of the problems most like it, by a vote of the nearest. Ours; the paper
+(arXiv 2606.24064) gives each problem a strategy from its own response.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sgpo.data.benchmarks import BenchmarkProblem
+from sgpo.data.prompts import Prompt
+from sgpo.strategies.export import ORDERS, choose
+from sgpo.strategies.likeness import MakeIndex, embedding_index, tfidf_index, without_numbers
+from sgpo.strategies.records import Candidate
+from sgpo.strategies.schema import Strategy
+from sgpo.strategies.store import Store
+
+__all__ = ["Entry", "assign", "build_library", "embedding_index", "merge", "pooled_lift", "tfidf_index", "write_rows"]
+
+Report = Callable[[int, int], None]
+
+
+@dataclass
+class Entry:
+    """One strategy of the library.
+
+    Attributes:
+        strategy: the wording of the member with the greatest lift, or the first one where none is measured.
+        candidate: the id of that member in the store.
+        served: ids of the problems whose strategies were merged into it.
+        texts: of these problems, with their problem types, by which new ones are compared; in the order of `served`.
+        measured: how many of them have a measured lift.
+        lift, low, high: mean lift over these, with its interval; None where none is measured.
+    """
+
+    strategy: Strategy
+    candidate: str
+    served: list[str]
+    texts: list[str] = field(repr=False)
+    measured: int = 0
+    lift: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types, without the problems' texts."""
+        rest = {name: getattr(self, name) for name in ("candidate", "served", "measured", "lift", "low", "high")}
+        return {**self.strategy.model_dump(), "serves": len(self.served), **rest}
+
+
+def build_library(
+    store: Store,
+    *,
+    threshold: float = 0.8,
+    by: str = "rank",
+    index: MakeIndex = tfidf_index,
+    report: Report | None = None,
+) -> list[Entry]:
+    """Merge the strategies of a store; those that serve most come first. The same store gives the same library.
+
+    Args:
+        threshold: cosine from which two strategies are the same.
+        by: which candidate of a problem counts, see `sgpo.strategies.export.choose`.
+        index: how likeness is measured.
+        report: called with strategies compared, and all.
+
+    Raises:
+        ValueError: settings out of range, or a store without strategies.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"--threshold {threshold} must lie in (0, 1]; 0.8 merges rewordings.")
+    if by not in ORDERS:
+        raise ValueError(f"--by {by!r} must be one of {', '.join(ORDERS)}.")
+    chosen: list[tuple[Candidate, str]] = []
+    for problem in store.problems():
+        candidate, _ = choose(store, problem, by=by)
+        if candidate is not None:
+            chosen.append((candidate, problem.problem))
+    if not chosen:
+        raise ValueError(f"{store.path} has no strategy that passes the leak check; run sgpo strategies extract first.")
+    texts = [_wording(candidate.strategy) for candidate, _ in chosen]
+    groups = merge(texts, threshold, index, report)
+    entries = [_entry([chosen[i] for i in group]) for group in groups]
+    return sorted(entries, key=lambda entry: (-len(entry.served), entry.served[0]))
+
+
+def merge(
+    texts: Sequence[str], threshold: float, index: MakeIndex = tfidf_index, report: Report | None = None
+) -> list[list[int]]:
+    """Groups of texts that are alike, directly or through others; each in order, groups by their first member."""
+    parent = list(range(len(texts)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    known = index(texts)
+    for i, text in enumerate(texts):
+        for j in np.flatnonzero(known.scores(text)[:i] >= threshold - 1e-9):
+            low, high = sorted((root(i), root(int(j))))
+            parent[high] = low
+        if report is not None:
+            report(i + 1, len(texts))
+    groups: dict[int, list[int]] = {}
+    for i in range(len(texts)):
+        groups.setdefault(root(i), []).append(i)
+    return list(groups.values())
+
+
+def pooled_lift(notes: Sequence[dict[str, Any]]) -> tuple[float, float, float] | None:
+    """Mean lift of measured strategies and its interval, from their notes; None for none.
+
+    The limits of the parts are combined by the method of variance estimates recovery (Zou and Donner 2008,
+    "Construction of confidence limits about effect measures", Statistics in Medicine 27:1693-1702). The problems count
+    as given: the interval says nothing about other problems.
+    """
+    if not notes:
+        return None
+    m = len(notes)
+    lift = math.fsum(note["lift"] for note in notes) / m
+    below = math.hypot(*(note["lift"] - note["low"] for note in notes)) / m
+    above = math.hypot(*(note["high"] - note["lift"] for note in notes)) / m
+    return lift, lift - below, lift + above
+
+
+def assign(
+    entries: Sequence[Entry],
+    problems: Sequence[BenchmarkProblem],
+    *,
+    index: MakeIndex = tfidf_index,
+    neighbours: int = 5,
+    floor: float = 0.1,
+    make_prompt: Callable[[str], Prompt] = lambda problem: problem,
+    counts: Counter[str] | None = None,
+    report: Report | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Rows for the trainer: each problem with the strategy that serves its kind.
+
+    The `neighbours` served problems most like it vote with their likeness. A strategy that gives this problem's answer
+    away is passed over for the next one.
+
+    Args:
+        floor: a neighbour less like it than this has no vote.
+        counts: filled with problems by what they came to: "assigned", "none_like_it", "all_leak".
+        report: called with the problems done, and all.
+
+    Raises:
+        ValueError: settings out of range, or no entries.
+    """
+    if neighbours < 1 or not 0 <= floor <= 1 or not entries:
+        raise ValueError(
+            f"--neighbours {neighbours} must be at least 1, --floor {floor} must lie in [0, 1], and there must be "
+            f"strategies to give ({len(entries)} are there)."
+        )
+    counts = Counter() if counts is None else counts
+    owners = np.array([i for i, entry in enumerate(entries) for _ in entry.texts])
+    known = index([text for entry in entries for text in entry.texts])
+    for done, problem in enumerate(problems, 1):
+        scores = known.scores(without_numbers(problem.problem))
+        nearest = [int(i) for i in np.lexsort((owners, -scores))[:neighbours] if scores[i] >= max(floor, 1e-12)]
+        votes: Counter[int] = Counter()
+        for i in nearest:
+            votes[int(owners[i])] += float(scores[i])  # type: ignore[assignment]
+        ranked = sorted(votes, key=lambda i: (-votes[i], i))
+        found = next((i for i in ranked if not _leaks(problem, entries[i].strategy)), None)
+        counts["assigned" if found is not None else "all_leak" if ranked else "none_like_it"] += 1
+        if found is not None:
+            best = max(float(scores[i]) for i in nearest if owners[i] == found)
+            yield _row(problem, entries[found], best, make_prompt)
+        if report is not None:
+            report(done, len(problems))
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write JSON lines; the file stands under its name only when it is whole."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _wording(strategy: Strategy) -> str:
+    return "\n".join((strategy.problem_type, strategy.strategy, *strategy.steps))
+
+
+def _entry(members: Sequence[tuple[Candidate, str]]) -> Entry:
+    measured = [candidate for candidate, _ in members if "lift" in candidate.notes]
+    pooled = pooled_lift([candidate.notes["lift"] for candidate in measured])
+    shown = max(measured, key=lambda c: c.notes["lift"]["lift"]) if measured else members[0][0]
+    served = [candidate.problem for candidate, _ in members]
+    texts = [f"{c.strategy.problem_type}\n{without_numbers(problem)}" for c, problem in members]
+    lift, low, high = pooled or (None, None, None)
+    return Entry(shown.strategy, shown.id, served, texts, len(measured), lift, low, high)
+
+
+def _leaks(problem: BenchmarkProblem, strategy: Strategy) -> bool:
+    from sgpo.strategies.check import check_strategy  # brings sympy along
+
+    return check_strategy(problem.problem, problem.answer, None, strategy.model_dump()).leak
+
+
+def _row(
+    problem: BenchmarkProblem, entry: Entry, likeness: float, make_prompt: Callable[[str], Prompt]
+) -> dict[str, Any]:
+    return {
+        "prompt": make_prompt(problem.problem),
+        "strategy": entry.strategy.text(),
+        "answer": problem.answer,
+        "id": problem.id,
+        "problem_type": entry.strategy.problem_type,
+        "candidate_id": entry.candidate,
+        "serves": len(entry.served),
+        "likeness": round(likeness, 6),
+        "lift": entry.lift,
+    }

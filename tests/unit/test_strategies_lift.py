@@ -1,0 +1,294 @@
+"""Lift: the interval against published values, where samples go, and what a killed run leaves."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies_kit import GOOD
+
+from sgpo.strategies.export import choose, in_order
+from sgpo.strategies.halving import UNGUIDED, Interval, LiftPlan, Rate, State, advance, difference_interval, wilson
+from sgpo.strategies.lift import LiftRun, Prompts, lift_setup, measure_lift
+from sgpo.strategies.records import Answer, Key, Problem, Setup
+from sgpo.strategies.schema import Strategy
+from sgpo.strategies.store import Store
+
+EXTRACT = Setup("extract", "m", "extract.v1", "abc", {})
+STUDENT = lift_setup("student", ["raw", "{problem}"], {"seed": 0})
+PROMPTS = Prompts(lambda problem: problem, lambda problem, strategy: f"{strategy.strategy}: {problem}")
+
+
+# --- intervals -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "low", "high"),
+    [  # Newcombe 1998, table II, method 10
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+        ((6, 7), (2, 7), 0.0582, 0.8062),
+        ((5, 56), (0, 29), -0.0381, 0.1926),
+        ((0, 10), (0, 20), -0.1611, 0.2775),
+        ((10, 10), (0, 20), 0.6791, 1.0),
+    ],
+)
+def test_difference_interval_against_published_values(
+    a: tuple[int, int], b: tuple[int, int], low: float, high: float
+) -> None:
+    assert difference_interval(Rate(*a), Rate(*b)) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_wilson_by_hand() -> None:
+    # z^2 = 3.841459 for 95%: nothing of 4 passed is 0 to z^2 / (4 + z^2)
+    assert wilson(Rate(0, 4)) == pytest.approx((0.0, 3.841459 / 7.841459), abs=1e-6)
+    assert wilson(Rate(4, 4)) == pytest.approx((4 / 7.841459, 1.0), abs=1e-6)
+
+
+RATES = st.integers(1, 60).flatmap(lambda n: st.integers(0, n).map(lambda passed: Rate(passed, n)))
+
+
+@given(RATES, RATES)
+def test_difference_interval_holds_the_difference_and_mirrors(a: Rate, b: Rate) -> None:
+    low, high = difference_interval(a, b)
+    assert -1 - 1e-12 <= low <= a.value - b.value <= high <= 1 + 1e-12
+    assert high - low > 0
+    mirrored: Interval = difference_interval(b, a)
+    assert mirrored == pytest.approx((-high, -low), abs=1e-12)
+
+
+@pytest.mark.parametrize(("passed", "n"), [(0, 0), (-1, 4), (5, 4)])
+def test_a_rate_that_cannot_be_is_refused(passed: int, n: int) -> None:
+    with pytest.raises(ValueError, match="0 <= passed <= n"):
+        Rate(passed, n)
+
+
+# --- where samples go ----------------------------------------------------------------------------------------------
+
+
+def play(plan: LiftPlan, candidates: list[str], passes: Callable[[str, int], bool]) -> tuple[State, dict[str, int]]:
+    """To the end; the last state and the samples of each arm. No sample may be wanted twice."""
+    verdicts: dict[str, dict[int, bool]] = {}
+    for _ in range(50):
+        state = advance(plan, candidates, verdicts)
+        if not state.wanted:
+            return state, {arm: len(found) for arm, found in verdicts.items()}
+        assert len(set(state.wanted)) == len(state.wanted)
+        for arm, i in state.wanted:
+            assert i not in verdicts.get(arm, {})
+            verdicts.setdefault(arm, {})[i] = passes(arm, i)
+    raise AssertionError("no end")
+
+
+def test_halves_and_doubles_by_hand() -> None:
+    # Nobody is behind beyond doubt: of 5 candidates 3 go on, then 2; 4, 8, 16 samples. Rates 3/4, 2/4, 2/4, 1/4, 1/4.
+    passed = {UNGUIDED: 1, "a": 1, "b": 2, "c": 3, "d": 2, "e": 1}
+    state, samples = play(LiftPlan(4, 3), list("abcde"), lambda arm, i: i % 4 < passed[arm])
+    assert samples == {UNGUIDED: 16, "a": 4, "b": 16, "c": 16, "d": 8, "e": 4}
+    assert state.order == ["c", "b", "d", "a", "e"]
+    assert state.rounds == {"a": 1, "b": 3, "c": 3, "d": 2, "e": 1}
+    assert state.rates["c"] == Rate(12, 16)
+    assert state.rates["d"] == Rate(4, 8)
+
+
+def test_stops_where_nothing_is_left_to_decide() -> None:
+    state, samples = play(LiftPlan(4, 5), ["bad", "good", "worse"], lambda arm, i: arm == "good")
+    assert samples == dict.fromkeys([UNGUIDED, "bad", "good", "worse"], 4)
+    assert state.order == ["good", "bad", "worse"]
+
+
+def test_one_candidate_goes_on_until_its_sign_is_clear() -> None:
+    # 2 of 4 against 0 of 4 is open (Newcombe -0.086 to 0.85), 4 of 8 against 0 of 8 is not (0.081 to 0.78)
+    _, samples = play(LiftPlan(4, 4), ["a"], lambda arm, i: arm == "a" and i % 2 == 0)
+    assert samples == {UNGUIDED: 8, "a": 8}
+
+
+def test_a_candidate_that_hurts_is_found_out() -> None:
+    state, samples = play(LiftPlan(4, 4), ["a"], lambda arm, i: arm == UNGUIDED)
+    assert samples == {UNGUIDED: 4, "a": 4}
+    assert difference_interval(state.rates["a"], state.rates[UNGUIDED])[1] < 0
+
+
+def test_no_candidates_want_no_samples() -> None:
+    assert advance(LiftPlan(), [], {}).wanted == []
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 2**32), st.integers(1, 7), st.integers(1, 5), st.integers(1, 4))
+def test_any_order_of_verdicts_leads_to_the_same_end(seed: int, arms: int, first: int, rounds: int) -> None:
+    draw, plan = random.Random(seed), LiftPlan(first, rounds)
+    names = [f"c{i}" for i in range(arms)]
+    chances = {name: draw.random() for name in [UNGUIDED, *names]}
+    truth = {name: [draw.random() < chance for _ in range(plan.most)] for name, chance in chances.items()}
+    whole, samples = play(plan, names, lambda arm, i: truth[arm][i])
+    verdicts: dict[str, dict[int, bool]] = {}
+    while wanted := advance(plan, names, verdicts).wanted:  # one at a time, any of them
+        arm, i = draw.choice(wanted)
+        verdicts.setdefault(arm, {})[i] = truth[arm][i]
+    end = advance(plan, names, verdicts)
+    assert end == whole
+    assert {arm: len(found) for arm, found in verdicts.items()} == samples
+    assert sorted(end.order) == sorted(names)
+    assert sum(samples.values()) <= plan.most * (arms + 1)
+    assert samples[UNGUIDED] == max(samples.values())
+    stayed = [end.rounds[name] for name in end.order]
+    assert stayed == sorted(stayed, reverse=True)
+    assert end.rates[end.order[0]].n == samples[UNGUIDED]
+
+
+@pytest.mark.parametrize("fields", [{"first": 0}, {"rounds": 0}, {"rounds": 17}, {"confidence": 1.0}])
+def test_a_plan_that_cannot_be_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        LiftPlan(**fields)
+
+
+def test_names_must_differ() -> None:
+    for names in (["a", "a"], ["a", UNGUIDED]):
+        with pytest.raises(ValueError, match="distinct"):
+            advance(LiftPlan(), names, {})
+
+
+# --- the store -----------------------------------------------------------------------------------------------------
+
+
+def filled(path: Path, texts: Sequence[str] = ("wrong", "right", "vague"), problems: int = 3) -> Store:
+    store = Store(path)
+    store.add_setup(EXTRACT)
+    store.add_problems(Problem(f"p{i}", f"problem {i}", "4711", "So it is 4711.") for i in range(problems))
+    for i in range(problems):
+        for number, text in enumerate(texts):
+            parsed = Strategy(**{**GOOD, "strategy": text}).model_dump_json()
+            store.record([Answer(Key(EXTRACT.id, f"p{i}", number), "ok", "", parsed, 1, 1)])
+    return store
+
+
+class Student:
+    """Passes always with the right strategy, sometimes alone or with a vague one, never with the wrong one."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self.stop_after = stop_after
+
+    def __call__(self, prompts: Sequence[Any], seeds: Sequence[int]) -> list[str | None]:
+        if self.stop_after is not None and len(self.asked) + len(prompts) > self.stop_after:
+            raise KeyboardInterrupt
+        self.asked += list(zip(prompts, seeds, strict=True))
+        return [self.answer(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+
+    @staticmethod
+    def answer(prompt: str, seed: int) -> str | None:
+        if prompt.startswith("long"):
+            return None
+        passes = prompt.startswith("right") or (not prompt.startswith("wrong") and seed % 4 == 0)
+        return "4711" if passes else "0"
+
+
+def verify(completions: list[str], answers: list[str]) -> list[float]:
+    return [float(text == answer) for text, answer in zip(completions, answers, strict=True)]
+
+
+def run(store: Store, student: Student, **more: Any) -> LiftRun:
+    return measure_lift(store, student, verify, setup=STUDENT, prompts=PROMPTS, batch=7, **more)
+
+
+def verdicts(store: Store) -> list[tuple[Any, ...]]:
+    return store.rows("SELECT problem, subject, number, parsed FROM calls WHERE setup = ? ORDER BY 1, 2, 3", STUDENT.id)
+
+
+def test_the_right_strategy_comes_first_and_the_wrong_one_is_dropped(tmp_path: Path) -> None:
+    with filled(tmp_path / "s.db") as store:
+        student = Student()
+        found = run(store, student)
+        assert found.samples == len(student.asked) == len(set(student.asked)) == len(verdicts(store))
+        assert found.samples < found.uniform == 3 * 4 * 16
+        assert found.problems["helps"] + found.problems["open"] == 3
+        for problem in store.problems():
+            first, *rest = in_order(store.candidates(problem.id), "lift")
+            assert first.strategy.strategy == "right"
+            note = first.notes["lift"]
+            assert note["place"] == 1
+            assert note["guided"][0] == note["guided"][1]
+            assert note["low"] <= note["lift"] <= note["high"]
+            assert note["student"] == "student"
+            wrong = next(c for c in rest if c.strategy.strategy == "wrong").notes["lift"]
+            assert wrong["dropped"] == (wrong["unguided"][0] > 0)
+            assert choose(store, problem, by="lift")[0] == first
+
+
+def test_a_killed_run_repeats_nothing_and_ends_the_same(tmp_path: Path) -> None:
+    with filled(tmp_path / "whole.db") as store:
+        student = Student()
+        run(store, student)
+        expected, asked = verdicts(store), set(student.asked)
+        notes = [c.notes for p in store.problems() for c in store.candidates(p.id)]
+    for stop in (0, 7, 20, 41):
+        path = tmp_path / f"{stop}.db"
+        cut, rest = Student(stop), Student()
+        with filled(path) as store, pytest.raises(KeyboardInterrupt):
+            run(store, cut)
+        with Store(path) as store:
+            assert len(verdicts(store)) == len(cut.asked)
+            again = run(store, rest)
+            assert (again.before, again.samples) == (len(cut.asked), len(rest.asked))
+            assert verdicts(store) == expected
+            assert [c.notes for p in store.problems() for c in store.candidates(p.id)] == notes
+        assert not set(cut.asked) & set(rest.asked)
+        assert set(cut.asked) | set(rest.asked) == asked
+
+
+def test_a_larger_plan_builds_on_a_smaller_one(tmp_path: Path) -> None:
+    with filled(tmp_path / "s.db", ["vague", "vague one", "vague two"]) as store:
+        small = run(store, Student(), plan=LiftPlan(2, 2))
+        student = Student()
+        large = run(store, student, plan=LiftPlan(2, 4))
+        assert large.before == small.samples
+        assert len(verdicts(store)) == small.samples + len(student.asked)
+
+
+def test_strategies_that_leak_are_not_measured(tmp_path: Path) -> None:
+    texts = ["right", "The answer is 4711."]
+    with filled(tmp_path / "s.db", texts, problems=1) as store:
+        run(store, Student())
+        assert ["lift" in c.notes for c in store.candidates("p0")] == [True, False]
+        run(store, Student(), check=False)
+        assert all("lift" in c.notes for c in store.candidates("p0"))
+    with filled(tmp_path / "leaks.db", texts[1:], problems=1) as store:
+        student = Student()
+        assert run(store, student).problems == {"all_leak": 1}
+        assert student.asked == []
+
+
+def test_a_prompt_that_does_not_fit_is_a_failure_once(tmp_path: Path) -> None:
+    with filled(tmp_path / "s.db", ["long", "right"], problems=1) as store:
+        run(store, Student())
+        outcomes = "SELECT outcome, count(*) FROM calls WHERE setup = ? GROUP BY 1 ORDER BY 1"
+        assert dict(store.rows(outcomes, STUDENT.id))["too_long"] == 4
+        again = Student()
+        run(store, again)
+        assert again.asked == []
+        assert in_order(store.candidates("p0"), "lift")[0].strategy.strategy == "right"
+
+
+def test_where_every_candidate_hurts_none_is_taken(tmp_path: Path) -> None:
+    class Alone(Student):
+        @staticmethod
+        def answer(prompt: str, seed: int) -> str | None:
+            return "4711" if prompt.startswith("problem") else "0"
+
+    with filled(tmp_path / "s.db", problems=1) as store:
+        assert run(store, Alone()).problems == {"hurts": 1}
+        problem = next(store.problems())
+        assert choose(store, problem, by="lift") == (None, "none_helps")
+        assert choose(store, problem)[1] == "ok"
+
+
+def test_rewards_must_be_one_for_each_completion(tmp_path: Path) -> None:
+    with filled(tmp_path / "s.db", problems=1) as store:
+        with pytest.raises(ValueError, match="one each"):
+            measure_lift(store, Student(), lambda texts, answers: [1.0], setup=STUDENT, prompts=PROMPTS)
+        assert verdicts(store) == []

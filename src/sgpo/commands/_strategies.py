@@ -177,6 +177,7 @@ def _client(given: dict[str, Any]) -> Client:
             json_schema=not given["no_json_schema"],
             extra_body=_json_object(given["extra_body"]),
             omit=given["omit"] or (),
+            stream=given["stream"],
         )
     from sgpo.strategies.local_models import TransformersClient, VllmClient
 

@@ -35,6 +35,7 @@ PriceIn = Annotated[float | None, typer.Option(help="Of a million prompt tokens.
 PriceOut = Annotated[float | None, typer.Option(help="Of a million reply tokens.")]
 GiveUp = Annotated[int, typer.Option("--give-up-after", help="Stop when so many first calls are all of no use.")]
 NoSchema = Annotated[bool, typer.Option("--no-json-schema", help="Do not ask for structured output.")]
+Stream = Annotated[bool, typer.Option("--stream", help="Take replies in pieces; keeps slow connections open.")]
 ExtraBody = Annotated[str | None, typer.Option(help="JSON object added to each request; kept in the store.")]
 Omit = Annotated[list[str] | None, typer.Option(help="Request field the endpoint refuses, such as seed; repeatable.")]
 BatchSize = Annotated[int | None, typer.Option(help="Replies a local model makes at once. Default: 8, vLLM 256.")]
@@ -76,6 +77,7 @@ def extract(
     timeout: Timeout = 600.0,
     give_up_after: GiveUp = 20,
     no_json_schema: NoSchema = False,
+    stream: Stream = False,
     extra_body: ExtraBody = None,
     omit: Omit = None,
     batch_size: BatchSize = None,
@@ -113,6 +115,7 @@ def rank(
     timeout: Timeout = 600.0,
     give_up_after: GiveUp = 20,
     no_json_schema: NoSchema = False,
+    stream: Stream = False,
     extra_body: ExtraBody = None,
     omit: Omit = None,
     batch_size: BatchSize = None,

@@ -8,7 +8,7 @@ machine are slower than one).
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward
 from sgpo.trainer.methods import KINDS, find_method
 
 Report = Callable[[str, float, dict[str, float]], None]  # (cell, share done, latest metrics)
+Strategies = Mapping[str, str | None]  # by the problem's id
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,12 @@ def warm_start(base_seed: int, budget: Budget, out: Path) -> Path:
     return out
 
 
-def run_cell(cell: Cell, start: Path, out: Path, report: Report | None = None) -> dict[str, Any]:
+def run_cell(
+    cell: Cell, start: Path, out: Path, report: Report | None = None, strategies: Strategies | None = None
+) -> dict[str, Any]:
     """Train ``cell`` from the model at ``start`` and evaluate it; writes metrics.jsonl and the model into ``out``.
+
+    ``strategies`` are as for :func:`train_data`.
 
     Returns:
         The entry of results.json for this method: accuracy with its interval, per family, tokens, seconds, and the
@@ -90,7 +95,7 @@ def run_cell(cell: Cell, start: Path, out: Path, report: Report | None = None) -
     out.mkdir(parents=True, exist_ok=True)
     budget = cell.budget
     model, tokenizer = load(start)
-    trainer = build_trainer(cell, model, tokenizer, out)
+    trainer = build_trainer(cell, model, tokenizer, out, strategies)
     recorder = _Recorder(cell, out / "metrics.jsonl", tokenizer, report)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(recorder)
@@ -118,20 +123,27 @@ def run_cell(cell: Cell, start: Path, out: Path, report: Report | None = None) -
     }
 
 
-def build_trainer(cell: Cell, model: PreTrainedModel, tokenizer: Any, out: Path) -> Any:
+def build_trainer(
+    cell: Cell, model: PreTrainedModel, tokenizer: Any, out: Path, strategies: Strategies | None = None
+) -> Any:
     """The trainer of a cell. Raises ``ValueError`` for a method that does not exist or trains nothing."""
     method = find_method(cell.method)
     if method.kind is None:
         raise ValueError(f"method {cell.method!r} trains nothing, so it has no trainer.")
-    kind, config, data = KINDS[method.kind], train_config(cell, out), train_data(method.kind)
+    kind, config, data = KINDS[method.kind], train_config(cell, out), train_data(method.kind, strategies)
     if method.kind == "sft":
         return kind.trainer(model, config, train_dataset=data, processing_class=tokenizer)
     return kind.trainer(model, lab_reward, config, train_dataset=data, processing_class=tokenizer)
 
 
-def train_data(kind: str) -> Dataset:
-    """The training problems with what a kind of trainer reads."""
-    problems = load_problems("train")
+def train_data(kind: str, strategies: Strategies | None = None) -> Dataset:
+    """The training problems with what a kind of trainer reads; ``strategies`` in place of the lab's own ones.
+
+    A problem that ``strategies`` does not name is left out, one with None trains without a strategy.
+    """
+    problems: list[dict[str, Any]] = [dict(problem) for problem in load_problems("train")]
+    if strategies is not None:
+        problems = [{**p, "strategy": strategies[p["id"]]} for p in problems if p["id"] in strategies]
     if kind == "sft":
         return Dataset.from_list([{"prompt": p["prompt"], "completion": " " + p["expert"]} for p in problems])
     return Dataset.from_list([{**p, "expert": " " + p["expert"]} for p in problems])

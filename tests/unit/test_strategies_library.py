@@ -92,8 +92,6 @@ def slow_cosine(texts: Sequence[str], query: str) -> list[float]:
 
 WORDS = ["add", "the", "set", "square", "root", "of", "both", "leg", "12", "+"]
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)
-    st.sampled_from(["add", "the", "set", "square", "root", "of", "both", "leg", "12", "+"]), max_size=8
-).map(" ".join)
 
 
 @settings(max_examples=100)

@@ -1,0 +1,301 @@
+"""Strategies of mixed quality on the lab: what the leak check catches, what lift puts first, what training gains.
+
+Each problem gets five candidates in shuffled order:
+
+- good: the right approach, in one of the lab's wordings;
+- vague: words for the problem's type and nothing else;
+- wrong: another approach to the same type, which leads elsewhere;
+- family: the right approach to another type of problem;
+- leaking: the good one with the answer (``... ans 21``) or the last line of the work (``... 33 - 12 = 21``) behind it.
+
+`check` is asked about all of them; those that it passes are measured with a shipped base as the student. Printed are the
+leaks caught, Spearman's rank correlation of lift with quality (good 2, vague 1, wrong and family 0; a leak that the
+check missed counts as good, for it works), how often the good one comes first, and the samples drawn against as many
+for every candidate. ``--reference N`` also draws N samples of every arm, uniformly, and compares with their lift.
+
+    python benchmarks/strategy_lift.py                       # 60 problems, the base as student
+    python benchmarks/strategy_lift.py --train --seeds 5     # then trains SGPO on both choices of strategies
+
+With ``--train`` the student is the lab's warm start and lift is measured on the training problems; SGPO trains on each
+problem's strategy of the greatest lift, and on one of the five candidates drawn at random, which is what a user without
+check and lift has. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+
+from sgpo.commands._strategies_lift import _lab
+from sgpo.evaluation import paired_t_interval, t_interval
+from sgpo.evaluation.sampling import sample_rows
+from sgpo.lab import Problem, load_base, load_problems
+from sgpo.lab.catalog import FAMILIES
+from sgpo.lab.experiment import Budget, Cell, Report, load, run_cell, warm_start
+from sgpo.lab.parallel import Job, cores, run_jobs
+from sgpo.lab.problems import MAX_COMPLETION, lab_reward
+from sgpo.strategies import records
+from sgpo.strategies.export import choose, leaks
+from sgpo.strategies.extract import stream_seed
+from sgpo.strategies.lift import LiftRun, Sample, lift_setup, measure_lift
+from sgpo.strategies.records import Answer, Candidate, Key, Setup
+from sgpo.strategies.schema import Strategy
+from sgpo.strategies.store import Store
+
+QUALITY = {"good": 2, "leaking": 2, "vague": 1, "wrong": 0, "family": 0}
+KINDS = tuple(QUALITY)
+BY_NAME = {family.name: family for family in FAMILIES}
+SETUP = Setup("extract", "benchmark", "strategy_lift", "", {})
+_VERIFY, PROMPTS, TEXTS, _ = _lab({"template": None, "guided_template": None, "max_new_tokens": None})
+
+
+def as_strategy(text: str) -> Strategy:
+    """A lab strategy ``type | strategy | steps`` in the pipeline's schema."""
+    problem_type, strategy, steps = text.split(" | ")
+    return Strategy(problem_type=problem_type, strategy=strategy, steps=[steps])
+
+
+def as_text(strategy: Strategy) -> str:
+    """The way back."""
+    return " | ".join((strategy.problem_type, strategy.strategy, *strategy.steps))
+
+
+def candidates(problem: Problem) -> dict[str, Strategy]:
+    """One strategy of each kind, in an order that depends on the problem alone."""
+    draw = random.Random(f"candidates {problem['id']}")
+    family = BY_NAME[problem["family"]]
+    other = draw.choice([f for f in FAMILIES if f.name != family.name])
+    work = problem["expert"].split(" ; ")
+    last = work[-1] if draw.random() < 0.5 else work[-2].split(" ", 1)[1]
+    texts = {
+        "good": problem["strategy"],
+        "vague": " | ".join(draw.sample(family.types, 3)),
+        "wrong": family.strategy(draw.choice((1, 2)), draw.randrange(16)),
+        "family": other.strategy(0, draw.randrange(16)),
+        "leaking": f"{problem['strategy']} {last}",
+    }
+    order = draw.sample(KINDS, len(KINDS))
+    return {kind: as_strategy(texts[kind]) for kind in order}
+
+
+def fill(store: Store, problems: Sequence[Problem]) -> dict[str, str]:
+    """Put problems and candidates into a store; each candidate's kind by its id."""
+    kinds = {}
+    store.add_setup(SETUP)
+    store.add_problems(records.Problem(p["id"], p["prompt"], p["answer"], p["expert"]) for p in problems)
+    for problem in problems:
+        answers = []
+        for number, (kind, strategy) in enumerate(candidates(problem).items()):
+            key = Key(SETUP.id, problem["id"], number)
+            kinds[key.id] = kind
+            answers.append(Answer(key, "ok", "", strategy.model_dump_json(), 0, 0))
+        store.record(answers)
+    return kinds
+
+
+def sampler(model: Any, tokenizer: Any) -> Sample:
+    """The student."""
+
+    def sample(prompts: Sequence[Any], seeds: Sequence[int]) -> list[str | None]:
+        done = sample_rows(
+            model, tokenizer, prompts, seeds, temperature=1.0, top_p=1.0, max_new_tokens=MAX_COMPLETION, batch_size=512
+        )
+        return [one.text for one in done]
+
+    return sample
+
+
+def measure(store: Store, name: str, sample: Sample) -> LiftRun:
+    """Check and lift of all that is in the store."""
+    with Progress(transient=True) as bar:
+        task = bar.add_task("lift", total=None)
+        setup = lift_setup(name, TEXTS, {"seed": 0})
+        show: Callable[[LiftRun], None] = lambda run: bar.update(task, completed=run.samples)  # noqa: E731
+        return measure_lift(store, sample, lab_reward, setup=setup, prompts=PROMPTS, batch=512, report=show)
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """Ranks from 1; equal values share the mean of theirs."""
+    return [sum(x < v for x in values) + (sum(x == v for x in values) + 1) / 2 for v in values]
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Rank correlation, None where one of them does not vary."""
+    x, y = ranks(a), ranks(b)
+    mean = (len(x) + 1) / 2
+    over = sum((i - mean) * (j - mean) for i, j in zip(x, y, strict=True))
+    under = (sum((i - mean) ** 2 for i in x) * sum((j - mean) ** 2 for j in y)) ** 0.5
+    return over / under if under else None
+
+
+def mean(values: Sequence[float]) -> float | None:
+    return round(sum(values) / len(values), 4) if values else None
+
+
+def measured(store: Store) -> list[list[Candidate]]:
+    """The measured candidates of each problem, by lift's places."""
+    found = []
+    for problem in store.problems():
+        rows = [c for c in store.candidates(problem.id) if "lift" in c.notes]
+        found.append(sorted(rows, key=lambda c: c.notes["lift"]["place"]))
+    return [rows for rows in found if rows]
+
+
+def correlations(rows: list[list[Candidate]], truth: Callable[[Candidate], float]) -> dict[str, Any]:
+    """Of lift with what is true, over all candidates and as the mean over problems."""
+    lifts = [[c.notes["lift"]["lift"] for c in row] for row in rows]
+    true = [[truth(c) for c in row] for row in rows]
+    within = [spearman(a, b) for a, b in zip(lifts, true, strict=True)]
+    defined = [rho for rho in within if rho is not None]
+    pooled = spearman([x for row in lifts for x in row], [x for row in true for x in row])
+    return {
+        "spearman_all": None if pooled is None else round(pooled, 4),
+        "spearman_within": mean(defined),
+        "problems_without_spread": len(within) - len(defined),
+    }
+
+
+def quality(store: Store, kinds: dict[str, str], run: LiftRun) -> dict[str, Any]:
+    """All figures of a measured store but those of the reference."""
+    verdicts = {c.id: c.notes["check"] for p in store.problems() for c in store.candidates(p.id)}
+    rejected = {kind: [v["leak"] for id, v in verdicts.items() if kinds[id] == kind] for kind in KINDS}
+    rows = measured(store)
+    by_kind: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    for candidate in (c for row in rows for c in row):
+        by_kind[kinds[candidate.id]].append(candidate.notes["lift"])
+    first = [QUALITY[kinds[row[0].id]] == 2 for row in rows]
+    solvable = [row for row in rows if any(c.notes["lift"]["lift"] > 0 for c in row)]
+    return {
+        "problems": len(rows),
+        "rejected_by_check": {kind: mean(flags) for kind, flags in rejected.items()},
+        **correlations(rows, lambda c: QUALITY[kinds[c.id]]),
+        "good_first": mean(first),
+        "good_first_by_chance": mean([sum(QUALITY[kinds[c.id]] == 2 for c in row) / len(row) for row in rows]),
+        "good_first_where_any_helps": mean([QUALITY[kinds[row[0].id]] == 2 for row in solvable]),
+        "problems_where_any_helps": len(solvable),
+        "mean_lift": {kind: mean([n["lift"] for n in notes]) for kind, notes in by_kind.items() if notes},
+        "dropped": {kind: mean([n["dropped"] for n in notes]) for kind, notes in by_kind.items() if notes},
+        "best_candidate": dict(run.problems),
+        "samples": run.samples,
+        "samples_uniform": run.uniform,
+    }
+
+
+def reference(store: Store, sample: Sample, n: int) -> dict[str, Any]:
+    """Lift from ``n`` fresh samples of every arm, and how it agrees with what was measured."""
+    rates: dict[str, float] = {}
+    problems = {p.id: p for p in store.problems()}
+    rows = measured(store)
+    for row in rows:
+        problem = problems[row[0].problem]
+        arms = {problem.id: PROMPTS.unguided(problem.problem)}
+        arms |= {c.id: PROMPTS.guided(problem.problem, c.strategy) for c in row}
+        keys = [(arm, i) for arm in arms for i in range(n)]
+        seeds = [stream_seed(1, "reference", problem.id, arm, i) for arm, i in keys]
+        texts = sample([arms[arm] for arm, _ in keys], seeds)
+        rewards = lab_reward([text or "" for text in texts], [problem.answer] * len(keys))
+        for i, arm in enumerate(arms):
+            rates[arm] = sum(rewards[i * n : (i + 1) * n]) / n
+    notes = {c.id: c.notes["lift"] for row in rows for c in row}
+    lifts = {c.id: rates[c.id] - rates[c.problem] for row in rows for c in row}
+    inside = [notes[id]["low"] <= lift <= notes[id]["high"] for id, lift in lifts.items()]
+    best = [row[0].id for row in rows]
+    lost = [max(rates[c.id] for c in row) - rates[row[0].id] for row in rows]
+    return {
+        "samples": n,
+        **correlations(rows, lambda c: lifts[c.id]),
+        "interval_holds_reference": mean(inside),
+        "best_lift_measured": mean([notes[id]["lift"] for id in best]),
+        "best_lift_reference": mean([lifts[id] for id in best]),
+        "pass_rate_lost_to_the_best": mean(lost),
+    }
+
+
+def train(cell: Cell, start: Path, out: Path, strategies: dict[str, str | None], report: Report) -> dict[str, Any]:
+    return run_cell(cell, start, out, report, strategies)
+
+
+def choices(store: Store, seed: int) -> dict[str, dict[str, str | None]]:
+    """The strategies of the two arms: of the greatest lift, and any candidate."""
+    draw = random.Random(f"random candidates {seed}")
+    arms: dict[str, dict[str, str | None]] = {"lift": {}, "random": {}}
+    for problem in store.problems():
+        chosen, _ = choose(store, problem, by="lift")
+        arms["lift"][problem.id] = None if chosen is None else as_text(chosen.strategy)
+        arms["random"][problem.id] = as_text(draw.choice(store.candidates(problem.id)).strategy)
+    return arms
+
+
+def train_both(store: Store, start: Path, out: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Both arms over the seeds; accuracy at the end and over training, and their paired difference."""
+    every = Budget.eval_every if args.generations == Budget.generations else max(1, args.generations // 10)
+    budget = Budget(generations=args.generations, eval_every=every)
+    work = []
+    for seed in range(args.seeds):
+        for arm, strategies in choices(store, seed).items():
+            cell = Cell("sgpo", seed=seed, budget=budget)
+            work.append(Job(f"{arm} {seed}", train, (cell, start, out / f"{arm}-{seed}", strategies)))
+    done = run_jobs(work, args.jobs or min(2, cores()))
+    result: dict[str, Any] = {"seeds": args.seeds, "generations": args.generations}
+    for figure in ("accuracy", "accuracy_over_training"):
+        values = {arm: [done[f"{arm} {seed}"][figure] for seed in range(args.seeds)] for arm in ("lift", "random")}
+        result[figure] = {arm: [round(x, 4) for x in row] for arm, row in values.items()}
+        if args.seeds > 1:
+            result[figure] |= {f"{arm}_interval": t_interval(row) for arm, row in values.items()}
+            result[figure]["lift_minus_random"] = paired_t_interval(values["lift"], values["random"])
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--problems", type=int, help="default: 60; with --train all training problems")
+    parser.add_argument("--reference", type=int, default=0, metavar="N", help="also draw N samples of every arm")
+    parser.add_argument("--train", action="store_true")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--generations", type=int, default=Budget.generations)
+    parser.add_argument("--jobs", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="keeps the store and the runs; default: a temporary folder")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        out = args.out or Path(temporary)
+        out.mkdir(parents=True, exist_ok=True)
+        result = run(out, args)
+    for name, value in result.items():
+        print(f"{name}: {value}")
+    print(json.dumps(result))
+
+
+def run(out: Path, args: argparse.Namespace) -> dict[str, Any]:
+    began = time.perf_counter()
+    problems = load_problems("train")
+    problems = problems[: args.problems or (len(problems) if args.train else 60)]
+    start = warm_start(0, Budget(), out / "warm_start") if args.train else None
+    model, tokenizer = load_base(0) if start is None else load(start)
+    sample = sampler(model, tokenizer)
+    with Store(out / "strategies.db") as store:
+        kinds = fill(store, problems)
+        for problem in store.problems():
+            for candidate in store.candidates(problem.id):
+                leaks(store, problem, candidate)
+        done = measure(store, "base" if start is None else "warm start", sample)
+        result = quality(store, kinds, done)
+        if args.reference:
+            result["reference"] = reference(store, sample, args.reference)
+        result["seconds"] = round(time.perf_counter() - began, 1)
+        if start is not None:
+            result["training"] = train_both(store, start, out, args)
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -8,10 +8,10 @@ Each problem gets five candidates in shuffled order:
 - family: the right approach to another type of problem;
 - leaking: the good one with the answer (``... ans 21``) or the last line of the work (``... 33 - 12 = 21``) behind it.
 
-`check` is asked about all of them; those that it passes are measured with a shipped base as the student. Printed are the
-leaks caught, Spearman's rank correlation of lift with quality (good 2, vague 1, wrong and family 0; a leak that the
-check missed counts as good, for it works), how often the good one comes first, and the samples drawn against as many
-for every candidate. ``--reference N`` also draws N samples of every arm, uniformly, and compares with their lift.
+`check` is asked about all of them; those that it passes are measured with a shipped base as the student. Printed are
+the leaks caught, Spearman's rank correlation of lift with quality (good 2, vague 1, wrong and family 0; a leak that
+the check missed counts as good, for it works), how often the good one comes first, and the samples drawn against as
+many for every candidate. ``--reference N`` also draws N samples of every arm, uniformly, and compares with their lift.
 
     python benchmarks/strategy_lift.py                       # 60 problems, the base as student
     python benchmarks/strategy_lift.py --train --seeds 5     # then trains SGPO on both choices of strategies

@@ -94,7 +94,7 @@ WORDS = ["add", "the", "set", "square", "root", "of", "both", "leg", "12", "+"]
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(TEXTS, min_size=1, max_size=6), TEXTS)
 def test_tfidf_against_its_formula(texts: list[str], query: str) -> None:
     assert TfidfIndex(texts).scores(query) == pytest.approx(slow_cosine(texts, query), abs=1e-9)
@@ -130,6 +130,7 @@ def test_sameness_is_passed_on() -> None:
     assert merge(["0", "5", "0.3", "0.15", "5.1"], 0.95, Line) == [[0], [1], [2], [3], [4]]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(0, 2**32))
 def test_groups_are_the_runs_on_a_line_whatever_the_order(places: list[int], seed: int) -> None:
     random.Random(seed).shuffle(places)

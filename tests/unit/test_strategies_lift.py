@@ -53,6 +53,7 @@ def test_wilson_by_hand() -> None:
 RATES = st.integers(1, 60).flatmap(lambda n: st.integers(0, n).map(lambda passed: Rate(passed, n)))
 
 
+@settings(deadline=None)
 @given(RATES, RATES)
 def test_difference_interval_holds_the_difference_and_mirrors(a: Rate, b: Rate) -> None:
     low, high = difference_interval(a, b)
@@ -118,7 +119,7 @@ def test_no_candidates_want_no_samples() -> None:
     assert advance(LiftPlan(), [], {}).wanted == []
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 7), st.integers(1, 5), st.integers(1, 4))
 def test_any_order_of_verdicts_leads_to_the_same_end(seed: int, arms: int, first: int, rounds: int) -> None:
     draw, plan = random.Random(seed), LiftPlan(first, rounds)

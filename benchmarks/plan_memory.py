@@ -45,11 +45,11 @@ SHAPES: dict[str, dict[str, Any]] = {
     "small": shape(32000, 128, 4, 4, 2, (24, 12, 24)),
     "long": shape(2000, 256, 12, 4, 2, (256, 64, 32)),
     "checkpointed": shape(8000, 512, 8, 8, 2, (256, 64, 32), options={"activation_checkpointing": True}),
-    "lora": shape(8000, 512, 8, 8, 2, (128, 64, 32), options=LORA),
-    "vocabulary": shape(152000, 256, 4, 4, 2, (24, 12, 24)),
-    "untied": shape(32000, 512, 8, 8, 8, (48, 16, 16), tied=False, rows=4),
-    "rollouts": shape(8000, 256, 8, 4, 4, (64, 64, 48), rows=4, accumulation=32),
-    "large": shape(32000, 768, 12, 12, 4, (24, 8, 8), rows=4),  # about 100M parameters
+    "lora": shape(4000, 256, 8, 4, 2, (128, 32, 8), options=LORA),
+    "vocabulary": shape(152000, 256, 4, 4, 2, (16, 8, 8), rows=4),
+    "untied": shape(32000, 512, 4, 8, 8, (16, 8, 8), tied=False, rows=4),
+    "rollouts": shape(1000, 256, 8, 4, 4, (64, 64, 16), rows=4, accumulation=8),
+    "large": shape(32000, 768, 12, 12, 4, (12, 8, 4), rows=4),  # 105M parameters
 }
 
 

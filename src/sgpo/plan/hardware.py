@@ -91,8 +91,9 @@ def parse_hardware(text: str, *, nodes: int = 1, memory_gib: float | None = None
     if memory_gib is not None and not memory_gib > 0:
         raise ValueError(f"--gpu-memory-gib is {memory_gib}, but must be above 0.")
     device = DEVICES[name]
-    if device.is_cpu:
-        device = replace(device, memory=float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+    if device.is_cpu:  # COUNT processes share this machine's memory
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        device = replace(device, memory=total / int(count or 1))
     if memory_gib is not None:
         device = replace(device, memory=memory_gib * GIB)
     return Hardware(device, int(count or 1), nodes)

@@ -146,7 +146,7 @@ def _gradients(w: Workload) -> float:
         return 2 * held  # DDP's buckets are a second copy
     if sharding.kind == "zero":
         return held + 2.0 * min(trained, _ZERO_BUCKET)
-    if sharding.kind == "fsdp":
+    if sharding.kind == "fsdp" and not w.lora_rank:
         a = w.architecture
         return held + 2.0 * (a.embedding_parameters * (1 if a.tied else 2) + a.layer_parameters)
     return held

@@ -43,7 +43,7 @@ def read_recipe(
     architecture = load_architecture(str(base_path()) if model.model_name_or_path == LAB else model.model_name_or_path)
     vllm = config.vllm_mode if config.use_vllm else ""
     serving, parallel = server_split(hardware, architecture, server_devices) if vllm == "server" else (0, 1)
-    world = 1 if on_cpu and hardware.count == 1 else hardware.count - serving
+    world = hardware.count - serving
     sharding = load_sharding(accelerate, world)
     problems, source = count_problems(run.dataset_name, assumptions)
     notes = [f"problems: {problems} ({source})", f"sharding: {sharding.source}"]

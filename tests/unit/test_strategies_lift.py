@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies_kit import GOOD
+from typer.testing import CliRunner
 
-from sgpo.strategies.export import choose, in_order
+from sgpo.commands.strategies import app
+from sgpo.strategies.export import choose, export, in_order
 from sgpo.strategies.halving import UNGUIDED, Interval, LiftPlan, Rate, State, advance, difference_interval, wilson
 from sgpo.strategies.lift import LiftRun, Prompts, lift_setup, measure_lift
 from sgpo.strategies.records import Answer, Key, Problem, Setup
@@ -293,3 +296,76 @@ def test_rewards_must_be_one_for_each_completion(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="one each"):
             measure_lift(store, Student(), lambda texts, answers: [1.0], setup=STUDENT, prompts=PROMPTS)
         assert verdicts(store) == []
+
+
+def test_the_data_set_takes_the_greatest_lift(tmp_path: Path) -> None:
+    out = tmp_path / "train.jsonl"
+    with filled(tmp_path / "s.db") as store:
+        run(store, Student())
+        export(store, out, make_prompt=lambda problem: problem, by="lift")
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        assert ["Strategy: right" in row["strategy"] for row in rows] == [True] * 3
+        assert all(row["lift"] > 0 for row in rows)
+        export(store, out, make_prompt=lambda problem: problem)
+        assert ["Strategy: wrong" in json.loads(line)["strategy"] for line in out.read_text().splitlines()] == [
+            True
+        ] * 3
+        with pytest.raises(ValueError, match="--by 'beauty'"):
+            export(store, out, make_prompt=lambda problem: problem, by="beauty")
+
+
+# --- the command ---------------------------------------------------------------------------------------------------
+
+
+def lab_store(path: Path, count: int = 2) -> Path:
+    """Problems that the lab's base solves with their strategy, one right and one wrong candidate each."""
+    from sgpo.lab import load_problems
+
+    with Store(path) as store:
+        store.add_setup(EXTRACT)
+        for problem in load_problems("train", ("change",))[:count]:
+            store.add_problems([Problem(problem["id"], problem["prompt"], problem["answer"], problem["expert"])])
+            for number, text in enumerate(("purchase | price once | minus price then stop", problem["strategy"])):
+                problem_type, principle, step = text.split(" | ")
+                parsed = Strategy(problem_type=problem_type, strategy=principle, steps=[step]).model_dump_json()
+                store.record([Answer(Key(EXTRACT.id, problem["id"], number), "ok", "", parsed, 1, 1)])
+    return path
+
+
+def test_the_command_measures_a_student(tmp_path: Path) -> None:
+    from sgpo.lab.model import base_path
+
+    store = lab_store(tmp_path / "s.db")
+    command = ["lift", "--student", str(base_path(0)), "--store", str(store), "--grader", "lab"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "helps 2" in done.output
+    with Store(store) as opened:
+        for problem in opened.problems():
+            best, worst = in_order(opened.candidates(problem.id), "lift")
+            assert (best.number, worst.number) == (1, 0)
+            assert best.notes["lift"]["lift"] > 0.5
+    again = CliRunner().invoke(app, [*command, "--batch-size", "3"])
+    assert "samples: 0 drawn now" in again.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--grader", "beauty"], "beauty"),
+        (["--grader", "lab", "--template", "raw"], "templates of its own"),
+        (["--temperature", "0"], "greedy"),
+        (["--first", "0"], "--first 0"),
+        (["--backend", "endpoint"], "--backend 'endpoint'"),
+        (["--guided-template", "no fields"], "guided template"),
+        (["--store", "missing.db"], "no store missing.db"),
+        ([], "cannot be loaded"),
+    ],
+)
+def test_bad_options_of_the_command_are_said(tmp_path: Path, arguments: list[str], message: str) -> None:
+    with filled(tmp_path / "s.db"):
+        pass
+    command = ["lift", "--student", str(tmp_path / "none"), "--store", str(tmp_path / "s.db"), *arguments]
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, ValueError)
+    assert message in str(done.exception)

@@ -203,7 +203,7 @@ def test_every_documented_metric_is_logged_with_its_value(out: Path) -> None:
     log = {name.removeprefix("sgpo/"): value for name, value in logs_of(trainer)[0].items() if "sgpo/" in name}
     names = {
         *("autonomous_pass_rate", "guided_pass_rate", "alpha", "alpha_zero_fraction", "alpha_max_fraction"),
-        *("targets", "guided_share", "guided_tokens", "guided_tokens_saved"),
+        *("targets", "target_tokens", "guided_share", "guided_tokens", "guided_tokens_saved"),
         *("kl", "kl_clipped", "clip_fraction", "entropy", "log_ratio"),
     }
     assert set(re.findall(r"``([a-z_]+)``", metrics.__doc__ or "")) - {"guided_rollouts"} == names
@@ -227,6 +227,8 @@ def test_every_documented_metric_is_logged_with_its_value(out: Path) -> None:
     assert log["targets"] == sum(a > 0 and g > 0 for a, g in zip(alphas, guided_rates, strict=True)) > 0
     assert log["guided_tokens"] == tokens
     assert (log["guided_share"], log["guided_tokens_saved"]) == (1, 0)
+    last = [target for slot in trainer._slots for target in slot if target.weight > 0]
+    assert logs_of(trainer)[1]["sgpo/target_tokens"] == sum(len(target.completion_ids) for target in last) > 0
     assert logs_of(trainer)[0]["num_tokens"] == tokens + prompt_tokens
     assert log["entropy"] == logs_of(trainer)[0]["entropy"] > 0
     assert log["log_ratio"] == 0  # the policy that is trained sampled

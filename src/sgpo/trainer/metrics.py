@@ -10,6 +10,7 @@
 ``targets``                problems with a distillation target in a generation batch
 ``guided_tokens``          tokens of guided completions in a generation batch
 ``guided_tokens_saved``    an estimate for those not sampled: each as long as the problem's mean autonomous completion
+``target_tokens``          tokens of the targets distilled in an optimizer step
 ``kl``, ``kl_clipped``     mean KL per target token, before and after the clip; ``clip_fraction`` above the threshold
 ``entropy``                mean entropy of the policy on autonomous tokens (TRL's)
 ``log_ratio``              mean of log pi - log pi_sampler on autonomous tokens

@@ -86,8 +86,9 @@ def extract(
         done.rows.clear()
         for problems in ingest(source, store, done.rows, keep_thinking=keep_thinking, limit=limit):
             yield [
-                Job(Key(setup.id, p.id, i), messages_for(prompt, p), stream_seed(seed, p.id, i))
+                Job(Key(setup.id, p.id, i), messages, stream_seed(seed, p.id, i))
                 for p in problems
+                for messages in [messages_for(prompt, p)]
                 for i in range(n)
             ]
 

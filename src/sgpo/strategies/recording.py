@@ -43,9 +43,9 @@ class Recorder:
             ended = None in taken
             answers = [answer for answer in taken if answer is not None]
             try:
-                await asyncio.to_thread(self._store.record, answers)
-            except Exception as error:
-                self._failed(error)
-            else:
+                if answers:
+                    await asyncio.to_thread(self._store.record, answers)
                 for answer in answers:
                     self._written(answer)
+            except Exception as error:  # of whatever kind: were this task to end, every call would wait for ever
+                self._failed(error)

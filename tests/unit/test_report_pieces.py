@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import report_kit as kit
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgpo.report import svg
@@ -21,6 +21,7 @@ from sgpo.report.text import bound, clean, points, visible
 # ---------------------------------------------------------------- text
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(categories=None), max_size=200))
 def test_cleaned_text_can_be_written_and_hides_nothing(text: str) -> None:
     shown = clean(text)
@@ -192,6 +193,7 @@ def test_long_curves_are_thinned_without_moving_their_ends_or_mean() -> None:
     assert curve.steps == sorted(set(curve.steps))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=40))
 def test_smoothing_is_a_running_mean(values: list[float]) -> None:
     for i, found in enumerate(smooth(values, 5)):
@@ -208,6 +210,7 @@ def test_summary_is_the_first_and_the_last_tenth() -> None:
 # ---------------------------------------------------------------- plots
 
 
+@settings(deadline=None)
 @given(st.floats(-1e3, 1e3), st.floats(1e-6, 1e6))
 def test_ticks_are_within_the_axis_and_evenly_spaced(offset: float, span: float) -> None:
     low = offset * span

@@ -185,10 +185,8 @@ def test_an_interrupt_keeps_the_calls_under_way(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """``transformers serve`` on loopback with a tiny random model: its URL and the model's name."""
-    pytest.importorskip("fastapi")
-    pytest.importorskip("uvicorn")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a tiny random model that takes conversations."""
     from sgpo.lab.model import build_model
     from sgpo.lab.tokenizer import build_tokenizer
 
@@ -199,10 +197,30 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
     model: Any = build_model(0)
     model.config.max_position_embeddings = 2048  # the packaged prompt has several hundred words
     type(model)(model.config).save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_local_model_is_asked_in_batches(tiny: str, tmp_path: Path) -> None:
+    source, store = problems_file(tmp_path / "p.jsonl", 3), tmp_path / "s.db"
+    options = ["--backend", "transformers", "--n", 2, "--max-tokens", 6, "--batch-size", 4, "--device", "cpu"]
+    result = invoke("extract", source, "-m", tiny, "--store", store, *options)
+    assert result.exit_code == 1, result.output  # a random model says nothing of use
+    assert "not one of 6 calls was of use" in result.output
+    found = json.loads(invoke("stats", "--store", store, "--json").stdout)["setups"][0]
+    assert sum(found["outcomes"].values()) == 6
+    assert 0 < found["completion_tokens"] <= 6 * 6
+    assert json.loads(found["settings"])["backend"] == "transformers"
+
+
+@pytest.fixture(scope="module")
+def served(tiny: str) -> Iterator[tuple[str, str]]:
+    """``transformers serve`` on loopback with that model: its URL and the model's name."""
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder), "--host", "127.0.0.1"]
+    command = [str(Path(sys.executable).parent / "transformers"), "serve", tiny, "--host", "127.0.0.1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     process = subprocess.Popen(
         [*command, "--port", str(port), "--device", "cpu"],
@@ -221,7 +239,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
                     break
             except OSError:
                 time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1", str(folder)
+        yield f"http://127.0.0.1:{port}/v1", tiny
     finally:
         process.terminate()
         process.wait()

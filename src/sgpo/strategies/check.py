@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sgpo.strategies.leakage import answer_rule, copied_rule, reading, work_rule
+from sgpo.strategies.leakage import answer_rule, copied_rule, reading, result_rule, work_rule
 
 MAX_STRATEGY = 20_000
 MAX_PROBLEM = 20_000
@@ -63,7 +63,9 @@ def answer_text(answer: Any) -> str:
         ValueError: the answer is null, empty or of a type that holds no answer.
     """
     if isinstance(answer, bool) or not isinstance(answer, (str, int, float, list, tuple)):
-        raise ValueError(f"answer is {_shown(answer)}; give text, a number or a list of texts: without it no leak is seen")
+        raise ValueError(
+            f"answer is {_shown(answer)}; give text, a number or a list of texts: without it no leak is seen"
+        )
     if isinstance(answer, (list, tuple)):
         if not all(isinstance(part, str) for part in answer):
             raise ValueError("answer is a list that holds more than texts; give texts")
@@ -109,8 +111,8 @@ def check_strategy(
     facts = reading.read(problem, known, worked, text)
     for kind, finding in (
         ("answer", answer_rule.find),
-        ("computation", work_rule.find_work),
-        ("intermediate", work_rule.find_intermediate),
+        ("computation", work_rule.find),
+        ("intermediate", result_rule.find),
     ):
         found = finding(facts)
         if found:

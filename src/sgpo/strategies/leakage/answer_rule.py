@@ -8,35 +8,31 @@ from __future__ import annotations
 
 import re
 
-from sgpo.strategies.leakage import context
-from sgpo.strategies.leakage.expressions import Node
-from sgpo.strategies.leakage.reading import Reading, number_key, tight
+from sgpo.strategies.leakage import announced, context, words_rule
+from sgpo.strategies.leakage.reading import Reading, number_key, tight, whole
 from sgpo.strategies.leakage.targets import Leaf, is_small
+from sgpo.strategies.leakage.values import Node
 
 _STARTS = re.compile(
-    r"\b(?:set|sets|let|put|take|start\w*|begin\w*|case|when|if|for|at|with|try|where|as|base|from|suppose|assume|setting|"
+    r"\b(?:set|sets|let|put|take|start\w*|begin\w*|case|when|if|for|at|with|try|where|as|base|from|suppose|"
+    r"assume|setting|"
     r"substitut\w+|plug\w*|insert\w*)(?:\s+(?:the|in|for|first))?\s*$",
     re.IGNORECASE,
 )
-_TRIALS = re.compile(r"\b(?:substitut\w*|plug\w*|insert\w*|set|let|put|take|case|when|if|for|at|evaluat\w*|base)\b", re.I)
-_BETWEEN = re.compile(r"[\s,;:|()\[\]{}=<>\\&]*(?:(?:and|or|to|with|is|are|then|the|other|gives?|while)[\s,;:=]*){0,3}(?:[a-zA-Z](?:\([a-z]\)|_\w)?\s*(?:=|<=?|>=?|is|in|\()\s*(?:[a-z]\)?\s*(?:=|<=?|>=?)\s*)?)?[\s(\[{\\]*")
-# Adjectives that mathematics uses all the time: they state an answer only as a predicate.
-_COMMON_WORDS = frozenset(
-    "yes no true false odd even neither both none positive negative increasing decreasing convergent divergent prime "
-    "composite rational irrational circle ellipse parabola hyperbola line triangle square rectangle rhombus trapezoid "
-    "isosceles scalene equilateral right acute obtuse zero equal greater less linear quadratic finite infinite red blue "
-    "green black white heads tails left maximum minimum "
-    "converges diverges impossible possible undefined continuous perpendicular parallel similar congruent cube sphere "
-    "cone cylinder infinity never always sometimes".split()
+_TRIALS = re.compile(
+    r"\b(?:substitut\w*|plug\w*|insert\w*|set|let|put|take|case|when|if|for|at|evaluat\w*|base)\b", re.I
 )
-_CHOICE_NAME = r"(?:options?|choices?|answers?|alternatives?|select|choose|pick|mark|letter|tick|circle)"
+_BETWEEN = re.compile(  # what may stand between two values of one answer
+    r"[\s,;:|()\[\]{}=<>\\&]*(?:(?:and|or|to|with|is|are|then|the|other|gives?|while)[\s,;:=]*){0,3}"
+    r"(?:[a-zA-Z](?:\([a-z]\)|_\w)?\s*(?:=|<=?|>=?|is|in|\()\s*(?:[a-z]\)?\s*(?:=|<=?|>=?)\s*)?)?[\s(\[{\\]*"
+)
 
 
 def find(reading: Reading) -> str:
     """What states the answer, quoted; "" where nothing does."""
     leaves = reading.answer.leaves
     if reading.answer.letter:
-        found = _letter(reading, reading.answer.letter)
+        found = words_rule.letter(reading, reading.answer.letter)
         if found:
             return found
     for leaf in leaves:
@@ -47,7 +43,7 @@ def find(reading: Reading) -> str:
         found = _together(reading, leaves)
         if found:
             return found
-    return _literal(reading) or (_words(reading, reading.answer.words) if reading.answer.words else "")
+    return _literal(reading) or (words_rule.words(reading, reading.answer.words) if reading.answer.words else "")
 
 
 def _states(reading: Reading, leaf: Leaf, node: Node, *, alone: bool) -> bool:
@@ -60,17 +56,17 @@ def _states(reading: Reading, leaf: Leaf, node: Node, *, alone: bool) -> bool:
             return alone and _announced(reading, node)
         if _is_share(node) and context.is_conditional(text, node):
             return False  # each face of a die has probability 1/6
-        if node.operations and not leaf.letters and (not node.whole or size < 2) and context.is_coefficient(text, node):
-            return False
-        return True
+        part = node.operations and not leaf.letters and (not node.whole or size < 2)
+        return not (part and context.is_coefficient(text, node))  # 1/3 of the base area times the height
     if known and not alone:
         return False  # one of several small values: see `_together`
     computed = not leaf.letters and node.operations and node.whole and not given and node.literals != (1.0, 2.0)
     if computed and all(number_key(x) in reading.specific for x in node.literals):
         return True  # `4/8` for one half
     written = text[node.start : node.end]
-    if ((node.unit == "%" and size != 100) or (size == 0.5 and "." in written)) and not context.is_coefficient(text, node):
-        return not given and not context.is_conditional(text, node)  # `50%`, `0.5`: laws say one half
+    unusual = (node.unit == "%" and size != 100) or (size == 0.5 and "." in written)  # laws say one half
+    if unusual and not context.is_coefficient(text, node):
+        return not given and not context.is_conditional(text, node)
     return _announced(reading, node)
 
 
@@ -91,35 +87,39 @@ def _announced(reading: Reading, node: Node) -> bool:
         if left.letters and not left.operations and left.end - left.start <= 8:  # x = 2, not `substitute x = 0`
             said = context.before(text, equation.start)
             if trivial:
-                return not _TRIALS.search(said) and context.ends(text, node, reading.nouns)
+                return not _TRIALS.search(said) and announced.ends(text, node, reading.nouns)
             return not _STARTS.search(said)
         if left.letters and trivial:
             return False  # a law: ... = 0
-    return context.announced(text, node, reading.nouns) or context.counts(text, node, reading.asked)
+    return announced.announced(text, node, reading.nouns) or announced.counts(text, node, reading.asked)
 
 
 def _together(reading: Reading, leaves: tuple[Leaf, ...]) -> str:
     """Several small values, all of the answer, side by side: `(4, 6)`, `x = 4 and y = 6`, `1 <= f(x) <= 5`."""
-    atoms = [node for node in reading.nodes if node.whole and not node.letters and node.value and node.kind != "tuple"]
-    atoms = [node for node in atoms if node.kind != "relation"]
-    count = len(leaves)
+    atoms = [node for node in whole(reading.nodes) if not node.letters and node.value]
+    text, count = reading.text, len(leaves)
     for i in range(len(atoms) - count + 1):
         run = atoms[i : i + count]
-        gaps = [reading.text[a.end : b.start] for a, b in zip(run, run[1:], strict=False)]
-        if not all(len(gap) <= 40 and _BETWEEN.fullmatch(gap) for gap in gaps):
+        gaps = [text[a.end : b.start] for a, b in zip(run, run[1:], strict=False)]  # noqa: RUF007
+        if not all(len(gap) <= 40 and _BETWEEN.fullmatch(gap) for gap in gaps) or not _match(leaves, run):
             continue
-        left = list(leaves)
-        for node in run:
-            hit = next((leaf for leaf in left if leaf.matches(node)), None)
-            if hit is None:
-                break
-            left.remove(hit)
+        if any(context.in_base(text, node) for node in run) or not announced.ends(text, run[-1], reading.nouns):
+            continue
         trivial = all(node.value and abs(node.value[0]) in (0.0, 1.0) for node in run)
-        if any(context.in_base(reading.text, node) for node in run):
-            continue
-        if not left and (not trivial or context.announced(reading.text, run[0], reading.nouns)) and context.ends(reading.text, run[-1], reading.nouns):
+        if not trivial or announced.announced(text, run[0], reading.nouns):
             return reading.quote(run[0].start, run[-1].end)
     return ""
+
+
+def _match(leaves: tuple[Leaf, ...], run: list[Node]) -> bool:
+    """Whether the values of a run are those of the answer, in any order."""
+    left = list(leaves)
+    for node in run:
+        hit = next((leaf for leaf in left if leaf.matches(node)), None)
+        if hit is None:
+            return False
+        left.remove(hit)
+    return True
 
 
 def _literal(reading: Reading) -> str:
@@ -134,69 +134,3 @@ def _literal(reading: Reading) -> str:
         if written in reading.tight_strategy:
             return " ".join(answer.written.split())[:60]
     return ""
-
-
-def _letter(reading: Reading, letter: str) -> str:
-    """`option B`, `(B)`, `the answer is B`; not `options A, B and C`, not `point B`."""
-    text = reading.text
-    patterns = (
-        rf"\b{_CHOICE_NAME}\b(?:\s+(?:is|must be|would be|letter|option|choice|answer))*\s*[:=]?\s*[\"'(]*{letter}\b(?!\s*(?:,|and|or|to|through|-)\s*\(?[A-J]\b)",
-        rf"\b(?:is|be)\s+\(?{letter}\)?(?=\s*(?:[.;!\n]|$))",
-        rf"(?<![A-Za-z])\(?{letter}\)?\s+(?:is|are|must be|would be)\s+(?:then\s+|therefore\s+)?(?:the\s+)?(?:correct|right|answer|only|true|one)",
-        rf"(?<![A-Za-z])\(?{letter}\)?\s+(?:works|passes|satisfies|remains|survives|holds|fits|matches)\b",
-        rf"\bonly\s+\(?{letter}\)?(?![A-Za-z])",
-    )
-    for pattern in patterns:
-        for match in re.finditer(pattern, text, re.IGNORECASE):
-            piece = match.group()
-            near = text[max(0, match.start() - 20) : match.start()]
-            if letter in piece and not re.search(r"(?:[A-J]\)?\s*(?:,|and|or|to|-)\s*)$", near):
-                return reading.quote(match.start(), match.end())
-    mark = re.search(rf"(?<![A-Za-z0-9])\({letter}\)(?!\s*(?:,|and|or|to|-)\s*\([A-J]\))", text)
-    if mark and not re.search(r"\([A-J]\)\s*(?:,|and|or|to|-)?\s*(?:and|or)?\s*$", text[: mark.start()][-12:]):
-        others = set(re.findall(r"\(([A-J])\)", text)) - {letter}
-        return "" if others else reading.quote(mark.start(), mark.end())
-    return ""
-
-
-def _words(reading: Reading, words: str) -> str:
-    """A text answer: a name anywhere outside a list of candidates; a common word only as a predicate."""
-    spaced = r"[\s\"'-]+".join(re.escape(word) for word in words.split())
-    common = all(word in _COMMON_WORDS for word in words.split())
-    for match in re.finditer(rf"(?<![A-Za-z\\-]){spaced}(?![A-Za-z-])", reading.text, re.IGNORECASE):
-        left = context.before(reading.text, match.start())
-        right = context.after(reading.text, match.end())
-        if _among_candidates(left, right, match.group()):
-            continue
-        if not common or _predicate(left, right, reading.text, match.start()):
-            return reading.quote(match.start(), match.end())
-    return ""
-
-
-def _among_candidates(left: str, right: str, word: str) -> bool:
-    """One of several that the text lists or asks about: `even, odd or neither`, `Anna, Boris and Clara`."""
-    if re.search(r"(?:\bor|/|\bversus|\bvs\.?)\s*(?:an?\s+)?[\"']?$", left, re.I) or re.match(r"[\"']?\s*(?:or\b|/|versus\b|vs\b)", right, re.I):
-        return True
-    if re.search(r"\b(?:whether|which of|decide if|check if|test if)\b", left, re.I):
-        return True
-    listed_left = re.search(r"[A-Za-z]\s*,\s*(?:and\s+)?(?:an?\s+)?[\"']?$|\b[A-Z][a-z]+\s+and\s+[\"']?$", left)
-    listed_right = re.match(r"[\"']?\s*,\s*(?:and\s+|or\s+)?(?:an?\s+)?[\"']?[A-Za-z]+[\"']?\s*(?:,|and\b|or\b)", right)
-    if word[:1].isupper():
-        names = re.findall(r"\b[A-Z][a-z]+\b", left[1:] + " " + right)
-        return len(set(names)) >= 2 and bool(listed_left or listed_right)
-    return bool(listed_left and re.search(r"\bor\b", left + right)) or bool(listed_right and re.search(r"\bor\b", right))
-
-
-def _predicate(left: str, right: str, text: str, start: int) -> bool:
-    """`so the function is odd.`, `the answer is yes`, `Identify an ellipse`."""
-    if re.search(r"\b(?:answer|result|conclusion|conclude|verdict|classif\w+)\b[^.;\n]*$", left, re.I):
-        return True
-    closes = bool(re.match(r"[\"')\]]*\s*(?:$|[.,;:!?)\n]|\b(?:as|because|since|and|so|by|function|number|triangle|curve)\b)", right))
-    if not closes:
-        return False
-    if re.search(r"\b(?:if|when|whenever|whether|every|any|each|case|product of|sum of|for|where|recall|an? [a-z]+ (?:function|number|integer) is)\b", left, re.I):
-        return False
-    if re.search(r"(?:[;:]|\b(?:so|hence|thus|therefore),?)\s*[\"']?$", left, re.I):
-        return True
-    verb = r"(?:is|are|be|becomes?|represents?|describes?|gives?|forms?|identify|get|obtain|find|means|show\w*|land\w* on|choose|pick)"
-    return bool(re.search(rf"\b{verb}\s+(?:(?:an?|the|that|always|therefore|thus|indeed|in fact|then|it|is|[\"'])\s*)*$", left, re.I))

@@ -1,7 +1,8 @@
 """The fourth rule: no long span of the response, word for word or nearly so.
 
-A run of `RUN` words and numbers in common counts, or short runs that together are most of the strategy. What the problem says
-too is no copy of the response, and the statement of a law may be longer, since all who state it use the same words.
+A run of `RUN` words and numbers in common counts, or short runs that together are most of the strategy. What the
+problem says too is no copy of the response, and the statement of a law may be longer, since all who state it use the
+same words.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def find(strategy: str, response: str, problem: str) -> str:
     own = _grams(_words(problem), _GRAM)
     theirs = _grams(_words(response), _GRAM)
     hits = [tuple(words[i : i + _GRAM]) for i in range(len(words) - _GRAM + 1)]
-    start, covered = -1, set()
+    start = -1
+    covered: set[int] = set()
     for i in range(len(hits) + 1):
         hit = i < len(hits) and hits[i] in theirs and hits[i] not in own
         if hit:

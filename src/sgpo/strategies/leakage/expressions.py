@@ -1,158 +1,52 @@
 r"""Find the mathematics in plain text and evaluate it, and every part of it, without any evaluation of code.
 
 `scan` reads the text of `plain.plain` from left to right and returns a `Node` for each value it meets: numbers,
-parts (`13` and `\sqrt{13}` in `3\sqrt{13}`), whole expressions, and relations. Values are floating point numbers at
-two fixed assignments of the letters, so two spellings of one value agree and a formula in letters agrees with
-nothing else. Recursion and length are bounded; what cannot be read is skipped.
+parts (`13` and `\sqrt{13}` in `3\sqrt{13}`), whole expressions, and relations. Recursion and length are bounded; what
+cannot be read is skipped.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from sgpo.strategies.leakage.tokens import Cursor, Token, is_variable, tokenize
+from sgpo.strategies.leakage.values import FUNCTIONS, Node, apply, comb, factorial, letter_value, power
+from sgpo.strategies.leakage.vocabulary import GREEK
 
 MAX_DEPTH = 25
 MAX_OPERATIONS = 100  # of one expression; what follows is read as another one
-_TOKEN = re.compile(
-    r"(?P<number>\d+(?:\.\d+)?|(?<!\d)\.\d+)|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+(?:'[a-z]+)?)"
-    r"|(?P<op><=|>=|!=|\\[{}]|[-+*/^=<>!%|:,(){}\[\]_])|(?P<other>[^\s])"
-)
 _RELATIONS = frozenset({"=", "<", ">", "<=", ">=", "!="})
-_CLOSE = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}
-_FUNCTIONS: dict[str, Callable[[float], float]] = {
-    "sin": math.sin, "cos": math.cos, "tan": math.tan, "ln": math.log, "log": math.log10, "exp": math.exp,
-    "arcsin": math.asin, "arccos": math.acos, "arctan": math.atan, "sqrt": math.sqrt,
-}  # fmt: skip
-# `a`, `I` and `A` are words unless an operator touches them; two-letter products are told from words by a list.
-_SHORT_WORDS = frozenset(
-    "is of to in by or at if an as on we it be do so no up km cm mm kg ml ft lb oz hr min sec am pm th st nd rd the and "
-    "for per its not mod gcd lcm log one out add sum use all any are can has how let may now set two via way you".split()
-)
-
-Value = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Token:
-    """A piece of text; `kind` is number, command, word, op or other; `touching`: no space stands before it."""
-
-    kind: str
-    text: str
-    start: int
-    end: int
-    touching: bool
-    match: int = -1  # index of the closing bracket
-
-
-@dataclass(frozen=True)
-class Node:
-    """A value in the text.
-
-    value: at the two assignments of the letters, None where it cannot be had (0/0, overflow).
-    kind: "number" (one literal), "expression", "tuple" (brackets with commas) or "relation".
-    literals: all numbers written in it; exponents and subscripts included.
-    operations: how many operations on two operands it holds; parts: the sides or elements.
-    whole: it is not a part of a longer expression.
-    """
-
-    start: int
-    end: int
-    value: Value | None
-    kind: str = "number"
-    letters: int = 0
-    literals: tuple[float, ...] = ()
-    operations: int = 0
-    parts: tuple[Node, ...] = ()
-    signs: tuple[str, ...] = ()
-    whole: bool = False
-    unit: str = ""  # %, degree or ratio
+_FUNCTION_NAMES = "fghPpFGS"  # `f(3)` is a value of f, `x(3)` a product
 
 
 class _Unreadable(Exception):
     pass
 
 
-def tokenize(text: str) -> list[Token]:
-    """Tokens with their bracket partners; brackets of a kind match within a line of nesting."""
-    tokens: list[Token] = []
-    stack: list[tuple[str, int]] = []
-    partner: dict[int, int] = {}
-    position = 0
-    for match in _TOKEN.finditer(text):
-        kind = match.lastgroup or "other"
-        piece = match.group()
-        index = len(tokens)
-        if piece in _CLOSE:
-            stack.append((piece, index))
-        elif piece in (")", "]", "}", r"\}") and stack:
-            opening, at = stack[-1]
-            if _CLOSE[opening] == piece or (opening in "([" and piece in ")]"):
-                stack.pop()
-                partner[at] = index
-        tokens.append(Token(kind, piece, match.start(), match.end(), match.start() == position))
-        position = match.end()
-    if partner:
-        tokens = [
-            Token(t.kind, t.text, t.start, t.end, t.touching, partner[i]) if i in partner else t
-            for i, t in enumerate(tokens)
-        ]
-    return tokens
-
-
-def letter_value(name: str) -> Value:
-    """Two fixed values for a letter or a subscripted name, positive and irrational enough."""
-    seed = 0.0
-    for character in name:
-        seed = (seed * 31.0 + ord(character)) % 9973.0
-    return 0.3 + math.fmod(seed * 0.6180339887498949, 1.0), 1.1 + math.fmod(seed * 0.4142135623730951, 1.0)
-
-
-def _apply(function: Callable[..., float], *values: Value | None) -> Value | None:
-    if any(value is None for value in values):
-        return None
-    try:
-        pair = tuple(function(*(value[i] for value in values if value)) for i in (0, 1))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        return None
-    if any(isinstance(x, complex) or not math.isfinite(x) for x in pair):
-        return None
-    return pair[0], pair[1]
-
-
-def _comb(n: float, k: float) -> float:
-    if n != int(n) or k != int(k) or not 0 <= k <= n <= 1000:
-        raise ValueError
-    return float(math.comb(int(n), int(k)))
-
-
-def _factorial(n: float) -> float:
-    if n != int(n) or not 0 <= n <= 170:
-        raise ValueError
-    return float(math.factorial(int(n)))
-
-
-class _Parser:
+class _Parser(Cursor):
     """Recursive descent from one token; `nodes` collects every part that was read."""
 
-    def __init__(self, tokens: list[Token]) -> None:
-        self.tokens = tokens
-        self.i = 0
+    def __init__(self, tokens: list[Token], start: int = 0) -> None:
+        super().__init__(tokens, start)
         self.depth = 0
         self.nodes: list[Node] = []
-
-    def peek(self, ahead: int = 0) -> Token | None:
-        i = self.i + ahead
-        return self.tokens[i] if i < len(self.tokens) else None
-
-    def at(self, *texts: str) -> bool:
-        token = self.peek()
-        return token is not None and token.text in texts
 
     def keep(self, node: Node) -> Node:
         self.nodes.append(node)
         return node
+
+    def behind(self, read: Callable[[], Node], signs: int = 1) -> Node | None:
+        """What `read` reads behind the signs at hand; None where that fails, and then the signs are not read either."""
+        mark, kept = self.i, len(self.nodes)
+        try:
+            self.i += signs
+            return read()
+        except _Unreadable:
+            self.i = mark
+            del self.nodes[kept:]
+            return None
 
     def join(self, function: Callable[..., float], *nodes: Node, start: int | None = None, binary: int = 1) -> Node:
         """The node of an operation on `nodes`, up to the last token read."""
@@ -160,7 +54,7 @@ class _Parser:
             Node(
                 nodes[0].start if start is None else start,
                 self.tokens[self.i - 1].end,
-                _apply(function, *(node.value for node in nodes)),
+                apply(function, *(node.value for node in nodes)),
                 "expression",
                 sum(node.letters for node in nodes),
                 tuple(x for node in nodes for x in node.literals),
@@ -168,181 +62,104 @@ class _Parser:
             )
         )
 
+    def group(self, kind: str, parts: list[Node], start: int, signs: tuple[str, ...] = ()) -> Node:
+        """A relation or a tuple, up to the last token read."""
+        return self.keep(
+            Node(
+                start,
+                self.tokens[self.i - 1].end,
+                None,
+                kind,
+                sum(part.letters for part in parts),
+                tuple(x for part in parts for x in part.literals),
+                sum(part.operations for part in parts),
+                tuple(parts),
+                signs,
+            )
+        )
+
     def relation(self) -> Node:
         """sum (sign sum)*"""
         sides, signs = [self.sum()], []
         while self.at(*_RELATIONS):
-            mark, kept = self.i, len(self.nodes)
             sign = self.tokens[self.i].text
-            self.i += 1
-            try:
-                side = self.sum()
-            except _Unreadable:
-                self.i = mark
-                del self.nodes[kept:]
+            side = self.behind(self.sum)
+            if side is None:
                 break
             sides.append(side)
             signs.append(sign)
-        if not signs:
-            return sides[0]
-        return self.keep(self._group("relation", sides, tuple(signs)))
-
-    def _group(self, kind: str, parts: list[Node], signs: tuple[str, ...] = (), start: int | None = None) -> Node:
-        return Node(
-            parts[0].start if start is None else start,
-            self.tokens[self.i - 1].end,
-            parts[-1].value if kind == "relation" else None,
-            kind,
-            sum(part.letters for part in parts),
-            tuple(x for part in parts for x in part.literals),
-            sum(part.operations for part in parts),
-            tuple(parts),
-            signs,
-        )
+        return self.group("relation", sides, sides[0].start, tuple(signs)) if signs else sides[0]
 
     def sum(self) -> Node:
+        """[sign] product (sign product)*"""
         start = self.peek()
         if start is None:
             raise _Unreadable
         if self.at("-", "+"):
             self.i += 1
-            inner = self.product()
             sign = -1.0 if start.text == "-" else 1.0
-            left = self.join(lambda x: sign * x, inner, start=start.start, binary=0)
+            left = self.join(lambda x: sign * x, self.product(), start=start.start, binary=0)
         else:
             left = self.product()
-        while left.kind != "tuple" and left.operations < MAX_OPERATIONS and self.at("+", "-") and not self._hyphen():
-            mark, kept = self.i, len(self.nodes)
+        while left.kind != "tuple" and left.operations < MAX_OPERATIONS and self.at("+", "-") and not self.is_hyphen():
             minus = self.at("-")
-            self.i += 1
-            try:
-                right = self.product()
-            except _Unreadable:
-                self.i = mark
-                del self.nodes[kept:]
+            right = self.behind(self.product)
+            if right is None:
                 break
             left = self.join((lambda x, y: x - y) if minus else (lambda x, y: x + y), left, right)
         return left
 
-    def _hyphen(self) -> bool:
-        """`2-digit`, `30-60-90` and `2-3 steps`: a hyphen that touches both sides, unless a larger number is first."""
-        sign, before, after = self.peek(), self.tokens[self.i - 1], self.peek(1)
-        if sign is None or sign.text != "-" or after is None or not (sign.touching and after.touching):
-            return False
-        if before.kind == "number" and after.kind == "word" and len(after.text) > 1:
-            return True
-        if before.kind != "number" or after.kind != "number":
-            return False
-        chain, left = self.peek(2), self.tokens[self.i - 2] if self.i >= 2 else None
-        chained = (chain is not None and chain.text == "-" and chain.touching) or (left is not None and left.text == "-")
-        return bool(chained or float(before.text) < float(after.text))
-
     def product(self) -> Node:
+        """power (sign power | power)*, the sign left out where it may be"""
         left = self.power()
-        while True:
-            mark, kept = self.i, len(self.nodes)
+        while left.kind != "tuple" and left.operations < MAX_OPERATIONS:
             token = self.peek()
-            if token is None or left.kind == "tuple" or left.operations >= MAX_OPERATIONS:
-                return left
-            try:
-                if token.text in ("*", "/"):
-                    self.i += 1
-                    right = self.power()
-                    divide = token.text == "/"
-                    left = self.join((lambda x, y: x / y) if divide else (lambda x, y: x * y), left, right)
-                elif token.text == ":" and self._ratio():
-                    self.i += 1
-                    right = self.power()
-                    left = self.keep(replace(self.join(lambda x, y: x / y, left, right), unit="ratio"))
-                elif self._implicit(token):
-                    right = self.power()
-                    mixed = self._mixed(left, right, token)
-                    left = self.join((lambda x, y: x + y) if mixed else (lambda x, y: x * y), left, right)
-                else:
-                    return left
-            except _Unreadable:
-                self.i = mark
-                del self.nodes[kept:]
-                return left
-
-    def _ratio(self) -> bool:
-        """`3:4`, no space within."""
-        before, mark, after = self.tokens[self.i - 1], self.tokens[self.i], self.peek(1)
-        return bool(
-            after and before.kind == after.kind == "number" and mark.touching and after.touching
-            and (self.i < 2 or self.tokens[self.i - 2].text not in ("*", "/", "+", "-", ":"))
-        )  # fmt: skip
-
-    def _implicit(self, token: Token) -> bool:
-        """Whether a factor follows without a sign: `2x`, `3(n+1)`, `3 \\sqrt{13}`, not `2 3` and not `2 apples`."""
-        before = self.tokens[self.i - 1]
-        if token.kind == "command":
-            return token.text in (r"\frac", r"\sqrt", r"\pi", r"\binom") or token.text[1:] in _FUNCTIONS
-        if token.text == "(":
-            return token.touching or before.text == ")"
-        if token.kind == "word":
-            if token.text in ("pi", "sqrt"):
-                return True
-            return _variable(self.tokens, self.i) and (token.touching or before.kind != "number" or len(token.text) == 1)
-        return token.kind == "number" and before.text in (")", "}") and token.touching
-
-    @staticmethod
-    def _mixed(left: Node, right: Node, token: Token) -> bool:
-        """`2\\frac{1}{2}` is two and a half."""
-        return (
-            token.text == r"\frac"
-            and left.kind == "number"
-            and len(right.literals) == 2
-            and 0 < right.literals[0] < right.literals[1]
-            and not right.letters
-        )
+            if token is None:
+                break
+            ratio = token.text == ":" and self.is_ratio()
+            signs = int(token.text in ("*", "/") or ratio)
+            right = self.behind(self.power, signs) if signs or self.factor_follows(token) else None
+            if right is None:
+                break
+            if token.text == "/" or ratio:
+                left = self.join(lambda x, y: x / y, left, right)
+                if ratio:
+                    left = self.keep(replace(left, unit="ratio"))
+            elif not signs and _is_mixed(left, right, token):
+                left = self.join(lambda x, y: x + y, left, right)
+            else:
+                left = self.join(lambda x, y: x * y, left, right)
+        return left
 
     def power(self) -> Node:
+        """postfix [^ [-] postfix]"""
         base = self.postfix()
-        if self.at("^"):
-            mark, kept = self.i, len(self.nodes)
-            self.i += 1
-            try:
-                if self.at("-"):
-                    start = self.tokens[self.i].start
-                    self.i += 1
-                    exponent = self.join(lambda x: -x, self.postfix(), start=start, binary=0)
-                else:
-                    exponent = self.postfix()
-            except _Unreadable:
-                self.i = mark
-                del self.nodes[kept:]
-                return base
-            return self.join(_power, base, exponent)
-        return base
+        exponent = self.behind(self._exponent) if self.at("^") else None
+        return base if exponent is None else self.join(power, base, exponent)
+
+    def _exponent(self) -> Node:
+        token = self.peek()
+        if token is None or token.text != "-":
+            return self.postfix()
+        self.i += 1
+        return self.join(lambda x: -x, self.postfix(), start=token.start, binary=0)
 
     def postfix(self) -> Node:
+        """primary (! | % | degrees)*"""
         node = self.primary()
         while True:
             token = self.peek()
             if token is None:
                 return node
             if token.text == "!" and token.touching and node.kind in ("number", "expression"):
-                following = self.peek(1)
-                if node.letters == 0 and following is not None and following.text == "!":
-                    return node
                 self.i += 1
-                node = self.join(_factorial if not node.letters else (lambda x: x), node)
-            elif token.text == "%":
+                node = self.join((lambda x: x) if node.letters else factorial, node)
+            elif token.text in ("%", r"\degree", "degree", "degrees"):
                 self.i += 1
-                node = self._with_unit(node, "%")
-            elif token.text in (r"\degree", "degree", "degrees"):
-                self.i += 1
-                node = self._with_unit(node, "degree")
+                unit = "%" if token.text == "%" else "degree"
+                node = self.keep(replace(node, end=token.end, unit=unit))
             else:
                 return node
-
-    def _with_unit(self, node: Node, unit: str) -> Node:
-        self.nodes.append(node)
-        return self.keep(
-            Node(node.start, self.tokens[self.i - 1].end, node.value, node.kind, node.letters, node.literals,
-                 node.operations, unit=unit)
-        )  # fmt: skip
 
     def primary(self) -> Node:
         token = self.peek()
@@ -365,9 +182,9 @@ class _Parser:
         if token.match >= 0:
             return self._bracket(token)
         name = token.text.removeprefix("\\")
-        if token.kind == "command" or name in ("pi", "sqrt") or (token.kind == "word" and name in _FUNCTIONS):
+        if token.kind == "command" or name in ("pi", "sqrt") or (token.kind == "word" and name in FUNCTIONS):
             return self._command(token, name)
-        if token.kind == "word" and _variable(self.tokens, self.i):
+        if token.kind == "word" and is_variable(self.tokens, self.i):
             return self._letter(token)
         raise _Unreadable
 
@@ -381,7 +198,7 @@ class _Parser:
             raise _Unreadable
         self.i += 1
         if len(parts) > 1:
-            return self.keep(self._group("tuple", parts, (), token.start))
+            return self.group("tuple", parts, token.start)
         if parts[0].kind in ("relation", "tuple"):
             return parts[0]
         return self.join(lambda x: x, parts[0], start=token.start, binary=0)
@@ -392,16 +209,16 @@ class _Parser:
             return self.keep(Node(token.start, token.end, (math.pi, math.pi), "expression"))
         if name in ("frac", "binom"):
             top, bottom = self.primary(), self.primary()
-            return self.join((lambda x, y: x / y) if name == "frac" else _comb, top, bottom, start=token.start)
+            return self.join((lambda x, y: x / y) if name == "frac" else comb, top, bottom, start=token.start)
         if name == "sqrt":
             if self.at("["):
                 index = self._bracket(self.tokens[self.i]) if self.tokens[self.i].match >= 0 else None
                 if index is None:
                     raise _Unreadable
-                return self.join(lambda n, x: _power(x, 1 / n), index, self.primary(), start=token.start)
+                return self.join(lambda n, x: power(x, 1 / n), index, self.primary(), start=token.start)
             return self.join(math.sqrt, self.primary(), start=token.start)
-        if name in _FUNCTIONS:
-            function = _FUNCTIONS[name]
+        if name in FUNCTIONS:
+            function = FUNCTIONS[name]
             if self.at("_"):  # a base
                 self.i += 1
                 base = self.primary()
@@ -410,7 +227,7 @@ class _Parser:
             if argument.unit == "degree":
                 return self.join(lambda x: function(math.radians(x)), argument, start=token.start)
             return self.join(function, argument, start=token.start)
-        if token.kind == "command" and name in _GREEK:
+        if token.kind == "command" and name in GREEK:
             return self._letter(token)
         raise _Unreadable
 
@@ -433,38 +250,16 @@ class _Parser:
                 self.i += 1
         node = Node(token.start, self.tokens[self.i - 1].end, letter_value(name), "expression", 1)
         opening = self.peek()
-        if opening is not None and opening.text == "(" and opening.touching and token.text in "fghPpFGS":
+        if opening is not None and opening.text == "(" and opening.touching and token.text in _FUNCTION_NAMES:
             argument = self._bracket(opening)
             return self.join(lambda x, y: x + 0.7 * y * y, node, argument, binary=0)
         return self.keep(node)
 
 
-_GREEK = frozenset("alpha beta gamma theta phi omega lambda mu sigma delta rho epsilon varphi tau Delta infty".split())
-
-
-def _power(x: float, y: float) -> float:
-    if abs(y) > 10_000:
-        raise OverflowError
-    value = x**y
-    if isinstance(value, complex):
-        raise ValueError
-    return float(value)
-
-
-def _variable(tokens: list[Token], i: int) -> bool:
-    """Whether a word token is a variable or a product of variables."""
-    word = tokens[i].text
-    before = tokens[i - 1] if i else None
-    after = tokens[i + 1] if i + 1 < len(tokens) else None
-    by_operator = (after is not None and after.text in ("+", "-", "*", "/", "^", "=", "_", "<", ">", "<=", ">=")) or (
-        before is not None and before.text in ("+", "*", "/", "^", "=", "<", ">", "<=", ">=")
-    )
-    stuck = before is not None and tokens[i].touching and before.kind == "number"
-    if len(word) == 1:
-        return word not in "aIA" or by_operator or stuck or (before is not None and before.text in ("(", "|", "{", "-"))
-    if len(word) > 3 or not word.isalpha() or word.lower() in _SHORT_WORDS:
-        return False
-    return stuck or (by_operator and word == word.lower() and len(word) == 2)
+def _is_mixed(left: Node, right: Node, token: Token) -> bool:
+    """`2\\frac{1}{2}` is two and a half."""
+    fraction = token.text == r"\frac" and not right.letters and len(right.literals) == 2
+    return fraction and left.kind == "number" and 0 < right.literals[0] < right.literals[1]
 
 
 def scan(text: str) -> list[Node]:
@@ -480,8 +275,7 @@ def scan(text: str) -> list[Node]:
         if token.text in ("-", "+") and i and tokens[i].touching and tokens[i - 1].kind in ("word", "number"):
             i += 1  # a hyphen
             continue
-        parser = _Parser(tokens)
-        parser.i = i
+        parser = _Parser(tokens, i)
         try:
             whole = parser.relation()
         except _Unreadable:

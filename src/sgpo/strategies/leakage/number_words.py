@@ -8,19 +8,19 @@ from __future__ import annotations
 import re
 
 _UNITS = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split()
-    )
-}
+    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
+    "seventeen": 17, "eighteen": 18, "nineteen": 19,
+}  # fmt: skip
 _TENS = {
-    word: 10 * value
-    for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
-} | {"fourty": 40}
+    "twenty": 20, "thirty": 30, "forty": 40, "fourty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
+    "ninety": 90,
+}  # fmt: skip
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _ANY = "|".join([*_UNITS, *_TENS, "hundred", *_SCALES])
-_END = r"(?![A-Za-z])(?!(?<=ty)-(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)(?!s))"  # not `twenty-first`
+_END = (
+    r"(?![A-Za-z])(?!(?<=ty)-(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)(?!s))"  # not `twenty-first`
+)
 _RUN = re.compile(
     rf"(?<![A-Za-z\\])(?:a(?=[ \t]+(?:hundred|thousand|million|billion)\b)|(?:{_ANY}){_END})"
     rf"(?:(?:[ \t]*-[ \t]*|[ \t]+)(?:and[ \t]+)?(?:(?:{_ANY}){_END}))*",

@@ -15,7 +15,9 @@ from sgpo.strategies.leakage.number_words import digits
 _NUMBER = r"\d+(?:\.\d+)?"
 _DASH = re.compile(r"(?<!\d)[–—](?!\d)|[—]|(?<=\d)[ ]+[–][ ]+(?=[A-Za-z])")
 _BULLET = re.compile(r"^[ \t]*[•▪◦‣·*+-][ \t]+", re.MULTILINE)
-_ARROW = re.compile(r"\\(?:Rightarrow|implies|Longrightarrow|rightarrow|longrightarrow)(?![A-Za-z])|[⟹⟶➔]|(?:=|-{1,3})>")
+_ARROW = re.compile(
+    r"\\(?:Rightarrow|implies|Longrightarrow|rightarrow|longrightarrow)(?![A-Za-z])|[⟹⟶➔]|(?:=|-{1,3})>"
+)
 _MATH = re.compile(r"(?<!\\)\$\$?([^$\n]{0,400}?)(?<!\\)\$\$?|\\\((.{0,400}?)\\\)")
 _FONT = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|bb)|mbox|operatorname\*?|boxed|fbox|emph|underline)"
@@ -46,7 +48,7 @@ _COMMANDS = (
 _THOUSANDS = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d]|,\d)")
 _THIN = re.compile(r"(?<=\d),?(?:\\[,;:!] ?|\\ |\{\\[,;: !]\}|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
 _LONG = re.compile(r"\d{400,}")
-_POWERS = "second third fourth fifth sixth seventh eighth ninth tenth".split()
+_POWERS = ["second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
 _WORDED = (
     (re.compile(r"\\sqrt\s*(\d{2,})"), r"\\sqrt{\1}"),  # the author of \sqrt13 means 13
     (re.compile(rf"\b(?:square\s+)?root\s+(?={_NUMBER}(?!\.?\d))({_NUMBER})", re.I), r"\\sqrt{\1}"),
@@ -69,7 +71,8 @@ _WORDED = (
     (re.compile(rf"(?:the\s+)?({'|'.join(_POWERS)})\s+power\s+of\s+(\d+)\b", re.I),
      lambda m: f"{m[2]}^{_POWERS.index(m[1].lower()) + 2}"),
     (re.compile(r"(?:the\s+)?(\d+)th\s+power\s+of\s+(\d+)\b", re.I), r"\2^\1"),
-    (re.compile(r"\b((?:chance|probability|likelihood|odds|is|are|be|exactly|about|roughly|of)\s+)(\d+)\s+in\s+(\d+)\b", re.I),
+    (re.compile(
+        r"\b((?:chance|probability|likelihood|odds|is|are|be|exactly|about|roughly|of)\s+)(\d+)\s+in\s+(\d+)\b", re.I),
      r"\1\2/\3"),
     (re.compile(r"(?<![\w.])(\d+)\s+out\s+of\s+(?:the\s+|every\s+)?(\d+)\b", re.I), r"\1/\2"),
     (re.compile(r"(?<![\w.])(\d+)\s+choose\s+(\d+)\b", re.I), r"\\binom{\1}{\2}"),
@@ -84,7 +87,9 @@ _WORDED = (
     (re.compile(rf"({_NUMBER})\s*%\s+of\s+(?={_NUMBER})"), r"\1% * "),
 )  # fmt: skip
 _STACKED = re.compile(r"(?:\\(?:frac|sqrt|binom|pmod)\s*){20}")  # would be read by recursion
-_TIMES = re.compile(r"(?<=\d)[ ]+[xX][ ]+(?=\d)|(?<=\d)[xX](?=\d\d|\d\b(?!\s*(?:matri|grid|board|square|table|system|det)))")
+_TIMES = re.compile(
+    r"(?<=\d)[ ]+[xX][ ]+(?=\d)|(?<=\d)[xX](?=\d\d|\d\b(?!\s*(?:matri|grid|board|square|table|system|det)))"
+)
 
 
 def _in_math(match: re.Match[str]) -> str:
@@ -121,10 +126,10 @@ def plain(text: str) -> str:
     for _ in range(2):
         text = _FONT.sub(r" \1 ", text)
     for pattern, replacement in _COMMANDS:
-        text = pattern.sub(replacement, text)  # type: ignore[arg-type]
-    text = _THOUSANDS.sub(_joined, text)
+        text = pattern.sub(replacement, text)
+    text = _LONG.sub(" ", _THOUSANDS.sub(_joined, text))
     text = digits(text)
     text = _TIMES.sub(" * ", text)
     for pattern, replacement in _WORDED:
-        text = pattern.sub(replacement, text)  # type: ignore[arg-type]
+        text = pattern.sub(replacement, text)
     return "\n".join(_brace(line) for line in text.split("\n"))

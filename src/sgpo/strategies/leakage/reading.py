@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from sgpo.strategies.leakage import context, targets
-from sgpo.strategies.leakage.expressions import Node, scan
+from sgpo.strategies.leakage import announced, context, targets
+from sgpo.strategies.leakage.expressions import scan
 from sgpo.strategies.leakage.number_words import digits
 from sgpo.strategies.leakage.plain import plain
 from sgpo.strategies.leakage.targets import Targets
+from sgpo.strategies.leakage.values import Node
 
 _LITERAL = re.compile(
     r"\\[dtc]?frac\s*\{?\s*(\d{1,15})\s*\}?\s*\{?\s*(\d{1,15})|(?<![\w./])(\d{1,15})\s*/\s*(\d{1,15})(?![\w./]*\d)"
@@ -53,9 +54,10 @@ def tight(text: str) -> str:
 class Reading:
     """A strategy beside its problem.
 
-    text: the strategy in plain spelling, raw: as it was given; nodes: its values that are quantities (labels such as `Step 2` are left
-    out); problem, response: sizes of their numbers; nouns: stems of
-    the words of its question, asked: of what it asks to count.
+    text: the strategy in plain spelling; raw: as it was given.
+    nodes: its values that are quantities; labels such as `Step 2` are left out.
+    problem: sizes of the problem's numbers, its options left out.
+    nouns, asked: stems of the words of its question, and of what it asks to count.
     """
 
     text: str
@@ -72,6 +74,11 @@ class Reading:
     def equations(self) -> dict[int, Node]:
         """Relations by where their last side starts."""
         return {node.parts[-1].start: node for node in self.nodes if node.kind == "relation"}
+
+    @cached_property
+    def sides(self) -> dict[tuple[int, int], Node]:
+        """Relations by where each of their sides stands."""
+        return {(part.start, part.end): node for node in self.nodes if node.kind == "relation" for part in node.parts}
 
     @cached_property
     def numbers(self) -> dict[int, Node]:
@@ -92,11 +99,7 @@ class Reading:
         """Results of one operation on two of the problem's numbers, whether or not the response states them."""
         numbers = sorted(self.problem)[:_MAX_DERIVED]
         results = {
-            result
-            for a in numbers
-            for b in numbers
-            if a < b
-            for result in (a + b, b - a, a * b, b / a if a else 0.0)
+            result for a in numbers for b in numbers if a < b for result in (a + b, b - a, a * b, b / a if a else 0.0)
         }
         return frozenset(number_key(x) for x in results if x >= 11 and x == int(x)) - self.problem
 
@@ -127,6 +130,17 @@ class Reading:
     def tight_problem(self) -> str:
         return tight(self.problem_text)
 
+    def slice(self, node: Node) -> str:
+        return self.text[node.start : node.end]
+
+    def is_fraction(self, node: Node) -> bool:
+        """`2/3`, `7/12`: one number, not a division to be carried out."""
+        if node.kind != "expression" or node.operations != 1 or len(node.literals) != 2 or node.value is None:
+            return False
+        top, bottom = node.literals
+        simple = bool(bottom) and abs(abs(node.value[0]) - top / bottom) < 1e-12 and max(top, bottom) <= 12
+        return simple and re.search(r"/|frac", self.slice(node)) is not None
+
     def quote(self, start: int, end: int) -> str:
         """A piece of the strategy for the reason, with a little of what stands around it, on one line."""
         piece = self.text[max(0, start - 25) : end + 15]
@@ -138,7 +152,7 @@ def read(problem: str, answer: str, response: str, strategy: str) -> Reading:
     problem_options, stem = targets.options(problem)
     text = plain(strategy)
     nodes = tuple(node for node in scan(text) if not (node.kind == "number" and context.labels(text, node)))
-    nouns = context.question_words(problem)
+    nouns = announced.question_words(problem)
     degrees = bool(re.search(r"degree|\^\s*\{?\\circ|°", problem + response[-400:]))
     return Reading(
         text,
@@ -149,7 +163,7 @@ def read(problem: str, answer: str, response: str, strategy: str) -> Reading:
         response,
         problem,
         nouns,
-        context.counted_words(problem),
+        announced.counted_words(problem),
     )
 
 

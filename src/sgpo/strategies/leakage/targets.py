@@ -14,9 +14,11 @@ from sgpo.rewards import quantities, readings, structure
 from sgpo.rewards.extract import gold_answer
 from sgpo.rewards.latex import MAX_DEPTH, depth
 from sgpo.rewards.normalize import TooComplexError, normalize
-from sgpo.strategies.leakage.expressions import Node, Value, scan, tokenize
+from sgpo.strategies.leakage.expressions import scan
 from sgpo.strategies.leakage.number_words import digits
 from sgpo.strategies.leakage.plain import plain
+from sgpo.strategies.leakage.tokens import tokenize
+from sgpo.strategies.leakage.values import Node, Value
 
 MAX_ANSWER = 2_000
 _MAX_LEAVES = 40

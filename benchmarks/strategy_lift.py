@@ -16,6 +16,8 @@ many for every candidate. ``--reference N`` also draws N samples of every arm, u
     python benchmarks/strategy_lift.py                       # 60 problems, the base as student
     python benchmarks/strategy_lift.py --train --seeds 5     # then trains SGPO on both choices of strategies
 
+With ``--out`` a second run draws only the samples that are missing.
+
 With ``--train`` the student is the lab's warm start and lift is measured on the training problems; SGPO trains on each
 problem's strategy of the greatest lift, and on one of the five candidates drawn at random, which is what a user without
 check and lift has. The last line is JSON.
@@ -173,19 +175,22 @@ def quality(store: Store, kinds: dict[str, str], run: LiftRun) -> dict[str, Any]
     for candidate in (c for row in rows for c in row):
         by_kind[kinds[candidate.id]].append(candidate.notes["lift"])
     first = [QUALITY[kinds[row[0].id]] == 2 for row in rows]
+    with_good = [i for i, row in enumerate(rows) if any(QUALITY[kinds[c.id]] == 2 for c in row)]
     solvable = [row for row in rows if any(c.notes["lift"]["lift"] > 0 for c in row)]
     return {
         "problems": len(rows),
         "rejected_by_check": {kind: mean(flags) for kind, flags in rejected.items()},
         **correlations(rows, lambda c: QUALITY[kinds[c.id]]),
         "good_first": mean(first),
+        "good_first_where_good_is_measured": mean([first[i] for i in with_good]),
+        "problems_where_good_is_measured": len(with_good),
         "good_first_by_chance": mean([sum(QUALITY[kinds[c.id]] == 2 for c in row) / len(row) for row in rows]),
         "good_first_where_any_helps": mean([QUALITY[kinds[row[0].id]] == 2 for row in solvable]),
         "problems_where_any_helps": len(solvable),
         "mean_lift": {kind: mean([n["lift"] for n in notes]) for kind, notes in by_kind.items() if notes},
         "dropped": {kind: mean([n["dropped"] for n in notes]) for kind, notes in by_kind.items() if notes},
         "best_candidate": dict(run.problems),
-        "samples": run.samples,
+        "samples": run.samples + run.before,
         "samples_uniform": run.uniform,
     }
 

@@ -17,7 +17,8 @@ from strategies_kit import GOOD, KEY, Play, Script, Server, good, problems_file,
 from sgpo.strategies.asking import Tally
 from sgpo.strategies.budget import Budget, Prices
 from sgpo.strategies.clients import EndpointClient, Sampling
-from sgpo.strategies.extract import extract, stream_seed
+from sgpo.strategies.extract import Extraction, extract, stream_seed
+from sgpo.strategies.records import Key
 from sgpo.strategies.schema import STRATEGY_SCHEMA
 from sgpo.strategies.sources import Source
 from sgpo.strategies.store import Store, StoreError
@@ -354,6 +355,26 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_committed(tmp_path: Path, m
         asked = len(server.bodies)
         run(server, tmp_path, problems=30)
         assert len(server.bodies) == asked + 60 - kept
+
+
+def test_what_another_process_gives_up_is_taken_over(tmp_path: Path) -> None:
+    with serving() as server:
+        run(server, tmp_path, problems=1)
+        with Store(tmp_path / "s.db") as other:
+            (setup,) = other.rows("SELECT id FROM setups")[0]
+            taken, _ = other.claim([Key(setup, "p2", i) for i in range(2)])
+            assert len(taken) == 2
+            waited: list[int] = []
+
+            def report(done: Extraction, budget: Budget) -> None:
+                if done.tally.waiting:
+                    waited.append(len(server.bodies))
+                    other.close()
+
+            tally = run(server, tmp_path, problems=4, report=report)
+    assert waited == [6]  # all but the two calls of the other one, which it then leaves
+    assert (tally.before, tally.outcomes) == (2, {"ok": 6})
+    assert len(server.bodies) == 8
 
 
 def test_the_key_is_nowhere(

@@ -303,6 +303,15 @@ def test_the_budget_holds_for_all_runs_together(tmp_path: Path) -> None:
         assert 0.1 < 0.0014 * len(server.bodies) <= 0.25
 
 
+def test_calls_under_way_together_do_not_pass_the_budget(tmp_path: Path) -> None:
+    """Each call fits alone, at over 1,300 tokens at most, of which it takes 1,200."""
+    with serving(lambda body, number: Play(said(json.dumps(GOOD), tokens=(700, 500)).body, hang=0.1)) as server:
+        budget = Budget(max_tokens=9_000)
+        assert run(server, tmp_path, problems=10, concurrency=8, budget=budget).exhausted
+        assert server.most_at_once > 1
+    assert 9_000 - 1_600 < budget.prompt_tokens + budget.completion_tokens <= 9_000
+
+
 def test_a_budget_under_one_call_asks_nothing(tmp_path: Path) -> None:
     with serving() as server:
         assert run(server, tmp_path, budget=Budget(max_tokens=100)).exhausted

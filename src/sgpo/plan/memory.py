@@ -232,14 +232,13 @@ def _generation(w: Workload, hardware: Hardware) -> Parts:
         return {}
     rows = w.rows * w.micro_steps + w.guided_rows
     prompt = w.guided_prompt if w.guided_rows else w.assumptions.prompt_tokens
-    cache = rows * (prompt + w.max_completion) * kv_bytes_per_token(w)
     whole = 2.0 * a.parameters if w.sharding.stage == 3 else 0.0
-    logits = 8.0 * rows * a.vocabulary * 4
-    return {"KV cache": cache + 2 * cache / a.layers, "activations": _prefill(w, rows, prompt) + logits + whole}
-
-
-def _prefill(w: Workload, rows: int, length: int) -> float:
-    return _transient(w, rows, length)
+    a_token = rows * kv_bytes_per_token(w)
+    # While prompts are read, the cache holds no more than them; when it is full, a layer's is copied for each token.
+    read = {"KV cache": prompt * a_token, "activations": whole + _transient(w, rows, prompt)}
+    full = (prompt + w.max_completion) * a_token
+    written = {"KV cache": full * (1 + 2 / a.layers), "activations": whole + 8.0 * rows * a.vocabulary * 4}
+    return max(read, written, key=lambda phase: sum(phase.values()))
 
 
 def kv_bytes_per_token(w: Workload) -> float:

@@ -18,8 +18,6 @@ def check(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as progress:
         task = progress.add_task("checking", total=None)
-        counts = check_file(
-            file, out, progress=lambda done, total: progress.update(task, completed=done, total=total)
-        )
+        counts = check_file(file, out, progress=lambda done, total: progress.update(task, completed=done, total=total))
     kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(counts["kinds"].items()))
     typer.echo(f"{counts['leaks']} of {counts['items']} strategies leak{f' ({kinds})' if kinds else ''}; {out}")

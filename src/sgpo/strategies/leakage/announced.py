@@ -28,7 +28,7 @@ _VERB = re.compile(
     r"\b(?:(?:you |we |one |to |and |must |should |will |finally )*(?:get|gets|got|obtain|obtains|obtained|"
     r"obtaining|yield|"
     r"yields|yielding|give|gives|giving|gave|produce|produces|producing|arrive at|arrives at|arriving at|reach|reaches|"
-    r"reaching|result in|results in|resulting in|comes? out (?:as|to|at|of)|come out (?:as|to|at)|"
+    r"reaching|result in|results in|resulting in|comes? to|comes? out (?:as|to|at|of)|come out (?:as|to|at)|"
     r"turns? out (?:to be|as)|"
     r"ends? (?:up )?(?:with|at|in|on)|ending (?:up )?(?:with|at|in|on)|finish(?:es|ing)? (?:with|at|on)|leave|leaves|"
     r"leaving|left with|conclude|concludes|deduce|evaluates? to|simplif(?:y|ies) to|reduces? to|"
@@ -50,7 +50,8 @@ _SAME = re.compile(
     re.IGNORECASE,
 )
 _LATER = re.compile(
-    r"[ \"')\]}]*,?[ ]*(?:(?:is|are|as|being|will be|must be|was|becomes|turns out to be)[ ](?:then |therefore |thus )?"
+    r"[ \"')\]}]*,?[ ]*(?:which )?(?:(?:is|are|as|being|will be|must be|was|becomes|turns out to be)[ ]"
+    r"(?:then |therefore |thus )?"
     r"(?:the|your|our|what|correct|right|a solution)\b(?P<rest>[^.;\n]{0,60})|(?:works|satisf(?:y|ies)|"
     r"is correct|is right)\b)",
     re.IGNORECASE,
@@ -121,6 +122,7 @@ def announced(text: str, node: Node, nouns: frozenset[str], *, any_subject: bool
         any_subject: `is 2` counts after any subject (for intermediate results).
     """
     left = before(text, node.start)
+    trivial = node.value is not None and abs(node.value[0]) in (0.0, 1.0)
     law = belongs_to_theorem(text, node) or LAW.search(left) is not None
     later = _LATER.match(text[node.end : node.end + 120])
     if later and not law and _later(later, nouns):
@@ -135,7 +137,7 @@ def announced(text: str, node: Node, nouns: frozenset[str], *, any_subject: bool
         return True
     if re.search(r"\b(?:set|sets|setting|put|let|make)\b[^,;]*$", left, re.I):
         return False
-    if _VERB.search(left) or (_TOTAL.search(left) and not law and not CONDITION.search(left)):
+    if _VERB.search(left) or (_TOTAL.search(left) and not law and not trivial and not CONDITION.search(left)):
         return not re.search(r"\b(?:if|when|until|unless|so that|such that|whether)\b[^,]*$", left, re.I)
     copula = _COPULA.search(left)
     if (
@@ -147,7 +149,6 @@ def announced(text: str, node: Node, nouns: frozenset[str], *, any_subject: bool
         subject = {stem(word) for word in re.findall(r"[A-Za-z]{2,}", copula["subject"])}
         subject |= {"probability"} if subject & {"chance", "likelihood", "odd"} else set()
         head = subject & (nouns | {"it", "this", "answer", "result", "total", "value", "count"})
-        trivial = node.value is not None and abs(node.value[0]) in (0.0, 1.0)
         if any_subject or (head and (not trivial or bool(subject & (nouns | {"answer", "result", "value"})))):
             return True
     return bool(_SAME.search(left)) and bool(re.match(r"[ ]*(?:$|[.;!\n)])", right))

@@ -96,14 +96,18 @@ def _announced(reading: Reading, node: Node) -> bool:
 
 def _together(reading: Reading, leaves: tuple[Leaf, ...]) -> str:
     """Several small values, all of the answer, side by side: `(4, 6)`, `x = 4 and y = 6`, `1 <= f(x) <= 5`."""
-    atoms = [node for node in whole(reading.nodes) if not node.letters and node.value]
     text, count = reading.text, len(leaves)
+    atoms = [
+        node
+        for node in whole(reading.nodes)
+        if any(leaf.matches(node) for leaf in leaves) and not context.in_base(text, node)
+    ]
     for i in range(len(atoms) - count + 1):
         run = atoms[i : i + count]
         gaps = [text[a.end : b.start] for a, b in zip(run, run[1:], strict=False)]  # noqa: RUF007
         if not all(len(gap) <= 40 and _BETWEEN.fullmatch(gap) for gap in gaps) or not _match(leaves, run):
             continue
-        if any(context.in_base(text, node) for node in run) or not announced.ends(text, run[-1], reading.nouns):
+        if not announced.ends(text, run[-1], reading.nouns):
             continue
         trivial = all(node.value and abs(node.value[0]) in (0.0, 1.0) for node in run)
         if not trivial or announced.announced(text, run[0], reading.nouns):

@@ -182,6 +182,8 @@ class _Parser(Cursor):
         if token.match >= 0:
             return self._bracket(token)
         name = token.text.removeprefix("\\")
+        if token.kind == "command" and name in GREEK:
+            return self._letter(token)
         if token.kind == "command" or name in ("pi", "sqrt") or (token.kind == "word" and name in FUNCTIONS):
             return self._command(token, name)
         if token.kind == "word" and is_variable(self.tokens, self.i):
@@ -227,8 +229,6 @@ class _Parser(Cursor):
             if argument.unit == "degree":
                 return self.join(lambda x: function(math.radians(x)), argument, start=token.start)
             return self.join(function, argument, start=token.start)
-        if token.kind == "command" and name in GREEK:
-            return self._letter(token)
         raise _Unreadable
 
     def _letter(self, token: Token) -> Node:
@@ -281,8 +281,7 @@ def scan(text: str) -> list[Node]:
         except _Unreadable:
             i += 1
             continue
-        for node in parser.nodes:
-            is_whole = node is whole or any(node is part for part in whole.parts)
-            nodes.append(replace(node, whole=True) if is_whole else node)
+        outer = {id(whole), *(id(part) for part in whole.parts)}
+        nodes.extend(replace(node, whole=True) if id(node) in outer else node for node in parser.nodes)
         i = max(parser.i, i + 1)
     return nodes

@@ -45,7 +45,7 @@ def literals(text: str) -> set[float]:
 
 def tight(text: str) -> str:
     """Without spaces, delimiters and spelling variants of LaTeX: what two copies of one formula share."""
-    text = re.sub(r"\\[dtc]frac", r"\\frac", text)
+    text = re.sub(r"\\[dtc]frac", r"\\frac", text.replace("\\\\", r"\cr"))
     text = re.sub(r"\\(?:left|right|displaystyle|[,;:! ])|[\s${}~`]|\\[()\[\]]", "", text)
     return re.sub(r"\\(?:cdot|times)|[×·⋅]", "*", text).replace("−", "-")
 

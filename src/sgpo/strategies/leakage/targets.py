@@ -21,7 +21,7 @@ from sgpo.strategies.leakage.tokens import tokenize
 from sgpo.strategies.leakage.values import Node, Value
 
 MAX_ANSWER = 2_000
-_MAX_LEAVES = 40
+_MAX_LEAVES = 20
 _CONSTANTS = (0.5, math.pi, 2 * math.pi, math.sqrt(2), math.sqrt(3))
 _OPTION = re.compile(
     r"(?:(?<![A-Za-z0-9])\(\s*(?:\\(?:text(?:bf|rm)?|mathrm|mathbf|bf)\s*\{?\s*)?([A-J])\s*\}?\s*\)"

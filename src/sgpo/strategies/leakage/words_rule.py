@@ -24,7 +24,7 @@ _SUPPOSED = re.compile(
     r"an? [a-z]+ (?:function|number|integer) is)\b",
     re.IGNORECASE,
 )
-_CONSEQUENCE = re.compile(r"(?:[;:]|\b(?:so|hence|thus|therefore),?)\s*[\"']?$", re.IGNORECASE)
+_CONSEQUENCE = re.compile(r"[;:]\s*[\"']?$|\b(?:so|hence|thus|therefore)\b(?! that| as)[^,;]{0,40}$", re.IGNORECASE)
 _SAID = re.compile(
     r"\b(?:is|are|be|becomes?|represents?|describes?|gives?|forms?|identify|get|obtain|find|means|show\w*|land\w* on|"
     r"choose|pick)\s+(?:(?:an?|the|that|always|therefore|thus|indeed|in fact|then|it|is|[\"'])\s*)*$",

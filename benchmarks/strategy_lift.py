@@ -19,8 +19,8 @@ many for every candidate. ``--reference N`` also draws N samples of every arm, u
 With ``--out`` a second run draws only the samples that are missing.
 
 With ``--train`` the student is the lab's warm start and lift is measured on the training problems; SGPO trains on each
-problem's strategy of the greatest lift, and on one of the five candidates drawn at random, which is what a user without
-check and lift has. The last line is JSON.
+problem's strategy of the greatest lift, and on one drawn at random of the candidates that the trainer takes (it refuses
+those that hold the answer, so leaks are in neither). The last line is JSON.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ import torch
 from rich.progress import Progress
 
 from sgpo.commands._strategies_lift import _lab
+from sgpo.data.leaks import contains_answer
 from sgpo.evaluation import paired_t_interval, t_interval
 from sgpo.evaluation.sampling import sample_rows
 from sgpo.lab import Problem, load_base, load_problems
@@ -230,13 +231,14 @@ def train(cell: Cell, start: Path, out: Path, strategies: dict[str, str | None],
 
 
 def choices(store: Store, seed: int) -> dict[str, dict[str, str | None]]:
-    """The strategies of the two arms: of the greatest lift, and any candidate."""
+    """The strategies of the two arms: of the greatest lift, and any candidate that the trainer takes."""
     draw = random.Random(f"random candidates {seed}")
     arms: dict[str, dict[str, str | None]] = {"lift": {}, "random": {}}
     for problem in store.problems():
         chosen, _ = choose(store, problem, by="lift")
         arms["lift"][problem.id] = None if chosen is None else as_text(chosen.strategy)
-        arms["random"][problem.id] = as_text(draw.choice(store.candidates(problem.id)).strategy)
+        texts = [as_text(candidate.strategy) for candidate in store.candidates(problem.id)]
+        arms["random"][problem.id] = draw.choice([t for t in texts if not contains_answer(t, problem.answer)])
     return arms
 
 

@@ -56,6 +56,7 @@ def test_overrides_become_fields_and_share_the_rate_of_their_method() -> None:
     method = find_method("sgpo:kl_clip=0.5,teacher=ema")
     assert method.fields == {"kl_clip": 0.5, "teacher": "ema"}
     assert method.tuned_as == "sgpo"
+    assert find_method("sgpo:learning_rate=8e-4,alpha_0=1").fields == {"learning_rate": 8e-4, "alpha_0": 1}
     assert find_method("no_clip:teacher=ema").fields == {"kl_clip": None, "teacher": "ema"}
 
 

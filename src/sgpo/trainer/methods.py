@@ -118,8 +118,17 @@ def find_method(spec: str) -> Method:
             raise ValueError(f"{spec!r}: {part!r} is no override; write field=value.")
         if field not in known:
             raise ValueError(f"{spec!r}: {name} has no field {field!r}{_nearest(field, known)}.")
-        fields[field] = yaml.safe_load(value)
+        fields[field] = _value(value)
     return Method(spec, f"{method.label}, {overrides.replace('=', ' ')}", method.kind, fields, method.tuned_as or name)
+
+
+def _value(text: str) -> Any:
+    """As YAML, but ``8e-4`` is a number: YAML 1.1 wants ``8.0e-4``, and users do not know."""
+    value = yaml.safe_load(text)
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _nearest(name: str, names: Any) -> str:

@@ -162,6 +162,10 @@ def test_the_cost_that_a_recipe_states_is_the_plans(name: str) -> None:
     line = next(line for line in (RECIPES / name).read_text().splitlines() if line.startswith("# sgpo plan, "))
     assert line.startswith(f"# sgpo plan, {hardware}")
     assert line.endswith(f": {summary(plan)}"), summary(plan)
+    memory, step, _, hours = summary(plan).split(", ")
+    row = f"| {memory} | {step.removesuffix(' a step')} | {plan.duration.steps:,} | {hours.split()[0]} |"
+    table = (RECIPES.parent / "docs" / "recipes.md").read_text().splitlines()
+    assert [line for line in table if line.startswith(f"| `{name.removesuffix('.yaml')}`") and line.endswith(row)], row
 
 
 # ---------------------------------------------------------------- one step

@@ -2,6 +2,9 @@
 
 The Trainer writes a checkpoint file by file, so a machine that dies meanwhile leaves half of one; and where the
 optimizer's half is missing, the Trainer would go on without a word, with an optimizer that remembers nothing.
+
+Rollouts are in no checkpoint. A run resumes to the bit where a checkpoint falls between two generation batches; inside
+one (``num_iterations`` or ``steps_per_generation`` above the optimizer step) it goes on with fresh rollouts.
 """
 
 import json

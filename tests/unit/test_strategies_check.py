@@ -191,6 +191,38 @@ def test_a_small_answer_passes_unless_it_is_announced(answer: str, passes: str, 
     assert verdict(answer, leaks).kind == "answer"
 
 
+GENERAL = r"""
+Divide both sides by 2 and add 1, since both ends count.
+Work modulo 10; powers of a number modulo 10 repeat with period 4 or a divisor of 4.
+Convert from base 2 to base 10.
+The sum of the first n squares is n(n+1)(2n+1)/6, of the first n integers n(n+1)/2.
+The interior angles sum to 180(n-2) degrees, the exterior ones to 360 degrees.
+An equilateral triangle has three 60 degree angles; a square has 4 right angles of 90 degrees.
+The cone has volume $\frac13\pi r^2h$, the sphere $\frac{4}{3}\pi r^3$, the triangle area 1/2 * base * height.
+Use $\sin^2 x+\cos^2 x=1$ and $\cos 2\theta=2\cos^2\theta-1$.
+Use $x=\frac{-b\pm\sqrt{b^2-4ac}}{2a}$; if the discriminant is 0 there is one real root.
+Case 1: the number is even. Case 2: the number is odd.
+Check divisibility by 3 and by 9 with the digit sum, by 4 with the last two digits.
+Look for the smallest prime factors 2, 3, 5 and 7; consider perfect squares such as 4, 9, 16 and 25.
+There are 7 days in a week, 24 hours in a day, 60 minutes in an hour and 12 months in a year.
+A standard deck has 52 cards in 4 suits of 13; a die has 6 faces, each with probability 1/6.
+Substitute x = 0 for the constant term and x = 1 for the sum of the coefficients.
+Multiply by 100 to get a percentage; 100% is the whole. A quarter is 25 cents.
+The average of three numbers is their sum divided by 3.
+In a 30-60-90 triangle the sides are as 1 : \sqrt{3} : 2.
+For n = 1 verify the base case, then go from n = k to n = k + 1.
+Write a two-digit number as 10a + b; note that 0! = 1 and 10 = 2 * 5.
+"""
+
+
+@pytest.mark.parametrize("step", GENERAL.strip().splitlines())
+def test_general_steps_pass_beside_any_problem(step: str) -> None:
+    problems = {case["problem"]: case for case in CASES if case["split"] != "dev"}
+    for case in list(problems.values())[::2]:
+        found = check_strategy(case["problem"], case["answer"], case["response"], f"Take a general step.\n{step}")
+        assert not found.leak, (case["id"], case["answer"], found.reason)
+
+
 # --- computations, intermediate results, copies ----------------------------------------------------------------------
 
 APPLES = "Tom has 84 apples and packs 12 in a box. He sells each box for 9 dollars. How much does he get?"

@@ -33,7 +33,7 @@ _VERB = re.compile(
     r"ends? (?:up )?(?:with|at|in|on)|ending (?:up )?(?:with|at|in|on)|finish(?:es|ing)? (?:with|at|on)|leave|leaves|"
     r"leaving|left with|conclude|concludes|deduce|evaluates? to|simplif(?:y|ies) to|reduces? to|"
     r"works? out (?:to|as|at)|"
-    rf"which is|that is|i\.e\.,?|namely|see|find|finding|has|have|had)){_FILL}",
+    rf"which is|which equals|it equals|this equals|that is|i\.e\.,?|namely|see|find|finding|has|have|had)){_FILL}",
     re.IGNORECASE,
 )
 _TOTAL = re.compile(  # what laws say too: the angles add up to 180 degrees
@@ -140,12 +140,9 @@ def announced(text: str, node: Node, nouns: frozenset[str], *, any_subject: bool
     if _VERB.search(left) or (_TOTAL.search(left) and not law and not trivial and not CONDITION.search(left)):
         return not re.search(r"\b(?:if|when|until|unless|so that|such that|whether)\b[^,]*$", left, re.I)
     copula = _COPULA.search(left)
-    if (
-        copula
-        and not CONDITION.search(left)
-        and not ((law or any_subject) and copula["verb"] == "of")
-        and not (law and any_subject)
-    ):
+    # Laws speak of all: the corner angles *are* 90 degrees, a sum *of* 180 degrees.
+    general = (law and (any_subject or copula["verb"] in ("of", "are"))) if copula else True
+    if copula and not general and not (any_subject and copula["verb"] == "of") and not CONDITION.search(left):
         subject = {stem(word) for word in re.findall(r"[A-Za-z]{2,}", copula["subject"])}
         subject |= {"probability"} if subject & {"chance", "likelihood", "odd"} else set()
         head = subject & (nouns | {"it", "this", "answer", "result", "total", "value", "count"})

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sgpo.strategies.leakage.tokens import Cursor, Token, is_variable, tokenize
-from sgpo.strategies.leakage.values import FUNCTIONS, Node, apply, comb, factorial, letter_value, power
+from sgpo.strategies.leakage.values import FUNCTIONS, Node, apply, comb, factorial, is_mixed, letter_value, power
 from sgpo.strategies.leakage.vocabulary import GREEK
 
 MAX_DEPTH = 25
@@ -64,19 +64,10 @@ class _Parser(Cursor):
 
     def group(self, kind: str, parts: list[Node], start: int, signs: tuple[str, ...] = ()) -> Node:
         """A relation or a tuple, up to the last token read."""
-        return self.keep(
-            Node(
-                start,
-                self.tokens[self.i - 1].end,
-                None,
-                kind,
-                sum(part.letters for part in parts),
-                tuple(x for part in parts for x in part.literals),
-                sum(part.operations for part in parts),
-                tuple(parts),
-                signs,
-            )
-        )
+        letters, operations = sum(part.letters for part in parts), sum(part.operations for part in parts)
+        literals = tuple(x for part in parts for x in part.literals)
+        end = self.tokens[self.i - 1].end
+        return self.keep(Node(start, end, None, kind, letters, literals, operations, tuple(parts), signs))
 
     def relation(self) -> Node:
         """sum (sign sum)*"""
@@ -125,7 +116,7 @@ class _Parser(Cursor):
                 left = self.join(lambda x, y: x / y, left, right)
                 if ratio:
                     left = self.keep(replace(left, unit="ratio"))
-            elif not signs and _is_mixed(left, right, token):
+            elif not signs and token.text == r"\frac" and is_mixed(left, right):
                 left = self.join(lambda x, y: x + y, left, right)
             else:
                 left = self.join(lambda x, y: x * y, left, right)
@@ -220,16 +211,38 @@ class _Parser(Cursor):
                 return self.join(lambda n, x: power(x, 1 / n), index, self.primary(), start=token.start)
             return self.join(math.sqrt, self.primary(), start=token.start)
         if name in FUNCTIONS:
-            function = FUNCTIONS[name]
-            if self.at("_"):  # a base
-                self.i += 1
-                base = self.primary()
-                return self.join(lambda b, x: math.log(x) / math.log(b), base, self.postfix(), start=token.start)
-            argument = self.postfix()
-            if argument.unit == "degree":
-                return self.join(lambda x: function(math.radians(x)), argument, start=token.start)
-            return self.join(function, argument, start=token.start)
+            return self._function(token, FUNCTIONS[name])
         raise _Unreadable
+
+    def _function(self, token: Token, function: Callable[[float], float]) -> Node:
+        r"""The value of `\sin 3x`, `\log_2 16`, `\cos^2 x`."""
+        if self.at("_"):  # a base
+            self.i += 1
+            base = self.primary()
+            return self.join(lambda b, x: math.log(x) / math.log(b), base, self._argument(), start=token.start)
+        if self.at("^"):
+            self.i += 1
+            exponent, argument = self._exponent(), self._argument()
+            return self.join(lambda n, x: power(function(x), n), exponent, argument, start=token.start)
+        argument = self._argument()
+        if argument.unit == "degree":
+            return self.join(lambda x: function(math.radians(x)), argument, start=token.start)
+        return self.join(function, argument, start=token.start)
+
+    def _argument(self) -> Node:
+        """What a function without brackets is applied to: `3x` of `\\sin 3x`."""
+        bracketed = self.at("(", "{")
+        node = self.postfix()
+        following = self.peek()
+        while not bracketed and following and following.kind in ("word", "command") and self.factor_follows(following):
+            if following.text.removeprefix("\\") in FUNCTIONS:
+                break
+            factor = self.behind(self.power, 0)
+            if factor is None:
+                break
+            node = self.join(lambda x, y: x * y, node, factor)
+            following = self.peek()
+        return node
 
     def _letter(self, token: Token) -> Node:
         """A variable, with its subscript, or a short product such as `ac`; `f(3)` is a value of its own."""
@@ -254,12 +267,6 @@ class _Parser(Cursor):
             argument = self._bracket(opening)
             return self.join(lambda x, y: x + 0.7 * y * y, node, argument, binary=0)
         return self.keep(node)
-
-
-def _is_mixed(left: Node, right: Node, token: Token) -> bool:
-    """`2\\frac{1}{2}` is two and a half."""
-    fraction = token.text == r"\frac" and not right.letters and len(right.literals) == 2
-    return fraction and left.kind == "number" and 0 < right.literals[0] < right.literals[1]
 
 
 def scan(text: str) -> list[Node]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from sgpo.strategies.leakage.values import FUNCTIONS
-from sgpo.strategies.leakage.vocabulary import SHORT_WORDS
+from sgpo.strategies.leakage.vocabulary import GREEK, SHORT_WORDS
 
 _TOKEN = re.compile(
     r"(?P<number>\d+(?:\.\d+)?|(?<!\d)\.\d+)|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+(?:'[a-z]+)?)"
@@ -109,7 +109,8 @@ class Cursor:
         """Whether a factor follows without a sign: `2x`, `3(n+1)`, `3 \\sqrt{13}`, not `2 3` and not `2 apples`."""
         before = self.tokens[self.i - 1]
         if token.kind == "command":
-            return token.text in (r"\frac", r"\sqrt", r"\pi", r"\binom") or token.text[1:] in FUNCTIONS
+            name = token.text[1:]
+            return name in ("frac", "sqrt", "pi", "binom") or name in FUNCTIONS or name in GREEK
         if token.text == "(":
             return token.touching or before.text == ")"
         if token.kind == "word":

@@ -80,3 +80,9 @@ def power(x: float, y: float) -> float:
     if isinstance(value, complex):
         raise ValueError
     return float(value)
+
+
+def is_mixed(whole: Node, fraction: Node) -> bool:
+    r"""Whether `2\frac{1}{2}` is two and a half: a literal before a proper fraction of two."""
+    proper = not fraction.letters and len(fraction.literals) == 2
+    return proper and whole.kind == "number" and 0 < fraction.literals[0] < fraction.literals[1]

@@ -53,8 +53,8 @@ def _memory_table(plan: Plan) -> list[str]:
     lines += [f"  {part:<24}{_gib(size):>12}" for part, size in plan.memory.phases[phase].items() if size]
     lines.append(f"  {'peak':<24}{_gib(plan.memory.peak):>12}")
     others = sorted(plan.memory.phases.items(), key=lambda item: -sum(item[1].values()))
-    phases = ", ".join(f"{name} {sum(p.values()) / GIB:.2f}" for name, p in others[1:])
-    lines += textwrap.wrap(f"Other phases (GiB): {phases}", 110, subsequent_indent="  ")
+    phases = ", ".join(f"{name} {_gib(sum(p.values()))}" for name, p in others[1:])
+    lines += textwrap.wrap(f"Other phases: {phases}", 110, subsequent_indent="  ")
     if plan.memory.server:
         server = ", ".join(f"{part} {_gib(size)}" for part, size in plan.memory.server.items())
         lines.append(f"vLLM server, a device of {plan.workload.server_tensor_parallel} in tensor parallel: {server}")
@@ -91,7 +91,7 @@ def _assumptions(plan: Plan) -> list[str]:
 
 
 def _gib(size: float) -> str:
-    return f"{size / GIB:.2f} GiB"
+    return f"{size / GIB:.2f} GiB" if abs(size) >= GIB else f"{size * 1024 / GIB:.0f} MiB"
 
 
 def _count(number: float) -> str:

@@ -24,6 +24,8 @@ LEAKS = [
     ("write \\boxed{5}", "5"),
     ("choose as solution: B", "b"),
     ("(1, 2) solves it", "(1, 2)"),
+    ("hence the function is odd", "odd"),
+    ("this gives 10", "10"),
 ]
 HONEST = [
     ("Divide by 2 and carry on", "2"),
@@ -37,6 +39,9 @@ HONEST = [
     ("The result is even", "2"),
     ("the answer is 57", "5"),
     ("the answer is 5.7", "5"),
+    ("Work modulo 10", "10"),
+    ("The angles sum to 180 degrees", "180"),
+    ("Is it even or odd?", "odd"),
     ("Add them", None),
     ("Add them", ""),
     ("Add them", " $ $ "),
@@ -55,7 +60,7 @@ def test_honest_strategies(strategy: str, answer: object) -> None:
     assert not contains_answer(strategy, answer)
 
 
-@given(st.text(alphabet="ab .,", max_size=10), st.integers(10, 10**9), st.text(alphabet="ab ,", max_size=10))
+@given(st.text(alphabet="ab .,", max_size=10), st.integers(1_001, 10**9), st.text(alphabet="ab ,", max_size=10))
 def test_a_number_between_words_is_found(before: str, answer: int, after: str) -> None:
     assert contains_answer(f"{before} {answer} {after}", answer)
     assert contains_answer(f"{before} {answer}.", str(answer))

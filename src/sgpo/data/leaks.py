@@ -1,13 +1,16 @@
 """A quick guard against strategies that give the answer away, run on every training set.
 
-It looks for the answer as it is written. A one-character answer (``2``, ``B``) stands in many honest strategies
-("divide by 2"), so it counts only where the text announces it. Ours; the paper does not control strategies.
+It looks for the answer as it is written. Some answers stand in many honest strategies: one character (``2``, ``B``),
+a number of general steps ("modulo 10", "180 degrees"), a common word ("even or odd"). They count only where the text
+announces them. `sgpo.strategies.check` sees through other spellings and much more; it is for offline use. Ours; the
+paper does not control strategies.
 """
 
 import re
 from typing import Any
 
 _ANNOUNCED = r"(?:=|\\boxed\{{|\b(?:answer|result|solution)(?:\s+(?:is|are|as|of))?:?|\bequals|\bis|\bget|\bgives)"
+_GENERAL = re.compile(r"10{1,3}|12|24|60|90|180|360|[a-z]{2,}")  # an answer that honest strategies hold, too
 
 
 def contains_answer(strategy: str, answer: Any) -> bool:
@@ -23,6 +26,6 @@ def contains_answer(strategy: str, answer: Any) -> bool:
     before = r"(?<![\w.])" if text[0].isalnum() else ""
     after = r"(?![\w]|\.\d)" if text[-1].isalnum() else ""
     pattern = before + r"\s*".join(re.escape(part) for part in text.split()) + after
-    if len(text) == 1:
+    if len(text) == 1 or _GENERAL.fullmatch(text):
         pattern = _ANNOUNCED.replace("{{", "{") + r"\s*\$?\s*" + pattern
     return re.search(pattern, strategy, flags=re.IGNORECASE) is not None

@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 
-from sgpo.rewards import quantities, readings, structure
+from sgpo.rewards import quantities, structure
 from sgpo.rewards.extract import gold_answer
 from sgpo.rewards.latex import MAX_DEPTH, depth
 from sgpo.rewards.normalize import TooComplexError, normalize
@@ -137,8 +137,8 @@ def _leaves(node: structure.Node, level: int = 0) -> list[str]:
     if node.kind == "value":
         return [node.text]
     if node.kind == "relation":
-        pair = readings.definition(node)
-        items: list[str] = [pair[1]] if pair else [item for item in node.items if not structure.is_name(item)]
+        named = structure.is_name(node.items[0]) and set(node.signs) == {"="}
+        items = [node.items[-1]] if named else [item for item in node.items if not structure.is_name(item)]
     else:
         items = [item for item in node.items if not re.fullmatch(r"[-+ ]*\\infty ?", item.strip())]
     if items == [node.text]:

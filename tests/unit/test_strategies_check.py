@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -443,6 +445,12 @@ def test_lines_that_are_no_objects(tmp_path: Path, line: str) -> None:
     source.write_text(json.dumps(item()) + "\n\n" + line + "\n")
     with pytest.raises(BadLineError, match="line 3"):
         check_file(source, tmp_path / "out.jsonl")
+
+
+def test_the_check_loads_neither_torch_nor_sympy() -> None:
+    code = "import sys, sgpo.strategies.check_files; print([m for m in ('torch', 'sympy', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
 def test_progress_and_counts(tmp_path: Path) -> None:

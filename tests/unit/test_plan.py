@@ -300,8 +300,7 @@ def test_optimizer_states_want_lora_or_sharding(recipe: Any) -> None:
 
 def test_vllm_without_room_for_one_sequence(recipe: Any) -> None:
     arguments = recipe(use_vllm=True, vllm_gpu_memory_utilization=0.2, use_peft=True)
-    plan = plan_recipe(arguments, parse_hardware("h100"))
-    assert str(plan.misfit).startswith("the KV cache of vLLM: it has 0.3 GiB") or plan.fits
+    assert plan_recipe(arguments, parse_hardware("h100")).fits  # 0.3 GiB beside the weights, and 0.1 are needed
     tight = plan_recipe(arguments, parse_hardware("a100-40"))
     assert str(tight.misfit).startswith("the KV cache of vLLM: it has 0.0 GiB")
 

@@ -72,8 +72,8 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("row 0", "['carry']", "list", "Join"),
     ),
     "strategy holds the answer": (
-        {"data": changed("strategy", 2, "say ok loudly")},
-        ("1 of 4", "row 2", "'ok'", "say ok loudly", "set answer_column"),
+        {"data": changed("strategy", 2, "say answer: ok loudly")},
+        ("1 of 4", "row 2", "'ok'", "say answer: ok loudly", "set answer_column"),
     ),
     "context": ({"max_completion_length": 63}, ("Row", "with the strategy", "63", "64", "Shorten or drop")),
     "ids beyond the vocabulary": (

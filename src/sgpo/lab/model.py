@@ -34,13 +34,21 @@ MODEL: dict[str, Any] = {
 """0.47M parameters."""
 
 
-def build_model(seed: int) -> LlamaForCausalLM:
+def sized(width: int) -> dict[str, Any]:
+    """`MODEL` with another hidden size, its feed-forward layers in proportion. Raises ValueError for an unfit one."""
+    heads = MODEL["num_attention_heads"]
+    if width < 2 * heads or width % (2 * heads):
+        raise ValueError(f"width is {width}, but must be a multiple of {2 * heads}: an even width for {heads} heads.")
+    return {**MODEL, "hidden_size": width, "intermediate_size": width * 8 // 3}
+
+
+def build_model(seed: int, width: int = MODEL["hidden_size"]) -> LlamaForCausalLM:
     """A freshly initialised model in float32. Sets torch's global seed."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
-    return LlamaForCausalLM(LlamaConfig(**MODEL))
+    return LlamaForCausalLM(LlamaConfig(**sized(width)))
 
 
 def base_path(seed: int = 0) -> Path:

@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from sgpo.lab.corpus import Corpus, Text
 from sgpo.lab.evaluate import accuracy
-from sgpo.lab.model import MODEL, build_model
+from sgpo.lab.model import MODEL, build_model, sized
 from sgpo.lab.problems import load_problems
 from sgpo.lab.tokenizer import build_tokenizer, vocabulary_hash
 
@@ -126,11 +126,11 @@ def measure(folder: Path, split: str = "eval", repeats: int = EVAL_REPEATS) -> d
     }
 
 
-def pretrain(seed: int, out: Path, tokens: int = TOKENS) -> dict[str, Any]:
+def pretrain(seed: int, out: Path, tokens: int = TOKENS, width: int = MODEL["hidden_size"]) -> dict[str, Any]:
     """Pretrain, save in float16 with the tokenizer, measure what was saved, and write ``pretrain.json``."""
     started = time.perf_counter()
     tokenizer = build_tokenizer()
-    model = build_model(seed)
+    model = build_model(seed, width)
     loss = train(model, tokenizer, seed, tokens)
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -138,7 +138,7 @@ def pretrain(seed: int, out: Path, tokens: int = TOKENS) -> dict[str, Any]:
         "seed": seed,
         "tokens": tokens,
         "vocabulary": vocabulary_hash(),
-        "model": MODEL,
+        "model": sized(width),
         "loss": round(loss, 4),
         "minutes": round((time.perf_counter() - started) / 60, 1),
         **measure(out),
@@ -153,9 +153,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--tokens", type=int, default=TOKENS, help="pretraining length (default: %(default)s)")
+    parser.add_argument("--width", type=int, default=MODEL["hidden_size"], help="hidden size (default: %(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    record = pretrain(options.seed, options.out, options.tokens)
+    record = pretrain(options.seed, options.out, options.tokens, options.width)
     for kind in ("guided", "autonomous"):
         print(kind, {name: round(cell["rate"], 3) for name, cell in record[kind].items()})
 

@@ -13,6 +13,7 @@ from .divergence import (
 )
 from .fused import fused_linear_distillation_loss
 from .selection import SELECTION_MODES, select_targets
+from .topk import fused_linear_top_k_kl, top_k_kl
 from .weighting import WEIGHT_FORMS, adaptive_weight
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "clip_token_kl",
     "distillation_loss",
     "fused_linear_distillation_loss",
+    "fused_linear_top_k_kl",
     "select_targets",
     "token_entropy",
     "token_kl",
+    "top_k_kl",
 ]

@@ -79,7 +79,7 @@ def fused_linear_distillation_loss(
     _check_shapes(student_hidden, teacher_hidden, weight, bias, teacher_weight)
     check_rows(mask, row_weights, student_hidden.shape[:2])
     check_normalizer(normalizer)
-    _check_options(direction, temperature, logit_scale, softcap, chunk_size)
+    check_options(direction, temperature, logit_scale, softcap, chunk_size)
     dtype = accumulation_dtype(student_hidden, teacher_hidden, weight)
     counted = counted_tokens(mask, row_weights)
     at = counted.nonzero(as_tuple=True)
@@ -129,7 +129,7 @@ class _FusedDistillation(torch.autograd.Function):
         return (*scaled, *[None] * (len(inputs) - 2))
 
 
-def _check_options(
+def check_options(
     direction: str, temperature: float, logit_scale: float, softcap: float | None, chunk_size: int | None
 ) -> None:
     """`ValueError` unless each option is in range (the clip is checked where it is applied)."""

@@ -44,6 +44,7 @@ from sgpo.evaluation.sampling import sample_rows
 from sgpo.lab import Problem, load_base, load_problems
 from sgpo.lab.catalog import FAMILIES
 from sgpo.lab.experiment import Budget, Cell, Report, load, run_cell, warm_start
+from sgpo.lab.model import base_path
 from sgpo.lab.parallel import Job, cores, run_jobs
 from sgpo.lab.problems import MAX_COMPLETION, lab_reward
 from sgpo.strategies import records
@@ -286,7 +287,7 @@ def run(out: Path, args: argparse.Namespace) -> dict[str, Any]:
     began = time.perf_counter()
     problems = load_problems("train")
     problems = problems[: args.problems or (len(problems) if args.train else 60)]
-    start = warm_start(0, Budget(), out / "warm_start") if args.train else None
+    start = warm_start(base_path(0), Budget(), out / "warm_start") if args.train else None
     model, tokenizer = load_base(0) if start is None else load(start)
     sample = sampler(model, tokenizer)
     with Store(out / "strategies.db") as store:

@@ -15,7 +15,7 @@ from sgpo.compare.results import summarise
 from sgpo.compare.run import Plan, _cells, _search, compare
 from sgpo.compare.table import as_csv, as_markdown, as_text
 from sgpo.lab.catalog import FAMILIES, UNSOLVED
-from sgpo.lab.experiment import Budget, Cell, train_config
+from sgpo.lab.experiment import Budget, Cell, train_config, train_data
 from sgpo.trainer.methods import METHODS, PRESETS, find_method
 
 
@@ -76,7 +76,7 @@ def test_unknown_methods_and_fields_are_named(spec: str, message: str) -> None:
 
 def test_a_rate_in_the_name_is_not_searched_for(tmp_path: Path) -> None:
     plan = Plan(("base", "sgpo:learning_rate=0.5", "sgpo"), budget=Budget(learning_rate=0.25))
-    rates = _search(plan, {}, tmp_path)
+    rates = _search(plan, tmp_path)
     assert rates == {"sgpo": {"learning_rate": 0.25, "search": {}}}
     by_method = {cell.method: train_config(cell, tmp_path).learning_rate for cell in _cells(plan, rates)[1:3]}
     assert by_method == {"sgpo:learning_rate=0.5": 0.5, "sgpo": 0.25}
@@ -191,6 +191,33 @@ def test_a_finished_cell_is_not_run_again_and_another_one_not_taken_for_it(tmp_p
     cell = Cell("sgpo")
     (tmp_path / "cell.json").write_text(json.dumps({**dataclasses.asdict(cell), "name": cell.name}))
     (tmp_path / "result.json").write_text('{"accuracy": 0.5}')
-    assert run_once(cell, tmp_path / "no-such-model", tmp_path, print) == {"accuracy": 0.5}
+    assert run_once(cell, tmp_path / "no-such-base", tmp_path / "no-such-model", tmp_path, print) == {"accuracy": 0.5}
     with pytest.raises(ValueError, match="other settings"):
-        run_once(Cell("sgpo", seed=1), tmp_path, tmp_path, print)
+        run_once(Cell("sgpo", seed=1), tmp_path, tmp_path, tmp_path, print)
+
+
+def test_the_search_takes_the_best_mean_over_the_bases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    accuracy = {(0, 0.1): 0.9, (0, 0.2): 0.8, (1, 0.1): 0.2, (1, 0.2): 0.8}  # 0.1 collapses on base 1
+
+    def run(work: Any, plan: Plan, out: Path) -> dict[str, Any]:
+        return {path.name: {"accuracy": accuracy[c.base_seed, c.overrides["learning_rate"]]} for c, path in work}
+
+    monkeypatch.setattr("sgpo.compare.run._run", run)
+    found = _search(Plan(("sgpo", "no_clip"), rates=(0.1, 0.2)), tmp_path)
+    assert found["sgpo"] == {"learning_rate": 0.2, "search": {"0.1": [0.9, 0.2], "0.2": [0.8, 0.8]}}
+    assert found["no_clip"] == found["sgpo"], "an ablation changes one thing only"
+
+
+def test_a_terse_expert_skips_the_steps_of_a_share_of_the_problems() -> None:
+    full, half, all_of_them = (train_data("sft", Budget(terse_expert=share))["completion"] for share in (0, 0.5, 1))
+    assert all(" ; ".join(terse.split(" ; ")[-2:]) == terse for terse in all_of_them)
+    assert all(text.split(" ; ")[-1] == short.split(" ; ")[-1] for text, short in zip(full, all_of_them, strict=True))
+    changed = [text != mixed for text, mixed, short in zip(full, half, all_of_them, strict=True) if text != short]
+    assert 0.4 < sum(changed) / len(changed) < 0.6
+    with pytest.raises(ValueError, match="within"):
+        Budget(terse_expert=2)
+
+
+def test_a_base_that_is_no_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"config\.json"):
+        Plan(("sgpo",), bases=(tmp_path,))

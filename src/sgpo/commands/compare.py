@@ -1,5 +1,6 @@
 """``sgpo compare``."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -15,6 +16,12 @@ def compare(
     out: Path = typer.Option(Path("runs/compare"), help="Directory; an unfinished comparison in it goes on."),
     generations: int = typer.Option(0, help="Generation batches of a run. 0: the lab's default."),
     tune: str = typer.Option("8e-4 1.6e-3 3.2e-3", help="Learning rates to search for each method; '' for none."),
+    base: list[Path] = typer.Option(
+        None, help="Base to start from, a folder of sgpo.lab.pretrain; several alternate over the seeds."
+    ),
+    terse_expert: float = typer.Option(
+        0.0, help="Share of the training problems whose expert response skips steps, as a stronger model's may."
+    ),
     jobs: int = typer.Option(0, help="Runs side by side, one thread each. 0: one per core."),
 ) -> None:
     """Compare methods on the embedded lab: same warm start, prompts, steps and evaluation. Resumable."""
@@ -31,12 +38,14 @@ def compare(
         raise ValueError(f"Name the methods with --methods, or a --preset: {', '.join(PRESETS)}.")
     if generations < 0:
         raise ValueError(f"generations is {generations}, but must be 0 (the default) or more.")
-    budget = Budget(generations=generations, eval_every=max(1, generations // 10)) if generations else Budget()
+    budget = Budget(terse_expert=terse_expert)
+    if generations:
+        budget = replace(budget, generations=generations, eval_every=max(1, generations // 10))
     try:
         rates = tuple(float(rate) for rate in tune.replace(",", " ").split())
     except ValueError as error:
         raise ValueError(f"--tune {tune!r} is no list of learning rates: {error}.") from error
-    results = run(Plan(tuple(dict.fromkeys(names)), seeds, budget, rates, jobs), out)
+    results = run(Plan(tuple(dict.fromkeys(names)), seeds, budget, rates, jobs, tuple(base or ())), out)
     typer.echo(as_text(results))
     typer.echo(f"{out / 'results.json'} written.")
     if results["failed"]:

@@ -8,17 +8,17 @@ was killed goes on where it was.
 import dataclasses
 import json
 import os
+import time
 import traceback
 from pathlib import Path
 from typing import Any
 
-from sgpo.lab.experiment import Cell, Report, run_cell
+from sgpo.lab.experiment import Cell, Report, load, run_cell
 from sgpo.lab.measure import measure, summary
-from sgpo.lab.model import load_base
 from sgpo.trainer.methods import find_method
 
 
-def run_once(cell: Cell, start: Path, out: Path, report: Report) -> dict[str, Any]:
+def run_once(cell: Cell, base: Path, start: Path, out: Path, report: Report) -> dict[str, Any]:
     """The result of ``cell``, from ``out`` if it is there. A failure becomes ``{"error": text}`` and ``error.txt``.
 
     Raises:
@@ -33,21 +33,23 @@ def run_once(cell: Cell, start: Path, out: Path, report: Report) -> dict[str, An
     out.mkdir(parents=True, exist_ok=True)
     write_json(known, described)
     (out / "error.txt").unlink(missing_ok=True)
+    began = time.perf_counter()
     try:
         if find_method(cell.method).kind is None:
-            result = _untrained(cell, report)
+            result = _untrained(cell, base, report)
         else:
             result = run_cell(cell, start, out, report)
     except Exception as error:
         (out / "error.txt").write_text(traceback.format_exc())
         return {"error": f"{type(error).__name__}: {error}", "seed": cell.seed, "base_seed": cell.base_seed}
+    result["seconds"] = round(time.perf_counter() - began, 1)
     write_json(out / "result.json", result)
     return result
 
 
-def _untrained(cell: Cell, report: Report) -> dict[str, Any]:
-    """The shipped base as it is, without a strategy, and how well it does with one."""
-    model, tokenizer = load_base(cell.base_seed)
+def _untrained(cell: Cell, base: Path, report: Report) -> dict[str, Any]:
+    """The base as it is, without a strategy, and how well it does with one."""
+    model, tokenizer = load(base)
     budget = cell.budget
     result = measure(model, tokenizer, k=budget.eval_k, split=budget.split)
     report(cell.name, 0.5, {"accuracy": result.accuracy})

@@ -1,8 +1,8 @@
 """``sgpo compare``: plan the cells, run what is missing, write the results.
 
 What is equal for all methods: the warm start, the problems of each step, the optimizer steps, the evaluation. Each
-method with a training of its own gets the same search for a learning rate, on the validation split and with a seed
-that no final cell has; an ablation takes the rate of what it ablates.
+method with a training of its own gets the same search for a learning rate: one run a rate on each base, on the
+validation split and with a seed that no final cell has. An ablation takes the rate of what it ablates.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from sgpo.compare.cells import run_once, write_json
 from sgpo.compare.results import summarise
 from sgpo.compare.table import write_tables
 from sgpo.lab.experiment import Budget, Cell, warm_start
-from sgpo.lab.model import BASE_SEEDS
+from sgpo.lab.model import BASE_SEEDS, base_path
 from sgpo.lab.parallel import Job, cores, run_jobs
 from sgpo.trainer.methods import find_method
 
@@ -27,13 +27,17 @@ TUNING_SEED = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to compare. ``rates`` are the learning rates to search; none: ``budget.learning_rate`` for all."""
+    """What to compare. ``rates`` are the learning rates to search; none: ``budget.learning_rate`` for all.
+
+    ``bases`` are folders of ``sgpo.lab.pretrain``, over which the seeds alternate; none: the shipped ones.
+    """
 
     methods: tuple[str, ...]
     seeds: int = 5
     budget: Budget = dataclasses.field(default_factory=Budget)
     rates: tuple[float, ...] = ()
     jobs: int = 0
+    bases: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -48,6 +52,9 @@ class Plan:
             raise ValueError(f"jobs is {self.jobs}, but must be 0 (one per core) or more.")
         if bad := [rate for rate in self.rates if not 0 < rate < 1]:
             raise ValueError(f"learning rate {bad[0]} is not within (0, 1).")
+        if missing := [path for path in self.bases if not (path / "config.json").is_file()]:
+            raise ValueError(f"{missing[0]} holds no model (no config.json); make one with sgpo.lab.pretrain --out.")
+        object.__setattr__(self, "bases", self.bases or tuple(base_path(seed) for seed in BASE_SEEDS))
 
     @property
     def processes(self) -> int:
@@ -67,17 +74,17 @@ def compare(plan: Plan, out: Path) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "manifest.json", manifest)
     (out / "results.json").unlink(missing_ok=True)  # until this run is through
-    starts = {base: out / f"warm-base{base}" for base in BASE_SEEDS}
-    for base, path in starts.items():
+    for base, (folder, path) in enumerate(zip(plan.bases, _starts(plan, out), strict=True)):
         if not (path / "config.json").exists():
-            warm_start(base, plan.budget, path)
-    rates = _search(plan, starts, out)
+            warm_start(folder, plan.budget, path, seed=base)
+    rates = _search(plan, out)
     cells = _cells(plan, rates)
     write_json(out / "manifest.json", {**manifest, "cells": sorted({*manifest["cells"], *(c.name for c in cells)})})
-    done = _run([(cell, out / "cells" / cell.name) for cell in cells], starts, plan.processes)
+    done = _run([(cell, out / "cells" / cell.name) for cell in cells], plan, out)
     entries = {method: [done[cell.name] for cell in cells if cell.method == method] for method in plan.methods}
     entries |= _earlier(manifest["methods"], plan, out, rates)
     results = {"schema": SCHEMA, "machine": machine(plan.processes), "settings": manifest["settings"]}
+    results["process_seconds"] = _seconds(out)
     results |= summarise(entries, rates)
     write_json(out / "results.json", results)
     write_tables(results, out)
@@ -89,8 +96,19 @@ def machine(processes: int) -> str:
     return f"{platform.machine()}, {cores()} cores, no GPU, {processes} processes of one thread"
 
 
+def _starts(plan: Plan, out: Path) -> list[Path]:
+    """The warm start of each base."""
+    return [out / f"warm-base{base}" for base in range(len(plan.bases))]
+
+
+def _seconds(out: Path) -> int:
+    """Of all cells of a comparison, those of the search included, one after another."""
+    return round(sum(json.loads(path.read_text()).get("seconds", 0) for path in out.glob("*/*/result.json")))
+
+
 def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
     settings = {"budget": dataclasses.asdict(plan.budget), "learning_rates_searched": list(plan.rates)}
+    settings["bases"] = [path.name for path in plan.bases]
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": KIND,
@@ -119,10 +137,11 @@ def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
     return manifest
 
 
-def _search(plan: Plan, starts: dict[int, Path], out: Path) -> dict[str, Any]:
+def _search(plan: Plan, out: Path) -> dict[str, Any]:
     """Learning rate of each method, with the accuracies of its search: ``{method: {"learning_rate", "search"}}``.
 
-    A method that names its own rate (``sft_grpo:learning_rate=1e-3``) is not searched for.
+    The best rate is that of the highest mean over the bases; a run that failed counts as 0. A method that
+    names its own rate (``sft_grpo:learning_rate=1e-3``) is not searched for.
     """
     trained = [m for m in map(find_method, plan.methods) if m.kind is not None and "learning_rate" not in m.fields]
     default = {"learning_rate": plan.budget.learning_rate, "search": {}}
@@ -132,21 +151,21 @@ def _search(plan: Plan, starts: dict[int, Path], out: Path) -> dict[str, Any]:
     sources = sorted({method.tuned_as or method.name for method in trained})
     budget = dataclasses.replace(plan.budget, split="validation")
     tries = [
-        Cell(source, TUNING_SEED, BASE_SEEDS[0], budget, {"learning_rate": rate})
+        Cell(source, TUNING_SEED, base, budget, {"learning_rate": rate})
+        for base in range(len(plan.bases))
         for source in sources
         for rate in plan.rates
     ]
     work = [(cell, out / "tuning" / f"{cell.name}-lr{cell.overrides['learning_rate']:g}") for cell in tries]
-    done = _run(work, starts, plan.processes)
+    done = _run(work, plan, out)
     found: dict[str, Any] = {}
     for source in sources:
-        scores = {
-            cell.overrides["learning_rate"]: done[path.name].get("accuracy", 0.0)
-            for cell, path in work
-            if cell.method == source
-        }
-        best = max(scores, key=lambda rate: scores[rate])
-        found[source] = {"learning_rate": best, "search": {f"{rate:g}": score for rate, score in scores.items()}}
+        scores: dict[float, list[float]] = {rate: [] for rate in plan.rates}
+        for cell, path in work:
+            if cell.method == source:
+                scores[cell.overrides["learning_rate"]].append(done[path.name].get("accuracy", 0.0))
+        best = max(scores, key=lambda rate: sum(scores[rate]))
+        found[source] = {"learning_rate": best, "search": {f"{rate:g}": each for rate, each in scores.items()}}
     return {method.name: found[method.tuned_as or method.name] for method in trained}
 
 
@@ -156,7 +175,7 @@ def _cells(plan: Plan, rates: dict[str, Any]) -> list[Cell]:
         Cell(
             method,
             seed,
-            BASE_SEEDS[seed % len(BASE_SEEDS)],
+            seed % len(plan.bases),
             plan.budget,
             {"learning_rate": rates[method]["learning_rate"]} if method in rates else {},
         )
@@ -178,6 +197,10 @@ def _earlier(methods: Sequence[str], plan: Plan, out: Path, rates: dict[str, Any
     return found
 
 
-def _run(work: Sequence[tuple[Cell, Path]], starts: dict[int, Path], processes: int) -> dict[str, Any]:
-    jobs = [Job(path.name, run_once, (cell, starts[cell.base_seed], path)) for cell, path in work]
-    return run_jobs(jobs, processes)
+def _run(work: Sequence[tuple[Cell, Path]], plan: Plan, out: Path) -> dict[str, Any]:
+    starts = _starts(plan, out)
+    jobs = [
+        Job(path.name, run_once, (cell, plan.bases[cell.base_seed], starts[cell.base_seed], path))
+        for cell, path in work
+    ]
+    return run_jobs(jobs, plan.processes)

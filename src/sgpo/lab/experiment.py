@@ -19,7 +19,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from trl import SFTConfig, SFTTrainer
 
 from sgpo.lab.measure import measure, summary, write_samples
-from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems
+from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems, share_of
+from sgpo.lab.responses import terse
 from sgpo.trainer.methods import KINDS, find_method
 
 Report = Callable[[str, float, dict[str, float]], None]  # (cell, share done, latest metrics)
@@ -41,6 +42,11 @@ class Budget:
     split: Split = "eval"  # measured on; "validation" for any choice that is made by the result
     warm_steps: int = 24
     warm_learning_rate: float = 2e-4
+    terse_expert: float = 0.0  # share of the training problems whose expert response skips steps
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.terse_expert <= 1:
+            raise ValueError(f"terse_expert is {self.terse_expert}, but a share must be within [0, 1].")
 
 
 @dataclass(frozen=True)
@@ -59,21 +65,19 @@ class Cell:
         return f"{re.sub('[^A-Za-z0-9_.-]', '_', self.method)}-base{self.base_seed}-seed{self.seed}"
 
 
-def warm_start(base_seed: int, budget: Budget, out: Path) -> Path:
+def warm_start(base: Path, budget: Budget, out: Path, seed: int = 0) -> Path:
     """A few SFT steps on the expert's responses, from which every method begins; saved in Hugging Face format."""
-    from sgpo.lab.model import load_base
-
-    model, tokenizer = load_base(base_seed)
+    model, tokenizer = load(base)
     config = SFTConfig(
         str(out),
         max_steps=budget.warm_steps,
         per_device_train_batch_size=32,
         learning_rate=budget.warm_learning_rate,
         lr_scheduler_type="constant",
-        seed=base_seed,
+        seed=seed,
         **_quiet(),
     )
-    trainer = SFTTrainer(model, config, train_dataset=train_data("sft"), processing_class=tokenizer)
+    trainer = SFTTrainer(model, config, train_dataset=train_data("sft", budget), processing_class=tokenizer)
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     trainer.save_model(str(out))
@@ -130,18 +134,21 @@ def build_trainer(
     method = find_method(cell.method)
     if method.kind is None:
         raise ValueError(f"method {cell.method!r} trains nothing, so it has no trainer.")
-    kind, config, data = KINDS[method.kind], train_config(cell, out), train_data(method.kind, strategies)
+    kind, config, data = KINDS[method.kind], train_config(cell, out), train_data(method.kind, cell.budget, strategies)
     if method.kind == "sft":
         return kind.trainer(model, config, train_dataset=data, processing_class=tokenizer)
     return kind.trainer(model, lab_reward, config, train_dataset=data, processing_class=tokenizer)
 
 
-def train_data(kind: str, strategies: Strategies | None = None) -> Dataset:
+def train_data(kind: str, budget: Budget, strategies: Strategies | None = None) -> Dataset:
     """The training problems with what a kind of trainer reads; ``strategies`` in place of the lab's own ones.
 
     A problem that ``strategies`` does not name is left out, one with None trains without a strategy.
     """
-    problems: list[dict[str, Any]] = [dict(problem) for problem in load_problems("train")]
+    problems: list[dict[str, Any]] = [
+        {**p, "expert": terse(p["expert"])} if share_of(f"terse {p['id']}") < budget.terse_expert else dict(p)
+        for p in load_problems("train")
+    ]
     if strategies is not None:
         problems = [{**p, "strategy": strategies[p["id"]]} for p in problems if p["id"] in strategies]
     if kind == "sft":
@@ -182,7 +189,7 @@ def _rollout_fields(budget: Budget, num_generations: int) -> dict[str, Any]:
 
 
 def load(path: Path) -> tuple[PreTrainedModel, Any]:
-    """A model saved by :func:`warm_start` or :func:`run_cell`, in float32, and its tokenizer."""
+    """A base, or a model saved by :func:`warm_start` or :func:`run_cell`, in float32, and its tokenizer."""
     return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), AutoTokenizer.from_pretrained(path)
 
 

@@ -47,7 +47,7 @@ class Problem(TypedDict):
     held_out: bool
 
 
-def _fraction(text: str) -> float:
+def share_of(text: str) -> float:
     """A number in [0, 1) that depends on nothing but the text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
@@ -59,7 +59,7 @@ def instance_id(family: Family, args: Args) -> str:
 
 def split_of(family: Family, args: Args) -> Split:
     """The split an instance belongs to."""
-    fraction = _fraction(f"split {instance_id(family, args)}")
+    fraction = share_of(f"split {instance_id(family, args)}")
     for split, share in _SHARES:
         if fraction < share:
             return split
@@ -81,7 +81,7 @@ def make_problem(family: Family, args: Args) -> Problem:
     if traces is None:
         raise ValueError(f"{args} is no usable instance of the family {family.name}")
     name = instance_id(family, args)
-    k = int(_fraction(f"wording {name}") * WORDINGS)
+    k = int(share_of(f"wording {name}") * WORDINGS)
     return Problem(
         id=name,
         family=family.name,
@@ -105,7 +105,7 @@ def load_problems(split: Split, families: tuple[str, ...] | None = None) -> list
     if unknown := [name for name in wanted if name not in known]:
         raise ValueError(f"families {unknown} are unknown; choose from {', '.join(known)}")
     problems = [make_problem(known[n], args) for n in wanted for args in split_instances(known[n], split)]
-    return sorted(problems, key=lambda problem: _fraction(f"order {problem['id']}"))
+    return sorted(problems, key=lambda problem: share_of(f"order {problem['id']}"))
 
 
 def guided_prompt(problem: Problem) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from sgpo.lab.experiment import Budget, Cell, Report, run_cell, warm_start
 from sgpo.lab.measure import measure, summary
-from sgpo.lab.model import load_base
+from sgpo.lab.model import base_path, load_base
 from sgpo.lab.parallel import Job, cores, run_jobs
 
 SCHEMA = 1
@@ -44,7 +44,7 @@ def run(out: Path, *, seed: int = 0, jobs: int = 0, budget: Budget | None = None
     began = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     console.print("Warm start: a few SFT steps on the expert's responses ...")
-    start = warm_start(0, budget, out / "warm_start")
+    start = warm_start(base_path(0), budget, out / "warm_start")
     cells = [Cell(method, seed=seed, budget=budget) for method in ("sgpo", "sft_grpo")]
     work = [Job(cell.method, run_cell, (cell, start, out / cell.method)) for cell in cells]
     work.append(Job("base", _measure_base, (budget.eval_k,)))

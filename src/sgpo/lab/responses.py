@@ -24,6 +24,15 @@ def expert(trace: Trace) -> str:
     return " ; ".join([*lines, f"ans {trace.answer}"])
 
 
+def terse(response: str) -> str:
+    """An expert's response without its lines of work but the last: ``first 33 - 12 = 21 ; ans 21``.
+
+    What stronger models do: the rest is done in the head, which a weaker one cannot.
+    """
+    *work, answer = response.split(" ; ")
+    return f"first {work[-1].split(' ', 1)[1]} ; {answer}"
+
+
 def wordy(trace: Trace) -> str:
     """With connecting words and, after short work, a check of the last step by the inverse operation."""
     words = ["first"] + ["then"] * (len(trace.steps) - 1)

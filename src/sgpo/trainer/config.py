@@ -110,6 +110,13 @@ class SGPOConfig(GRPOConfig):
     alpha_gamma: float = _field(0.1, "gamma in 'relative_gap': keeps the weight finite where p = 0.")
     alpha_max: float = _field(0.8, "Cap of the distillation weight.")
 
+    log_problems: bool = _field(
+        False,
+        "Append one JSON line for each problem of each generation batch to problems.jsonl in output_dir (of several "
+        "processes, each to a problems-rank{i}.jsonl): both pass rates, alpha, tokens of the target, and the strategy. "
+        "sgpo report shows them. Without distillation (alpha is 0 everywhere) there is nothing to log, and no file.",
+    )
+
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             _require_choice(name, getattr(self, name), choices)

@@ -35,6 +35,7 @@ from sgpo.trainer.finite import FiniteGradients, autonomous_rows, require_finite
 from sgpo.trainer.guided import GuidedRolloutTrainer
 from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.metrics import DistillationSums, log_ratio, rollout_metrics
+from sgpo.trainer.problem_log import ProblemLog
 from sgpo.trainer.rollouts import GenerationBatch
 from sgpo.trainer.server import check_server
 from sgpo.trainer.teacher import TeacherWeights, without_dropout
@@ -83,6 +84,8 @@ class SGPOTrainer(GuidedRolloutTrainer):
         self._sums = DistillationSums()  # of the current optimizer step
         self._logps: Tensor | None = None  # per-token log-probabilities of the last forward, for metrics
         self._teacher: TeacherWeights | None = None
+        ranks = self.accelerator.process_index, self.accelerator.num_processes
+        self._problem_log = ProblemLog(args.output_dir, *ranks) if args.log_problems else None
         self.add_callback(FiniteGradients(self.accelerator))
         if args.distills:
             checks.check_vocabulary(self.train_dataset, self.model, self._tokenizer, self._tokenize_prompts)
@@ -130,7 +133,10 @@ class SGPOTrainer(GuidedRolloutTrainer):
             gamma=args.alpha_gamma,
             alpha_max=args.alpha_max,
         )
-        targets = self._targets(batch, alpha)
+        chosen = self._targets(batch, alpha)
+        targets = list(chosen.values())
+        if self._problem_log is not None:
+            self._problem_log.write(self.state.global_step + 1, batch, p_guided, alpha, chosen)
         metrics = rollout_metrics(
             self.accelerator,
             batch,
@@ -150,8 +156,8 @@ class SGPOTrainer(GuidedRolloutTrainer):
         steps = args.steps_per_generation
         self._slots = deal(targets, dummy, most, steps, min(self.current_gradient_accumulation_steps, steps))
 
-    def _targets(self, batch: GenerationBatch, alpha: Tensor) -> list[Target]:
-        """The target of each problem that has one; ``alpha`` is ``[B]``."""
+    def _targets(self, batch: GenerationBatch, alpha: Tensor) -> dict[int, Target]:
+        """The target of each problem (0..B-1) that has one; ``alpha`` is ``[B]``."""
         args, guided = self.args, batch.guided
         width = args.num_guided_generations
         assert guided.correct is not None
@@ -167,15 +173,12 @@ class SGPOTrainer(GuidedRolloutTrainer):
             logps.view(-1, width), eligible, lengths.view(-1, width), mode=args.target_selection
         ).tolist()
         picks = [group * width + j for group, j in enumerate(chosen) if j >= 0]
-        return [
-            Target(
-                batch.prompt_ids[guided.owners[row]],
-                guided.prompt_ids[row],
-                guided.completion_ids[row],
-                float(alpha[guided.owners[row]]),
+        return {
+            (i := guided.owners[row]): Target(
+                batch.prompt_ids[i], guided.prompt_ids[row], guided.completion_ids[row], float(alpha[i])
             )
             for row in picks
-        ]
+        }
 
     @torch.no_grad()
     def _unguided_logps(self, batch: GenerationBatch, rows: list[int]) -> Tensor:

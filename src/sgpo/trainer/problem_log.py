@@ -1,0 +1,102 @@
+"""What became of each problem of each generation batch, a JSON line each. Means over a batch do not say on which
+problems alpha lets go, nor which strategies lift.
+
+=========================  ======================================================================================
+``step``                   the optimizer step that the batch is first used in, from 1
+``id``                     the data set's ``id``; without such a column 8 hex digits of the prompt's SHA-256
+``family``                 the data set's ``family``; absent without such a column
+``autonomous_pass_rate``   share of correct autonomous rollouts
+``guided_pass_rate``       share of correct guided rollouts; null where there were none
+``alpha``                  weight of the distillation
+``target_tokens``          tokens of the distillation target; 0 where there is none
+``strategy``               its text; null without one
+=========================  ======================================================================================
+
+Each process appends to a file of its own, without a collective: ``problems.jsonl``, or ``problems-rank{i}.jsonl``
+where there are several. A resumed run writes the steps since its checkpoint once more; readers keep the later rows.
+"""
+
+import hashlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sgpo.trainer.checks import STRATEGY_COLUMN
+from sgpo.trainer.distillation import Target
+from sgpo.trainer.rollouts import GenerationBatch
+
+
+class ProblemLog:
+    """The log of process ``rank`` of ``world_size`` in ``output_dir``; what was written is in the file at once.
+
+    A disk that cannot be written to ends the log with a warning, not the training.
+    """
+
+    def __init__(self, output_dir: str | None, rank: int = 0, world_size: int = 1):
+        name = "problems.jsonl" if world_size == 1 else f"problems-rank{rank}.jsonl"
+        self.path = Path(output_dir or ".") / name
+        self._broken = False
+
+    def write(
+        self,
+        step: int,
+        batch: GenerationBatch,
+        guided_pass_rate: Tensor,
+        alpha: Tensor,
+        targets: Mapping[int, Target],
+    ) -> None:
+        """Append the B problems of a batch.
+
+        Args:
+            step: the optimizer step in progress, from 1.
+            batch: with its verdicts.
+            guided_pass_rate: ``[B]``; NaN where there were no guided rollouts.
+            alpha: ``[B]``.
+            targets: by problem (0..B-1), for those that have one.
+        """
+        if self._broken:
+            return
+        rates = (batch.pass_rate.tolist(), guided_pass_rate.tolist(), alpha.tolist())
+        lines = []
+        for i, (problem, autonomous, guided, weight) in enumerate(zip(batch.problems, *rates, strict=True)):
+            row = {
+                "step": step,
+                "id": problem_id(problem),
+                "family": problem.get("family"),
+                "autonomous_pass_rate": autonomous,
+                "guided_pass_rate": None if math.isnan(guided) else guided,
+                "alpha": weight,
+                "target_tokens": len(targets[i].completion_ids) if i in targets else 0,
+                "strategy": problem.get(STRATEGY_COLUMN),
+            }
+            if "family" not in problem:
+                del row["family"]
+            lines.append(json.dumps(row, default=str) + "\n")
+        try:
+            self._append("".join(lines))
+        except OSError as error:
+            self._broken = True
+            warnings.warn(f"{self.path} cannot be written ({error}); no more problems are logged.", stacklevel=2)
+
+    def _append(self, text: str) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab+") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a killed process tore its last line; it must not spoil the next one
+                    file.write(b"\n")
+            file.write(text.encode())
+
+
+def problem_id(problem: Mapping[str, Any]) -> str:
+    """The ``id`` of a row of the data set as text, else the first 8 hex digits of its prompt's SHA-256."""
+    if problem.get("id") is not None:
+        return str(problem["id"])
+    prompt = json.dumps(problem["prompt"], sort_keys=True, default=str)
+    return hashlib.sha256(prompt.encode()).hexdigest()[:8]

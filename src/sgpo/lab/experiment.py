@@ -176,6 +176,7 @@ def train_config(cell: Cell, out: Path) -> Any:
         fields |= _rollout_fields(budget, given.get("num_generations", config.num_generations))
     if method.kind == "sgpo":
         fields["guided_prompt_template"] = GUIDED_TEMPLATE
+        fields["log_problems"] = True  # it only reads; sgpo report shows what it wrote
     return config(str(out), **{**fields, **given})
 
 

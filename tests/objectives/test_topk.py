@@ -251,8 +251,9 @@ def test_bad_input_is_refused(fused: bool, _: str, change: dict[str, Any], says:
     options = {"mask": MASK, **change}
     ids, logprobs = options.pop("ids", ids), options.pop("logprobs", logprobs)
     student = (hidden, head) if fused else (hidden @ head.T,)
+    function: Any = fused_linear_top_k_kl if fused else top_k_kl
     with pytest.raises(ValueError, match=says):
-        (fused_linear_top_k_kl if fused else top_k_kl)(*student, ids, logprobs, **options)
+        function(*student, ids, logprobs, **options)
 
 
 def test_a_head_that_does_not_fit_is_refused() -> None:

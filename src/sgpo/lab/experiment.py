@@ -5,7 +5,7 @@ they run side by side in processes of their own (one torch thread each: two thre
 machine are slower than one).
 """
 
-import json
+import functools
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PrinterCallback, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from sgpo.lab.measure import measure, summary, write_samples
 from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems, share_of
 from sgpo.lab.responses import terse
 from sgpo.trainer.methods import KINDS, find_method
+from sgpo.trainer.recorder import Recorder
 
 Report = Callable[[str, float, dict[str, float]], None]  # (cell, share done, latest metrics)
 Strategies = Mapping[str, str | None]  # by the problem's id
@@ -62,7 +63,12 @@ class Cell:
     @property
     def name(self) -> str:
         """Fit for a file name."""
-        return f"{re.sub('[^A-Za-z0-9_.-]', '_', self.method)}-base{self.base_seed}-seed{self.seed}"
+        return cell_name(self.method, self.base_seed, self.seed)
+
+
+def cell_name(method: str, base_seed: int, seed: int) -> str:
+    """The name of a cell's directory."""
+    return f"{re.sub('[^A-Za-z0-9_.-]', '_', method)}-base{base_seed}-seed{seed}"
 
 
 def warm_start(base: Path, budget: Budget, out: Path, seed: int = 0) -> Path:
@@ -120,9 +126,7 @@ def run_cell(
         "accuracy_greedy": greedy.accuracy,
         "accuracy_over_training": sum(value for _, value in curve) / len(curve),
         "curve": recorder.curve,
-        "sampled_tokens": int(recorder.autonomous_tokens + recorder.guided_tokens),
-        "guided_tokens": int(recorder.guided_tokens),
-        "trained_tokens": int(recorder.trained_tokens),
+        **recorder.costs(),
         "train_seconds": round(seconds, 1),
     }
 
@@ -194,14 +198,15 @@ def load(path: Path) -> tuple[PreTrainedModel, Any]:
     return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), AutoTokenizer.from_pretrained(path)
 
 
-class _Recorder(TrainerCallback):
-    """Writes what the trainer logs as JSON lines, and measures the held-out accuracy on the way."""
+class _Recorder(Recorder):
+    """Measures the held-out accuracy on the way, too."""
 
     def __init__(self, cell: Cell, path: Path, tokenizer: Any, report: Report | None):
-        self._cell, self._path, self._tokenizer, self._report = cell, path, tokenizer, report
+        progress = functools.partial(report, cell.name) if report is not None else None
+        super().__init__(path, str(find_method(cell.method).kind), progress)
+        self._cell, self._tokenizer = cell, tokenizer
         self.curve: list[tuple[int, float]] = []  # (optimizer step, accuracy)
         self.seconds = 0.0  # spent in measuring
-        self.autonomous_tokens = self.guided_tokens = self.trained_tokens = 0.0
         path.write_text("")
 
     def measure(self, model: PreTrainedModel, step: int) -> None:
@@ -209,37 +214,15 @@ class _Recorder(TrainerCallback):
         accuracy = measure(model, self._tokenizer, k=1, split=self._cell.budget.split).accuracy
         self.seconds += time.perf_counter() - began
         self.curve.append((step, accuracy))
-        self._write({"step": step, "eval/accuracy": accuracy})
+        self.write({"step": step, "eval/accuracy": accuracy})
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        self._count(args, logs)
-        self._write({"step": state.global_step, **logs})
-        if self._report is not None:
-            latest = {"accuracy": self.curve[-1][1]} if self.curve else {}
-            self._report(self._cell.name, state.global_step / state.max_steps, latest)
-
-    def _count(self, args: Any, logs: dict[str, float]) -> None:
-        """Tokens sampled, and tokens in a loss: a completion counts in every pass over its batch."""
-        if "completions/mean_length" in logs:
-            rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size
-            tokens = logs["completions/mean_length"] * rows
-            self.trained_tokens += tokens * args.num_iterations
-            if find_method(self._cell.method).kind == "luffy":  # one row of each group is the expert's
-                tokens *= 1 - 1 / args.num_generations
-            self.autonomous_tokens += tokens
-            self.guided_tokens += logs.get("sgpo/guided_tokens", 0.0)
-        elif "num_tokens" in logs:  # of SFT, cumulative, prompts included
-            self.trained_tokens = logs["num_tokens"]
-        self.trained_tokens += logs.get("sgpo/target_tokens", 0.0)
+    def latest(self) -> dict[str, float]:
+        return {"accuracy": self.curve[-1][1]} if self.curve else {}
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         every = self._cell.budget.eval_every * self._cell.budget.updates
         if state.global_step % every == 0:
             self.measure(model, state.global_step)
-
-    def _write(self, row: dict[str, Any]) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
 
 
 def _quiet() -> dict[str, Any]:

@@ -1,0 +1,83 @@
+"""What a training run of a comparison leaves behind: its metrics as JSON lines, and the tokens it cost.
+
+One line for each time the trainer logs, ``{"step": ..., metric: value}``, on the main process alone. A run that goes on
+from a checkpoint keeps the lines up to it and counts their tokens again, so that the file and the counts are those of
+an uninterrupted run. Log every step: what a line says is taken for one step.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+Progress = Callable[[float, dict[str, float]], None]  # (share done, latest metrics)
+
+
+class Recorder(TrainerCallback):
+    """Writes what the trainer logs into ``path``; ``kind`` is a key of :data:`sgpo.trainer.methods.KINDS`.
+
+    Attributes:
+        autonomous_tokens, guided_tokens: sampled without and with a strategy.
+        trained_tokens: in a loss; a completion counts in every pass over its batch. Of SFT prompts included.
+    """
+
+    def __init__(self, path: Path, kind: str, progress: Progress | None = None):
+        self._path, self._kind, self._progress = path, kind, progress
+        self.autonomous_tokens = self.guided_tokens = self.trained_tokens = 0.0
+        self._before = 0.0  # tokens trained on before the checkpoint that the run goes on from
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        kept = [row for row in _rows(self._path) if row["step"] <= state.global_step]
+        for row in kept:
+            self.count(args, row)
+        self._before = self.trained_tokens
+        if state.is_world_process_zero:
+            self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        self.count(args, logs)
+        if state.is_world_process_zero:
+            self.write({"step": state.global_step, **logs})
+            if self._progress is not None:
+                self._progress(state.global_step / state.max_steps, self.latest())
+
+    def count(self, args: Any, logs: dict[str, Any]) -> None:
+        """Add the tokens of one logged step."""
+        if "completions/mean_length" in logs:
+            # A step may take several generation batches, over which its metrics are means.
+            batches = max(1, args.gradient_accumulation_steps // (args.steps_per_generation * args.num_iterations))
+            rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size * batches
+            tokens = logs["completions/mean_length"] * rows
+            self.trained_tokens += tokens * args.num_iterations
+            if self._kind == "luffy":  # one row of each group is the expert's
+                tokens *= 1 - 1 / args.num_generations
+            self.autonomous_tokens += tokens
+            self.guided_tokens += logs.get("sgpo/guided_tokens", 0.0) * batches
+        elif "num_tokens" in logs:  # of SFT, cumulative since the run began or went on
+            self.trained_tokens = self._before + logs["num_tokens"]
+        self.trained_tokens += logs.get("sgpo/target_tokens", 0.0)
+
+    def latest(self) -> dict[str, float]:
+        """What a display of progress shows."""
+        return {}
+
+    def costs(self) -> dict[str, int]:
+        """The token counts as an entry of results.json has them."""
+        return {
+            "sampled_tokens": int(self.autonomous_tokens + self.guided_tokens),
+            "guided_tokens": int(self.guided_tokens),
+            "trained_tokens": int(self.trained_tokens),
+        }
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append a line."""
+        with self._path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file, without a last one that a killed process tore."""
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]

@@ -45,22 +45,39 @@ def metrics(end: float, *, steps: int = 60, guided: bool = True, seed: int = 0) 
         rate = 0.08 + (end - 0.08) * t + rng.gauss(0, 0.03)
         if step % 10 == 0:
             rows.append({"step": step, "eval/accuracy": rate})
-        row = {"step": step, "loss": 0.1, "sgpo/autonomous_pass_rate": rate, "entropy": 0.12 + 0.3 * t}
+        row = {"step": step, "loss": 0.1, "rewards/lab_reward/mean": rate, "reward": rate, "entropy": 0.12 + 0.3 * t}
         row["completions/mean_length"] = 15 + 3 * t + rng.gauss(0, 0.3)
         if guided:
             alpha = 0.75 * (1 - t) + 0.02
             kl = 0.7 * (1 - t) + 0.03 + rng.random() * 0.02
-            row |= {"sgpo/guided_pass_rate": 0.95, "sgpo/alpha": alpha, "sgpo/alpha_zero_fraction": 0.9 * t}
+            row |= {"sgpo/autonomous_pass_rate": rate, "sgpo/guided_pass_rate": 0.95}
+            row |= {"sgpo/alpha": alpha, "sgpo/alpha_zero_fraction": 0.9 * t}
             row |= {"sgpo/alpha_max_fraction": 0.8 * (1 - t), "sgpo/kl": kl, "sgpo/kl_clipped": kl / 4}
-            row |= {"sgpo/clip_fraction": kl / 8, "sgpo/alpha_histogram": histogram(t)}
+            row |= {"sgpo/clip_fraction": kl / 8}
         rows.append(row)
     return rows
 
 
-def histogram(t: float) -> list[int]:
-    """12 problems whose alpha moves from the cap to 0."""
-    low = round(11 * t)
-    return [low, 0, 0, 0, 1, 0, 0, 0, 0, 11 - low]
+def problem(step: int, id: str = "ratio-1", **fields: Any) -> dict[str, Any]:
+    """A line of problems.jsonl."""
+    family = id.split("-")[0]
+    facts = {"step": step, "id": id, "family": family, "strategy": f"strategy of {family}"}
+    rates = {"autonomous_pass_rate": 0.25, "guided_pass_rate": 0.75, "alpha": 0.7, "target_tokens": 9}
+    return {**facts, **rates, **fields}
+
+
+def problems(steps: int = 60) -> list[dict[str, Any]]:
+    """A problem of each family every other step; the first two are learned later, the last one not guided any more."""
+    rows = []
+    for step in range(1, steps + 1, 2):
+        t = step / steps
+        for i, family in enumerate(FAMILIES):
+            rate = min(1.0, max(0.0, t if i > 1 else 2 * t - 1))
+            guided = None if i == 3 and rate > 0.9 else 0.9
+            alpha = 0.0 if guided is None else min(0.8, max(0.0, 0.5 * (guided - rate) / (rate + 0.1)))
+            rates = {"autonomous_pass_rate": rate, "guided_pass_rate": guided, "alpha": alpha}
+            rows.append(problem(step, f"{family}-{step % 6}", **rates))
+    return rows
 
 
 def entry(accuracy: float, seed: int | None = None, base_seed: int | None = None) -> dict[str, Any]:
@@ -129,7 +146,7 @@ def token_row(model: str = "before training", scale: float = 1.0, response: str 
 def compare_dir(
     path: Path, *, ends: dict[str, float] | None = None, seeds: int = 3, extras: bool = True, finished: bool = True
 ) -> Path:
-    """A whole comparison: cells, results, and (``extras``) samples, strategies and the token view."""
+    """A whole comparison: cells, results, and (``extras``) samples, problem logs and the token view."""
     ends = ends or ENDS
     trained = [m for m in ends if not m.startswith("base")]
     names, methods = [], {}
@@ -146,6 +163,8 @@ def compare_dir(
                 write_json(cell / "result.json", found)
                 if extras:
                     write_lines(cell / "samples.jsonl", samples(method))
+                    if method not in UNGUIDED:
+                        write_lines(cell / "problems.jsonl", problems())
         mean = sum(e["accuracy"] for e in entries) / len(entries)
         methods[method] = {**entry(mean), "learning_rate": 8e-4, "seeds": entries}
         if method != "sgpo":
@@ -156,12 +175,6 @@ def compare_dir(
     if finished:
         write_json(path / "results.json", {"schema": 1, "never_solved": list(NEVER), "methods": methods})
     if extras:
-        lifts = [(0.8, [0.7, 0.9]), (0.02, [-0.05, 0.09]), (-0.3, [-0.4, -0.2])]
-        rows = [
-            {"strategy": f"strategy {i}", "problem_type": "ratio", "lift": lift, "lift_ci95": ends_, "problems": 9}
-            for i, (lift, ends_) in enumerate(lifts)
-        ]
-        write_lines(path / "strategies.jsonl", rows)
         write_lines(path / "tokens.jsonl", [token_row(), token_row("after training", 0.05)])
     return path
 

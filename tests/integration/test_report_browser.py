@@ -44,6 +44,9 @@ def report(tmp_path: Path) -> Path:
     kit.write_lines(path, samples)
     with path.open("ab") as file:
         file.write(b'{"id": "raw", "problem": "\xff\xfe<script>window.hacked = true</script>", "guided": "\xc3\x28"}\n')
+    texts = enumerate(kit.HOSTILE.values())
+    drawn = [kit.problem(i + 1, text, family=text, strategy=text) for i, text in texts]
+    kit.write_lines(path.with_name("problems.jsonl"), drawn)
     rows = [{**kit.token_row(), "strategy": text, "response": text} for text in kit.HOSTILE.values()]
     for row, text in zip(rows, kit.HOSTILE.values(), strict=True):
         row["tokens"] = [{**token, "text": text, "guided": [[text, 0.5]]} for token in row["tokens"]]

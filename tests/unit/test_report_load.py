@@ -27,7 +27,6 @@ def test_a_comparison(tmp_path: Path) -> None:
     steps, values = run.cells_of("sgpo")[0].series["sgpo/alpha"]
     assert steps == list(range(61))
     assert values[0] == pytest.approx(0.77)
-    assert run.cells_of("sgpo")[0].histograms[0] == (0, [0, 0, 0, 0, 1, 0, 0, 0, 0, 11])
 
 
 def test_a_comparison_in_progress(tmp_path: Path) -> None:
@@ -94,7 +93,7 @@ def test_aliases_and_broken_values(tmp_path: Path) -> None:
         {"step": 0, "sgpo/pass_rate_autonomous": 0.25, "loss": True, "entropy": float("nan")},
         {"step": "one", "sgpo/alpha": 0.5},
         {"sgpo/alpha": 0.5},
-        {"step": 2, "sgpo/alpha_histogram": [1, "x"], "sgpo/kl": 10**400},
+        {"step": 2, "sgpo/clip_fraction": [1, "x"], "sgpo/kl": 10**400},
     ]
     path = tmp_path / "cells" / "sgpo-base0-seed0" / "metrics.jsonl"
     kit.write_lines(path, rows)
@@ -103,8 +102,29 @@ def test_aliases_and_broken_values(tmp_path: Path) -> None:
     run = load_run(tmp_path)
     cell = next(c for c in run.cells if c.method == "sgpo")
     assert cell.series == {"sgpo/autonomous_pass_rate": ([0], [0.25])}
-    assert cell.histograms == []
     assert run.notices == ["sgpo-base0-seed0/metrics.jsonl: 3 unreadable lines left out."]
+
+
+@pytest.mark.parametrize(
+    ("logged", "name"),
+    [
+        ({"rewards/lab_reward/mean": 0.25, "rewards/lab_reward/std": 0.4, "reward": 0.5}, "rewards/lab_reward/mean"),
+        ({"reward": 0.25}, "reward"),
+        ({"luffy/on_policy_reward": 0.25, "rewards/lab_reward/mean": 0.3, "reward": 0.3}, "luffy/on_policy_reward"),
+        ({"sgpo/autonomous_pass_rate": 0.25, "reward": 0.5}, ""),
+        ({"rewards/accuracy/mean": 0.25, "rewards/format/mean": 1.0, "reward": 1.25}, None),  # which one decides?
+        ({"reward": 1.25}, None),  # no pass rate
+        ({"loss": 0.25}, None),
+    ],
+)
+def test_a_mean_reward_stands_in_for_a_pass_rate_that_was_not_logged(
+    tmp_path: Path, logged: dict[str, float], name: str | None
+) -> None:
+    kit.compare_dir(tmp_path, seeds=1, extras=False)
+    kit.write_lines(tmp_path / "cells" / "sft_grpo-base0-seed0" / "metrics.jsonl", [{"step": 1, **logged}])
+    cell = next(c for c in load_run(tmp_path).cells if c.method == "sft_grpo")
+    assert cell.pass_rate_from == (name or "")
+    assert cell.series.get("sgpo/autonomous_pass_rate") == (None if name is None else ([1], [0.25]))
 
 
 def test_names_of_cells_do_not_lead_out_of_the_directory(tmp_path: Path) -> None:

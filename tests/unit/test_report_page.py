@@ -124,7 +124,9 @@ def test_it_says_what_the_run_shows(whole: tuple[str, Page]) -> None:
     for panel in ("Held-out accuracy", "Entropy", "Length"):
         assert panel in page.text
     assert "The base never solves ratio, remainder" in page.text
-    assert "1 of 3 have an interval above 0, 1 one below" in page.text
+    assert "of SFT+GRPO, LUFFY the mean of rewards/lab_reward/mean, which is that where a reward is 0 or 1" in page.text
+    assert "Which families it holds on to" in page.text
+    assert "0 of 4 have a lift below 0" in page.text
     assert "first sample of each family" in page.text
     assert "92% of the KL lies in the top 5% of 5 tokens" in page.text
     assert "with the strategy 100% of 6 are correct" in page.text
@@ -192,11 +194,11 @@ def test_a_run_in_progress_with_a_crashed_cell(tmp_path: Path) -> None:
 def hostile_dir(path: Path, text: str) -> Path:
     """A comparison in which every text that a model, a data set or a crash can influence is ``text``."""
     kit.compare_dir(path, seeds=1)
-    fields = ("id", "family", "problem", "strategy", "answer", "autonomous", "guided", "problem_type", "problems")
+    fields = ("id", "family", "problem", "strategy", "answer", "autonomous", "guided")
     row = dict.fromkeys(fields, text)
     cells = path / "cells"
     kit.write_lines(cells / "sgpo-base0-seed0" / "samples.jsonl", [{**row, "autonomous_correct": text}])
-    kit.write_lines(path / "strategies.jsonl", [{**row, "lift": 0.5}])
+    kit.write_lines(cells / "sgpo-base0-seed0" / "problems.jsonl", [kit.problem(step, **row) for step in (1, 2, 3)])
     pairs = [[text, 0.5], [text, "x"], text, 3]
     token = {"text": text, "kl": 1.5, "p": [text, 0.1], "rank": "x", "autonomous": pairs, "guided": text, "class": text}
     kit.write_lines(path / "tokens.jsonl", [{**row, "model": text, "response": text, "tokens": [token, text, {}]}])

@@ -9,11 +9,11 @@ import matplotlib
 matplotlib.use("Agg")  # files only, no window
 import matplotlib.pyplot as plt
 
-from sgpo.report.series import smooth
+from sgpo.report.series import PASS_RATE, smooth, stand_in
 
 PANELS: tuple[tuple[str, str], ...] = (
     ("eval/accuracy", "held-out accuracy, no strategy"),
-    ("sgpo/autonomous_pass_rate", "pass rate, autonomous rollouts"),
+    (PASS_RATE, "pass rate (GRPO: mean reward), autonomous rollouts"),
     ("sgpo/guided_pass_rate", "pass rate, guided rollouts"),
     ("sgpo/alpha", "alpha, mean over problems"),
     ("sgpo/kl", "KL per target token, before the clip"),
@@ -48,8 +48,9 @@ def learning_curves(runs: Mapping[str, Path], out: Path) -> None:
     figure, axes = plt.subplots(2, 3, figsize=(13, 7), constrained_layout=True)
     for axis, (name, title) in zip(axes.flat, PANELS, strict=True):
         for i, (label, series) in enumerate(data.items()):
-            if name in series:
-                steps, values = series[name]
+            key = (stand_in(series) or name) if name == PASS_RATE else name
+            if key in series:
+                steps, values = series[key]
                 axis.plot(steps, smooth(values) if len(values) > 40 else values, label=label, color=f"C{i}")
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("optimizer step", fontsize=9)

@@ -1,16 +1,13 @@
-"""Learning curves and the course of alpha for the templates."""
+"""Learning curves for the templates."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sgpo.report import svg
-from sgpo.report.run import Cell, Run, label
-from sgpo.report.series import Band, band, bands, summary
-
-TIME_BINS = 48  # of the histogram over time
-ALPHA_MAX = 0.8  # arXiv 2606.24064
+from sgpo.report.run import Run, label
+from sgpo.report.series import PASS_RATE, Band, bands, summary
+from sgpo.report.text import bound
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Panel:
 
 PANELS = (
     Panel("eval/accuracy", "Held-out accuracy", "%", "no strategy in the prompt"),
-    Panel("sgpo/autonomous_pass_rate", "Autonomous pass rate", "%", "training rollouts without the strategy"),
+    Panel(PASS_RATE, "Autonomous pass rate", "%", "training rollouts without the strategy"),
     Panel("sgpo/guided_pass_rate", "Guided pass rate", "%", "training rollouts with the strategy"),
     Panel("sgpo/alpha", "alpha", "", "weight of the distillation, mean over problems"),
     Panel("sgpo/kl", "KL before the clip", "", "nats per target token", "kl"),
@@ -54,6 +51,7 @@ def curves(run: Run) -> dict[str, Any] | None:
     panels = [
         {
             "panel": panel,
+            "note": _note(run, panel),
             "chart": svg.line_chart(
                 curves, hues, unit=panel.unit, label=_spoken(panel, curves), y=scales.get(panel.group)
             ),
@@ -63,6 +61,24 @@ def curves(run: Run) -> dict[str, Any] | None:
     legend = [{"method": name, "label": label(name), "hue": hues[name] % svg.HUES} for name in run.order]
     cells = {name: len(run.cells_of(name)) for name in run.order}
     return {"panels": panels, "legend": legend, "cells": cells, "ends": _ends(found), "banded": max(cells.values()) > 1}
+
+
+def _note(run: Run, panel: Panel) -> str:
+    """What is plotted; of a pass rate that a method did not log, what stands in for it."""
+    parts = [panel.note]
+    if panel.metric == PASS_RATE:
+        for key, names in stand_ins(run).items():
+            parts.append(f"of {', '.join(names)} the mean of {key}, which is that where a reward is 0 or 1")
+    return "; ".join(parts)
+
+
+def stand_ins(run: Run) -> dict[str, list[str]]:
+    """The logged metrics that stand in for the autonomous pass rate, and the labels of their methods."""
+    found: dict[str, list[str]] = {}
+    for name in run.order:
+        for key in {cell.pass_rate_from for cell in run.cells_of(name)} - {""}:
+            found.setdefault(bound(key, 60), []).append(bound(label(name), 60))
+    return found
 
 
 def _ends(found: dict[Panel, list[Band]]) -> list[dict[str, Any]]:
@@ -83,49 +99,3 @@ def _spoken(panel: Panel, curves: Sequence[Band]) -> str:
         first, last = (svg.show(value, panel.unit) for value in summary(curve))
         parts.append(f"{label(curve.method)} from {first} to {last}")
     return f"{panel.title} over optimizer steps: {'; '.join(parts)}."
-
-
-def alpha(run: Run) -> dict[str, Any] | None:
-    """How alpha is spread over problems, over time; None where no method has a weight above 0."""
-    charts = []
-    for name in run.order:
-        cells = run.cells_of(name)
-        mean = band(name, cells, "sgpo/alpha")
-        if mean is None or max(mean.high) <= 0:
-            continue
-        first, last = summary(mean)
-        entry = {"method": label(name), "first": first, "last": last}
-        if (chart := _histogram(run, cells, label(name))) is not None:
-            charts.append({**entry, "chart": chart, "kind": "histogram"})
-        elif (chart := _shares(name, cells)) is not None:
-            charts.append({**entry, "chart": chart, "kind": "shares"})
-    return {"charts": charts, "kinds": {chart["kind"] for chart in charts}} if charts else None
-
-
-def _histogram(run: Run, cells: Sequence[Cell], name: str) -> svg.Markup | None:
-    rows = sorted((row for cell in cells for row in cell.histograms), key=lambda row: row[0])
-    size = len(rows[0][1]) if rows else 0
-    rows = [row for row in rows if len(row[1]) == size and sum(row[1]) > 0]
-    if not rows or len({step for step, _ in rows}) < 2:
-        return None
-    low, high = rows[0][0], rows[-1][0]
-    bins = min(TIME_BINS, len({step for step, _ in rows}))
-    sums = [[0.0] * size for _ in range(bins)]
-    for step, counts in rows:
-        i = min(bins - 1, int(bins * (step - low) / (high - low)))
-        sums[i] = [a + b for a, b in zip(sums[i], counts, strict=True)]
-    columns = [[c / total for c in column] if (total := math.fsum(column)) else column for column in sums]
-    edges = [low + (high - low) * i / max(1, bins - 1) for i in range(bins)]
-    top = run.settings.get("alpha_max")
-    cap = float(top) if isinstance(top, int | float) and not isinstance(top, bool) and 0 < top < 1e6 else ALPHA_MAX
-    return svg.heat_chart(edges, columns, top=cap, label=f"{name}: histogram of alpha over optimizer steps")
-
-
-def _shares(name: str, cells: Sequence[Cell]) -> svg.Markup | None:
-    """Without histograms: the shares of problems at the cap, between, and at 0."""
-    at_cap, at_zero = (band(name, cells, f"sgpo/alpha_{end}_fraction") for end in ("max", "zero"))
-    if at_cap is None or at_zero is None or at_cap.steps != at_zero.steps or len(at_cap.steps) < 2:
-        return None
-    between = [max(0.0, 1 - a - b) for a, b in zip(at_cap.mean, at_zero.mean, strict=True)]
-    spoken = f"{label(name)}: share of problems with alpha at its cap, between, and at 0, over optimizer steps"
-    return svg.share_chart(at_cap.steps, (at_cap.mean, between), label=spoken)

@@ -4,38 +4,51 @@ from collections.abc import Iterator
 from typing import Any
 
 from sgpo.report import svg
-from sgpo.report.files import number, numbers, read_lines
+from sgpo.report.files import read_lines
+from sgpo.report.problems import Lift, Logs, lifts, mean
 from sgpo.report.run import Run, label
 from sgpo.report.text import bound
 
 MAX_STRATEGIES = 20  # from each end
+MIN_DRAWN = 3  # times
 MAX_SAMPLES = 10  # of a method
 MAX_READ = 2_000  # lines of samples.jsonl
 MAX_TEXT = 3_000  # characters of a response
 MAX_PROBLEM = 1_500  # of a problem, a strategy or an answer
 
 
-def strategies(run: Run) -> dict[str, Any] | None:
-    """The strategies with the highest and the lowest lift; None without strategies.jsonl."""
-    rows: list[dict[str, Any]] = []
-    for row in read_lines(run.path / "strategies.jsonl", run.notices):
-        if (lift := number(row.get("lift"))) is not None:
-            ends = numbers(row.get("lift_ci95"), 2)
-            texts = _texts(row, "strategy", "problem_type")
-            rows.append({**texts, "lift": lift, "ends": ends, "n": row.get("problems")})
-    if not rows:
+def strategies(logs: Logs) -> dict[str, Any] | None:
+    """The strategies with the highest and the lowest lift while the first method with a log trained; None without one.
+
+    The lift of few draws is chance, so that strategies drawn rarely are shown only where there are no others.
+    """
+    method = next(iter(logs), None)
+    found = lifts(logs[method]) if method is not None else []
+    if method is None or not found:
         return None
-    rows.sort(key=lambda row: -row["lift"])
-    reach = [end for row in rows for end in (row["lift"], *(row["ends"] or ()))]
-    scale = (max(-1.0, min(0.0, *reach)), min(1.0, max(0.0, *reach)) or 1.0)
-    total = len(rows)
-    if total > 2 * MAX_STRATEGIES:
-        rows = rows[:MAX_STRATEGIES] + rows[-MAX_STRATEGIES:]
-    for row in rows:
-        row["strip"] = svg.strip(row["lift"], scale, ends=row["ends"] and tuple(row["ends"]), hue=0)
-    sure = sum(row["ends"] is not None and row["ends"][0] > 0 for row in rows)
-    harm = sum(row["ends"] is not None and row["ends"][1] < 0 for row in rows)
-    return {"rows": rows, "axis": svg.axis(scale), "total": total, "sure": sure, "harm": harm}
+    often = [lift for lift in found if lift.drawn >= MIN_DRAWN]
+    listed = often or found
+    shown = listed if len(listed) <= 2 * MAX_STRATEGIES else listed[:MAX_STRATEGIES] + listed[-MAX_STRATEGIES:]
+    scale = (min(0.0, listed[-1].lift), max(0.0, listed[0].lift) or 1.0)
+    return {
+        "method": label(method),
+        "seeds": len(logs[method]),
+        "rows": [
+            {"lift": lift, "what": _carriers(lift), "strip": svg.strip(lift.lift, scale, hue=0)} for lift in shown
+        ],
+        "axis": svg.axis(scale),
+        "total": len(listed),
+        "rare": len(found) - len(listed),
+        "harm": sum(lift.lift < 0 for lift in listed),
+        "early": mean([lift.early for lift in listed if lift.early is not None]),
+        "late": mean([lift.late for lift in listed if lift.late is not None]),
+    }
+
+
+def _carriers(lift: Lift) -> str:
+    """Which problems carry a strategy."""
+    problems = lift.problems[0] if len(lift.problems) == 1 else f"{len(lift.problems)} problems"
+    return f"{', '.join(lift.families[:3])}: {problems}" if lift.families else problems
 
 
 def samples(run: Run) -> list[dict[str, Any]]:

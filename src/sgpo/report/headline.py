@@ -1,8 +1,8 @@
 """What a run shows, in one sentence, and a second one on how sure that is. A tie and a loss are said as plainly."""
 
 from sgpo.report.run import Difference, Method, Run, difference
-from sgpo.report.series import band, summary
-from sgpo.report.text import points
+from sgpo.report.series import PASS_RATE, band, summary
+from sgpo.report.text import bound, points
 
 
 def headline(run: Run) -> tuple[str, str]:
@@ -74,14 +74,16 @@ def _training(run: Run) -> tuple[str, str]:
         return summary(found) if found else None
 
     steps = max(steps[-1] for steps, _ in run.cells[0].series.values())
-    alone, guided = ends("sgpo/autonomous_pass_rate"), ends("sgpo/guided_pass_rate")
+    alone, guided = ends(PASS_RATE), ends("sgpo/guided_pass_rate")
     if alone is None:
         return f"{steps} steps of training.", "No pass rate was logged."
     verb = "rose" if alone[1] > alone[0] else "fell" if alone[1] < alone[0] else "stayed"
-    text = (
-        f"The pass rate without a strategy {verb} from {100 * alone[0]:.1f}% to {100 * alone[1]:.1f}% in {steps} steps."
-    )
+    key = run.cells[0].pass_rate_from
+    what = "The mean reward" if key else "The pass rate without a strategy"
+    text = f"{what} {verb} from {100 * alone[0]:.1f}% to {100 * alone[1]:.1f}% in {steps} steps."
     more = "Means of the first and the last tenth of training, on training problems; one run, so no interval."
+    if key:
+        more += f" No pass rate was logged; {bound(key, 60)} is that where a reward is 0 or 1."
     if guided is not None:
         more = f"With the strategy in the prompt: {100 * guided[0]:.1f}% to {100 * guided[1]:.1f}%. {more}"
     return text, more

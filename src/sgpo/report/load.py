@@ -13,11 +13,11 @@ from typing import Any
 
 from sgpo.report.files import mapping, number, numbers, read_lines, read_object
 from sgpo.report.run import Cell, Difference, Method, Run, State
+from sgpo.report.series import PASS_RATE, stand_in
 
 SCHEMA = 1
-HISTOGRAM = "sgpo/alpha_histogram"
 ALIASES = {
-    "sgpo/pass_rate_autonomous": "sgpo/autonomous_pass_rate",
+    "sgpo/pass_rate_autonomous": PASS_RATE,
     "sgpo/pass_rate_guided": "sgpo/guided_pass_rate",
 }
 COSTS = ("learning_rate", "sampled_tokens", "guided_tokens", "trained_tokens", "train_seconds")
@@ -181,14 +181,13 @@ def _collect(cell: Cell, rows: Iterable[dict[str, Any]]) -> None:
         step = number(row.get("step"))
         if step is None:
             continue
-        counts = row.get(HISTOGRAM)
-        if isinstance(counts, list) and (clean := numbers(counts, len(counts))) and all(c >= 0 for c in clean):
-            cell.histograms.append((int(step), clean))
         for name, value in row.items():
             if name != "step" and (found := number(value)) is not None:
                 steps, values = cell.series.setdefault(ALIASES.get(name, name), ([], []))
                 steps.append(int(step))
                 values.append(found)
+    if key := stand_in(cell.series):
+        cell.pass_rate_from, cell.series[PASS_RATE] = key, cell.series[key]
 
 
 def _methods(entries: dict[str, Any], notices: list[str]) -> list[Method]:

@@ -16,11 +16,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sgpo import __version__
+from sgpo.report.alpha_view import alpha
 from sgpo.report.comparison import comparison, families
-from sgpo.report.curves_view import alpha, curves
+from sgpo.report.curves_view import curves
 from sgpo.report.examples import samples, strategies
 from sgpo.report.headline import headline
 from sgpo.report.load import load_run
+from sgpo.report.problems import read_logs
 from sgpo.report.run import Run
 from sgpo.report.text import bound, clean, points
 from sgpo.report.tokens_view import tokens
@@ -58,14 +60,15 @@ def write_report(directory: Path, out: Path | None = None) -> Run:
 
 def render(run: Run) -> str:
     """The page of a run."""
+    logs = read_logs(run)
     parts: dict[str, Any] = {
         "compare": comparison(run),
         "families": families(run),
         "curves": curves(run),
-        "alpha": alpha(run),
+        "alpha": alpha(run, logs),
         "tokens": tokens(run),
         "samples": samples(run),
-        "strategies": strategies(run),
+        "strategies": strategies(logs),
     }
     title, lede = headline(run)
     css, js = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from sgpo.report.comparison import families
 from sgpo.report.curves_view import PANELS
 from sgpo.report.run import Run, label
-from sgpo.report.series import bands
+from sgpo.report.series import PASS_RATE, bands
 from sgpo.report.text import clean
 
 ACCENT = "#d1410c"
@@ -66,7 +66,9 @@ def _curves(run: Run) -> Figure | None:
             mean, low, high = ([factor * v for v in values] for values in (band.mean, band.low, band.high))
             axis.fill_between(band.steps, low, high, color=colour, alpha=0.15, linewidth=0)
             axis.plot(band.steps, mean, color=colour, label=clean(label(band.method)), linewidth=1.4)
-        axis.set_title(f"{panel.title}{', %' if panel.unit == '%' else ''}", loc="left")
+        stands_in = panel.metric == PASS_RATE and any(cell.pass_rate_from for cell in run.cells)
+        percent = ", %" if panel.unit == "%" else ""
+        axis.set_title(f"{panel.title}{percent}{' (or mean reward)' if stands_in else ''}", loc="left")
         axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=min(4, len(labels)), frameon=False)

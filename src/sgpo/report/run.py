@@ -58,7 +58,7 @@ class Difference:
 
 @dataclass
 class Cell:
-    """One method with one seed. ``histograms`` are (step, counts of alpha from 0 to its cap)."""
+    """One method with one seed. ``pass_rate_from`` names the metric that stands in for the autonomous pass rate."""
 
     name: str
     method: str
@@ -68,7 +68,7 @@ class Cell:
     base_seed: int | None = None
     error: str = ""
     series: Series = field(default_factory=dict)
-    histograms: list[tuple[int, list[float]]] = field(default_factory=list)
+    pass_rate_from: str = ""
 
 
 @dataclass

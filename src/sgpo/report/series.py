@@ -5,8 +5,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sgpo.report.run import Cell, Run
+from sgpo.report.run import Cell, Run, Series
 
+PASS_RATE = "sgpo/autonomous_pass_rate"
 POINTS = 120  # of a drawn curve; a longer one is averaged in bins of neighbouring steps
 SMOOTHED_FROM = 40  # points; shorter curves are shown as they are
 
@@ -46,6 +47,20 @@ def band(method: str, cells: Sequence[Cell], metric: str) -> Band | None:
     mean = [math.fsum(column) / len(column) for column in columns]
     low, high = [min(column) for column in columns], [max(column) for column in columns]
     return Band(method, _thin([float(step) for step in shared]), _thin(mean), _thin(low), _thin(high), len(curves))
+
+
+def stand_in(series: Series) -> str:
+    """The metric that comes closest to an autonomous pass rate which was not logged; empty if there is none.
+
+    Trainers without distillation log rewards alone. A mean reward within [0, 1] is the pass rate if each reward is 0
+    or 1, which a log does not say, so the report names what it drew. LUFFY's own mean leaves out the expert's rows;
+    of several reward functions none is taken, for the log does not say which one decides what is correct.
+    """
+    named = [key for key in series if key.startswith("rewards/") and key.endswith("/mean")]
+    wanted = ("luffy/on_policy_reward",) if "luffy/on_policy_reward" in series else (*named, "reward")
+    if PASS_RATE in series or len(named) > 1 or wanted[0] not in series:
+        return ""
+    return wanted[0] if all(0 <= value <= 1 for value in series[wanted[0]][1]) else ""
 
 
 def smooth(values: Sequence[float], window: int = 7) -> list[float]:

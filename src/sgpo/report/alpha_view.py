@@ -1,0 +1,90 @@
+"""The course of alpha for the templates: over all problems, and family by family."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from sgpo.report import svg
+from sgpo.report.comparison import LEVELS
+from sgpo.report.problems import Log, Logs, alpha_by_family, alpha_counts, last_step
+from sgpo.report.run import Cell, Run, label
+from sgpo.report.series import band, summary
+
+TIME_BINS = 48  # of the histogram over time
+ALPHA_BINS = 16  # of it
+PARTS = 10  # of the run, in tables
+RANGES = 4  # of alpha above 0, in the table
+ALPHA_MAX = 0.8  # arXiv 2606.24064; the scale of every picture, unless an alpha is above it
+MAX_FAMILIES = 40
+
+
+def alpha(run: Run, logs: Logs) -> dict[str, Any] | None:
+    """How alpha is spread over problems, over time; None where no method has a weight above 0.
+
+    From the problem logs; a method without any has the shares of problems at both ends instead, or its mean alone.
+    """
+    charts, families = [], []
+    top = max([ALPHA_MAX, *(row.alpha for found in logs.values() for log in found for row in log)])
+    for name in run.order:
+        cells = run.cells_of(name)
+        average = band(name, cells, "sgpo/alpha")
+        if average is None or max(average.high) <= 0:
+            continue
+        first, last = summary(average)
+        entry = {"method": label(name), "first": first, "last": last}
+        if found := logs.get(name):
+            charts.append({**entry, **_histogram(found, top, label(name)), "kind": "histogram"})
+            if table := _families(found, top):
+                families.append({"method": label(name), "seeds": len(found), **table})
+        elif (chart := _shares(name, cells)) is not None:
+            charts.append({**entry, "chart": chart, "table": None, "kind": "shares"})
+    if not charts:
+        return None
+    return {"charts": charts, "kinds": {chart["kind"] for chart in charts}, "families": families}
+
+
+def _histogram(logs: Sequence[Log], top: float, name: str) -> dict[str, Any]:
+    last = last_step(logs)
+    windows = min(TIME_BINS, len({row.step for log in logs for row in log}))
+    counts = alpha_counts(logs, windows, ALPHA_BINS, lambda a: min(ALPHA_BINS - 1, int(ALPHA_BINS * a / top)))
+    columns = [[c / total for c in column] if (total := sum(column)) else column for column in counts]
+    spoken = f"{name}: histogram of alpha over optimizer steps"
+    chart = svg.heat_chart((1.0, float(max(2, last))), columns, top=top, label=spoken)
+    # In numbers: exactly 0, then equal ranges (a, b].
+    edges = [top * i / RANGES for i in range(1, RANGES + 1)]
+    parts = min(PARTS, last)
+    table = alpha_counts(logs, parts, RANGES + 1, lambda a: 0 if a == 0 else 1 + sum(a > e for e in edges[:-1]))
+    titles = ["0", *(f"up to {edge:.2g}" for edge in edges)]
+    rows = [
+        {"steps": steps, "counts": [f"{c:.1f}" for c in row]} for steps, row in zip(_parts(last), table, strict=True)
+    ]
+    return {"chart": chart, "table": {"titles": titles, "rows": rows, "seeds": len(logs)}}
+
+
+def _parts(last: int) -> list[str]:
+    """The steps of each part of the run, as :func:`sgpo.report.problems.window` cuts it."""
+    parts = min(PARTS, last)
+    starts = [1 + -(-i * last // parts) for i in range(parts + 1)]
+    return [f"{a}\u2013{b - 1}" if b - 1 > a else f"{a}" for a, b in itertools.pairwise(starts)]
+
+
+def _families(logs: Sequence[Log], top: float) -> dict[str, Any] | None:
+    last = last_step(logs)
+    table = alpha_by_family(logs, min(PARTS, last))
+    if not table:
+        return None
+    rows = [
+        {"name": family, "cells": [{"value": v, "level": round(LEVELS * (v or 0.0) / top)} for v in values]}
+        for family, values in list(table.items())[:MAX_FAMILIES]
+    ]
+    return {"titles": _parts(last), "rows": rows, "hidden": len(table) - len(rows)}
+
+
+def _shares(name: str, cells: Sequence[Cell]) -> svg.Markup | None:
+    """Without problem logs: the shares of problems at the cap, between, and at 0."""
+    at_cap, at_zero = (band(name, cells, f"sgpo/alpha_{end}_fraction") for end in ("max", "zero"))
+    if at_cap is None or at_zero is None or at_cap.steps != at_zero.steps or len(at_cap.steps) < 2:
+        return None
+    between = [max(0.0, 1 - a - b) for a, b in zip(at_cap.mean, at_zero.mean, strict=True)]
+    spoken = f"{label(name)}: share of problems with alpha at its cap, between, and at 0, over optimizer steps"
+    return svg.share_chart(at_cap.steps, (at_cap.mean, between), label=spoken)

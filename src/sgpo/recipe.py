@@ -48,8 +48,8 @@ REWARDS = {
 }
 
 
-def parse(argv: Sequence[str]) -> tuple[RunArguments, SGPOConfig, ModelConfig]:
-    """Recipe and overrides as dataclasses.
+def parse(argv: Sequence[str], config_class: Any = SGPOConfig) -> tuple[RunArguments, Any, ModelConfig]:
+    """Recipe and overrides as dataclasses; ``config_class`` is that of the trainer.
 
     Raises:
         ValueError: for an unknown field, with the nearest names, or a missing file, model or data set.
@@ -59,7 +59,7 @@ def parse(argv: Sequence[str]) -> tuple[RunArguments, SGPOConfig, ModelConfig]:
         given = argv[argv.index("--config") + 1 :][:1]
         if not given or not Path(given[0]).is_file():
             raise ValueError(f"--config needs the path of a YAML recipe; got {given[0] if given else 'nothing'!r}.")
-    parser = TrlParser((RunArguments, SGPOConfig, ModelConfig), prog="sgpo train", allow_abbrev=False)
+    parser = TrlParser((RunArguments, config_class, ModelConfig), prog="sgpo train", allow_abbrev=False)
     _check_names(parser, argv)
     run, config, model = parser.parse_args_and_config(argv)
     for value, name in ((model.model_name_or_path, "model_name_or_path"), (run.dataset_name, "dataset_name")):
@@ -89,7 +89,7 @@ def _check_names(parser: TrlParser, argv: Sequence[str]) -> None:
 def load_data(run: RunArguments) -> Dataset:
     """The training set of a recipe. Raises ``ValueError`` for a path that is not there or of an unknown type."""
     if run.dataset_name == LAB:
-        return Dataset.from_list([dict(problem) for problem in load_problems("train")])
+        return Dataset.from_list([{**problem, "expert": " " + problem["expert"]} for problem in load_problems("train")])
     path = Path(run.dataset_name)
     if path.suffix in _BUILDERS:
         if not path.is_file():
@@ -111,24 +111,34 @@ def load_reward(name: str) -> Callable[..., Any]:
         ) from error
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Train as the recipe says and save the model into ``output_dir``."""
-    run, config, model = parse(sys.argv[1:] if argv is None else argv)
-    rewards = [load_reward(name) for name in run.reward_funcs]
+def build(trainer_class: Any, config: Any, model: ModelConfig, data: Dataset, **more: Any) -> Any:
+    """The trainer of a recipe; ``more`` goes to it beside the model, the arguments and the data."""
     config.model_init_kwargs = {
         **(config.model_init_kwargs or {}),
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,
         "dtype": model.dtype or "auto",
     }
-    trainer = SGPOTrainer(
-        str(base_path()) if model.model_name_or_path == LAB else model.model_name_or_path,
-        rewards,
-        config,
-        load_data(run),
+    return trainer_class(
+        model=model_path(model),
+        args=config,
+        train_dataset=data,
         peft_config=get_peft_config(model),
         quantization_config=get_quantization_config(model),
+        **more,
     )
+
+
+def model_path(model: ModelConfig) -> str:
+    """A folder or hub id, the lab's base where the recipe says ``lab``."""
+    return str(base_path()) if model.model_name_or_path == LAB else str(model.model_name_or_path)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train as the recipe says and save the model into ``output_dir``."""
+    run, config, model = parse(sys.argv[1:] if argv is None else argv)
+    rewards = [load_reward(name) for name in run.reward_funcs]
+    trainer = build(SGPOTrainer, config, model, load_data(run), reward_funcs=rewards)
     trainer.train(resume_from_checkpoint=run.resume or None)
     trainer.save_model(config.output_dir)
 

@@ -73,8 +73,8 @@ def open_run(folder: Path, settings: dict[str, Any]) -> Iterator[RunFolder]:
         SettingsError: if the folder's settings differ, its files are damaged, or another process has it open.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        _lock(lock, folder)
+    with (folder / ".lock").open("w") as held:
+        lock(held, folder)
         path = folder / "settings.json"
         if not path.exists() and any((folder / name).exists() for name in ("responses.jsonl", "results.json")):
             raise SettingsError(f"{folder} has results but no settings.json; give another --out.")
@@ -86,7 +86,7 @@ def open_run(folder: Path, settings: dict[str, Any]) -> Iterator[RunFolder]:
         yield run
 
 
-def _lock(file: Any, folder: Path) -> None:
+def lock(file: Any, folder: Path) -> None:
     """Hold ``file`` until it is closed. Where the system has no such locks (Windows) nothing is held."""
     try:
         import fcntl

@@ -54,6 +54,8 @@ def _states(reading: Reading, leaf: Leaf, node: Node, *, alone: bool) -> bool:
     if leaf.distinctive and not given and not known:
         if node.kind == "number" and context.belongs_to_theorem(text, node):
             return alone and _announced(reading, node)
+        if reading.is_rule(node, again=True):
+            return False
         if _is_share(node) and context.is_conditional(text, node):
             return False  # each face of a die has probability 1/6
         part = node.operations and not leaf.letters and (not node.whole or size < 2)

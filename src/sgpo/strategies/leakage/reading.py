@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from sgpo.strategies.leakage import announced, context, targets
+from sgpo.strategies.leakage import announced, context, method, targets
 from sgpo.strategies.leakage.expressions import scan
 from sgpo.strategies.leakage.number_words import digits
 from sgpo.strategies.leakage.plain import plain
@@ -108,6 +108,38 @@ class Reading:
         """All numbers of this one problem, its response and its answer."""
         own = {number_key(value[0]) for leaf in self.answer.leaves for value in leaf.values if not leaf.letters}
         return self.response | self.problem | own
+
+    @cached_property
+    def rules(self) -> dict[float, bool]:
+        """Constants of the method that the strategy gives as instructions; True where it says to repeat them.
+
+        One that the numbers at hand give in one step counts only where it is repeated.
+        """
+        said: dict[float, bool] = {}
+        for node in self.nodes:
+            size = self._literal(node)
+            if size in self.new and method.told(self.text, node):
+                said[size] = said.get(size, False) or method.again(self.text, node)
+        found = method.constants(plain(self.response_text), self.problem) if said else {}
+        return {
+            size: again
+            for size, again in said.items()
+            if size in found and (again or targets.is_small(size) or not method.in_one_step(size, found[size]))
+        }
+
+    def is_rule(self, node: Node, *, again: bool = False) -> bool:
+        """A constant of the method that is not announced as a result; with ``again`` only a repeated one."""
+        repeated = self.rules.get(self._literal(node))
+        if repeated is None or (again and not repeated):
+            return False
+        return not announced.announced(self.text, node, self.nouns, any_subject=True)
+
+    @staticmethod
+    def _literal(node: Node) -> float:
+        """The size of a lone number, with a sign or without; -1 for all else."""
+        lone = len(node.literals) == 1 and not (node.letters or node.operations or node.parts or node.unit)
+        size = number_key(node.value[0]) if node.value else -1.0
+        return size if lone and size == number_key(node.literals[0]) else -1.0
 
     @cached_property
     def counted(self) -> frozenset[tuple[float, str]]:

@@ -47,7 +47,8 @@ def _number(reading: Reading) -> str:
         ):
             continue
         if not is_small(size):
-            if not context.belongs_to_theorem(text, node) and not EXAMPLE.search(context.before(text, node.start)):
+            example = EXAMPLE.search(context.before(text, node.start))
+            if not context.belongs_to_theorem(text, node) and not example and not reading.is_rule(node):
                 return reading.quote(node.start, node.end)
         elif size >= 2 and node.whole and _small_result(reading, node, size):
             return reading.quote(node.start, node.end)
@@ -59,6 +60,8 @@ def _small_result(reading: Reading, node: Node, size: float) -> bool:
     equation = reading.equations.get(node.start)
     if context.belongs_to_theorem(text, node) or (equation and equation.parts[0].end - equation.start <= 3):
         return False  # x = 3 is for `_substituted`
+    if reading.is_rule(node):
+        return False
     noun = _COUNTS.match(text[node.end : node.end + 24])
     if noun and size >= 3:
         name = context.stem(noun[1])

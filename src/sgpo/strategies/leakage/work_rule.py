@@ -70,6 +70,11 @@ def _own(reading: Reading, value: float) -> bool:
     return number_key(value) in reading.specific
 
 
+def _is_instance(reading: Reading, value: float) -> bool:
+    """The problem's, or computed; a small number of the response may be of the method."""
+    return value in reading.problem or not (is_small(value) or value in reading.rules)
+
+
 def _telling(value: float) -> bool:
     """A number that a step of a general procedure would not have by itself."""
     return not is_small(value) or (abs(value) >= 3 and abs(value) != 10 and abs(value) < 10) or abs(value) >= 100
@@ -125,6 +130,8 @@ def _verbal(reading: Reading) -> str:
     for pattern in _PAIRS:
         for match in pattern.finditer(text):
             a, b = float(match["a"]), float(match["b"])
+            if reading.rules.keys() & {a, b} and not any(_own(reading, x) and _is_instance(reading, x) for x in (a, b)):
+                continue  # `subtract 32 and multiply by 5/9`
             if _own(reading, a) and _own(reading, b) and max(a, b) >= 3 and {a, b} - {180.0, 360.0, 100.0}:
                 return reading.quote(match.start(), match.end())
     for match in _REMAINDER.finditer(text):

@@ -1,6 +1,7 @@
-"""The vLLM server must serve the policy; seen before anything is loaded. A server of our own stands in for vLLM."""
+"""The vLLM server must be up and serve the policy; seen before anything is loaded. A server of our own stands in."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,15 +15,22 @@ from sgpo.trainer.server import check_server
 
 
 class Server:
-    """Answers GET /v1/models with `answer`."""
+    """Answers GET /v1/models with `answer`, and GET /health with the next of `health`, the last one again and again."""
 
     def __init__(self) -> None:
         self.answer: Any = {"data": []}
         self.status = 200
+        self.health = [200]
+        self.asked = 0  # for its health
         stand_in = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if self.path == "/health":
+                    self.send_response(stand_in.health[min(stand_in.asked, len(stand_in.health) - 1)])
+                    self.end_headers()
+                    stand_in.asked += 1
+                    return
                 self.send_response(stand_in.status if self.path == "/v1/models" else 404)
                 self.end_headers()
                 text = stand_in.answer if isinstance(stand_in.answer, str) else json.dumps(stand_in.answer)
@@ -82,8 +90,53 @@ def test_any_other_answer_is_left_to_trl(answer: Any, status: int, server: Serve
     check_server(asked(out, server.url), "Qwen/Qwen2.5-7B")
 
 
-def test_a_server_that_is_down_is_left_to_trl(server: Server, out: Path) -> None:
-    check_server(asked(out, "http://127.0.0.1:9"), "Qwen/Qwen2.5-7B")
+# A server that is down, or that stands there and says nothing. TRL would wait forever for all but the first.
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sgpo.trainer.server._PAUSE", 0.01)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_server_that_is_down(no_pause: None, out: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(ConnectionError) as error:
+        check_server(asked(out, url, vllm_server_timeout=0.05), "Qwen/Qwen2.5-7B")
+    for words in (url, "not up after 0.05 s", "refused", "vllm serve", "vllm_server_timeout"):
+        assert words in str(error.value)
+
+
+def test_a_server_that_never_answers_ends_before_the_policy_is_loaded(no_pause: None, silent: str, out: Path) -> None:
+    with pytest.raises(ConnectionError, match="does not answer GET /health"):
+        kit.make_trainer(out, model="no/such-model", **asked_fields(silent), vllm_server_timeout=0.2)
+
+
+def test_a_server_that_only_answers_with_an_error(no_pause: None, server: Server, out: Path) -> None:
+    server.health = [503]
+    with pytest.raises(ConnectionError, match="answers 503 Service Unavailable"):
+        check_server(asked(out, server.url, vllm_server_timeout=0.2), "Qwen/Qwen2.5-7B")
+    assert server.asked > 1
+
+
+def test_a_server_that_is_still_loading_is_waited_for(
+    no_pause: None, server: Server, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.health = [503, 503, 200]
+    server.answer = {"data": [{"id": "other"}]}
+    with pytest.raises(ValueError, match="serves other"):
+        check_server(asked(out, server.url, vllm_server_timeout=60), "Qwen/Qwen2.5-7B")
+    assert server.asked == 3
+    assert caplog.messages == [
+        f"Waiting up to 60 s for the vLLM server at {server.url}: it answers 503 Service Unavailable to GET /health"
+    ]
 
 
 @pytest.mark.parametrize("options", [{"use_vllm": False}, {"vllm_mode": "colocate"}])

@@ -62,7 +62,8 @@ def test_precision_and_recall_on_the_labelled_set(split: str) -> None:
     ]
     true = sum(label and leak for label, leak in found)
     assert true / sum(leak for _, leak in found) >= 0.97
-    assert true / sum(label for label, _ in found) >= 0.97
+    leaks = sum(label for label, _ in found)
+    assert leaks - true <= max(1, 0.03 * leaks)
 
 
 def test_the_labelled_set_is_large_balanced_and_has_no_duplicates() -> None:

@@ -31,6 +31,7 @@ _VERB = re.compile(
     r"reaching|result in|results in|resulting in|comes? to|comes? out (?:as|to|at|of)|come out (?:as|to|at)|"
     r"turns? out (?:to be|as)|"
     r"ends? (?:up )?(?:with|at|in|on)|ending (?:up )?(?:with|at|in|on)|finish(?:es|ing)? (?:with|at|on)|leave|leaves|"
+    r"lands? (?:on|at|in)|"
     r"leaving|left with|conclude|concludes|deduce|evaluates? to|simplif(?:y|ies) to|reduces? to|"
     r"works? out (?:to|as|at)|"
     rf"which is|which equals|it equals|this equals|that is|i\.e\.,?|namely|see|find|finding|has|have|had)){_FILL}",

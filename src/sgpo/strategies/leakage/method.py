@@ -27,6 +27,8 @@ _TOLD = re.compile(
     r"(?: the| another| multiples of| a)? ?$|[a-z] -$",  # `minus 12` is read as -12
     re.IGNORECASE,
 )
+_LAW_LEFT = re.compile(r"(?:(?<![A-Za-z])[A-Za-z]|\)) ?[-+*/] ?$")
+_LAW_RIGHT = re.compile(r"[B-Zb-z](?![A-Za-z])")
 _AGAIN = re.compile(
     r"\b(?:until|while|repeat\w*|loop\w*|iterat\w+|again|as (?:long|often|many times) as|whenever|each time|every time|"
     r"keep|successive\w*)\b",
@@ -39,7 +41,10 @@ def _number(token: Token) -> float:
 
 
 def _role(tokens: Sequence[Token], i: int, known: Callable[[Token], bool]) -> str:
-    """How a number enters a computation with what is known before it: `+`, `-`, `*`, `/`, `mod`; "" if it does not."""
+    """How a number enters a computation with what is known before it: `+`, `-`, `*`, `/`, `mod`; "" if it does not.
+
+    In `F - 32` it is `- a letter`, which counts if `212 - 32` follows.
+    """
     left = tokens[i - 1].text if i else ""
     if left in _MODULUS or (left in ("(", "{") and i >= 2 and tokens[i - 2].text in _MODULUS):
         return "mod"
@@ -47,16 +52,14 @@ def _role(tokens: Sequence[Token], i: int, known: Callable[[Token], bool]) -> st
         sign, other = "/", i - 3  # \frac{...}{12}
     else:
         sign, other = left, i - 2
-    if sign in _SIGNS and other >= 0 and known(tokens[other]):
-        return sign
+    if sign in _SIGNS and other >= 0:
+        if known(tokens[other]):
+            return sign
+        if tokens[other].kind == "word" and len(tokens[other].text) == 1:
+            return f"{sign} a letter"
     following = tokens[i + 1].text if i + 2 < len(tokens) else ""
     begins = left in ("", "(", ",", ":") or tokens[i - 1].kind in ("word", "other")  # what stands behind = is a result
     return following if begins and following in ("+", "*") and known(tokens[i + 2]) else ""
-
-
-def _alone(tokens: Sequence[Token], i: int) -> bool:
-    """Whether a number is a whole side of an equation."""
-    return i >= 0 and tokens[i].kind == "number" and (i == 0 or tokens[i - 1].text not in "+-*/^{}()")
 
 
 def constants(response: str, problem: frozenset[float]) -> dict[float, frozenset[float]]:
@@ -73,7 +76,7 @@ def constants(response: str, problem: frozenset[float]) -> dict[float, frozenset
     given = sorted(problem)[:_AT_HAND]
     latest: deque[float] = deque(maxlen=_AT_HAND)
     own: list[float] = []  # those of this expression: 43 is no more known than 47 in 43 + 47
-    taken_apart = False  # in `84 = 7 * 12` nothing is computed
+    rewritten = False  # in `84 = 7 * 12` and `3(2^8 - 1) = 3 * 255` the second side came out of the first
 
     def known(token: Token) -> bool:
         return token.text == ")" or (token.kind == "number" and _number(token) in met)
@@ -81,20 +84,22 @@ def constants(response: str, problem: frozenset[float]) -> dict[float, frozenset
     for i, token in enumerate(tokens):
         if token.kind in ("word", "other") or token.text in _ENDS:
             met.update(own)
-            own, taken_apart = [], token.text == "=" and _alone(tokens, i - 1)
+            own, rewritten = [], token.text == "=" and i > 0 and tokens[i - 1].kind in ("number", "op")
         if token.kind != "number":
             continue
         value = _number(token)
-        role = "" if taken_apart else _role(tokens, i, known)
+        role = "" if rewritten else _role(tokens, i, known)
         if value not in roles and value not in problem:
             roles[value] = role
             if role:
                 at_hand[value] = (*given, *latest)
-        elif role and roles.get(value) != role:
+        elif role and roles.get(value) == f"{role} a letter":
+            roles[value] = role
+        elif role and roles.get(value) not in (role, role.removesuffix(" a letter")):
             roles[value] = ""  # in two roles: a quantity, not a rule
         own.append(value)
         latest.append(value)
-    return {value: frozenset(at_hand[value]) for value, role in roles.items() if role}
+    return {value: frozenset(at_hand[value]) for value, role in roles.items() if role and "letter" not in role}
 
 
 def in_one_step(value: float, at_hand: frozenset[float]) -> bool:
@@ -122,9 +127,10 @@ def _results(numbers: Sequence[float]) -> Iterator[float]:
 
 
 def told(text: str, node: Node) -> bool:
-    """`subtract 12`, `divide the sum by 12`: the strategy has the number as the operand of an instruction."""
+    """`subtract 12`, `divide the sum by 12`, `1.8C + 32`: an instruction's operand, or a law's with a letter."""
     sign = text[node.start : node.end].rstrip("0123456789.")
-    return _TOLD.search(before(text, node.start) + sign) is not None
+    left, right = before(text, node.start) + sign, text[node.end : node.end + 3]
+    return bool(_TOLD.search(left) or _LAW_LEFT.search(left) or _LAW_RIGHT.match(right))
 
 
 def again(text: str, node: Node) -> bool:

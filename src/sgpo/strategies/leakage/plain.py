@@ -82,8 +82,12 @@ _WORDED = (
     (re.compile(rf"\b(?:twice|double)\s+(?={_NUMBER})", re.I), "2 * "),
     (re.compile(rf"\b(?:triple)\s+(?={_NUMBER})", re.I), "3 * "),
     (re.compile(rf"\b(?:the\s+)?square\s+of\s+({_NUMBER})", re.I), r"\1^2"),
-    (re.compile(rf"\b({_NUMBER})\s+more\s+than\s+({_NUMBER})", re.I), r"\2 + \1"),
-    (re.compile(rf"\b({_NUMBER})\s+(?:less|fewer)\s+than\s+({_NUMBER})", re.I), r"\2 - \1"),
+    (re.compile(rf"\b({_NUMBER})\s+(?:(?:more|greater|larger)\s+than|above|beyond)\s+({_NUMBER})", re.I), r"\2 + \1"),
+    (re.compile(rf"\b({_NUMBER})\s+(?:(?:less|fewer|smaller)\s+than|short\s+of|shy\s+of|below)\s+({_NUMBER})", re.I),
+     r"\2 - \1"),
+    (re.compile(rf"(?<![\d./])(\d+/\d+)\s+of\s+(?:the\s+)?(?={_NUMBER})"), r"\1 * "),
+    (re.compile(rf"\bmultipl(?:y|ying)\s+({_NUMBER})\s+by\s+({_NUMBER})(?:,?\s+(?:and\s+)?by\s+({_NUMBER}))?", re.I),
+     lambda m: " * ".join(x for x in m.groups() if x)),
     (re.compile(rf"({_NUMBER})\s*%\s+of\s+(?={_NUMBER})"), r"\1% * "),
 )  # fmt: skip
 _STACKED = re.compile(r"(?:\\(?:frac|sqrt|binom|pmod)\s*){20}")  # would be read by recursion

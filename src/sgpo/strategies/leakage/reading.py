@@ -128,9 +128,14 @@ class Reading:
         }
 
     def is_rule(self, node: Node, *, again: bool = False) -> bool:
-        """A constant of the method that is not announced as a result; with ``again`` only a repeated one."""
+        """A constant of the method that is not announced as a result.
+
+        With ``again`` only a repeated one, where it is the instruction's operand or heads a line (`twelve repeated`).
+        """
         repeated = self.rules.get(self._literal(node))
         if repeated is None or (again and not repeated):
+            return False
+        if again and context.before(self.text, node.start).strip() and not method.told(self.text, node):
             return False
         return not announced.announced(self.text, node, self.nouns, any_subject=True)
 

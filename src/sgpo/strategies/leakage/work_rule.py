@@ -97,6 +97,8 @@ def _symbolic(reading: Reading) -> str:
             continue
         if max(node.literals) <= 10 and _general_fact(reading, node):
             continue
+        if _counted_off(reading, node):
+            return reading.quote(node.start, node.end)
         own = [x for x in node.literals if _own(reading, x)]
         strange = [x for x in node.literals if not _own(reading, x) and x >= 3]
         if not strange and any(x >= 3 for x in own):
@@ -109,6 +111,13 @@ def _symbolic(reading: Reading) -> str:
         ):
             return reading.quote(node.start, node.end)
     return ""
+
+
+def _counted_off(reading: Reading, node: Node) -> bool:
+    """`7 choose 2` where the problem has 8: one was taken away before."""
+    top = node.literals[0]
+    near = {top, top + 1, top - 1} & reading.problem
+    return bool(near) and len(node.literals) == 2 and top >= 4 and reading.slice(node).startswith(r"\binom")
 
 
 def _general_fact(reading: Reading, node: Node) -> bool:

@@ -12,6 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
+from sgpo.compare.lab import LabTask
 from sgpo.compare.run import Plan, compare
 from sgpo.compare.table import as_text
 from sgpo.lab.experiment import Budget
@@ -31,7 +32,7 @@ def main() -> None:
         parser.error(f"--seeds {args.seeds}: an interval over seeds needs at least 2")
     eval_every = Budget.eval_every if args.generations == Budget.generations else max(1, args.generations // 10)
     budget = Budget(generations=args.generations, eval_every=eval_every)
-    results = compare(Plan(METHODS, args.seeds, budget, tuple(args.rates), args.jobs), args.out)
+    results = compare(Plan(METHODS, args.seeds, LabTask(budget), tuple(args.rates), args.jobs), args.out)
     results["methods"] = {name: results["methods"][name] for name in METHODS if name in results["methods"]}
     text = as_text(results)
     print(text)

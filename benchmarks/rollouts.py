@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sgpo.compare.lab import LabTask
 from sgpo.compare.run import Plan, compare
 from sgpo.compare.table import as_text
 from sgpo.lab.experiment import Budget
@@ -49,7 +50,9 @@ def main() -> None:
         parser.error(f"--seeds {args.seeds}: an interval over seeds needs at least 2")
     eval_every = Budget.eval_every if args.generations == Budget.generations else max(1, args.generations // 10)
     budget = Budget(generations=args.generations, eval_every=eval_every)
-    results = compare(Plan((ALWAYS, *FORMS.values()), args.seeds, budget, tuple(args.rates), args.jobs), args.out)
+    results = compare(
+        Plan((ALWAYS, *FORMS.values()), args.seeds, LabTask(budget), tuple(args.rates), args.jobs), args.out
+    )
     methods = {name: results["methods"][name] for name in (ALWAYS, *FORMS.values()) if name in results["methods"]}
     if ALWAYS not in methods:
         raise SystemExit(f"error: no cell of {ALWAYS} succeeded: {results['failed']}")

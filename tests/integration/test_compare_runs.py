@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
+from sgpo.compare.lab import LabTask
 from sgpo.compare.run import Plan, compare
 from sgpo.lab import quickstart
 from sgpo.lab.experiment import Budget
@@ -16,7 +17,7 @@ METHODS = ("base", "sft", "hpt", "sgpo", "sgpo:num_generations=7,per_device_trai
 
 def test_a_comparison_resumes_marks_what_crashed_and_grows(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    first = compare(Plan(METHODS, seeds=1, budget=TINY, jobs=1), out)
+    first = compare(Plan(METHODS, seeds=1, task=LabTask(TINY), jobs=1), out)
     assert list(first["methods"]) == list(METHODS[:-1])
     ((cell, error),) = first["failed"].items()
     assert cell == f"{METHODS[-1]}, seed 0"
@@ -34,7 +35,7 @@ def test_a_comparison_resumes_marks_what_crashed_and_grows(tmp_path: Path) -> No
     cells = out / "cells"
     (cells / "hpt-base0-seed0" / "result.json").unlink()
     kept = {path: path.stat().st_mtime_ns for path in cells.glob("*/result.json")}
-    again = compare(Plan((*METHODS[:-1], "sgpo:teacher=ema"), seeds=1, budget=TINY, jobs=2), out)
+    again = compare(Plan((*METHODS[:-1], "sgpo:teacher=ema"), seeds=1, task=LabTask(TINY), jobs=2), out)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     timeless = {name: {**e, "train_seconds": 0, "seeds": []} for name, e in first["methods"].items()}
     assert {n: {**e, "train_seconds": 0, "seeds": []} for n, e in again["methods"].items() if n in timeless} == timeless

@@ -11,6 +11,7 @@ import pytest
 
 from sgpo.commands.compare import split_methods
 from sgpo.compare.cells import run_once
+from sgpo.compare.lab import LabTask
 from sgpo.compare.results import summarise
 from sgpo.compare.run import Plan, _cells, _search, compare
 from sgpo.compare.table import as_csv, as_markdown, as_text
@@ -40,7 +41,7 @@ def entry(accuracy: float, seed: int, never: float = 0.0) -> dict[str, Any]:
 
 
 def results(**entries: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"machine": "a machine", **summarise(entries, {"sgpo": {"learning_rate": 1e-3, "search": {}}})}
+    return {"machine": "a machine", **summarise(entries, {"sgpo": {"learning_rate": 1e-3, "search": {}}}, UNSOLVED)}
 
 
 def test_every_method_and_preset_can_be_found() -> None:
@@ -75,7 +76,7 @@ def test_unknown_methods_and_fields_are_named(spec: str, message: str) -> None:
 
 
 def test_a_rate_in_the_name_is_not_searched_for(tmp_path: Path) -> None:
-    plan = Plan(("base", "sgpo:learning_rate=0.5", "sgpo"), budget=Budget(learning_rate=0.25))
+    plan = Plan(("base", "sgpo:learning_rate=0.5", "sgpo"), task=LabTask(Budget(learning_rate=0.25)))
     rates = _search(plan, tmp_path)
     assert rates == {"sgpo": {"learning_rate": 0.25, "search": {}}}
     by_method = {cell.method: train_config(cell, tmp_path).learning_rate for cell in _cells(plan, rates)[1:3]}
@@ -191,9 +192,9 @@ def test_a_finished_cell_is_not_run_again_and_another_one_not_taken_for_it(tmp_p
     cell = Cell("sgpo")
     (tmp_path / "cell.json").write_text(json.dumps({**dataclasses.asdict(cell), "name": cell.name}))
     (tmp_path / "result.json").write_text('{"accuracy": 0.5}')
-    assert run_once(cell, tmp_path / "no-such-base", tmp_path / "no-such-model", tmp_path, print) == {"accuracy": 0.5}
+    assert run_once(LabTask(), cell, tmp_path / "no-warm-start", tmp_path, print) == {"accuracy": 0.5}
     with pytest.raises(ValueError, match="other settings"):
-        run_once(Cell("sgpo", seed=1), tmp_path, tmp_path, tmp_path, print)
+        run_once(LabTask(), Cell("sgpo", seed=1), tmp_path, tmp_path, print)
 
 
 def test_the_search_takes_the_best_mean_over_the_bases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,4 +221,4 @@ def test_a_terse_expert_skips_the_steps_of_a_share_of_the_problems() -> None:
 
 def test_a_base_that_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"config\.json"):
-        Plan(("sgpo",), bases=(tmp_path,))
+        LabTask(bases=(tmp_path,))

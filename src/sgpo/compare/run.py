@@ -1,23 +1,22 @@
 """``sgpo compare``: plan the cells, run what is missing, write the results.
 
-What is equal for all methods: the warm start, the problems of each step, the optimizer steps, the evaluation. Each
-method with a training of its own gets the same search for a learning rate: one run a rate on each base, on the
+What is equal for all methods: the start, the problems of each step, the optimizer steps, the evaluation. Each
+method with a training of its own gets the same search for a learning rate: one run a rate from each start, on the
 validation split and with a seed that no final cell has. An ablation takes the rate of what it ablates.
 """
 
 import dataclasses
 import json
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sgpo.compare.cells import run_once, write_json
+from sgpo.compare.lab import LabTask
 from sgpo.compare.results import summarise
 from sgpo.compare.table import write_tables
-from sgpo.lab.experiment import Budget, Cell, warm_start
-from sgpo.lab.model import BASE_SEEDS, base_path
-from sgpo.lab.parallel import Job, cores, run_jobs
+from sgpo.compare.task import Cell, Task
+from sgpo.lab.parallel import Job, run_jobs
 from sgpo.trainer.methods import find_method
 
 SCHEMA = 1
@@ -27,17 +26,13 @@ TUNING_SEED = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to compare. ``rates`` are the learning rates to search; none: ``budget.learning_rate`` for all.
-
-    ``bases`` are folders of ``sgpo.lab.pretrain``, over which the seeds alternate; none: the shipped ones.
-    """
+    """What to compare. ``rates`` are the learning rates to search; none: ``task.learning_rate`` for all."""
 
     methods: tuple[str, ...]
     seeds: int = 5
-    budget: Budget = dataclasses.field(default_factory=Budget)
+    task: Task = dataclasses.field(default_factory=LabTask)
     rates: tuple[float, ...] = ()
     jobs: int = 0
-    bases: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -49,56 +44,42 @@ class Plan:
         if self.seeds < 1:
             raise ValueError(f"seeds is {self.seeds}, but must be at least 1 (2 for an interval).")
         if self.jobs < 0:
-            raise ValueError(f"jobs is {self.jobs}, but must be 0 (one per core) or more.")
+            raise ValueError(f"jobs is {self.jobs}, but must be 0 (the default) or more.")
         if bad := [rate for rate in self.rates if not 0 < rate < 1]:
             raise ValueError(f"learning rate {bad[0]} is not within (0, 1).")
-        if missing := [path for path in self.bases if not (path / "config.json").is_file()]:
-            raise ValueError(f"{missing[0]} holds no model (no config.json); make one with sgpo.lab.pretrain --out.")
-        object.__setattr__(self, "bases", self.bases or tuple(base_path(seed) for seed in BASE_SEEDS))
+        self.task.check(self.methods)
 
     @property
     def processes(self) -> int:
-        """Cells side by side, one torch thread each."""
-        return self.jobs or cores()
+        """Cells side by side."""
+        return self.jobs or self.task.processes
 
 
 def compare(plan: Plan, out: Path) -> dict[str, Any]:
     """Run ``plan`` into ``out``, or go on with it, and return what ``results.json`` holds.
 
-    Methods and seeds may be added to a directory; its budget and learning rates may not change.
+    Methods and seeds may be added to a directory; its task and learning rates may not change.
 
     Raises:
-        ValueError: ``out`` holds something else, or a comparison with another budget.
+        ValueError: ``out`` holds something else, or a comparison with other settings.
     """
     manifest = _manifest(plan, out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "manifest.json", manifest)
     (out / "results.json").unlink(missing_ok=True)  # until this run is through
-    for base, (folder, path) in enumerate(zip(plan.bases, _starts(plan, out), strict=True)):
-        if not (path / "config.json").exists():
-            warm_start(folder, plan.budget, path, seed=base)
+    plan.task.prepare(out)
     rates = _search(plan, out)
     cells = _cells(plan, rates)
     write_json(out / "manifest.json", {**manifest, "cells": sorted({*manifest["cells"], *(c.name for c in cells)})})
     done = _run([(cell, out / "cells" / cell.name) for cell in cells], plan, out)
     entries = {method: [done[cell.name] for cell in cells if cell.method == method] for method in plan.methods}
     entries |= _earlier(manifest["methods"], plan, out, rates)
-    results = {"schema": SCHEMA, "machine": machine(plan.processes), "settings": manifest["settings"]}
+    results = {"schema": SCHEMA, "machine": manifest["machine"], "settings": manifest["settings"]}
     results["process_seconds"] = _seconds(out)
-    results |= summarise(entries, rates)
+    results |= summarise(entries, rates, plan.task.never_solved)
     write_json(out / "results.json", results)
     write_tables(results, out)
     return results
-
-
-def machine(processes: int) -> str:
-    """The kind of machine, for the page that shows the figures."""
-    return f"{platform.machine()}, {cores()} cores, no GPU, {processes} processes of one thread"
-
-
-def _starts(plan: Plan, out: Path) -> list[Path]:
-    """The warm start of each base."""
-    return [out / f"warm-base{base}" for base in range(len(plan.bases))]
 
 
 def _seconds(out: Path) -> int:
@@ -107,15 +88,14 @@ def _seconds(out: Path) -> int:
 
 
 def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
-    settings = {"budget": dataclasses.asdict(plan.budget), "learning_rates_searched": list(plan.rates)}
-    settings["bases"] = [path.name for path in plan.bases]
+    settings = {"task": plan.task.name, **plan.task.settings(), "learning_rates_searched": list(plan.rates)}
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": KIND,
         "methods": list(plan.methods),
         "seeds": list(range(plan.seeds)),
         "settings": settings,
-        "machine": machine(plan.processes),
+        "machine": plan.task.machine(plan.processes),
         "cells": [],
     }
     path = out / "manifest.json"
@@ -129,8 +109,10 @@ def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
             f"{path} is of kind {known.get('kind')!r}, schema {known.get('schema')!r}; expected {KIND!r}, {SCHEMA}. "
             "Choose another --out."
         )
-    if known["settings"] != json.loads(json.dumps(settings)):
-        raise ValueError(f"{out} was made with other settings: {known['settings']}. Choose another --out.")
+    there, here = {"task": "lab", **known["settings"]}, json.loads(json.dumps(settings))  # older ones name no task
+    if differ := [name for name in {**there, **here} if there.get(name) != here.get(name)]:
+        listed = "; ".join(f"{name}: {there.get(name)} there, {here.get(name)} here" for name in differ)
+        raise ValueError(f"{out} was made with other settings ({listed}). Choose another --out.")
     manifest["methods"] = [*known["methods"], *(m for m in plan.methods if m not in known["methods"])]
     manifest["seeds"] = list(range(max(plan.seeds, len(known["seeds"]))))
     manifest["cells"] = known["cells"]
@@ -140,19 +122,18 @@ def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
 def _search(plan: Plan, out: Path) -> dict[str, Any]:
     """Learning rate of each method, with the accuracies of its search: ``{method: {"learning_rate", "search"}}``.
 
-    The best rate is that of the highest mean over the bases; a run that failed counts as 0. A method that
+    The best rate is that of the highest mean over the starts; a run that failed counts as 0. A method that
     names its own rate (``sft_grpo:learning_rate=1e-3``) is not searched for.
     """
     trained = [m for m in map(find_method, plan.methods) if m.kind is not None and "learning_rate" not in m.fields]
-    default = {"learning_rate": plan.budget.learning_rate, "search": {}}
+    default = {"learning_rate": plan.task.learning_rate, "search": {}}
     if len(plan.rates) < 2:
         only = {"learning_rate": plan.rates[0], "search": {}} if plan.rates else default
         return {method.name: only for method in trained}
     sources = sorted({method.tuned_as or method.name for method in trained})
-    budget = dataclasses.replace(plan.budget, split="validation")
     tries = [
-        Cell(source, TUNING_SEED, base, budget, {"learning_rate": rate})
-        for base in range(len(plan.bases))
+        plan.task.cell(source, TUNING_SEED, start, {"learning_rate": rate}, tuning=True)
+        for start in range(plan.task.starts)
         for source in sources
         for rate in plan.rates
     ]
@@ -170,13 +151,12 @@ def _search(plan: Plan, out: Path) -> dict[str, Any]:
 
 
 def _cells(plan: Plan, rates: dict[str, Any]) -> list[Cell]:
-    """Seeds alternate between the bases. Seeds come first, so that early results say something of every method."""
+    """Seeds alternate between the starts. Seeds come first, so that early results say something of every method."""
     return [
-        Cell(
+        plan.task.cell(
             method,
             seed,
-            seed % len(plan.bases),
-            plan.budget,
+            seed % plan.task.starts,
             {"learning_rate": rates[method]["learning_rate"]} if method in rates else {},
         )
         for seed in range(plan.seeds)
@@ -198,9 +178,5 @@ def _earlier(methods: Sequence[str], plan: Plan, out: Path, rates: dict[str, Any
 
 
 def _run(work: Sequence[tuple[Cell, Path]], plan: Plan, out: Path) -> dict[str, Any]:
-    starts = _starts(plan, out)
-    jobs = [
-        Job(path.name, run_once, (cell, plan.bases[cell.base_seed], starts[cell.base_seed], path))
-        for cell, path in work
-    ]
+    jobs = [Job(path.name, run_once, (plan.task, cell, out, path)) for cell, path in work]
     return run_jobs(jobs, plan.processes)

@@ -61,7 +61,7 @@ def _parts(results: dict[str, Any]) -> list[tuple[str, Rows]]:
     seeds = max((len(entry["seeds"]) for entry in methods.values()), default=0)
     parts = [
         (
-            f"Held-out accuracy without a strategy, %, temperature 1: mean [95% interval over {seeds} seeds]",
+            f"{_measured(results)}: mean [95% interval over {seeds} seeds]",
             _scores(methods),
         )
     ]
@@ -72,21 +72,32 @@ def _parts(results: dict[str, Any]) -> list[tuple[str, Rows]]:
     return parts
 
 
+def _measured(results: dict[str, Any]) -> str:
+    benchmarks = results.get("settings", {}).get("benchmarks")  # of a recipe
+    if benchmarks is None:
+        return "Held-out accuracy without a strategy, %, temperature 1"
+    each = (f"{one['name']} (k={one['k']}, temperature {one['temperature']:g})" for one in benchmarks)
+    return f"Accuracy without a strategy, %, {', '.join(each)}"
+
+
 def _label(name: str) -> str:
     return find_method(name).label
 
 
 def _scores(methods: dict[str, Any]) -> Rows:
-    rows = [["method", *COLUMNS.values()]]
-    rows += [[_label(name), *(_percent(e["scores"][c]) for c in COLUMNS)] for name, e in methods.items()]
-    return rows
+    return _columns({name: entry["scores"] for name, entry in methods.items()})
 
 
 def _differences(methods: dict[str, Any]) -> Rows:
-    rows = [["method", *COLUMNS.values()]]
-    for name, entry in methods.items():
-        if entry.get("sgpo_minus"):
-            rows.append([_label(name), *(_percent(entry["sgpo_minus"][c], "+") for c in COLUMNS)])
+    return _columns({name: e["sgpo_minus"] for name, e in methods.items() if e.get("sgpo_minus")}, "+")
+
+
+def _columns(values: dict[str, Any], sign: str = "") -> Rows:
+    """A row a method, a column for each score that any method has."""
+    columns = [c for c in COLUMNS if any(c in entry for entry in values.values())]
+    rows = [["method", *(COLUMNS[c] for c in columns)]]
+    for name, entry in values.items():
+        rows.append([_label(name), *(_percent(entry[c], sign) if c in entry else "-" for c in columns)])
     return rows
 
 
@@ -108,7 +119,8 @@ def _costs(methods: dict[str, Any]) -> Rows:
 
 
 def _notes(results: dict[str, Any]) -> list[str]:
-    notes = [f"Never solved by the base: {', '.join(results['never_solved'])}. Machine: {results['machine']}."]
+    never = f"Never solved by the base: {', '.join(results['never_solved'])}. " if results["never_solved"] else ""
+    notes = [f"{never}Machine: {results['machine']}."]
     notes += [f"FAILED {cell}: {error}" for cell, error in results["failed"].items()]
     return notes
 

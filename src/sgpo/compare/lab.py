@@ -1,0 +1,94 @@
+"""The embedded lab as the task of a comparison: its bases, a warm start from each, cells in this process."""
+
+import dataclasses
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sgpo.compare.task import UNTRAINED
+from sgpo.lab.catalog import UNSOLVED
+from sgpo.lab.experiment import Budget, Cell, Report, load, run_cell, warm_start
+from sgpo.lab.measure import measure, summary
+from sgpo.lab.model import BASE_SEEDS, base_path
+from sgpo.lab.parallel import cores
+from sgpo.trainer.methods import find_method
+
+
+@dataclasses.dataclass(frozen=True)
+class LabTask:
+    """See :class:`sgpo.compare.task.Task`. ``bases`` are folders of ``sgpo.lab.pretrain``; none: the shipped ones.
+
+    Raises:
+        ValueError: a base that is no model.
+    """
+
+    budget: Budget = dataclasses.field(default_factory=Budget)
+    bases: tuple[Path, ...] = ()
+    name: ClassVar[str] = "lab"
+    never_solved: ClassVar[tuple[str, ...]] = UNSOLVED
+
+    def __post_init__(self) -> None:
+        if missing := [path for path in self.bases if not (path / "config.json").is_file()]:
+            raise ValueError(f"{missing[0]} holds no model (no config.json); make one with sgpo.lab.pretrain --out.")
+        object.__setattr__(self, "bases", self.bases or tuple(base_path(seed) for seed in BASE_SEEDS))
+
+    @property
+    def learning_rate(self) -> float:
+        return self.budget.learning_rate
+
+    @property
+    def starts(self) -> int:
+        return len(self.bases)
+
+    @property
+    def processes(self) -> int:
+        return cores()
+
+    def settings(self) -> dict[str, Any]:
+        return {"budget": dataclasses.asdict(self.budget), "bases": [path.name for path in self.bases]}
+
+    def check(self, methods: Sequence[str]) -> None:
+        pass  # every method has all it needs here
+
+    def prepare(self, out: Path) -> None:
+        for seed, base in enumerate(self.bases):
+            path = _start(out, seed)
+            if not (path / "config.json").exists():
+                warm_start(base, self.budget, path, seed=seed)
+
+    def cell(self, method: str, seed: int, start: int, overrides: dict[str, Any], *, tuning: bool = False) -> Cell:
+        budget = dataclasses.replace(self.budget, split="validation") if tuning else self.budget
+        return Cell(method, seed, start, budget, overrides)
+
+    def run(self, cell: Cell, out: Path, folder: Path, report: Report) -> dict[str, Any]:
+        if find_method(cell.method).kind is None:
+            return _untrained(cell, self.bases[cell.base_seed], report)
+        return run_cell(cell, _start(out, cell.base_seed), folder, report)
+
+    def machine(self, processes: int) -> str:
+        return f"{platform.machine()}, {cores()} cores, no GPU, {processes} processes of one thread"
+
+
+def _start(out: Path, base: int) -> Path:
+    return out / f"warm-base{base}"
+
+
+def _untrained(cell: Cell, base: Path, report: Report) -> dict[str, Any]:
+    """The base as it is, without a strategy, and how well it does with one."""
+    model, tokenizer = load(base)
+    budget = cell.budget
+    result = measure(model, tokenizer, k=budget.eval_k, split=budget.split)
+    report(cell.name, 0.5, {"accuracy": result.accuracy})
+    guided = measure(model, tokenizer, k=budget.eval_k, split=budget.split, guided=True)
+    greedy = measure(model, tokenizer, k=1, split=budget.split, temperature=0.0)
+    return {
+        **summary(result),
+        "method": cell.method,
+        "seed": cell.seed,
+        "base_seed": cell.base_seed,
+        "accuracy_greedy": greedy.accuracy,
+        "accuracy_guided": guided.accuracy,
+        "accuracy_over_training": result.accuracy,
+        **UNTRAINED,
+    }

@@ -1,0 +1,155 @@
+"""How the models of a comparison on a recipe are measured: by what ``sgpo eval`` runs, with its options and defaults.
+
+Accuracy is the mean over benchmarks. A benchmark is a family of the tables; of a single one with groups (the column
+``family``, subjects) its groups are.
+"""
+
+import inspect
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sgpo.commands import _evaluate
+from sgpo.commands.evaluate import run as eval_command
+from sgpo.data.benchmarks import HUB, BenchmarkError
+from sgpo.evaluation.grading import Grader
+from sgpo.evaluation.results import EvalResult
+from sgpo.evaluation.run import Plan, run
+from sgpo.evaluation.templates import Template
+
+HELD_OUT = "held_out.jsonl"
+_SAMPLES = 2  # of a family, for the report
+Job = tuple[Plan, Grader]
+
+
+@dataclass(frozen=True)
+class AsTrained(Template):
+    """The prompts of held-out training problems: whole ones, text or messages, carried through a file as JSON."""
+
+    def prompt(self, problem: str) -> Any:
+        return json.loads(problem)
+
+
+def options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of ``sgpo eval``: its defaults, and those ``given``."""
+    defaults = {name: option.default for name, option in inspect.signature(eval_command).parameters.items()}
+    return {**defaults, **given}
+
+
+def job(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = False) -> Job:
+    """Plan and grader of a benchmark by name, or of a JSONL file; ``as_trained``: one that :func:`held_out` wrote.
+
+    Raises:
+        ValueError: neither is there, a file that cannot be used, golds that cannot be graded, a bad option.
+    """
+    path = Path(benchmark)
+    named = benchmark in HUB or benchmark == "lab"
+    if not named and not path.is_file():
+        raise BenchmarkError(f"benchmark {benchmark!r} is neither a file nor one of {', '.join([*HUB, 'lab'])}.")
+    name = benchmark if named else path.stem.lower()
+    plan, grader = _evaluate.job({**options(given), "data": None if named else path}, name)
+    if as_trained:
+        plan = replace(plan, template=AsTrained("as in training"))
+    plan.check(grader)
+    return plan, grader
+
+
+def held_out(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write training problems as a benchmark that :func:`job` reads."""
+    lines = [
+        {"id": i, "problem": json.dumps(row["prompt"]), "answer": row["answer"], "family": row.get("family")}
+        for i, row in enumerate(rows)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def measure(
+    model: str, jobs: Sequence[Job], given: Mapping[str, Any], folder: Path, report: Callable[[float, float], None]
+) -> dict[str, Any]:
+    """The part of a results.json entry that comes from the evaluation; responses are saved in ``folder``/eval.
+
+    Args:
+        model: a folder or hub id.
+        report: called with the share done and the running accuracy.
+    """
+    results: dict[str, EvalResult] = {}
+    engine = None
+    for i, (plan, grader) in enumerate(jobs):
+        engine = _evaluate.backend(options(given), model, plan.sampling, engine)
+
+        def tell(done: int, total: int, accuracy: float, before: int = i) -> None:
+            report((before + done / total) / len(jobs), accuracy)
+
+        results[plan.benchmark] = run(plan, folder.name, engine, grader, folder / "eval" / plan.benchmark, report=tell)
+    _write_samples(jobs, results, folder / "samples.jsonl")
+    return summary(results)
+
+
+def summary(results: Mapping[str, EvalResult]) -> dict[str, Any]:
+    """Accuracies of a model on each benchmark, and their mean. Its interval takes the benchmarks as independent: the
+    ends are as far from the mean as the root of the summed squares of theirs, divided by their number."""
+    every = list(results.values())
+    mean = math.fsum(one.accuracy for one in every) / len(every)
+    low, high = (math.hypot(*(one.accuracy - one.ci95[end] for one in every)) / len(every) for end in (0, 1))
+    families = every[0].per_group if len(every) == 1 and every[0].per_group else None
+    return {
+        "accuracy": mean,
+        "accuracy_ci95": [mean - low, mean + high],
+        "n_problems": sum(one.n_problems for one in every),
+        "k": every[0].k,
+        "per_family": families
+        or {
+            name: {"accuracy": one.accuracy, "ci95": list(one.ci95), "n_problems": one.n_problems, "k": one.k}
+            for name, one in results.items()
+        },
+        "mean_length": {name: one.mean_length for name, one in results.items()},
+        "truncated": {name: one.truncated for name, one in results.items()},
+    }
+
+
+def merged(model: Path, folder: Path) -> Path:
+    """``model`` itself, or where it is a LoRA adapter, the whole model in ``folder``."""
+    if not (model / "adapter_config.json").is_file():
+        return model
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoTokenizer
+
+    shutil.rmtree(folder, ignore_errors=True)
+    AutoPeftModelForCausalLM.from_pretrained(model, dtype="auto").merge_and_unload().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return folder
+
+
+def described(jobs: Sequence[Job], digest: Callable[[Any], str]) -> list[dict[str, Any]]:
+    """What the comparison's settings say of its benchmarks."""
+    return [
+        {
+            "name": plan.benchmark,
+            "problems": len(plan.problems),
+            "sha256": digest([asdict(problem) for problem in plan.problems]),
+            "template": plan.template.name,
+            "grader": grader.describe()["name"],
+            "k": plan.k,
+            **asdict(plan.sampling),
+        }
+        for plan, grader in jobs
+    ]
+
+
+def _write_samples(jobs: Sequence[Job], results: Mapping[str, EvalResult], path: Path) -> None:
+    """The first response to a few problems of each family, in the benchmark's order, for the report."""
+    lines = []
+    for plan, _ in jobs:
+        seen: dict[str, int] = {}
+        for problem, result in zip(plan.problems, results[plan.benchmark].problems, strict=True):
+            family = problem.group or plan.benchmark
+            seen[family] = seen.get(family, 0) + 1
+            if seen[family] <= _SAMPLES:
+                first = result.samples[0]
+                row = {"id": problem.id, "family": family, "answer": problem.answer, "problem": problem.problem}
+                lines.append({**row, "autonomous": first.text, "autonomous_correct": first.correct > 0.5})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -1,0 +1,302 @@
+"""A user's model and data as the task of a comparison: any recipe of ``sgpo train``.
+
+The recipe's model is the start of every method. A cell runs in a process of its own (see
+:mod:`sgpo.compare.recipe_cell`), or in several through a launcher, one cell after another; what it prints is in its
+``log.txt``. A learning rate is searched for on a validation file, or on 5% of the training problems, which are then
+held out of the training of every cell.
+"""
+
+import dataclasses
+import hashlib
+import json
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+from datasets import Dataset
+
+from sgpo.compare import measure
+from sgpo.compare.cells import write_json
+from sgpo.compare.fields import EXPERT, EXPERT_KINDS, Schedule, cell_fields
+from sgpo.compare.task import UNTRAINED
+from sgpo.lab.experiment import Report, cell_name
+from sgpo.lab.parallel import cores
+from sgpo.lab.problems import share_of
+from sgpo.recipe import load_data, load_reward, model_path, parse
+from sgpo.trainer import checks
+from sgpo.trainer.checkpoints import names_in
+from sgpo.trainer.expert import check_expert
+from sgpo.trainer.methods import find_method
+from sgpo.trainer.problem_log import problem_id
+
+VALIDATION_SHARE = 0.05
+BACKENDS = ("transformers", "vllm")
+_POLL = 1.0  # seconds
+_TAIL = 3000  # characters of a log
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeCell:
+    """One method with one seed. ``fields`` are the recipe of its trainer; ``evaluation`` options of ``sgpo eval``."""
+
+    method: str
+    seed: int
+    base_seed: int
+    overrides: dict[str, Any]
+    fields: dict[str, Any]
+    schedule: Schedule
+    benchmarks: list[str]
+    evaluation: dict[str, Any]
+    hold_out: bool
+    tuning: bool
+
+    @property
+    def name(self) -> str:
+        return cell_name(self.method, self.base_seed, self.seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeTask:
+    """See :class:`sgpo.compare.task.Task`.
+
+    Args:
+        recipe: the fields of the recipe.
+        benchmarks: names or files, as ``sgpo eval`` takes them.
+        evaluation: its options that differ from their defaults.
+        validation: a file of problems for the search; None: some of the training problems.
+        search: whether a learning rate is searched for, so that a validation split is needed.
+        launcher: a command in front of ``-m sgpo.compare.recipe_cell``; empty: this Python.
+
+    Raises:
+        ValueError: whatever of this cannot work, before anything is run.
+    """
+
+    recipe: dict[str, Any]
+    benchmarks: tuple[str, ...]
+    evaluation: dict[str, Any] = dataclasses.field(default_factory=dict)
+    validation: str | None = None
+    search: bool = False
+    launcher: str = ""
+    name: ClassVar[str] = "recipe"
+    starts: ClassVar[int] = 1
+    processes: ClassVar[int] = 1
+    never_solved: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        if not self.benchmarks:
+            raise ValueError("There is nothing to measure by: give --benchmark NAME or FILE, one or several.")
+        if (backend := self.evaluation.get("backend", BACKENDS[0])) not in BACKENDS:
+            raise ValueError(f"backend {backend!r} cannot serve what a cell trains; choose from {', '.join(BACKENDS)}.")
+        if "generation_batch_size" in self.recipe:
+            raise ValueError(
+                "generation_batch_size in the recipe counts over all processes, which are not known yet; give "
+                "steps_per_generation instead."
+            )
+        names = [plan.benchmark for plan, _ in self._jobs]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Two benchmarks have the same name: {', '.join(names)}. Rename a file.")
+        if self.validation is not None:
+            measure.job(self.validation, self.evaluation)
+        for reward in self._parsed[0].reward_funcs:
+            load_reward(reward)
+        self._split  # noqa: B018
+
+    @property
+    def learning_rate(self) -> float:
+        return self._parsed[1].learning_rate
+
+    @property
+    def hold_out(self) -> bool:
+        """Whether training problems are the validation split."""
+        return self.search and self.validation is None
+
+    @cached_property
+    def _parsed(self) -> Any:
+        return parse_fields(self.recipe)
+
+    @cached_property
+    def _jobs(self) -> list[measure.Job]:
+        return [measure.job(name, self.evaluation) for name in self.benchmarks]
+
+    @cached_property
+    def _split(self) -> tuple[Dataset, Dataset]:
+        """Problems to train on, and those held out."""
+        return split(load_data(self._parsed[0]), self.hold_out)
+
+    def __getstate__(self) -> dict[str, Any]:  # a cell's process needs no data
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def settings(self) -> dict[str, Any]:
+        train, held = self._split
+        return {
+            "recipe": self.recipe,
+            "data": {"problems": len(train), "held_out": len(held), "sha256": digest(train)},
+            "benchmarks": measure.described(self._jobs, digest),
+            "evaluation": self.evaluation,
+            "validation": self.validation or ("held-out training problems" if self.hold_out else None),
+            "launcher": self.launcher,
+        }
+
+    def check(self, methods: Sequence[str]) -> None:
+        train, _ = self._split
+        found = [find_method(name) for name in methods]
+        if by_expert := [method.name for method in found if method.kind in EXPERT_KINDS]:
+            self._check_experts(train, by_expert)
+        for method in found:
+            if method.kind is None:
+                continue
+            fields = cell_fields(method, self.recipe, self._parsed[1], {}, seed=0)
+            config = parse_fields(fields, method.kind)[1]
+            if method.kind == "sgpo" and config.distills:
+                checks.check_dataset(train, config)
+        Schedule.of(self._parsed[1]).steps(len(train), 1)
+
+    def _check_experts(self, train: Dataset, methods: Sequence[str]) -> None:
+        """An expert response for every problem, none longer than a rollout may be."""
+        if EXPERT not in train.column_names:
+            raise ValueError(
+                f"The recipe's data have no column {EXPERT!r}, the response of a stronger model that "
+                f"{', '.join(methods)} train on; their columns are {', '.join(train.column_names)}. Add it (text; "
+                "docs/compare.md shows how), or leave these methods out."
+            )
+        from transformers import AutoTokenizer
+
+        _, config, model = self._parsed
+        tokenizer = AutoTokenizer.from_pretrained(model_path(model), revision=model.model_revision)
+        for row, text in enumerate(train[EXPERT]):
+            check_expert(text, EXPERT, f"row {row}")
+            if len(text.encode()) < config.max_completion_length:  # a token is at least one byte
+                continue
+            tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1
+            if tokens > config.max_completion_length:
+                raise ValueError(
+                    f"The {EXPERT!r} of row {row} has {tokens} tokens with its EOS, but max_completion_length is "
+                    f"{config.max_completion_length}, for every method. Raise it, or drop such problems."
+                )
+
+    def prepare(self, out: Path) -> None:
+        if self.hold_out:
+            measure.held_out(list(self._split[1]), out / measure.HELD_OUT)
+            measure.job(str(out / measure.HELD_OUT), self.evaluation, as_trained=True)
+
+    def cell(
+        self, method: str, seed: int, start: int, overrides: dict[str, Any], *, tuning: bool = False
+    ) -> RecipeCell:
+        found, config = find_method(method), self._parsed[1]
+        trains = found.kind is not None
+        fields = cell_fields(found, self.recipe, config, overrides, seed) if trains else self.recipe
+        names = [self.validation or measure.HELD_OUT] if tuning else list(self.benchmarks)
+        schedule = Schedule.of(config)
+        return RecipeCell(
+            method, seed, start, overrides, fields, schedule, names, self.evaluation, self.hold_out, tuning
+        )
+
+    def run(self, cell: RecipeCell, out: Path, folder: Path, report: Report) -> dict[str, Any]:
+        recipe = {**cell.fields, "output_dir": str(folder), "run_name": folder.name}
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+        alone = [sys.executable, "-m", "sgpo.compare.recipe_cell", str(folder)]
+        launched = [*shlex.split(self.launcher), *alone[1:]] if self.launcher else alone
+        measured = folder / "measured.json"
+        trains = find_method(cell.method).kind is not None
+        if trains and not (folder / "trained.json").exists():
+            _process(launched, folder, cell.name, report)  # measures, too, where it can
+        if not measured.exists():
+            _process(alone, folder, cell.name, report)
+        result = json.loads(measured.read_text())
+        costs = json.loads((folder / "trained.json").read_text()) if trains else UNTRAINED
+        for name in names_in(str(folder)):
+            shutil.rmtree(folder / name)
+        if cell.tuning:
+            shutil.rmtree(folder / "model", ignore_errors=True)
+        return {**result, "method": cell.method, "seed": cell.seed, "base_seed": cell.base_seed, **costs}
+
+    def machine(self, processes: int) -> str:
+        return f"{platform.machine()}, {cores()} cores, {_devices()}, {processes} cells side by side"
+
+
+def read_fields(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """The fields of a recipe, with ``FIELD=VALUE`` in place of what it says.
+
+    Raises:
+        ValueError: no such file, or what ``sgpo train`` would refuse.
+    """
+    parse(["--config", str(path)])
+    fields = yaml.safe_load(path.read_text())
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(f"--set {change!r} is no change of a field; write FIELD=VALUE.")
+        fields[name] = yaml.safe_load(value)
+    parse_fields(fields)
+    return fields
+
+
+def parse_fields(fields: Mapping[str, Any], kind: str = "sgpo") -> Any:
+    """Fields of a recipe as ``sgpo.recipe.parse`` returns them, for a kind of trainer."""
+    import tempfile
+
+    from sgpo.trainer.methods import KINDS
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recipe.yaml"
+        path.write_text(yaml.safe_dump({"output_dir": folder, **fields}))
+        return parse(["--config", str(path)], KINDS[kind].config)
+
+
+def split(data: Dataset, hold_out: bool) -> tuple[Dataset, Dataset]:
+    """Problems to train on and held-out ones, 5% by a hash of their id, or of their prompt where they have none.
+
+    Raises:
+        ValueError: nothing would be held out, or it could not be graded.
+    """
+    if not hold_out:
+        return data, data.select([])
+    out = [share_of(f"validation {problem_id(row)}") < VALIDATION_SHARE for row in data]
+    train, held = (data.select([i for i, one in enumerate(out) if one is side]) for side in (False, True))
+    if not len(held) or "answer" not in data.column_names:
+        why = f"none of the {len(data)} problems falls into it" if not len(held) else "the data have no column 'answer'"
+        raise ValueError(f"There is no validation split to search on: {why}. Give --validation FILE, or --tune ''.")
+    return train, held
+
+
+def digest(rows: Iterable[Any]) -> str:
+    """A short hash of rows of JSON types."""
+    found = hashlib.sha256()
+    for row in rows:
+        found.update(json.dumps(row, sort_keys=True, default=str).encode())
+    return found.hexdigest()[:16]
+
+
+def _process(command: Sequence[str], folder: Path, name: str, report: Report) -> None:
+    """Run ``command`` to its end. Raises RuntimeError if it fails, with what it left in error.txt or its log."""
+    progress = folder / "progress.json"
+    write_json(progress, [0.0, {}])
+    with (folder / "log.txt").open("a") as log, subprocess.Popen(command, stdout=log, stderr=log) as child:
+        try:
+            while child.poll() is None:
+                report(name, *json.loads(progress.read_text()))
+                time.sleep(_POLL)
+        finally:
+            child.terminate()
+    if child.returncode:
+        error = folder / "error.txt"
+        left = error if error.exists() else folder / "log.txt"
+        text = left.read_text(errors="replace").strip()[-_TAIL:]
+        last = text.splitlines()[-1] if error.exists() else f"the process ended with code {child.returncode}"
+        raise RuntimeError(last) from RuntimeError(f"in the cell's process:\n{text}")
+
+
+def _devices() -> str:
+    if shutil.which("nvidia-smi") is None:
+        return "no GPU"
+    asked = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
+    names = asked.stdout.split("\n")[:-1] if asked.returncode == 0 else []
+    return f"{len(names)} x {names[0]}" if names else "no GPU"

@@ -1,0 +1,136 @@
+"""The process of one cell of a comparison on a recipe: ``[LAUNCHER] python -m sgpo.compare.recipe_cell CELL_DIR``.
+
+Reads what :class:`sgpo.compare.recipe.RecipeTask` put into the directory (cell.json, recipe.yaml), trains, and measures
+what it trained. What is done is not done again: a training that was interrupted goes on from its last whole
+checkpoint, if the recipe saves any, one that is through (trained.json) is not repeated, and the evaluation takes up its
+saved responses. Trained by several processes, or with vLLM beside the trainer, the model is measured by a process
+that comes after them and has the devices to itself.
+"""
+
+import gc
+import json
+import os
+import shutil
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+
+from sgpo.compare import measure
+from sgpo.compare.cells import write_json
+from sgpo.compare.fields import EXPERT, Schedule
+from sgpo.compare.recipe import RecipeCell, split
+from sgpo.evaluation.store import lock
+from sgpo.recipe import build, load_data, load_reward, model_path, parse
+from sgpo.trainer.checkpoints import whole_checkpoint
+from sgpo.trainer.methods import KINDS, find_method
+from sgpo.trainer.recorder import Recorder
+
+
+def main(folder: Path) -> None:
+    """Carry out the cell in ``folder``; a failure is written into its error.txt."""
+    try:
+        if int(os.environ.get("RANK", "0")):
+            _run(folder)
+            return
+        with (folder / ".lock").open("w") as held:  # the process of a comparison that was killed may live on
+            lock(held, folder)
+            _run(folder)
+    except BaseException:
+        if not (folder / "error.txt").exists():
+            (folder / "error.txt").write_text(traceback.format_exc())
+        raise
+
+
+def _run(folder: Path) -> None:
+    described = json.loads((folder / "cell.json").read_text())
+    described.pop("name")
+    cell = RecipeCell(**{**described, "schedule": Schedule(**described["schedule"])})
+    kind = find_method(cell.method).kind
+    run, config, model = parse(["--config", str(folder / "recipe.yaml")], KINDS[kind or "sgpo"].config)
+    if kind is not None and not (folder / "trained.json").exists():
+        _train(cell, kind, (run, config, model), folder)
+        if config.world_size > 1 or getattr(config, "use_vllm", False):
+            return
+        gc.collect()
+        torch.cuda.empty_cache()
+    given = {**cell.evaluation, "dtype": model.dtype or "auto"}  # one for all, whatever a trainer saved
+    start, trained = model_path(model), folder / "model"
+    if cell.tuning and cell.hold_out:
+        jobs = [measure.job(str(folder.parent.parent / measure.HELD_OUT), cell.evaluation, as_trained=True)]
+    else:
+        jobs = [measure.job(name, cell.evaluation) for name in cell.benchmarks]
+
+    def tell(done: float, accuracy: float) -> None:
+        write_json(folder / "progress.json", [done, {"accuracy": accuracy}])
+
+    if kind is None:
+        result = measure.measure(start, jobs, {**given, "revision": model.model_revision}, folder, tell)
+    else:
+        whole = measure.merged(trained, folder / "merged")
+        result = measure.measure(str(whole), jobs, given, folder, tell)
+        shutil.rmtree(folder / "merged", ignore_errors=True)
+    write_json(folder / "measured.json", result)
+
+
+def _train(cell: RecipeCell, kind: str, parsed: Any, folder: Path) -> None:
+    run, config, model = parsed
+    data = split(load_data(run), cell.hold_out)[0]
+    config.max_steps = cell.schedule.steps(len(data), config.world_size)
+    more = {} if kind == "sft" else {"reward_funcs": [load_reward(name) for name in run.reward_funcs]}
+    trainer = build(KINDS[kind].trainer, config, model, completions(data) if kind == "sft" else data, **more)
+    recorder = _CellRecorder(folder / "metrics.jsonl", kind, folder / "progress.json")
+    trainer.add_callback(recorder)
+    trainer.train(resume_from_checkpoint=_checkpoint(config))
+    trainer.save_model(str(folder / "model"))
+    if trainer.is_world_process_zero():
+        shutil.rmtree(folder / "eval", ignore_errors=True)  # of other weights
+        write_json(folder / "trained.json", {"curve": [], **recorder.costs(), "train_seconds": recorder.seconds})
+
+
+def completions(data: Dataset) -> Dataset:
+    """The problems as SFT reads them: the expert's response as the completion of the prompt."""
+
+    def convert(row: dict[str, Any]) -> dict[str, Any]:
+        expert, plain = row[EXPERT], isinstance(row["prompt"], str)
+        return {"completion": expert if plain else [{"role": "assistant", "content": expert}]}
+
+    return data.select_columns(["prompt", EXPERT]).map(convert, remove_columns=EXPERT)
+
+
+def _checkpoint(config: Any) -> str | None:
+    """The last whole one of this cell, if there is any."""
+    teacher = getattr(config, "teacher", "live") != "live" and config.distills
+    try:
+        found = whole_checkpoint(True, config, teacher=teacher)
+    except ValueError:  # there are some, and none is whole
+        return None
+    return found if isinstance(found, str) else None
+
+
+class _CellRecorder(Recorder):
+    """Tells the comparison how far it is, and keeps the seconds of training over interruptions."""
+
+    def __init__(self, path: Path, kind: str, progress: Path):
+        super().__init__(path, kind, lambda done, latest: write_json(progress, [done, latest]))
+        self.seconds = self._earlier = 0.0
+
+    def count(self, args: Any, logs: dict[str, Any]) -> None:
+        super().count(args, logs)
+        self.seconds = logs.get("seconds", self.seconds)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        self._began, self._earlier = time.perf_counter(), self.seconds
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        seconds = round(self._earlier + time.perf_counter() - self._began, 1)
+        super().on_log(args, state, control, logs={**logs, "seconds": seconds}, **kwargs)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -191,6 +191,17 @@ def test_families_are_absent_without_their_column_and_bounded(tmp_path: Path) ->
     assert len(re.findall(r'<th scope="row">family \d+', source)) == 40
 
 
+def test_a_short_run_has_no_empty_columns(tmp_path: Path) -> None:
+    path = kit.compare_dir(tmp_path, seeds=1) / "cells" / "sgpo-base0-seed0" / "problems.jsonl"
+    kit.write_lines(path, [kit.problem(step) for step in (1, 3, 5, 7, 9, 11)])
+    run = load_run(tmp_path)
+    view = alpha(run, read_logs(run))
+    assert view is not None
+    (table,) = view["families"]
+    assert table["titles"] == ["1–2", "3–4", "5–6", "7–8", "9–10", "11"]
+    assert [cell["value"] for cell in table["rows"][0]["cells"]] == [0.7] * 6
+
+
 def test_a_log_of_one_step(tmp_path: Path) -> None:
     path = kit.compare_dir(tmp_path, seeds=1) / "cells" / "sgpo-base0-seed0" / "problems.jsonl"
     for step in (0, 1):
@@ -225,16 +236,35 @@ def test_strategies_drawn_rarely_are_left_out_and_many_are_cut() -> None:
     view = strategies({"sgpo": [drawn("lucky", 1, 1.0) + drawn("often", 3, 0.75)], "no_clip": [drawn("other", 9, 1.0)]})
     assert view is not None
     assert [r["lift"].strategy for r in view["rows"]] == ["often"]
-    assert (view["method"], view["total"], view["rare"], view["harm"]) == ("SGPO", 1, 1, 0)
+    assert (view["method"], view["total"], view["rare"], view["all_rare"], view["harm"]) == ("SGPO", 1, 1, False, 0)
     view = strategies({"sgpo": [drawn("lucky", 1, 1.0)]})
     assert view is not None
-    assert (view["total"], view["rare"]) == (1, 0)
+    assert (view["total"], view["rare"], view["all_rare"]) == (1, 0, True)
     many = [r for i in range(50) for r in drawn(f"s{i}", 3, i / 50)]
     view = strategies({"sgpo": [many]})
     assert view is not None
     assert (view["total"], len(view["rows"]), view["harm"]) == (50, 40, 25)
     assert [view["rows"][i]["lift"].strategy for i in (0, 19, 20, 39)] == ["s49", "s30", "s19", "s0"]
     assert strategies({}) is None
+
+
+def test_halves_are_compared_over_the_strategies_that_both_have() -> None:
+    both = [row(1, guided=1.0, strategy="a"), row(2, guided=0.75, strategy="a")]
+    view = strategies({"sgpo": [[*both, row(1, guided=1.0, strategy="b"), row(2, guided=0.0, strategy="c")]]})
+    assert view is not None
+    assert view["halves"] == (1, 0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("draws", "sentence"),
+    [([1, 1], "None was drawn 3 times, so that much of this is chance."), ([3, 1], "1 drawn less than 3 times")],
+)
+def test_the_page_says_what_rare_draws_mean(tmp_path: Path, draws: list[int], sentence: str) -> None:
+    path = kit.compare_dir(tmp_path, seeds=1) / "cells" / "sgpo-base0-seed0" / "problems.jsonl"
+    rows = [kit.problem(n, str(i), strategy=f"s{i}") for i, times in enumerate(draws) for n in range(times)]
+    kit.write_lines(path, sorted(rows, key=lambda row: row["step"]))
+    write_report(tmp_path)
+    assert sentence in (tmp_path / "report.html").read_text()
 
 
 def test_a_training_run_shows_its_problems_too(tmp_path: Path) -> None:

@@ -45,39 +45,44 @@ def alpha(run: Run, logs: Logs) -> dict[str, Any] | None:
 
 def _histogram(logs: Sequence[Log], top: float, name: str) -> dict[str, Any]:
     last = last_step(logs)
-    windows = min(TIME_BINS, len({row.step for log in logs for row in log}))
-    counts = alpha_counts(logs, windows, ALPHA_BINS, lambda a: min(ALPHA_BINS - 1, int(ALPHA_BINS * a / top)))
+    windows, highest = _windows(logs, TIME_BINS), ALPHA_BINS - 1
+    counts = alpha_counts(logs, windows, ALPHA_BINS, lambda a: min(highest, int(ALPHA_BINS * a / top)))
     columns = [[c / total for c in column] if (total := sum(column)) else column for column in counts]
     spoken = f"{name}: histogram of alpha over optimizer steps"
     chart = svg.heat_chart((1.0, float(max(2, last))), columns, top=top, label=spoken)
     # In numbers: exactly 0, then equal ranges (a, b].
     edges = [top * i / RANGES for i in range(1, RANGES + 1)]
-    parts = min(PARTS, last)
+    parts = _windows(logs, PARTS)
     table = alpha_counts(logs, parts, RANGES + 1, lambda a: 0 if a == 0 else 1 + sum(a > e for e in edges[:-1]))
     titles = ["0", *(f"up to {edge:.2g}" for edge in edges)]
     rows = [
-        {"steps": steps, "counts": [f"{c:.1f}" for c in row]} for steps, row in zip(_parts(last), table, strict=True)
+        {"steps": steps, "counts": [f"{c:.1f}" for c in row]}
+        for steps, row in zip(_parts(last, parts), table, strict=True)
     ]
     return {"chart": chart, "table": {"titles": titles, "rows": rows, "seeds": len(logs)}}
 
 
-def _parts(last: int) -> list[str]:
-    """The steps of each part of the run, as :func:`sgpo.report.problems.window` cuts it."""
-    parts = min(PARTS, last)
+def _windows(logs: Sequence[Log], most: int) -> int:
+    """Into how many parts a run is cut: no more than it has generation batches."""
+    return min(most, len({row.step for log in logs for row in log}))
+
+
+def _parts(last: int, parts: int) -> list[str]:
+    """The steps of each of ``parts`` parts of the run, as :func:`sgpo.report.problems.window` cuts it."""
     starts = [1 + -(-i * last // parts) for i in range(parts + 1)]
     return [f"{a}\u2013{b - 1}" if b - 1 > a else f"{a}" for a, b in itertools.pairwise(starts)]
 
 
 def _families(logs: Sequence[Log], top: float) -> dict[str, Any] | None:
-    last = last_step(logs)
-    table = alpha_by_family(logs, min(PARTS, last))
+    parts = _windows(logs, PARTS)
+    table = alpha_by_family(logs, parts)
     if not table:
         return None
     rows = [
         {"name": family, "cells": [{"value": v, "level": round(LEVELS * (v or 0.0) / top)} for v in values]}
         for family, values in list(table.items())[:MAX_FAMILIES]
     ]
-    return {"titles": _parts(last), "rows": rows, "hidden": len(table) - len(rows)}
+    return {"titles": _parts(last_step(logs), parts), "rows": rows, "hidden": len(table) - len(rows)}
 
 
 def _shares(name: str, cells: Sequence[Cell]) -> svg.Markup | None:

@@ -48,10 +48,11 @@ def curves(run: Run) -> dict[str, Any] | None:
         group: svg.scale_for([v for p, bs in found.items() if p.group == group for b in bs for v in b.high])
         for group in {p.group for p in found if p.group}
     }
+    instead = _stand_ins(run)
     panels = [
         {
             "panel": panel,
-            "note": _note(run, panel),
+            "note": "in part a mean reward, see below" if panel.metric == PASS_RATE and instead else panel.note,
             "chart": svg.line_chart(
                 curves, hues, unit=panel.unit, label=_spoken(panel, curves), y=scales.get(panel.group)
             ),
@@ -60,25 +61,17 @@ def curves(run: Run) -> dict[str, Any] | None:
     ]
     legend = [{"method": name, "label": label(name), "hue": hues[name] % svg.HUES} for name in run.order]
     cells = {name: len(run.cells_of(name)) for name in run.order}
-    return {"panels": panels, "legend": legend, "cells": cells, "ends": _ends(found), "banded": max(cells.values()) > 1}
+    facts = {"cells": cells, "banded": max(cells.values()) > 1, "instead": instead}
+    return {"panels": panels, "legend": legend, "ends": _ends(found), **facts}
 
 
-def _note(run: Run, panel: Panel) -> str:
-    """What is plotted; of a pass rate that a method did not log, what stands in for it."""
-    parts = [panel.note]
-    if panel.metric == PASS_RATE:
-        for key, names in stand_ins(run).items():
-            parts.append(f"of {', '.join(names)} the mean of {key}, which is that where a reward is 0 or 1")
-    return "; ".join(parts)
-
-
-def stand_ins(run: Run) -> dict[str, list[str]]:
-    """The logged metrics that stand in for the autonomous pass rate, and the labels of their methods."""
+def _stand_ins(run: Run) -> list[dict[str, str]]:
+    """The logged metrics that stand in for the autonomous pass rate, each with its methods."""
     found: dict[str, list[str]] = {}
     for name in run.order:
-        for key in {cell.pass_rate_from for cell in run.cells_of(name)} - {""}:
-            found.setdefault(bound(key, 60), []).append(bound(label(name), 60))
-    return found
+        for key in sorted({cell.pass_rate_from for cell in run.cells_of(name)} - {""}):
+            found.setdefault(key, []).append(bound(label(name), 60))
+    return [{"metric": bound(key, 60), "methods": ", ".join(names)} for key, names in found.items()]
 
 
 def _ends(found: dict[Panel, list[Band]]) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ def strategies(logs: Logs) -> dict[str, Any] | None:
     often = [lift for lift in found if lift.drawn >= MIN_DRAWN]
     listed = often or found
     shown = listed if len(listed) <= 2 * MAX_STRATEGIES else listed[:MAX_STRATEGIES] + listed[-MAX_STRATEGIES:]
+    both = [(lift.early, lift.late) for lift in listed if lift.early is not None and lift.late is not None]
     scale = (min(0.0, listed[-1].lift), max(0.0, listed[0].lift) or 1.0)
     return {
         "method": label(method),
@@ -36,12 +37,12 @@ def strategies(logs: Logs) -> dict[str, Any] | None:
         "rows": [
             {"lift": lift, "what": _carriers(lift), "strip": svg.strip(lift.lift, scale, hue=0)} for lift in shown
         ],
-        "axis": svg.axis(scale),
+        "rarely": MIN_DRAWN,
         "total": len(listed),
         "rare": len(found) - len(listed),
+        "all_rare": not often,
         "harm": sum(lift.lift < 0 for lift in listed),
-        "early": mean([lift.early for lift in listed if lift.early is not None]),
-        "late": mean([lift.late for lift in listed if lift.late is not None]),
+        "halves": (len(both), mean([early for early, _ in both]), mean([late for _, late in both])),
     }
 
 

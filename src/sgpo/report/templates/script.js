@@ -4,6 +4,7 @@
 // 1. Charts: the values at the step under the pointer.
 for (const chart of document.querySelectorAll(".panels .chart")) {
   const out = chart.closest("figure").querySelector(".readout");
+  if (!out) continue;
   const cursor = chart.querySelector(".cursor");
   const [low, high] = chart.dataset.x.split(",").map(Number);
   const [left, right] = chart.dataset.box.split(",").map(Number);

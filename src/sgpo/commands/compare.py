@@ -100,9 +100,8 @@ def compare(
     foreign = _LAB if config else (*_RECIPE, *_EVALUATION)
     if wrong := [name for name in foreign if name in given]:
         option = "--" + wrong[0].strip("_").replace("_", "-")
-        raise ValueError(
-            f"{option} is for the {'lab' if config else 'comparison on a recipe (--config)'}; leave it out."
-        )
+        where = "the lab, not a recipe" if config else "a comparison on a recipe (--config)"
+        raise ValueError(f"{option} is for {where}; leave it out.")
     rates = None if tune is None else _rates(tune)
     task, rates = _recipe_task(given, rates) if config else _lab_task(given, rates)
     results = run(Plan(tuple(dict.fromkeys(names)), seeds, task, rates, jobs), out)

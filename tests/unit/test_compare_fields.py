@@ -1,0 +1,257 @@
+"""A comparison on a recipe, without running it: what a method takes of the recipe, and what is refused."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trainer_kit
+import yaml
+from datasets import Dataset
+
+from sgpo.cli import main
+from sgpo.compare import measure
+from sgpo.compare.fields import Schedule, cell_fields
+from sgpo.compare.lab import LabTask
+from sgpo.compare.recipe import RecipeTask, parse_fields, read_fields, split
+from sgpo.compare.run import Plan, compare
+from sgpo.compare.table import as_text
+from sgpo.evaluation.results import Graded, ProblemResult, summarise
+from sgpo.trainer.methods import METHODS, find_method
+
+RECIPE: dict[str, Any] = {
+    "model_name_or_path": "model",
+    "dataset_name": "train.jsonl",
+    "dtype": "float32",
+    "guided_prompt_template": trainer_kit.TEMPLATE,
+    "max_completion_length": 6,
+    "num_generations": 4,
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 3,
+    "max_steps": 7,
+    "learning_rate": "1e-3",
+    "loss_type": "dapo",
+    "temperature": 0.9,
+    "use_cpu": True,
+    "bf16": False,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Model, data, benchmark and recipe, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    trainer_kit.make_tokenizer().save_pretrained("model")
+    rows = [{**row, "answer": "5", "expert": " a 5"} for row in trainer_kit.make_problems(8)]
+    write("train.jsonl", rows)
+    write("held.jsonl", [{"problem": f"solve {i}", "answer": str(i)} for i in range(3)])
+    Path("recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    return tmp_path
+
+
+def write(name: str, rows: list[dict[str, Any]]) -> None:
+    Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def fields_of(name: str, recipe: dict[str, Any] = RECIPE, **overrides: Any) -> tuple[dict[str, Any], Any]:
+    """Fields of a cell and the configuration that they parse to."""
+    method = find_method(name)
+    fields = cell_fields(method, recipe, parse_fields(recipe)[1], overrides, seed=3)
+    return fields, parse_fields(fields, str(method.kind))[1]
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.kind])
+def test_every_method_sees_as_many_problems_a_step(name: str) -> None:
+    fields, config = fields_of(name, {**RECIPE, "loss_type": "dr_grpo"})
+    group = getattr(config, "num_generations", 1)
+    assert config.per_device_train_batch_size * config.gradient_accumulation_steps == 6 * group
+    assert (config.seed, config.learning_rate, config.logging_steps) == (3, 1e-3, 1)
+    assert getattr(config, "temperature", 0.9) == 0.9
+    assert "max_steps" not in fields
+    if name == "sft":
+        assert config.loss_type == "nll"
+        assert config.max_length is None
+        assert "dataset_name" in fields
+    else:
+        assert config.max_completion_length == 6
+        assert config.steps_per_generation * config.per_device_train_batch_size == 6 * group
+        assert config.loss_type == "dr_grpo"
+
+
+def test_only_what_a_method_changes_differs() -> None:
+    ours, _ = fields_of("sgpo")
+    expected = {"no_clip": {"kl_clip"}, "reverse_kl": {"kl_direction"}, "sgpo:teacher=ema": {"teacher"}}
+    for name, changed in expected.items():
+        fields, _ = fields_of(name)
+        assert {field for field in fields if field not in ours or fields[field] != ours[field]} == changed
+    assert {**fields_of("sgpo", learning_rate=0.5)[0], "learning_rate": 1e-3} == ours
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "batch"),
+    [
+        ({"gradient_accumulation_steps": 2}, "sft_grpo_12", (8, 6, 6)),
+        ({"gradient_accumulation_steps": 1, "per_device_train_batch_size": 12}, "sft_grpo_12", (12, 3, 3)),
+        ({"num_generations": 8, "gradient_accumulation_steps": 1}, "sft_grpo_12", (12, 1, 1)),
+        ({"gradient_accumulation_steps": 1, "steps_per_generation": 2}, "sgpo:num_generations=8", (8, 2, 4)),
+    ],
+)
+def test_rollouts_are_added_by_micro_steps_or_else_by_rows(
+    recipe: dict[str, Any], name: str, batch: tuple[int, ...]
+) -> None:
+    _, config = fields_of(name, {**RECIPE, **recipe})
+    assert (
+        config.per_device_train_batch_size,
+        config.gradient_accumulation_steps,
+        config.steps_per_generation,
+    ) == batch
+
+
+def test_a_batch_that_cannot_be_translated_is_refused_unless_the_method_names_one() -> None:
+    recipe = {**RECIPE, "gradient_accumulation_steps": 1}
+    with pytest.raises(ValueError, match="takes 5 rollouts a problem in place of 4"):
+        fields_of("sgpo:num_generations=5", {**recipe, "per_device_train_batch_size": 6, "steps_per_generation": 2})
+    fields_of("sgpo:num_generations=5,per_device_train_batch_size=10", recipe)
+    with pytest.raises(ValueError, match="no whole number of problems"):
+        fields_of("sft", {**recipe, "per_device_train_batch_size": 6, "steps_per_generation": 2})
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2},
+        {"per_device_train_batch_size": 4, "steps_per_generation": 2, "num_iterations": 3},
+        {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "steps_per_generation": 1},
+        {"per_device_train_batch_size": 8, "num_iterations": 2, "gradient_accumulation_steps": 3},
+    ],
+)
+def test_the_steps_of_epochs_are_those_that_the_trainer_takes(tmp_path: Path, layout: dict[str, int]) -> None:
+    problems = 11
+    data = trainer_kit.make_problems(problems)
+    trainer = trainer_kit.make_trainer(tmp_path, data=data, max_steps=-1, num_train_epochs=2.5, **layout)
+    *_, steps = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
+    assert Schedule.of(trainer.args).steps(problems, 1) == steps
+
+
+def test_a_named_number_of_steps_is_kept_and_too_few_problems_are_refused() -> None:
+    schedule = Schedule.of(parse_fields(RECIPE)[1])
+    assert schedule.steps(100, 1) == schedule.steps(100, 2) == 7
+    with pytest.raises(ValueError, match="5 problems to train on, but a generation batch takes 6"):
+        schedule.steps(5, 1)
+    with pytest.raises(ValueError, match="takes 12"):
+        schedule.steps(11, 2)
+
+
+def test_a_fixed_share_of_the_problems_is_held_out() -> None:
+    data = Dataset.from_list([{"prompt": f"problem {i}", "answer": "5"} for i in range(400)])
+    train, held = split(data, True)
+    assert sorted([*train["prompt"], *held["prompt"]]) == sorted(data["prompt"])
+    assert 8 <= len(held) <= 35
+    assert split(data.select(range(399, -1, -1)), True)[1]["prompt"] == held["prompt"][::-1], "whatever the order"
+    assert len(split(data, False)[1]) == 0
+    with pytest.raises(ValueError, match="--validation FILE"):
+        split(data.select([0]), True)
+
+
+def test_held_out_prompts_are_asked_as_in_training(tmp_path: Path) -> None:
+    message = [{"role": "user", "content": "What is {2} + 3?"}]
+    rows = [{"prompt": message, "answer": "5"}, {"prompt": "2 + 3 =", "answer": "5", "family": "sums"}]
+    measure.held_out(rows, tmp_path / measure.HELD_OUT)
+    plan, grader = measure.job(str(tmp_path / measure.HELD_OUT), {"k": 2}, as_trained=True)
+    assert plan.check(grader) == [message, "2 + 3 ="]
+    assert [problem.group for problem in plan.problems] == [None, "sums"]
+    assert (plan.k, plan.sampling.temperature, plan.sampling.max_new_tokens) == (2, 0.6, 32768)
+
+
+def result(*scores: float, group: str | None = None) -> Any:
+    samples = [[Graded(score, None, 4, False)] for score in scores]
+    return summarise([ProblemResult(str(i), group, "1", one) for i, one in enumerate(samples)])
+
+
+def test_benchmarks_count_alike_and_are_the_families() -> None:
+    one, two = result(1, 0, 0, 0), result(1, 1)
+    entry = measure.summary({"aime": one, "amc": two})
+    assert entry["accuracy"] == (0.25 + 1) / 2
+    assert {name: each["accuracy"] for name, each in entry["per_family"].items()} == {"aime": 0.25, "amc": 1.0}
+    # The second has no width, so that the mean's interval is half as wide as that of the first.
+    low, high = entry["accuracy_ci95"]
+    assert high - low == pytest.approx((one.ci95[1] - one.ci95[0]) / 2)
+    assert set(measure.summary({"aime": result(1, 0, group="sums")})["per_family"]) == {"sums"}
+
+
+def test_a_directory_holds_one_task_and_older_ones_are_the_labs(folder: Path) -> None:
+    recipe = RecipeTask(read_fields(Path("recipe.yaml")), ("held.jsonl",))
+    settings = LabTask().settings() | {"learning_rates_searched": []}
+    manifest = {"schema": 1, "kind": "sgpo-compare", "methods": [], "seeds": [], "cells": [], "settings": settings}
+    for name, known in {"older": settings, "newer": {"task": "lab", **settings}}.items():
+        Path(name).mkdir()
+        (Path(name) / "manifest.json").write_text(json.dumps({**manifest, "settings": known}))
+        with pytest.raises(ValueError, match="task: lab there, recipe here"):
+            compare(Plan(("sgpo",), task=recipe), Path(name))
+        changed = LabTask(bases=(_model(folder / "model"),))
+        with pytest.raises(ValueError, match=r"other settings \(bases: .*model"):
+            compare(Plan(("sgpo",), task=changed), Path(name))
+
+
+def _model(path: Path) -> Path:
+    (path / "config.json").write_text("{}")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--base model", "--base is for the lab, not a recipe"),
+        ("--terse-expert 0.5", "--terse-expert is for the lab"),
+        ("--benchmark mth500", "benchmark 'mth500' is neither a file nor one of math500"),
+        ("--benchmark held.jsonl --backend endpoint", "cannot serve what a cell trains"),
+        ("--benchmark held.jsonl --seeds 0", "at least 1"),
+        ("--benchmark held.jsonl --set learning_rat=1", "did you mean learning_rate"),
+        ("--benchmark held.jsonl --set learning_rate", "write FIELD=VALUE"),
+        ("--benchmark held.jsonl --set generation_batch_size=24", "give steps_per_generation instead"),
+        ("--benchmark held.jsonl --set reward_funcs=nothing", "cannot be loaded"),
+        ("--benchmark held.jsonl --set dataset_name=bare.jsonl", "no column 'expert'"),
+        ("--benchmark held.jsonl --set max_completion_length=2", "has 3 tokens with its EOS"),
+        ("--benchmark held.jsonl --validation none.jsonl", "none.jsonl"),
+        ("--benchmark held.jsonl --set beta=0.1", "beta is 0.1, but HPT has no KL"),
+        ("--benchmark held.jsonl --set per_device_train_batch_size=80", "a generation batch takes 60"),
+        ("", "nothing to measure by"),
+    ],
+)
+def test_a_comparison_that_cannot_work_ends_before_anything_runs(
+    words: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("bare.jsonl", [{**row, "answer": "5"} for row in trainer_kit.make_problems(8)])
+    options = ["--tune", "", "--out", "run", "--methods", "hpt", "sgpo", *words.split()]
+    monkeypatch.setattr(sys, "argv", ["sgpo", "compare", "--config", "recipe.yaml", *options])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not Path("run").exists()
+
+
+def test_options_of_a_recipe_need_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["sgpo", "compare", "sgpo", "--max-new-tokens", "8"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--max-new-tokens is for a comparison on a recipe (--config)" in capsys.readouterr().err
+
+
+def test_tables_of_a_recipe_show_what_was_measured() -> None:
+    interval = [0.5, None, None]
+    entry = {"scores": {"end": interval}, "per_family": {"aime": {"accuracy": 0.5}}, "seeds": [{}]}
+    costs = {"sampled_tokens": 1, "guided_tokens": 1, "trained_tokens": 1, "train_seconds": 1.0}
+    text = as_text(
+        {
+            "methods": {"sgpo": {**entry, **costs}},
+            "settings": {"benchmarks": [{"name": "aime", "k": 32, "temperature": 0.6}]},
+            "never_solved": [],
+            "failed": {},
+            "machine": "a machine",
+        }
+    )
+    assert "aime (k=32, temperature 0.6)" in text
+    assert "greedy" not in text
+    assert "ever solved" not in text

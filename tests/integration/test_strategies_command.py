@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -93,6 +94,60 @@ def test_exit_codes_tell_a_run_that_stopped(tmp_path: Path) -> None:
         )
     assert result.exit_code == 0, result.output
     assert "the budget is used up" in result.output
+
+
+@pytest.mark.parametrize(
+    ("play", "reason"),
+    [
+        (Play({"error": {"message": f"broken, {KEY}"}}, 500), "server_error"),
+        (Play({"error": {"message": "busy"}}, 429), "rate_limited"),
+        (Play({"id": "x" * 1000}, cut=True), "connection"),
+        (said("I am sorry, I cannot help with this."), "refusal"),
+        (said(""), "empty"),
+    ],
+)
+def test_a_run_where_every_call_fails_stops_early_and_says_so(play: Play, reason: str, tmp_path: Path) -> None:
+    source = problems_file(tmp_path / "p.jsonl", 100)
+    asked = ("--store", tmp_path / "s.db", "-m", "m", "--concurrency", 2, "--retries", 0, "--give-up-after", 6)
+    with serving(lambda body, number: play) as server:
+        result = invoke("extract", source, *asked, "--base-url", server.url)
+        assert len(server.bodies) <= 6 + 2 * 2 + 2
+    assert result.exit_code == 1, result.output
+    assert "stopped: not one of the first" in " ".join(result.output.split())
+    assert f"{reason} " in result.output
+    assert KEY not in result.output
+
+
+def test_errors_are_a_line_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sgpo.cli import main
+    from sgpo.strategies.store import VERSION, Store
+
+    monkeypatch.setenv("SGPO_TEST_KEY", KEY)
+    source, store = str(problems_file(tmp_path / "p.jsonl", 3)), str(tmp_path / "s.db")
+    Store(Path(store)).close()
+    with sqlite3.connect(store) as db:
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+    endpoint = ["-m", "m", "--api-key-env", "SGPO_TEST_KEY"]
+    for arguments, message in (
+        (["extract", source, "--store", store, *endpoint, "--base-url", "URL"], "was written by a newer sgpo"),
+        (["stats", "--store", store], "was written by a newer sgpo"),
+        (["extract", source, *endpoint, "--base-url", f"http://{KEY}@host/v1"], "holds a user or password"),
+        (["extract", source, *endpoint, "--base-url", "http://127.0.0.1:1/v1"], "cannot be reached"),
+    ):
+        with serving() as server:
+            monkeypatch.chdir(tmp_path)
+            monkeypatch.setattr(
+                sys, "argv", ["sgpo", "strategies", *(server.url if a == "URL" else a for a in arguments)]
+            )
+            with pytest.raises(SystemExit) as ended:
+                main()
+            assert server.bodies == []
+        said_all = "".join(capsys.readouterr())
+        assert ended.value.code == 2
+        assert re.search(f"(^| )error: .*{message}", " ".join(said_all.split()))
+        assert KEY not in said_all
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import logging
 import sqlite3
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from strategies_kit import GOOD, KEY, Play, Script, Server, good, problems_file,
 
 from sgpo.strategies.asking import Tally
 from sgpo.strategies.budget import Budget, Prices
-from sgpo.strategies.clients import EndpointClient, Sampling
+from sgpo.strategies.clients import CallError, EndpointClient, Sampling
 from sgpo.strategies.extract import Extraction, extract, stream_seed
 from sgpo.strategies.records import Key
 from sgpo.strategies.schema import STRATEGY_SCHEMA
@@ -89,6 +90,8 @@ def test_a_request_says_all_there_is_to_say(tmp_path: Path) -> None:
         (said(json.dumps({"answer": 42})), "wrong_schema"),
         (said("x" * 1_000_000), "too_long"),
         (said(f"Sure!\n```json\n{json.dumps(GOOD)}\n```"), "ok"),
+        (said(f"Here it is: {json.dumps(GOOD)} I hope that it helps."), "ok"),
+        (said(f"<think>{{maybe}}</think>\n{json.dumps(GOOD)}"), "ok"),
         (said([{"type": "text", "text": json.dumps(GOOD)}]), "ok"),  # type: ignore[arg-type]
         (said("\ud800 \x00" + json.dumps(GOOD), tokens=None), "ok"),
         (said(json.dumps(GOOD), tokens=(-5, 10**30)), "ok"),
@@ -406,6 +409,19 @@ def test_the_key_is_nowhere(
     for path in tmp_path.iterdir():
         assert KEY.encode() not in path.read_bytes()
     assert any("[key]" in str(row[3]) for row in calls(tmp_path))
+
+
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_the_key_is_in_no_traceback(status: int) -> None:
+    echo = Play({"error": {"message": f"You said Authorization: Bearer {KEY}"}}, status)
+    with serving(lambda body, number: echo) as server:
+        client = EndpointClient("m", Sampling(), base_url=server.url, key_variable="SGPO_TEST_KEY", retries=0)
+        with pytest.raises(CallError) as caught:
+            asyncio.run(client.ask([{"role": "user", "content": "q"}], seed=0, schema={}, name="x"))
+    shown = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
+    assert KEY not in shown
+    assert "Bearer" not in shown.replace("Bearer [key]", "")
+    assert caught.value.__suppress_context__
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,19 @@ def test_the_openr1_columns_are_found(suffix: str, tmp_path: Path) -> None:
     assert [p.id for p in kept] == [p.id for p in problems]  # of problem and answer, not of the place in the file
 
 
+def test_nulls_in_the_openr1_columns_are_counted(tmp_path: Path) -> None:
+    nulls = (
+        {"target": None},
+        {"reward_model": None},
+        {"prompt": None},
+        {"target": [{"role": "user", "content": None}]},
+    )
+    rows = [openr1_row(0), *(openr1_row(i, **change) for i, change in enumerate(nulls, 1)), openr1_row(5)]
+    problems, counts = taken(write_rows(tmp_path / "x.jsonl", rows), tmp_path / "s.db")
+    assert counts == {"ok": 2, "no_response": 2, "no_answer": 1, "no_problem": 1}
+    assert [p.answer for p in problems] == ["0", "10"]
+
+
 def test_csv_with_columns_of_other_names_and_long_cells(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     with path.open("w", newline="") as file:

@@ -17,6 +17,7 @@ from typing import Any
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt
+from sgpo.strategies.check import check_strategy
 from sgpo.strategies.records import Candidate, Problem
 from sgpo.strategies.store import Store
 
@@ -39,8 +40,6 @@ def leaks(store: Store, problem: Problem, candidate: Candidate) -> bool:
     """The leak check's verdict, from the notes or made now and noted; or the trainer's own quick guard."""
     noted = candidate.notes.get("check")
     if noted is None:
-        from sgpo.strategies.check import check_strategy  # brings sympy along
-
         strategy = candidate.strategy.model_dump()
         verdict = check_strategy(problem.problem, problem.answer, problem.response, strategy)
         noted = {"leak": verdict.leak, "kind": verdict.kind, "reason": verdict.reason}

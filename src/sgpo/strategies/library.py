@@ -21,6 +21,7 @@ import numpy as np
 
 from sgpo.data.benchmarks import BenchmarkProblem
 from sgpo.data.prompts import Prompt
+from sgpo.strategies.check import check_strategy
 from sgpo.strategies.export import ORDERS, choose
 from sgpo.strategies.likeness import MakeIndex, embedding_index, tfidf_index, without_numbers
 from sgpo.strategies.records import Candidate
@@ -212,8 +213,6 @@ def _entry(members: Sequence[tuple[Candidate, str]]) -> Entry:
 
 
 def _leaks(problem: BenchmarkProblem, strategy: Strategy) -> bool:
-    from sgpo.strategies.check import check_strategy  # brings sympy along
-
     return check_strategy(problem.problem, problem.answer, None, strategy.model_dump()).leak
 
 

@@ -22,7 +22,9 @@ REASONS = ("empty", "too_long", "refusal", "truncated", "bad_json", "no_json", "
 _MAX_STARTS = 200  # objects tried in one reply
 _START = re.compile(r'\{\s*"')
 _REFUSAL = re.compile(
-    r"\s*(?:I(?:'|’)?m sorry|Sorry|I can(?:no|')?t|I(?:'|’)m (?:not able|unable)|I am unable|As an AI)", re.I
+    r"\s*(?:Sorry|Unfortunately,? I|(?:I(?:'|’)?m|I am) (?:very |so |really )?(?:sorry|not able|unable)|"
+    r"I can(?:no|'|’)?t|I (?:will|must) (?:not\b|decline)|I won(?:'|’)t|As an AI)",
+    re.I,
 )
 # LaTeX commands whose first letter JSON would take for an escape: \frac is not a form feed.
 _COMMANDS = (

@@ -15,6 +15,7 @@ from sgpo.compare import measure
 from sgpo.compare.fields import Schedule, cell_fields
 from sgpo.compare.lab import LabTask
 from sgpo.compare.recipe import RecipeTask, parse_fields, read_fields, split
+from sgpo.compare.recipe_cell import completions
 from sgpo.compare.run import Plan, compare
 from sgpo.compare.table import as_text
 from sgpo.evaluation.results import Graded, ProblemResult, summarise
@@ -255,3 +256,11 @@ def test_tables_of_a_recipe_show_what_was_measured() -> None:
     assert "aime (k=32, temperature 0.6)" in text
     assert "greedy" not in text
     assert "ever solved" not in text
+
+
+def test_sft_reads_the_expert_as_what_follows_the_prompt() -> None:
+    plain = completions(Dataset.from_list([{"prompt": "2 + 3 =", "expert": " 5", "answer": "5"}]))
+    assert plain.to_list() == [{"prompt": "2 + 3 =", "completion": " 5"}]
+    message = [{"role": "user", "content": "2 + 3?"}]
+    chat = completions(Dataset.from_list([{"prompt": message, "expert": "5", "answer": "5"}]))
+    assert chat.to_list() == [{"prompt": message, "completion": [{"role": "assistant", "content": "5"}]}]

@@ -58,12 +58,12 @@ def _run(folder: Path) -> None:
             return
         gc.collect()
         torch.cuda.empty_cache()
-    given = {**cell.evaluation, "dtype": model.dtype or "auto"}  # one for all, whatever a trainer saved
+    given = {**cell.evaluation, "seed": cell.seed, "dtype": model.dtype or "auto"}  # whatever dtype a trainer saved
     start, trained = model_path(model), folder / "model"
     if cell.tuning and cell.hold_out:
-        jobs = [measure.job(str(folder.parent.parent / measure.HELD_OUT), cell.evaluation, as_trained=True)]
+        jobs = [measure.job(str(folder.parent.parent / measure.HELD_OUT), given, as_trained=True)]
     else:
-        jobs = [measure.job(name, cell.evaluation) for name in cell.benchmarks]
+        jobs = [measure.job(name, given) for name in cell.benchmarks]
 
     def tell(done: float, accuracy: float) -> None:
         write_json(folder / "progress.json", [done, {"accuracy": accuracy}])

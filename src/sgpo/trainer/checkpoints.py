@@ -98,13 +98,18 @@ def fault(directory: Path, args: TrainingArguments, teacher: bool = False) -> st
         missing = sorted(name for name in shards if not (directory / name).is_file())
         if missing:
             return f"lacks {missing[0]}, which {index.name} names"
-    if not (args.deepspeed or args.fsdp):
+    if not (args.deepspeed or args.fsdp or _sharded_by_launcher()):
         for name in ("optimizer.pt", "scheduler.pt"):
             if not (directory / name).is_file():
                 return f"has no {name}" + (" (save_only_model is on)" if args.save_only_model else "")
     if teacher and not (directory / TEACHER_FILE).is_file():
         return f"has no {TEACHER_FILE}: it was written with teacher='live' (set that to go on from it), or cut off"
     return None
+
+
+def _sharded_by_launcher() -> bool:
+    """Whether ``accelerate launch`` asks for FSDP or DeepSpeed, of which the arguments know nothing."""
+    return any(os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true" for name in ("FSDP", "DEEPSPEED"))
 
 
 def names_in(output_dir: str | None) -> list[str]:

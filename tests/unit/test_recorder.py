@@ -1,0 +1,56 @@
+"""Metrics and token counts of a run, and what is kept of them when it goes on from a checkpoint."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sgpo.trainer.checkpoints import fault
+from sgpo.trainer.recorder import Recorder
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout", "sampled", "trained"),
+    [
+        ("sgpo", {}, 2 * 4 * 2 * 5 + 7, 2 * 4 * 2 * 5 + 3),  # one batch of 2 rows, 4 micro-steps, 2 processes a step
+        ("sgpo", {"steps_per_generation": 1}, 4 * (2 * 2 * 5 + 7), 4 * 2 * 2 * 5 + 3),  # four batches a step
+        ("sgpo", {"num_iterations": 3}, 2 * 4 * 2 * 5 + 7, 3 * 2 * 4 * 2 * 5 + 3),  # each is gone over three times
+        ("luffy", {}, 2 * 4 * 2 * 5 * 3 / 4 + 7, 2 * 4 * 2 * 5 + 3),  # one of four rows is the expert's
+    ],
+)
+def test_tokens_of_a_step_worked_by_hand(
+    tmp_path: Path, kind: str, layout: dict[str, int], sampled: float, trained: float
+) -> None:
+    args = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4, "steps_per_generation": 4}
+    args |= {"world_size": 2, "num_iterations": 1, "num_generations": 4, **layout}
+    recorder = Recorder(tmp_path / "metrics.jsonl", kind)
+    logs = {"completions/mean_length": 5.0, "sgpo/guided_tokens": 7.0, "sgpo/target_tokens": 3.0}
+    recorder.count(SimpleNamespace(**args), logs)
+    recorder.count(SimpleNamespace(**args), {"loss": 0.5})  # a step on the same batch
+    assert recorder.costs()["sampled_tokens"] == sampled
+    assert recorder.costs()["trained_tokens"] == trained
+
+
+def test_a_resumed_run_keeps_the_lines_up_to_its_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    rows = [{"step": step, "num_tokens": 10 * step} for step in (1, 2, 3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 4, "num')
+    recorder = Recorder(path, "sft")
+    state = SimpleNamespace(global_step=2, max_steps=4, is_world_process_zero=True)
+    recorder.on_train_begin(None, state, None)
+    assert [json.loads(line) for line in path.read_text().splitlines()] == rows[:2]
+    recorder.on_log(None, SimpleNamespace(**{**vars(state), "global_step": 3}), None, logs={"num_tokens": 10})
+    assert recorder.costs()["trained_tokens"] == 30, "the trainer counts anew from where it goes on"
+
+
+def test_a_checkpoint_of_a_launcher_that_shards_has_its_optimizer_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trainer_state.json").write_text("{}")
+    (tmp_path / "pytorch_model_fsdp_0").mkdir()
+    args: Any = SimpleNamespace(deepspeed=None, fsdp=None, save_only_model=False)
+    assert fault(tmp_path, args) == "has no optimizer.pt"
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert fault(tmp_path, args) is None

@@ -124,8 +124,8 @@ def test_chunks_and_tiles_change_nothing(
     student, teacher, head, bias = inputs(150)
     whole = fused(student, teacher, head, bias, **options)
     expected = gradients(whole[0], (student, head, bias))
-    for limits in (chunks._LOGIT_TILE_BYTES, chunks._HEAD_TILE_BYTES):
-        monkeypatch.setitem(limits, "one thread", tile_bytes)
+    for threads in ("one thread", "cpu"):
+        monkeypatch.setitem(chunks._LOGIT_TILE_BYTES, threads, tile_bytes)
     parts = fused(student, teacher, head, bias, chunk_size=chunk_size, **options)
     close([parts[0], *gradients(parts[0], (student, head, bias))], [whole[0], *expected], 1e-13)
     close(parts[1].values(), whole[1].values(), 1e-13)

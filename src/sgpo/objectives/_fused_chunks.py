@@ -22,15 +22,15 @@ from torch import Tensor
 
 from .divergence import clip_gradient_scale
 
-# Bytes that the logits of one chunk, student and teacher, may take. On a CPU a larger chunk gains little;
-# a GPU needs a large one to be busy.
-_CHUNK_BYTES = {"cpu": 80 << 20, "other": 512 << 20}
-# Bytes of the vocabulary tiles that are worked on one after another, logits and head. One CPU thread is
-# fastest on tiles that stay in its cache. Several threads wait for the slowest at the end of every operation,
-# on a busy machine for milliseconds, so that fewer and larger operations win.
+# Bytes that the logits of one chunk, student and teacher, may take. Each chunk reads the head twice, and its
+# gradient once more and writes it; on a CPU, products of 128 tokens at V = 152K are nearly as fast as any. A GPU
+# needs a larger chunk to be busy.
+_CHUNK_BYTES = {"cpu": 160 << 20, "other": 512 << 20}
+# Bytes of the tiles of logits that are worked on one after another. One CPU thread is fastest on tiles that stay
+# in its cache. Several threads wait for the slowest at the end of every operation, on a busy machine for
+# milliseconds, so that fewer and larger operations win.
 _LOGIT_TILE_BYTES = {"one thread": 512 << 10, "cpu": 16 << 20, "other": 512 << 20}
-_HEAD_TILE_BYTES = {"one thread": 4 << 20, "cpu": 1 << 40, "other": 1 << 40}
-# The same for a head in half precision, of which a copy in float32 is made, tile by tile.
+# Bytes of the tiles of a head in half precision, of which a copy in float32 is made.
 _UPCAST_TILE_BYTES = 16 << 20
 
 
@@ -104,7 +104,7 @@ def _kl_then_gradient_(student: Tensor, teacher: Tensor, token_weights: Tensor, 
     if s.post is not None:
         top_s, top_t = top_s.tanh() * s.post, top_t.tanh() * s.post
     sum_s, sum_t, expectation = torch.zeros_like(top_s), torch.zeros_like(top_s), torch.zeros_like(top_s)
-    for tile in _tiles(student.shape[1], student[:, 0].nbytes, _LOGIT_TILE_BYTES, student.device):
+    for tile in _tiles(student.shape[1], student[:, 0].nbytes, _logit_tile_bytes(student.device)):
         zs, zt = student[:, tile], teacher[:, tile]
         slope = None
         if s.post is not None:
@@ -135,12 +135,15 @@ def _kl_then_gradient_(student: Tensor, teacher: Tensor, token_weights: Tensor, 
     return kl.squeeze(-1)
 
 
-def _tiles(vocabulary: int, bytes_per_entry: int, limits: dict[str, int], device: torch.device) -> list[slice]:
-    """Slices of the vocabulary of at most the bytes that the limits grant this device."""
-    kind = device.type if device.type in limits else "other"
-    if kind == "cpu" and torch.get_num_threads() == 1:
-        kind = "one thread"
-    width = max(64, limits[kind] // bytes_per_entry)
+def _logit_tile_bytes(device: torch.device) -> int:
+    if device.type == "cpu":
+        return _LOGIT_TILE_BYTES["one thread" if torch.get_num_threads() == 1 else "cpu"]
+    return _LOGIT_TILE_BYTES["other"]
+
+
+def _tiles(vocabulary: int, bytes_per_entry: int, limit: int) -> list[slice]:
+    """Slices of the vocabulary of at most `limit` bytes."""
+    width = max(64, limit // bytes_per_entry)
     return [slice(v, min(v + width, vocabulary)) for v in range(0, vocabulary, width)]
 
 
@@ -176,10 +179,9 @@ def _times_head(gradient: Tensor, weight: Tensor) -> Tensor:
 
 def _head_tiles(weight: Tensor, dtype: torch.dtype) -> list[slice]:
     """Slices of the vocabulary for products with the head, so that no whole copy of it in `dtype` is made."""
-    limits = _HEAD_TILE_BYTES
-    if weight.dtype != dtype:
-        limits = dict.fromkeys(limits, _UPCAST_TILE_BYTES)
-    return _tiles(weight.shape[0], max(1, weight.shape[1]) * dtype.itemsize, limits, weight.device)
+    if weight.dtype == dtype:
+        return [slice(0, weight.shape[0])]
+    return _tiles(weight.shape[0], max(1, weight.shape[1]) * dtype.itemsize, _UPCAST_TILE_BYTES)
 
 
 def held_dtype(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:

@@ -64,7 +64,7 @@ def fused_linear_distillation_loss(
         teacher_weight: [V, H'], a head of the teacher's own, whose hidden states are [N, T, H']; no gradient.
         normalizer, clip, clip_form: see `distillation_loss`; direction, temperature: see `token_kl`.
         logit_scale: multiplies the logits before the softcap, `softcap * tanh(logits / softcap)`.
-        chunk_size: tokens whose logits exist at one time; by default what fits 80 MiB (CPU) or 512 MiB.
+        chunk_size: tokens whose logits exist at one time; by default what fits 160 MiB (CPU) or 512 MiB.
 
     Returns:
         The scalar loss (float32, float64 for float64 inputs), and the metrics of `distillation_loss` with

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from sgpo.commands.strategies import app
 from sgpo.strategies.budget import Prices
+from sgpo.strategies.check import RULES
 from sgpo.strategies.estimate import estimate
 from sgpo.strategies.export import choose, export, push
 from sgpo.strategies.extract import messages_for
@@ -97,6 +98,16 @@ def test_the_file_trains(suffix: str, tmp_path: Path) -> None:
         "candidate_id": Key(SETUP.id, "a", 1).id,
     }
     assert data[1]["score"] is None
+
+
+def test_a_verdict_of_older_rules_is_made_anew_and_one_of_these_is_kept(tmp_path: Path) -> None:
+    path = filled(tmp_path / "s.db", {"a": ["good"]})
+    with Store(path) as store:
+        (problem,) = store.problems()
+        for rules, leaking in ((RULES - 1, False), (RULES, True)):
+            (candidate,) = store.candidates("a")
+            store.note([(candidate.id, "check", {"leak": True, "kind": "", "reason": "", "rules": rules})])
+            assert (choose(store, problem)[1] == "all_leak") is leaking
 
 
 def test_problems_without_a_strategy_can_be_kept_and_prompts_be_plain(tmp_path: Path) -> None:

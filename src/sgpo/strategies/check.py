@@ -15,6 +15,8 @@ from typing import Any
 
 from sgpo.strategies.leakage import answer_rule, copied_rule, reading, result_rule, work_rule
 
+RULES = 2
+"""Raised with the rules, so that verdicts kept in a store are made anew."""
 MAX_STRATEGY = 20_000
 MAX_PROBLEM = 20_000
 MAX_RESPONSE = 200_000

@@ -17,7 +17,7 @@ from typing import Any
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt
-from sgpo.strategies.check import check_strategy
+from sgpo.strategies.check import RULES, check_strategy
 from sgpo.strategies.records import Candidate, Problem
 from sgpo.strategies.store import Store
 
@@ -37,12 +37,12 @@ def in_order(candidates: list[Candidate], by: str = "rank") -> list[Candidate]:
 
 
 def leaks(store: Store, problem: Problem, candidate: Candidate) -> bool:
-    """The leak check's verdict, from the notes or made now and noted; or the trainer's own quick guard."""
+    """The leak check's verdict, from the notes (of these rules) or made now and noted; or the trainer's quick guard."""
     noted = candidate.notes.get("check")
-    if noted is None:
+    if noted is None or noted.get("rules") != RULES:
         strategy = candidate.strategy.model_dump()
         verdict = check_strategy(problem.problem, problem.answer, problem.response, strategy)
-        noted = {"leak": verdict.leak, "kind": verdict.kind, "reason": verdict.reason}
+        noted = {"leak": verdict.leak, "kind": verdict.kind, "reason": verdict.reason, "rules": RULES}
         store.note([(candidate.id, "check", noted)])
     return bool(noted["leak"]) or contains_answer(candidate.strategy.text(), problem.answer)
 

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -34,7 +35,7 @@ from sgpo.recipe import load_data, load_reward, model_path, parse
 from sgpo.trainer import checks
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.expert import check_expert
-from sgpo.trainer.methods import find_method
+from sgpo.trainer.methods import KINDS, find_method
 from sgpo.trainer.problem_log import problem_id
 
 VALIDATION_SHARE = 0.05
@@ -241,10 +242,6 @@ def read_fields(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
 
 def parse_fields(fields: Mapping[str, Any], kind: str = "sgpo") -> Any:
     """Fields of a recipe as ``sgpo.recipe.parse`` returns them, for a kind of trainer."""
-    import tempfile
-
-    from sgpo.trainer.methods import KINDS
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recipe.yaml"
         path.write_text(yaml.safe_dump({"output_dir": folder, **fields}))

@@ -120,6 +120,23 @@ def test_problems_without_a_strategy_can_be_kept_and_prompts_be_plain(tmp_path: 
     assert list(tmp_path.glob("new/*")) == [out]
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_the_experts_response_is_a_column_that_the_baselines_train_on(suffix: str, tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    from sgpo.trainer.expert import check_expert_column
+
+    path, out = filled(tmp_path / "s.db", {"a": ["good"], "b": []}), tmp_path / f"data{suffix}"
+    words = ["export", str(out), "--store", str(path), "--keep-bare"]
+    read = Dataset.from_parquet if suffix == ".parquet" else Dataset.from_json
+    for more in ([], ["--expert"]):
+        assert CliRunner().invoke(app, [*words, *more]).exit_code == 0
+        data = read(str(out), cache_dir=str(tmp_path / f"cache{len(more)}"))
+        assert ("expert" in data.column_names) == bool(more)
+    check_expert_column(data, "expert")
+    assert data["expert"] == ["We find \\boxed{4711}."] * 2
+
+
 def test_exports_that_cannot_be(tmp_path: Path) -> None:
     with Store(filled(tmp_path / "s.db", {"a": [LEAKING]})) as store:
         with pytest.raises(ValueError, match=r"must end in .parquet or .jsonl"):

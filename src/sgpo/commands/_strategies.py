@@ -126,10 +126,8 @@ def estimate(given: dict[str, Any]) -> int:
     return 0
 
 
-def export(
-    path: Path, out: Path, template: str, *, check: bool, keep_bare: bool, by: str, repo: str | None, public: bool
-) -> None:
-    """Write the data set, and push it where asked to."""
+def export(path: Path, out: Path, template: str, *, repo: str | None, public: bool, **options: Any) -> None:
+    """Write the data set, and push it where asked to; ``options`` are those of :func:`exporting.export`."""
     if repo is not None and repo.count("/") > 1:
         raise ValueError(f"--push-to-hub {repo} must be an id such as name/data-set.")
     make_prompt = load_template(template).prompt
@@ -140,10 +138,8 @@ def export(
             store,
             out,
             make_prompt=make_prompt,
-            check=check,
-            keep_bare=keep_bare,
-            by=by,
             report=lambda done: bar.update(task, completed=done),
+            **options,
         )
     _say(f"problems: {_listed(counts)}")
     _say(f"written: {out}")

@@ -137,6 +137,7 @@ def export(
     template: Annotated[str, typer.Option(help="Of the prompt column: as for sgpo eval.")] = "instruct",
     no_check: Annotated[bool, typer.Option("--no-check", help="Keep strategies that give the answer away.")] = False,
     keep_bare: Annotated[bool, typer.Option("--keep-bare", help="Keep problems that have no strategy.")] = False,
+    expert: Annotated[bool, typer.Option("--expert", help="Add the strong model's response: sft, luffy, hpt.")] = False,
     by: Annotated[str, typer.Option("--by", help="Which order counts: rank, or lift where it was measured.")] = "rank",
     push_to_hub: Annotated[str | None, typer.Option(help="Also push to this hub id, private.")] = None,
     public: Annotated[bool, typer.Option("--public", help="Push it for all to see.")] = False,
@@ -144,7 +145,8 @@ def export(
     """The best strategy of each problem that the leak check passes: prompt, strategy, answer, and where it is from."""
     from sgpo.commands import _strategies as work
 
-    work.export(store, out, template, check=not no_check, keep_bare=keep_bare, by=by, repo=push_to_hub, public=public)
+    options = {"check": not no_check, "keep_bare": keep_bare, "expert": expert, "by": by}
+    work.export(store, out, template, repo=push_to_hub, public=public, **options)
 
 
 @app.command()

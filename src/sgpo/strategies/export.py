@@ -69,6 +69,7 @@ def export(
     make_prompt: Callable[[str], Prompt],
     check: bool = True,
     keep_bare: bool = False,
+    expert: bool = False,
     by: str = "rank",
     report: Callable[[int], None] | None = None,
 ) -> Counter[str]:
@@ -81,6 +82,7 @@ def export(
         make_prompt: a problem's text to the prompt a trainer gives.
         check: leave out strategies that leak.
         keep_bare: keep problems that have no strategy, which then train by GRPO alone.
+        expert: add the column expert, the strong model's response, on which SFT, LUFFY and HPT train.
         by: which order of the candidates counts, one of `ORDERS`; "lift" adds the column lift.
         report: called with the problems done.
 
@@ -105,8 +107,12 @@ def export(
                 report(done)
             if chosen is not None or keep_bare:
                 row = _row(problem, chosen, make_prompt(problem.problem))
-                notes = {} if chosen is None else chosen.notes
-                yield row if by == "rank" else {**row, "lift": notes.get("lift", {}).get("lift")}
+                if by == "lift":
+                    notes = {} if chosen is None else chosen.notes
+                    row["lift"] = notes.get("lift", {}).get("lift")
+                if expert:
+                    row["expert"] = problem.response
+                yield row
 
     partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -299,9 +299,14 @@ def test_zero3_check_knows_peft_models(out: Path, monkeypatch: pytest.MonkeyPatc
         )
 
 
-def test_second_copy_of_sharded_weights(out: Path) -> None:
+@pytest.mark.parametrize("launcher", [None, "FSDP", "DEEPSPEED"])
+def test_second_copy_of_sharded_weights(launcher: str | None, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     args = kit.make_config(out, teacher="ema")
-    args.fsdp = ["full_shard"]
+    check_arguments(args, kit.make_tokenizer(), {}, peft=False)
+    if launcher is None:
+        args.fsdp = ["full_shard"]
+    else:  # `accelerate launch` says it in the environment alone
+        monkeypatch.setenv(f"ACCELERATE_USE_{launcher}", "true")
     with pytest.raises(ValueError, match="teacher='ema'") as error:
         check_arguments(args, kit.make_tokenizer(), {}, peft=False)
     assert_words(str(error.value), ("FSDP and DeepSpeed shard", "teacher='live'"))

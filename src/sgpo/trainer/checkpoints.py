@@ -98,7 +98,7 @@ def fault(directory: Path, args: TrainingArguments, teacher: bool = False) -> st
         missing = sorted(name for name in shards if not (directory / name).is_file())
         if missing:
             return f"lacks {missing[0]}, which {index.name} names"
-    if not (args.deepspeed or args.fsdp or _sharded_by_launcher()):
+    if not sharded(args):
         for name in ("optimizer.pt", "scheduler.pt"):
             if not (directory / name).is_file():
                 return f"has no {name}" + (" (save_only_model is on)" if args.save_only_model else "")
@@ -107,9 +107,10 @@ def fault(directory: Path, args: TrainingArguments, teacher: bool = False) -> st
     return None
 
 
-def _sharded_by_launcher() -> bool:
-    """Whether ``accelerate launch`` asks for FSDP or DeepSpeed, of which the arguments know nothing."""
-    return any(os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true" for name in ("FSDP", "DEEPSPEED"))
+def sharded(args: TrainingArguments) -> bool:
+    """Whether FSDP or DeepSpeed shards: by the arguments, or by ``accelerate launch``, which does not tell them."""
+    launched = any(os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true" for name in ("FSDP", "DEEPSPEED"))
+    return bool(args.deepspeed or args.fsdp or launched)
 
 
 def names_in(output_dir: str | None) -> list[str]:

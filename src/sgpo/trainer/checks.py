@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixi
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt, guided_prompt
+from sgpo.trainer.checkpoints import sharded
 from sgpo.trainer.config import SGPOConfig
 
 STRATEGY_COLUMN = "strategy"
@@ -58,7 +59,7 @@ def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mappin
             "fails when one backward pass covers two forward passes (GRPO and distillation). Use "
             "gradient_checkpointing=False, ZeRO-2, or train without PEFT."
         )
-    if args.teacher != "live" and (args.deepspeed or args.fsdp):
+    if args.teacher != "live" and sharded(args):
         raise ValueError(
             f"teacher={args.teacher!r} keeps a second set of whole parameters, which FSDP and DeepSpeed shard. Use "
             "teacher='live', or train with DDP or on one device."

@@ -41,8 +41,15 @@ def test_a_resumed_run_keeps_the_lines_up_to_its_checkpoint(tmp_path: Path) -> N
     state = SimpleNamespace(global_step=2, max_steps=4, is_world_process_zero=True)
     recorder.on_train_begin(None, state, None)
     assert [json.loads(line) for line in path.read_text().splitlines()] == rows[:2]
-    recorder.on_log(None, SimpleNamespace(**{**vars(state), "global_step": 3}), None, logs={"num_tokens": 10})
+    state.global_step = 3
+    recorder.on_log(None, state, None, logs={"num_tokens": 10})
     assert recorder.costs()["trained_tokens"] == 30, "the trainer counts anew from where it goes on"
+
+    again = Recorder(path, "sft")  # interrupted once more
+    again.on_train_begin(None, state, None)
+    state.global_step = 4
+    again.on_log(None, state, None, logs={"num_tokens": 10})
+    assert again.costs()["trained_tokens"] == 40
 
 
 def test_a_checkpoint_of_a_launcher_that_shards_has_its_optimizer_elsewhere(

@@ -39,7 +39,8 @@ class Recorder(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         self.count(args, logs)
         if state.is_world_process_zero:
-            self.write({"step": state.global_step, **logs})
+            whole = {"num_tokens": self.trained_tokens} if self._kind == "sft" and "num_tokens" in logs else {}
+            self.write({"step": state.global_step, **logs, **whole})
             if self._progress is not None:
                 self._progress(state.global_step / state.max_steps, self.latest())
 

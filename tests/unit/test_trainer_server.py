@@ -119,6 +119,11 @@ def test_a_server_that_never_answers_ends_before_the_policy_is_loaded(no_pause: 
         kit.make_trainer(out, model="no/such-model", **asked_fields(silent), vllm_server_timeout=0.2)
 
 
+def test_an_address_without_a_scheme_is_not_waited_for(out: Path) -> None:
+    with pytest.raises(ValueError, match="'localhost:8000', but must begin with http"):
+        check_server(asked(out, "localhost:8000"), "Qwen/Qwen2.5-7B")
+
+
 def test_a_server_that_only_answers_with_an_error(no_pause: None, server: Server, out: Path) -> None:
     server.health = [503]
     with pytest.raises(ConnectionError, match="answers 503 Service Unavailable"):

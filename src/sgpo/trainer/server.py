@@ -29,11 +29,13 @@ def check_server(args: GRPOConfig, model_name: str) -> None:
 
     Raises:
         ConnectionError: it is not up after ``vllm_server_timeout`` seconds (asked by the main process, as TRL does).
-        ValueError: it serves a model of another name.
+        ValueError: it serves a model of another name, or its address is none.
     """
     if not (args.use_vllm and args.vllm_mode == "server"):
         return
     base = (args.vllm_server_base_url or f"http://{args.vllm_server_host}:{args.vllm_server_port}").rstrip("/")
+    if not base.startswith(("http://", "https://")):
+        raise ValueError(f"vllm_server_base_url is {base!r}, but must begin with http:// or https://.")
     if args.process_index == 0:
         _wait_until_up(base, args.vllm_server_timeout)
     names = _served(base)

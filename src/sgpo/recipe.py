@@ -68,15 +68,23 @@ def parse(argv: Sequence[str], config_class: Any = SGPOConfig) -> tuple[RunArgum
     return run, config, model
 
 
+def read_yaml(path: Path) -> dict[str, Any]:
+    """What a recipe says. Raises ``ValueError`` unless it is a YAML mapping."""
+    try:
+        recipe = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path} must be a YAML mapping of field names to values.")
+    return recipe
+
+
 def _check_names(parser: TrlParser, argv: Sequence[str]) -> None:
     """Every name on the command line and in the recipe must be a field, before any of them is used."""
     known = {option.lstrip("-") for option in parser._option_string_actions} | {"config"}
     names = [word[2:].split("=")[0] for word in argv if word.startswith("--")]
     if "--config" in argv:
-        recipe = yaml.safe_load(Path(argv[argv.index("--config") + 1]).read_text())
-        if not isinstance(recipe, dict):
-            raise ValueError("The recipe must be a YAML mapping of field names to values.")
-        names += [name for name in recipe if name != "env"]
+        names += [name for name in read_yaml(Path(argv[argv.index("--config") + 1])) if name != "env"]
     unknown = [name for name in names if name not in known]
     if unknown:
         hints = []

@@ -76,7 +76,7 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> None:
         recipe_cell.main(Path(command[-1]))
 
     monkeypatch.setattr("sgpo.compare.run.run_jobs", run_jobs)
-    monkeypatch.setattr("sgpo.compare.recipe._process", process)
+    monkeypatch.setattr("sgpo.compare.launch.run", process)
 
 
 def results() -> dict[str, Any]:

@@ -197,6 +197,21 @@ def test_a_finished_cell_is_not_run_again_and_another_one_not_taken_for_it(tmp_p
         run_once(LabTask(), Cell("sgpo", seed=1), tmp_path, tmp_path, print)
 
 
+def test_a_run_of_the_search_that_failed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(self: LabTask, cell: Cell, *rest: Any) -> dict[str, Any]:
+        if cell.overrides == {"learning_rate": 0.2}:
+            raise FloatingPointError("the loss is nan")
+        return entry(0.5, cell.seed)
+
+    monkeypatch.setattr(LabTask, "run", run)
+    monkeypatch.setattr(LabTask, "prepare", lambda self, out: None)
+    monkeypatch.setattr("sgpo.compare.run.run_jobs", lambda jobs, _: {j.name: j.function(*j.args, print) for j in jobs})
+    found = compare(Plan(("sgpo",), seeds=1, rates=(0.1, 0.2)), tmp_path)
+    failed = {f"search, sgpo-base{base}-seed1000-lr0.2": "FloatingPointError: the loss is nan" for base in (0, 1)}
+    assert found["failed"] == failed
+    assert found["methods"]["sgpo"]["learning_rate"] == 0.1
+
+
 def test_the_search_takes_the_best_mean_over_the_bases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accuracy = {(0, 0.1): 0.9, (0, 0.2): 0.8, (1, 0.1): 0.2, (1, 0.2): 0.8}  # 0.1 collapses on base 1
 

@@ -1,6 +1,7 @@
 """A comparison on a recipe, without running it: what a method takes of the recipe, and what is refused."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -217,12 +218,18 @@ def _model(path: Path) -> Path:
         ("--benchmark held.jsonl --validation none.jsonl", "none.jsonl"),
         ("--benchmark held.jsonl --set beta=0.1", "beta is 0.1, but HPT has no KL"),
         ("--benchmark held.jsonl --set per_device_train_batch_size=80", "a generation batch takes 60"),
+        ("--benchmark held.jsonl --launcher accelerato", "there is no command 'accelerato'"),
+        ("--benchmark held.jsonl --launcher a'b", "cannot be read: No closing quotation"),
+        ("--benchmark held.jsonl --set kl_clip={", "is no YAML value"),
+        ("--benchmark held.jsonl sgpo:kl_clip=[", "is no value of kl_clip"),
+        ("--benchmark held.jsonl --config torn.yaml", "torn.yaml is not valid YAML"),
         ("", "nothing to measure by"),
     ],
 )
 def test_a_comparison_that_cannot_work_ends_before_anything_runs(
     words: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path("torn.yaml").write_text("model: [")
     write("bare.jsonl", [{**row, "answer": "5"} for row in trainer_kit.make_problems(8)])
     options = ["--tune", "", "--out", "run", "--methods", "hpt", "sgpo", *words.split()]
     monkeypatch.setattr(sys, "argv", ["sgpo", "compare", "--config", "recipe.yaml", *options])
@@ -231,6 +238,43 @@ def test_a_comparison_that_cannot_work_ends_before_anything_runs(
     assert end.value.code == 2
     assert message in capsys.readouterr().err
     assert not Path("run").exists()
+
+
+def test_keys_reach_the_cells_and_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SGPO_TEST_KEY", raising=False)
+    secret = {"env": {"SGPO_TEST_KEY": "k-123"}, "hub_token": "k-123", "push_to_hub": True}
+    Path("recipe.yaml").write_text(yaml.safe_dump({**RECIPE, **secret}))
+    task = RecipeTask(read_fields(Path("recipe.yaml")), ("held.jsonl",))
+    assert os.environ.pop("SGPO_TEST_KEY") == "k-123"
+    written = [task.settings(), task.cell("sgpo", 0, 0, {}).fields, task.cell("base", 0, 0, {}).fields]
+    assert not any(word in json.dumps(written) for word in ("k-123", "push_to_hub"))
+
+
+def test_another_validation_file_is_another_comparison(folder: Path) -> None:
+    found = []
+    for answer in ("1", "2"):
+        write("valid.jsonl", [{"problem": "solve 1", "answer": answer}])
+        task = RecipeTask(read_fields(Path("recipe.yaml")), ("held.jsonl",), validation="valid.jsonl")
+        found.append(task.settings()["validation"])
+    assert found[0] != found[1]
+
+
+def test_an_adapter_is_measured_on_the_model_that_it_was_trained_on(tmp_path: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    trainer_kit.make_model().save_pretrained(tmp_path / "base")
+    trainer_kit.make_tokenizer().save_pretrained(tmp_path / "model")
+    adapted = get_peft_model(trainer_kit.make_model(), LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
+    adapted.peft_config["default"].base_model_name_or_path = "elsewhere"  # as another revision would be
+    adapted.save_pretrained(tmp_path / "model")
+    base, folder = str(tmp_path / "base"), tmp_path / "merged"
+    assert measure.merged(tmp_path / "base", base, "main", folder) == tmp_path / "base"
+    whole = AutoModelForCausalLM.from_pretrained(measure.merged(tmp_path / "model", base, "main", folder))
+    ids = torch.tensor([[1, 2, 3]])
+    with torch.no_grad():
+        torch.testing.assert_close(whole(ids).logits, adapted.eval()(ids).logits)
 
 
 def test_options_of_a_recipe_need_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

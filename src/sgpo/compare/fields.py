@@ -77,7 +77,7 @@ def cell_fields(
     """
     assert method.kind is not None
     classes = (KINDS[method.kind].config, RunArguments, ModelConfig)
-    known = {field.name for each in classes for field in dataclasses.fields(each) if field.init} | {"env"}
+    known = {field.name for each in classes for field in dataclasses.fields(each) if field.init}
     known -= _CELLS_OWN | _OTHER_MEANING.get(method.kind, set())
     given = {**method.fields, **overrides}
     fields = {name: value for name, value in recipe.items() if name in known}

@@ -111,15 +111,16 @@ def summary(results: Mapping[str, EvalResult]) -> dict[str, Any]:
     }
 
 
-def merged(model: Path, folder: Path) -> Path:
-    """``model`` itself, or where it is a LoRA adapter, the whole model in ``folder``."""
+def merged(model: Path, base: str, revision: str, folder: Path) -> Path:
+    """``model`` itself, or where it is a LoRA adapter, the whole model in ``folder``: it and its ``base``."""
     if not (model / "adapter_config.json").is_file():
         return model
-    from peft import AutoPeftModelForCausalLM
-    from transformers import AutoTokenizer
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     shutil.rmtree(folder, ignore_errors=True)
-    AutoPeftModelForCausalLM.from_pretrained(model, dtype="auto").merge_and_unload().save_pretrained(folder)
+    start = AutoModelForCausalLM.from_pretrained(base, revision=revision, dtype="auto")
+    PeftModel.from_pretrained(start, model).merge_and_unload().save_pretrained(folder)
     AutoTokenizer.from_pretrained(model).save_pretrained(folder)
     return folder
 

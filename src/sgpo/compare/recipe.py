@@ -10,12 +10,10 @@ import dataclasses
 import hashlib
 import json
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,14 +22,13 @@ from typing import Any, ClassVar
 import yaml
 from datasets import Dataset
 
-from sgpo.compare import measure
-from sgpo.compare.cells import write_json
+from sgpo.compare import launch, measure
 from sgpo.compare.fields import EXPERT, EXPERT_KINDS, Schedule, cell_fields
 from sgpo.compare.task import UNTRAINED
 from sgpo.lab.experiment import Report, cell_name
 from sgpo.lab.parallel import cores
 from sgpo.lab.problems import share_of
-from sgpo.recipe import load_data, load_reward, model_path, parse
+from sgpo.recipe import load_data, load_reward, model_path, parse, read_yaml
 from sgpo.trainer import checks
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.expert import check_expert
@@ -40,8 +37,7 @@ from sgpo.trainer.problem_log import problem_id
 
 VALIDATION_SHARE = 0.05
 BACKENDS = ("transformers", "vllm")
-_POLL = 1.0  # seconds
-_TAIL = 3000  # characters of a log
+_NOT_KEPT = ("env", "hub_token", "push_to_hub")  # may hold keys, which no results shall show; cells push nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,11 +97,11 @@ class RecipeTask:
                 "generation_batch_size in the recipe counts over all processes, which are not known yet; give "
                 "steps_per_generation instead."
             )
+        launch.words(self.launcher)
         names = [plan.benchmark for plan, _ in self._jobs]
         if len(set(names)) < len(names):
             raise ValueError(f"Two benchmarks have the same name: {', '.join(names)}. Rename a file.")
-        if self.validation is not None:
-            measure.job(self.validation, self.evaluation)
+        self._validation  # noqa: B018
         for reward in self._parsed[0].reward_funcs:
             load_reward(reward)
         self._split  # noqa: B018
@@ -128,6 +124,10 @@ class RecipeTask:
         return [measure.job(name, self.evaluation) for name in self.benchmarks]
 
     @cached_property
+    def _validation(self) -> list[measure.Job]:
+        return [] if self.validation is None else [measure.job(self.validation, self.evaluation)]
+
+    @cached_property
     def _split(self) -> tuple[Dataset, Dataset]:
         """Problems to train on, and those held out."""
         return split(load_data(self._parsed[0]), self.hold_out)
@@ -142,7 +142,7 @@ class RecipeTask:
             "data": {"problems": len(train), "held_out": len(held), "sha256": digest(train)},
             "benchmarks": measure.described(self._jobs, digest),
             "evaluation": self.evaluation,
-            "validation": self.validation or ("held-out training problems" if self.hold_out else None),
+            "validation": measure.described(self._validation, digest),
             "launcher": self.launcher,
         }
 
@@ -204,13 +204,13 @@ class RecipeTask:
         recipe = {**cell.fields, "output_dir": str(folder), "run_name": folder.name}
         (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
         alone = [sys.executable, "-m", "sgpo.compare.recipe_cell", str(folder)]
-        launched = [*shlex.split(self.launcher), *alone[1:]] if self.launcher else alone
+        launched = [*(launch.words(self.launcher) or alone[:1]), *alone[1:]]
         measured = folder / "measured.json"
         trains = find_method(cell.method).kind is not None
         if trains and not (folder / "trained.json").exists():
-            _process(launched, folder, cell.name, report)  # measures, too, where it can
+            launch.run(launched, folder, cell.name, report)  # measures, too, where it can
         if not measured.exists():
-            _process(alone, folder, cell.name, report)
+            launch.run(alone, folder, cell.name, report)
         result = json.loads(measured.read_text())
         costs = json.loads((folder / "trained.json").read_text()) if trains else UNTRAINED
         for name in names_in(str(folder)):
@@ -230,14 +230,17 @@ def read_fields(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
         ValueError: no such file, or what ``sgpo train`` would refuse.
     """
     parse(["--config", str(path)])
-    fields = yaml.safe_load(path.read_text())
+    fields = read_yaml(path)
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals:
             raise ValueError(f"--set {change!r} is no change of a field; write FIELD=VALUE.")
-        fields[name] = yaml.safe_load(value)
-    parse_fields(fields)
-    return fields
+        try:
+            fields[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {change!r}: {value!r} is no YAML value ({error}).") from error
+    parse_fields(fields)  # sets the variables of ``env``, which the cells inherit
+    return {name: value for name, value in fields.items() if name not in _NOT_KEPT}
 
 
 def parse_fields(fields: Mapping[str, Any], kind: str = "sgpo") -> Any:
@@ -270,25 +273,6 @@ def digest(rows: Iterable[Any]) -> str:
     for row in rows:
         found.update(json.dumps(row, sort_keys=True, default=str).encode())
     return found.hexdigest()[:16]
-
-
-def _process(command: Sequence[str], folder: Path, name: str, report: Report) -> None:
-    """Run ``command`` to its end. Raises RuntimeError if it fails, with what it left in error.txt or its log."""
-    progress = folder / "progress.json"
-    write_json(progress, [0.0, {}])
-    with (folder / "log.txt").open("a") as log, subprocess.Popen(command, stdout=log, stderr=log) as child:
-        try:
-            while child.poll() is None:
-                report(name, *json.loads(progress.read_text()))
-                time.sleep(_POLL)
-        finally:
-            child.terminate()
-    if child.returncode:
-        error = folder / "error.txt"
-        left = error if error.exists() else folder / "log.txt"
-        text = left.read_text(errors="replace").strip()[-_TAIL:]
-        last = text.splitlines()[-1] if error.exists() else f"the process ended with code {child.returncode}"
-        raise RuntimeError(last) from RuntimeError(f"in the cell's process:\n{text}")
 
 
 def _devices() -> str:

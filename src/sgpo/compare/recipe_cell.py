@@ -71,7 +71,7 @@ def _run(folder: Path) -> None:
     if kind is None:
         result = measure.measure(start, jobs, {**given, "revision": model.model_revision}, folder, tell)
     else:
-        whole = measure.merged(trained, folder / "merged")
+        whole = measure.merged(trained, start, model.model_revision, folder / "merged")
         result = measure.measure(str(whole), jobs, given, folder, tell)
         shutil.rmtree(folder / "merged", ignore_errors=True)
     write_json(folder / "measured.json", result)

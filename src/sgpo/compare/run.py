@@ -77,9 +77,16 @@ def compare(plan: Plan, out: Path) -> dict[str, Any]:
     results = {"schema": SCHEMA, "machine": manifest["machine"], "settings": manifest["settings"]}
     results["process_seconds"] = _seconds(out)
     results |= summarise(entries, rates, plan.task.never_solved)
+    results["failed"] |= _failed_in_search(out)
     write_json(out / "results.json", results)
     write_tables(results, out)
     return results
+
+
+def _failed_in_search(out: Path) -> dict[str, str]:
+    """The runs of the search that failed when they were last tried, and why."""
+    errors = {path.parent.name: path.read_text(errors="replace") for path in sorted(out.glob("tuning/*/error.txt"))}
+    return {f"search, {name}": text.strip().rpartition("\n")[2] for name, text in errors.items()}
 
 
 def _seconds(out: Path) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from trl import ModelConfig
 
 from sgpo.lab.model import base_path
@@ -20,7 +19,7 @@ from sgpo.plan.workload import (
     load_sharding,
     server_split,
 )
-from sgpo.recipe import LAB, parse
+from sgpo.recipe import LAB, parse, read_yaml
 from sgpo.trainer import SGPOConfig
 
 
@@ -106,7 +105,7 @@ def _named_fields(argv: Sequence[str]) -> set[str]:
     argv = list(argv)
     named = {word[2:].split("=")[0] for word in argv if word.startswith("--")}
     if "--config" in argv:
-        named |= set(yaml.safe_load(Path(argv[argv.index("--config") + 1]).read_text()))
+        named |= set(read_yaml(Path(argv[argv.index("--config") + 1])))
     return named
 
 

@@ -118,7 +118,10 @@ def find_method(spec: str) -> Method:
             raise ValueError(f"{spec!r}: {part!r} is no override; write field=value.")
         if field not in known:
             raise ValueError(f"{spec!r}: {name} has no field {field!r}{_nearest(field, known)}.")
-        fields[field] = _value(value)
+        try:
+            fields[field] = _value(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{spec!r}: {value!r} is no value of {field} ({error}).") from error
     return Method(spec, f"{method.label}, {overrides.replace('=', ' ')}", method.kind, fields, method.tuned_as or name)
 
 

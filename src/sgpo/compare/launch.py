@@ -1,0 +1,46 @@
+"""The process of a cell, as the comparison starts it and waits for it."""
+
+import json
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from sgpo.compare.cells import write_json
+from sgpo.lab.experiment import Report
+
+_POLL = 1.0  # seconds
+_TAIL = 3000  # characters of a log
+
+
+def words(launcher: str) -> list[str]:
+    """A launcher's words; no shell reads them. Raises ``ValueError`` for one that cannot be run."""
+    try:
+        found = shlex.split(launcher)
+    except ValueError as error:
+        raise ValueError(f"--launcher {launcher!r} cannot be read: {error}.") from error
+    if found and shutil.which(found[0]) is None:
+        raise ValueError(f"--launcher {launcher!r}: there is no command {found[0]!r}; give its path.")
+    return found
+
+
+def run(command: Sequence[str], folder: Path, name: str, report: Report) -> None:
+    """Run ``command`` to its end. Raises RuntimeError if it fails, with what it left in error.txt or its log."""
+    progress = folder / "progress.json"
+    write_json(progress, [0.0, {}])
+    with (folder / "log.txt").open("a") as log, subprocess.Popen(command, stdout=log, stderr=log) as child:
+        try:
+            while child.poll() is None:
+                report(name, *json.loads(progress.read_text()))
+                time.sleep(_POLL)
+        finally:
+            child.terminate()
+    if child.returncode:
+        error = folder / "error.txt"
+        left = error if error.exists() else folder / "log.txt"
+        text = left.read_text(errors="replace").strip()[-_TAIL:]
+        ended = f"the process ended with code {child.returncode}"
+        last = text.splitlines()[-1] if text and error.exists() else ended
+        raise RuntimeError(last) from RuntimeError(f"in the cell's process:\n{text}")

@@ -90,7 +90,7 @@ def _comparison(run: Run) -> Figure | None:
         axis.plot(100 * method.accuracy, i, "o", color=colour)
     axis.set_yticks(range(len(methods)), [clean(m.label) for m in methods])
     axis.set_ylim(-0.6, len(methods) - 0.4)
-    axis.set_xlabel("held-out accuracy without a strategy, %; lines are 95% intervals")
+    axis.set_xlabel("held-out accuracy without a strategy, %; lines are 95% intervals", loc="right")
     axis.grid(axis="y", visible=False)
     return figure
 

@@ -212,6 +212,28 @@ def test_a_run_of_the_search_that_failed_is_named(tmp_path: Path, monkeypatch: p
     assert found["methods"]["sgpo"]["learning_rate"] == 0.1
 
 
+def test_a_warm_start_that_was_cut_off_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ("config.json", "model.safetensors")
+
+    def warm_start(base: Path, budget: Budget, out: Path, seed: int) -> None:
+        out.mkdir()
+        for name in whole:
+            if not started:
+                started.append(name)
+            elif started == ["config.json"]:
+                raise KeyboardInterrupt
+            (out / name).write_text(str(seed))
+
+    started: list[str] = []
+    monkeypatch.setattr("sgpo.compare.lab.warm_start", warm_start)
+    with pytest.raises(KeyboardInterrupt):
+        LabTask().prepare(tmp_path)
+    started.append("again")
+    LabTask().prepare(tmp_path)
+    for i in (0, 1):
+        assert [(tmp_path / f"warm-base{i}" / name).read_text() for name in whole] == [str(i)] * 2
+
+
 def test_the_search_takes_the_best_mean_over_the_bases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accuracy = {(0, 0.1): 0.9, (0, 0.2): 0.8, (1, 0.1): 0.2, (1, 0.2): 0.8}  # 0.1 collapses on base 1
 

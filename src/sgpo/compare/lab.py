@@ -2,6 +2,7 @@
 
 import dataclasses
 import platform
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -55,7 +56,10 @@ class LabTask:
         for seed, base in enumerate(self.bases):
             path = _start(out, seed)
             if not (path / "config.json").exists():
-                warm_start(base, self.budget, path, seed=seed)
+                part = path.with_name(f"{path.name}.part")  # a kill while it is saved must leave no half of one
+                shutil.rmtree(part, ignore_errors=True)
+                warm_start(base, self.budget, part, seed=seed)
+                part.rename(path)
 
     def cell(self, method: str, seed: int, start: int, overrides: dict[str, Any], *, tuning: bool = False) -> Cell:
         budget = dataclasses.replace(self.budget, split="validation") if tuning else self.budget

@@ -244,6 +244,8 @@ def test_the_search_takes_the_best_mean_over_the_bases(tmp_path: Path, monkeypat
     found = _search(Plan(("sgpo", "no_clip"), rates=(0.1, 0.2)), tmp_path)
     assert found["sgpo"] == {"learning_rate": 0.2, "search": {"0.1": [0.9, 0.2], "0.2": [0.8, 0.8]}}
     assert found["no_clip"] == found["sgpo"], "an ablation changes one thing only"
+    monkeypatch.setattr("sgpo.compare.run._run", None)
+    assert _search(Plan(("sgpo",), rates=(0.1, 0.2)), tmp_path) == {"sgpo": found["sgpo"]}, "searched once"
 
 
 def test_a_terse_expert_skips_the_steps_of_a_share_of_the_problems() -> None:

@@ -130,14 +130,16 @@ def _search(plan: Plan, out: Path) -> dict[str, Any]:
     """Learning rate of each method, with the accuracies of its search: ``{method: {"learning_rate", "search"}}``.
 
     The best rate is that of the highest mean over the starts; a run that failed counts as 0. A method that
-    names its own rate (``sft_grpo:learning_rate=1e-3``) is not searched for.
+    names its own rate (``sft_grpo:learning_rate=1e-3``) is not searched for. A rate that was found without a
+    failed run is kept in ``search.json``: finished cells have it.
     """
     trained = [m for m in map(find_method, plan.methods) if m.kind is not None and "learning_rate" not in m.fields]
     default = {"learning_rate": plan.task.learning_rate, "search": {}}
     if len(plan.rates) < 2:
         only = {"learning_rate": plan.rates[0], "search": {}} if plan.rates else default
         return {method.name: only for method in trained}
-    sources = sorted({method.tuned_as or method.name for method in trained})
+    kept = _searched(out)
+    sources = sorted({method.tuned_as or method.name for method in trained} - kept.keys())
     tries = [
         plan.task.cell(source, TUNING_SEED, start, {"learning_rate": rate}, tuning=True)
         for start in range(plan.task.starts)
@@ -145,7 +147,7 @@ def _search(plan: Plan, out: Path) -> dict[str, Any]:
         for rate in plan.rates
     ]
     work = [(cell, out / "tuning" / f"{cell.name}-lr{cell.overrides['learning_rate']:g}") for cell in tries]
-    done = _run(work, plan, out)
+    done = _run(work, plan, out) if work else {}
     found: dict[str, Any] = {}
     for source in sources:
         scores: dict[float, list[float]] = {rate: [] for rate in plan.rates}
@@ -154,7 +156,17 @@ def _search(plan: Plan, out: Path) -> dict[str, Any]:
                 scores[cell.overrides["learning_rate"]].append(done[path.name].get("accuracy", 0.0))
         best = max(scores, key=lambda rate: sum(scores[rate]))
         found[source] = {"learning_rate": best, "search": {f"{rate:g}": each for rate, each in scores.items()}}
+    failed = {cell.method for cell, path in work if "accuracy" not in done[path.name]}
+    write_json(out / "search.json", kept | {source: found[source] for source in found if source not in failed})
+    found |= kept
     return {method.name: found[method.tuned_as or method.name] for method in trained}
+
+
+def _searched(out: Path) -> dict[str, Any]:
+    """What earlier searches in this directory found."""
+    path = out / "search.json"
+    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return known
 
 
 def _cells(plan: Plan, rates: dict[str, Any]) -> list[Cell]:
@@ -180,7 +192,9 @@ def _earlier(methods: Sequence[str], plan: Plan, out: Path, rates: dict[str, Any
         if method in plan.methods or not all((path / "result.json").exists() for path in paths):
             continue
         found[method] = [json.loads((path / "result.json").read_text()) for path in paths]
-        rates[method] = json.loads((paths[0] / "cell.json").read_text())["overrides"]
+        used = json.loads((paths[0] / "cell.json").read_text())["overrides"]
+        search = _searched(out).get(find_method(method).tuned_as or method, {})
+        rates[method] = search if search.get("learning_rate") == used.get("learning_rate") else used
     return found
 
 

@@ -79,8 +79,24 @@ def test_a_rate_in_the_name_is_not_searched_for(tmp_path: Path) -> None:
     plan = Plan(("base", "sgpo:learning_rate=0.5", "sgpo"), task=LabTask(Budget(learning_rate=0.25)))
     rates = _search(plan, tmp_path)
     assert rates == {"sgpo": {"learning_rate": 0.25, "search": {}}}
-    by_method = {cell.method: train_config(cell, tmp_path).learning_rate for cell in _cells(plan, rates)[1:3]}
+    trained = [cell for cell in _cells(plan, rates) if cell.method != "base"]
+    by_method = {cell.method: train_config(cell, tmp_path).learning_rate for cell in trained}
     assert by_method == {"sgpo:learning_rate=0.5": 0.5, "sgpo": 0.25}
+
+
+def test_runs_that_sample_come_first_so_that_the_last_ones_are_short(tmp_path: Path) -> None:
+    plan = Plan(("base", "sft", "sgpo", "hpt"), seeds=2)
+    assert [(cell.method, cell.seed) for cell in _cells(plan, {})] == [
+        *[("hpt", 0), ("sgpo", 0), ("base", 0), ("sft", 0)],
+        *[("hpt", 1), ("sgpo", 1), ("base", 1), ("sft", 1)],
+    ]
+
+
+def test_a_run_of_the_search_is_measured_at_its_end_only() -> None:
+    task = LabTask(Budget(generations=7, eval_every=2))
+    tuning = task.cell("sgpo", 0, 0, {}, tuning=True).budget
+    assert (tuning.split, tuning.eval_every) == ("validation", 7)
+    assert task.cell("sgpo", 0, 0, {}).budget == task.budget
 
 
 def test_methods_may_be_typed_with_blanks_or_commas() -> None:

@@ -62,7 +62,9 @@ class LabTask:
                 part.rename(path)
 
     def cell(self, method: str, seed: int, start: int, overrides: dict[str, Any], *, tuning: bool = False) -> Cell:
-        budget = dataclasses.replace(self.budget, split="validation") if tuning else self.budget
+        budget = self.budget
+        if tuning:  # only the end counts
+            budget = dataclasses.replace(budget, split="validation", eval_every=budget.generations)
         return Cell(method, seed, start, budget, overrides)
 
     def run(self, cell: Cell, out: Path, folder: Path, report: Report) -> dict[str, Any]:

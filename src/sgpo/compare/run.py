@@ -7,7 +7,7 @@ validation split and with a seed that no final cell has. An ablation takes the r
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +139,11 @@ def _search(plan: Plan, out: Path) -> dict[str, Any]:
         only = {"learning_rate": plan.rates[0], "search": {}} if plan.rates else default
         return {method.name: only for method in trained}
     kept = _searched(out)
-    sources = sorted({method.tuned_as or method.name for method in trained} - kept.keys())
+    sources = _long_first({method.tuned_as or method.name for method in trained} - kept.keys())
     tries = [
         plan.task.cell(source, TUNING_SEED, start, {"learning_rate": rate}, tuning=True)
-        for start in range(plan.task.starts)
         for source in sources
+        for start in range(plan.task.starts)
         for rate in plan.rates
     ]
     work = [(cell, out / "tuning" / f"{cell.name}-lr{cell.overrides['learning_rate']:g}") for cell in tries]
@@ -179,8 +179,13 @@ def _cells(plan: Plan, rates: dict[str, Any]) -> list[Cell]:
             {"learning_rate": rates[method]["learning_rate"]} if method in rates else {},
         )
         for seed in range(plan.seeds)
-        for method in plan.methods
+        for method in _long_first(plan.methods)
     ]
+
+
+def _long_first(methods: Iterable[str]) -> list[str]:
+    """Those that sample before those that do not, so that no process waits long for the last run."""
+    return sorted(methods, key=lambda name: (find_method(name).kind in (None, "sft"), name))
 
 
 def _earlier(methods: Sequence[str], plan: Plan, out: Path, rates: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -175,6 +175,8 @@ def test_tables_hold_the_same_figures() -> None:
         ({"methods": ()}, "no method"),
         ({"methods": ("sgpo", "sgpo")}, "named twice"),
         ({"methods": ("sgpoo",)}, "did you mean"),
+        ({"methods": ("sgpo", "sgpo:max_steps=9")}, "max_steps, which is the same for all methods"),
+        ({"methods": ("sgpo", "sgpo:kl_clip=-1")}, "kl_clip"),
         ({"seeds": 0}, "at least 1"),
         ({"jobs": -1}, "jobs is -1"),
         ({"rates": (0.001, 3.0)}, "learning rate 3.0"),

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sgpo.commands import _evaluate
 from sgpo.commands._strategies import _bar, _listed
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
 from sgpo.evaluation.backends import Backend, Request, Sampling
 from sgpo.evaluation.metrics import bootstrap_interval
+from sgpo.evaluation.options import EvalOptions
 from sgpo.evaluation.seeds import check_sampling
-from sgpo.evaluation.templates import load_template
+from sgpo.evaluation.templates import load_template, template_text
 from sgpo.strategies.halving import LiftPlan
 from sgpo.strategies.lift import LiftRun, Prompts, Sample, Verify, lift_setup, measure_lift
 from sgpo.strategies.schema import Strategy
@@ -38,8 +38,8 @@ def lift(given: dict[str, Any]) -> None:
     if given["backend"] not in ("transformers", "vllm"):
         raise ValueError(f"--backend {given['backend']!r} is unknown; choose transformers or vllm.")
     with Store(given["store"], create=False) as store:
-        options = {**given, "base_url": None, "tensor_parallel": 1, "max_model_len": None}
-        engine = _evaluate.backend(options, given["student"], sampling, None)
+        options = {name: given[name] for name in ("backend", "batch_size", "dtype", "device", "revision")}
+        engine = EvalOptions(**options).open(given["student"], sampling)
         described = {k: v for k, v in engine.describe().items() if k not in ("batch_size", "device")}
         settings = {
             **described,
@@ -112,7 +112,7 @@ def _task(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int]:
     from sgpo.rewards import accuracy_reward
 
     template = load_template(given["template"] or "instruct")
-    guided = _evaluate._text(given["guided_template"]) or DEFAULT_GUIDED_TEMPLATE
+    guided = template_text(given["guided_template"]) or DEFAULT_GUIDED_TEMPLATE
     check_template(guided)
 
     def with_strategy(problem: str, strategy: Strategy) -> Prompt:

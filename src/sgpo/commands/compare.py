@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from sgpo.commands.evaluate import (
-    BackendName,
     BatchSize,
     GraderName,
     K,
@@ -80,7 +79,7 @@ def compare(
     template: TemplateName = None,
     grader: GraderName = None,
     limit: Limit = None,
-    backend: BackendName = None,  # type: ignore[assignment]
+    backend: Annotated[str | None, typer.Option(help="transformers or vllm.")] = None,
     batch_size: BatchSize = None,
     tensor_parallel: Parallel = None,  # type: ignore[assignment]
     max_model_len: MaxLen = None,

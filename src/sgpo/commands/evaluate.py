@@ -96,16 +96,18 @@ def run(
     max_model_len: MaxLen = None,
 ) -> None:
     """Evaluate a model on benchmarks; every response, verdict and setting is saved, and the run can be resumed."""
-    given = dict(locals())
+    given = {name: value for name, value in locals().items() if name not in ("model", "benchmark", "out")}
     from sgpo.commands import _evaluate as work
+    from sgpo.evaluation.options import EvalOptions
 
-    jobs = [work.job(given, name) for name in work.names(benchmark, data)]
+    options = EvalOptions(**given)
+    jobs = [options.job(name) for name in work.names(benchmark, data)]
     for plan, grade in jobs:  # every plan is good before a model is loaded
         plan.check(grade)
-    engine = None
+    engine = options.open(model, jobs[0][0].sampling)
     results = {}
     for plan, grade in jobs:
-        engine = work.backend(given, model, plan.sampling, engine)
+        engine.sampling = plan.sampling
         folder = out if len(jobs) == 1 else out / plan.benchmark
         results[plan.benchmark] = work.run_with_bar(plan, model, engine, grade, folder)
     work.print_results(results)

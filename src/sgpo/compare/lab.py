@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from sgpo.compare.task import UNTRAINED
 from sgpo.lab.catalog import UNSOLVED
-from sgpo.lab.experiment import Budget, Cell, Report, load, run_cell, warm_start
+from sgpo.lab.experiment import Budget, Cell, Report, load, run_cell, train_config, warm_start
 from sgpo.lab.measure import measure, summary
 from sgpo.lab.model import BASE_SEEDS, base_path
 from sgpo.lab.parallel import cores
@@ -50,7 +50,9 @@ class LabTask:
         return {"budget": dataclasses.asdict(self.budget), "bases": [path.name for path in self.bases]}
 
     def check(self, methods: Sequence[str]) -> None:
-        pass  # every method has all it needs here
+        for name in methods:
+            if find_method(name).kind is not None:
+                train_config(self.cell(name, 0, 0, {}), Path("unused"))
 
     def prepare(self, out: Path) -> None:
         for seed, base in enumerate(self.bases):

@@ -4,7 +4,6 @@ Accuracy is the mean over benchmarks. A benchmark is a family of the tables; of 
 ``family``, subjects) its groups are.
 """
 
-import inspect
 import json
 import math
 import shutil
@@ -13,10 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sgpo.commands import _evaluate
-from sgpo.commands.evaluate import run as eval_command
 from sgpo.data.benchmarks import HUB, BenchmarkError
 from sgpo.evaluation.grading import Grader
+from sgpo.evaluation.options import EvalOptions
 from sgpo.evaluation.results import EvalResult
 from sgpo.evaluation.run import Plan, run
 from sgpo.evaluation.templates import Template
@@ -34,12 +32,6 @@ class AsTrained(Template):
         return json.loads(problem)
 
 
-def options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of ``sgpo eval``: its defaults, and those ``given``."""
-    defaults = {name: option.default for name, option in inspect.signature(eval_command).parameters.items()}
-    return {**defaults, **given}
-
-
 def job(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = False) -> Job:
     """Plan and grader of a benchmark by name, or of a JSONL file; ``as_trained``: one that :func:`held_out` wrote.
 
@@ -51,7 +43,7 @@ def job(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = False) -
     if not named and not path.is_file():
         raise BenchmarkError(f"benchmark {benchmark!r} is neither a file nor one of {', '.join([*HUB, 'lab'])}.")
     name = benchmark if named else path.stem.lower()
-    plan, grader = _evaluate.job({**options(given), "data": None if named else path}, name)
+    plan, grader = EvalOptions(**{**given, "data": None if named else path}).job(name)
     if as_trained:
         plan = replace(plan, template=AsTrained("as in training"))
     plan.check(grader)
@@ -77,9 +69,9 @@ def measure(
         report: called with the share done and the running accuracy.
     """
     results: dict[str, EvalResult] = {}
-    engine = None
+    engine = EvalOptions(**given).open(model, jobs[0][0].sampling)
     for i, (plan, grader) in enumerate(jobs):
-        engine = _evaluate.backend(options(given), model, plan.sampling, engine)
+        engine.sampling = plan.sampling
 
         def tell(done: int, total: int, accuracy: float, before: int = i) -> None:
             report((before + done / total) / len(jobs), accuracy)

@@ -22,6 +22,7 @@ from sgpo.trainer.methods import find_method
 SCHEMA = 1
 KIND = "sgpo-compare"
 TUNING_SEED = 1000
+_EQUAL = ("max_steps", "num_train_epochs", "seed", "data_seed", "output_dir")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,11 @@ class Plan:
         if not self.methods:
             raise ValueError("There is no method to compare; name at least one.")
         for method in self.methods:
-            find_method(method)
+            if named := [field for field in _EQUAL if field in find_method(method).fields]:
+                raise ValueError(
+                    f"{method!r} sets {named[0]}, which is the same for all methods of a comparison. For its length "
+                    "give --generations on the lab and --set max_steps=N with a recipe; --seeds counts the seeds."
+                )
         if len(set(self.methods)) < len(self.methods):
             raise ValueError(f"A method is named twice: {', '.join(self.methods)}.")
         if self.seeds < 1:

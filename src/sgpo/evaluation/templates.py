@@ -154,3 +154,17 @@ def load_strategies(path: Path) -> dict[str, str]:
     if not strategies:
         raise ValueError(f"{path} holds no strategies.")
     return strategies
+
+
+def template_text(template: str | None) -> str | None:
+    """A guided template that is given as text or as a file.
+
+    Raises:
+        ValueError: neither.
+    """
+    if template is None or "{prompt}" in template:
+        return template
+    path = Path(template)
+    if not path.is_file():
+        raise ValueError(f"guided template {template!r} is neither a file nor text with {{prompt}} and {{strategy}}.")
+    return path.read_text(encoding="utf-8")

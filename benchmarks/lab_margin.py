@@ -30,8 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.seeds < 2:
         parser.error(f"--seeds {args.seeds}: an interval over seeds needs at least 2")
-    eval_every = Budget.eval_every if args.generations == Budget.generations else max(1, args.generations // 10)
-    budget = Budget(generations=args.generations, eval_every=eval_every)
+    budget = Budget.lasting(args.generations)
     results = compare(Plan(METHODS, args.seeds, LabTask(budget), tuple(args.rates), args.jobs), args.out)
     results["methods"] = {name: results["methods"][name] for name in METHODS if name in results["methods"]}
     text = as_text(results)

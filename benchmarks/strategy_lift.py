@@ -245,8 +245,7 @@ def choices(store: Store, seed: int) -> dict[str, dict[str, str | None]]:
 
 def train_both(store: Store, start: Path, out: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Both arms over the seeds; accuracy at the end and over training, and their paired difference."""
-    every = Budget.eval_every if args.generations == Budget.generations else max(1, args.generations // 10)
-    budget = Budget(generations=args.generations, eval_every=every)
+    budget = Budget.lasting(args.generations)
     work = []
     for seed in range(args.seeds):
         for arm, strategies in choices(store, seed).items():

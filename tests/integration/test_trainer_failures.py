@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import trainer_kit as kit
+from safetensors.torch import load_file
 
 from sgpo.trainer.checkpoints import fault
 from sgpo.trainer.finite import NonFiniteError
@@ -229,6 +230,17 @@ def test_whole_ones_are_used_without_a_word(trained: Path, out: Path, caplog: py
     assert trainer.state.global_step == 4
     assert [log["step"] for log in trainer.state.log_history if "loss" in log] == [1, 2, 3, 4]
     assert not [r for r in caplog.records if r.name.startswith("sgpo")]
+
+
+def test_resumed_at_its_last_step_a_run_trains_no_further(trained: Path, out: Path) -> None:
+    copied(trained, out)
+    options = {**SAVING, "lr_scheduler_type": "constant"}  # at a rate of 0 one step more would change nothing
+    trainer = kit.make_trainer(out, teacher="ema", reward=kit.has_digit, **options)
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.state.global_step == 3
+    saved = load_file(out / "checkpoint-3" / "model.safetensors")
+    now = trainer.model.state_dict()
+    assert all(torch.equal(now[name], value) for name, value in saved.items())
 
 
 def test_none_is_whole(trained: Path, out: Path) -> None:

@@ -1,6 +1,5 @@
 """``sgpo compare``."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,9 +119,7 @@ def _lab_task(given: dict[str, Any], rates: Rates | None) -> tuple[Any, Rates]:
     generations = given.get("generations", 0)
     if generations < 0:
         raise ValueError(f"generations is {generations}, but must be 0 (the default) or more.")
-    budget = Budget(terse_expert=given.get("terse_expert", 0.0))
-    if generations:
-        budget = replace(budget, generations=generations, eval_every=max(1, generations // 10))
+    budget = Budget.lasting(generations or Budget.generations, terse_expert=given.get("terse_expert", 0.0))
     return LabTask(budget, tuple(given.get("base", ()))), (8e-4, 1.6e-3, 3.2e-3) if rates is None else rates
 
 

@@ -49,6 +49,11 @@ class Budget:
         if not 0 <= self.terse_expert <= 1:
             raise ValueError(f"terse_expert is {self.terse_expert}, but a share must be within [0, 1].")
 
+    @classmethod
+    def lasting(cls, generations: int, **fields: Any) -> "Budget":
+        """Of another length, measured ten times on the way."""
+        return cls(generations=generations, eval_every=max(1, generations // 10), **fields)
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -16,22 +16,17 @@ SFT on guided responses    ``distillation_loss="sft"``
 =========================  ==================================
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from trl import GRPOConfig
 
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, check_template
 from sgpo.objectives import CLIP_FORMS, DIRECTIONS, SELECTION_MODES, WEIGHT_FORMS, adaptive_weight
-
-
-def _field(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+from sgpo.trainer.whole_groups import WholeGroupsConfig, option
 
 
 @dataclass
-class SGPOConfig(GRPOConfig):
+class SGPOConfig(WholeGroupsConfig):
     """Arguments of :class:`sgpo.SGPOTrainer`; see each field's ``help`` (``sgpo train --help`` prints them).
 
     Raises:
@@ -39,19 +34,19 @@ class SGPOConfig(GRPOConfig):
     """
 
     # GRPO on the autonomous group: the paper's constants where they differ from TRL's defaults.
-    num_generations: int = _field(8, "G1, autonomous rollouts per problem, sampled from pi(.|q).")
-    epsilon: float = _field(0.2, "Lower clip range of the importance ratio: 1 - epsilon.")
-    epsilon_high: float | None = _field(0.28, "Upper clip range of the importance ratio: 1 + epsilon_high.")
-    grpo_weight: float = _field(1.0, "Factor on the GRPO loss. 0 is the ablation without autonomous GRPO.")
+    num_generations: int = option(8, "G1, autonomous rollouts per problem, sampled from pi(.|q).")
+    epsilon: float = option(0.2, "Lower clip range of the importance ratio: 1 - epsilon.")
+    epsilon_high: float | None = option(0.28, "Upper clip range of the importance ratio: 1 + epsilon_high.")
+    grpo_weight: float = option(1.0, "Factor on the GRPO loss. 0 is the ablation without autonomous GRPO.")
 
     # Guided rollouts.
-    num_guided_generations: int = _field(4, "G2, guided rollouts per problem, sampled from pi(.|q,s).")
-    guided_prompt_template: str = _field(
+    num_guided_generations: int = option(4, "G2, guided rollouts per problem, sampled from pi(.|q,s).")
+    guided_prompt_template: str = option(
         DEFAULT_GUIDED_TEMPLATE,
         "How a strategy enters the prompt: text with {prompt} and {strategy} once each. It is applied to a plain "
         "prompt, or to the last user message of a conversation. Ours: the paper's prompt is not published.",
     )
-    guided_rollouts: str = _field(
+    guided_rollouts: str = option(
         "always",
         "When a problem gets guided rollouts. 'always': in one generation call with the autonomous ones. 'on_demand': "
         "in a second call, once the autonomous pass rate is known, only where it is under guided_rollouts_below; at "
@@ -59,58 +54,58 @@ class SGPOConfig(GRPOConfig):
         "the same samples (the random numbers fall differently). 'auto': on_demand where the generation backend and "
         "alpha_form allow it. Ours.",
     )
-    guided_rollouts_below: float = _field(
+    guided_rollouts_below: float = option(
         1.0,
         "With guided rollouts on demand: problems with an autonomous pass rate of this or more get none, and train by "
         "GRPO alone.",
     )
-    max_guided_tokens: int | None = _field(
+    max_guided_tokens: int | None = option(
         None,
         "With guided rollouts on demand: at most this many guided tokens per process and generation batch, each "
         "rollout counted at max_completion_length. Problems with the lowest pass rate come first, the rest trains by "
         "GRPO alone. None: no cap.",
     )
-    correctness_reward: str | None = _field(
+    correctness_reward: str | None = option(
         None, "Name of the reward function that decides whether a response is correct. None: the first one."
     )
-    correctness_threshold: float = _field(0.5, "A response is correct when its correctness reward exceeds this.")
-    answer_column: str = _field(
+    correctness_threshold: float = option(0.5, "A response is correct when its correctness reward exceeds this.")
+    answer_column: str = option(
         "answer", "Dataset column with the answer, looked for in the strategies. Not used if it is absent."
     )
 
     # Target selection, distillation, teacher.
-    target_selection: str = _field(
+    target_selection: str = option(
         "mean",
         "Which correct guided response is the target: the likeliest under the unguided policy by 'mean' or 'sum' of "
         "its token log-probabilities, or a 'random' one.",
     )
-    distillation_loss: str = _field(
+    distillation_loss: str = option(
         "kl", "'kl': divergence from the guided policy. 'sft': negative log-likelihood of the same target."
     )
-    kl_direction: str = _field("forward", "'forward' KL(guided || unguided), or 'reverse'.")
-    kl_clip: float | None = _field(1.0, "delta, the threshold on each token's KL. None: no clip.")
-    kl_clip_form: str = _field(
+    kl_direction: str = option("forward", "'forward' KL(guided || unguided), or 'reverse'.")
+    kl_clip: float | None = option(1.0, "delta, the threshold on each token's KL. None: no clip.")
+    kl_clip_form: str = option(
         "rescale",
         "Above the threshold, 'rescale' the gradient by delta / KL, or 'hard': no gradient. The paper does not "
         "publish the form; 'rescale' is our reading.",
     )
-    teacher: str = _field(
+    teacher: str = option(
         "live",
         "Weights of the guided side of the KL: the 'live' policy, an 'ema' of it, or the 'frozen' start.",
     )
-    teacher_ema_decay: float = _field(0.99, "Decay of the 'ema' teacher per optimizer step.")
+    teacher_ema_decay: float = option(0.99, "Decay of the 'ema' teacher per optimizer step.")
 
     # Adaptive weight alpha(q).
-    alpha_form: str = _field(
+    alpha_form: str = option(
         "relative_gap",
         "'relative_gap': alpha_0 * (p_guided - p) / (p + gamma), 'gap': alpha_0 * (p_guided - p), 'constant': "
         "alpha_0; each within [0, alpha_max]. The paper publishes the behaviour and the constants, not the form.",
     )
-    alpha_0: float = _field(0.5, "Scale of the distillation weight.")
-    alpha_gamma: float = _field(0.1, "gamma in 'relative_gap': keeps the weight finite where p = 0.")
-    alpha_max: float = _field(0.8, "Cap of the distillation weight.")
+    alpha_0: float = option(0.5, "Scale of the distillation weight.")
+    alpha_gamma: float = option(0.1, "gamma in 'relative_gap': keeps the weight finite where p = 0.")
+    alpha_max: float = option(0.8, "Cap of the distillation weight.")
 
-    log_problems: bool = _field(
+    log_problems: bool = option(
         False,
         "Append one JSON line for each problem of each generation batch to problems.jsonl in output_dir (of several "
         "processes, each to a problems-rank{i}.jsonl): both pass rates, alpha, tokens of the target, and the strategy. "
@@ -136,26 +131,9 @@ class SGPOConfig(GRPOConfig):
                 "grpo_weight is 0 and distillation is off (alpha is 0 everywhere), so there is nothing to train. "
                 "Set grpo_weight > 0, or alpha_0 > 0 and alpha_max > 0."
             )
-        if not torch.accelerator.is_available():
-            # TRL's default, bf16 on a GPU, would be an error here; a CPU trains in float32 unless told otherwise.
-            self.use_cpu: bool = True
-            self.bf16: bool | None = bool(self.bf16)
-        if self.generation_batch_size is None:  # TRL would speak of that field, which the user has not set
-            self._require_whole_groups(self.steps_per_generation or self.gradient_accumulation_steps)
         super().__post_init__()
-        self._require_whole_groups(self.steps_per_generation)
         if self.distills:
             self._check_guided_rollouts()
-
-    def _require_whole_groups(self, steps_per_generation: int) -> None:
-        local_batch = self.per_device_train_batch_size * steps_per_generation
-        if local_batch % self.num_generations:
-            raise ValueError(
-                f"num_generations (G1) is {self.num_generations}, but each process generates "
-                f"per_device_train_batch_size * steps_per_generation = {self.per_device_train_batch_size} * "
-                f"{steps_per_generation} = {local_batch} rollouts, which is not a multiple of it: a problem's group "
-                f"must not straddle processes. Use a multiple of {self.num_generations}."
-            )
 
     def _check_guided_rollouts(self) -> None:
         if not 0 < self.guided_rollouts_below <= 1:

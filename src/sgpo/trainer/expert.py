@@ -7,7 +7,7 @@ Shapes: B problems and G rollouts of each on this rank, N rows of a micro-step, 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,20 +15,16 @@ from datasets import Dataset, IterableDataset
 from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from sgpo.trainer import checks
 from sgpo.trainer.checkpoints import Resume, whole_checkpoint
-
-
-def option(default: Any, help: str) -> Any:
-    """A field of a configuration with its help text."""
-    return field(default=default, metadata={"help": help})
+from sgpo.trainer.resumable import ResumableGRPOTrainer
+from sgpo.trainer.whole_groups import WholeGroupsConfig, option
 
 
 @dataclass
-class ExpertConfig(GRPOConfig):
+class ExpertConfig(WholeGroupsConfig):
     """GRPO as SGPO runs it, with what LUFFY's and HPT's public scripts share where that differs."""
 
     num_generations: int = option(8, "G, rollouts per problem.")
@@ -43,27 +39,8 @@ class ExpertConfig(GRPOConfig):
         "the content of the assistant message after a conversation.",
     )
 
-    def __post_init__(self) -> None:
-        if not torch.accelerator.is_available():  # as in SGPOConfig: TRL's bf16 would be an error on a CPU
-            self.use_cpu: bool = True
-            self.bf16: bool | None = bool(self.bf16)
-        if self.generation_batch_size is None:
-            self._require_whole_groups(self.steps_per_generation or self.gradient_accumulation_steps)
-        super().__post_init__()
-        self._require_whole_groups(self.steps_per_generation)
 
-    def _require_whole_groups(self, steps_per_generation: int) -> None:
-        local_batch = self.per_device_train_batch_size * steps_per_generation
-        if local_batch % self.num_generations:
-            raise ValueError(
-                f"num_generations is {self.num_generations}, but each process generates per_device_train_batch_size * "
-                f"steps_per_generation = {self.per_device_train_batch_size} * {steps_per_generation} = {local_batch} "
-                "rollouts, which is not a multiple of it: a problem's group must not straddle processes. Use a "
-                f"multiple of {self.num_generations}."
-            )
-
-
-class ExpertTrainer(GRPOTrainer):
+class ExpertTrainer(ResumableGRPOTrainer):
     """``GRPOTrainer`` on a dataset with an expert response for every problem.
 
     Raises:

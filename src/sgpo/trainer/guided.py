@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trl import GRPOTrainer
 from trl.chat_template_utils import parse_response
 from trl.data_utils import is_conversational
 
@@ -24,10 +23,11 @@ from sgpo.data.prompts import guided_prompt
 from sgpo.trainer import checks
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.finite import finite_sampling
+from sgpo.trainer.resumable import ResumableGRPOTrainer
 from sgpo.trainer.rollouts import GenerationBatch, GuidedRollouts, first_of_groups, worth_guiding
 
 
-class GuidedRolloutTrainer(GRPOTrainer):
+class GuidedRolloutTrainer(ResumableGRPOTrainer):
     """``GRPOTrainer`` that also samples from ``pi(.|q,s)``, while ``args.distills``."""
 
     args: SGPOConfig

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sgpo.objectives.baselines import hpt_gate, sft_loss
-from sgpo.trainer.expert import ExpertConfig, ExpertTrainer, option
+from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.rollouts import first_of_groups
+from sgpo.trainer.whole_groups import option
 
 # Per-token tensors of a batch, and what stands in them at an expert response, which has no sampler: an importance
 # ratio of p <= 1 under an advantage of 0, and no correction of it.

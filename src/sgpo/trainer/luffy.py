@@ -19,8 +19,9 @@ from sgpo.objectives.baselines import (
     off_policy_token_loss,
     shaped_probability,
 )
-from sgpo.trainer.expert import ExpertConfig, ExpertTrainer, option
+from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.rollouts import first_of_groups
+from sgpo.trainer.whole_groups import option
 
 LOSS_TYPES = ("dr_grpo", "dapo", "grpo", "bnpo")
 

@@ -1,0 +1,41 @@
+"""What the configurations of SGPO, LUFFY and HPT share beside TRL's ``GRPOConfig``."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from trl import GRPOConfig
+
+
+def option(default: Any, help: str) -> Any:
+    """A field of a configuration with its help text."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class WholeGroupsConfig(GRPOConfig):
+    """``GRPOConfig`` of a trainer that needs all rollouts of a problem on one process; a CPU trains in float32.
+
+    Raises:
+        ValueError: a process's batch is no whole number of groups.
+    """
+
+    def __post_init__(self) -> None:
+        if not torch.accelerator.is_available():
+            # TRL's default, bf16 on a GPU, would be an error here; a CPU trains in float32 unless told otherwise.
+            self.use_cpu: bool = True
+            self.bf16: bool | None = bool(self.bf16)
+        if self.generation_batch_size is None:  # TRL would speak of that field, which the user has not set
+            self._require_whole_groups(self.steps_per_generation or self.gradient_accumulation_steps)
+        super().__post_init__()
+        self._require_whole_groups(self.steps_per_generation)
+
+    def _require_whole_groups(self, steps_per_generation: int) -> None:
+        local_batch = self.per_device_train_batch_size * steps_per_generation
+        if local_batch % self.num_generations:
+            raise ValueError(
+                f"num_generations (G1) is {self.num_generations}, but each process generates "
+                f"per_device_train_batch_size * steps_per_generation = {self.per_device_train_batch_size} * "
+                f"{steps_per_generation} = {local_batch} rollouts, which is not a multiple of it: a problem's group "
+                f"must not straddle processes. Use a multiple of {self.num_generations}."
+            )

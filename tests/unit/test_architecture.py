@@ -21,6 +21,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "trainer": {"evaluation", "lab", *TOP},
     "evaluation": TOP,
     "lab": TOP,
+    **{package: {"cli", "commands"} for package in ("compare", "plan", "report")},
 }
 # Debts: to be paid, not to be added to.
 KNOWN = {"lab/quickstart.py imports sgpo.report.curves.learning_curves"}

@@ -275,3 +275,15 @@ def test_plot_files(tmp_path: Path) -> None:
     ]
     for file in files:
         assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"<?xml")
+
+
+def test_lines_of_one_colour_are_of_different_kinds() -> None:
+    pytest.importorskip("matplotlib")
+    from types import SimpleNamespace
+
+    from sgpo.report import plots
+
+    run: Any = SimpleNamespace(order=[f"m{i}" for i in range(2 * len(plots.COLOURS) + 1)])
+    drawn = [(plots._colour(run, name), plots._dashes(run, name)) for name in run.order]
+    assert len(set(drawn)) == len(drawn)
+    assert drawn[0] == (plots.ACCENT, "-")

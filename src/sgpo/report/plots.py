@@ -17,6 +17,7 @@ from sgpo.report.text import clean
 
 ACCENT = "#d1410c"
 COLOURS = (ACCENT, "#3567a8", "#2f8a83", "#7a63a8", "#6f7b2c", "#a8578c", "#6b7480")
+LINES = ("-", "--", ":", "-.")
 STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -51,6 +52,11 @@ def _colour(run: Run, method: str) -> str:
     return COLOURS[run.order.index(method) % len(COLOURS)] if method in run.order else COLOURS[-1]
 
 
+def _dashes(run: Run, method: str) -> str:
+    """Another kind of line each time that the colours begin anew."""
+    return LINES[run.order.index(method) // len(COLOURS) % len(LINES)] if method in run.order else LINES[0]
+
+
 def _curves(run: Run) -> Figure | None:
     found = {panel: curves for panel in PANELS if (curves := bands(run, panel.metric))}
     if not found:
@@ -65,7 +71,8 @@ def _curves(run: Run) -> Figure | None:
             colour, factor = _colour(run, band.method), 100 if panel.unit == "%" else 1
             mean, low, high = ([factor * v for v in values] for values in (band.mean, band.low, band.high))
             axis.fill_between(band.steps, low, high, color=colour, alpha=0.15, linewidth=0)
-            axis.plot(band.steps, mean, color=colour, label=clean(label(band.method)), linewidth=1.4)
+            name, dashes = clean(label(band.method)), _dashes(run, band.method)
+            axis.plot(band.steps, mean, color=colour, label=name, linestyle=dashes, linewidth=1.4)
         stands_in = panel.metric == PASS_RATE and any(cell.pass_rate_from for cell in run.cells)
         percent = ", %" if panel.unit == "%" else ""
         axis.set_title(f"{panel.title}{percent}{' (or mean reward)' if stands_in else ''}", loc="left")

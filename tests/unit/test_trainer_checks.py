@@ -82,11 +82,11 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "G1 over the batch": (
         {"per_device_train_batch_size": 6},
-        ("num_generations (G1) is 4", "6 * 1 = 6 rollouts", "must not straddle", "multiple of 4"),
+        ("num_generations is 4", "6 * 1 = 6 rollouts", "must not straddle", "multiple of 4"),
     ),
     "G1 over the batch of a generation": (
         {"per_device_train_batch_size": 2, "steps_per_generation": 3, "gradient_accumulation_steps": 2},
-        ("num_generations (G1) is 4", "2 * 3 = 6 rollouts", "multiple of 4"),
+        ("num_generations is 4", "2 * 3 = 6 rollouts", "multiple of 4"),
     ),
     "pad token beyond the vocabulary": (
         {"tokenizer": padded_beyond()},

@@ -34,7 +34,7 @@ class WholeGroupsConfig(GRPOConfig):
         local_batch = self.per_device_train_batch_size * steps_per_generation
         if local_batch % self.num_generations:
             raise ValueError(
-                f"num_generations (G1) is {self.num_generations}, but each process generates "
+                f"num_generations is {self.num_generations}, but each process generates "
                 f"per_device_train_batch_size * steps_per_generation = {self.per_device_train_batch_size} * "
                 f"{steps_per_generation} = {local_batch} rollouts, which is not a multiple of it: a problem's group "
                 f"must not straddle processes. Use a multiple of {self.num_generations}."

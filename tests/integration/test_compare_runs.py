@@ -21,7 +21,7 @@ def test_a_comparison_resumes_marks_what_crashed_and_grows(tmp_path: Path) -> No
     assert list(first["methods"]) == list(METHODS[:-1])
     ((cell, error),) = first["failed"].items()
     assert cell == f"{METHODS[-1]}, seed 0"
-    assert "9999" in error
+    assert "max_completion_length is 9999, but the model's context ends at" in error
     assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(first))
     for name in METHODS[1:-1]:
         entry = first["methods"][name]

@@ -88,7 +88,8 @@ class EvalOptions:
         """The way to ``model``, loaded.
 
         Raises:
-            ValueError: an option that is wrong, or no such model.
+            ValueError: an option that is wrong.
+            BackendError: a model that cannot be loaded.
         """
         kind = "endpoint" if self.base_url is not None else self.backend
         if kind not in BACKENDS:

@@ -1,4 +1,4 @@
-"""Imports point one way, and the light entry points stay light: objectives <- strategies, rewards, data <-
+"""Imports point one way, and the light entry points stay light: objectives, runs <- strategies, rewards, data <-
 trainer <- evaluation, lab <- report, command line.
 """
 
@@ -16,7 +16,8 @@ ROOT = Path(sgpo.__file__).parent
 TOP = {"compare", "plan", "report", "cli", "commands"}
 # package -> the packages of sgpo that its modules must not import
 FORBIDDEN: dict[str, set[str]] = {
-    "objectives": {"strategies", "rewards", "data", "trainer", "evaluation", "lab", *TOP},
+    "objectives": {"runs", "strategies", "rewards", "data", "trainer", "evaluation", "lab", *TOP},
+    "runs": {"objectives", "strategies", "rewards", "data", "trainer", "evaluation", "lab", *TOP},
     **{package: {"trainer", "evaluation", "lab", *TOP} for package in ("strategies", "rewards", "data")},
     "trainer": {"evaluation", "lab", *TOP},
     "evaluation": TOP,
@@ -82,6 +83,7 @@ def test_the_scan_sees_every_form_of_import(tmp_path: Path, monkeypatch: pytest.
 HEAVY = ("torch", "transformers", "trl", "datasets", "accelerate", "matplotlib", "pandas")
 LIGHT = {
     "import sgpo": "import sgpo",
+    "import sgpo.runs.files": "import sgpo.runs.files",
     "import sgpo.cli": "import sgpo.cli",
     "sgpo --help": "import sys; sys.argv = ['sgpo', '--help']\nfrom sgpo.cli import main\n"
     "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code",

@@ -19,6 +19,7 @@ from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.run import Plan, run
 from sgpo.evaluation.store import SettingsError, open_run
 from sgpo.evaluation.templates import TEMPLATES, Template, build_prompts, load_strategies, load_template
+from sgpo.runs.files import InUseError, ReadError
 
 PROBLEMS = [
     BenchmarkProblem(f"p{i}", f"{i} + {i}", str(2 * i), group="even" if i % 2 == 0 else "odd") for i in range(6)
@@ -134,7 +135,7 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
     run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
     rows = (tmp_path / "responses.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "responses.jsonl").write_text("".join([rows[0], "{broken\n", *rows[2:]]))
-    with pytest.raises(SettingsError, match=r"responses.jsonl, line 2 is damaged"):
+    with pytest.raises(ReadError, match=r"responses.jsonl, line 2: not valid JSON"):
         run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
 
 
@@ -173,7 +174,11 @@ def test_a_folder_without_responses_takes_other_settings(tmp_path: Path) -> None
 
 
 def test_a_folder_is_for_one_process_and_one_kind_of_thing(tmp_path: Path) -> None:
-    with open_run(tmp_path / "a", {}), pytest.raises(SettingsError, match="in use"), open_run(tmp_path / "a", {}):
+    with (
+        open_run(tmp_path / "a", {}),
+        pytest.raises(InUseError, match="in use by process"),
+        open_run(tmp_path / "a", {}),
+    ):
         pass
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "results.json").write_text("{}")

@@ -21,6 +21,7 @@ from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.options import EvalOptions
 from sgpo.evaluation.seeds import check_sampling
 from sgpo.evaluation.templates import load_template, template_text
+from sgpo.runs.files import write_rows
 from sgpo.strategies.halving import LiftPlan
 from sgpo.strategies.lift import LiftRun, Prompts, Sample, Verify, lift_setup, measure_lift
 from sgpo.strategies.schema import Strategy
@@ -158,7 +159,7 @@ def _print_run(run: LiftRun, store: Path) -> None:
 def library(given: dict[str, Any]) -> None:
     """Merge, print, and assign where problems are given."""
     from sgpo.data.benchmarks import load_file
-    from sgpo.strategies.library import assign, build_library, embedding_index, tfidf_index, write_rows
+    from sgpo.strategies.library import assign, build_library, embedding_index, tfidf_index
 
     path, out = given["problems"], given["out"]
     if (path is None) != (out is None):
@@ -187,7 +188,8 @@ def library(given: dict[str, Any]) -> None:
                 counts=counts,
                 report=report,
             )
-            write_rows(out, rows)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_rows(out, rows, ascii_only=False)
     if given["as_json"]:
         typer.echo(json.dumps({"entries": [entry.to_dict() for entry in found], "assigned": dict(counts)}, indent=1))
         return

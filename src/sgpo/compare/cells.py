@@ -7,7 +7,6 @@ was killed goes on where it was.
 
 import dataclasses
 import json
-import os
 import time
 import traceback
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from sgpo.compare.task import Task
 from sgpo.lab.experiment import Report
+from sgpo.runs.files import read_object, write_json, write_text
 
 
 def run_once(task: Task, cell: Any, out: Path, folder: Path, report: Report) -> dict[str, Any]:
@@ -25,10 +25,10 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: Report) -> 
     """
     described = {**dataclasses.asdict(cell), "name": cell.name}
     known = folder / "cell.json"
-    if known.exists() and json.loads(known.read_text()) != json.loads(json.dumps(described)):
+    if known.exists() and read_object(known) != json.loads(json.dumps(described)):
         raise ValueError(f"{folder} holds a cell with other settings; choose another --out, or delete it.")
     if (folder / "result.json").exists():
-        return json.loads((folder / "result.json").read_text())
+        return read_object(folder / "result.json")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(known, described)
     (folder / "error.txt").unlink(missing_ok=True)
@@ -36,15 +36,8 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: Report) -> 
     try:
         result = task.run(cell, out, folder, report)
     except Exception as error:
-        (folder / "error.txt").write_text(traceback.format_exc())
+        write_text(folder / "error.txt", traceback.format_exc())
         return {"error": f"{type(error).__name__}: {error}", "seed": cell.seed, "base_seed": cell.base_seed}
     result["seconds"] = round(time.perf_counter() - began, 1)
     write_json(folder / "result.json", result)
     return result
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(part, path)

@@ -1,6 +1,5 @@
 """The process of a cell, as the comparison starts it and waits for it."""
 
-import json
 import shlex
 import shutil
 import subprocess
@@ -8,8 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sgpo.compare.cells import write_json
 from sgpo.lab.experiment import Report
+from sgpo.runs.files import read_json, write_json
 
 _POLL = 1.0  # seconds
 _TAIL = 3000  # characters of a log
@@ -33,7 +32,7 @@ def run(command: Sequence[str], folder: Path, name: str, report: Report) -> None
     with (folder / "log.txt").open("a") as log, subprocess.Popen(command, stdout=log, stderr=log) as child:
         try:
             while child.poll() is None:
-                report(name, *json.loads(progress.read_text()))
+                report(name, *read_json(progress))
                 time.sleep(_POLL)
         finally:
             child.terminate()

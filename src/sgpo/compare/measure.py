@@ -18,6 +18,7 @@ from sgpo.evaluation.options import EvalOptions
 from sgpo.evaluation.results import EvalResult
 from sgpo.evaluation.run import Plan, run
 from sgpo.evaluation.templates import Template
+from sgpo.runs.files import write_rows
 
 HELD_OUT = "held_out.jsonl"
 _SAMPLES = 2  # of a family, for the report
@@ -56,7 +57,7 @@ def held_out(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         {"id": i, "problem": json.dumps(row["prompt"]), "answer": row["answer"], "family": row.get("family")}
         for i, row in enumerate(rows)
     ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_rows(path, lines)
 
 
 def measure(
@@ -145,4 +146,4 @@ def _write_samples(jobs: Sequence[Job], results: Mapping[str, EvalResult], path:
                 first = result.samples[0]
                 row = {"id": problem.id, "family": family, "answer": problem.answer, "problem": problem.problem}
                 lines.append({**row, "autonomous": first.text, "autonomous_correct": first.correct > 0.5})
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_rows(path, lines)

@@ -29,6 +29,7 @@ from sgpo.lab.experiment import Report, cell_name
 from sgpo.lab.parallel import cores
 from sgpo.lab.problems import share_of
 from sgpo.recipe import load_data, load_reward, model_path, parse, read_yaml
+from sgpo.runs.files import read_object, write_text
 from sgpo.trainer import checks
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.expert import check_expert
@@ -202,7 +203,7 @@ class RecipeTask:
 
     def run(self, cell: RecipeCell, out: Path, folder: Path, report: Report) -> dict[str, Any]:
         recipe = {**cell.fields, "output_dir": str(folder), "run_name": folder.name}
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+        write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
         alone = [sys.executable, "-m", "sgpo.compare.recipe_cell", str(folder)]
         launched = [*(launch.words(self.launcher) or alone[:1]), *alone[1:]]
         measured = folder / "measured.json"
@@ -211,8 +212,8 @@ class RecipeTask:
             launch.run(launched, folder, cell.name, report)  # measures, too, where it can
         if not measured.exists():
             launch.run(alone, folder, cell.name, report)
-        result = json.loads(measured.read_text())
-        costs = json.loads((folder / "trained.json").read_text()) if trains else UNTRAINED
+        result = read_object(measured)
+        costs = read_object(folder / "trained.json") if trains else UNTRAINED
         for name in names_in(str(folder)):
             shutil.rmtree(folder / name)
         if cell.tuning:

@@ -8,7 +8,6 @@ that comes after them and has the devices to itself.
 """
 
 import gc
-import json
 import os
 import shutil
 import sys
@@ -21,11 +20,10 @@ import torch
 from datasets import Dataset
 
 from sgpo.compare import measure
-from sgpo.compare.cells import write_json
 from sgpo.compare.fields import EXPERT, Schedule
 from sgpo.compare.recipe import RecipeCell, split
-from sgpo.evaluation.store import lock
 from sgpo.recipe import build, load_data, load_reward, model_path, parse
+from sgpo.runs.files import locked, read_object, write_json, write_text
 from sgpo.trainer.checkpoints import whole_checkpoint
 from sgpo.trainer.methods import KINDS, find_method
 from sgpo.trainer.recorder import Recorder
@@ -37,17 +35,16 @@ def main(folder: Path) -> None:
         if int(os.environ.get("RANK", "0")):
             _run(folder)
             return
-        with (folder / ".lock").open("w") as held:  # the process of a comparison that was killed may live on
-            lock(held, folder)
+        with locked(folder, "a cell of sgpo compare"):  # the process of a comparison that was killed may live on
             _run(folder)
     except BaseException:
         if not (folder / "error.txt").exists():
-            (folder / "error.txt").write_text(traceback.format_exc())
+            write_text(folder / "error.txt", traceback.format_exc())
         raise
 
 
 def _run(folder: Path) -> None:
-    described = json.loads((folder / "cell.json").read_text())
+    described = read_object(folder / "cell.json")
     described.pop("name")
     cell = RecipeCell(**{**described, "schedule": Schedule(**described["schedule"])})
     kind = find_method(cell.method).kind

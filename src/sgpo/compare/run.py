@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sgpo.compare.cells import run_once, write_json
+from sgpo.compare.cells import run_once
 from sgpo.compare.lab import LabTask
 from sgpo.compare.results import summarise
 from sgpo.compare.table import write_tables
 from sgpo.compare.task import Cell, Task
 from sgpo.lab.parallel import Job, run_jobs
+from sgpo.runs.files import read_object, write_json
 from sgpo.trainer.methods import find_method
 
 SCHEMA = 1
@@ -96,7 +97,7 @@ def _failed_in_search(out: Path) -> dict[str, str]:
 
 def _seconds(out: Path) -> int:
     """Of all cells of a comparison, those of the search included, one after another."""
-    return round(sum(json.loads(path.read_text()).get("seconds", 0) for path in out.glob("*/*/result.json")))
+    return round(sum(read_object(path).get("seconds", 0) for path in out.glob("*/*/result.json")))
 
 
 def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
         if out.is_dir() and any(out.iterdir()):
             raise ValueError(f"{out} is not empty and holds no comparison; choose another --out.")
         return manifest
-    known = json.loads(path.read_text())
+    known = read_object(path)
     if known.get("kind") != KIND or known.get("schema") != SCHEMA:
         raise ValueError(
             f"{path} is of kind {known.get('kind')!r}, schema {known.get('schema')!r}; expected {KIND!r}, {SCHEMA}. "
@@ -170,8 +171,7 @@ def _search(plan: Plan, out: Path) -> dict[str, Any]:
 def _searched(out: Path) -> dict[str, Any]:
     """What earlier searches in this directory found."""
     path = out / "search.json"
-    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return known
+    return read_object(path) if path.exists() else {}
 
 
 def _cells(plan: Plan, rates: dict[str, Any]) -> list[Cell]:
@@ -201,8 +201,8 @@ def _earlier(methods: Sequence[str], plan: Plan, out: Path, rates: dict[str, Any
         paths = [out / "cells" / cell.name for cell in cells]
         if method in plan.methods or not all((path / "result.json").exists() for path in paths):
             continue
-        found[method] = [json.loads((path / "result.json").read_text()) for path in paths]
-        used = json.loads((paths[0] / "cell.json").read_text())["overrides"]
+        found[method] = [read_object(path / "result.json") for path in paths]
+        used = read_object(paths[0] / "cell.json")["overrides"]
         search = _searched(out).get(find_method(method).tuned_as or method, {})
         rates[method] = search if search.get("learning_rate") == used.get("learning_rate") else used
     return found

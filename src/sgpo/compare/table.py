@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from sgpo.runs.files import write_text
 from sgpo.trainer.methods import find_method
 
 COLUMNS = {
@@ -19,9 +20,9 @@ Rows = list[list[str]]
 
 def write_tables(results: dict[str, Any], out: Path) -> None:
     """``table.txt``, ``table.md`` and ``table.csv`` into ``out``."""
-    (out / "table.txt").write_text(as_text(results))
-    (out / "table.md").write_text(as_markdown(results))
-    (out / "table.csv").write_text(as_csv(results))
+    write_text(out / "table.txt", as_text(results))
+    write_text(out / "table.md", as_markdown(results))
+    write_text(out / "table.csv", as_csv(results))
 
 
 def as_text(results: dict[str, Any]) -> str:

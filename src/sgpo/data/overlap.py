@@ -7,7 +7,6 @@ that a training problem holds, so a problem inside a longer text is found too. A
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.data.benchmarks import PROBLEM_FIELDS, BenchmarkError, read_rows
+from sgpo.runs.files import write_rows
 
 _LAYOUT = re.compile(
     r"\\(?:left|right|big+[lr]?|Big+[lr]?|displaystyle|textstyle|limits|quad|qquad|mathrm|text|mathbf|operatorname)"
@@ -119,7 +119,7 @@ def load_texts(path: Path) -> list[Text]:
 
 def write_pairs(pairs: Iterable[Pair], path: Path) -> None:
     """One JSON object a pair."""
-    path.write_text("".join(json.dumps(pair.to_dict()) + "\n" for pair in pairs), encoding="utf-8")
+    write_rows(path, (pair.to_dict() for pair in pairs))
 
 
 def _last_user(messages: list[Any]) -> str | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.evaluation.metrics import Interval, paired_interval
-from sgpo.evaluation.store import SettingsError, differences, read_json
+from sgpo.evaluation.store import SettingsError, differences
+from sgpo.runs.files import read_object
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _problems(folder: Path) -> dict[str, dict[str, Any]]:
         hint = f"compare one of its benchmarks ({', '.join(parts)})" if parts else "run sgpo eval to its end first"
         raise ValueError(f"{folder} has no results.json; {hint}.")
     try:
-        return {problem["id"]: problem for problem in read_json(path)["problems"]}
+        return {problem["id"]: problem for problem in read_object(path)["problems"]}
     except (KeyError, TypeError) as error:
         raise SettingsError(f"{path} is not what sgpo eval writes ({error!r}).") from error
 
@@ -113,7 +114,7 @@ def _settings(a: Path, b: Path) -> list[str]:
     """Differences beside the model, which is what one compares. Empty where a folder has no settings."""
     if not all((folder / "settings.json").is_file() for folder in (a, b)):
         return []
-    first, second = read_json(a / "settings.json"), read_json(b / "settings.json")
+    first, second = read_object(a / "settings.json"), read_object(b / "settings.json")
     lines = [line for line in differences(first, second) if not line.startswith(("model:", "backend.weights:"))]
     if any(line.startswith("backend.kind:") for line in lines):  # two kinds of backend have other fields throughout
         lines = [line for line in lines if not line.startswith("backend.") or line.startswith("backend.kind:")]

@@ -21,6 +21,7 @@ from trl import SFTConfig, SFTTrainer
 from sgpo.lab.measure import measure, summary, write_samples
 from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems, share_of
 from sgpo.lab.responses import terse
+from sgpo.runs.files import write_rows
 from sgpo.trainer.methods import KINDS, find_method
 from sgpo.trainer.recorder import Recorder
 
@@ -212,7 +213,7 @@ class _Recorder(Recorder):
         self._cell, self._tokenizer = cell, tokenizer
         self.curve: list[tuple[int, float]] = []  # (optimizer step, accuracy)
         self.seconds = 0.0  # spent in measuring
-        path.write_text("")
+        write_rows(path, [])
 
     def measure(self, model: PreTrainedModel, step: int) -> None:
         began = time.perf_counter()

@@ -1,6 +1,5 @@
 """How a trained model is measured on the lab: the same for every method, during training and at its end."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from transformers import PreTrainedModel
 from sgpo.evaluation import EvalResult, evaluate
 from sgpo.lab.evaluate import sample
 from sgpo.lab.problems import MAX_COMPLETION, Split, guided_prompt, lab_reward, load_problems, verify
+from sgpo.runs.files import write_rows
 
 _KEPT = ("id", "family", "strategy", "answer")
 
@@ -50,13 +50,14 @@ def write_samples(model: PreTrainedModel, tokenizer: Any, split: Split, path: Pa
         name: sample(model, tokenizer, [guided_prompt(p) if name == "guided" else p["prompt"] for p in chosen])
         for name in ("autonomous", "guided")
     }
-    with path.open("w") as file:
-        for i, problem in enumerate(chosen):
-            row: dict[str, Any] = {name: value for name, value in problem.items() if name in _KEPT}
-            row["problem"] = problem["prompt"]
-            for name, completions in texts.items():
-                row |= {name: completions[i], f"{name}_correct": verify(completions[i], problem["answer"])}
-            file.write(json.dumps(row) + "\n")
+    rows = []
+    for i, problem in enumerate(chosen):
+        row: dict[str, Any] = {name: value for name, value in problem.items() if name in _KEPT}
+        row["problem"] = problem["prompt"]
+        for name, completions in texts.items():
+            row |= {name: completions[i], f"{name}_correct": verify(completions[i], problem["answer"])}
+        rows.append(row)
+    write_rows(path, rows)
 
 
 def summary(result: EvalResult) -> dict[str, Any]:

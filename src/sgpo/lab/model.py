@@ -6,11 +6,11 @@ Llama's architecture and not Qwen2's: for the model type `qwen2`, transformers 5
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgpo.lab.tokenizer import SPECIAL, VOCAB_SIZE
+from sgpo.runs.files import read_object
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
@@ -60,8 +60,7 @@ def base_path(seed: int = 0) -> Path:
 
 def base_record(seed: int = 0) -> dict[str, Any]:
     """What pretraining wrote about a shipped base: seed, tokens, vocabulary hash, accuracies."""
-    record: dict[str, Any] = json.loads((base_path(seed) / "pretrain.json").read_text())
-    return record
+    return read_object(base_path(seed) / "pretrain.json")
 
 
 def load_base(seed: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -10,7 +10,6 @@ Shapes: `B` texts in a batch, `T` tokens (padded right; no loss on prompts and p
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -26,6 +25,7 @@ from sgpo.lab.evaluate import accuracy
 from sgpo.lab.model import MODEL, build_model, sized
 from sgpo.lab.problems import load_problems
 from sgpo.lab.tokenizer import build_tokenizer, vocabulary_hash
+from sgpo.runs.files import write_json
 
 TOKENS = 22_000_000
 BATCH_TOKENS = 2048
@@ -143,7 +143,7 @@ def pretrain(seed: int, out: Path, tokens: int = TOKENS, width: int = MODEL["hid
         "minutes": round((time.perf_counter() - started) / 60, 1),
         **measure(out),
     }
-    (out / "pretrain.json").write_text(json.dumps(record, indent=1) + "\n")
+    write_json(out / "pretrain.json", record)
     return record
 
 

@@ -1,6 +1,5 @@
 """``sgpo quickstart``: SFT+GRPO against SGPO on the lab, from one warm start, through the trainer that users get."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from sgpo.lab.experiment import Budget, Cell, Report, run_cell, warm_start
 from sgpo.lab.measure import measure, summary
 from sgpo.lab.model import base_path, load_base
 from sgpo.lab.parallel import Job, cores, run_jobs
+from sgpo.runs.files import write_json
 
 SCHEMA = 1
 LABELS = {
@@ -51,7 +51,7 @@ def run(out: Path, *, seed: int = 0, jobs: int = 0, budget: Budget | None = None
     done = run_jobs(work, jobs or min(2, cores()))
     methods = {**done.pop("base"), "sft_grpo": done["sft_grpo"], "sgpo": done["sgpo"]}
     results = {"schema": SCHEMA, "seed": seed, "methods": methods}
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    write_json(out / "results.json", results, indent=2)
     _plot(out, console)
     console.print(table(methods))
     console.print(f"{out / 'results.json'} written; {time.perf_counter() - began:.0f} seconds in all.")

@@ -6,11 +6,12 @@ values, and a gated MLP. Their parameter counts follow exactly from the sizes (a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sgpo.runs.files import read_object
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
@@ -76,7 +77,7 @@ def load_architecture(model: str, *, allow_hub: bool = True) -> Architecture:
     if path.is_dir() or (path / "config.json").is_file():
         if not (path / "config.json").is_file():
             raise ValueError(f"model_name_or_path is the folder {model!r}, but it has no config.json.")
-        return from_config(json.loads((path / "config.json").read_text()), model, "its config.json")
+        return from_config(read_object(path / "config.json"), model, "its config.json")
     if model in _TABLE:
         return _from_table(model)
     if path.is_absolute() or model.startswith(".") or model.count("/") != 1:

@@ -5,7 +5,6 @@ the first correct one (the first, if none is). Reading one response with both mo
 from the strategy: where the KL is gone, the policy does by itself what it was told to do before.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from sgpo.report.run import Run
+from sgpo.runs.files import write_rows
 
 SAMPLES = 4  # guided responses a problem, of which one is shown
 
@@ -56,9 +56,7 @@ def write_tokens(run: Run, count: int, console: Console | None = None) -> Path:
     ):
         rows += [_row(problem, response, name, model, tokenizer) for name, model in models]
     out = run.path / "tokens.jsonl"
-    partial = out.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    partial.replace(out)
+    write_rows(out, rows)
     return out
 
 

@@ -26,6 +26,7 @@ from sgpo.report.problems import read_logs
 from sgpo.report.run import Run
 from sgpo.report.text import bound, clean, points
 from sgpo.report.tokens_view import tokens
+from sgpo.runs.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = {
@@ -52,9 +53,7 @@ def write_report(directory: Path, out: Path | None = None) -> Run:
     text = render(run)
     out = out or directory / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_bytes(text.encode("utf-8", errors="replace"))
-    partial.replace(out)
+    write_text(out, text)
     return run
 
 

@@ -14,7 +14,7 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
 from sgpo.runs.reader import PathLike, read_rows
@@ -61,8 +61,8 @@ def write_bytes(path: PathLike, data: bytes) -> None:
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Write UTF-8 text whole or not at all; see `writing`. Raises UnicodeEncodeError for a lone surrogate."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write UTF-8 text whole or not at all; see `writing`. A lone surrogate is written as its escape, ``\\ud800``."""
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
 
 
 def write_json(path: PathLike, value: Any, *, indent: int | None = 1) -> None:
@@ -79,25 +79,31 @@ def write_rows(path: PathLike, rows: Iterable[Any], *, ascii_only: bool = True) 
     return written
 
 
-def json_line(row: Any, *, ascii_only: bool = True) -> bytes:
+def json_line(row: Any, *, ascii_only: bool = True, default: Callable[[Any], Any] | None = None) -> bytes:
     """A JSON line with its line feed. A lone surrogate, which UTF-8 cannot hold, has the line escaped to ASCII."""
-    text = json.dumps(row, ensure_ascii=ascii_only)
+    text = json.dumps(row, ensure_ascii=ascii_only, default=default)
     try:
         return text.encode() + b"\n"
     except UnicodeEncodeError:
-        return json.dumps(row).encode() + b"\n"
+        return json.dumps(row, default=default).encode() + b"\n"
 
 
-def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
-    """Append one JSON value a line; all of them are on the disk when this returns.
+def append_rows(
+    path: PathLike, rows: Iterable[Any], *, sync: bool = True, default: Callable[[Any], Any] | None = None
+) -> None:
+    """Append one JSON value a line.
 
     A last line that a killed process tore is cut off first (see `recover_rows`). Where the disk is full the file is
     left as it was.
 
+    Args:
+        sync: return when the rows are on the disk. Without it they survive the process, but not a loss of power.
+        default: makes a JSON value of what is none, as for `json.dumps`.
+
     Raises:
         WriteError: see `writing`.
     """
-    data = b"".join(json_line(row) for row in rows)
+    data = b"".join(json_line(row, default=default) for row in rows)
     try:
         with open(path, "ab+") as file:
             regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
@@ -107,7 +113,7 @@ def append_rows(path: PathLike, rows: Iterable[Any]) -> None:
             try:
                 file.write(data)
                 file.flush()
-                if regular:
+                if regular and sync:
                     os.fsync(file.fileno())
             except OSError:
                 if regular:

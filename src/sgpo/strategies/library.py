@@ -8,13 +8,10 @@ A new problem gets the strategy of the problems most like it, by a vote of the n
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +25,7 @@ from sgpo.strategies.records import Candidate
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
 
-__all__ = ["Entry", "assign", "build_library", "embedding_index", "merge", "pooled_lift", "tfidf_index", "write_rows"]
+__all__ = ["Entry", "assign", "build_library", "embedding_index", "merge", "pooled_lift", "tfidf_index"]
 
 Report = Callable[[int, int], None]
 
@@ -184,18 +181,6 @@ def assign(
             yield _row(problem, entries[found], best, make_prompt)
         if report is not None:
             report(done, len(problems))
-
-
-def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write JSON lines; the file stands under its name only when it is whole."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _wording(strategy: Strategy) -> str:

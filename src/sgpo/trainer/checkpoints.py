@@ -7,7 +7,6 @@ Rollouts are in no checkpoint. A run resumes to the bit where a checkpoint falls
 one (``num_iterations`` or ``steps_per_generation`` above the optimizer step) it goes on with fresh rollouts.
 """
 
-import json
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from transformers import TrainingArguments
 
+from sgpo.runs.files import read_json, read_object
 from sgpo.trainer.teacher import FILE_NAME as TEACHER_FILE
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def fault(directory: Path, args: TrainingArguments, teacher: bool = False) -> st
         if not _is_whole(path):
             return f"has a damaged file {path.name}"
     for index in directory.glob("*.index.json"):
-        shards = set(json.loads(index.read_text())["weight_map"].values())
+        shards = set(read_object(index)["weight_map"].values())
         missing = sorted(name for name in shards if not (directory / name).is_file())
         if missing:
             return f"lacks {missing[0]}, which {index.name} names"
@@ -138,7 +138,7 @@ def _is_whole(path: Path) -> bool:
 
 def _is_json(path: Path) -> bool:
     try:
-        json.loads(path.read_text())
+        read_json(path)
     except ValueError:
         return False
     return True

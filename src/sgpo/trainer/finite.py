@@ -5,7 +5,6 @@ keep it out: the loss of each micro-step, the gradient before each optimizer ste
 each checkpoint. Each is a collective: a rank that stopped alone would leave the others waiting.
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from sgpo.runs.files import write_json
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.distillation import Target
 
@@ -89,7 +89,7 @@ def require_finite_loss(
         saved = list(rows)
         path = Path(output_dir) / f"nonfinite-step{step}-rank{accelerator.process_index}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"step": step, "loss": str(float(loss)), "rows": saved}, indent=1))
+        write_json(path, {"step": step, "loss": str(float(loss)), "rows": saved})
         at_fault = [f"{row['kind']} row {row['row']}" for row in saved if not row["finite"]]
         where = f"in {_listed(at_fault) if at_fault else 'no row by itself'}; the micro-step is saved in {path}"
     raise NonFiniteError(f"Step {step}: the loss is not finite ({float(loss)}), {where}. {_remedy(output_dir)}")

@@ -19,7 +19,6 @@ where there are several. A resumed run writes the steps since its checkpoint onc
 import hashlib
 import json
 import math
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sgpo.runs.files import append_rows
 from sgpo.trainer.checks import STRATEGY_COLUMN
 from sgpo.trainer.distillation import Target
 from sgpo.trainer.rollouts import GenerationBatch
@@ -63,7 +63,7 @@ class ProblemLog:
         if self._broken:
             return
         rates = (batch.pass_rate.tolist(), guided_pass_rate.tolist(), alpha.tolist())
-        lines = []
+        rows = []
         for i, (problem, autonomous, guided, weight) in enumerate(zip(batch.problems, *rates, strict=True)):
             row = {
                 "step": step,
@@ -77,21 +77,13 @@ class ProblemLog:
             }
             if "family" not in problem:
                 del row["family"]
-            lines.append(json.dumps(row, default=str) + "\n")
+            rows.append(row)
         try:
-            self._append("".join(lines))
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            append_rows(self.path, rows, sync=False, default=str)
         except OSError as error:
             self._broken = True
             warnings.warn(f"{self.path} cannot be written ({error}); no more problems are logged.", stacklevel=2)
-
-    def _append(self, text: str) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file:
-            if file.seek(0, os.SEEK_END):
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # a killed process tore its last line; it must not spoil the next one
-                    file.write(b"\n")
-            file.write(text.encode())
 
 
 def problem_id(problem: Mapping[str, Any]) -> str:

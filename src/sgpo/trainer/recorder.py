@@ -5,12 +5,13 @@ from a checkpoint keeps the lines up to it and counts their tokens again, so tha
 an uninterrupted run. Log every step: what a line says is taken for one step.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
+
+from sgpo.runs.files import append_rows, read_rows, write_rows
 
 Progress = Callable[[float, dict[str, float]], None]  # (share done, latest metrics)
 
@@ -29,12 +30,13 @@ class Recorder(TrainerCallback):
         self._before = 0.0  # tokens trained on before the checkpoint that the run goes on from
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        kept = [row for row in _rows(self._path) if row["step"] <= state.global_step]
+        written = read_rows(self._path, torn=True) if self._path.exists() else ()
+        kept = [row for _, row in written if row["step"] <= state.global_step]
         for row in kept:
             self.count(args, row)
         self._before = self.trained_tokens
         if state.is_world_process_zero:
-            self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+            write_rows(self._path, kept)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         self.count(args, logs)
@@ -74,11 +76,4 @@ class Recorder(TrainerCallback):
 
     def write(self, row: dict[str, Any]) -> None:
         """Append a line."""
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file, without a last one that a killed process tore."""
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+        append_rows(self._path, [row], sync=False)

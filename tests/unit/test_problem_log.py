@@ -72,9 +72,7 @@ def test_a_torn_line_does_not_spoil_the_next_one_and_ranks_have_files_of_their_o
     log, batch = ProblemLog(str(tmp_path), 1, 2), batch_of({"prompt": "solve a", "strategy": "carry"})
     for step in (2, 3):
         log.write(step, batch, torch.tensor([1.0]), torch.tensor([0.1]), {})
-    found = path.read_bytes().splitlines()
-    assert found[1] == b'{"step": 2, "i'
-    assert [json.loads(line)["step"] for i, line in enumerate(found) if i != 1] == [1, 2, 3]
+    assert [json.loads(line)["step"] for line in path.read_bytes().splitlines()] == [1, 2, 3]
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 

@@ -36,6 +36,7 @@ from typing import Any
 
 import torch
 from rich.progress import Progress
+from sgpo.lab.parallel import Job, cores, run_jobs
 
 from sgpo.commands._strategies_lift import _lab
 from sgpo.data.leaks import contains_answer
@@ -45,7 +46,6 @@ from sgpo.lab import Problem, load_base, load_problems
 from sgpo.lab.catalog import FAMILIES
 from sgpo.lab.experiment import Budget, Cell, Report, load, run_cell, warm_start
 from sgpo.lab.model import base_path
-from sgpo.lab.parallel import Job, cores, run_jobs
 from sgpo.lab.problems import MAX_COMPLETION, lab_reward
 from sgpo.strategies import records
 from sgpo.strategies.export import choose, leaks

@@ -6,6 +6,7 @@ import typer
 
 from sgpo import __version__
 from sgpo.commands import compare, data, evaluate, lab, plan, report, strategies, train, verify
+from sgpo.runs.processes import ended_tidily
 
 app = typer.Typer(
     name="sgpo",
@@ -39,7 +40,8 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 def main() -> None:
     """Run the command line; a mistake in what was asked for ends in one line and exit code 2."""
     try:
-        app()
+        with ended_tidily():
+            app()
     except (ValueError, OSError, FloatingPointError) as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(2)

@@ -13,8 +13,8 @@ import yaml
 
 from sgpo.cli import main
 from sgpo.compare import recipe_cell
-from sgpo.lab.parallel import Job
 from sgpo.report.load import load_run
+from sgpo.runs.jobs import Job
 
 METHODS = ("base", "sft", "sft_grpo", "luffy", "hpt", "sgpo", "sgpo:teacher=ema")
 RECIPE: dict[str, Any] = {

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.compare.task import Task
-from sgpo.lab.experiment import Report
 from sgpo.runs.files import read_object, write_json, write_text
+from sgpo.runs.jobs import ReportProgress
 
 
-def run_once(task: Task, cell: Any, out: Path, folder: Path, report: Report) -> dict[str, Any]:
+def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgress) -> dict[str, Any]:
     """The result of ``cell``, from ``folder`` if it is there. A failure becomes ``{"error": text}`` and ``error.txt``.
 
     Raises:

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 from sgpo.compare.task import UNTRAINED
 from sgpo.lab.catalog import UNSOLVED
-from sgpo.lab.experiment import Budget, Cell, Report, load, run_cell, train_config, warm_start
+from sgpo.lab.experiment import Budget, Cell, load, run_cell, train_config, warm_start
 from sgpo.lab.measure import measure, summary
 from sgpo.lab.model import BASE_SEEDS, base_path
-from sgpo.lab.parallel import cores
+from sgpo.runs.jobs import ReportProgress, cores
 from sgpo.trainer.methods import find_method
 
 
@@ -69,7 +69,7 @@ class LabTask:
             budget = dataclasses.replace(budget, split="validation", eval_every=budget.generations)
         return Cell(method, seed, start, budget, overrides)
 
-    def run(self, cell: Cell, out: Path, folder: Path, report: Report) -> dict[str, Any]:
+    def run(self, cell: Cell, out: Path, folder: Path, report: ReportProgress) -> dict[str, Any]:
         if find_method(cell.method).kind is None:
             return _untrained(cell, self.bases[cell.base_seed], report)
         return run_cell(cell, _start(out, cell.base_seed), folder, report)
@@ -82,7 +82,7 @@ def _start(out: Path, base: int) -> Path:
     return out / f"warm-base{base}"
 
 
-def _untrained(cell: Cell, base: Path, report: Report) -> dict[str, Any]:
+def _untrained(cell: Cell, base: Path, report: ReportProgress) -> dict[str, Any]:
     """The base as it is, without a strategy, and how well it does with one."""
     model, tokenizer = load(base)
     budget = cell.budget

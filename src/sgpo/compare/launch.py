@@ -2,13 +2,13 @@
 
 import shlex
 import shutil
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sgpo.lab.experiment import Report
 from sgpo.runs.files import read_json, write_json
+from sgpo.runs.jobs import ReportProgress
+from sgpo.runs.processes import guarded
 
 _POLL = 1.0  # seconds
 _TAIL = 3000  # characters of a log
@@ -25,17 +25,14 @@ def words(launcher: str) -> list[str]:
     return found
 
 
-def run(command: Sequence[str], folder: Path, name: str, report: Report) -> None:
+def run(command: Sequence[str], folder: Path, name: str, report: ReportProgress) -> None:
     """Run ``command`` to its end. Raises RuntimeError if it fails, with what it left in error.txt or its log."""
     progress = folder / "progress.json"
     write_json(progress, [0.0, {}])
-    with (folder / "log.txt").open("a") as log, subprocess.Popen(command, stdout=log, stderr=log) as child:
-        try:
-            while child.poll() is None:
-                report(name, *read_json(progress))
-                time.sleep(_POLL)
-        finally:
-            child.terminate()
+    with (folder / "log.txt").open("a") as log, guarded(command, log.fileno()) as child:
+        while child.poll() is None:
+            report(name, *read_json(progress))
+            time.sleep(_POLL)
     if child.returncode:
         error = folder / "error.txt"
         left = error if error.exists() else folder / "log.txt"

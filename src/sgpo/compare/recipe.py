@@ -25,11 +25,11 @@ from datasets import Dataset
 from sgpo.compare import launch, measure
 from sgpo.compare.fields import EXPERT, EXPERT_KINDS, Schedule, cell_fields
 from sgpo.compare.task import UNTRAINED
-from sgpo.lab.experiment import Report, cell_name
-from sgpo.lab.parallel import cores
+from sgpo.lab.experiment import cell_name
 from sgpo.lab.problems import share_of
 from sgpo.recipe import load_data, load_reward, model_path, parse, read_yaml
 from sgpo.runs.files import read_object, write_text
+from sgpo.runs.jobs import ReportProgress, cores
 from sgpo.trainer import checks
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.expert import check_expert
@@ -38,6 +38,7 @@ from sgpo.trainer.problem_log import problem_id
 
 VALIDATION_SHARE = 0.05
 BACKENDS = ("transformers", "vllm")
+_SECONDS = 30.0  # that nvidia-smi may take
 _NOT_KEPT = ("env", "hub_token", "push_to_hub")  # may hold keys, which no results shall show; cells push nothing
 
 
@@ -201,7 +202,7 @@ class RecipeTask:
             method, seed, start, overrides, fields, schedule, names, self.evaluation, self.hold_out, tuning
         )
 
-    def run(self, cell: RecipeCell, out: Path, folder: Path, report: Report) -> dict[str, Any]:
+    def run(self, cell: RecipeCell, out: Path, folder: Path, report: ReportProgress) -> dict[str, Any]:
         recipe = {**cell.fields, "output_dir": str(folder), "run_name": folder.name}
         write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
         alone = [sys.executable, "-m", "sgpo.compare.recipe_cell", str(folder)]
@@ -279,6 +280,10 @@ def digest(rows: Iterable[Any]) -> str:
 def _devices() -> str:
     if shutil.which("nvidia-smi") is None:
         return "no GPU"
-    asked = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):  # a driver in a bad state can keep it for good
+        return "unknown GPUs"
     names = asked.stdout.split("\n")[:-1] if asked.returncode == 0 else []
     return f"{len(names)} x {names[0]}" if names else "no GPU"

@@ -24,6 +24,7 @@ from sgpo.compare.fields import EXPERT, Schedule
 from sgpo.compare.recipe import RecipeCell, split
 from sgpo.recipe import build, load_data, load_reward, model_path, parse
 from sgpo.runs.files import locked, read_object, write_json, write_text
+from sgpo.runs.processes import watch_parent
 from sgpo.trainer.checkpoints import whole_checkpoint
 from sgpo.trainer.methods import KINDS, find_method
 from sgpo.trainer.recorder import Recorder
@@ -130,4 +131,5 @@ class _CellRecorder(Recorder):
 
 
 if __name__ == "__main__":
+    watch_parent(os.getppid())
     main(Path(sys.argv[1]))

@@ -16,8 +16,8 @@ from sgpo.compare.lab import LabTask
 from sgpo.compare.results import summarise
 from sgpo.compare.table import write_tables
 from sgpo.compare.task import Cell, Task
-from sgpo.lab.parallel import Job, run_jobs
-from sgpo.runs.files import read_object, write_json
+from sgpo.runs.files import locked, read_object, write_json
+from sgpo.runs.jobs import Job, run_jobs
 from sgpo.trainer.methods import find_method
 
 SCHEMA = 1
@@ -67,10 +67,16 @@ def compare(plan: Plan, out: Path) -> dict[str, Any]:
     Methods and seeds may be added to a directory; its task and learning rates may not change.
 
     Raises:
-        ValueError: ``out`` holds something else, or a comparison with other settings.
+        ValueError: ``out`` holds something else, or a comparison with other settings, or one that is running.
     """
-    manifest = _manifest(plan, out)
+    _manifest(plan, out)  # a directory that holds something else stays as it is
     out.mkdir(parents=True, exist_ok=True)
+    with locked(out, "sgpo compare", remedy="wait for it, or give another --out"):
+        return _compare(plan, out)
+
+
+def _compare(plan: Plan, out: Path) -> dict[str, Any]:
+    manifest = _manifest(plan, out)
     write_json(out / "manifest.json", manifest)
     (out / "results.json").unlink(missing_ok=True)  # until this run is through
     plan.task.prepare(out)
@@ -113,7 +119,7 @@ def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
     }
     path = out / "manifest.json"
     if not path.exists():
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and any(path.name != ".lock" for path in out.iterdir()):
             raise ValueError(f"{out} is not empty and holds no comparison; choose another --out.")
         return manifest
     known = read_object(path)

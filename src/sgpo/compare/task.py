@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from sgpo.lab.experiment import Report
+from sgpo.runs.jobs import ReportProgress
 
 UNTRAINED: dict[str, Any] = {
     "curve": [],
@@ -72,7 +72,7 @@ class Task(Protocol):
     ) -> Any:  # a Cell
         """A cell; ``tuning``: one of the search, measured on the validation split."""
 
-    def run(self, cell: Any, out: Path, folder: Path, report: Report) -> dict[str, Any]:
+    def run(self, cell: Any, out: Path, folder: Path, report: ReportProgress) -> dict[str, Any]:
         """Run a cell of this task in ``folder`` and return its entry of results.json."""
 
     def machine(self, processes: int) -> str:

@@ -8,7 +8,7 @@ machine are slower than one).
 import functools
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from sgpo.lab.measure import measure, summary, write_samples
 from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems, share_of
 from sgpo.lab.responses import terse
 from sgpo.runs.files import write_rows
+from sgpo.runs.jobs import ReportProgress
 from sgpo.trainer.methods import KINDS, find_method
 from sgpo.trainer.recorder import Recorder
 
-Report = Callable[[str, float, dict[str, float]], None]  # (cell, share done, latest metrics)
 Strategies = Mapping[str, str | None]  # by the problem's id
 
 
@@ -97,7 +97,7 @@ def warm_start(base: Path, budget: Budget, out: Path, seed: int = 0) -> Path:
 
 
 def run_cell(
-    cell: Cell, start: Path, out: Path, report: Report | None = None, strategies: Strategies | None = None
+    cell: Cell, start: Path, out: Path, report: ReportProgress | None = None, strategies: Strategies | None = None
 ) -> dict[str, Any]:
     """Train ``cell`` from the model at ``start`` and evaluate it; writes metrics.jsonl and the model into ``out``.
 
@@ -207,7 +207,7 @@ def load(path: Path) -> tuple[PreTrainedModel, Any]:
 class _Recorder(Recorder):
     """Measures the held-out accuracy on the way, too."""
 
-    def __init__(self, cell: Cell, path: Path, tokenizer: Any, report: Report | None):
+    def __init__(self, cell: Cell, path: Path, tokenizer: Any, report: ReportProgress | None):
         progress = functools.partial(report, cell.name) if report is not None else None
         super().__init__(path, str(find_method(cell.method).kind), progress)
         self._cell, self._tokenizer = cell, tokenizer

@@ -7,11 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sgpo.lab.experiment import Budget, Cell, Report, run_cell, warm_start
+from sgpo.lab.experiment import Budget, Cell, run_cell, warm_start
 from sgpo.lab.measure import measure, summary
 from sgpo.lab.model import base_path, load_base
-from sgpo.lab.parallel import Job, cores, run_jobs
-from sgpo.runs.files import write_json
+from sgpo.runs.files import locked, write_json
+from sgpo.runs.jobs import Job, ReportProgress, cores, run_jobs
 
 SCHEMA = 1
 LABELS = {
@@ -35,14 +35,18 @@ def run(out: Path, *, seed: int = 0, jobs: int = 0, budget: Budget | None = None
         What results.json holds.
 
     Raises:
-        ValueError: ``jobs`` is negative.
+        ValueError: ``jobs`` is negative, or a quickstart is running in ``out``.
     """
     if jobs < 0:
         raise ValueError(f"jobs is {jobs}, but must be 0 (one per core, at most 2) or more.")
-    budget = budget or Budget()
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out, "sgpo quickstart", remedy="wait for it, or give another --out"):
+        return _run(out, seed, jobs, budget or Budget())
+
+
+def _run(out: Path, seed: int, jobs: int, budget: Budget) -> dict[str, Any]:
     console = Console()
     began = time.perf_counter()
-    out.mkdir(parents=True, exist_ok=True)
     console.print("Warm start: a few SFT steps on the expert's responses ...")
     start = warm_start(base_path(0), budget, out / "warm_start")
     cells = [Cell(method, seed=seed, budget=budget) for method in ("sgpo", "sft_grpo")]
@@ -76,7 +80,7 @@ def table(methods: dict[str, dict[str, Any]]) -> Table:
     return grid
 
 
-def _measure_base(k: int, report: Report) -> dict[str, dict[str, Any]]:
+def _measure_base(k: int, report: ReportProgress) -> dict[str, dict[str, Any]]:
     model, tokenizer = load_base(0)
     entries = {}
     for i, (name, guided) in enumerate((("base", False), ("base_guided", True))):

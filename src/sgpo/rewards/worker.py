@@ -1,22 +1,23 @@
 """The process that does the algebra, and that is killed when it takes too long.
 
 A fresh interpreter: it imports math-verify and the normaliser, never torch. It speaks length-prefixed JSON over its
-standard input and output: no pickle, no shared memory, nothing that a response could turn into code. It dies with
-its parent (end of input), and a kernel timer ends it a little after the deadline should the parent be gone first.
+standard input and output: no pickle, no shared memory, nothing that a response could turn into code. It ends
+with its parent (see :mod:`sgpo.runs.processes`), and a kernel timer ends it a little after the deadline should the
+parent be stopped.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import struct
 import sys
 from typing import Any
 
+from sgpo.runs.processes import watch_parent
+
 HEADER = struct.Struct(">I")
-_POLL_SECONDS = 5.0
 _WARM_UP = (
     r"\frac{14}{3}", r"2\sqrt{3}+1", r"x^2+3x-6", r"\frac{\pi}{2}", r"2\cdot(n+1)", r"-\frac{1}{2}", "4t", r"\sqrt{x}",
     r"a_{n}^{-1}", r"\log_{2}(8)", r"\sin(x)", r"\binom{n}{2}", r"\frac{(1+i)^2}{3}",
@@ -75,15 +76,10 @@ def judge(request: dict[str, Any]) -> dict[str, Any]:
     return {"correct": False, "reason": "unparsable" if grader.unparsable else "different"}
 
 
-def _read(fd: int, size: int, parent: int) -> bytes | None:
-    """Exactly `size` bytes, or None at the end of input or once the parent is gone."""
+def _read(fd: int, size: int) -> bytes | None:
+    """Exactly `size` bytes, or None at the end of input."""
     parts = b""
     while len(parts) < size:
-        ready, _, _ = select.select([fd], [], [], _POLL_SECONDS)
-        if not ready:
-            if os.getppid() != parent:
-                return None
-            continue
         chunk = os.read(fd, size - len(parts))
         if not chunk:
             return None
@@ -100,7 +96,7 @@ def _write(fd: int, message: dict[str, Any]) -> None:
 
 def serve(memory_mb: int) -> None:
     """Answer requests until the input ends. Standard output is kept for replies: a stray print cannot reach it."""
-    parent = os.getppid()
+    watch_parent(os.getppid())
     source, sink = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
@@ -118,8 +114,8 @@ def serve(memory_mb: int) -> None:
     _limit(memory_mb)
     _write(sink, {"ready": True})
     while True:
-        header = _read(source, HEADER.size, parent)
-        body = _read(source, HEADER.unpack(header)[0], parent) if header else None
+        header = _read(source, HEADER.size)
+        body = _read(source, HEADER.unpack(header)[0]) if header else None
         if body is None:
             return
         request = json.loads(body)

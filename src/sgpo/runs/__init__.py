@@ -1,1 +1,1 @@
-"""What a run leaves on disk, and the one way in which this package writes, reads and locks files."""
+"""What a run leaves on disk, the one way in which files are written, read and locked, and the processes of a run."""

@@ -1,0 +1,114 @@
+"""Jobs side by side in processes of their own, with one progress display."""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from sgpo.runs.processes import watch_parent
+
+ReportProgress = Callable[[str, float, dict[str, float]], None]
+"""Called with a job's name, the share of it that is done, and its latest metrics."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """``function(*args, report)`` in a process; both must be picklable, ``report`` is a :data:`ReportProgress`."""
+
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_jobs(jobs: Sequence[Job], processes: int) -> dict[str, Any]:
+    """Results of all jobs by name. A job that fails ends the others and raises its error here.
+
+    Whatever else ends this call, a signal or an exception, ends the jobs, too.
+
+    Raises:
+        ChildProcessError: a process was ended from outside.
+    """
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+    inherited, lifeline = context.Pipe(duplex=False)
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(_progress())
+        tasks = {job.name: progress.add_task(job.name, total=1.0, note="waiting") for job in jobs}
+        pool = ProcessPoolExecutor(
+            processes, mp_context=context, initializer=_begin, initargs=(os.getpid(), inherited, messages)
+        )
+        stack.enter_context(pool)
+        stack.enter_context(lifeline)  # closed first: a pool waits for its running jobs
+        try:
+            futures = {job.name: pool.submit(_call, job) for job in jobs}
+            _watch(futures, messages, progress, tasks)
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                "The process of a run was ended from outside; for want of memory, mostly (fewer --jobs need less), or "
+                "by somebody's kill. The runs that were finished are kept: the same command goes on with the others."
+            ) from error
+        pool.shutdown()
+        return {name: future.result() for name, future in futures.items()}
+
+
+def _watch(futures: dict[str, Future[Any]], messages: Any, progress: Progress, tasks: dict[str, TaskID]) -> None:
+    waiting = dict(futures)
+    while waiting:
+        try:
+            name, done, metrics = messages.get(timeout=0.5)
+            progress.update(tasks[name], completed=done, note="  ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
+        except queue.Empty:
+            pass
+        for name in [n for n, future in waiting.items() if future.done()]:
+            waiting.pop(name).result()
+            progress.update(tasks[name], completed=1.0)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<28}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+
+
+_messages: Any = None  # in a process of the pool: the way back to the display
+
+
+def _begin(parent: int, lifeline: Connection, messages: Any) -> None:
+    """The start of a process: it ends with its parent, has one thread for its maths, and prints no warnings."""
+    global _messages
+    watch_parent(parent, lifeline)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _messages = messages
+    messages.cancel_join_thread()  # what nobody reads any more must not keep this process from its end
+    os.environ.update(TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    if torch := sys.modules.get("torch"):  # the caller's main module has imported it: too late for the variables
+        torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+
+
+def _call(job: Job) -> Any:
+    report: ReportProgress = lambda name, done, metrics: _messages.put((job.name, done, metrics))  # noqa: E731
+    return job.function(*job.args, report)

@@ -1,6 +1,7 @@
 """`sgpo compare --config`: a tiny model and a handful of problems, each cell in a process of its own."""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -42,7 +43,8 @@ RECIPE: dict[str, Any] = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Model, data, benchmark and recipe, in the working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(trainer_kit.__file__).parent))
+    kit = str(Path(trainer_kit.__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", kit, prepend=os.pathsep)
     trainer_kit.make_model().save_pretrained("model")
     trainer_kit.make_tokenizer().save_pretrained("model")
     rows = [{**row, "answer": "5", "expert": " a 5"} for row in trainer_kit.make_problems(6)]

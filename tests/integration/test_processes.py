@@ -159,7 +159,13 @@ def test_a_signal_that_was_ignored_stays_ignored() -> None:
     assert (done.returncode, done.stdout) == (0, "on\n")
 
 
-HOLD = "import sys, time; from sgpo.runs.files import locked\nwith locked(sys.argv[1]): print('in', flush=True); time.sleep(600)"
+HOLD = """
+import sys, time
+from sgpo.runs.files import locked
+with locked(sys.argv[1]):
+    print("in", flush=True)
+    time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -181,7 +187,7 @@ def test_a_second_comparison_or_quickstart_in_a_directory_is_refused(
     from sgpo.compare.run import Plan, compare
     from sgpo.lab import quickstart
 
-    def fail(*args: Any) -> None:
+    def fail(*args: Any, **options: Any) -> None:
         raise AssertionError("it began to work")
 
     monkeypatch.setattr("sgpo.lab.quickstart.warm_start", fail)

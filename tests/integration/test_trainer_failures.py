@@ -158,6 +158,23 @@ def without(*patterns: str) -> Callable[[Path], None]:
     return damage
 
 
+def written(name: str, text: str) -> Callable[[Path], None]:
+    return lambda checkpoint: (checkpoint / name).write_text(text) and None
+
+
+def flipped(name: str, count: int) -> Callable[[Path], None]:
+    """So many bytes in the middle of a file, none of them of a header."""
+
+    def damage(checkpoint: Path) -> None:
+        content = bytearray((checkpoint / name).read_bytes())
+        middle = len(content) // 2
+        for i in range(middle, middle + count):
+            content[i] ^= 0x01
+        (checkpoint / name).write_bytes(content)
+
+    return damage
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "state missing": (without("trainer_state.json"), "has no trainer_state.json"),
     "state cut": (cut("trainer_state.json"), "has a trainer_state.json that is cut off"),
@@ -169,6 +186,25 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "random numbers cut": (cut("rng_state.pth"), "has a damaged file rng_state.pth"),
     "teacher missing": (without("sgpo_teacher.safetensors"), "has no sgpo_teacher.safetensors"),
     "teacher cut": (cut("sgpo_teacher.safetensors"), "has a damaged file sgpo_teacher.safetensors"),
+    "state of nothing": (written("trainer_state.json", "{}"), "has a trainer_state.json that says global_step=0"),
+    "state a list": (written("trainer_state.json", "[]"), "has a trainer_state.json that is none"),
+    "state a word": (written("trainer_state.json", '"ok"'), "has a trainer_state.json that is none"),
+    "state unknown": (written("trainer_state.json", '{"steps": 3}'), "has a trainer_state.json that is none"),
+    "state of another": (written("trainer_state.json", '{"global_step": 2}'), "has a trainer_state.json that is of st"),
+    "weights flipped": (flipped("model.safetensors", 5000), "has a damaged file model.safetensors: its bytes changed"),
+    "weights of one bit": (flipped("model.safetensors", 1), "has a damaged file model.safetensors: its bytes changed"),
+    "optimizer flipped": (flipped("optimizer.pt", 1), "has a damaged file optimizer.pt: its bytes changed"),
+    "teacher flipped": (flipped("sgpo_teacher.safetensors", 9), "has a damaged file sgpo_teacher.safetensors: its by"),
+    "weights longer": (
+        lambda checkpoint: (
+            (checkpoint / "scheduler.pt").write_bytes((checkpoint / "optimizer.pt").read_bytes()) and None
+        ),
+        "has a damaged file scheduler.pt: ",
+    ),
+    "random numbers missing": (without("rng_state.pth"), "lacks rng_state.pth, which it was written with"),
+    "record of nothing": (written("sgpo_checkpoint.json", "{}"), "has no record that can be read"),
+    "record a list": (written("sgpo_checkpoint.json", "[]"), "has no record that can be read"),
+    "record cut": (cut("sgpo_checkpoint.json"), "has no record that can be read"),
     "empty": (without("*"), "has no trainer_state.json"),
 }
 
@@ -232,6 +268,17 @@ def test_whole_ones_are_used_without_a_word(trained: Path, out: Path, caplog: py
     assert not [r for r in caplog.records if r.name.startswith("sgpo")]
 
 
+def test_one_of_an_older_version_and_texts_that_a_user_edits(trained: Path, out: Path) -> None:
+    copied(trained, out)
+    args, checkpoint = kit.make_config(out), out / "checkpoint-3"
+    for name in ("config.json", "tokenizer_config.json", "chat_template.jinja", "README.md"):
+        (checkpoint / name).write_text("{}")
+    assert fault(checkpoint, args) is None
+    (checkpoint / "sgpo_checkpoint.json").unlink()
+    flipped("model.safetensors", 1)(checkpoint)
+    assert fault(checkpoint, args) is None, "nothing says what it was"
+
+
 def test_resumed_at_its_last_step_a_run_trains_no_further(trained: Path, out: Path) -> None:
     copied(trained, out)
     options = {**SAVING, "lr_scheduler_type": "constant"}  # at a rate of 0 one step more would change nothing
@@ -256,6 +303,7 @@ def test_none_is_whole(trained: Path, out: Path) -> None:
 def test_sharded_weights(trained: Path, out: Path) -> None:
     copied(trained, out)
     args, checkpoint = kit.make_config(out), out / "checkpoint-3"
+    (checkpoint / "sgpo_checkpoint.json").unlink()
     (checkpoint / "model.safetensors").rename(checkpoint / "model-00001-of-00002.safetensors")
     shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     index = checkpoint / "model.safetensors.index.json"
@@ -263,5 +311,6 @@ def test_sharded_weights(trained: Path, out: Path) -> None:
     assert fault(checkpoint, args) == f"lacks {shards[1]}, which {index.name} names"
     index.write_text(json.dumps({"weight_map": {"a": shards[0]}}))
     assert fault(checkpoint, args) is None
-    index.write_text('{"weight_map')
-    assert fault(checkpoint, args) == f"has a damaged file {index.name}"
+    for text in ('{"weight_map', "{}", "[]", '{"weight_map": 3}'):
+        index.write_text(text)
+        assert fault(checkpoint, args) == f"has a damaged file {index.name}"

@@ -139,10 +139,20 @@ def test_plain_grpo_writes_none(tmp_path: Path, scripted: None) -> None:
     assert not list(tmp_path.glob("problems*"))
 
 
-def test_a_resumed_run_repeats_the_steps_since_its_checkpoint(tmp_path: Path, scripted: None) -> None:
+def test_a_resumed_run_writes_the_steps_since_its_checkpoint_anew(tmp_path: Path, scripted: None) -> None:
     options: dict[str, Any] = {"log_problems": True, "save_strategy": "steps", "save_steps": 1}
     kit.make_trainer(tmp_path, **options).train()
+    path = tmp_path / "problems.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"step": 3, "id')  # killed while it wrote
     kit.make_trainer(tmp_path, **options).train(resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
-    rows = lines(tmp_path / "problems.jsonl")
-    assert [row["step"] for row in rows] == [1, 1, 2, 2, 2, 2]
-    assert [row["id"] for row in rows[2:4]] == [row["id"] for row in rows[4:]]
+    assert path.read_bytes() == whole
+
+
+def test_rewinding_keeps_what_an_earlier_run_wrote(tmp_path: Path) -> None:
+    rows = [{"step": step, "id": name} for name, last in (("earlier", 5), ("this", 3)) for step in range(1, last + 1)]
+    path = tmp_path / "problems.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ProblemLog(str(tmp_path)).rewind(2)
+    assert lines(path) == rows[:7]
+    ProblemLog(str(tmp_path / "none")).rewind(2)

@@ -1,10 +1,9 @@
 """Which checkpoint to go on from: the named one if it is whole, or the last whole one.
 
 The Trainer writes a checkpoint file by file, so a machine that dies meanwhile leaves half of one; and where the
-optimizer's half is missing, the Trainer would go on without a word, with an optimizer that remembers nothing.
-
-Rollouts are in no checkpoint. A run resumes to the bit where a checkpoint falls between two generation batches; inside
-one (``num_iterations`` or ``steps_per_generation`` above the optimizer step) it goes on with fresh rollouts.
+optimizer's half is missing, the Trainer would go on without a word, with an optimizer that remembers nothing. A disk or
+a copy that changes bytes leaves a checkpoint that loads, with other weights: a record of digests tells
+(:mod:`sgpo.trainer.record`). What else a run needs to resume to the bit is in :mod:`sgpo.trainer.resumable`.
 """
 
 import logging
@@ -14,9 +13,10 @@ import zipfile
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from transformers import TrainingArguments
+from transformers import TrainerState, TrainingArguments
 
 from sgpo.runs.files import read_json, read_object
+from sgpo.trainer.record import changed, read_record
 from sgpo.trainer.teacher import FILE_NAME as TEACHER_FILE
 
 logger = logging.getLogger(__name__)
@@ -80,22 +80,34 @@ def _newest_first(args: TrainingArguments) -> list[Path]:
 
 
 def fault(directory: Path, args: TrainingArguments, teacher: bool = False) -> str | None:
-    """What is wrong with a checkpoint, None if nothing; reads no more than the ends of its files."""
+    """What is wrong with a checkpoint, None if nothing.
+
+    Of a checkpoint with a record every byte that resuming reads is looked at; of an older one the ends of its files.
+    """
     if not directory.is_dir():
         return "is not a directory"
-    state = directory / "trainer_state.json"
-    if not state.is_file():
+    if not (directory / "trainer_state.json").is_file():
         return "has no trainer_state.json, so it is none of this trainer, or was cut off while it was written"
-    if not _is_json(state):
-        return "has a trainer_state.json that is cut off"
-    if not any(path for pattern in _WEIGHTS for path in directory.glob(pattern) if path.name != TEACHER_FILE):
-        return "has no weights"
+    if what := _bad_state(directory / "trainer_state.json"):
+        return f"has a trainer_state.json that {what}"
     for path in sorted(directory.iterdir()):
         if not _is_whole(path):
             return f"has a damaged file {path.name}"
+    if what := _absence(directory, args, teacher):
+        return what
+    try:
+        record = read_record(directory)
+    except ValueError as error:
+        return f"has no record that can be read: {error}"
+    return None if record is None else changed(directory, record)
+
+
+def _absence(directory: Path, args: TrainingArguments, teacher: bool) -> str | None:
+    """Which file that resuming needs is not there."""
+    if not any(path for pattern in _WEIGHTS for path in directory.glob(pattern) if path.name != TEACHER_FILE):
+        return "has no weights"
     for index in directory.glob("*.index.json"):
-        shards = set(read_object(index)["weight_map"].values())
-        missing = sorted(name for name in shards if not (directory / name).is_file())
+        missing = sorted(name for name in _shards(index) or () if not (directory / name).is_file())
         if missing:
             return f"lacks {missing[0]}, which {index.name} names"
     if not sharded(args):
@@ -104,6 +116,24 @@ def fault(directory: Path, args: TrainingArguments, teacher: bool = False) -> st
                 return f"has no {name}" + (" (save_only_model is on)" if args.save_only_model else "")
     if teacher and not (directory / TEACHER_FILE).is_file():
         return f"has no {TEACHER_FILE}: it was written with teacher='live' (set that to go on from it), or cut off"
+    return None
+
+
+def _bad_state(path: Path) -> str | None:
+    """What is wrong with the state of a Trainer, None if it can be resumed from."""
+    try:
+        read_json(path)
+    except ValueError:
+        return "is cut off"
+    try:
+        state = TrainerState.load_from_json(str(path))
+    except (TypeError, AttributeError, ValueError, KeyError) as error:
+        return f"is none: {type(error).__name__}: {error}"
+    if type(state.global_step) is not int or state.global_step < 1:
+        return f"says global_step={state.global_step!r}, but a checkpoint is written after a step"
+    named = re.fullmatch(r"checkpoint-(\d+)", path.parent.name)
+    if named and int(named[1]) != state.global_step:
+        return f"is of step {state.global_step}"
     return None
 
 
@@ -132,13 +162,13 @@ def _is_whole(path: Path) -> bool:
     if path.suffix in (".pt", ".pth"):
         return zipfile.is_zipfile(path)  # the directory of a zip file is at its end
     if path.name.endswith(".index.json"):
-        return _is_json(path)
+        return _shards(path) is not None
     return True
 
 
-def _is_json(path: Path) -> bool:
+def _shards(index: Path) -> set[str] | None:
+    """The files that an index of weights names; None where it is no such index."""
     try:
-        read_json(path)
-    except ValueError:
-        return False
-    return True
+        return set(read_object(index)["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

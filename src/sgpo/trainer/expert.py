@@ -18,7 +18,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import get_config_model_id
 
 from sgpo.trainer import checks
-from sgpo.trainer.checkpoints import Resume, whole_checkpoint
 from sgpo.trainer.resumable import ResumableGRPOTrainer
 from sgpo.trainer.whole_groups import WholeGroupsConfig, option
 
@@ -71,11 +70,6 @@ class ExpertTrainer(ResumableGRPOTrainer):
         self._rewards: Tensor | None = None  # [B * G, functions] of the last generation batch
         self._logps: Tensor | None = None  # [N, T] of the last forward, on its graph
         self._check_lengths()
-
-    def train(self, resume_from_checkpoint: Resume = None, **kwargs: Any) -> Any:
-        """As ``Trainer.train``, after a look at the checkpoint to resume from."""
-        resume_from_checkpoint = whole_checkpoint(resume_from_checkpoint, self.args)
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

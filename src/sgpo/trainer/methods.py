@@ -15,7 +15,12 @@ from trl import SFTConfig, SFTTrainer
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.hpt import HPTConfig, HPTTrainer
 from sgpo.trainer.luffy import LUFFYConfig, LUFFYTrainer
+from sgpo.trainer.resumable import RecordedCheckpoints
 from sgpo.trainer.sgpo_trainer import SGPOTrainer
+
+
+class RecordedSFTTrainer(RecordedCheckpoints, SFTTrainer):
+    """TRL's SFT, whose checkpoints say what their files were."""
 
 
 class Kind(NamedTuple):
@@ -29,7 +34,7 @@ KINDS = {
     "sgpo": Kind(SGPOTrainer, SGPOConfig),
     "luffy": Kind(LUFFYTrainer, LUFFYConfig),
     "hpt": Kind(HPTTrainer, HPTConfig),
-    "sft": Kind(SFTTrainer, SFTConfig),
+    "sft": Kind(RecordedSFTTrainer, SFTConfig),
 }
 
 

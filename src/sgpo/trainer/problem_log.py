@@ -13,12 +13,13 @@ problems alpha lets go, nor which strategies lift.
 =========================  ======================================================================================
 
 Each process appends to a file of its own, without a collective: ``problems.jsonl``, or ``problems-rank{i}.jsonl``
-where there are several. A resumed run writes the steps since its checkpoint once more; readers keep the later rows.
+where there are several. A resumed run drops the rows that were written after its checkpoint, and writes them anew.
 """
 
 import hashlib
 import json
 import math
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,6 +85,27 @@ class ProblemLog:
         except OSError as error:
             self._broken = True
             warnings.warn(f"{self.path} cannot be written ({error}); no more problems are logged.", stacklevel=2)
+
+    def rewind(self, step: int) -> None:
+        """Drop what was written after optimizer step ``step``: the rows behind the last one of that step or before."""
+        if not self.path.is_file():
+            return
+        end = whole = 0
+        with self.path.open("rb") as file:
+            for line in file:
+                whole += len(line)
+                if line.endswith(b"\n") and _step(line) <= step:
+                    end = whole
+        if end < whole:
+            os.truncate(self.path, end)
+
+
+def _step(line: bytes) -> float:
+    """The optimizer step of a row; infinity for a line that is none."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 def problem_id(problem: Mapping[str, Any]) -> str:

@@ -1,18 +1,267 @@
-"""What a GRPO trainer needs besides a whole checkpoint (:mod:`sgpo.trainer.checkpoints`) to resume to the bit."""
+"""What a GRPO trainer needs to resume to the bit, beside a whole checkpoint (:mod:`sgpo.trainer.checkpoints`).
 
+A run that was stopped after any optimizer step and resumed ends with the weights, optimizer, counters and problem log
+of one that never stopped. TRL's trainer and transformers' bring back weights, optimizer, schedule and random numbers.
+This module adds the rest:
+
+- the order of the data in later passes over it: TRL's sampler would begin again with the first pass's order;
+- the place in a streamed dataset, whose passes transformers does not count;
+- the rollouts of a generation batch that is not used up (``num_iterations`` or ``steps_per_generation`` above the
+  micro-steps of an optimizer step);
+- a reference model that follows the policy (``sync_ref_model``).
+
+Outside of it lie the random numbers of vLLM, and a checkpoint that transformers writes in the middle of an optimizer
+step, on SIGTERM (``enable_jit_checkpoint``): such runs go on, with other samples than an uninterrupted one.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
+import xxhash
+from accelerate.utils import broadcast_object_list
+from datasets import Dataset
+from safetensors.torch import load_model, save_model
+from torch import Tensor
 from trl import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
+
+from sgpo.trainer.checkpoints import Resume, sharded, whole_checkpoint
+from sgpo.trainer.record import Position, read_record, write_record
+
+logger = logging.getLogger(__name__)
+
+_REFERENCE_FILE = "sgpo_reference.safetensors"
+_ORDERING = (
+    "world_size",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "steps_per_generation",
+    "num_iterations",
+    "num_generations",
+    "shuffle_dataset",
+    "seed",
+)
+_SAMPLED_PROMPTS = 256  # of the data set, for its digest
 
 
-class ResumableGRPOTrainer(GRPOTrainer):
-    """``GRPOTrainer`` that trains no further when it resumes from the checkpoint of its last step.
+class EpochSampler(RepeatSampler):
+    """TRL's sampler, in which the order of pass ``epoch`` (from 0) does not need the passes before it."""
 
-    ``Trainer`` compares the steps with ``max_steps`` after each step only, so that it would do one more.
-    """
+    epoch = 0
 
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        if self.state.global_step >= self.state.max_steps:
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        if self.shuffle:
+            self.generator.manual_seed(self.seed)
+            for _ in range(self.epoch):
+                torch.randperm(self.num_samples, generator=self.generator)
+        yield from super().__iter__()
+
+
+class RecordedCheckpoints:
+    """For any ``Trainer`` to inherit from first: each checkpoint ends with a record of its files."""
+
+    accelerator: Any
+    args: Any
+    state: Any
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        directory = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"  # type: ignore[attr-defined]
+        self._save_state(directory)
+        self.accelerator.wait_for_everyone()  # each process writes files
+        if self.args.should_save:
+            write_record(directory, *self._place())
+
+    def _save_state(self, directory: Path) -> None:
+        """Add to a checkpoint what TRL and transformers leave out; called on every process."""
+
+    def _place(self) -> tuple[Mapping[str, Any] | None, Position | None]:
+        """What decides the order of the data, and where in it the run stands."""
+        return None, None
+
+
+class ResumableGRPOTrainer(RecordedCheckpoints, GRPOTrainer):
+    """``GRPOTrainer`` that resumes to the bit, or refuses to and says why; see the module."""
+
+    _sampler: EpochSampler | None = None
+    _buffered_inputs: list[dict[str, Tensor]] | None  # TRL's, of each micro-step
+    _pass = (0, 0)  # the current pass over the data, and the optimizer step at which it began
+
+    # ---------------------------------------------------------------- resuming
+
+    def train(self, resume_from_checkpoint: Resume = None, **kwargs: Any) -> Any:
+        """As ``Trainer.train``, after a look at the checkpoint to resume from, the rewards and the weights.
+
+        With ``resume_from_checkpoint=True`` broken checkpoints are passed over, with a warning.
+
+        Raises:
+            ValueError: a reward that does not work; a named checkpoint that is broken, or no whole one; a checkpoint
+                of a run that ordered its data otherwise.
+            NonFiniteError: a weight, loss or gradient that is NaN or infinite; see :mod:`sgpo.trainer.finite`.
+        """
+        checkpoint = self._on_main(lambda: self._checkpoint(resume_from_checkpoint))
+        self._before_training()
+        self._step, self._buffered_inputs = 0, None  # of an earlier call
+        return super().train(resume_from_checkpoint=checkpoint, **kwargs)
+
+    def _before_training(self) -> None:
+        """Last checks, of what no construction can see."""
+
+    def _has_teacher(self) -> bool:
+        """Whether a checkpoint must hold a teacher's weights."""
+        return False
+
+    def _checkpoint(self, resume: Resume) -> str | bool | None:
+        found = whole_checkpoint(resume, self.args, teacher=self._has_teacher())
+        if isinstance(found, str):
+            self._require_same_order(Path(found))
+        return found
+
+    def _on_main(self, decide: Any) -> Any:
+        """What the main process decides, or the error that it meets, on every process."""
+        if self.accelerator.num_processes == 1:
+            return decide()
+        told: list[Any] = [None, None]
+        if self.accelerator.is_main_process:
+            try:
+                told[0] = decide()
+            except ValueError as error:
+                told[1] = str(error)
+        broadcast_object_list(told)
+        if told[1] is not None:
+            raise ValueError(told[1])
+        return told[0]
+
+    def _require_same_order(self, checkpoint: Path) -> None:
+        if self.args.ignore_data_skip:
+            logger.warning(
+                "ignore_data_skip=True: the run goes on with the weights of %s, from the start of a pass over the "
+                "data. It will differ from one that was not interrupted.",
+                checkpoint,
+            )
+            return
+        if self._follows_policy() and not (checkpoint / _REFERENCE_FILE).is_file():
+            raise ValueError(
+                f"Cannot resume from {str(checkpoint)!r}: sync_ref_model=True moves the reference model, and this "
+                "checkpoint does not hold it (under FSDP and DeepSpeed none does). Resume with sync_ref_model=False, "
+                "which goes on with the reference model of the start, or start anew."
+            )
+        record = read_record(checkpoint)
+        if record is None or record.order is None:
+            return
+        now = self._order()
+        other = [f"{k}={v!r} (here {now.get(k)!r})" for k, v in record.order.items() if now.get(k) != v]
+        if other:
+            raise ValueError(
+                f"Cannot resume from {str(checkpoint)!r}: it was written by a run with {', '.join(other)}, so the "
+                "problems that come next would be others: some would be trained on twice, some never. Set these as "
+                "they were, or set ignore_data_skip=True to go on with the weights and begin a pass over the data."
+            )
+
+    def _init_training_state(self, *args: Any) -> tuple[int, int]:
+        """The passes over the data that are done, and the micro-batches of this process in the current one."""
+        epochs, batches = super()._init_training_state(*args)
+        checkpoint = args[3]
+        if isinstance(self.train_dataset, Dataset) or checkpoint is None or self.args.ignore_data_skip:
+            return epochs, batches
+        record = read_record(Path(checkpoint))
+        if record is None or record.position is None:
+            logger.warning("%s does not say where in the stream it was written; its first pass is taken.", checkpoint)
+            return epochs, batches
+        return record.position.epoch, record.position.batches
+
+    def _run_epoch(self, *, epoch: int, **kwargs: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:  # else a run that is complete would take one more step
             self.control.should_training_stop = True
             return
-        super()._run_epoch(*args, **kwargs)
+        skipped = 0
+        if epoch == kwargs["epochs_trained"] and kwargs["resume_from_checkpoint"] is not None:
+            skipped = self._step = kwargs["steps_trained_in_current_epoch"]
+            if skipped % self._micro_steps_of_rollouts and self._buffered_inputs is None:
+                logger.warning("The checkpoint is without the rollouts that were in use; the run samples new ones.")
+        self._pass = epoch, self.state.global_step - skipped // self.args.gradient_accumulation_steps
+        if self._sampler is not None:
+            self._sampler.set_epoch(epoch)
+        super()._run_epoch(epoch=epoch, **kwargs)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            self._load_state(Path(checkpoint))
+
+    # ---------------------------------------------------------------- the order of the data
+
+    def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
+        self._sampler = EpochSampler(
+            data_source=self.train_dataset if dataset is None else dataset,
+            mini_repeat_count=self.num_generations,
+            batch_size=self.args.generation_batch_size // self.num_generations,
+            repeat_count=self._micro_steps_of_rollouts,
+            shuffle=self.shuffle_dataset,
+            seed=self.args.seed,
+        )
+        return self._sampler
+
+    @property
+    def _micro_steps_of_rollouts(self) -> int:
+        """The micro-steps that use one generation batch."""
+        return self.num_iterations * self.args.steps_per_generation
+
+    def _order(self) -> dict[str, Any]:
+        return {**{name: getattr(self.args, name) for name in _ORDERING}, "problems": _digest(self.train_dataset)}
+
+    def _place(self) -> tuple[Mapping[str, Any] | None, Position | None]:
+        epoch, began = self._pass
+        batches = (self.state.global_step - began) * self.args.gradient_accumulation_steps
+        if self._sampler is not None:  # the last step of a pass may have fewer
+            batches = min(batches, len(self._sampler) // (self.args.generation_batch_size))
+        return self._order(), Position(epoch, batches)
+
+    # ---------------------------------------------------------------- state that others leave out
+
+    def _save_state(self, directory: Path) -> None:
+        path = self._rollouts_file(directory)
+        position = self._place()[1]
+        assert position is not None
+        if position.batches % self._micro_steps_of_rollouts:
+            torch.save(self._rollouts(), path)
+        else:
+            path.unlink(missing_ok=True)
+        if self._follows_policy() and not sharded(self.args) and self.args.should_save:
+            save_model(self.ref_model, str(directory / _REFERENCE_FILE))
+
+    def _load_state(self, directory: Path) -> None:
+        path = self._rollouts_file(directory)
+        if path.is_file() and not self.args.ignore_data_skip:
+            self._restore_rollouts(torch.load(path, map_location=self.accelerator.device, weights_only=True))
+        if self._follows_policy() and (directory / _REFERENCE_FILE).is_file():
+            load_model(self.ref_model, str(directory / _REFERENCE_FILE))
+
+    def _rollouts(self) -> dict[str, Any]:
+        """What is left to train on of this process's generation batch: tensors, lists and numbers alone."""
+        return {"inputs": self._buffered_inputs}
+
+    def _restore_rollouts(self, saved: dict[str, Any]) -> None:
+        self._buffered_inputs = saved["inputs"]
+
+    def _rollouts_file(self, directory: Path) -> Path:
+        return directory / f"sgpo_rollouts_{self.accelerator.process_index}.pt"
+
+    def _follows_policy(self) -> bool:
+        return bool(self.args.sync_ref_model) and self.ref_model is not None
+
+
+def _digest(dataset: Any) -> str:
+    """The number of problems and a digest of a sample of their prompts; of a stream only that it is one."""
+    if not isinstance(dataset, Dataset):
+        return "streamed"
+    rows = range(0, len(dataset), -(-len(dataset) // _SAMPLED_PROMPTS))
+    prompts = json.dumps(dataset.select(rows)["prompt"][:], sort_keys=True, default=str)
+    return f"{len(dataset)} rows, {xxhash.xxh3_64_hexdigest(prompts.encode())}"

@@ -17,7 +17,9 @@ T completion tokens, H hidden.
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import astuple
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +30,6 @@ from trl.trainer.utils import get_config_model_id
 
 from sgpo.objectives import adaptive_weight, distillation_loss, select_targets
 from sgpo.trainer import checks
-from sgpo.trainer.checkpoints import Resume, whole_checkpoint
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.distillation import Share, Target, collate, deal, divergence
 from sgpo.trainer.finite import FiniteGradients, autonomous_rows, require_finite, require_finite_loss, target_rows
@@ -96,19 +97,12 @@ class SGPOTrainer(GuidedRolloutTrainer):
                 self._teacher = TeacherWeights(self.accelerator.unwrap_model(self.model), decay)
                 self.add_callback(self._teacher)
 
-    def train(self, resume_from_checkpoint: Resume = None, **kwargs: Any) -> Any:
-        """As ``Trainer.train``, after a probe of the rewards, the weights, and the checkpoint to resume from.
-
-        With True, half-written checkpoints are passed over, with a warning.
-
-        Raises:
-            ValueError: a reward that does not work, a named checkpoint that is broken.
-            NonFiniteError: a weight, loss or gradient that is NaN or infinite; see :mod:`sgpo.trainer.finite`.
-        """
-        checkpoint = whole_checkpoint(resume_from_checkpoint, self.args, teacher=self._teacher is not None)
-        self._probe_rewards()
+    def _before_training(self) -> None:
         self._require_finite_weights()
-        return super().train(resume_from_checkpoint=checkpoint, **kwargs)
+        self._slots = []
+
+    def _has_teacher(self) -> bool:
+        return self._teacher is not None
 
     def _require_finite_weights(self) -> None:
         trained = ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
@@ -287,7 +281,23 @@ class SGPOTrainer(GuidedRolloutTrainer):
         for name, value in metrics.items():
             self._metrics["train"][f"sgpo/{name}"].append(value)
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if self._teacher is not None and checkpoint is not None:
-            self._teacher.load(checkpoint)
+    # ---------------------------------------------------------------- checkpoints
+
+    def _save_state(self, directory: Path) -> None:
+        super()._save_state(directory)
+        if self._teacher is not None and self.args.should_save:
+            self._teacher.save(directory)
+
+    def _load_state(self, directory: Path) -> None:
+        super()._load_state(directory)
+        if self._teacher is not None:
+            self._teacher.load(directory)
+        if self._problem_log is not None:
+            self._problem_log.rewind(self.state.global_step)
+
+    def _rollouts(self) -> dict[str, Any]:
+        return {**super()._rollouts(), "slots": [[astuple(target) for target in slot] for slot in self._slots]}
+
+    def _restore_rollouts(self, saved: dict[str, Any]) -> None:
+        super()._restore_rollouts(saved)
+        self._slots = [[Target(*fields) for fields in slot] for slot in saved["slots"]]

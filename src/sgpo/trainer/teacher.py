@@ -52,10 +52,6 @@ class TeacherWeights(TrainerCallback):
                 for name, p in self._live.items():
                     self._kept[name].lerp_(p.detach().to(self._kept[name]), 1.0 - self.decay)
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
-        if state.is_world_process_zero:
-            self.save(Path(args.output_dir or ".") / f"checkpoint-{state.global_step}")
-
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Run the model with the teacher's weights. No autograd graph of the live ones may be open."""

@@ -1,0 +1,285 @@
+"""A run that was stopped after any step and resumed ends, to the bit, where an uninterrupted one does.
+
+On TRL's default `shuffle_dataset=True`, with real sampling and Adam, over three passes: stops at the first, middle and
+last step of a pass, inside a generation batch, in a stream, on two ranks. What would make it another run is refused.
+"""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import trainer_kit as kit
+from datasets import Dataset
+from torch import Tensor
+
+from sgpo.trainer.methods import KINDS
+
+HERE = Path(__file__).parent
+EPOCHS = {"max_steps": -1, "num_train_epochs": 3}  # of 6 problems, two a step
+STREAM = {"max_steps": 9, "stream": True}
+HALVES = {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4}
+# 7 problems, three a generation batch, which serves three (or six) micro-steps, of which an optimizer step takes two
+INSIDE = {**HALVES, "steps_per_generation": 3, "problems": 7}
+# name -> (method, options)
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgpo": ("sgpo", EPOCHS),
+    "luffy": ("luffy", EPOCHS),
+    "hpt": ("hpt", EPOCHS),
+    "luffy, accumulation": ("luffy", {**EPOCHS, **HALVES, "stops": (4,)}),
+    "sgpo, inside of generation batches": ("sgpo", {**EPOCHS, **INSIDE, "num_iterations": 2, "stops": (7, 14)}),
+    "hpt, inside of generation batches": ("hpt", {**EPOCHS, **INSIDE, "stops": (2, 4)}),
+    "sgpo, stream, teacher, on demand": (
+        "sgpo",
+        {**STREAM, "teacher": "ema", "guided_rollouts": "on_demand", "stops": (3, 7)},
+    ),
+    "hpt, stream": ("hpt", {**STREAM, **INSIDE, "stops": (4, 8)}),
+}
+ON_RANKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgpo": ("sgpo", {**EPOCHS, "per_device_train_batch_size": 4, "stops": (1, 6, 8)}),
+    "luffy, stream": ("luffy", {**STREAM, "per_device_train_batch_size": 4, "stops": (4,)}),
+}
+
+
+def make(
+    directory: Path, method: str, *, problems: int = 6, stream: bool = False, data: Any = None, **options: Any
+) -> Any:
+    kind = KINDS[method]
+    if data is None:
+        data = kit.make_problems(problems).add_column("expert", [" ok a b"] * problems)
+    saving = {"optim": "adamw_torch", "save_strategy": "steps", "save_steps": 1, "shuffle_dataset": True}
+    more = {"log_problems": True} if method == "sgpo" else {}
+    config = kit.make_config(directory, kind.config, **{**saving, "max_completion_length": 6, **more, **options})
+    return kind.trainer(
+        model=kit.make_model(),
+        reward_funcs=kit.has_digit,
+        args=config,
+        train_dataset=data.to_iterable_dataset() if stream else data,
+        processing_class=kit.make_tokenizer(),
+    )
+
+
+def state_of(trainer: Any) -> dict[str, Tensor]:
+    """Weights, optimizer and teacher."""
+    adam = trainer.optimizer.state_dict()["state"]
+    moments = {f"{i}.{name}": value for i, of in adam.items() for name, value in of.items()}
+    teacher = getattr(trainer, "_teacher", None)
+    kept = {} if teacher is None else {f"teacher.{name}": value for name, value in teacher._kept.items()}
+    return {**kit.weights_of(trainer.model), **moments, **kept}
+
+
+def largest_difference(directory: Path, method: str, *, stops: tuple[int, ...] = (), **options: Any) -> float:
+    """Of weights, optimizer and teacher, over `stops` (all); counters and the log of problems must be equal."""
+    whole = make(directory / "whole", method, **options)
+    whole.train()
+    assert whole.state.global_step >= 9
+    rank = whole.accelerator.process_index
+    worst = 0.0
+    for stop in stops or range(1, whole.state.global_step):
+        parts = directory / f"stopped-{stop}"
+        if rank == 0:
+            shutil.copytree(directory / "whole" / f"checkpoint-{stop}", parts / f"checkpoint-{stop}")
+            for log in (directory / "whole").glob("problems*"):
+                shutil.copy(log, parts)
+        whole.accelerator.wait_for_everyone()
+        resumed = make(parts, method, **{**options, "save_strategy": "no"})
+        resumed.train(resume_from_checkpoint=True)
+        assert resumed.state.global_step == whole.state.global_step
+        assert resumed.state.num_input_tokens_seen == whole.state.num_input_tokens_seen
+        for log in (directory / "whole").glob("problems*"):
+            assert (parts / log.name).read_bytes() == log.read_bytes(), stop
+        worst = max(worst, kit.largest_gap(state_of(resumed), state_of(whole)))
+    assert kit.largest_gap(kit.weights_of(whole.model), kit.weights_of(kit.make_model())) > 1e-2
+    return worst
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_resumed_equals_uninterrupted(name: str, tmp_path: Path) -> None:
+    method, options = CASES[name]
+    assert largest_difference(tmp_path, method, **options) == 0.0
+
+
+def test_on_two_ranks(tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [*launcher, __file__, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    found = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert found == [dict.fromkeys(ON_RANKS, 0.0)] * 2
+
+
+def test_each_pass_has_an_order_of_its_own(tmp_path: Path) -> None:
+    trainer = make(tmp_path, "sgpo", **EPOCHS)
+    trainer.train()
+    rows = [json.loads(line) for line in (tmp_path / "problems.jsonl").read_text().splitlines()]
+    passes = [[row["id"] for row in rows[i : i + 6]] for i in (0, 6, 12)]
+    assert len({tuple(ids) for ids in passes}) == 3
+    assert len({frozenset(ids) for ids in passes}) == 1
+
+
+# ---------------------------------------------------------------- what would be another run
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("started")
+    make(directory, "sgpo", max_steps=2).train()
+    return directory
+
+
+OTHER: dict[str, tuple[dict[str, Any], str]] = {
+    "seed": ({"seed": 43}, "seed=42 (here 43)"),
+    "order": ({"shuffle_dataset": False}, "shuffle_dataset=True (here False)"),
+    "accumulation": (HALVES, "gradient_accumulation_steps=1 (here 2)"),
+    "group": ({"num_generations": 2}, "num_generations=4 (here 2)"),
+    "iterations": ({"num_iterations": 2}, "num_iterations=1 (here 2)"),
+    "one problem more": ({"problems": 7}, "problems='6 rows, "),
+    "other problems": ({"data": kit.make_problems(8).select(range(2, 8))}, "problems='6 rows, "),
+    "a stream": ({"stream": True}, "(here 'streamed')"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_another_order_of_the_data_is_refused(name: str, started: Path, tmp_path: Path) -> None:
+    options, why = OTHER[name]
+    out = shutil.copytree(started, tmp_path / "run")
+    trainer = make(out, "sgpo", **{"max_steps": 4, **options})
+    with pytest.raises(ValueError) as error:
+        trainer.train(resume_from_checkpoint=True)
+    assert why in str(error.value)
+    assert "ignore_data_skip=True" in str(error.value)
+
+
+def test_another_number_of_processes_is_refused(started: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(started, tmp_path / "run")
+    path = out / "checkpoint-2" / "sgpo_checkpoint.json"
+    path.write_text(path.read_text().replace('"world_size": 1', '"world_size": 8'))
+    with pytest.raises(ValueError, match=r"world_size=8 \(here 1\)"):
+        make(out, "sgpo", max_steps=4).train(resume_from_checkpoint=True)
+
+
+def test_with_ignore_data_skip_the_weights_go_on(
+    started: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = shutil.copytree(started, tmp_path / "run")
+    trainer = make(out, "sgpo", max_steps=4, seed=43, ignore_data_skip=True)
+    with caplog.at_level(logging.WARNING, logger="sgpo"):
+        trainer.train(resume_from_checkpoint=True)
+    assert trainer.state.global_step == 4
+    assert "It will differ from one that was not interrupted" in caplog.text
+
+
+def test_a_longer_run_and_another_rate_are_no_other_order(started: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(started, tmp_path / "run")
+    trainer = make(out, "sgpo", max_steps=3, learning_rate=1e-3, save_steps=3)
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.state.global_step == 3
+
+
+def test_one_of_an_older_version_goes_on_in_the_right_pass(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = {**EPOCHS, **INSIDE}
+    whole = make(tmp_path / "whole", "luffy", **options)
+    whole.train()
+    for stop, equal in ((6, True), (4, False)):  # 3 steps a pass: at its end; inside of a generation batch
+        out = tmp_path / str(stop)
+        checkpoint = shutil.copytree(tmp_path / "whole" / f"checkpoint-{stop}", out / f"checkpoint-{stop}")
+        for path in checkpoint.glob("sgpo_*"):
+            path.unlink()
+        caplog.clear()
+        resumed = make(out, "luffy", **options)
+        with caplog.at_level(logging.WARNING, logger="sgpo"):
+            resumed.train(resume_from_checkpoint=True)
+        assert (kit.largest_gap(state_of(resumed), state_of(whole)) == 0.0) == equal
+        assert ("without the rollouts that were in use" in caplog.text) != equal
+
+
+def test_a_second_call_begins_with_rollouts_of_its_own(tmp_path: Path) -> None:
+    """The first one ends inside of a generation batch."""
+    options = {"max_steps": 2, "num_iterations": 3, "optim": "sgd", "save_strategy": "no"}
+    trainer = make(tmp_path, "sgpo", **options)
+    generated: list[int] = []
+    generate = trainer._generate_and_score_completions
+
+    def counted(inputs: Any) -> Any:
+        generated.append(trainer.state.global_step)
+        return generate(inputs)
+
+    trainer._generate_and_score_completions = counted
+    trainer.train()
+    trainer.train()
+    assert generated == [0, 0]
+
+
+def test_a_reference_model_that_follows_the_policy(tmp_path: Path) -> None:
+    """`sync_ref_model` moves it, so it is part of what a checkpoint must hold."""
+    start = tmp_path / "start"
+    kit.make_model().save_pretrained(start)
+    kit.make_tokenizer().save_pretrained(start)
+
+    def following(directory: Path) -> Any:
+        moving = {"beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.5}
+        saving = {"max_steps": 5, "save_strategy": "steps", "save_steps": 1, "learning_rate": 0.5}
+        config = kit.make_config(directory, KINDS["sgpo"].config, shuffle_dataset=True, **moving, **saving)
+        return KINDS["sgpo"].trainer(str(start), kit.has_digit, config, kit.make_problems(6))
+
+    whole = following(tmp_path / "whole")
+    whole.train()
+    for stop in (1, 3, 4):
+        out = tmp_path / f"stopped-{stop}"
+        checkpoint = shutil.copytree(tmp_path / "whole" / f"checkpoint-{stop}", out / f"checkpoint-{stop}")
+        resumed = following(out)
+        resumed.train(resume_from_checkpoint=True)
+        for left, right in ((resumed.model, whole.model), (resumed.ref_model, whole.ref_model)):
+            assert kit.largest_gap(kit.weights_of(left), kit.weights_of(right)) == 0.0
+    for name in ("sgpo_reference.safetensors", "sgpo_checkpoint.json"):
+        (checkpoint / name).unlink()
+    with pytest.raises(ValueError, match="sync_ref_model=True moves the reference model"):
+        following(out).train(resume_from_checkpoint=str(checkpoint))
+
+
+def test_checkpoints_of_the_sft_that_is_compared_have_a_record(tmp_path: Path) -> None:
+    kind = KINDS["sft"]
+    rows = [{"prompt": f"solve {word}", "completion": " ok a"} for word in "abcdef"]
+    options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 5, "use_cpu": True, "bf16": False}
+    shape = {"per_device_train_batch_size": 2, "report_to": "none", "max_length": 16, "learning_rate": 0.1}
+
+    def sft(directory: Path) -> Any:
+        config = kind.config(str(directory), **options, **shape)
+        data = Dataset.from_list(rows)
+        return kind.trainer(kit.make_model(), args=config, train_dataset=data, processing_class=kit.make_tokenizer())
+
+    whole = sft(tmp_path / "whole")
+    whole.train()
+    for stop in (1, 3, 4):
+        checkpoint = tmp_path / "whole" / f"checkpoint-{stop}"
+        assert (checkpoint / "sgpo_checkpoint.json").is_file()
+        resumed = sft(tmp_path / str(stop))
+        resumed.train(resume_from_checkpoint=str(checkpoint))
+        assert kit.largest_gap(kit.weights_of(resumed.model), kit.weights_of(whole.model)) == 0.0
+
+
+def main() -> None:
+    """Every case of `ON_RANKS` on this rank: torchrun --nproc_per_node 2 test_trainer_resume.py DIRECTORY"""
+    torch.set_num_threads(1)
+    directory = Path(sys.argv[1])
+    found = {
+        name: largest_difference(directory / str(i), method, **options)
+        for i, (name, (method, options)) in enumerate(ON_RANKS.items())
+    }
+    (directory / f"rank{os.environ['RANK']}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -28,8 +28,9 @@ from typing import Any
 
 import openai
 
+from sgpo.models import Sampling
+from sgpo.models.endpoint import Endpoint
 from sgpo.strategies.asking import Tally
-from sgpo.strategies.clients import EndpointClient, Sampling
 from sgpo.strategies.extract import Extraction, extract
 from sgpo.strategies.sources import Source
 from sgpo.strategies.store import Store
@@ -66,7 +67,7 @@ def measure(folder: Path, problems: int, n: int, concurrency: int, url: str) -> 
         if tally.finished in (max(calls // 10, 1), calls):
             memory.append(resident())
 
-    client = EndpointClient("scripted", Sampling(), base_url=url, concurrency=concurrency)
+    client = Endpoint("scripted", Sampling(1.0, 0.95, 4096), base_url=url, concurrency=concurrency)
     with Store(store) as opened:
         extract(
             Source(str(folder / "problems.jsonl")),
@@ -74,7 +75,6 @@ def measure(folder: Path, problems: int, n: int, concurrency: int, url: str) -> 
             client,
             model="scripted",
             prompt=load_prompt("extract"),
-            max_tokens=4096,
             n=n,
             report=report,
         )

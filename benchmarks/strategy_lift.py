@@ -41,15 +41,15 @@ from sgpo.lab.parallel import Job, cores, run_jobs
 from sgpo.commands._strategies_lift import _lab
 from sgpo.data.leaks import contains_answer
 from sgpo.evaluation import paired_t_interval, t_interval
-from sgpo.evaluation.sampling import sample_rows
 from sgpo.lab import Problem, load_base, load_problems
 from sgpo.lab.catalog import FAMILIES
 from sgpo.lab.experiment import Budget, Cell, Report, load, run_cell, warm_start
 from sgpo.lab.model import base_path
 from sgpo.lab.problems import MAX_COMPLETION, lab_reward
+from sgpo.models import Sampling, stream_seed
+from sgpo.models.sampling import sample_rows
 from sgpo.strategies import records
 from sgpo.strategies.export import choose, leaks
-from sgpo.strategies.extract import stream_seed
 from sgpo.strategies.lift import LiftRun, Sample, lift_setup, measure_lift
 from sgpo.strategies.records import Answer, Candidate, Key, Setup
 from sgpo.strategies.schema import Strategy
@@ -110,9 +110,7 @@ def sampler(model: Any, tokenizer: Any) -> Sample:
     """The student."""
 
     def sample(prompts: Sequence[Any], seeds: Sequence[int]) -> list[str | None]:
-        done = sample_rows(
-            model, tokenizer, prompts, seeds, temperature=1.0, top_p=1.0, max_new_tokens=MAX_COMPLETION, batch_size=512
-        )
+        done = sample_rows(model, tokenizer, prompts, seeds, Sampling(1.0, 1.0, MAX_COMPLETION), batch_size=512)
         return [one.text for one in done]
 
     return sample

@@ -25,12 +25,14 @@ class Play:
     headers: dict[str, str] = field(default_factory=dict)
     hang: float = 0.0  # seconds of silence before the reply
     cut: bool = False  # close the connection in the middle of the body
+    trickle: float = 0.0  # seconds between the bytes of the body
+    raw: bytes | None = None  # sent in place of an HTTP response, and the connection closed
 
 
 Script = Callable[[dict[str, Any], int], Play]
 
 
-def said(text: str | None, finish: str = "stop", tokens: tuple[int, int] | None = (40, 10), **message: Any) -> Play:
+def said(text: Any, finish: str = "stop", tokens: tuple[int, int] | None = (40, 10), **message: Any) -> Play:
     """A chat completion."""
     choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text, **message}}
     usage = None if tokens is None else {"prompt_tokens": tokens[0], "completion_tokens": tokens[1]}
@@ -97,13 +99,22 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(play.hang)
         with server.lock:
             server.at_once -= 1
+        if play.raw is not None:
+            self.wfile.write(play.raw)
+            self.close_connection = True
+            return
         data = play.body if isinstance(play.body, bytes) else json.dumps(play.body).encode()
         self.send_response(play.status)
         for name, value in {"Content-Type": "application/json", "Retry-After-Ms": "1", **play.headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data[: len(data) // 2] if play.cut else data)
+        if play.trickle:
+            for byte in data:
+                self.wfile.write(bytes([byte]))
+                time.sleep(play.trickle)
+        else:
+            self.wfile.write(data[: len(data) // 2] if play.cut else data)
         self.close_connection = play.cut
 
     def log_message(self, *args: Any) -> None:

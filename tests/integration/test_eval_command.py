@@ -19,10 +19,12 @@ from typer.testing import CliRunner
 
 from sgpo.commands.evaluate import app
 from sgpo.evaluation import evaluate
-from sgpo.evaluation.backends.local import LocalBackend, fingerprint
 from sgpo.lab.model import build_model
 from sgpo.lab.problems import GUIDED_TEMPLATE, final_answer, lab_reward, load_problems
 from sgpo.lab.tokenizer import build_tokenizer
+from sgpo.models import Sampling
+from sgpo.models.folders import fingerprint
+from sgpo.models.local import LocalModel
 
 COMMAND = "import torch; torch.set_num_threads(1); from sgpo.commands.evaluate import app; app()"
 SAMPLING = ["--temperature", "1", "--top-p", "1", "--max-new-tokens", "12"]
@@ -68,7 +70,7 @@ def test_killed_and_resumed_gives_the_same_results_file(folder: Path, data: Path
     assert result.exit_code == 0, result.output
     slow = COMMAND.replace(
         "; app()",
-        "; import time, sgpo.evaluation.sampling as s; real = s.sample_rows; "
+        "; import time, sgpo.models.sampling as s; real = s.sample_rows; "
         "s.sample_rows = lambda *a, **k: (time.sleep(0.3), real(*a, **k))[1]; app()",
     )
     responses = cut / "responses.jsonl"
@@ -111,12 +113,10 @@ def test_a_torn_batch_is_completed_bit_for_bit(folder: Path, data: Path, tmp_pat
 
 @pytest.mark.parametrize("guided", [False, True])
 def test_the_command_equals_the_evaluation_in_memory(folder: Path, tmp_path: Path, guided: bool) -> None:
-    from sgpo.evaluation.backends import Sampling
-
     problems = load_problems("eval")[:30]
     # A verdict that varies on a model that knows nothing: a right length in place of a right answer.
     prompts = [GUIDED_TEMPLATE.format(**p) if guided else p["prompt"] for p in problems]
-    engine = LocalBackend.load(str(folder), Sampling(1.0, 1.0, 12))
+    engine = LocalModel.load(str(folder), Sampling(1.0, 1.0, 12))
     expected = evaluate(
         engine.model,
         engine.tokenizer,

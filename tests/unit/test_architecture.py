@@ -1,5 +1,5 @@
-"""Imports point one way, and the light entry points stay light: objectives, runs <- strategies, rewards, data <-
-trainer <- evaluation, lab <- report, command line.
+"""Imports point one way, and the light entry points stay light: objectives, runs <- data <- models <- strategies,
+rewards <- trainer <- evaluation, lab <- report, command line.
 """
 
 import ast
@@ -16,9 +16,11 @@ ROOT = Path(sgpo.__file__).parent
 TOP = {"compare", "plan", "report", "cli", "commands"}
 # package -> the packages of sgpo that its modules must not import
 FORBIDDEN: dict[str, set[str]] = {
-    "objectives": {"runs", "strategies", "rewards", "data", "trainer", "evaluation", "lab", *TOP},
-    "runs": {"objectives", "strategies", "rewards", "data", "trainer", "evaluation", "lab", *TOP},
-    **{package: {"trainer", "evaluation", "lab", *TOP} for package in ("strategies", "rewards", "data")},
+    "objectives": {"runs", "strategies", "rewards", "data", "models", "trainer", "evaluation", "lab", *TOP},
+    "runs": {"objectives", "strategies", "rewards", "data", "models", "trainer", "evaluation", "lab", *TOP},
+    **{package: {"trainer", "evaluation", "lab", *TOP} for package in ("strategies", "rewards")},
+    "data": {"models", "rewards", "strategies", "trainer", "evaluation", "lab", *TOP},
+    "models": {"rewards", "strategies", "trainer", "evaluation", "lab", *TOP},
     "trainer": {"evaluation", "lab", *TOP},
     "evaluation": TOP,
     "lab": TOP,

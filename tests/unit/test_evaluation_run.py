@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from sgpo.data.benchmarks import BenchmarkError, BenchmarkProblem
-from sgpo.evaluation.backends import Request, Response, Sampling
-from sgpo.evaluation.backends.base import Answered, Key
 from sgpo.evaluation.diff import compare
 from sgpo.evaluation.grading import RewardGrader, VerifyGrader, vote
 from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.run import Plan, run
 from sgpo.evaluation.store import SettingsError, open_run
 from sgpo.evaluation.templates import TEMPLATES, Template, build_prompts, load_strategies, load_template
+from sgpo.models import Answered, Key, Reply, Request, Sampling
+from sgpo.models.batched import Batched
 from sgpo.runs.files import InUseError, ReadError
 
 PROBLEMS = [
@@ -31,11 +31,11 @@ class Stop(Exception):
     """What stands for kill -9."""
 
 
-class Script:
+class Script(Batched):
     """A backend whose answers depend on the request alone: right where the seed is even; one portion a problem."""
 
     def __init__(self, stop_after: int | None = None) -> None:
-        self.sampling = PLAN.sampling
+        super().__init__(PLAN.sampling, 4)
         self.asked: list[Key] = []
         self.stop_after = stop_after
         self.weights = "w1"
@@ -43,7 +43,7 @@ class Script:
     def describe(self) -> dict[str, Any]:
         return {"kind": "script", "weights": self.weights}
 
-    def generate(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[Answered]:
+    def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:
         missing = [request for request in requests if request.key not in answered]
         for start in range(0, len(missing), 4):
             if self.stop_after is not None and len(self.asked) >= self.stop_after:
@@ -53,10 +53,10 @@ class Script:
             yield [(request, answer(request)) for request in portion]
 
 
-def answer(request: Request) -> Response:
+def answer(request: Request) -> Reply:
     gold = 2 * int(request.problem[1:])
     value = gold if request.seed % 2 == 0 else gold + 1
-    return Response(f"So it is \\boxed{{{value}}}.", 5 + request.sample, truncated=request.sample == 2)
+    return Reply(f"So it is \\boxed{{{value}}}.", "length" if request.sample == 2 else "stop", 5 + request.sample)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -216,9 +216,9 @@ def test_hostile_responses_are_saved_and_wrong(tmp_path: Path) -> None:
     ]
 
     class Hostile(Script):
-        def generate(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[Answered]:
+        def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:
             missing = [request for request in requests if request.key not in answered]
-            yield [(r, Response(text, None, False)) for r, text in zip(missing, texts, strict=True)]
+            yield [(r, Reply(text)) for r, text in zip(missing, texts, strict=True)]
 
     plan = replace(PLAN, k=1)
     result = run(plan, "m", Hostile(), VerifyGrader(), tmp_path)
@@ -358,8 +358,8 @@ def evaluated(folder: Path, scores: dict[str, list[int]], **change: Any) -> Path
     """A finished run with the given verdicts."""
 
     class Fixed(Script):
-        def generate(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[Answered]:
-            yield [(r, Response(str(scores[r.problem][r.sample]), 1, False)) for r in requests]
+        def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:
+            yield [(r, Reply(str(scores[r.problem][r.sample]), "stop", 1)) for r in requests]
 
     problems = [BenchmarkProblem(name, name, "1") for name in scores]
     k = len(next(iter(scores.values())))

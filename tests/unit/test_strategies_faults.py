@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 from strategies_kit import GOOD, KEY, Play, Script, Server, good, problems_file, said, serving, streamed
 
+from sgpo.models import CallError, Request, Sampling, stream_seed
+from sgpo.models.endpoint import Endpoint
 from sgpo.strategies.asking import Tally
 from sgpo.strategies.budget import Budget, Prices
-from sgpo.strategies.clients import CallError, EndpointClient, Sampling
-from sgpo.strategies.extract import Extraction, extract, stream_seed
+from sgpo.strategies.extract import Extraction, extract
 from sgpo.strategies.records import Key
 from sgpo.strategies.schema import STRATEGY_SCHEMA
 from sgpo.strategies.sources import Source
@@ -39,10 +40,10 @@ def run(server: Server, folder: Path, problems: int = 4, **options: Any) -> Tall
     """Extract two candidates of each problem with few retries."""
     given = {"base_url": server.url, "concurrency": 4, "retries": 2, "timeout": 10.0}
     given |= {name: options.pop(name) for name in CLIENT if name in options}
-    client = EndpointClient("m", Sampling(max_tokens=500), key_variable="SGPO_TEST_KEY", **given)
+    client = Endpoint("m", Sampling(1.0, 0.95, 500), key_variable="SGPO_TEST_KEY", **given)
     source = Source(str(problems_file(folder / "problems.jsonl", problems)))
     with Store(folder / "s.db") as store:
-        settings = {"model": "m", "prompt": load_prompt("extract"), "max_tokens": 500, "n": 2, **options}
+        settings = {"model": "m", "prompt": load_prompt("extract"), "n": 2, **options}
         return extract(source, store, client, **settings).tally
 
 
@@ -92,7 +93,7 @@ def test_a_request_says_all_there_is_to_say(tmp_path: Path) -> None:
         (said(f"Sure!\n```json\n{json.dumps(GOOD)}\n```"), "ok"),
         (said(f"Here it is: {json.dumps(GOOD)} I hope that it helps."), "ok"),
         (said(f"<think>{{maybe}}</think>\n{json.dumps(GOOD)}"), "ok"),
-        (said([{"type": "text", "text": json.dumps(GOOD)}]), "ok"),  # type: ignore[arg-type]
+        (said([{"type": "text", "text": json.dumps(GOOD)}]), "ok"),
         (said("\ud800 \x00" + json.dumps(GOOD), tokens=None), "ok"),
         (said(json.dumps(GOOD), tokens=(-5, 10**30)), "ok"),
     ],
@@ -174,7 +175,7 @@ def test_what_no_call_can_pass_stops_the_run_at_the_first_one(
 ) -> None:
     with serving(lambda body, number: Play({"error": error}, status)) as server:
         tally = run(server, tmp_path, problems=50, retries=0)
-        assert len(server.bodies) == 1
+        assert len(server.bodies) == (2 if status == 404 else 1)  # it may be the schema that is not found
     assert tally.failures == {reason: 1}
     assert tally.stopped is not None
     assert reason in tally.stopped
@@ -339,7 +340,7 @@ def test_limits_that_make_no_sense() -> None:
         ({"max_cost": float("nan"), "prices": Prices(1, 1)}, "--max-cost nan"),
     ):
         with pytest.raises(ValueError, match=message):
-            Budget(**arguments)  # type: ignore[arg-type]
+            Budget(**arguments)
     with pytest.raises(ValueError, match="price -1"):
         Prices(-1.0)
 
@@ -415,13 +416,13 @@ def test_the_key_is_nowhere(
 def test_the_key_is_in_no_traceback(status: int) -> None:
     echo = Play({"error": {"message": f"You said Authorization: Bearer {KEY}"}}, status)
     with serving(lambda body, number: echo) as server:
-        client = EndpointClient("m", Sampling(), base_url=server.url, key_variable="SGPO_TEST_KEY", retries=0)
+        client = Endpoint("m", Sampling(1.0, 0.95, 500), base_url=server.url, key_variable="SGPO_TEST_KEY", retries=0)
         with pytest.raises(CallError) as caught:
-            asyncio.run(client.ask([{"role": "user", "content": "q"}], seed=0, schema={}, name="x"))
+            asyncio.run(client.ask(Request("p", 0, [{"role": "user", "content": "q"}], 0)))
     shown = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
     assert KEY not in shown
     assert "Bearer" not in shown.replace("Bearer [key]", "")
-    assert caught.value.__suppress_context__
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 @pytest.mark.parametrize(
@@ -441,17 +442,15 @@ def test_the_key_is_in_no_traceback(status: int) -> None:
 def test_clients_that_make_no_sense(options: dict[str, Any], message: str) -> None:
     given = {"base_url": "http://127.0.0.1:1/v1", "key_variable": "SGPO_TEST_KEY", **options}
     with pytest.raises(ValueError, match=message) as caught:
-        EndpointClient("m", Sampling(), **given)
+        Endpoint("m", Sampling(1.0, 0.95, 500), **given)
     assert KEY not in str(caught.value)
     assert "pass@" not in str(caught.value)
-    with pytest.raises(ValueError, match="temperature must be from 0 to 2"):
-        Sampling(temperature=-1.0)
 
 
 def test_an_endpoint_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
     with serving() as server:
         url = server.url
-    client = EndpointClient("m", Sampling(), base_url=url, key_variable="SGPO_TEST_KEY")
+    client = Endpoint("m", Sampling(1.0, 0.95, 500), base_url=url, key_variable="SGPO_TEST_KEY")
     began = time.monotonic()
     with pytest.raises(ValueError, match=r"cannot be reached \(.*Check --base-url"):
         asyncio.run(client.check())

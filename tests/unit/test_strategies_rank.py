@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies_kit import GOOD, Play, Server, said, serving
 
+from sgpo.models import Sampling
+from sgpo.models.endpoint import Endpoint
 from sgpo.strategies.agreement import kendall_tau, mean_tau, order, winner_agreement
-from sgpo.strategies.clients import EndpointClient, Sampling
 from sgpo.strategies.rank import Ranking, rank
 from sgpo.strategies.records import Answer, Key, Problem, Setup
 from sgpo.strategies.schema import CRITERIA, Strategy
@@ -94,9 +95,9 @@ def fair(body: dict[str, Any], number: int) -> Play:
 
 
 def ranked(server: Server, path: Path, **options: Any) -> Ranking:
-    client = EndpointClient("judge", Sampling(0.0, 1.0, 500), base_url=server.url, concurrency=4, retries=1)
+    client = Endpoint("judge", Sampling(0.0, 1.0, 500), base_url=server.url, concurrency=4, retries=1)
     with Store(path) as store:
-        return rank(store, client, model="judge", prompt=load_prompt("rank"), max_tokens=500, **options)
+        return rank(store, client, model="judge", prompt=load_prompt("rank"), **options)
 
 
 def places(path: Path, problem: str) -> list[int | None]:

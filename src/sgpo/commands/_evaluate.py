@@ -11,12 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sgpo.data.benchmarks import HUB
-from sgpo.evaluation.backends import Backend
 from sgpo.evaluation.diff import Comparison, Flip
 from sgpo.evaluation.grading import Grader
 from sgpo.evaluation.metrics import Interval
 from sgpo.evaluation.results import EvalResult
 from sgpo.evaluation.run import Plan, run
+from sgpo.models import Model
 
 _GROUPS_SHOWN = 12
 
@@ -33,7 +33,7 @@ def names(benchmarks: list[str] | None, data: Path | None) -> list[str]:
     return chosen
 
 
-def run_with_bar(plan: Plan, model: str, engine: Backend, grader: Grader, folder: Path) -> EvalResult:
+def run_with_bar(plan: Plan, model: str, engine: Model, grader: Grader, folder: Path) -> EvalResult:
     """Run with a progress bar and the running accuracy, on standard error."""
     columns = (
         TextColumn("{task.description}"),
@@ -49,7 +49,7 @@ def run_with_bar(plan: Plan, model: str, engine: Backend, grader: Grader, folder
         def report(done: int, total: int, accuracy: float) -> None:
             bar.update(task, completed=done, total=total, accuracy=f"accuracy {100 * accuracy:.1f}")
 
-        return run(plan, model, engine, grader, folder, report=report)
+        return run(plan, model, engine, grader, folder, report=report, say=bar.console.print)
 
 
 def print_results(results: dict[str, EvalResult]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sgpo.evaluation.templates import load_template
+from sgpo.models import Model, ModelOptions, Sampling, open_model
+from sgpo.models.options import json_object
 from sgpo.strategies import export as exporting
 from sgpo.strategies.asking import Tally
 from sgpo.strategies.budget import Budget, Prices
-from sgpo.strategies.clients import Client, EndpointClient, Sampling
 from sgpo.strategies.estimate import estimate as estimate_for
 from sgpo.strategies.extract import Extraction
 from sgpo.strategies.extract import extract as run_extract
@@ -26,15 +26,13 @@ from sgpo.strategies.sources import Source, parse_columns
 from sgpo.strategies.store import Store
 from sgpo.strategies.templates import load_prompt
 
-BACKENDS = ("endpoint", "transformers", "vllm")
-
 
 def extract(given: dict[str, Any]) -> int:
     """Run, say what came of it, and give the exit code."""
     budget, prompt, source = _budget(given), load_prompt("extract", given["prompt"]), _source(given)
     known = source.count()
     with Store(given["store"]) as store, _bar("extract") as bar:
-        client = _client(given)
+        client = _model(given)
         task = bar.add_task("", total=None, note="")
 
         def report(done: Extraction, budget: Budget) -> None:
@@ -49,7 +47,6 @@ def extract(given: dict[str, Any]) -> int:
             client,
             model=given["model"],
             prompt=prompt,
-            max_tokens=given["max_tokens"],
             n=given["n"],
             seed=given["seed"],
             keep_thinking=given["keep_thinking"],
@@ -66,7 +63,7 @@ def rank(given: dict[str, Any]) -> int:
     """Run, say what came of it, and give the exit code."""
     budget, prompt = _budget(given), load_prompt("rank", given["prompt"])
     with Store(given["store"], create=False) as store, _bar("rank") as bar:
-        client = _client(given)
+        client = _model(given)
         task = bar.add_task("", total=None, note="")
         problems = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
         total = min(problems, given["limit"] or problems) * given["repeats"]
@@ -75,7 +72,6 @@ def rank(given: dict[str, Any]) -> int:
             client,
             model=given["model"],
             prompt=prompt,
-            max_tokens=given["max_tokens"],
             repeats=given["repeats"],
             seed=given["seed"],
             limit=given["limit"],
@@ -156,45 +152,32 @@ def _budget(given: dict[str, Any]) -> Budget:
     return Budget(given["max_tokens_total"], given["max_cost"], Prices(given["price_in"], given["price_out"]))
 
 
-def _client(given: dict[str, Any]) -> Client:
-    sampling = Sampling(given["temperature"], given["top_p"], given["max_tokens"])
-    kind, model = given["backend"], given["model"]
-    if kind not in BACKENDS:
-        raise ValueError(f"--backend {kind!r} is unknown; choose from {', '.join(BACKENDS)}.")
-    if kind == "endpoint":
-        return EndpointClient(
-            model,
-            sampling,
-            base_url=given["base_url"] or None,
-            key_variable=given["api_key_env"],
-            concurrency=given["concurrency"],
-            retries=given["retries"],
-            timeout=given["timeout"],
-            json_schema=not given["no_json_schema"],
-            extra_body=_json_object(given["extra_body"]),
-            omit=given["omit"] or (),
-            stream=given["stream"],
+def _model(given: dict[str, Any]) -> Model:
+    temperature, top_p, max_tokens = given["temperature"], given["top_p"], given["max_tokens"]
+    if not 0 <= temperature <= 2 or not 0 < top_p <= 1 or max_tokens < 1:
+        raise ValueError(
+            f"temperature {temperature}, top_p {top_p}, max_tokens {max_tokens}: temperature must be from 0 to 2, "
+            "top_p over 0 and at most 1, max_tokens at least 1."
         )
-    from sgpo.strategies.local_models import TransformersClient, VllmClient
-
-    options = {"dtype": given["dtype"], "revision": given["revision"]}
-    if kind == "vllm":
-        return VllmClient.load(model, sampling, batch_size=given["batch_size"] or 256, **options)
-    return TransformersClient.load(
-        model, sampling, batch_size=given["batch_size"] or 8, device=given["device"], **options
+    size = given["batch_size"]
+    options = ModelOptions(
+        backend=given["backend"],
+        base_url=given["base_url"],
+        api_key_env=given["api_key_env"],
+        concurrency=given["concurrency"],
+        retries=given["retries"],
+        timeout=given["timeout"],
+        json_schema=not given["no_json_schema"],
+        extra_body=json_object(given["extra_body"], "--extra-body"),
+        omit=given["omit"] or (),
+        stream=given["stream"],
+        batch_size={"vllm": 256}.get(given["backend"], 8) if size is None else size,
+        dtype=given["dtype"],
+        device=given["device"],
+        revision=given["revision"],
+        chat_template_kwargs=json_object(given["chat_template_kwargs"], "--chat-template-kwargs"),
     )
-
-
-def _json_object(text: str | None) -> dict[str, Any]:
-    if text is None:
-        return {}
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ValueError(f"--extra-body {text!r} must be a JSON object, such as '{{\"top_k\": 20}}'.")
-    return found
+    return open_model(given["model"], Sampling(temperature, top_p, max_tokens), options)
 
 
 @contextmanager

@@ -16,11 +16,9 @@ from rich.text import Text
 
 from sgpo.commands._strategies import _bar, _listed
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
-from sgpo.evaluation.backends import Backend, Request, Sampling
 from sgpo.evaluation.metrics import bootstrap_interval
-from sgpo.evaluation.options import EvalOptions
-from sgpo.evaluation.seeds import check_sampling
 from sgpo.evaluation.templates import load_template, template_text
+from sgpo.models import Model, ModelOptions, Request, Sampling, check_sampling, open_model
 from sgpo.runs.files import write_rows
 from sgpo.strategies.halving import LiftPlan
 from sgpo.strategies.lift import LiftRun, Prompts, Sample, Verify, lift_setup, measure_lift
@@ -40,7 +38,7 @@ def lift(given: dict[str, Any]) -> None:
         raise ValueError(f"--backend {given['backend']!r} is unknown; choose transformers or vllm.")
     with Store(given["store"], create=False) as store:
         options = {name: given[name] for name in ("backend", "batch_size", "dtype", "device", "revision")}
-        engine = EvalOptions(**options).open(given["student"], sampling)
+        engine = open_model(given["student"], sampling, ModelOptions(**options))
         described = {k: v for k, v in engine.describe().items() if k not in ("batch_size", "device")}
         settings = {
             **described,
@@ -75,33 +73,19 @@ def lift(given: dict[str, Any]) -> None:
     _print_run(run, given["store"])
 
 
-def student(engine: Backend) -> Sample:
-    """A backend as `sgpo.strategies.lift` asks it; prompts that fill the context of a transformers model get None."""
+def student(engine: Model) -> Sample:
+    """A model as `sgpo.strategies.lift` asks it; prompts that fill its context get None."""
 
     def sample(prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[str | None]:
         found: list[str | None] = [None] * len(prompts)
-        rows = zip(prompts, seeds, _fit(engine, prompts), strict=True)
+        rows = zip(prompts, seeds, engine.fits(prompts), strict=True)
         asked = [Request(str(i), 0, prompt, seed) for i, (prompt, seed, fits) in enumerate(rows) if fits]
-        for portion in engine.generate(asked, ()):
-            for request, response in portion:
-                found[int(request.problem)] = response.text
+        for portion in engine.generate(asked):
+            for request, reply in portion:
+                found[int(request.problem)] = reply.text
         return found
 
     return sample
-
-
-def _fit(engine: Any, prompts: Sequence[Prompt]) -> list[bool]:
-    """Which prompts leave the model a position to answer in."""
-    config = getattr(getattr(engine, "model", None), "config", None)
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None) if config is not None else None
-    if positions is None:
-        return [True] * len(prompts)
-    from sgpo.evaluation.sampling import encode
-
-    chat = any(not isinstance(prompt, str) for prompt in prompts)
-    if chat and not getattr(engine.tokenizer, "chat_template", None):
-        return [True] * len(prompts)  # the backend says what is wrong with it
-    return [len(ids) < positions for ids in encode(engine.tokenizer, prompts)]
 
 
 def _task(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int]:

@@ -19,7 +19,9 @@ class DefaultToRun(TyperGroup):
 
 app = typer.Typer(cls=DefaultToRun, help="Evaluate models, and compare evaluations.", no_args_is_help=True)
 
-Model = Annotated[str, typer.Argument(help="A folder or hub id; with --backend endpoint the name it serves.")]
+Model = Annotated[
+    str, typer.Argument(help="A folder (an adapter's too) or hub id; with --backend endpoint the name it serves.")
+]
 Names = Annotated[
     list[str] | None,
     typer.Option("--benchmark", "-b", help="math500, amc23, olympiadbench, aime24, aime25, gsm8k or lab; repeatable."),
@@ -48,9 +50,13 @@ BaseUrl = Annotated[str | None, typer.Option(help="Of an OpenAI-compatible endpo
 KeyEnv = Annotated[str, typer.Option(help="Environment variable that holds the endpoint's key.")]
 Concurrency = Annotated[int, typer.Option(help="Requests to the endpoint under way at once.")]
 Retries = Annotated[int, typer.Option(help="Further tries of a request that fails in passing.")]
-RequestTimeout = Annotated[float, typer.Option(help="Seconds for one try.")]
+RequestTimeout = Annotated[float, typer.Option(help="Seconds for one try, to the last byte.")]
 ExtraBody = Annotated[str | None, typer.Option(help="JSON object added to each request to the endpoint.")]
 Omit = Annotated[list[str] | None, typer.Option(help="Request field the endpoint refuses, such as seed; repeatable.")]
+Stream = Annotated[bool, typer.Option("--stream", help="Take replies in pieces; keeps slow connections open.")]
+TemplateKwargs = Annotated[
+    str | None, typer.Option(help="JSON for the chat template, such as '{\"enable_thinking\": false}', as in training.")
+]
 BatchSize = Annotated[int | None, typer.Option(help="Responses generated at once. Default: 64, vLLM 512.")]
 Dtype = Annotated[str, typer.Option(help="auto: as saved, but float32 on a CPU.")]
 Device = Annotated[str | None, typer.Option(help="For transformers. Default: cuda where there is one.")]
@@ -88,6 +94,8 @@ def run(
     request_timeout: RequestTimeout = 3600.0,
     extra_body: ExtraBody = None,
     omit: Omit = None,
+    stream: Stream = False,
+    chat_template_kwargs: TemplateKwargs = None,
     batch_size: BatchSize = None,
     dtype: Dtype = "auto",
     device: Device = None,

@@ -28,7 +28,7 @@ Seed = Annotated[int, typer.Option(help="Names the random streams.")]
 Limit = Annotated[int | None, typer.Option(help="Only so many problems.")]
 Concurrency = Annotated[int, typer.Option(help="Requests under way at once.")]
 Retries = Annotated[int, typer.Option(help="Further tries of a request that fails in passing.")]
-Timeout = Annotated[float, typer.Option(help="Seconds for one try.")]
+Timeout = Annotated[float, typer.Option(help="Seconds for one try, to the last byte.")]
 MaxTotal = Annotated[int | None, typer.Option("--max-tokens-total", help="Stop before so many tokens, all runs.")]
 MaxCost = Annotated[float | None, typer.Option(help="Stop before this cost, all runs; needs both prices.")]
 PriceIn = Annotated[float | None, typer.Option(help="Of a million prompt tokens.")]
@@ -38,6 +38,9 @@ NoSchema = Annotated[bool, typer.Option("--no-json-schema", help="Do not ask for
 Stream = Annotated[bool, typer.Option("--stream", help="Take replies in pieces; keeps slow connections open.")]
 ExtraBody = Annotated[str | None, typer.Option(help="JSON object added to each request; kept in the store.")]
 Omit = Annotated[list[str] | None, typer.Option(help="Request field the endpoint refuses, such as seed; repeatable.")]
+TemplateKwargs = Annotated[
+    str | None, typer.Option(help="JSON for the chat template, such as '{\"enable_thinking\": false}', as in training.")
+]
 BatchSize = Annotated[int | None, typer.Option(help="Replies a local model makes at once. Default: 8, vLLM 256.")]
 Device = Annotated[str | None, typer.Option(help="For transformers. Default: cuda where there is one.")]
 Dtype = Annotated[str, typer.Option(help="Of a local model. auto: as saved, but float32 on a CPU.")]
@@ -80,6 +83,7 @@ def extract(
     stream: Stream = False,
     extra_body: ExtraBody = None,
     omit: Omit = None,
+    chat_template_kwargs: TemplateKwargs = None,
     batch_size: BatchSize = None,
     device: Device = None,
     dtype: Dtype = "auto",
@@ -118,6 +122,7 @@ def rank(
     stream: Stream = False,
     extra_body: ExtraBody = None,
     omit: Omit = None,
+    chat_template_kwargs: TemplateKwargs = None,
     batch_size: BatchSize = None,
     device: Device = None,
     dtype: Dtype = "auto",

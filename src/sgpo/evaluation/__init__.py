@@ -18,13 +18,12 @@ from sgpo.evaluation.results import EvalResult, Graded, ProblemResult, summarise
 
 if TYPE_CHECKING:
     from sgpo.evaluation.evaluator import evaluate
-    from sgpo.evaluation.sampling import Sampled, sample
+    from sgpo.models.sampling import sample
 
 __all__ = [
     "EvalResult",
     "Graded",
     "ProblemResult",
-    "Sampled",
     "avg_at_k",
     "bootstrap_interval",
     "evaluate",
@@ -36,12 +35,12 @@ __all__ = [
     "summarise",
     "t_interval",
 ]
-_LAZY = {"evaluate": "evaluator", "sample": "sampling", "Sampled": "sampling"}
+_LAZY = {"evaluate": "sgpo.evaluation.evaluator", "sample": "sgpo.models.sampling"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         import importlib
 
-        return getattr(importlib.import_module(f"sgpo.evaluation.{_LAZY[name]}"), name)
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'sgpo.evaluation' has no attribute {name!r}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sgpo.evaluation.results import EvalResult, Graded, ProblemResult, summarise
-from sgpo.evaluation.sampling import Progress, sample
+from sgpo.models.sampling import Progress, sample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -39,7 +39,7 @@ def evaluate(
         problems: each with ``prompt`` (text or messages) and ``answer``; ``id`` and the ``group`` field are optional.
             For a guided evaluation put the guided prompt into ``prompt``.
         grade: verdicts of completions; called once, with ``P * k`` completions, the k of a problem side by side.
-        k, temperature, top_p, max_new_tokens, batch_size, seed, progress: see :func:`sgpo.evaluation.sampling.sample`.
+        k, temperature, top_p, max_new_tokens, batch_size, seed, progress: see :func:`sgpo.models.sampling.sample`.
         group: the field by which results are also reported apart.
         extract: the final answer of a completion, for the majority vote; without it ``maj_at_k`` is None.
 

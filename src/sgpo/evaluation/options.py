@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgpo.data.benchmarks import HUB, BenchmarkProblem, load_file, load_hub
-from sgpo.evaluation.backends import Backend, Sampling
 from sgpo.evaluation.grading import Grader, RewardGrader, VerifyGrader
 from sgpo.evaluation.run import Plan
 from sgpo.evaluation.templates import load_strategies, load_template, template_text
+from sgpo.models import Model, ModelOptions, Sampling, open_model
+from sgpo.models.options import json_object
 
 if TYPE_CHECKING:
     from sgpo.lab import Problem
@@ -21,7 +21,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32768},
     "greedy": {"k": 1, "temperature": 0.0, "top_p": 1.0, "max_new_tokens": 32768},
 }
-BACKENDS = ("transformers", "vllm", "endpoint")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +51,8 @@ class EvalOptions:
     request_timeout: float = 3600.0
     extra_body: str | None = None
     omit: list[str] | None = None
+    stream: bool = False
+    chat_template_kwargs: str | None = None
     batch_size: int | None = None
     dtype: str = "auto"
     device: str | None = None
@@ -84,41 +85,32 @@ class EvalOptions:
         )
         return plan, self._grader(settings["grader"])
 
-    def open(self, model: str, sampling: Sampling) -> Backend:
+    def open(self, model: str, sampling: Sampling) -> Model:
         """The way to ``model``, loaded.
 
         Raises:
             ValueError: an option that is wrong.
-            BackendError: a model that cannot be loaded.
+            ModelError: a model that cannot be loaded.
         """
-        kind = "endpoint" if self.base_url is not None else self.backend
-        if kind not in BACKENDS:
-            raise ValueError(f"backend {kind!r} is unknown; choose from {', '.join(BACKENDS)}.")
-        if kind == "endpoint":
-            from sgpo.evaluation.backends.endpoint import EndpointBackend
-
-            return EndpointBackend(
-                model,
-                sampling,
-                base_url=self.base_url,
-                key_variable=self.api_key_env,
-                concurrency=self.concurrency,
-                retries=self.retries,
-                timeout=self.request_timeout,
-                extra_body=_json_object(self.extra_body),
-                omit=self.omit or (),
-            )
-        common: dict[str, Any] = {"dtype": self.dtype, "revision": self.revision}
-        if kind == "vllm":
-            from sgpo.evaluation.backends.vllm_engine import VllmBackend
-
-            size, parallel, length = self.batch_size or 512, self.tensor_parallel, self.max_model_len
-            return VllmBackend.load(
-                model, sampling, batch_size=size, tensor_parallel=parallel, max_model_len=length, **common
-            )
-        from sgpo.evaluation.backends.local import LocalBackend
-
-        return LocalBackend.load(model, sampling, batch_size=self.batch_size or 64, device=self.device, **common)
+        options = ModelOptions(
+            backend="endpoint" if self.base_url is not None else self.backend,
+            base_url=self.base_url,
+            api_key_env=self.api_key_env,
+            concurrency=self.concurrency,
+            retries=self.retries,
+            timeout=self.request_timeout,
+            extra_body=json_object(self.extra_body, "--extra-body"),
+            omit=self.omit or (),
+            stream=self.stream,
+            batch_size=self.batch_size,
+            dtype=self.dtype,
+            device=self.device,
+            revision=self.revision,
+            tensor_parallel=self.tensor_parallel,
+            max_model_len=self.max_model_len,
+            chat_template_kwargs=json_object(self.chat_template_kwargs, "--chat-template-kwargs"),
+        )
+        return open_model(model, sampling, options)
 
     def _preset(self, name: str) -> dict[str, Any]:
         preset = self.preset or "paper"
@@ -172,15 +164,3 @@ def _lab_problems() -> list[BenchmarkProblem]:
         )
 
     return [convert(problem) for problem in load_problems("eval")]
-
-
-def _json_object(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"--extra-body {text!r} is not valid JSON ({error}).") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"--extra-body {text!r} must be a JSON object, for example '{{\"top_k\": 20}}'.")
-    return value

@@ -19,16 +19,16 @@ from typing import Any
 from sgpo import __version__
 from sgpo.data.benchmarks import BenchmarkError, BenchmarkProblem
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt
-from sgpo.evaluation.backends.base import Backend, Request, Sampling
-from sgpo.evaluation.grading import Grader, vote
+from sgpo.evaluation.grading import Grader, Mark, vote
 from sgpo.evaluation.results import EvalResult, Graded, ProblemResult, summarise
-from sgpo.evaluation.seeds import check_sampling, row_seeds
 from sgpo.evaluation.store import RunFolder, open_run, settings_digest
 from sgpo.evaluation.templates import Template, build_prompts
+from sgpo.models import Key, Model, ModelError, Reply, Request, Sampling, check_sampling, row_seeds
 
 Report = Callable[[int, int, float], None]
 """Called with the graded samples, all samples, and the running accuracy."""
 _LIBRARIES = ("torch", "transformers", "vllm", "openai", "math-verify")
+_GIVE_UP = 20  # replies without one that holds an answer, after which no more are paid for
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Plan:
         problems: all of them.
         template: see :mod:`sgpo.evaluation.templates`.
         k: samples of each problem.
-        sampling: see :class:`sgpo.evaluation.backends.base.Sampling`.
+        sampling: see :class:`sgpo.models.Sampling`.
         seed: names the random streams.
         guided: with each problem's strategy in its prompt, by ``guided_template`` (None: the default one).
         allow_bad_golds: go on where the grader cannot read a gold; such a problem counts as wrong.
@@ -72,18 +72,26 @@ class Plan:
 
 
 def run(
-    plan: Plan, model: str, backend: Backend, grader: Grader, folder: Path, *, report: Report | None = None
+    plan: Plan,
+    model: str,
+    backend: Model,
+    grader: Grader,
+    folder: Path,
+    *,
+    report: Report | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> EvalResult:
     """Carry out ``plan`` in ``folder``, or go on where it stopped.
 
     Args:
         model: the name under which results are reported.
         report: called after each portion.
+        say: called with a line about replies that were no answers, if there were any.
 
     Raises:
         ValueError: for a plan that cannot be carried out, before anything is generated.
         SettingsError: if the folder holds an evaluation with other settings.
-        BackendError: if the model cannot be asked; the answers so far are saved.
+        ModelError: if the model cannot be asked, or no reply holds an answer; the replies so far are saved.
     """
     prompts = plan.check(grader)
     requests = [
@@ -97,6 +105,8 @@ def run(
             rows = zip(plan.problems, prompts, strict=True)
             store.write_lines("prompts.jsonl", ({"id": p.id, "prompt": prompt, "gold": p.answer} for p, prompt in rows))
         _complete(plan, requests, backend, grader, store, report)
+        if backend.tries > 1:
+            _check_faults(store, [request.key for request in requests], say)
         result = summarise(_graded(plan, store))
         reasons = Counter(store.verdicts[request.key]["reason"] for request in requests)
         record = {
@@ -111,7 +121,7 @@ def run(
     return result
 
 
-def describe(plan: Plan, model: str, backend: Backend, grader: Grader) -> dict[str, Any]:
+def describe(plan: Plan, model: str, backend: Model, grader: Grader) -> dict[str, Any]:
     """All settings, as saved in ``settings.json``; see ``COMPARED`` for the part that a resumed run must share."""
     content = json.dumps([asdict(problem) for problem in plan.problems], sort_keys=True)
     return {
@@ -133,29 +143,61 @@ def describe(plan: Plan, model: str, backend: Backend, grader: Grader) -> dict[s
 
 
 def _complete(
-    plan: Plan,
-    requests: Sequence[Request],
-    backend: Backend,
-    grader: Grader,
-    store: RunFolder,
-    report: Report | None,
+    plan: Plan, requests: Sequence[Request], backend: Model, grader: Grader, store: RunFolder, report: Report | None
 ) -> None:
-    """Bring responses and verdicts up to all requests; whatever is saved is not asked for again."""
+    """Bring responses and verdicts up to all requests; an answer that is saved is not asked for again.
+
+    A reply that is no answer (see `sgpo.models.Reply.fault`) is saved, counts as wrong under its own name, and is asked
+    for again by the next run. Models in this process would say the same again, so what they say is an answer.
+    """
     problems = {problem.id: problem for problem in plan.problems}
     ungraded = [request for request in requests if request.key in store.responses and request.key not in store.verdicts]
     _grade(ungraded, problems, grader, store)
     _tell(store, len(requests), report)
-    if all(request.key in store.responses for request in requests):
+    asks_again = backend.tries > 1
+    answered = {key for key in store.responses if not (asks_again and store.fault(key))}
+    if all(request.key in answered for request in requests):
         return
-    for portion in backend.generate(requests, frozenset(store.responses)):
-        store.add_responses(
-            [
-                {"problem": request.problem, "sample": request.sample, "seed": request.seed, **asdict(response)}
-                for request, response in portion
-            ]
-        )
+    useful = any(store.responses[key]["text"].strip() for key in answered)
+    seen = 0
+    for portion in backend.generate(requests, answered):
+        store.add_responses([_row(request, reply, asks_again) for request, reply in portion])
         _grade([request for request, _ in portion], problems, grader, store)
         _tell(store, len(requests), report)
+        useful = useful or any(reply.text.strip() for _, reply in portion)
+        seen += len(portion)
+        if asks_again and seen >= _GIVE_UP and not useful:
+            break
+
+
+def _row(request: Request, reply: Reply, asks_again: bool) -> dict[str, Any]:
+    """A reply as it is saved; what an ordinary one does not have is left out."""
+    row: dict[str, Any] = {"problem": request.problem, "sample": request.sample, "seed": request.seed}
+    row |= {"text": reply.text, "tokens": reply.tokens, "truncated": reply.truncated}
+    more = {"reasoning": reply.reasoning, "fault": reply.fault if asks_again else ""}
+    return row | {name: value for name, value in more.items() if value}
+
+
+def _check_faults(store: RunFolder, keys: list[Key], say: Callable[[str], None] | None) -> None:
+    """Say how many replies were no answers; where all are, there is nothing to score."""
+    found = [key for key in keys if key in store.responses]
+    faults = Counter(fault for key in found if (fault := store.fault(key)))
+    listed = ", ".join(f"{fault} {count}" for fault, count in faults.most_common())
+    if all(store.fault(key) or not store.responses[key]["text"].strip() for key in found):
+        cut = sum(store.responses[key]["truncated"] for key in found)
+        thoughts = any(store.responses[key].get("reasoning") for key in found)
+        remedy = "Raise --max-new-tokens" if cut else "Look at the endpoint's log"
+        if thoughts:
+            remedy += "; the words all came as reasoning, so a reasoning parser of the server may be wrong"
+        raise ModelError(
+            f"None of {len(found)} replies holds an answer ({listed or f'cut by the limit {cut}'}), so there is "
+            f"nothing to score. {remedy}. Run the same command again to ask once more for those that were not cut."
+        )
+    if faults and say is not None:
+        say(
+            f"{faults.total()} of {len(keys)} replies were no answers and count as wrong ({listed}). Run the same "
+            "command again to ask for them once more."
+        )
 
 
 def _grade(
@@ -163,8 +205,11 @@ def _grade(
 ) -> None:
     if not requests:
         return
-    texts = [store.responses[request.key]["text"] for request in requests]
-    marks = grader.grade(texts, [problems[request.problem] for request in requests])
+    faults = [store.responses[request.key].get("fault") for request in requests]
+    asked = [request for request, fault in zip(requests, faults, strict=True) if not fault]
+    texts = [store.responses[request.key]["text"] for request in asked]
+    graded = iter(grader.grade(texts, [problems[request.problem] for request in asked]) if asked else [])
+    marks = [Mark(0.0, fault, None, 0.0) if fault else next(graded) for fault in faults]
     store.add_verdicts(
         [
             {"problem": request.problem, "sample": request.sample, **asdict(mark)}

@@ -14,11 +14,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sgpo.evaluation.backends.base import Key
+from sgpo.models import Key
+from sgpo.models.replies import text_of
 from sgpo.runs.files import ReadError, append_rows, locked, read_object, recover_rows, write_rows, write_text
 
 COMPARED = ("sgpo", "model", "backend", "benchmark", "template", "guided_template", "sampling", "grader")
 """The parts of the settings that a resumed run must have in common with the saved ones."""
+
+
+_RESPONSE = ("problem", "sample", "text", "tokens", "truncated")
+_VERDICT = ("problem", "sample", "correct", "reason", "extracted", "timed_out")
 
 
 class SettingsError(ValueError):
@@ -35,20 +40,29 @@ class RunFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.responses = {_key(row): row for row in _recover(folder / "responses.jsonl")}
-        self.verdicts = {_key(row): row for row in _recover(folder / "verdicts.jsonl")}
+        self.responses = {_key(row): row for row in _recover(folder / "responses.jsonl", _RESPONSE)}
+        self.verdicts = {_key(row): row for row in _recover(folder / "verdicts.jsonl", _VERDICT)}
         self.correct = sum(row["correct"] for row in self.verdicts.values())
 
     def add_responses(self, rows: list[dict[str, Any]]) -> None:
-        """Save responses, each with ``problem``, ``sample``, ``text``, ``tokens``, ``truncated``, ``seed``."""
+        """Save responses, each with ``problem``, ``sample``, ``text``, ``tokens``, ``truncated``, ``seed``.
+
+        Of two for one sample, the later one counts.
+        """
         append_rows(self.folder / "responses.jsonl", rows)
         self.responses.update({_key(row): row for row in rows})
 
     def add_verdicts(self, rows: list[dict[str, Any]]) -> None:
         """Save verdicts, each with ``problem``, ``sample``, ``correct``, ``reason``, ``extracted``, ``seconds``."""
         append_rows(self.folder / "verdicts.jsonl", rows)
-        self.verdicts.update({_key(row): row for row in rows})
-        self.correct += sum(row["correct"] for row in rows)
+        for row in rows:
+            self.correct += row["correct"] - self.verdicts.get(_key(row), {"correct": 0.0})["correct"]
+            self.verdicts[_key(row)] = row
+
+    def fault(self, key: Key) -> str:
+        """Why a saved response is no answer; "" where it is one. Older runs saved an empty one without a word."""
+        row = self.responses[key]
+        return str(row.get("fault") or ("" if row["text"].strip() or row["truncated"] else "empty"))
 
     def write(self, name: str, value: dict[str, Any], *, lines: str | None = None) -> None:
         """Write a JSON file whole or not at all; the list under ``lines``, if any, comes last, one item a line."""
@@ -131,11 +145,24 @@ def _key(row: dict[str, Any]) -> Key:
     return row["problem"], row["sample"]
 
 
-def _recover(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file that was being appended to. Raises ReadError for one without a problem and a sample."""
+def _recover(path: Path, fields: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The rows of a file that was being appended to. Raises ReadError for one that is not what is written here."""
     rows = []
     for where, row in recover_rows(path):
-        if not {"problem", "sample"} <= row.keys():
-            raise ReadError(f"{where} has no 'problem' and 'sample'; remove the line to have it made anew.")
+        if fault := _wrong(row, fields):
+            raise ReadError(f"{where} {fault}; remove the line to have it made anew.")
+        if "text" in row:  # an endpoint's list of parts was once saved as it came
+            row["text"] = text_of(row["text"])
         rows.append(row)
     return rows
+
+
+def _wrong(row: dict[str, Any], fields: tuple[str, ...]) -> str:
+    """What a saved row lacks, "" where it lacks nothing."""
+    if missing := [name for name in fields if name not in row]:
+        return f"has no {missing[0]!r}"
+    if not isinstance(row["problem"], str) or not isinstance(row["sample"], int):
+        return "has a 'problem' that is no text, or a 'sample' that is no whole number"
+    if "correct" in row and not isinstance(row["correct"], (int, float)):
+        return f"has a 'correct' of {row['correct']!r}, which is no number"
+    return ""

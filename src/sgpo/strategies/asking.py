@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from sgpo.models import CallError, Model, Reply, Request, Schema
+from sgpo.models.interrupt import Interrupt
 from sgpo.strategies.budget import Budget, size, usual_tokens
-from sgpo.strategies.clients import CallError, Client, Reply
 from sgpo.strategies.recording import Recorder
 from sgpo.strategies.records import Answer, Key
 from sgpo.strategies.schema import clean
@@ -76,9 +76,8 @@ class Asker:
     """Runs jobs of one setup.
 
     Args:
-        schema, schema_name: of a reply, for endpoints that can keep to one.
+        schema: of a reply, for endpoints that can keep to one.
         read: makes the outcome of a reply; it must not raise.
-        max_tokens: limit of one reply, for the budget.
         give_up: stop when so many calls have finished and none was of use; and when so many in a row (at least twice
             the concurrency) had no answer.
         report: called after each call.
@@ -86,27 +85,26 @@ class Asker:
 
     def __init__(
         self,
-        client: Client,
+        client: Model,
         store: Store,
         *,
-        schema: dict[str, Any],
-        schema_name: str,
+        schema: Schema,
         read: Read,
-        max_tokens: int,
         budget: Budget | None = None,
         give_up: int = 20,
         report: Callable[[Tally, Budget], None] | None = None,
     ) -> None:
         if give_up < 1:
             raise ValueError(f"--give-up-after {give_up} must be at least 1.")
-        self.client, self.store, self.schema, self.schema_name, self.read = client, store, schema, schema_name, read
-        self.max_tokens, self.budget, self.give_up = max_tokens, budget or Budget(), give_up
+        self.client, self.store, self.schema, self.read = client, store, schema, read
+        self.budget, self.give_up = budget or Budget(), give_up
         self.report = report or (lambda tally, budget: None)
         self.tally = Tally()
         self._in_a_row = 0
         self._fault: Exception | None = None
         self._warm = False
         self._first_pass = True
+        self._under_way = 0
 
     async def run(self, setup: str, portions: Callable[[], Iterator[list[Job]]]) -> Tally:
         """Ask until all is answered, failed, or the run stops; ``portions`` gives the jobs afresh for each pass.
@@ -120,7 +118,7 @@ class Asker:
         self.budget.prompt_tokens, self.budget.completion_tokens = spent["prompt_tokens"], spent["completion_tokens"]
         beating = asyncio.create_task(self._beat())
         try:
-            with self._interruptible():
+            with Interrupt(self._interrupted):
                 while await self._pass(portions()) and self.tally.stopped is None:
                     await self._wait_for_others(setup)
         finally:
@@ -189,7 +187,7 @@ class Asker:
         try:
             if self._ended():
                 return
-            held = await self.budget.reserve(size(job.messages), self.max_tokens)
+            held = await self.budget.reserve(size(job.messages), self.client.sampling.max_new_tokens)
             if held is None:
                 self.tally.exhausted |= self.tally.stopped is None
                 self._stop("the budget is used up; raise --max-tokens-total or --max-cost to go on")
@@ -203,14 +201,18 @@ class Asker:
     async def _ask(self, job: Job, held: tuple[float, float]) -> None:
         started = time.perf_counter()
         used = (0, 0)
+        self._under_way += 1
         try:
-            reply = await self.client.ask(job.messages, seed=job.seed, schema=self.schema, name=self.schema_name)
+            reply = await self.client.ask(Request(job.key.problem, job.key.number, job.messages, job.seed, self.schema))
+            if reply.finish in ("error", "abort"):
+                raise CallError(reply.finish, f"the endpoint ended a reply with {reply.finish!r}: {reply.text[:200]}")
             answer = self._answer(job, reply, time.perf_counter() - started)
             used = (answer.prompt_tokens, answer.completion_tokens)
             await self._recorder.put(answer)
         except CallError as error:
             self._failed(error)
         finally:
+            self._under_way -= 1
             await self.budget.settle(held, *used)
 
     def _written(self, answer: Answer) -> None:
@@ -225,15 +227,16 @@ class Asker:
 
     def _answer(self, job: Job, reply: Reply, seconds: float) -> Answer:
         text = clean(reply.text)
-        outcome, parsed = self.read(job, text, reply.finish)
-        counted = reply.prompt_tokens is not None and reply.completion_tokens is not None
+        outcome, parsed = self.read(job, text, "refusal" if reply.finish == "content_filter" else reply.finish)
+        said = (text + reply.reasoning).encode("utf-8", "replace")
+        counted = reply.prompt_tokens is not None and reply.tokens is not None
         return Answer(
             job.key,
             outcome,
             text[:_KEPT_CHARS],
             parsed,
             usual_tokens(size(job.messages)) if reply.prompt_tokens is None else reply.prompt_tokens,
-            usual_tokens(len(text.encode())) if reply.completion_tokens is None else reply.completion_tokens,
+            usual_tokens(len(said)) if reply.tokens is None else reply.tokens,
             tokens_estimated=not counted,
             structured=reply.structured,
             seconds=seconds,
@@ -275,19 +278,7 @@ class Asker:
             with contextlib.suppress(ValueError):  # a store that fails shows where an answer is lost by it
                 await asyncio.to_thread(self.store.beat)
 
-    @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """The first Ctrl-C lets the calls under way, which are paid for, come in; the second one ends at once."""
-        loop = asyncio.get_running_loop()
-
-        def first() -> None:
-            loop.remove_signal_handler(signal.SIGINT)
-            self._stop("interrupted")
-
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; not the main thread
-            loop.add_signal_handler(signal.SIGINT, first)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.remove_signal_handler(signal.SIGINT)
+    def _interrupted(self) -> str:
+        """The first Ctrl-C lets the calls under way, which are paid for, come in; what they are, in words."""
+        self._stop("interrupted")
+        return f"{self._under_way} calls under way, which are paid for"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
+from sgpo.models import Model, Schema, stream_seed
 from sgpo.strategies.asking import Asker, Job, Tally
 from sgpo.strategies.budget import Budget
-from sgpo.strategies.clients import Client
 from sgpo.strategies.ingest import ingest
 from sgpo.strategies.parsing import parse_strategy
 from sgpo.strategies.records import Key, Problem, Setup
@@ -31,15 +29,12 @@ class Extraction:
     tally: Tally = field(default_factory=Tally)
 
 
-def stream_seed(seed: int, *names: Any) -> int:
-    """A seed of 31 bits for one call, from the run's seed and the call's names."""
-    text = "\0".join(map(str, (seed, *names)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-
-
-def setup_of(client: Client, model: str, prompt: PromptTemplate, kind: str, seed: int) -> Setup:
-    """The identity of what is asked."""
-    return Setup(kind, model, prompt.name, prompt.sha256, {**client.settings(), "seed": seed})
+def setup_of(client: Model, model: str, prompt: PromptTemplate, kind: str, seed: int) -> Setup:
+    """The identity of what is asked. Its names are those under which sampling has always been stored."""
+    sampling, settings = client.sampling, client.settings()
+    drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_new_tokens}
+    kept = {name: value for name, value in drawn.items() if name not in settings.get("omit", ())}
+    return Setup(kind, model, prompt.name, prompt.sha256, {**kept, **settings, "seed": seed})
 
 
 def messages_for(prompt: PromptTemplate, problem: Problem) -> Messages:
@@ -50,11 +45,10 @@ def messages_for(prompt: PromptTemplate, problem: Problem) -> Messages:
 def extract(
     source: Source,
     store: Store,
-    client: Client,
+    client: Model,
     *,
     model: str,
     prompt: PromptTemplate,
-    max_tokens: int,
     n: int = CANDIDATES,
     seed: int = 0,
     keep_thinking: bool = False,
@@ -67,7 +61,6 @@ def extract(
 
     Args:
         model: its name, for the provenance.
-        max_tokens: limit of one reply, which the budget reckons with.
         limit: usable problems to take, from the beginning.
         give_up: see `sgpo.strategies.asking.Asker`.
         report: called after each call.
@@ -100,10 +93,8 @@ def extract(
         asker = Asker(
             client,
             store,
-            schema=STRATEGY_SCHEMA,
-            schema_name="strategy",
+            schema=Schema("strategy", STRATEGY_SCHEMA),
             read=read,
-            max_tokens=max_tokens,
             budget=budget,
             give_up=give_up,
             report=None if report is None else lambda tally, budget: report(done, budget),

@@ -18,8 +18,8 @@ from itertools import islice
 from typing import Any
 
 from sgpo.data.prompts import Prompt
+from sgpo.models import stream_seed
 from sgpo.strategies.export import in_order, leaks
-from sgpo.strategies.extract import stream_seed
 from sgpo.strategies.halving import UNGUIDED, LiftPlan, State, advance, difference_interval
 from sgpo.strategies.records import Answer, Candidate, Key, Problem, Setup, digest
 from sgpo.strategies.schema import Strategy, clean

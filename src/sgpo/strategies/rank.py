@@ -16,11 +16,11 @@ from itertools import islice
 from statistics import mean
 from typing import Any
 
+from sgpo.models import Model, Schema, stream_seed
 from sgpo.strategies import agreement
 from sgpo.strategies.asking import Asker, Job, Tally
 from sgpo.strategies.budget import Budget
-from sgpo.strategies.clients import Client
-from sgpo.strategies.extract import setup_of, stream_seed
+from sgpo.strategies.extract import setup_of
 from sgpo.strategies.parsing import parse_scores
 from sgpo.strategies.records import Candidate, Key, Problem, Setup, digest
 from sgpo.strategies.schema import CRITERIA, SCORES_SCHEMA
@@ -51,11 +51,10 @@ class Ranking:
 
 def rank(
     store: Store,
-    client: Client,
+    client: Model,
     *,
     model: str,
     prompt: PromptTemplate,
-    max_tokens: int,
     repeats: int = 1,
     seed: int = 0,
     limit: int | None = None,
@@ -68,7 +67,7 @@ def rank(
     Args:
         repeats: scorings of each problem.
         limit: problems to take, by id.
-        model, max_tokens, give_up: as for `sgpo.strategies.extract.extract`.
+        model, give_up: as for `sgpo.strategies.extract.extract`.
 
     Raises:
         ValueError: settings out of range, or a client that cannot be asked.
@@ -88,10 +87,8 @@ def rank(
         asker = Asker(
             client,
             store,
-            schema=SCORES_SCHEMA,
-            schema_name="scores",
+            schema=Schema("scores", SCORES_SCHEMA),
             read=_read,
-            max_tokens=max_tokens,
             budget=budget,
             give_up=give_up,
             report=report,

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from sgpo.data.prompts import Prompt
 
@@ -21,6 +22,12 @@ def row_seeds(prompts: Sequence[Prompt], k: int, seed: int) -> list[list[int]]:
         seeds.append([int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") >> 1 for key in keys])
         seen[name] += 1
     return seeds
+
+
+def stream_seed(seed: int, *names: Any) -> int:
+    """A seed of 31 bits for one call, from the run's seed and the call's names."""
+    text = "\0".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
 def check_sampling(*, k: int, temperature: float, top_p: float, max_new_tokens: int) -> None:

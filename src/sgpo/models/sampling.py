@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,28 +21,14 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from sgpo.data.prompts import Prompt
-from sgpo.evaluation.seeds import check_sampling, row_seeds
+from sgpo.models.protocol import Reply, Sampling
+from sgpo.models.seeds import check_sampling, row_seeds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows in all, after each batch."""
-
-
-@dataclass(frozen=True)
-class Sampled:
-    """One completion.
-
-    Attributes:
-        text: without special tokens.
-        tokens: generated, the end token included.
-        truncated: stopped by the limit on tokens, not by an end token.
-    """
-
-    text: str
-    tokens: int
-    truncated: bool
 
 
 def sample(
@@ -58,7 +43,7 @@ def sample(
     batch_size: int = 64,
     seed: int = 0,
     progress: Progress | None = None,
-) -> list[list[Sampled]]:
+) -> list[list[Reply]]:
     """``k`` completions of each prompt, in the order of the prompts.
 
     Args:
@@ -79,9 +64,7 @@ def sample(
         tokenizer,
         [prompt for prompt in prompts for _ in range(k)],
         seeds,
-        temperature=temperature,
-        top_p=top_p,
-        max_new_tokens=max_new_tokens,
+        Sampling(temperature, top_p, max_new_tokens),
         batch_size=batch_size,
         progress=progress,
     )
@@ -93,43 +76,53 @@ def sample_rows(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     seeds: Sequence[int],
+    sampling: Sampling,
     *,
-    temperature: float,
-    top_p: float,
-    max_new_tokens: int,
     batch_size: int,
     progress: Progress | None = None,
-) -> list[Sampled]:
+    chat_template_kwargs: dict[str, Any] | None = None,
+) -> list[Reply]:
     """One completion of each prompt from the random stream of its seed; see :func:`sample`."""
-    ids = encode(tokenizer, prompts)
+    ids = encode(tokenizer, prompts, chat_template_kwargs)
     order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))  # the longest first: what does not fit fails early
-    done: dict[int, Sampled] = {}
+    done: dict[int, Reply] = {}
     with _plain_generation(model, tokenizer):
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
-            completions = _generate(
-                model, [ids[i] for i in batch], [seeds[i] for i in batch], temperature, top_p, max_new_tokens
-            )
+            completions = _generate(model, [ids[i] for i in batch], [seeds[i] for i in batch], sampling)
             texts = tokenizer.batch_decode([tokens for tokens, _ in completions], skip_special_tokens=True)
             for i, text, (tokens, truncated) in zip(batch, texts, completions, strict=True):
-                done[i] = Sampled(text, len(tokens), truncated)
+                done[i] = Reply(text, "length" if truncated else "stop", len(tokens), len(ids[i]))
             if progress is not None:
                 progress(len(done), len(order))
     return [done[i] for i in range(len(ids))]
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[list[int]]:
-    """Token ids of each prompt: plain text as it is, conversations through the chat template, ready to be answered."""
+def encode(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], chat_template_kwargs: dict[str, Any] | None = None
+) -> list[list[int]]:
+    """Token ids of each prompt: plain text as it is, conversations through the chat template, ready to be answered.
+
+    Args:
+        chat_template_kwargs: variables of the chat template, such as ``enable_thinking``.
+    """
+    more = chat_template_kwargs or {}
     ids: list[list[int]] = []
     for prompt in prompts:
         if isinstance(prompt, str):
             ids.append(list(tokenizer(prompt)["input_ids"]))
         else:  # the template writes the special tokens itself
-            text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+            text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **more)
             ids.append(list(tokenizer(text, add_special_tokens=False)["input_ids"]))
         if not ids[-1]:
             raise ValueError(f"The prompt {prompt!r} has no tokens; a model needs at least one to start from.")
     return ids
+
+
+def positions_of(model: PreTrainedModel) -> int | None:
+    """Tokens of a model's context, prompt and completion together; None where its configuration does not say."""
+    found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return None if found is None else int(found)
 
 
 @contextmanager
@@ -159,23 +152,21 @@ def _generate(
     model: PreTrainedModel,
     prompts: list[list[int]],
     seeds: list[int],
-    temperature: float,
-    top_p: float,
-    max_new_tokens: int,
+    sampling: Sampling,
 ) -> list[tuple[list[int], bool]]:
     """New token ids of each row of one batch, up to and with the end token, and whether the limit cut them."""
     config = model.generation_config
     width = max(map(len, prompts))
-    limit = min(max_new_tokens, _positions(model, width))
+    limit = min(sampling.max_new_tokens, _room(model, width))
     ids = torch.full((len(prompts), width), config.pad_token_id, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
     processors = LogitsProcessorList()
-    if temperature > 0:
+    if sampling.temperature > 0:
         draws = np.stack([np.random.default_rng(seed).random(limit) for seed in seeds])
-        processors.append(InverseSampler(torch.from_numpy(draws), width, temperature, top_p))
+        processors.append(InverseSampler(torch.from_numpy(draws), width, sampling.temperature, sampling.top_p))
     out = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
@@ -192,16 +183,16 @@ def _generate(
     return completions
 
 
-def _positions(model: PreTrainedModel, width: int) -> int:
+def _room(model: PreTrainedModel, width: int) -> int:
     """Positions that a prompt of ``width`` tokens leaves, at least 1."""
-    total = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    total = positions_of(model)
     if total is None:
         return 2**31
     if width >= total:
         raise ValueError(
             f"A prompt has {width} tokens and the model {total} positions; shorten it or drop the problem."
         )
-    return int(total) - width
+    return total - width
 
 
 class InverseSampler(LogitsProcessor):

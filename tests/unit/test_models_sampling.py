@@ -10,10 +10,10 @@ from transformers import GenerationConfig
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
 from sgpo.evaluation import evaluate
-from sgpo.evaluation.sampling import InverseSampler, Sampled, draw_tokens, sample
-from sgpo.evaluation.seeds import row_seeds
 from sgpo.lab.model import build_model
 from sgpo.lab.tokenizer import build_tokenizer
+from sgpo.models import Reply, row_seeds
+from sgpo.models.sampling import InverseSampler, draw_tokens, sample
 
 torch.set_num_threads(1)
 PROMPTS = ["Q clock 10 later 23 ? A", "Q mean 3 4 5 ? A", "Q between 4 and 9 ? A", "1"]
@@ -122,7 +122,7 @@ class Ends:
 def test_lengths_ends_and_truncation(model: Any, tokenizer: Any) -> None:
     with Ends(model) as counting:
         rows = sample(counting, tokenizer, ["8", "mean 3"], temperature=0, max_new_tokens=4)
-    assert rows == [[Sampled("9 10", 3, False)], [Sampled("4 5 6 7", 4, True)]]
+    assert rows == [[Reply("9 10", "stop", 3, 1)], [Reply("4 5 6 7", "length", 4, 2)]]
 
 
 def test_the_generation_config_of_the_model_is_left_out_and_put_back(model: Any, tokenizer: Any) -> None:

@@ -1,0 +1,108 @@
+"""What models in this process share: replies in batches, to a fixed list of requests or to asks as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from sgpo.data.prompts import Prompt
+from sgpo.models.interrupt import Interrupt
+from sgpo.models.protocol import Answered, CallError, Key, ModelError, Reply, Request, Sampling
+
+_GATHER = 0.02  # seconds in which asks may join a batch
+
+
+class Batched:
+    """The part of `sgpo.models.protocol.Model` that needs nothing but `replies`. ``batch_size`` counts replies."""
+
+    tries = 1  # a seed draws the same reply again
+    positions: int | None = None
+
+    def __init__(self, sampling: Sampling, batch_size: int, chat_template_kwargs: dict[str, Any] | None = None) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size = {batch_size} must be at least 1.")
+        self.sampling, self.batch_size = sampling, batch_size
+        self.chat_template_kwargs = chat_template_kwargs or {}
+        self._waiting: list[tuple[Request, asyncio.Future[Reply]]] = []
+        self._busy: asyncio.Task[None] | None = None
+
+    @property
+    def concurrency(self) -> int:
+        """Asks that make one batch."""
+        return self.batch_size
+
+    def replies(self, requests: Sequence[Request]) -> list[Reply]:
+        """One reply to each request. Raises ValueError for a prompt that does not fit."""
+        raise NotImplementedError
+
+    def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Tokens of each prompt."""
+        raise NotImplementedError
+
+    def batches(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[list[Request]]:
+        """The batches in which ``requests`` are generated; one may hold answered requests, too."""
+        missing = [request for request in requests if request.key not in answered]
+        for start in range(0, len(missing), self.batch_size):
+            yield missing[start : start + self.batch_size]
+
+    def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:
+        """See `Model`."""
+        with Interrupt(lambda: "the batch under way") as interrupt:
+            for batch in self.batches(requests, answered):
+                wanted = [request.key not in answered for request in batch]
+                if not any(wanted):
+                    continue
+                if interrupt.asked:
+                    raise ModelError("stopped by Ctrl-C. What was answered is saved: run the same command to go on.")
+                pairs = zip(batch, self.replies(batch), wanted, strict=True)
+                yield [(request, reply) for request, reply, is_wanted in pairs if is_wanted]
+
+    def fits(self, prompts: Sequence[Prompt]) -> list[bool]:
+        """See `Model`."""
+        if self.positions is None:
+            return [True] * len(prompts)
+        return [length < self.positions for length in self.prompt_lengths(prompts)]
+
+    def template_settings(self) -> dict[str, Any]:
+        """Named only where given: settings that were stored before it could be are still equal to today's."""
+        return {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
+
+    async def check(self) -> None:
+        """See `Model`: nothing, the model is loaded."""
+
+    async def close(self) -> None:
+        """See `Model`: nothing to close."""
+
+    async def ask(self, request: Request) -> Reply:
+        """See `Model`; asks that come together are generated together."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, future))
+        if self._busy is None or self._busy.done():
+            self._busy = asyncio.create_task(self._work())
+        return await future
+
+    async def _work(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(_GATHER)
+            batch, self._waiting = self._waiting[: self.batch_size], self._waiting[self.batch_size :]
+            outcomes = await asyncio.to_thread(self._outcomes, [request for request, _ in batch])
+            for (_, future), outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, CallError):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+
+    def _outcomes(self, requests: list[Request]) -> list[Reply | CallError]:
+        try:
+            return list(self.replies(requests))
+        except ModelError as error:
+            return [CallError("model_failed", str(error), fatal=True)] * len(requests)
+        except ValueError as error:  # one prompt that is too long does not fail the others
+            if len(requests) == 1:
+                return [CallError("bad_request", str(error))]
+            return [self._outcomes([request])[0] for request in requests]
+        except Exception as error:  # out of memory, a broken model: the next batch would end like this one
+            text = (str(error).splitlines() or [""])[0][:300]
+            hint = " Lower --batch-size or --max-tokens if memory ran out."
+            return [CallError("model_failed", f"{type(error).__name__}: {text}.{hint}", fatal=True)] * len(requests)

@@ -1,0 +1,316 @@
+"""An OpenAI-compatible endpoint: vLLM, SGLang, ``transformers serve``, llama.cpp, or a hosted model.
+
+One request is one sample. So k is bounded by no limit an endpoint has on ``n``, every reply that was paid for is kept,
+and each sample has its own seed. A request that fails in passing is tried again after a growing, jittered wait or the
+one that the endpoint asks for. A try has one deadline, from the connection to the last byte.
+
+The endpoint is asked to keep to a request's JSON schema; where it refuses that, it is asked once more without, and
+without from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import logging
+import os
+import random
+import re
+import ssl
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from sgpo import __version__
+from sgpo.data.prompts import Prompt
+from sgpo.models.concurrent import replies
+from sgpo.models.protocol import Answered, CallError, Key, Reply, Request, Sampling
+from sgpo.models.replies import UnreadableError, finished, read_reply, words
+from sgpo.models.secrets import Secrets, check_url, read_key, shown
+
+OPENAI = "https://api.openai.com/v1"
+OPTIONAL = ("temperature", "top_p", "max_tokens", "seed")
+TRIES = 3  # of a reply that is empty, filtered or broken off, in `generate`
+_FATAL = {401: "unauthorized", 402: "payment_required", 403: "forbidden", 404: "not_found", 405: "not_found"}
+_PASSING = {408: "timeout", 409: "conflict", 425: "too_early", 429: "rate_limited"}
+_REFUSE_SCHEMAS = (400, 404, 415, 422, 501)
+_MOST_BYTES = 64 * 2**20  # of a reply: over a million tokens with their log-probabilities
+_LONGEST_WAIT = 120.0  # seconds that an endpoint may ask for
+
+
+class Endpoint:
+    """See `sgpo.models.protocol.Model`.
+
+    Args:
+        model: the name under which the endpoint serves it.
+        base_url: up to and with ``/v1``; None is ``OPENAI_BASE_URL``, or OpenAI's own.
+        key_variable: the environment variable that holds the key. Unset is allowed with a ``base_url``.
+        concurrency: requests under way at once.
+        retries: further tries of a request that fails in passing (connection, time-out, 408, 409, 429, 5xx).
+        timeout: seconds for one try, from the connection to the last byte.
+        json_schema: ask for output that keeps to a request's schema.
+        extra_body: further fields of each request.
+        omit: fields among temperature, top_p, max_tokens and seed that the endpoint refuses.
+        stream: take replies in pieces, for endpoints that cut a connection on which nothing comes for long.
+        chat_template_kwargs: sent as the field of that name, which vLLM and SGLang put into the chat template.
+
+    Raises:
+        ValueError: an argument out of range, a key that cannot be used, or one where it would be stored.
+    """
+
+    tries = TRIES
+    positions: int | None = None  # it does not say
+
+    def __init__(
+        self,
+        model: str,
+        sampling: Sampling,
+        *,
+        base_url: str | None = None,
+        key_variable: str = "OPENAI_API_KEY",
+        concurrency: int = 16,
+        retries: int = 5,
+        timeout: float = 3600.0,
+        json_schema: bool = True,
+        extra_body: dict[str, Any] | None = None,
+        omit: Sequence[str] = (),
+        stream: bool = False,
+        chat_template_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        if concurrency < 1 or retries < 0 or not timeout > 0:
+            raise ValueError(
+                f"concurrency {concurrency}, retries {retries}, timeout {timeout}: at least one request must be "
+                "under way, retries cannot be negative, and the timeout is in seconds and positive."
+            )
+        if unknown := set(omit) - set(OPTIONAL):
+            raise ValueError(f"omit = {sorted(unknown)} is unknown; choose from {', '.join(OPTIONAL)}.")
+        base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
+        self._url = check_url(base_url or OPENAI, key_variable)
+        self.secrets = Secrets(read_key(key_variable))
+        if not self.secrets.key and base_url is None:
+            raise ValueError(
+                f"{shown(key_variable)} is not set; export the endpoint's key, name another variable with "
+                "--api-key-env, or give --base-url for an endpoint without one."
+            )
+        self.model, self.sampling, self.base_url = model, sampling, base_url
+        self.key_variable, self.concurrency, self.stream = key_variable, concurrency, stream
+        self.retries, self.timeout = retries, timeout
+        self.extra_body, self.omit = extra_body or {}, tuple(sorted(omit))
+        self.chat_template_kwargs = chat_template_kwargs or {}
+        self.secrets.check(
+            key_variable,
+            model=model,
+            base_url=self._url,
+            extra_body=self.extra_body,
+            chat_template_kwargs=self.chat_template_kwargs,
+        )
+        self._structured = self._wanted = json_schema
+        self._client: Any = None
+
+    # --- what it is --------------------------------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """See `Model`."""
+        where = {"kind": "endpoint", "base_url": self.base_url, "extra_body": self.extra_body, "omit": list(self.omit)}
+        return where | self._template()
+
+    def settings(self) -> dict[str, Any]:
+        """See `Model`."""
+        sent = {"json_schema": self._wanted, "extra_body": self.extra_body, "omit": list(self.omit)}
+        return sent | self._template()
+
+    def _template(self) -> dict[str, Any]:
+        """Named only where given: settings that were stored before it could be are still equal to today's."""
+        return {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:
+        """See `Model`."""
+        return replies(self, [request for request in requests if request.key not in answered])
+
+    def fits(self, prompts: Sequence[Prompt]) -> list[bool]:
+        """See `Model`: what does not fit, the endpoint says."""
+        return [True] * len(prompts)
+
+    async def check(self) -> None:
+        """Whether the server takes connections: without this a wrong URL shows only after all retries."""
+        if self.base_url is None or getproxies():
+            return
+        url = urlsplit(self._url)
+        try:
+            port = url.port or (443 if url.scheme == "https" else 80)
+            _, writer = await asyncio.wait_for(asyncio.open_connection(url.hostname, port), 15)
+            writer.close()
+        except (OSError, asyncio.TimeoutError, UnicodeError) as error:
+            reason = "no connection within 15 s" if isinstance(error, asyncio.TimeoutError) else error
+            raise ValueError(
+                f"{self.base_url} cannot be reached ({reason}). Check --base-url, and that the server runs."
+            ) from None
+
+    async def close(self) -> None:
+        """See `Model`."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
+
+    async def ask(self, request: Request) -> Reply:
+        """See `Model`."""
+        schema = request.schema is not None and self._structured
+        try:
+            return await self._tried(request, schema)
+        except CallError as error:
+            said = error.reason == "bad_response" and re.search("schema|response_format", str(error))
+            if not schema or not (error.status in _REFUSE_SCHEMAS or said):
+                raise
+        reply = await self._tried(request, False)
+        self._structured = False
+        return reply
+
+    async def _tried(self, request: Request, structured: bool) -> Reply:
+        """One reply, after as many tries as it takes."""
+        body = self._body(request, structured)
+        path = "/completions" if isinstance(request.prompt, str) else "/chat/completions"
+        for attempt in range(self.retries + 1):
+            try:
+                return await self._send(self._url + path, body, structured)
+            except CallError as error:
+                if not error.passing or attempt == self.retries:
+                    raise
+                growing = min(0.5 * 2**attempt, 8.0) * random.uniform(0.75, 1.0)
+                wait = growing if error.wait is None else min(error.wait, _LONGEST_WAIT)
+            await asyncio.sleep(wait)
+        raise AssertionError("unreachable")
+
+    def _body(self, request: Request, structured: bool) -> bytes:
+        drawn = {
+            "temperature": self.sampling.temperature,
+            "top_p": self.sampling.top_p,
+            "max_tokens": self.sampling.max_new_tokens,
+            "seed": request.seed,
+        }
+        what = "prompt" if isinstance(request.prompt, str) else "messages"
+        body: dict[str, Any] = {"model": self.model, what: request.prompt}
+        body |= {name: value for name, value in drawn.items() if name not in self.omit}
+        if structured and request.schema is not None:
+            form = {"name": request.schema.name, "strict": True, "schema": request.schema.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
+        if self.stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return json.dumps({**body, **self._template(), **self.extra_body}).encode()
+
+    async def _send(self, url: str, body: bytes, structured: bool) -> Reply:
+        """One try. Raises CallError alone, and none that holds the key."""
+        httpx = _httpx()
+        if self._client is None:
+            self._client = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_keepalive_connections=None))
+        begun: list[int] = []
+        try:
+            status, headers, raw = await asyncio.wait_for(self._exchange(url, body, begun), self.timeout)
+            if status >= 300:
+                raise self._refusal(status, headers, raw)
+            reply = read_reply(raw, structured)
+        except (asyncio.TimeoutError, TimeoutError):
+            what = "the reply had begun and did not end" if begun else "no reply"
+            hint = f"{what} within the {self.timeout:g} s of one try; raise the timeout, or lower the concurrency"
+            raise self._error("timeout", hint, passing=not begun) from None  # what has begun is paid for
+        except UnreadableError as error:
+            passing = error.status is not None and (error.status in _PASSING or error.status >= 500)
+            reason = self._reason(error.status) if passing else "bad_response"
+            raise self._error(reason, str(error), passing=passing, status=error.status) from None
+        except httpx.DecodingError:
+            raise self._error("bad_response", "sent a body that is not compressed as its header says") from None
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
+            raise self._error("not_found", str(error), fatal=True) from None
+        except (httpx.HTTPError, OSError, ssl.SSLError) as error:
+            raise self._error("connection", f"{type(error).__name__}: {error}", passing=True) from None
+        hide = self.secrets.hide
+        shown_reply = {"text": hide(reply.text), "reasoning": hide(reply.reasoning)}
+        return Reply(**{**vars(reply), **shown_reply})
+
+    async def _exchange(self, url: str, body: bytes, begun: list[int]) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of the response; ``begun`` gets the status as soon as it is known."""
+        headers = {"Content-Type": "application/json", "User-Agent": f"sgpo/{__version__}"}
+        if self.secrets.key:
+            headers["Authorization"] = f"Bearer {self.secrets.key}"
+        async with self._client.stream("POST", url, content=body, headers=headers) as response:
+            begun.append(response.status_code)
+            raw = bytearray()
+            async for piece in response.aiter_bytes():
+                raw += piece
+                if len(raw) > _MOST_BYTES:
+                    raise UnreadableError(f"sent a reply of over {_MOST_BYTES >> 20} MiB")
+                if self.stream and finished(bytes(raw[-len(piece) - 32 :])):
+                    break
+            return response.status_code, response.headers, bytes(raw)
+
+    # --- failures ----------------------------------------------------------------------------------------------------
+
+    def _refusal(self, status: int, headers: Mapping[str, str], raw: bytes) -> CallError:
+        """The error of a status that is none of success."""
+        said = f"status {status}: {words(raw) or 'no words'}"
+        if status < 400:
+            to = headers.get("location", "")[:200]
+            return self._error(
+                "redirect", f"redirects to {to or 'nowhere'}; give that address", fatal=True, status=status
+            )
+        broke = b"insufficient_quota" in raw[:10_000]
+        passing = (status in _PASSING or status >= 500) and status != 501 and not broke
+        return self._error(
+            self._reason(status),
+            said,
+            fatal=status in _FATAL or broke,
+            passing=passing,
+            wait=_retry_after(headers),
+            status=status,
+        )
+
+    @staticmethod
+    def _reason(status: int | None) -> str:
+        if status is None:
+            return "bad_response"
+        return _FATAL.get(status) or _PASSING.get(status) or ("server_error" if status >= 500 else "bad_request")
+
+    def _error(self, reason: str, said: str, **how: Any) -> CallError:
+        """A failure in one line: where, the endpoint's own words without the key, and what to do."""
+        where = f"{self.base_url or self._url}, model {self.model!r}"
+        versioned = re.search(r"/v\d", urlsplit(self._url).path)
+        base = "Check --base-url" + ("" if versioned else f": /v1 may be missing, as in {self._url}/v1")
+        remedy = {
+            "unauthorized": f"Check the key in {shown(self.key_variable)}.",
+            "forbidden": f"Check what the key in {shown(self.key_variable)} may use.",
+            "not_found": f"{base}, and whether {self.model!r} is served.",
+            "connection": "Check --base-url, and that the server runs.",
+            "redirect": f"{base}.",
+            "bad_response": f"{base}.",
+            "bad_request": "If a field is refused, leave it out with --omit.",
+            "rate_limited": "Lower --concurrency, or raise --retries.",
+        }.get(reason, "")
+        text = self.secrets.scrub(" ".join(said.split()))[:500].rstrip(".")
+        return CallError(reason, f"{where}: {reason}: {text}. {remedy}".rstrip(), **how)
+
+
+def _httpx() -> Any:
+    """The HTTP client that the hub's own client brings along."""
+    try:
+        import httpx2 as httpx
+    except ImportError:  # huggingface_hub before 2.0
+        import httpx  # type: ignore[import-not-found,no-redef]
+    for name in ("httpcore", "httpcore2", "httpx", "httpx2"):  # their debug logs show headers
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return httpx
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a response asks to wait, from ``Retry-After-Ms`` or ``Retry-After`` (seconds or a date)."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        try:
+            return max(0.0, min(float(value) * unit, _LONGEST_WAIT))
+        except ValueError:
+            continue
+    date = email.utils.parsedate_tz(headers.get("retry-after", ""))
+    return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())

@@ -1,0 +1,99 @@
+"""What a model's name stands for: a hub id, the folder of a model, or the folder of an adapter and its base."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sgpo.data.prompts import Prompt
+from sgpo.models.protocol import ModelError
+
+_EDGE = 1 << 20  # bytes read at either end of each file of weights
+
+
+class Folder:
+    """A model by name.
+
+    Attributes:
+        name: as it was given.
+        adapter: the content of ``adapter_config.json`` where it is a folder that PEFT saved; else None.
+        base: the model to load first: that of the adapter, or the name itself.
+        tokenizer: where the tokenizer is: in the adapter's folder, if one was saved there.
+
+    Raises:
+        ModelError: an adapter that does not say what its base is.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.adapter = _adapter(Path(name)) if name else None
+        self.base = name if self.adapter is None else str(self.adapter["base_model_name_or_path"])
+        has_tokenizer = self.adapter is None or (Path(name) / "tokenizer_config.json").is_file()
+        self.tokenizer = name if has_tokenizer else self.base
+
+    @property
+    def rank(self) -> int:
+        """The greatest rank in a LoRA adapter, for engines that set memory aside for it."""
+        ranks = [(self.adapter or {}).get("r"), *((self.adapter or {}).get("rank_pattern") or {}).values()]
+        return max((rank for rank in ranks if isinstance(rank, int)), default=8)
+
+    def describe(self) -> dict[str, Any]:
+        """Fingerprints of the weights that are in folders, as JSON types."""
+        found: dict[str, Any] = {"weights": _fingerprint_or_none(self.name)}
+        if self.adapter is not None:
+            found |= {"base": self.base, "base_weights": _fingerprint_or_none(self.base)}
+        return found
+
+    def error(self, error: Exception) -> ModelError:
+        """Why it cannot be loaded, in one line."""
+        if isinstance(error, ModelError):
+            return error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+        what = f"model {self.name!r}" if self.adapter is None else f"adapter {self.name!r} with its base {self.base!r}"
+        remedy = "Give a folder saved by save_pretrained, or a hub id."
+        if self.adapter is not None:
+            remedy = f"The base is what {Path(self.name) / 'adapter_config.json'} names; correct it if it has moved."
+        return ModelError(f"{what} cannot be loaded: {reason} {remedy}")
+
+
+def fingerprint(folder: Path) -> str:
+    """A short hash of a model's files: the small ones whole, of weights the size and the first and last MiB."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in (".json", ".safetensors", ".bin", ".jinja", ".txt", ".model"):
+            continue
+        digest.update(f"{path.name} {path.stat().st_size} ".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_EDGE))
+            file.seek(max(0, path.stat().st_size - _EDGE))
+            digest.update(file.read(_EDGE))
+    return digest.hexdigest()[:16]
+
+
+def no_chat_template(tokenizer: Any, prompts: Sequence[Prompt], name: str) -> None:
+    """Raise ModelError where messages are to be put to a model without a chat template."""
+    if any(not isinstance(prompt, str) for prompt in prompts) and not getattr(tokenizer, "chat_template", True):
+        raise ModelError(
+            f"model {name!r} has no chat template; give --template raw (or a file with chat = false) where the "
+            "command has it, else an instruction-tuned model."
+        )
+
+
+def _fingerprint_or_none(name: str) -> str | None:
+    return fingerprint(Path(name)) if name and Path(name).is_dir() else None
+
+
+def _adapter(folder: Path) -> dict[str, Any] | None:
+    path = folder / "adapter_config.json"
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and isinstance(found.get("base_model_name_or_path"), str):
+            return found
+    except ValueError:
+        pass
+    raise ModelError(f"{path} does not name its base_model_name_or_path; save the adapter again with save_pretrained.")

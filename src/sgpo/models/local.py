@@ -1,0 +1,143 @@
+"""A transformers model in this process.
+
+Batches are cut from the full list of requests, the longest prompts first, whatever has been answered before: a resumed
+run pads each prompt as an uninterrupted one does, and so gives the same replies to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sgpo.data.prompts import Prompt
+from sgpo.models.batched import Batched
+from sgpo.models.folders import Folder, no_chat_template
+from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class LocalModel(Batched):
+    """See `sgpo.models.protocol.Model`. ``batch_size`` counts replies."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        sampling: Sampling,
+        *,
+        batch_size: int = 64,
+        folder: Folder | None = None,
+        revision: str | None = None,
+        chat_template_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        from sgpo.models.sampling import positions_of
+
+        super().__init__(sampling, batch_size, chat_template_kwargs)
+        self.model, self.tokenizer = model, tokenizer
+        self.folder, self.revision = folder or Folder(""), revision
+        self.positions = positions_of(model)
+
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        sampling: Sampling,
+        *,
+        batch_size: int = 64,
+        dtype: str = "auto",
+        device: str | None = None,
+        revision: str | None = None,
+        chat_template_kwargs: dict[str, Any] | None = None,
+    ) -> LocalModel:
+        """A model by path or hub id, or the folder of an adapter. ``dtype`` auto: as saved, but float32 on a CPU.
+
+        Raises:
+            ModelError: if it cannot be loaded.
+        """
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        kind: Any = torch.float32 if (dtype, where.partition(":")[0]) == ("auto", "cpu") else dtype
+        folder = Folder(name)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, revision=revision)
+            model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=kind, revision=revision).to(where)
+            if folder.adapter is not None:
+                model = _adapted(model, folder)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise folder.error(error) from error
+        return cls(
+            model,
+            tokenizer,
+            sampling,
+            batch_size=batch_size,
+            folder=folder,
+            revision=revision,
+            chat_template_kwargs=chat_template_kwargs,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """See `Model`."""
+        return {
+            "kind": "transformers",
+            "revision": self.revision or getattr(self.model.config, "_commit_hash", None),
+            **self.folder.describe(),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": self.model.device.type,
+            "batch_size": self.batch_size,
+            **self.template_settings(),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """See `Model`."""
+        return {"backend": "transformers", "revision": self.revision, **self.template_settings()}
+
+    def batches(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[list[Request]]:
+        """See `Batched`: all requests, the longest first."""
+        lengths: dict[str, int] = {}
+        for request in requests:
+            if request.problem not in lengths:
+                lengths[request.problem] = self.prompt_lengths([request.prompt])[0]
+        order = sorted(range(len(requests)), key=lambda i: (-lengths[requests[i].problem], i))
+        for start in range(0, len(order), self.batch_size):
+            yield [requests[i] for i in order[start : start + self.batch_size]]
+
+    def replies(self, requests: Sequence[Request]) -> list[Reply]:
+        """See `Batched`."""
+        from sgpo.models import sampling
+
+        self._check_template([request.prompt for request in requests])
+        return sampling.sample_rows(
+            self.model,
+            self.tokenizer,
+            [request.prompt for request in requests],
+            [request.seed for request in requests],
+            self.sampling,
+            batch_size=self.batch_size,
+            chat_template_kwargs=self.chat_template_kwargs,
+        )
+
+    def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
+        """See `Batched`."""
+        from sgpo.models.sampling import encode
+
+        self._check_template(prompts)
+        return [len(ids) for ids in encode(self.tokenizer, prompts, self.chat_template_kwargs)]
+
+    def _check_template(self, prompts: Sequence[Prompt]) -> None:
+        no_chat_template(self.tokenizer, prompts, self.folder.name)
+
+
+def _adapted(model: PreTrainedModel, folder: Folder) -> PreTrainedModel:
+    """The base model with the adapter's layers in it, not merged: as the trainer runs it, to the last bit."""
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise ModelError(f"{folder.name} is an adapter, which needs peft; pip install 'sgpo[lora]'.") from error
+    adapted = PeftModel.from_pretrained(model, folder.name)
+    if adapted.active_peft_config.is_prompt_learning:
+        raise ModelError(f"{folder.name} is an adapter of learned prompts; adapters of layers (LoRA) can be loaded.")
+    return adapted.get_base_model()

@@ -1,0 +1,159 @@
+"""What a run asks of a model, and what it gets, however the model is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sgpo.data.prompts import Prompt
+
+Key = tuple[str, int]
+"""A problem's id and the index of the sample."""
+
+FAILED = ("content_filter", "tool_calls", "error", "abort")
+"""Finish reasons of a reply that the model did not end itself; what text there is is no answer."""
+
+
+class ModelError(ValueError):
+    """A model that cannot be reached, loaded or asked; what was answered before is saved, and a run can go on."""
+
+
+class CallError(Exception):
+    """One call without an answer.
+
+    Attributes:
+        reason: under which it is counted, such as "timeout" or "unauthorized".
+        fatal: no other call can fare better, so a run should end.
+        passing: the same request may be answered a moment later.
+        wait: seconds after which the endpoint wants to be asked again; None where it does not say.
+        status: of the HTTP reply, or the one that an error in a reply names; None without one.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        fatal: bool = False,
+        passing: bool = False,
+        wait: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason, self.fatal, self.passing, self.wait, self.status = reason, fatal, passing, wait, status
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn; ``max_new_tokens`` is the limit of one reply."""
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A JSON schema that an endpoint may be asked to keep to; models in this process are not held to it."""
+
+    name: str
+    schema: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sample of one problem. ``seed`` names its random stream (see :mod:`sgpo.models.sampling`)."""
+
+    problem: str
+    sample: int
+    prompt: Prompt
+    seed: int
+    schema: Schema | None = None
+
+    @property
+    def key(self) -> Key:
+        return self.problem, self.sample
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model said.
+
+    Attributes:
+        text: the answer, without special tokens.
+        finish: "stop", "length" (cut by the limit on tokens), "refusal", or one of `FAILED`.
+        tokens: generated, the end token included; None where an endpoint does not count.
+        prompt_tokens: of the prompt; None where an endpoint does not count.
+        reasoning: what an endpoint gives apart from the answer; "" where it gives none.
+        logprobs: of the generated tokens, where an endpoint was asked for them.
+        structured: the endpoint was asked to keep to the request's schema.
+    """
+
+    text: str
+    finish: str = "stop"
+    tokens: int | None = None
+    prompt_tokens: int | None = None
+    reasoning: str = ""
+    logprobs: tuple[float, ...] | None = None
+    structured: bool = False
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the limit on tokens cut it; what is missing is then the model's own fault."""
+        return self.finish == "length"
+
+    @property
+    def fault(self) -> str:
+        """Why this is no answer: one of `FAILED`, or "empty"; "" where it is one."""
+        if self.finish in FAILED:
+            return self.finish
+        return "empty" if not self.text.strip() and not self.truncated else ""
+
+
+Answered = list[tuple[Request, Reply]]
+
+
+class Model(Protocol):
+    """A way to a model: an endpoint, transformers, or vLLM.
+
+    Attributes:
+        sampling: may be changed between runs.
+        positions: tokens of its context, prompt and reply together; None where they are not known.
+        tries: how often `generate` asks for a reply that turns out to be none; 1 where asking again says the same.
+    """
+
+    sampling: Sampling
+    positions: int | None
+    tries: int
+
+    @property
+    def concurrency(self) -> int:
+        """Calls of `ask` that may be under way at once."""
+
+    def describe(self) -> dict[str, Any]:
+        """What of it may change a reply, and where it runs, as JSON types without secrets; kept with results."""
+
+    def settings(self) -> dict[str, Any]:
+        """The part of it that may change a reply wherever the model is served; identifies stored strategies."""
+
+    def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:
+        """Replies to those of ``requests``, a run's full and fixed list, that are not ``answered`` yet.
+
+        They come in portions, each to be saved before the next is asked for.
+
+        Raises:
+            ModelError: the model cannot be asked.
+        """
+
+    def fits(self, prompts: Sequence[Prompt]) -> list[bool]:
+        """Which prompts leave the model a position to answer in."""
+
+    async def check(self) -> None:
+        """Raise ValueError where no call can be made; before anything is spent."""
+
+    async def ask(self, request: Request) -> Reply:
+        """One reply. Raises CallError."""
+
+    async def close(self) -> None:
+        """Give up connections."""

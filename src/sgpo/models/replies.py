@@ -1,0 +1,218 @@
+"""The one reader of what an endpoint sends: JSON or an event stream, well formed or not, to a `Reply`.
+
+What is read is told by its shape and not by its content type: proxies and servers get that header wrong. Nothing here
+knows keys; whoever reads a reply hides them (`sgpo.models.secrets`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from sgpo.models.protocol import Reply
+
+MAX_WORDS = 300  # characters of an endpoint's own words in an error
+_MOST_TOKENS = 2**40  # a count over this is nonsense, and would not fit the store
+# In this order; a word that none of these is in ("stop", "eos_token", "end_turn") ends a reply well.
+_FINISHES = (
+    ("content_filter", re.compile(r"filter|safety|sensitive|block|prohibit|recitation|spii", re.I)),
+    ("tool_calls", re.compile(r"tool|function", re.I)),
+    ("abort", re.compile(r"abort|cancel|interrupt|preempt", re.I)),
+    ("error", re.compile(r"error|fail|insufficient|timeout|timed.out|malform", re.I)),
+    ("length", re.compile(r"length|max|limit", re.I)),
+    ("refusal", re.compile(r"refus", re.I)),
+)
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+_TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^<>]{0,500}>", re.I | re.S)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+_EVENT = re.compile(r"\s*(?:data|event|id|retry)?:")
+_DONE = re.compile(rb"^data:\s*\[DONE\]\s*$", re.M)
+
+
+class UnreadableError(ValueError):
+    """A body that is no reply; the message says what was sent. ``status`` is the one that an error in it names."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def read_reply(body: bytes, structured: bool = False) -> Reply:
+    """The reply in the body of a response to a chat completion or a completion.
+
+    Raises:
+        UnreadableError: there is no reply in it.
+    """
+    data = _parsed(body)
+    if not isinstance(data, dict):
+        raise UnreadableError(f"sent a JSON {_kind(data)} in place of an object: {words(body)}")
+    choices = data.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict):
+        if data.get("error"):
+            raise UnreadableError(f"sent an error: {words(body)}", _status(data["error"]))
+        raise UnreadableError(f"sent a reply without choices: {words(body)}")
+    message = choice.get("message")
+    said = message if isinstance(message, dict) else choice
+    if not isinstance(message, dict) and not isinstance(choice.get("text"), str):
+        raise UnreadableError(f"sent a reply without a message: {words(body)}")
+    text, thoughts = _split(said.get("content") if "content" in said else said.get("text"))
+    reasoning = thoughts or next((found for name in _THOUGHTS if (found := text_of(said.get(name)))), "")
+    refusal = text_of(said.get("refusal"))
+    finish = "error" if choice.get("error") else _finish(choice.get("finish_reason"))
+    usage = data.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    return Reply(
+        text=text or refusal,
+        finish="refusal" if refusal and not text else finish,
+        tokens=_count(usage.get("completion_tokens")),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        reasoning=reasoning,
+        logprobs=_logprobs(choice.get("logprobs")),
+        structured=structured,
+    )
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content: as it is, or joined from a list of parts; "" for what holds no text."""
+    return _split(content)[0]
+
+
+def finished(tail: bytes) -> bool:
+    """Whether the end of an event stream has come; a server may keep the connection open after it."""
+    return _DONE.search(tail) is not None
+
+
+def words(body: bytes | str) -> str:
+    """An endpoint's own words on one line: the message of an error, a page without its tags; at most `MAX_WORDS`."""
+    text = body if isinstance(body, str) else body[:100_000].decode("utf-8", "replace")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = None
+    if isinstance(data, dict):
+        found = data.get("error") or data.get("detail") or data.get("message") or data
+        if isinstance(found, dict):
+            found = found.get("message") or found
+        text = found if isinstance(found, str) else json.dumps(found)
+    elif text.lstrip()[:1] == "<":
+        text = _TAG.sub(" ", text)
+    text = " ".join(_CONTROL.sub(" ", text).split())
+    return text if len(text) <= MAX_WORDS else f"{text[:MAX_WORDS]}..."
+
+
+def _parsed(body: bytes) -> Any:
+    text = body.decode("utf-8-sig", "replace").strip()
+    if not text:
+        raise UnreadableError("sent an empty body")
+    if _EVENT.match(text):
+        return _merged(text)
+    if text[0] == "<":
+        raise UnreadableError(f"sent a web page in place of JSON: {words(text)}")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise UnreadableError("sent JSON that is nested too deep to be read") from None
+    except ValueError as error:
+        what = "no JSON" if text[0] not in "{[" else f"JSON that cannot be read ({str(error)[:80]})"
+        raise UnreadableError(f"sent {what}: {words(text)}") from None
+
+
+def _merged(text: str) -> dict[str, Any]:
+    """A streamed completion put together, in the form of one that came at once."""
+    parts: dict[str, list[str]] = {"content": [], "reasoning_content": [], "refusal": []}
+    usage: Any = None
+    ended: Any = None
+    logprobs: list[Any] = []
+    for event in re.split(r"\r?\n\r?\n", text):
+        data = "\n".join(line[5:].strip() for line in event.splitlines() if line.startswith("data:"))
+        if not data:
+            continue
+        if data == "[DONE]":
+            ended = ended or "stop"
+            break
+        try:
+            chunk = json.loads(data)
+        except (ValueError, RecursionError):
+            raise UnreadableError(f"sent an event stream with a piece that is no JSON: {words(data)}") from None
+        if not isinstance(chunk, dict) or chunk.get("error"):
+            status = _status(chunk.get("error")) if isinstance(chunk, dict) else None
+            raise UnreadableError(f"sent an error in the stream: {words(data)}", status)
+        usage = chunk.get("usage") or usage
+        choices = chunk.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        ended = choice.get("finish_reason") or ended
+        delta = next((choice[name] for name in ("delta", "message") if isinstance(choice.get(name), dict)), choice)
+        said, thoughts = _split(delta.get("content") if "content" in delta else delta.get("text"))
+        parts["content"].append(said)
+        thought = next((found for name in _THOUGHTS if (found := text_of(delta.get(name)))), "")
+        parts["reasoning_content"].append(thoughts or thought)
+        parts["refusal"].append(text_of(delta.get("refusal")))
+        if isinstance(choice.get("logprobs"), dict) and isinstance(choice["logprobs"].get("content"), list):
+            logprobs += choice["logprobs"]["content"]
+    if ended is None:
+        raise UnreadableError("sent a stream that ended in the middle of the reply")
+    choice = {"message": {name: "".join(texts) for name, texts in parts.items()}, "finish_reason": ended}
+    return {"choices": [{**choice, "logprobs": {"content": logprobs} if logprobs else None}], "usage": usage}
+
+
+def _split(content: Any) -> tuple[str, str]:
+    """The answer and the thoughts in a content: text, or parts of either kind."""
+    if isinstance(content, str):
+        return content, ""
+    if isinstance(content, dict):
+        content = [content]
+    if not isinstance(content, list):
+        return "", ""
+    text: list[str] = []
+    thoughts: list[str] = []
+    for part in content:
+        if isinstance(part, str):
+            text.append(part)
+        elif isinstance(part, dict):
+            kind = str(part.get("type", ""))
+            inner = part.get("text", part.get("thinking", part.get("content", part.get("value"))))
+            inner = inner.get("value") if isinstance(inner, dict) else inner
+            found = inner if isinstance(inner, str) else _flat(inner)
+            (thoughts if re.search("think|reason", kind) or "thinking" in part else text).append(found)
+    return "".join(text), "".join(thoughts)
+
+
+def _flat(parts: Any) -> str:
+    """The texts of parts within a part; one level, so hostile nesting ends here."""
+    found = [part.get("text") if isinstance(part, dict) else part for part in parts] if isinstance(parts, list) else []
+    return "".join(text for text in found if isinstance(text, str))
+
+
+def _finish(word: Any) -> str:
+    """A finish reason in our words; null, which some servers leave, ends a reply well."""
+    if not isinstance(word, str):
+        return "stop"
+    return next((name for name, pattern in _FINISHES if pattern.search(word)), "stop")
+
+
+def _logprobs(found: Any) -> tuple[float, ...] | None:
+    if not isinstance(found, dict):
+        return None
+    entries = found.get("content", found.get("token_logprobs"))
+    values = [e.get("logprob") if isinstance(e, dict) else e for e in entries] if isinstance(entries, list) else []
+    numbers = tuple(float(value) for value in values if isinstance(value, (int, float)))
+    return numbers or None
+
+
+def _status(error: Any) -> int | None:
+    """The status that an error in a reply names, where it names one."""
+    code = error.get("code") if isinstance(error, dict) else None
+    code = int(code) if isinstance(code, str) and code.isdigit() and len(code) == 3 else code
+    return code if isinstance(code, int) and 400 <= code <= 599 else None
+
+
+def _count(value: Any) -> int | None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return min(max(value, 0), _MOST_TOKENS) if whole else None
+
+
+def _kind(value: Any) -> str:
+    names = {list: "list", str: "text", bool: "true or false", int: "number", float: "number", type(None): "null"}
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,138 @@
+"""vLLM in this process; for a vLLM server see :mod:`sgpo.models.endpoint`.
+
+Each request has its own seed, so a resumed run asks for the same samples; vLLM's kernels do not promise the same bits
+under another load. ``generation_config="vllm"`` keeps the model's own sampling defaults out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sgpo.data.prompts import Prompt
+from sgpo.models.batched import Batched
+from sgpo.models.folders import Folder, no_chat_template
+from sgpo.models.protocol import ModelError, Reply, Request, Sampling
+
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM can set memory aside for
+
+
+class VllmModel(Batched):
+    """See `sgpo.models.protocol.Model`. ``batch_size`` replies are handed on at a time."""
+
+    def __init__(
+        self,
+        engine: Any,
+        sampling: Sampling,
+        *,
+        batch_size: int,
+        settings: dict[str, Any],
+        folder: Folder,
+        chat_template_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(sampling, batch_size, chat_template_kwargs)
+        self.engine, self.engine_settings, self.folder = engine, settings, folder
+        config = getattr(getattr(engine, "llm_engine", None), "model_config", None)
+        self.positions = getattr(config, "max_model_len", settings["max_model_len"])
+
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        sampling: Sampling,
+        *,
+        batch_size: int = 512,
+        dtype: str = "auto",
+        revision: str | None = None,
+        tensor_parallel: int = 1,
+        max_model_len: int | None = None,
+        chat_template_kwargs: dict[str, Any] | None = None,
+    ) -> VllmModel:
+        """A model by path or hub id, or the folder of a LoRA adapter.
+
+        Raises:
+            ModelError: vLLM is not installed, or cannot load it.
+        """
+        try:
+            from vllm import LLM
+        except ImportError as error:
+            raise ModelError(
+                "vLLM is not installed; pip install 'sgpo[vllm]', or use --backend transformers."
+            ) from error
+        folder = Folder(name)
+        more: dict[str, Any] = {}
+        if folder.adapter is not None:
+            rank = next((rank for rank in _RANKS if rank >= folder.rank), folder.rank)
+            more = {"tokenizer": folder.tokenizer, "enable_lora": True, "max_lora_rank": rank}
+        try:
+            engine = LLM(
+                model=folder.base,
+                dtype=dtype,
+                revision=revision,
+                tensor_parallel_size=tensor_parallel,
+                max_model_len=max_model_len,
+                enable_prefix_caching=True,
+                generation_config="vllm",
+                **more,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise folder.error(error) from error
+        settings = {
+            "revision": revision,
+            "dtype": dtype,
+            "tensor_parallel": tensor_parallel,
+            "max_model_len": max_model_len,
+        }
+        kwargs = chat_template_kwargs
+        return cls(
+            engine, sampling, batch_size=batch_size, settings=settings, folder=folder, chat_template_kwargs=kwargs
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """See `Model`."""
+        adapter = {} if self.folder.adapter is None else self.folder.describe()
+        return {"kind": "vllm", **self.engine_settings, **adapter, **self.template_settings()}
+
+    def settings(self) -> dict[str, Any]:
+        """See `Model`."""
+        return {"backend": "vllm", "revision": self.engine_settings["revision"], **self.template_settings()}
+
+    def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
+        """See `Batched`."""
+        return [len(ids) for ids in self._encode(prompts)]
+
+    def replies(self, requests: Sequence[Request]) -> list[Reply]:
+        """See `Batched`."""
+        from vllm import SamplingParams
+
+        drawn = {
+            "n": 1,
+            "temperature": self.sampling.temperature,
+            "top_p": self.sampling.top_p,
+            "max_tokens": self.sampling.max_new_tokens,
+        }
+        ids = self._encode([request.prompt for request in requests])
+        more: dict[str, Any] = {}
+        if self.folder.adapter is not None:
+            from vllm.lora.request import LoRARequest
+
+            more["lora_request"] = LoRARequest("adapter", 1, self.folder.name)
+        outputs = self.engine.generate(
+            [{"prompt_token_ids": row} for row in ids],
+            [SamplingParams(**drawn, seed=request.seed) for request in requests],
+            use_tqdm=False,
+            **more,
+        )
+        replies = []
+        for row, output in zip(ids, outputs, strict=True):
+            one = output.outputs[0]
+            finish = one.finish_reason if one.finish_reason in ("length", "abort") else "stop"
+            replies.append(Reply(one.text, finish, len(one.token_ids), len(row)))
+        return replies
+
+    def _encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        from sgpo.models.sampling import encode
+
+        tokenizer = self.engine.get_tokenizer()
+        no_chat_template(tokenizer, prompts, self.folder.name)
+        return encode(tokenizer, prompts, self.chat_template_kwargs)

@@ -26,11 +26,11 @@ from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from safetensors.torch import load_model, save_model
 from torch import Tensor
-from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from sgpo.trainer.checkpoints import Resume, sharded, whole_checkpoint
 from sgpo.trainer.record import Position, read_record, write_record
+from sgpo.trainer.served import ServedGRPOTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class RecordedCheckpoints:
         return None, None
 
 
-class ResumableGRPOTrainer(RecordedCheckpoints, GRPOTrainer):
+class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
     """``GRPOTrainer`` that resumes to the bit, or refuses to and says why; see the module."""
 
     _sampler: EpochSampler | None = None

@@ -38,7 +38,6 @@ from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.metrics import DistillationSums, log_ratio, rollout_metrics
 from sgpo.trainer.problem_log import ProblemLog
 from sgpo.trainer.rollouts import GenerationBatch
-from sgpo.trainer.server import check_server
 from sgpo.trainer.teacher import TeacherWeights, without_dropout
 
 
@@ -70,7 +69,6 @@ class SGPOTrainer(GuidedRolloutTrainer):
         unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
         peft = kwargs.get("peft_config") is not None or (not isinstance(model, str) and is_peft_model(model))
         checks.check_arguments(args, processing_class, unsupported, peft=peft)
-        check_server(args, name)
         if args.distills:
             checks.check_dataset(train_dataset, args)
         super().__init__(

@@ -17,10 +17,18 @@ class WholeGroupsConfig(GRPOConfig):
     """``GRPOConfig`` of a trainer that needs all rollouts of a problem on one process; a CPU trains in float32.
 
     Raises:
-        ValueError: a process's batch is no whole number of groups.
+        ValueError: a process's batch is no whole number of groups; a deadline of 0 seconds or less.
     """
 
+    vllm_request_timeout: float | None = option(
+        None,
+        "With vllm_mode='server': seconds that one request of a run may take, whatever it asks for; then the run ends. "
+        "None: vllm_server_timeout, and for completions the time to sample them, 256 at once, at 5 tokens a second.",
+    )
+
     def __post_init__(self) -> None:
+        if self.vllm_request_timeout is not None and not self.vllm_request_timeout > 0:
+            raise ValueError(f"vllm_request_timeout is {self.vllm_request_timeout}, but must be over 0, or None.")
         if not torch.accelerator.is_available():
             # TRL's default, bf16 on a GPU, would be an error here; a CPU trains in float32 unless told otherwise.
             self.use_cpu: bool = True

@@ -1,0 +1,234 @@
+"""A vLLM server that stalls, breaks off or answers nonsense in the middle of a run ends the run with one message.
+
+TRL's requests to the server have no deadline. Here each of them has one, from its start to the last byte of the reply:
+TRL's own retries, a connection that is never accepted, and a reply that trickles in count. What comes back is checked
+before it is trained on.
+"""
+
+import contextlib
+import math
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlparse
+
+from trl import GRPOTrainer
+from trl.generation import vllm_generation
+from trl.generation.vllm_client import VLLMClient
+from trl.trainer.utils import get_config_model_id
+
+from sgpo.trainer.checkpoints import names_in
+from sgpo.trainer.server import check_server
+
+_SLOWEST = 5.0  # tokens a second of one completion, when the server is busy
+_AT_ONCE = 256  # completions; vLLM's default of max_num_seqs
+_STUCK = 30.0  # seconds for the broadcast of weights to end by itself once its request has failed
+_EXCERPT = 200  # characters of a reply in an error
+
+
+class ServerError(ConnectionError):
+    """The vLLM server does not do what it is asked; the message says what, how long it took, and what to do."""
+
+
+class ServedGRPOTrainer(GRPOTrainer):
+    """``GRPOTrainer`` whose vLLM server, if it has one, is looked at before the policy is loaded, and kept to time.
+
+    Raises:
+        ServerError: in a run, by :class:`BoundedClient`.
+        ConnectionError, ValueError: at construction, by :func:`sgpo.trainer.server.check_server`.
+    """
+
+    def __init__(self, model: Any, *positional: Any, args: Any, **kwargs: Any):
+        check_server(args, model if isinstance(model, str) else get_config_model_id(model.config))
+        with _bounded(args):
+            super().__init__(model, *positional, args=args, **kwargs)
+
+
+@contextlib.contextmanager
+def _bounded(args: Any) -> Iterator[None]:
+    """Within the block TRL makes clients of ours."""
+    plain = vllm_generation.VLLMClient
+    vllm_generation.VLLMClient = partial(BoundedClient, args)
+    try:
+        yield
+    finally:
+        vllm_generation.VLLMClient = plain
+
+
+class BoundedClient(VLLMClient):
+    """TRL's client with a deadline on every request; all faults are a :class:`ServerError`.
+
+    A request may take ``vllm_server_timeout`` seconds. One for completions may take longer, by the time in which a
+    slow server would sample the longest completions that it may, or ``vllm_request_timeout`` seconds, where that is
+    set.
+    """
+
+    def __init__(self, args: Any, **options: Any):
+        self._output_dir = args.output_dir
+        self._asked_for = getattr(args, "vllm_request_timeout", None)
+        self._patience = self._seconds = float(self._asked_for or args.vllm_server_timeout)
+        self._what = ""  # in words, beside the address
+        self._transfer: threading.Event | None = None  # of weights, under way until it is set
+        with self._reading("a list of models"):
+            super().__init__(**options)
+
+    @property
+    def session(self) -> Any:
+        return self._session
+
+    @session.setter
+    def session(self, plain: Any) -> None:
+        self._session = _Session(plain, self)
+
+    def generate(self, prompts: Sequence[Any], n: int = 1, max_tokens: int = 16, **options: Any) -> dict[str, Any]:
+        wanted = len(prompts) * n
+        if self._asked_for is None:
+            self._seconds = self._patience + math.ceil(wanted / _AT_ONCE) * max_tokens / _SLOWEST
+        self._what = f" ({len(prompts)} prompts, {n} completions of up to {max_tokens} tokens each)"
+        try:
+            with self._reading("completions"):
+                output = super().generate(prompts, n=n, max_tokens=max_tokens, **options)
+                self._check(output, len(prompts), wanted)
+        finally:
+            self._seconds, self._what = self._patience, ""
+        return output
+
+    def _check(self, output: Mapping[str, Any], prompts: int, wanted: int) -> None:
+        """All completions must be there, each as token ids with a log-probability for each."""
+        got, ids, logprobs = len(output["prompt_ids"]), output["completion_ids"], output["logprobs"]
+        if (got, len(ids)) != (prompts, wanted):
+            raise self.error(
+                f"sent {len(ids)} completions of {got} prompts, but {wanted} of {prompts} were asked for{self._what}"
+            )
+        if not all(type(token) is int and token >= 0 for one in [*ids, *output["prompt_ids"]] for token in one):
+            raise ValueError("a token id is no whole number")
+        if logprobs is not None and [len(one) for one in logprobs] != [len(one) for one in ids]:
+            raise ValueError("a completion's log-probabilities are fewer or more than its tokens")
+
+    def check_server(self, total_timeout: float = 0.0, retry_interval: float = 2.0) -> None:
+        """The server was up a moment ago: it has been looked at. TRL's own look has no end."""
+        self.host = self.session.get(f"{self.base_url}/health").headers.get("X-Forwarded-For", self.host)
+
+    def get_server_info(self) -> dict[str, Any]:
+        with self._reading("its configuration"):
+            info: dict[str, Any] = super().get_server_info()
+            info["weight_transfer_config"], info["model_config"]["logprobs_mode"]
+            return info
+
+    def get_world_size(self) -> int:
+        with self._reading("the number of its workers"):
+            return int(super().get_world_size())
+
+    def init_communicator(self, *args: Any, **options: Any) -> None:
+        with self._transferring():
+            super().init_communicator(*args, **options)
+
+    def update_named_params(self, *args: Any, **options: Any) -> None:
+        with self._transferring():
+            super().update_named_params(*args, **options)
+
+    # ---------------------------------------------------------------- faults
+
+    def error(self, what: str, remedy: str = "") -> ServerError:
+        """The error that ``what`` is, to be raised."""
+        found = names_in(self._output_dir)
+        last = f"The last checkpoint is {Path(self._output_dir) / found[-1]}: resume from it" if found else ""
+        error = ServerError(
+            f"The vLLM server at {self.base_url} {what}. Look into its log and restart it. {remedy}"
+            f"{last or 'No checkpoint was written yet (save_steps)'}."
+        )
+        if self._transfer is not None:
+            threading.Thread(target=_end_if_stuck, args=(error, self._transfer), daemon=True).start()
+        return error
+
+    @contextlib.contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            raise self.error(f"answered with something else than {what}{self._what} ({error!r:.{_EXCERPT}})") from error
+
+    @contextlib.contextmanager
+    def _transferring(self) -> Iterator[None]:
+        """While weights are broadcast this thread waits in NCCL, which no exception reaches."""
+        self._transfer = threading.Event()
+        try:
+            yield
+        finally:
+            self._transfer.set()
+            self._transfer = None
+
+    def _get(self, url: str, **options: Any) -> Any:
+        return self._json(url, self.session.get(url, **options))
+
+    def _post(self, url: str, **options: Any) -> Any:
+        return self._json(url, self.session.post(url, **options))
+
+    def _json(self, url: str, reply: Any) -> Any:
+        """The JSON of a reply; an empty one, which says that a request was carried out, is None."""
+        try:
+            return reply.json() if reply.content.strip() else None
+        except ValueError:
+            raise self.error(f"answered {urlparse(url).path}{self._what} with no JSON: {_excerpt(reply)}") from None
+
+
+def _end_if_stuck(error: ServerError, ended: threading.Event) -> None:
+    """The last resort: the request for a transfer has failed, and the thread that transfers does not come back."""
+    if not ended.wait(_STUCK):
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
+class _Session:
+    """A session of ``requests`` whose GET and POST end in time; the rest of it is the session's own."""
+
+    def __init__(self, plain: Any, client: BoundedClient):
+        self._plain, self._client = plain, client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plain, name)
+
+    def get(self, url: str, **options: Any) -> Any:
+        return self._ask("GET", url, options)
+
+    def post(self, url: str, **options: Any) -> Any:
+        return self._ask("POST", url, options)
+
+    def _ask(self, method: str, url: str, options: dict[str, Any]) -> Any:
+        client, seconds, began = self._client, self._client._seconds, time.monotonic()
+        asked = f"{method} {urlparse(url).path}{client._what}"
+        replies: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                replies.put(self._plain.request(method, url, **options))
+            except Exception as error:
+                replies.put(error)
+
+        # In a thread of its own: a read deadline would begin anew with every byte and every try.
+        threading.Thread(target=ask, name=asked, daemon=True).start()
+        try:
+            reply = replies.get(timeout=seconds)
+        except queue.Empty:
+            remedy = "Raise vllm_request_timeout if it needs longer. "
+            raise client.error(f"did not answer {asked} within {seconds:g} s", remedy) from None
+        if isinstance(reply, Exception):
+            self._broken(asked, reply, time.monotonic() - began)
+        if reply.status_code not in (200, 404):  # TRL says what a 404 means, where it does
+            raise client.error(f"answered {asked} with {reply.status_code} {reply.reason}: {_excerpt(reply)}")
+        return reply
+
+    def _broken(self, asked: str, cause: Exception, seconds: float) -> NoReturn:
+        why = getattr(cause.args[0] if cause.args else None, "reason", None) or cause  # urllib3's, after its retries
+        raise self._client.error(f"failed in {asked} after {seconds:.0f} s ({why!s:.{_EXCERPT}})") from cause
+
+
+def _excerpt(reply: Any) -> str:
+    text = " ".join(reply.text.split())
+    return repr(text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}...")

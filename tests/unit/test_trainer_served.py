@@ -1,0 +1,284 @@
+"""A vLLM server that fails in the middle of a run: a scripted one on loopback, behind TRL's own client.
+
+vLLM itself is not there, nor is NCCL: what TRL does over HTTP is real, the broadcast of weights is a stand-in.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trainer_kit as kit
+from datasets import Dataset
+from trl.generation.vllm_client import VLLMClient
+
+from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer, SGPOConfig, SGPOTrainer
+from sgpo.trainer.served import BoundedClient, ServerError
+
+SECONDS = 0.6
+TRAINERS = {"sgpo": (SGPOTrainer, SGPOConfig), "luffy": (LUFFYTrainer, LUFFYConfig), "hpt": (HPTTrainer, HPTConfig)}
+
+
+class Server(ThreadingHTTPServer):
+    """Does what vLLM does, until ``faults[path]``, a function of the handler and its answer, is called in its place."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.faults: dict[str, Callable[[Any, Any], None]] = {}
+        self.asked: list[str] = []
+        self.released = threading.Event()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def answer(self) -> None:
+        path = self.path.split("?")[0]
+        self.server.asked.append(path)
+        size = int(self.headers.get("Content-Length") or 0)
+        given = json.loads(self.rfile.read(size) or "{}") if size else {}
+        answers: dict[str, Any] = {
+            "/v1/models": {"data": [{"id": "alias"}]},
+            "/server_info": {
+                "vllm_config": {"weight_transfer_config": {}, "model_config": {"logprobs_mode": "processed_logprobs"}}
+            },
+            "/v1/completions": {"choices": choices(given)} if "prompt" in given else None,
+        }
+        self.server.faults.get(path, send)(self, answers.get(path, {}))
+
+    do_GET = do_POST = answer
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def choices(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Completions that have a digit, in the order in which vLLM sends them."""
+    token = kit.WORDS.index("5")
+    logprobs = {"tokens": [f"token_id:{token}"], "token_logprobs": [-1.0], "top_logprobs": [None]}
+    return [
+        {"prompt_token_ids": prompt, "token_ids": [token], "logprobs": logprobs}
+        for prompt in given["prompt"]
+        for _ in range(given["n"])
+    ]
+
+
+def send(handler: Any, answer: Any, *, status: int = 200) -> None:
+    body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+    handler.send_response(status)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+# ---- faults
+
+
+def stalls(handler: Any, answer: Any) -> None:
+    handler.server.released.wait()
+
+
+def trickles(handler: Any, answer: Any) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100000")
+    handler.end_headers()
+    while not handler.server.released.wait(0.05):
+        handler.wfile.write(b" ")
+
+
+def resets(handler: Any, answer: Any) -> None:
+    handler.connection.close()
+
+
+def html(handler: Any, answer: Any) -> None:
+    send(handler, "<html>\n<h1>Internal Server Error</h1></html>", status=500)
+
+
+def gateway(handler: Any, answer: Any) -> None:
+    send(handler, "<html>\n<h1>Gateway</h1></html>", status=504)
+
+
+def no_json(handler: Any, answer: Any) -> None:
+    send(handler, "<html>Log in</html>")
+
+
+def other_json(handler: Any, answer: Any) -> None:
+    send(handler, {"error": "no"})
+
+
+def a_list(handler: Any, answer: Any) -> None:
+    send(handler, [1, 2])
+
+
+def changed(change: Callable[[list[dict[str, Any]]], Any]) -> Callable[[Any, Any], None]:
+    def fault(handler: Any, answer: Any) -> None:
+        send(handler, {"choices": change(answer["choices"])})
+
+    return fault
+
+
+GENERATE = {
+    "stalls": (stalls, r"did not answer POST /v1/completions \(.* prompts, .* completions of .*\) within 0.6 s"),
+    "trickles": (trickles, "did not answer POST /v1/completions .* within 0.6 s"),
+    "resets": (resets, r"failed in POST /v1/completions .* \("),
+    "HTML 500": (html, "failed in POST /v1/completions .*too many 500 error responses"),
+    "HTML 504": (gateway, "answered POST /v1/completions .* with 504 .*: '<html> <h1>Gateway</h1></html>'"),
+    "no JSON": (no_json, "answered /v1/completions .* with no JSON: '<html>Log in</html>'"),
+    "other JSON": (other_json, "answered with something else than completions"),
+    "a list": (a_list, "answered with something else than completions"),
+    "too few": (changed(lambda all: all[:-1]), "sent 11 completions of 6 prompts, but 12 of 6 were asked for"),
+    "too many": (changed(lambda all: [*all, all[0]]), "but 12 of 6 were asked for"),
+    "none": (changed(lambda all: []), "something else than completions|sent 0 completions"),
+    "no ids": (changed(lambda all: [{**c, "token_ids": None} for c in all]), "something else than completions"),
+    "words": (changed(lambda all: [{**c, "token_ids": ["a"]} for c in all]), "something else than completions"),
+    "short logprobs": (
+        changed(lambda all: [{**c, "token_ids": c["token_ids"] * 2} for c in all]),
+        "log-probabilities are fewer or more than its tokens",
+    ),
+}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """The server, and what of vLLM TRL looks for; retries wait for nothing."""
+    available = lambda **_: True  # noqa: E731
+    monkeypatch.setattr("trl.generation.vllm_client.is_vllm_available", available)
+    monkeypatch.setattr("trl.generation.vllm_generation.is_vllm_available", available)
+    monkeypatch.setattr("trl.trainer.grpo_trainer.is_vllm_available", available, raising=False)
+    monkeypatch.setattr("urllib3.util.retry.Retry.get_backoff_time", lambda self: 0.0)
+    transfer = SimpleNamespace(trainer_send_weights=lambda iterator, trainer_args: list(iterator))
+    monkeypatch.setattr("trl.generation.vllm_client.NCCLWeightTransferEngine", transfer, raising=False)
+    monkeypatch.setattr("trl.generation.vllm_client.NCCLTrainerSendWeightsArgs", dict, raising=False)
+    monkeypatch.setattr(VLLMClient, "init_communicator", lambda self, device: self.get_server_info())
+    running = Server()
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield running
+    running.released.set()
+    running.shutdown()
+    running.server_close()
+
+
+def made(out: Path, url: str, name: str = "sgpo", **options: Any) -> Any:
+    trainer_class, config_class = TRAINERS[name]
+    rows = [{**row, "answer": "5", "expert": " 5"} for row in kit.make_problems(4)]
+    fields = {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": url, "vllm_request_timeout": SECONDS}
+    config = kit.make_config(out, config_class, **{**fields, "save_strategy": "steps", "save_steps": 1, **options})
+    return trainer_class(
+        model=kit.make_model(),
+        reward_funcs=kit.has_digit,
+        args=config,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=kit.make_tokenizer(),
+    )
+
+
+def client(out: Path, url: str, **options: Any) -> BoundedClient:
+    given = {"output_dir": str(out), "vllm_request_timeout": SECONDS, "vllm_server_timeout": 60.0, **options}
+    return BoundedClient(SimpleNamespace(**given), base_url=url)
+
+
+@pytest.mark.parametrize("name", GENERATE)
+def test_completions_that_do_not_come_or_are_not_what_was_asked_for(name: str, server: Server, out: Path) -> None:
+    server.faults["/v1/completions"], words = GENERATE[name]
+    (out / "checkpoint-7").mkdir(parents=True)
+    with pytest.raises(ServerError, match=words) as error:
+        client(out, server.url).generate(prompts=[[4, 5]] * 6, n=2, max_tokens=8)
+    for part in (server.url, "Look into its log", f"{out / 'checkpoint-7'}: resume from it"):
+        assert part in str(error.value)
+    assert len(str(error.value)) < 900
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+@pytest.mark.parametrize("path", ["/v1/completions", "/update_weights", "/start_weight_update", "/reset_prefix_cache"])
+def test_a_server_that_stalls_in_a_run(path: str, name: str, server: Server, out: Path) -> None:
+    trainer = made(out, server.url, name, max_steps=3)
+    seen = 0
+
+    def later(handler: Any, answer: Any) -> None:
+        nonlocal seen
+        seen += 1
+        (stalls if seen > 1 else send)(handler, answer)
+
+    server.faults[path] = later
+    with pytest.raises(ServerError, match=f"did not answer POST {path}.* within 0.6 s") as error:
+        trainer.train()
+    assert f"The last checkpoint is {out / 'checkpoint-1'}" in str(error.value)
+    assert (out / "checkpoint-1" / "trainer_state.json").is_file()
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+@pytest.mark.parametrize("path", ["/v1/models", "/server_info"])
+def test_a_server_that_stalls_while_the_trainer_is_made(path: str, name: str, server: Server, out: Path) -> None:
+    first = path == "/v1/models"  # asked once before, by a check that lets silence pass
+
+    def fault(handler: Any, answer: Any) -> None:
+        (send if first and server.asked.count(path) == 1 else stalls)(handler, answer)
+
+    server.faults[path] = fault
+    with pytest.raises(ServerError, match=rf"did not answer GET {path} within 0.6 s.*No checkpoint was written yet"):
+        made(out, server.url, name)
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_another_model_is_refused_by_every_trainer(name: str, server: Server, out: Path) -> None:
+    model = kit.make_model()
+    model.config._name_or_path = "Qwen/Qwen2.5-7B"
+    trainer_class, config_class = TRAINERS[name]
+    fields = {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": server.url}
+    config = kit.make_config(out, config_class, **fields)
+    data = Dataset.from_list([{**row, "expert": " 5"} for row in kit.make_problems(4)])
+    with pytest.raises(ValueError, match="serves alias, but the policy is"):
+        trainer_class(model, kit.has_digit, args=config, train_dataset=data)
+
+
+def test_long_completions_may_take_long_on_the_defaults(server: Server, out: Path) -> None:
+    asking = client(out, server.url, vllm_request_timeout=None, vllm_server_timeout=SECONDS)
+    given: list[float] = []
+    server.faults["/v1/completions"] = lambda handler, answer: (given.append(asking._seconds), send(handler, answer))
+    asking.generate(prompts=[[4]] * 100, n=3, max_tokens=1000)
+    assert given == [SECONDS + 2 * 1000 / 5]
+    server.faults["/reset_prefix_cache"] = stalls
+    with pytest.raises(ServerError, match=r"did not answer POST /reset_prefix_cache within 0.6 s"):
+        asking.reset_prefix_cache()
+
+
+def test_a_deadline_must_be_over_zero(out: Path) -> None:
+    with pytest.raises(ValueError, match="vllm_request_timeout is 0, but must be over 0"):
+        kit.make_config(out, vllm_request_timeout=0)
+
+
+STUCK = """
+import sys, threading, time
+from types import SimpleNamespace
+from trl.generation import vllm_client
+from sgpo.trainer import served
+vllm_client.is_vllm_available = lambda **_: True
+served._STUCK = 0.2
+stuck = SimpleNamespace(trainer_send_weights=lambda **_: time.sleep(600))
+vllm_client.NCCLWeightTransferEngine, vllm_client.NCCLTrainerSendWeightsArgs = stuck, dict
+args = SimpleNamespace(output_dir="nowhere", vllm_request_timeout=0.5, vllm_server_timeout=60)
+served.BoundedClient(args, base_url=sys.argv[1]).update_named_params([("w", "float32", [1])], iter([]))
+"""
+
+
+def test_a_broadcast_that_no_exception_reaches_ends_the_process(server: Server) -> None:
+    server.faults["/update_weights"] = stalls
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", STUCK, server.url], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "error: The vLLM server at" in done.stderr
+    assert "did not answer POST /update_weights within 0.5 s" in done.stderr
+    assert time.monotonic() - began < 120

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sgpo.data.benchmarks import HUB, BenchmarkError, BenchmarkProblem, load_file, load_hub
+from sgpo.runs.files import ReadError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "benchmarks"
 
@@ -70,13 +71,13 @@ GOOD = {"id": "a", "problem": "p", "answer": "1"}
         ([GOOD, {**GOOD, "problem": "q"}], "row 2: the id 'a' is that of row 1"),
         ([GOOD, {**GOOD, "id": 1}, {**GOOD, "id": "1"}], "row 3: the id '1' is that of row 2"),
         ([GOOD, "{"], "line 2: not valid JSON"),
-        ([GOOD, "[1]"], "line 2: a list; each line must be a JSON object"),
+        ([GOOD, "[1]"], "line 2: a list, not a JSON object"),
         (["[" * 100_000], "line 1: not valid JSON"),
         ([], "no problems"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, rows: list[Any], message: str) -> None:
-    with pytest.raises(BenchmarkError, match=message):
+    with pytest.raises(ReadError, match=message):
         load_file(write(tmp_path / "x.jsonl", *rows))
 
 
@@ -87,10 +88,10 @@ def test_all_faults_are_counted(tmp_path: Path) -> None:
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(BenchmarkError, match="is not a file"):
+    with pytest.raises(ReadError, match="there is no such file"):
         load_file(tmp_path / "none.jsonl")
     (tmp_path / "x.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BenchmarkError, match="not UTF-8"):
+    with pytest.raises(ReadError, match="UTF-16"):
         load_file(tmp_path / "x.jsonl")
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from sgpo.commands.data import app
 from sgpo.data.benchmarks import BenchmarkError
 from sgpo.data.overlap import Text, find_overlap, load_texts, tokenize
+from sgpo.runs.files import ReadError
 
 LONG = "Alice has 12 apples and gives 5 of them to Bob, who eats half of what he has. How many apples are left in all?"
 OTHER = (
@@ -100,10 +101,10 @@ def test_conversations_and_parquet_are_read(tmp_path: Path) -> None:
     parquet.write_table(pa.Table.from_pylist([{"prompt": chat}]), tmp_path / "x.parquet")
     assert load_texts(tmp_path / "x.parquet") == [Text("1", LONG)]
     (tmp_path / "y.parquet").write_text("no parquet")
-    with pytest.raises(BenchmarkError, match="cannot be read as parquet"):
+    with pytest.raises(ReadError, match="cannot be read as parquet"):
         load_texts(tmp_path / "y.parquet")
     (tmp_path / "z.jsonl").write_text('{"text": "p"}\n')
-    with pytest.raises(BenchmarkError, match=r"row 1: no problem in the fields problem.*\['text'\]"):
+    with pytest.raises(BenchmarkError, match=r"line 1: no problem in the fields problem.*\['text'\]"):
         load_texts(tmp_path / "z.jsonl")
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sgpo.cli import app
-from sgpo.rewards.files import BadLineError
+from sgpo.runs.files import ReadError
 from sgpo.strategies.check import MAX_STRATEGY, Leak, check_strategy
 from sgpo.strategies.check_files import check_file
 from sgpo.strategies.leakage.expressions import scan
@@ -442,7 +442,7 @@ def test_command_adds_verdicts_and_keeps_all_other_fields(tmp_path: Path) -> Non
 )
 def test_bad_lines_are_named_before_anything_is_written(tmp_path: Path, bad: dict[str, Any], message: str) -> None:
     source = write(tmp_path / "in.jsonl", item(), bad)
-    with pytest.raises(BadLineError, match="line 2") as error:
+    with pytest.raises(ReadError, match="line 2") as error:
         check_file(source, tmp_path / "out.jsonl")
     assert message in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
@@ -452,7 +452,7 @@ def test_bad_lines_are_named_before_anything_is_written(tmp_path: Path, bad: dic
 def test_lines_that_are_no_objects(tmp_path: Path, line: str) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text(json.dumps(item()) + "\n\n" + line + "\n")
-    with pytest.raises(BadLineError, match="line 3"):
+    with pytest.raises(ReadError, match="line 3"):
         check_file(source, tmp_path / "out.jsonl")
 
 
@@ -469,4 +469,4 @@ def test_progress_and_counts(tmp_path: Path) -> None:
         write(tmp_path / "in.jsonl", item(), item()), tmp_path / "out", progress=lambda *now: seen.append(now)
     )
     assert seen == [(1, 2), (2, 2)]
-    assert counts == {"items": 2, "leaks": 0, "kinds": {}}
+    assert counts == {"items": 2, "leaks": 0, "kinds": {}, "without_response": 0}

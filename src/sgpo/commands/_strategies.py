@@ -31,6 +31,7 @@ def extract(given: dict[str, Any]) -> int:
     """Run, say what came of it, and give the exit code."""
     budget, prompt, source = _budget(given), load_prompt("extract", given["prompt"]), _source(given)
     known = source.count()
+    _say(source.describe())
     with Store(given["store"]) as store, _bar("extract") as bar:
         client = _model(given)
         task = bar.add_task("", total=None, note="")
@@ -90,6 +91,7 @@ def estimate(given: dict[str, Any]) -> int:
     """What ``extract`` would take; asks nothing, and needs no key."""
     source, prompt = _source(given), load_prompt("extract", given["prompt"])
     prices = Prices(given["price_in"], given["price_out"])
+    _say(source.describe())
     concurrency = given["concurrency"] if given["backend"] == "endpoint" else given["batch_size"] or 8
     store = Store(given["store"]) if given["store"].is_file() else None
     try:

@@ -1,4 +1,4 @@
-"""``sgpo strategies check FILE.jsonl --out OUT.jsonl``"""
+"""``sgpo strategies check FILE --out OUT.jsonl``"""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,8 +7,11 @@ import typer
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="JSONL with id, problem, answer, response and strategy.")],
-    out: Annotated[Path, typer.Option(help="The same lines with leak and reason added.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="Rows with id, problem, answer, response and strategy; an exported data set; or a store."),
+    ],
+    out: Annotated[Path, typer.Option(help="The same rows with leak and reason added, as JSONL.")],
 ) -> None:
     """Find strategies that give the answer or the computation away. Offline; exit code 0 whatever the verdicts."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,3 +24,8 @@ def check(
         counts = check_file(file, out, progress=lambda done, total: progress.update(task, completed=done, total=total))
     kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(counts["kinds"].items()))
     typer.echo(f"{counts['leaks']} of {counts['items']} strategies leak{f' ({kinds})' if kinds else ''}; {out}")
+    if counts["without_response"]:
+        typer.echo(
+            f"{counts['without_response']} had no response to compare with, so that intermediate results and copied "
+            "text were not looked for; check the store, or export with --expert."
+        )

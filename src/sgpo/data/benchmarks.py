@@ -6,12 +6,14 @@ answers, tolerance, unit) come from its ``*.meta.jsonl``, which lies beside the 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sgpo.data.tables import read_table
+from sgpo.runs.files import ReadError
 
 PROBLEM_FIELDS = ("problem", "prompt", "question")
 GROUP_FIELDS = ("family", "subject", "subfield")
@@ -21,7 +23,7 @@ _TRAIN = "data/train-00000-of-00001.parquet"
 _OE = "OlympiadBench/OE_TO_maths_en_COMP/OE_TO_maths_en_COMP.parquet"
 
 
-class BenchmarkError(ValueError):
+class BenchmarkError(ReadError):
     """A benchmark that cannot be used as it is; the message says where, why and what to do."""
 
 
@@ -130,26 +132,29 @@ def load_hub(name: str) -> list[BenchmarkProblem]:
             f"give --benchmark {name} --data PATH, a JSONL file of its {spec.rows} problems with the fields problem "
             "and answer (id and strategy are optional); the settings stay those of the benchmark."
         ) from error
-    rows = [spec.convert(row) for row in read_rows(Path(path))]
+    rows = [spec.convert(row) for _, row in read_table(path)]
     if len(rows) != spec.rows:
         raise BenchmarkError(f"{where}: {spec.file} has {len(rows)} problems, not {spec.rows}; clear the hub's cache.")
     return parse(rows, where)
 
 
 def load_file(path: Path) -> list[BenchmarkProblem]:
-    """Problems of a JSONL file with the fields ``problem`` (or ``prompt``, ``question``) and ``answer``.
+    """Problems of a data file with the fields ``problem`` (or ``prompt``, ``question``) and ``answer``.
+
+    See `sgpo.data.tables` for the kinds of files.
 
     Optional fields: ``id``, ``strategy``, ``family`` (or ``subject``, ``subfield``), and the rules ``unit``,
     ``error`` (a tolerance), ``is_multiple_answer``, which may also stand by id in ``NAME.meta.jsonl`` beside the file.
 
     Raises:
-        BenchmarkError: for a file that is missing or empty, a line that is not a JSON object, a missing or empty field,
-            a repeated id. All of a file's faults are counted and the first ones listed.
+        ReadError: the file cannot be read.
+        BenchmarkError: it is empty, a field is missing or empty, an id is repeated. All of a file's faults are counted
+            and the first ones listed.
     """
-    rows = _jsonl(path)
+    rows = [row for _, row in read_table(path)]
     meta = path.with_name(f"{path.stem}.meta.jsonl")
     if meta.exists():
-        rules = {str(row.get("id")): row for row in _jsonl(meta)}
+        rules = {str(row.get("id")): row for _, row in read_table(meta)}
         rows = [{**rules.get(str(row.get("id")), {}), **row} for row in rows]
     return parse(rows, str(path))
 
@@ -225,40 +230,6 @@ def _tolerance(error: Any) -> float | None:
     if not 0 <= tolerance < math.inf:
         raise ValueError(f"'error' must be a tolerance such as 1e-1, not {error!r}")
     return tolerance
-
-
-def _jsonl(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        raise BenchmarkError(f"{path} is not a file; give a JSONL file with the fields problem and answer.")
-    rows = []
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BenchmarkError(f"{path} is not UTF-8 text ({error}); give a JSONL file.") from error
-    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: JSON strings may hold U+2028
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise BenchmarkError(f"{path}, line {number}: not valid JSON ({error}); one object a line.") from error
-        if not isinstance(row, dict):
-            raise BenchmarkError(f"{path}, line {number}: a {type(row).__name__}; each line must be a JSON object.")
-        rows.append(row)
-    return rows
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSONL or parquet file. Raises BenchmarkError for one that is neither."""
-    if path.suffix != ".parquet":
-        return _jsonl(path)
-    from pyarrow import lib, parquet  # type: ignore[import-untyped]
-
-    try:
-        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    except (OSError, lib.ArrowException) as error:
-        raise BenchmarkError(f"{path} cannot be read as parquet: {_first_line(error)}.") from error
-    return rows
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sgpo.data.benchmarks import PROBLEM_FIELDS, BenchmarkError, read_rows
+from sgpo.data.benchmarks import PROBLEM_FIELDS, BenchmarkError
+from sgpo.data.tables import read_table
 from sgpo.runs.files import write_rows
 
 _LAYOUT = re.compile(
@@ -101,15 +102,16 @@ def load_texts(path: Path) -> list[Text]:
     A conversation counts by its last user message. Rows without an ``id`` are named by their number.
 
     Raises:
-        BenchmarkError: for a file that cannot be read, and a row without a problem.
+        ReadError: the file cannot be read.
+        BenchmarkError: it has no rows, or one without a problem.
     """
     texts = []
-    for number, row in enumerate(read_rows(path), 1):
+    for number, (where, row) in enumerate(read_table(path), 1):
         value = next((row[name] for name in PROBLEM_FIELDS if row.get(name) is not None), None)
         text = _last_user(value) if isinstance(value, list) else value
         if not isinstance(text, str):
             raise BenchmarkError(
-                f"{path}, row {number}: no problem in the fields {', '.join(PROBLEM_FIELDS)}; it has {sorted(row)}."
+                f"{where}: no problem in the fields {', '.join(PROBLEM_FIELDS)}; it has {sorted(row)}."
             )
         texts.append(Text(str(number if row.get("id") is None else row["id"]), text))
     if not texts:

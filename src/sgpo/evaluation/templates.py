@@ -13,6 +13,8 @@ from typing import Any
 
 from sgpo.data.benchmarks import BenchmarkProblem
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
+from sgpo.data.tables import read_table
+from sgpo.runs.files import read_text
 
 _BOXED = "Please reason step by step, and put your final answer within \\boxed{}."
 _FIELD = re.compile(r"\{problem\}")
@@ -94,7 +96,7 @@ def load_template(name: str) -> Template:
     path = Path(name)
     if not path.is_file():
         raise ValueError(f"template {name!r} is neither a file nor one of {', '.join(TEMPLATES)}.")
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     if path.suffix != ".json":
         return Template(name, user=text)
     try:
@@ -131,25 +133,18 @@ def build_prompts(
 
 
 def load_strategies(path: Path) -> dict[str, str]:
-    """Strategies by problem id from a JSONL file with ``id`` (or ``problem_id``) and ``strategy``.
+    """Strategies by problem id from a data file with ``id`` (or ``problem_id``) and ``strategy``.
 
     Raises:
         ValueError: for a line without them, and for two strategies of one problem.
     """
     strategies: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not valid JSON ({error}).") from error
-        name = row.get("id", row.get("problem_id")) if isinstance(row, dict) else None
-        strategy = row.get("strategy") if isinstance(row, dict) else None
+    for where, row in read_table(path):
+        name, strategy = row.get("id", row.get("problem_id")), row.get("strategy")
         if name is None or not isinstance(strategy, str) or not strategy.strip():
-            raise ValueError(f"{path}, line {number}: needs 'id' and a 'strategy' that is text; it is {line[:80]!r}.")
+            raise ValueError(f"{where}: needs 'id' and a 'strategy' that is text; it has {str(row)[:80]}.")
         if str(name) in strategies:
-            raise ValueError(f"{path}, line {number}: a second strategy for the problem {name!r}; keep one.")
+            raise ValueError(f"{where}: a second strategy for the problem {name!r}; keep one.")
         strategies[str(name)] = strategy
     if not strategies:
         raise ValueError(f"{path} holds no strategies.")
@@ -167,4 +162,4 @@ def template_text(template: str | None) -> str | None:
     path = Path(template)
     if not path.is_file():
         raise ValueError(f"guided template {template!r} is neither a file nor text with {{prompt}} and {{strategy}}.")
-    return path.read_text(encoding="utf-8")
+    return read_text(path)

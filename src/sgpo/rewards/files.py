@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sgpo.data.tables import read_table
 from sgpo.rewards.verifier import DEFAULT_TIMEOUT, check_gold, verify_batch
+from sgpo.runs.files import ReadError, json_line, writing
 
 _FIELDS = ("id", "gold", "response")
 _CHUNK = 256
 
-
-class BadLineError(ValueError):
-    """A line of the input is not what the verifier reads; the message names the file and the line."""
+BadLineError = ReadError
+"""A line of the input is not what the verifier reads; the message names the file and the line."""
 
 
 def read_items(path: Path) -> list[dict[str, Any]]:
-    """All items of a JSONL file, each with `id`, `gold` and `response`; empty lines are skipped.
+    """All items of a data file (see `sgpo.data.tables`), each with `id`, `gold` and `response`.
 
     Raises:
-        BadLineError: a line is not a JSON object, lacks a field, has a gold or response of the wrong type, or an empty
-            gold. Raised before any work is done.
-        OSError: the file cannot be read.
+        BadLineError: the file cannot be read, a line is not a JSON object, lacks a field, has a gold or response of the
+            wrong type, or an empty gold. Raised before any work is done.
     """
-    items = []
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                items.append(_item(line, f"{path}, line {number}"))
-    return items
+    return [_checked(row, where) for where, row in read_table(path)]
 
 
-def _item(line: str, where: str) -> dict[str, Any]:
-    try:
-        item = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise BadLineError(f"{where}: not valid JSON ({error})") from error
-    if not isinstance(item, dict):
-        raise BadLineError(f"{where}: a {type(item).__name__}, not a JSON object with {', '.join(_FIELDS)}")
+def _checked(item: dict[str, Any], where: str) -> dict[str, Any]:
     missing = [field for field in _FIELDS if field not in item]
     if missing:
         raise BadLineError(f"{where}: no field {', '.join(map(repr, missing))}; each line needs {', '.join(_FIELDS)}")
@@ -75,32 +63,27 @@ def cli_verify(
 
     Raises:
         BadLineError: before any work, with the line's number.
-        OSError: a file cannot be read or written.
+        WriteError: the output cannot be written.
     """
     source, target = Path(input_path), Path(output_path)
     items = read_items(source)
-    partial = target.with_name(target.name + f".{os.getpid()}.partial")
     reasons: Counter[str] = Counter()
     correct = 0
-    try:
-        with partial.open("w", encoding="utf-8") as out:
-            for start in range(0, len(items), _CHUNK):
-                chunk = items[start : start + _CHUNK]
-                verdicts = verify_batch(
-                    [item["response"] for item in chunk],
-                    [item["gold"] for item in chunk],
-                    timeout=timeout,
-                    require_box=require_box,
-                    tolerance=[item.get("tolerance", tolerance) for item in chunk],
-                )
-                for item, verdict in zip(chunk, verdicts, strict=True):
-                    added = {"correct": verdict.correct, "reason": verdict.reason, "extracted": verdict.extracted}
-                    out.write(json.dumps({**item, **added, "seconds": round(verdict.seconds, 6)}) + "\n")
-                    reasons[verdict.reason] += 1
-                    correct += verdict.correct
-                if progress:
-                    progress(min(start + _CHUNK, len(items)), len(items))
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with writing(target) as out:
+        for start in range(0, len(items), _CHUNK):
+            chunk = items[start : start + _CHUNK]
+            verdicts = verify_batch(
+                [item["response"] for item in chunk],
+                [item["gold"] for item in chunk],
+                timeout=timeout,
+                require_box=require_box,
+                tolerance=[item.get("tolerance", tolerance) for item in chunk],
+            )
+            for item, verdict in zip(chunk, verdicts, strict=True):
+                added = {"correct": verdict.correct, "reason": verdict.reason, "extracted": verdict.extracted}
+                out.write(json_line({**item, **added, "seconds": round(verdict.seconds, 6)}, default=str))
+                reasons[verdict.reason] += 1
+                correct += verdict.correct
+            if progress:
+                progress(min(start + _CHUNK, len(items)), len(items))
     return {"items": len(items), "correct": correct, "reasons": dict(reasons)}

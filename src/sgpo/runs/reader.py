@@ -169,7 +169,7 @@ def _why(error: BaseException) -> str:
         place = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
         return f"not valid JSON ({error.msg} at {place}); rows are one object a line, or one list of objects."
     if isinstance(error, RecursionError):
-        return "nested too deep to be read; flatten it."
+        return "not valid JSON (nested too deep to be read); flatten it."
     if "limit" in str(error) and "digits" in str(error):
         return "holds a number of more digits than Python reads; write it as text, in quotes."
     return str(error)

@@ -1,61 +1,79 @@
-"""Verdicts of the leak check for a file: what `sgpo strategies check FILE.jsonl --out OUT.jsonl` does.
+"""Verdicts of the leak check for a file: what `sgpo strategies check FILE --out OUT.jsonl` does.
 
-Two passes over the file: the first looks at every line before anything is written, the second checks and writes. Only
-one line is held at a time, so the file may be larger than memory.
+The file holds strategies with their problems, is a data set that `sgpo strategies export` or `library` wrote, or is
+the store itself. Two passes over it: the first looks at every row before anything is written, the second checks and
+writes. Only one row is held at a time, so the file may be larger than memory.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sgpo.rewards.files import BadLineError
+from sgpo.data.messages import problem_text
+from sgpo.data.tables import read_table
+from sgpo.runs.files import ReadError, json_line, writing
 from sgpo.strategies.check import FIELDS, Leak, answer_text, check_strategy, strategy_text
 
 _NEEDED = ("id", "problem", "answer", "response", "strategy")
+_EXPORTED = "candidate_id"  # a column of every exported data set, and of no other file
+_SQLITE = b"SQLite format 3\0"
 
 
-def _items(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    """Each item with where it stands; empty lines are skipped.
+def _items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where each strategy stands, and a row with all of `_NEEDED`. Raises ReadError."""
+    if _is_store(path):
+        yield from _stored(path)
+        return
+    for where, row in read_table(path):
+        yield where, _of_export(row) if _EXPORTED in row else row
 
-    Raises:
-        BadLineError: a line is not valid JSON or not an object.
-    """
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            try:
-                item = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise BadLineError(f"{where}: not valid JSON ({error})") from error
-            if not isinstance(item, dict):
-                raise BadLineError(f"{where}: a {type(item).__name__}, not a JSON object with {', '.join(_NEEDED)}")
-            yield item, where
+
+def _is_store(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError as error:
+        raise ReadError(f"{path} cannot be read: {error.strerror}; give a file of strategies, or a store.") from error
+
+
+def _stored(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    from sgpo.strategies.store import Store
+
+    with Store(path, create=False) as store:
+        for problem in store.problems():
+            for candidate in store.candidates(problem.id):
+                row = {"id": problem.id, "candidate": candidate.number, "candidate_id": candidate.id}
+                texts = {"problem": problem.problem, "answer": problem.answer, "response": problem.response}
+                strategy = candidate.strategy.model_dump()
+                yield f"{path}, candidate {candidate.number} of {problem.id}", {**row, **texts, "strategy": strategy}
+
+
+def _of_export(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of an exported data set: its prompt holds the problem, its expert, if any, is the response."""
+    return {"problem": problem_text(row.get("prompt")), "response": row.get("expert"), **row}
 
 
 def _look(item: dict[str, Any], where: str) -> None:
-    """Raise for what `check_strategy` would not take, before any line is written."""
+    """Raise for what `check_strategy` would not take, before any row is written."""
     missing = [field for field in _NEEDED if field not in item]
     if missing:
-        raise BadLineError(f"{where}: no field {', '.join(map(repr, missing))}; each line needs {', '.join(_NEEDED)}")
+        raise ReadError(f"{where}: no field {', '.join(map(repr, missing))}; each row needs {', '.join(_NEEDED)}")
     if not isinstance(item["problem"], str):
-        raise BadLineError(f"{where}: 'problem' is a {type(item['problem']).__name__}, not text")
+        raise ReadError(f"{where}: 'problem' is a {type(item['problem']).__name__}, not text")
     if item["response"] is not None and not isinstance(item["response"], str):
-        raise BadLineError(f"{where}: 'response' is a {type(item['response']).__name__}, not text or null")
-    if not isinstance(item["strategy"], dict):
+        raise ReadError(f"{where}: 'response' is a {type(item['response']).__name__}, not text or null")
+    if not isinstance(item["strategy"], dict if _EXPORTED not in item else (dict, str)):
         name = type(item["strategy"]).__name__
-        raise BadLineError(f"{where}: 'strategy' is a {name}, not an object with {', '.join(FIELDS)}")
+        raise ReadError(f"{where}: 'strategy' is a {name}, not an object with {', '.join(FIELDS)}")
     try:
         answer_text(item["answer"])
         strategy_text(item["strategy"])
     except ValueError as error:
-        raise BadLineError(f"{where}: {error}") from error
+        raise ReadError(f"{where}: {error}") from error
 
 
 def check_file(
@@ -64,42 +82,50 @@ def check_file(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Write each line of a JSONL file again with `leak` and `reason` added.
+    """Write each strategy with `leak` and `reason` added, as JSON lines.
 
     Args:
-        input_path: lines with `id`, `problem`, `answer`, `response` (text or null) and `strategy` (an object with
-            `problem_type`, `strategy`, `steps`); other fields are kept.
+        input_path: a data file (see `sgpo.data.tables`) whose rows have `id`, `problem`, `answer`, `response` (text or
+            null) and `strategy` (an object with `problem_type`, `strategy`, `steps`); or one that `sgpo strategies
+            export` wrote, where rows without a strategy pass; or a store, of which all candidates are checked. Other
+            fields are kept.
         output_path: replaced when all is done, so a half-written file never stands under this name.
         progress: called with the items done and the items in all.
 
     Returns:
-        "items", "leaks" and "kinds", a count by kind of leak.
+        "items", "leaks", "kinds" (a count by kind of leak), and "without_response", the number of strategies that only
+        the rules on the answer and the problem could see.
 
     Raises:
-        BadLineError: before anything is written, with the line's number.
-        OSError: a file cannot be read or written.
+        ReadError: before anything is written, with the row's place.
+        WriteError: the output cannot be written.
     """
-    source, target = Path(input_path), Path(output_path)
+    source = Path(input_path)
     total = 0
-    for item, where in _items(source):
-        _look(item, where)
+    for where, item in _items(source):
+        if not _bare(item):
+            _look(item, where)
         total += 1
-    partial = target.with_name(target.name + f".{os.getpid()}.partial")
+    if not total:
+        raise ReadError(f"{source} holds no strategies; give a file of them, an exported data set, or a store.")
     kinds: Counter[str] = Counter()
-    done = 0
-    try:
-        with partial.open("w", encoding="utf-8") as out:
-            for item, _ in _items(source):
-                verdict = _verdict(item)
-                out.write(json.dumps({**item, "leak": verdict.leak, "reason": verdict.reason}) + "\n")
-                kinds[verdict.kind or "none"] += 1
-                done += 1
-                if progress:
-                    progress(done, total)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return {"items": done, "leaks": done - kinds["none"], "kinds": {k: n for k, n in kinds.items() if k != "none"}}
+    done = without = 0
+    with writing(output_path) as out:
+        for _, item in _items(source):
+            verdict = Leak(False, "no strategy") if _bare(item) else _verdict(item)
+            out.write(json_line({**item, "leak": verdict.leak, "reason": verdict.reason}, default=str))
+            kinds[verdict.kind or "none"] += 1
+            without += not _bare(item) and not item["response"]
+            done += 1
+            if progress:
+                progress(done, total)
+    found = {kind: count for kind, count in kinds.items() if kind != "none"}
+    return {"items": done, "leaks": done - kinds["none"], "kinds": found, "without_response": without}
+
+
+def _bare(item: dict[str, Any]) -> bool:
+    """Whether a row is of a data set exported with --keep-bare and has no strategy."""
+    return _EXPORTED in item and item.get("strategy") is None
 
 
 def _verdict(item: dict[str, Any]) -> Leak:

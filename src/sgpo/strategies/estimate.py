@@ -10,9 +10,9 @@ import random
 from dataclasses import dataclass
 from itertools import islice
 
-from sgpo.rewards import verify_batch
 from sgpo.strategies.budget import Prices, size, usual_tokens
 from sgpo.strategies.extract import messages_for
+from sgpo.strategies.ingest import verified
 from sgpo.strategies.records import Problem
 from sgpo.strategies.sources import Row, Source, strip_thinking
 from sgpo.strategies.store import Store
@@ -61,14 +61,15 @@ def estimate(
         ValueError: the sample holds no usable problem.
     """
     sample, rows = _sample(source, seed)
-    kept = [row if keep_thinking else _stripped(row) for row in sample]
-    verdicts = verify_batch([row.response for row in sample], [row.answer for row in sample])
-    usable = [row for row, verdict in zip(kept, verdicts, strict=True) if verdict.correct and row.response]
+    checked = verified(list({row.id: row for row in sample}.values()))
+    right = {id: said for id, (said, reason) in checked.items() if not reason}
+    shown = {id: said if keep_thinking else strip_thinking(said) for id, said in right.items()}
+    usable = [row for row in sample if shown.get(row.id)]
     if not usable:
         raise ValueError(f"{source.name}: none of {len(sample)} sampled rows is usable. Check --columns.")
     problems = round(rows * len(usable) / len(sample))
     problems = problems if limit is None else min(problems, limit)
-    sizes = [size(messages_for(prompt, Problem(r.id, r.problem, r.answer, r.response))) for r in usable]
+    sizes = [size(messages_for(prompt, Problem(r.id, r.problem, r.answer, shown[r.id]))) for r in usable]
     tokens_in: float = usual_tokens(sum(sizes) / len(sizes))
     measured, tokens_out, seconds = 0, float(ASSUMED_TOKENS), ASSUMED_SECONDS
     if store is not None:
@@ -106,7 +107,3 @@ def _sample(source: Source, seed: int) -> tuple[list[Row], int]:
         elif (place := draw.randrange(total)) < SAMPLE:
             sample[place] = row
     return sample, total
-
-
-def _stripped(row: Row) -> Row:
-    return Row(row.id, row.problem, row.answer, strip_thinking(row.response), row.fault)

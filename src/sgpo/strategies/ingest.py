@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from sgpo.rewards import check_gold, verify_batch
@@ -50,43 +51,52 @@ def ingest(
             return
 
 
+def verified(rows: list[Row]) -> dict[str, tuple[str, str]]:
+    """Of each row the first response that is right, with "", or the first of all, with why none is.
+
+    Returns:
+        By id, for the rows without a fault; ids must differ.
+    """
+    pairs = [(row, response) for row in rows if not row.fault for response in row.responses]
+    found: dict[str, tuple[str, str]] = {}
+    verdicts = verify_batch([response for _, response in pairs], [row.answer for row, _ in pairs])
+    for (row, response), verdict in zip(pairs, verdicts, strict=True):
+        reason = "" if verdict.correct else verdict.reason
+        if row.id not in found or (not reason and found[row.id][1]):
+            found[row.id] = response, reason
+    return found
+
+
 def _settle(rows: list[Row], store: Store, counts: Counter[str], keep_thinking: bool) -> list[Problem]:
     known = store.known(row.id for row in rows)
     problems = {row.id: _problem(row, keep_thinking) for row in rows}
-    new = [problem for problem in problems.values() if problem.id not in known]
-    verdicts = _verify([problem for problem in new if problem.status == "ok"], rows)
-    settled = [verdicts.get(problem.id, problem) for problem in new]
-    store.add_problems(problem for problem in settled if problem.status not in _PASSING)
-    usable = []
-    final = {problem.id: problem for problem in settled}
-    for id, problem in problems.items():
-        status = final[id].status if id in final else _status(problem, *known[id])
-        if status == "ok":
-            usable.append(problem)
+    new = [row for row in rows if row.id not in known]
+    for id, (response, reason) in verified([row for row in new if problems[row.id].status == "ok"]).items():
+        problem = problems[id]
+        if reason:
+            status = reason if reason in _PASSING else f"unverified:{reason}"
+            problems[id] = Problem(id, "", "", "", status, problem.digest)
         else:
-            counts[status] += 1
-    return usable
+            problems[id] = replace(problem, response=response if keep_thinking else strip_thinking(response))
+    for id, (known_by, status) in known.items():
+        if problems[id].digest != known_by:
+            problems[id] = replace(problems[id], status="changed")
+        elif status != "ok":
+            problems[id] = replace(problems[id], status=status)
+    kept = (*_PASSING, "changed")
+    store.add_problems(problem for problem in problems.values() if problem.status not in kept)
+    counts.update(problem.status for problem in problems.values() if problem.status != "ok")
+    several = [r.id for r in rows if r.id in known and len(r.responses) > 1 and problems[r.id].status == "ok"]
+    problems |= {problem.id: problem for problem in store.problems(several)} if several else {}
+    return [problem for problem in problems.values() if problem.status == "ok"]
 
 
 def _problem(row: Row, keep_thinking: bool) -> Problem:
-    """A row as the store keeps it, as yet without a verdict."""
-    response = row.response if keep_thinking else strip_thinking(row.response)
-    fault = row.fault or ("" if response else "no_response") or ("bad_answer" if check_gold(row.answer) else "")
+    """A row as the store keeps it, as yet without a verdict; of several responses the first one."""
+    responses = row.responses if keep_thinking else [strip_thinking(response) for response in row.responses]
+    fault = row.fault or ("" if any(responses) else "no_response") or ("bad_answer" if check_gold(row.answer) else "")
+    known_by = digest(row.problem, row.answer, *(responses or ("",)))
     if fault:
-        return Problem(row.id, "", "", "", fault, digest(row.problem, row.answer, response))
-    return Problem(row.id, row.problem, row.answer, response, "ok", digest(row.problem, row.answer, response))
-
-
-def _status(problem: Problem, known_digest: str, known_status: str) -> str:
-    return known_status if problem.digest == known_digest else "changed"
-
-
-def _verify(problems: list[Problem], rows: list[Row]) -> dict[str, Problem]:
-    """Problems whose response does not verify, without their texts and with the reason."""
-    whole = {row.id: row.response for row in rows}
-    verdicts = verify_batch([whole[p.id] for p in problems], [p.answer for p in problems])
-    return {
-        p.id: Problem(p.id, "", "", "", v.reason if v.reason in _PASSING else f"unverified:{v.reason}", p.digest)
-        for p, v in zip(problems, verdicts, strict=True)
-        if not v.correct
-    }
+        return Problem(row.id, "", "", "", fault, known_by)
+    first = next(response for response in responses if response)
+    return Problem(row.id, row.problem, row.answer, first, "ok", known_by, row.turns, row.columns)

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from sgpo.data.messages import Messages
 from sgpo.strategies.schema import Strategy
 
 
@@ -22,6 +23,9 @@ class Problem:
     Attributes:
         status: "ok", or the reason why it is skipped; skipped ones are kept without their texts.
         digest: of the texts, to notice a source that changed.
+        turns: the prompt's messages where it has a system message or several turns; ``problem`` is then the user's
+            message, or a transcript of the turns.
+        columns: the source's other columns, as JSON types.
     """
 
     id: str
@@ -30,6 +34,8 @@ class Problem:
     response: str
     status: str = "ok"
     digest: str = ""
+    turns: Messages | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,25 @@
-"""Rows of problems with strong-model responses: a hub id, or a parquet, JSONL or CSV file. Read row by row.
+"""Rows of problems with strong-model responses: a hub id, or a parquet, JSONL, JSON or CSV file. Read row by row.
 
 Columns are found by their usual names, the three of Elliott/Openr1-Math-46k-8192 (``prompt``, ``target``,
-``reward_model.ground_truth``) among them, or named by ``columns``; a dot goes into a nested column. A cell may hold
-text, a number, or messages. Of messages the problem is what the user said last, the response what the assistant did.
+``reward_model.ground_truth``) and those of open-r1/OpenR1-Math-220k (``problem``, ``generations``, ``answer``) among
+them, or named by ``columns``; a dot goes into a nested column. ``solution`` is a response only where it is named: data
+sets keep a human's there. A cell may hold text, a number, or messages (`sgpo.data.messages`). Of messages the problem
+is what was said before the last answer, the response is that answer. A response may be a list of texts, of which the
+first counts that verifies.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sgpo.rewards.reward import completion_text
+from sgpo.data.messages import Messages, as_messages, asked, last_answer, problem_text
+from sgpo.data.tables import check_text, count_rows, read_table
+from sgpo.runs.files import ReadError
 from sgpo.strategies.records import digest
 from sgpo.strategies.schema import clean
 
@@ -22,23 +27,33 @@ FIELDS = ("problem", "answer", "response", "id")
 _USUAL = {
     "problem": ("problem", "question", "prompt"),
     "answer": ("reward_model.ground_truth", "answer", "ground_truth", "gold"),
-    "response": ("target", "response", "completion", "generation", "output", "solution"),
+    "response": ("target", "response", "completion", "generation", "generations", "responses", "output"),
     "id": ("id", "uuid", "problem_id", "unique_id"),
 }
-_FORMATS = (".parquet", ".jsonl", ".json", ".csv")
-_BATCH = 64
+_COMPLETE = ("is_reasoning_complete",)  # lists beside ``generations`` that say which of them ended,
+_CORRECT = ("correctness_math_verify", "correctness_llama")  # and which are right
+_FORMATS = (".parquet", ".jsonl", ".json", ".csv", ".jsonl.gz", ".json.gz", ".csv.gz")
 _MAX_ID = 200
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row, not verified yet; ``fault`` says why it cannot be used, and the texts are then empty."""
+    """A row, not verified yet.
+
+    Attributes:
+        responses: the strong model's, the one to be preferred first.
+        fault: why the row cannot be used; the texts are then empty.
+        turns: the prompt's messages where it has a system message or several turns.
+        columns: the source's other columns, as JSON types.
+    """
 
     id: str
     problem: str = ""
     answer: str = ""
-    response: str = ""
+    responses: tuple[str, ...] = ()
     fault: str = ""
+    turns: Messages | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
 
 
 class Source:
@@ -61,11 +76,13 @@ class Source:
         if unknown := set(given) - set(FIELDS):
             raise ValueError(f"--columns names {sorted(unknown)}; the fields are {', '.join(FIELDS)}.")
         if not self.path.is_file():
-            if self.path.suffix in _FORMATS or self.path.exists():
-                raise ValueError(f"{name} is not a file; give a parquet, JSONL or CSV file, or a hub id.")
+            if name.endswith(_FORMATS) or self.path.exists():
+                raise ValueError(f"{name} is not a file; give a parquet, JSONL, JSON or CSV file, or a hub id.")
             self._hub = _load_hub(name, split)
-        elif self.path.suffix not in _FORMATS:
+        elif not name.endswith(_FORMATS):
             raise ValueError(f"{name} ends in {self.path.suffix!r}; give one of {', '.join(_FORMATS)}, or a hub id.")
+        else:
+            check_text(name)  # before money is spent on the rows that come first
         self.columns = self._find(given)
 
     def count(self) -> int | None:
@@ -73,12 +90,22 @@ class Source:
         if self._hub is not None:
             splits = self._hub.info.splits or {}
             return splits[self.split].num_examples if self.split in splits else None
-        if self.path.suffix == ".parquet":
-            return int(_parquet(self.path).metadata.num_rows)
-        if self.path.suffix == ".csv":
-            return None  # a cell may hold line ends
-        with self.path.open("rb") as file:
-            return sum(1 for line in file if line.strip())
+        return count_rows(self.path)
+
+    def describe(self) -> str:
+        """Which column is taken for what, in words."""
+        used = ", ".join(f"{name} from {column}" for name, column in self.columns.items())
+        first = self._first()
+        other = [name for name in first if name not in self.columns.values()]
+        lost = [name for name in other if _plain(first[name]) is _LOST]
+        text = f"columns: {used}"
+        if isinstance(_get(first, self.columns["response"]), list) and not as_messages(
+            _get(first, self.columns["response"])
+        ):
+            text += "; of several responses the first that verifies, complete and correct ones first"
+        if kept := [name for name in other if name not in lost]:
+            text += f"; kept for export: {', '.join(kept)}"
+        return text + (f"; left out, as it holds bytes: {', '.join(lost)}" if lost else "")
 
     def rows(self) -> Iterator[Row]:
         """All rows in order, from the beginning each time. A row that cannot be read has a fault."""
@@ -86,32 +113,38 @@ class Source:
             yield _row(raw, self.columns, number)
 
     def _find(self, given: dict[str, str]) -> dict[str, str]:
+        first, found = self._first(), {}
+        for name in FIELDS:
+            usual = (given[name],) if name in given else _USUAL[name]
+            column = next((column for column in usual if _has(first, column)), None)
+            if column is not None:
+                found[name] = column
+            elif name != "id" or name in given:
+                human = "; 'solution' is often a human's: name it if the strong model wrote it"
+                raise ValueError(
+                    f"{self.name} has no column {usual[0]!r} for the {name}; its columns are {sorted(first)}. Name "
+                    f"it with --columns {name}=COLUMN (a dot goes into a nested column"
+                    f"{human if name == 'response' and 'solution' in first else ''})."
+                )
+        return found
+
+    def _first(self) -> dict[str, Any]:
         first = next((raw for raw in self._raw() if raw is not None), None)
         if first is None:
             raise ValueError(f"{self.name} has no rows that can be read.")
-        found = {}
-        for field in FIELDS:
-            names = (given[field],) if field in given else _USUAL[field]
-            column = next((name for name in names if _has(first, name)), None)
-            if column is not None:
-                found[field] = column
-            elif field != "id" or field in given:
-                raise ValueError(
-                    f"{self.name} has no column {names[0]!r} for the {field}; its columns are {sorted(first)}. Name "
-                    f"it with --columns {field}=COLUMN (a dot goes into a nested column)."
-                )
-        return found
+        return first
 
     def _raw(self) -> Iterator[dict[str, Any] | None]:
         if self._hub is not None:
             yield from self._hub
-        elif self.path.suffix == ".parquet":
-            for batch in _parquet(self.path).iter_batches(batch_size=_BATCH):
-                yield from batch.to_pylist()
-        elif self.path.suffix == ".csv":
-            yield from _csv(self.path)
-        else:
-            yield from _jsonl(self.path)
+            return
+        broken: list[ReadError] = []
+        for _, row in read_table(self.path, skip=broken.append):
+            while broken:
+                broken.pop()
+                yield None
+            yield row
+        yield from (None for _ in broken)
 
 
 def strip_thinking(text: str) -> str:
@@ -131,30 +164,72 @@ def parse_columns(text: str | None) -> dict[str, str]:
 def _row(raw: dict[str, Any] | None, columns: Mapping[str, str], number: int) -> Row:
     if raw is None:
         return Row(f"row {number}", fault="unreadable_row")
-    problem = _message(_get(raw, columns["problem"]), "user")
+    prompt = _get(raw, columns["problem"])
+    problem = clean(problem_text(prompt) or "").strip()
     answer = _answer(_get(raw, columns["answer"]))
-    response = _message(_get(raw, columns["response"]), "assistant")
+    responses = _responses(_get(raw, columns["response"]), raw)
     given = _get(raw, columns["id"]) if "id" in columns else None
     if isinstance(given, (str, int)) and not isinstance(given, bool) and str(given).strip():
         id = clean(str(given).strip())
         id = id if 0 < len(id) <= _MAX_ID else digest(id)
     else:
         id = digest(problem, answer) if problem else f"row {number}"
-    faults = {"no_problem": problem, "no_answer": answer, "no_response": response}
+    faults = {"no_problem": problem, "no_answer": answer, "no_response": responses}
     fault = next((name for name, text in faults.items() if not text), "")
-    return Row(id, fault=fault) if fault else Row(id, problem, answer, response)
+    if fault:
+        return Row(id, fault=fault)
+    other = {name: _plain(value) for name, value in raw.items() if name not in columns.values()}
+    return Row(
+        id,
+        problem,
+        answer,
+        responses,
+        turns=_turns(prompt),
+        columns={name: value for name, value in other.items() if value is not _LOST},
+    )
 
 
-def _message(cell: Any, role: str) -> str:
-    """The text of a cell: itself, or the last message of a role; "" where there is none."""
-    if isinstance(cell, (list, dict)):
-        messages = [cell] if isinstance(cell, dict) else cell
-        said = [m for m in messages if isinstance(m, dict) and m.get("role", role) == role]
-        try:
-            cell = completion_text([{**said[-1], "role": "assistant"}]) if said else None
-        except (TypeError, AttributeError):
-            return ""
-    return clean(cell).strip() if isinstance(cell, str) else ""
+def _turns(prompt: Any) -> Messages | None:
+    """The messages of a prompt that is more than one message of the user's."""
+    turns = asked(as_messages(prompt) or [])
+    named = [{"role": m["role"] or "user", "content": clean(m["content"])} for m in turns]
+    return named if len(named) > 1 else None
+
+
+def _responses(cell: Any, raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """The texts of a cell. Of several those come first that the row says are complete, and then correct."""
+    if isinstance(cell, list) and not any(isinstance(part, Mapping) for part in cell):
+        said = [
+            [lists[i] for lists in map(raw.get, names) if isinstance(lists, list) and len(lists) == len(cell)]
+            for i in range(len(cell))
+            for names in (_COMPLETE, _CORRECT)
+        ]
+        marks = [(not all(said[2 * i]), bool(said[2 * i + 1]) and not any(said[2 * i + 1])) for i in range(len(cell))]
+        cell = [cell[i] for i in sorted(range(len(cell)), key=marks.__getitem__)]
+    else:
+        cell = [last_answer(cell)]
+    texts = (clean(text).strip() for text in cell if isinstance(text, str))
+    return tuple(dict.fromkeys(text for text in texts if text))
+
+
+_LOST = object()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON types, with dates and decimal numbers as text; ``_LOST`` where it holds anything else."""
+    if isinstance(value, str):
+        return clean(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, (date, time, Decimal)):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        parts = [_plain(part) for part in value]
+        return _LOST if any(part is _LOST for part in parts) else parts
+    if isinstance(value, Mapping):
+        fields = {clean(str(name)): _plain(part) for name, part in value.items()}
+        return _LOST if any(part is _LOST for part in fields.values()) else fields
+    return _LOST
 
 
 def _answer(cell: Any) -> str:
@@ -177,39 +252,6 @@ def _has(raw: Any, column: str) -> bool:
         return True
     head, dot, rest = column.partition(".")
     return bool(dot) and isinstance(raw, dict) and _has(raw.get(head), rest)
-
-
-def _jsonl(path: Path) -> Iterator[dict[str, Any] | None]:
-    with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
-        for line in lines:
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = None
-            yield row if isinstance(row, dict) else None
-
-
-def _csv(path: Path) -> Iterator[dict[str, Any] | None]:
-    before = csv.field_size_limit(2**31 - 1)  # responses are longer than its 128 KiB
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            for row in csv.DictReader(file):
-                yield {name: cell for name, cell in row.items() if name is not None}
-    except csv.Error as error:
-        raise ValueError(f"{path} cannot be read as CSV: {error}.") from error
-    finally:
-        csv.field_size_limit(before)
-
-
-def _parquet(path: Path) -> Any:
-    from pyarrow import lib, parquet  # type: ignore[import-untyped]
-
-    try:
-        return parquet.ParquetFile(path)
-    except (OSError, lib.ArrowException) as error:
-        raise ValueError(f"{path} cannot be read as parquet: {str(error).splitlines()[0]}.") from error
 
 
 def _load_hub(name: str, split: str) -> Any:

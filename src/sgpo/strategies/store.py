@@ -56,6 +56,10 @@ CREATE TABLE claims (id TEXT PRIMARY KEY, setup TEXT NOT NULL, worker TEXT NOT N
 """
 
 
+_EXTRAS = "CREATE TABLE IF NOT EXISTS extras (problem TEXT PRIMARY KEY REFERENCES problems, value TEXT NOT NULL)"
+"""What a problem's row held beside its texts. Stores of earlier versions get the table when they are opened."""
+
+
 class StoreError(ValueError):
     """A store that cannot be used or written; the message says why and what to do."""
 
@@ -111,9 +115,13 @@ class Store:
 
     def add_problems(self, problems: Iterable[Problem]) -> None:
         """Make problems known; one that is there already stays as it is."""
+        problems = list(problems)
         rows = [(p.id, p.digest, p.status, p.problem, p.answer, p.response) for p in problems]
+        more = [p for p in problems if p.status == "ok" and (p.turns or p.columns)]
+        extras = [(p.id, json.dumps({"turns": p.turns, "columns": p.columns})) for p in more]
         with self._write() as db:
             db.executemany("INSERT OR IGNORE INTO problems VALUES (?, ?, ?, ?, ?, ?)", rows)
+            db.executemany("INSERT OR IGNORE INTO extras VALUES (?, ?)", extras)
 
     def claim(self, keys: Sequence[Key]) -> tuple[set[Key], int]:
         """Claim calls: those that are now ours to make, and how many a living process has claimed before.
@@ -172,13 +180,14 @@ class Store:
 
     def problems(self, ids: Sequence[str] | None = None) -> Iterator[Problem]:
         """Usable problems, by id; all, or those of ``ids`` that are there. In pages, so memory stays flat."""
-        chosen = "" if ids is None else "AND id IN (SELECT value FROM json_each(?2))"
+        chosen = "" if ids is None else "AND p.id IN (SELECT value FROM json_each(?2))"
         last, more = "", ([] if ids is None else [json.dumps(list(ids))])
-        query = f"SELECT * FROM problems WHERE status = 'ok' AND id > ?1 {chosen} ORDER BY id LIMIT {_PAGE}"
+        query = f"""
+            SELECT p.id, p.problem, p.answer, p.response, p.status, p.digest, coalesce(e.value, '{{}}')
+            FROM problems p LEFT JOIN extras e ON e.problem = p.id
+            WHERE p.status = 'ok' AND p.id > ?1 {chosen} ORDER BY p.id LIMIT {_PAGE}"""
         while rows := self._read(query, last, *more):
-            yield from (
-                Problem(id, text, answer, response, status, d) for id, d, status, text, answer, response in rows
-            )
+            yield from (Problem(*texts, **json.loads(extras)) for *texts, extras in rows)
             last = rows[-1][0]
 
     def candidates(self, problem: str) -> list[Candidate]:
@@ -239,6 +248,7 @@ class Store:
                     db.execute(statement)
                 db.execute(f"PRAGMA application_id = {_APPLICATION}")
                 db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute(_EXTRAS)
 
     def _beat(self, db: sqlite3.Connection) -> None:
         row = (self.worker, socket.gethostname(), os.getpid(), _PROCESS, time.time())

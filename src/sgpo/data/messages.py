@@ -1,0 +1,85 @@
+"""Conversations of data sets in one form: a list of ``{"role", "content"}`` with text as content.
+
+Read are messages with ``role`` and ``content`` (text, or parts of type text), and those with ``from`` and ``value``
+(ShareGPT), as a list, as one message, or as JSON text of a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Messages = list[dict[str, str]]
+
+_ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "bard": "assistant",
+}
+
+
+def as_messages(cell: Any) -> Messages | None:
+    """A cell as messages; None where it holds none, or one without a text.
+
+    A message without a role is the user's in a problem and the assistant's in a response; it keeps the role "".
+    """
+    cells = [cell] if isinstance(cell, Mapping) else cell
+    if not isinstance(cells, Sequence) or isinstance(cells, (str, bytes)) or not cells:
+        return None
+    found = []
+    for message in cells:
+        if not isinstance(message, Mapping):
+            return None
+        role = str(message.get("role") or message.get("from") or "").strip().lower()
+        content = _text(message.get("content", message.get("value")))
+        if content is None:
+            return None
+        found.append({"role": _ROLES.get(role, role), "content": content})
+    return found
+
+
+def asked(messages: Messages) -> Messages:
+    """What was said before the last answer: the messages without the assistant's at their end."""
+    end = len(messages)
+    while end and messages[end - 1]["role"] == "assistant":
+        end -= 1
+    return messages[:end]
+
+
+def problem_text(prompt: Any) -> str | None:
+    """The problem of a prompt as one text; None where there is none.
+
+    Of a conversation with one user message that message counts: the system message says how to answer, not what is
+    asked. Several turns are a transcript, each with its role in front.
+    """
+    if isinstance(prompt, str):
+        return prompt
+    messages = as_messages(prompt)
+    if messages is None:
+        return None
+    turns = asked(messages)
+    said = [message for message in turns if message["role"] in ("user", "")]
+    if not said:
+        return None
+    if len([message for message in turns if message["role"] != "system"]) == 1:
+        return said[0]["content"]
+    return "\n\n".join(f"{message['role'].capitalize() or 'User'}: {message['content']}" for message in turns)
+
+
+def last_answer(cell: Any) -> str | None:
+    """The last thing the assistant said, or a text as it is; None where there is none."""
+    if isinstance(cell, str):
+        return cell
+    messages = as_messages(cell) or []
+    said = [message["content"] for message in messages if message["role"] in ("assistant", "")]
+    return said[-1] if said else None
+
+
+def _text(content: Any) -> str | None:
+    if isinstance(content, Sequence) and not isinstance(content, (str, bytes)):
+        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
+        return "".join(part for part in parts if isinstance(part, str)) if parts else None
+    return content if isinstance(content, str) else None

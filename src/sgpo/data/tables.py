@@ -1,0 +1,109 @@
+"""The one loader of data files: rows of a JSONL, JSON, CSV or parquet file, for every command alike.
+
+`.parquet` and `.csv` are told by their name, everything else is JSON: one object a line or one list of objects
+(`sgpo.runs.reader`). Text is UTF-8, with or without a byte order mark; gzip-compressed text is unpacked.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sgpo.runs.files import PathLike, ReadError, read_lines, read_rows
+
+Row = tuple[str, dict[str, Any]]
+"""Where a row stands, ``FILE, line 3``, and its fields."""
+_BATCH = 64
+_LONGEST = 2**31 - 1  # of a CSV cell; responses are longer than the default, 128 KiB
+
+
+def read_table(path: PathLike, *, skip: Callable[[ReadError], None] | None = None) -> Iterator[Row]:
+    """The rows of a data file, as a stream.
+
+    A CSV file names its columns in its first line. Its cells are text (``033`` stays ``033``), and empty ones are None.
+
+    Args:
+        skip: gets the error of a line of JSON that cannot be read, which is then left out, instead of it being raised.
+
+    Raises:
+        ReadError: the file cannot be read; the message names file, line and remedy.
+    """
+    kind = _kind(path)
+    if kind == ".parquet":
+        return _parquet_rows(path)
+    return _csv_rows(path) if kind == ".csv" else read_rows(path, skip=skip)
+
+
+def count_rows(path: PathLike) -> int | None:
+    """The rows of a data file, or None where that is known only after reading them all. Raises ReadError."""
+    kind = _kind(path)
+    if kind == ".parquet":
+        return int(_parquet(path).metadata.num_rows)
+    first = next((line for line in read_lines(path) if line.strip()), "") if kind != ".csv" else "["
+    return None if first.lstrip().startswith("[") else sum(1 for line in read_lines(path) if line.strip())
+
+
+def check_text(path: PathLike) -> None:
+    """Read a text file to its end, so that bytes which are no text are refused before any work. Raises ReadError."""
+    if _kind(path) != ".parquet":
+        for _ in read_lines(path):
+            pass
+
+
+def _kind(path: PathLike) -> str:
+    return Path(str(path).removesuffix(".gz")).suffix.lower()
+
+
+def _csv_rows(path: PathLike) -> Iterator[Row]:
+    before = csv.field_size_limit(_LONGEST)
+    try:
+        lines = (line + "\n" for line in read_lines(path))
+        table = csv.reader(lines, strict=True)
+        names = next(table, [])
+        if len(set(names)) < len(names) or "" in names:
+            raise ReadError(f"{path}, line 1: each column needs a name of its own; they are {names}.")
+        for cells in table:
+            where = f"{path}, line {table.line_num}"
+            if not cells:
+                continue
+            if len(cells) != len(names):
+                raise ReadError(
+                    f"{where}: {len(cells)} cells where the first line names {len(names)} columns; put cells that hold "
+                    "commas or line ends in double quotes."
+                )
+            yield where, {name: cell or None for name, cell in zip(names, cells, strict=True)}
+    except csv.Error as error:
+        raise ReadError(f"{path}, line {table.line_num}: cannot be read as CSV: {error}; write it again.") from error
+    finally:
+        csv.field_size_limit(before)
+
+
+def _parquet_rows(path: PathLike) -> Iterator[Row]:
+    from pyarrow import lib  # type: ignore[import-untyped]
+
+    number = 0
+    try:
+        for batch in _parquet(path).iter_batches(batch_size=_BATCH):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}, row {number}", row
+    except (OSError, lib.ArrowException, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _parquet(path: PathLike) -> Any:
+    from pyarrow import lib, parquet
+
+    try:
+        return parquet.ParquetFile(path)
+    except (OSError, lib.ArrowException) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: PathLike, error: Exception) -> ReadError:
+    if isinstance(error, FileNotFoundError):
+        return ReadError(f"{path} cannot be read: there is no such file; give the path of a file that can be read.")
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return ReadError(f"{path} cannot be read as parquet: {said}; write it again, or give JSONL.")

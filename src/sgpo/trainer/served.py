@@ -113,7 +113,9 @@ class BoundedClient(VLLMClient):
 
     def check_server(self, total_timeout: float = 0.0, retry_interval: float = 2.0) -> None:
         """The server was up a moment ago: it has been looked at. TRL's own look has no end."""
-        self.host = self.session.get(f"{self.base_url}/health").headers.get("X-Forwarded-For", self.host)
+        headers = self.session.get(f"{self.base_url}/health").headers
+        if "X-Forwarded-For" in headers:
+            self.host = headers["X-Forwarded-For"]
 
     def get_server_info(self) -> dict[str, Any]:
         with self._reading("its configuration"):

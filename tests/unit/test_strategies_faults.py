@@ -57,6 +57,27 @@ def at(number: int, play: Play, rest: Script = good) -> Script:
     return lambda body, n: play if n == number else rest(body, n)
 
 
+def test_paid_replies_that_cannot_be_read_are_asked_again_on_demand(tmp_path: Path) -> None:
+    """Once a run, with another seed, and with the tokens of both."""
+    bad = {stream_seed(0, f"p{i}", 0): said("no idea") for i in range(4)}
+
+    def script(body: dict[str, Any], number: int) -> Play:
+        return bad.get(body["seed"]) or good(body, number)
+
+    with serving(script) as server:
+        assert run(server, tmp_path).outcomes == {"ok": 4, "no_json": 4}
+        assert run(server, tmp_path).before == 8
+        server.script = at(10, said("still none"))
+        again = run(server, tmp_path, retry_unreadable=True)
+        assert (again.before, again.outcomes, len(server.bodies)) == (4, {"ok": 3, "no_json": 1}, 12)
+        assert not {body["seed"] for body in server.bodies[8:]} & {body["seed"] for body in server.bodies[:8]}
+        assert run(server, tmp_path, retry_unreadable=True).outcomes == {"ok": 1}
+        assert run(server, tmp_path, retry_unreadable=True).before == 8
+    with sqlite3.connect(tmp_path / "s.db") as db:
+        assert db.execute("SELECT sum(prompt_tokens), sum(completion_tokens) FROM calls").fetchone() == (520, 130)
+        assert db.execute("SELECT count(*) FROM calls WHERE outcome = 'ok'").fetchone() == (8,)
+
+
 def test_a_request_says_all_there_is_to_say(tmp_path: Path) -> None:
     with serving() as server:
         tally = run(server, tmp_path, problems=1)

@@ -31,6 +31,33 @@ TEXT = json.dumps(GOOD)
         json.dumps({**GOOD, "confidence": 0.9}),
         json.dumps({**GOOD, "steps": "1. Name them.\n2. Add them."}),
         json.dumps({**GOOD, "steps": ["Step 1: Name them.", "- Add them."]}),
+        # nearly JSON
+        TEXT[:-2] + ",],}",
+        TEXT.replace('"', "'"),
+        str(GOOD),
+        TEXT.replace('"problem_type"', "problem_type").replace('"steps"', "steps"),
+        TEXT.replace('"', "“", 1).replace('"', "”", 1),
+        TEXT.replace("[", "[ // in this order\n"),
+        # other shapes
+        json.dumps({**GOOD, "steps": [{"step": i + 1, "description": s} for i, s in enumerate(GOOD["steps"])]}),
+        json.dumps({**GOOD, "steps": [{"title": f"Step {i + 1}", "text": s} for i, s in enumerate(GOOD["steps"])]}),
+        json.dumps({**GOOD, "steps": {str(i + 1): s for i, s in enumerate(GOOD["steps"])}}),
+        json.dumps({**GOOD, "steps": {f"Step {i + 1}": {"do": s} for i, s in enumerate(GOOD["steps"])}}),
+        json.dumps({**GOOD, "steps": [{f"Step {i + 1}": s} for i, s in enumerate(GOOD["steps"])]}),
+        json.dumps({key.replace("_", " ").title(): value for key, value in GOOD.items()}),
+        json.dumps({"problemType": GOOD["problem_type"], "Strategy": GOOD["strategy"], "STEPS": GOOD["steps"]}),
+        json.dumps({"strategy": GOOD}),
+        json.dumps({"result": GOOD, "note": "as asked"}),
+        json.dumps([GOOD]),
+        # thinking, ended and not
+        f"<thinking>{json.dumps({**GOOD, 'strategy': 'draft'})}</thinking>{TEXT}",
+        f"<|begin_of_thought|>{{'a': 1}}<|end_of_thought|>\n<|begin_of_solution|>{TEXT}<|end_of_solution|>",
+        f"[THINK]{json.dumps({**GOOD, 'strategy': 'draft'})}[/THINK]{TEXT}",
+        f"<|channel|>analysis<|message|>{{'a': 1}}<|end|><|start|>assistant<|channel|>final<|message|>{TEXT}<|return|>",
+        f"analysisWe need {{'a': 1}}. assistantfinal{TEXT}",
+        f"◁think▷{json.dumps({**GOOD, 'strategy': 'draft'})}◁/think▷{TEXT}",
+        f"no beginning of it {json.dumps({**GOOD, 'strategy': 'draft'})}</think>{TEXT}",
+        f"{TEXT}\n<think>was that right? {json.dumps({**GOOD, 'strategy': 'draft'})}",
     ],
 )
 def test_a_strategy_is_found_in_whatever_stands_around_it(text: str) -> None:
@@ -54,9 +81,15 @@ def test_a_strategy_is_found_in_whatever_stands_around_it(text: str) -> None:
         ("No.", "refusal", "refusal"),
         (TEXT[:-30], "length", "truncated"),
         (TEXT[:-30], "stop", "truncated"),
-        ('{"problem_type": "a", "strategy": "b", "steps": ["c",]}', "stop", "bad_json"),
+        ('{"problem_type": "a", "strategy": "b" "steps": ["c"]}', "stop", "bad_json"),
+        (f"[THINK]{TEXT}", "length", "truncated"),
+        (f"<thinking>{TEXT}", "stop", "empty"),
+        (f"<|channel|>analysis<|message|>{TEXT}", "length", "truncated"),
+        ("{'" * 50_000, "stop", "bad_json"),
+        ('{"a": ' + "'x" * 90_000, "stop", "truncated"),
+        ("{a:" * 60_000, "stop", "bad_json"),
         ("Use induction on n.", "stop", "no_json"),
-        ("{'problem_type': 'a'}", "stop", "no_json"),
+        ("{'problem_type': 'a'}", "stop", "wrong_schema"),
         ('["a"]', "stop", "no_json"),
         (json.dumps({"problem_type": "a", "strategy": "b"}), "stop", "wrong_schema"),
         (json.dumps({**GOOD, "steps": []}), "stop", "wrong_schema"),
@@ -147,3 +180,17 @@ def test_the_schemas_for_servers_name_the_fields_of_the_models() -> None:
     entry = SCORES_SCHEMA["properties"]["scores"]["items"]
     assert entry["required"] == ["candidate", *CRITERIA]
     assert entry["additionalProperties"] is STRATEGY_SCHEMA["additionalProperties"] is False
+
+
+def test_scores_in_other_shapes() -> None:
+    row = dict.fromkeys(CRITERIA, 4)
+    titled = {name.replace("_", " ").title(): 4 for name in CRITERIA}
+    for shape in (
+        {"scores": {"1": row, "2": row}},
+        {"Scores": {"Candidate 2": titled, "Candidate 1": titled}},
+        {"result": {"scores": [{"Candidate": i, **titled} for i in (1, 2)]}},
+    ):
+        assert parse_scores(json.dumps(shape), 2).value == [row, row]
+        assert parse_scores(f"<thinking>hm</thinking>{shape}", 2).value == [row, row]
+    assert parse_scores(json.dumps({"scores": {"1": row, "3": row}}), 2).outcome == "wrong_schema"
+    assert parse_scores(json.dumps({"scores": {"1": row, "2": 4}}), 2).outcome == "wrong_schema"

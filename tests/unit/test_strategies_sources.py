@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from strategies_kit import problem_row, write_rows
 
+from sgpo.models.thinking import strip_thinking
 from sgpo.strategies import ingest as ingesting
 from sgpo.strategies.ingest import ingest
 from sgpo.strategies.records import Problem
-from sgpo.strategies.sources import Source, parse_columns, strip_thinking
+from sgpo.strategies.sources import Source, parse_columns
 from sgpo.strategies.store import Store
 
 

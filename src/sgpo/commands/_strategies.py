@@ -19,9 +19,10 @@ from sgpo.strategies import export as exporting
 from sgpo.strategies.asking import Tally
 from sgpo.strategies.budget import Budget, Prices
 from sgpo.strategies.estimate import estimate as estimate_for
-from sgpo.strategies.extract import Extraction
+from sgpo.strategies.extract import Extraction, setup_of
 from sgpo.strategies.extract import extract as run_extract
 from sgpo.strategies.rank import rank as run_rank
+from sgpo.strategies.records import Setup
 from sgpo.strategies.sources import Source, parse_columns
 from sgpo.strategies.store import Store
 from sgpo.strategies.templates import load_prompt
@@ -34,6 +35,8 @@ def extract(given: dict[str, Any]) -> int:
     _say(source.describe())
     with Store(given["store"]) as store, _bar("extract") as bar:
         client = _model(given)
+        if given["retry_unreadable"]:
+            _say_retry(store, setup_of(client, given["model"], prompt, "extract", given["seed"]), budget)
         task = bar.add_task("", total=None, note="")
 
         def report(done: Extraction, budget: Budget) -> None:
@@ -52,6 +55,7 @@ def extract(given: dict[str, Any]) -> int:
             seed=given["seed"],
             keep_thinking=given["keep_thinking"],
             limit=given["limit"],
+            retry_unreadable=given["retry_unreadable"],
             budget=budget,
             give_up=given["give_up_after"],
             report=report,
@@ -65,6 +69,8 @@ def rank(given: dict[str, Any]) -> int:
     budget, prompt = _budget(given), load_prompt("rank", given["prompt"])
     with Store(given["store"], create=False) as store, _bar("rank") as bar:
         client = _model(given)
+        if given["retry_unreadable"]:
+            _say_retry(store, setup_of(client, given["model"], prompt, "rank", given["seed"]), budget)
         task = bar.add_task("", total=None, note="")
         problems = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
         total = min(problems, given["limit"] or problems) * given["repeats"]
@@ -76,6 +82,7 @@ def rank(given: dict[str, Any]) -> int:
             repeats=given["repeats"],
             seed=given["seed"],
             limit=given["limit"],
+            retry_unreadable=given["retry_unreadable"],
             budget=budget,
             give_up=given["give_up_after"],
             report=lambda tally, budget: _advance(bar, task, tally, budget, total),
@@ -144,6 +151,17 @@ def export(path: Path, out: Path, template: str, *, repo: str | None, public: bo
     if repo is not None:
         exporting.push(out, repo, public=public)
         _say(f"pushed: {repo} ({'public' if public else 'private'})")
+
+
+def _say_retry(store: Store, setup: Setup, budget: Budget) -> None:
+    """What asking again for the replies that could not be read will take, as they took before."""
+    spent = store.unreadable(setup.id).values()
+    tokens = [sum(column) for column in zip(*spent, strict=True)] or [0, 0]
+    cost = f", cost about {budget.prices.cost(*tokens):.4f}" if budget.prices.known else ""
+    _say(
+        f"asking again for {len(spent)} replies that could not be read: about {tokens[0]:,} tokens in, {tokens[1]:,} "
+        f"out{cost}, as many as they took before"
+    )
 
 
 def _source(given: dict[str, Any]) -> Source:

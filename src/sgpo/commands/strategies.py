@@ -34,6 +34,9 @@ MaxCost = Annotated[float | None, typer.Option(help="Stop before this cost, all 
 PriceIn = Annotated[float | None, typer.Option(help="Of a million prompt tokens.")]
 PriceOut = Annotated[float | None, typer.Option(help="Of a million reply tokens.")]
 GiveUp = Annotated[int, typer.Option("--give-up-after", help="Stop when so many first calls are all of no use.")]
+RetryUnreadable = Annotated[
+    bool, typer.Option("--retry-unreadable", help="Ask once more where no reply could be read; says the cost first.")
+]
 NoSchema = Annotated[bool, typer.Option("--no-json-schema", help="Do not ask for structured output.")]
 Stream = Annotated[bool, typer.Option("--stream", help="Take replies in pieces; keeps slow connections open.")]
 ExtraBody = Annotated[str | None, typer.Option(help="JSON object added to each request; kept in the store.")]
@@ -79,6 +82,7 @@ def extract(
     retries: Retries = 8,
     timeout: Timeout = 600.0,
     give_up_after: GiveUp = 20,
+    retry_unreadable: RetryUnreadable = False,
     no_json_schema: NoSchema = False,
     stream: Stream = False,
     extra_body: ExtraBody = None,
@@ -118,6 +122,7 @@ def rank(
     retries: Retries = 8,
     timeout: Timeout = 600.0,
     give_up_after: GiveUp = 20,
+    retry_unreadable: RetryUnreadable = False,
     no_json_schema: NoSchema = False,
     stream: Stream = False,
     extra_body: ExtraBody = None,

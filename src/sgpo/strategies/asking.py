@@ -12,11 +12,11 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sgpo.models import CallError, Model, Reply, Request, Schema
+from sgpo.models import CallError, Model, Reply, Request, Schema, stream_seed
 from sgpo.models.interrupt import Interrupt
 from sgpo.strategies.budget import Budget, size, usual_tokens
 from sgpo.strategies.recording import Recorder
@@ -78,6 +78,7 @@ class Asker:
     Args:
         schema: of a reply, for endpoints that can keep to one.
         read: makes the outcome of a reply; it must not raise.
+        retry: answered calls to make once more, by id, with the tokens they took before: see `Store.unreadable`.
         give_up: stop when so many calls have finished and none was of use; and when so many in a row (at least twice
             the concurrency) had no answer.
         report: called after each call.
@@ -91,13 +92,14 @@ class Asker:
         schema: Schema,
         read: Read,
         budget: Budget | None = None,
+        retry: Mapping[str, tuple[int, int]] | None = None,
         give_up: int = 20,
         report: Callable[[Tally, Budget], None] | None = None,
     ) -> None:
         if give_up < 1:
             raise ValueError(f"--give-up-after {give_up} must be at least 1.")
         self.client, self.store, self.schema, self.read = client, store, schema, read
-        self.budget, self.give_up = budget or Budget(), give_up
+        self.budget, self.give_up, self.retry = budget or Budget(), give_up, retry or {}
         self.report = report or (lambda tally, budget: None)
         self.tally = Tally()
         self._in_a_row = 0
@@ -173,7 +175,8 @@ class Asker:
         portion = next(portions, None)
         if portion is None:
             return None
-        ours, elsewhere = self.store.claim([job.key for job in portion])
+        again = self.retry if self._first_pass else {}
+        ours, elsewhere = self.store.claim([job.key for job in portion], again)
         if self._first_pass:
             self.tally.before += len(portion) - len(ours) - elsewhere
         return [job for job in portion if job.key in ours], elsewhere
@@ -203,7 +206,9 @@ class Asker:
         used = (0, 0)
         self._under_way += 1
         try:
-            reply = await self.client.ask(Request(job.key.problem, job.key.number, job.messages, job.seed, self.schema))
+            spent = self.retry.get(job.key.id)  # the same seed could draw the same reply once more
+            seed = job.seed if spent is None else stream_seed(job.seed, "again", *spent)
+            reply = await self.client.ask(Request(job.key.problem, job.key.number, job.messages, seed, self.schema))
             if reply.finish in ("error", "abort"):
                 raise CallError(reply.finish, f"the endpoint ended a reply with {reply.finish!r}: {reply.text[:200]}")
             answer = self._answer(job, reply, time.perf_counter() - started)

@@ -10,11 +10,12 @@ import random
 from dataclasses import dataclass
 from itertools import islice
 
+from sgpo.models.thinking import strip_thinking
 from sgpo.strategies.budget import Prices, size, usual_tokens
 from sgpo.strategies.extract import messages_for
 from sgpo.strategies.ingest import verified
 from sgpo.strategies.records import Problem
-from sgpo.strategies.sources import Row, Source, strip_thinking
+from sgpo.strategies.sources import Row, Source
 from sgpo.strategies.store import Store
 from sgpo.strategies.templates import PromptTemplate
 

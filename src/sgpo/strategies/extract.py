@@ -53,6 +53,7 @@ def extract(
     seed: int = 0,
     keep_thinking: bool = False,
     limit: int | None = None,
+    retry_unreadable: bool = False,
     budget: Budget | None = None,
     give_up: int = 20,
     report: Callable[[Extraction, Budget], None] | None = None,
@@ -62,6 +63,7 @@ def extract(
     Args:
         model: its name, for the provenance.
         limit: usable problems to take, from the beginning.
+        retry_unreadable: ask once more where a reply was paid for and nothing of use could be read in it.
         give_up: see `sgpo.strategies.asking.Asker`.
         report: called after each call.
 
@@ -96,6 +98,7 @@ def extract(
             schema=Schema("strategy", STRATEGY_SCHEMA),
             read=read,
             budget=budget,
+            retry=store.unreadable(setup.id) if retry_unreadable else None,
             give_up=give_up,
             report=None if report is None else lambda tally, budget: report(done, budget),
         )

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
+from sgpo.models.thinking import strip_thinking
 from sgpo.rewards import check_gold, verify_batch
 from sgpo.strategies.records import Problem, digest
-from sgpo.strategies.sources import Row, Source, strip_thinking
+from sgpo.strategies.sources import Row, Source
 from sgpo.strategies.store import Store
 
 PORTION = 64  # rows verified, and written, at a time

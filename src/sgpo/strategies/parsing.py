@@ -1,7 +1,8 @@
 r"""From a model's reply to a strategy or to scores, whatever stands around the JSON.
 
-JSON may come in fences, after thinking, between prose, with LaTeX's single backslashes. The last object that fits the
-schema counts, since models draft before they decide. What cannot be read has a reason, which is counted.
+JSON may come in fences, after thinking, between prose, with LaTeX's single backslashes, or nearly JSON
+(`sgpo.strategies.lenient`). The last object that fits the schema counts, since models draft before they decide. What
+cannot be read has a reason, which is counted.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sgpo.strategies.schema import CRITERIA, MAX_SCORE, Strategy
+from sgpo.models.thinking import strip_thinking
+from sgpo.strategies import lenient
+from sgpo.strategies.schema import CRITERIA, MAX_SCORE, Strategy, plain_keys
 
 MAX_REPLY_CHARS = 200_000
 REASONS = ("empty", "too_long", "refusal", "truncated", "bad_json", "no_json", "wrong_schema")
 
 _MAX_STARTS = 200  # objects tried in one reply
-_START = re.compile(r'\{\s*"')
+_MAX_REPAIRS = 8  # of them as nearly JSON
+_START = re.compile(r"""\{\s*(?:["'“‘]|[A-Za-z][\w -]{0,40}:)""")
 _REFUSAL = re.compile(
     r"\s*(?:Sorry|Unfortunately,? I|(?:I(?:'|’)?m|I am) (?:very |so |really )?(?:sorry|not able|unable)|"
     r"I can(?:no|'|’)?t|I (?:will|must) (?:not\b|decline)|I won(?:'|’)t|As an AI)",
@@ -48,8 +52,8 @@ class Parsed:
 def parse_strategy(text: str, finish: str = "stop") -> Parsed:
     """The strategy in a reply; ``finish`` is the endpoint's word for why it ended. Never raises."""
 
-    def read(found: Any) -> Strategy:
-        return Strategy.model_validate(found)
+    def read(found: dict[str, Any]) -> Strategy:
+        return Strategy.model_validate(_unwrapped(found, "problem_type"))
 
     return _parse(text, finish, read)
 
@@ -61,14 +65,24 @@ def parse_scores(text: str, count: int, finish: str = "stop") -> Parsed:
     cannot be compared with one of all.
     """
 
-    def read(found: Any) -> list[dict[str, int]]:
-        entries = found["scores"]
+    def read(found: dict[str, Any]) -> list[dict[str, int]]:
+        scores = _unwrapped(found, "scores")["scores"]
+        if isinstance(scores, dict):  # {"1": {...}, "candidate 2": {...}}
+            scores = [{"candidate": re.sub(r"\D", "", name), **entry} for name, entry in scores.items()]
+        entries = [plain_keys(entry) for entry in scores]
         if len(entries) != count:
             raise ValueError(f"{len(entries)} scores for {count} candidates")
         by_number = {_whole(entry["candidate"], count): entry for entry in entries}
         return [{name: _whole(by_number[i][name], MAX_SCORE) for name in CRITERIA} for i in range(1, count + 1)]
 
     return _parse(text, finish, read)
+
+
+def _unwrapped(found: dict[str, Any], key: str) -> dict[str, Any]:
+    """The object that has ``key``: this one, or the only one within it, as in ``{"strategy": {...}}``."""
+    plain = plain_keys(found)
+    inner = [value for value in plain.values() if isinstance(value, dict)]
+    return plain if key in plain or len(inner) != 1 else plain_keys(inner[0])
 
 
 def _whole(value: Any, most: int) -> int:
@@ -83,12 +97,12 @@ def _whole(value: Any, most: int) -> int:
 def _parse(text: str, finish: str, read: Any) -> Parsed:
     if len(text) > MAX_REPLY_CHARS:
         return Parsed("too_long")
-    said = text.rpartition("</think>")[2] if "</think>" in text else text.partition("<think>")[0]
+    said = strip_thinking(text)
     objects, fault = _objects(said)
     for found in reversed(objects):
         try:
             return Parsed("ok", read(found))
-        except (ValidationError, ValueError, TypeError, KeyError, OverflowError):
+        except (ValidationError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
             continue
     if finish == "refusal" or (not objects and _REFUSAL.match(said)):
         return Parsed("refusal")
@@ -104,7 +118,7 @@ def _objects(text: str) -> tuple[Sequence[dict[str, Any]], str]:
     text = _ESCAPE.sub(lambda match: match[0] if match[0] == "\\\\" else "\\" + match[0], text.rstrip())
     objects: list[dict[str, Any]] = []
     fault = ""
-    position = 0
+    position = repairs = 0
     for _ in range(_MAX_STARTS):
         start = _START.search(text, position)
         if start is None:
@@ -112,9 +126,15 @@ def _objects(text: str) -> tuple[Sequence[dict[str, Any]], str]:
         try:
             found, position = _DECODER.raw_decode(text, start.start())
             objects.append(found)
-        except json.JSONDecodeError as error:
-            ended = error.pos >= len(text) or error.msg.startswith("Unterminated")
-            fault, position = "truncated" if ended else "bad_json", start.end()
-        except (ValueError, RecursionError):  # a number of 5,000 digits, brackets 100,000 deep
-            fault, position = "bad_json", start.end()
+            continue
+        except (ValueError, RecursionError):  # a number of 5,000 digits, brackets 100,000 deep, or nearly JSON
+            repairs += 1
+        fault, position = "bad_json", max(position, start.end())
+        if repairs <= _MAX_REPAIRS:
+            try:
+                found, position = lenient.read_object(text, start.start())
+                objects.append(found)
+                fault = ""
+            except (ValueError, RecursionError) as error:
+                fault = "truncated" if "the text ended" in str(error) else "bad_json"
     return objects, fault

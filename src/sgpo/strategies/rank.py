@@ -58,6 +58,7 @@ def rank(
     repeats: int = 1,
     seed: int = 0,
     limit: int | None = None,
+    retry_unreadable: bool = False,
     budget: Budget | None = None,
     give_up: int = 20,
     report: Callable[[Tally, Budget], None] | None = None,
@@ -67,7 +68,7 @@ def rank(
     Args:
         repeats: scorings of each problem.
         limit: problems to take, by id.
-        model, give_up: as for `sgpo.strategies.extract.extract`.
+        model, retry_unreadable, give_up: as for `sgpo.strategies.extract.extract`.
 
     Raises:
         ValueError: settings out of range, or a client that cannot be asked.
@@ -90,6 +91,7 @@ def rank(
             schema=Schema("scores", SCORES_SCHEMA),
             read=_read,
             budget=budget,
+            retry=store.unreadable(setup.id) if retry_unreadable else None,
             give_up=give_up,
             report=report,
         )

@@ -20,6 +20,7 @@ MAX_SCORE = 5
 
 # Control characters but newline and tab, and the marks that reorder text on a screen.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_WORDS = re.compile(r"[^\W\d_]{2}")  # "3", "Step 3" names no step, but does no harm as its title
 _NUMBERING = re.compile(r"^\s*(?:(?:step\s*)?\d{1,2}\s*[.):]\s+|[-*•]\s+)+", re.IGNORECASE)
 
 
@@ -33,12 +34,24 @@ def _text(value: Any) -> Any:
     return clean(value).strip() if isinstance(value, str) else value
 
 
+def plain_keys(found: Any) -> Any:
+    """An object with its keys as the schema spells them: "Problem Type" and "problemType" are problem_type."""
+    if not isinstance(found, dict):
+        return found
+    words = {key: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(key)) for key in found}
+    return {re.sub(r"[\W_]+", "_", words[key]).strip("_").lower(): value for key, value in found.items()}
+
+
 def _step(value: Any) -> Any:
+    if isinstance(value, dict):  # {"step": 1, "title": "Name the parts", "description": "..."}
+        value = ": ".join(text for text in map(_text, value.values()) if isinstance(text, str) and _WORDS.search(text))
     return _NUMBERING.sub("", clean(value) + " ", count=1).strip() if isinstance(value, str) else value
 
 
 def _steps(value: Any) -> Any:
-    """Steps that came as one text, a line each."""
+    """Steps that came as one text, a line each, or as a mapping from their numbers."""
+    if isinstance(value, dict):
+        return [text if isinstance(text, (str, dict)) else str(text) for text in value.values()]
     return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
 
 

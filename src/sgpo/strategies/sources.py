@@ -147,11 +147,6 @@ class Source:
         yield from (None for _ in broken)
 
 
-def strip_thinking(text: str) -> str:
-    """A response without its thinking part; one whose thinking does not end has only what stands before it."""
-    return (text.rpartition("</think>")[2] if "</think>" in text else text.partition("<think>")[0]).strip()
-
-
 def parse_columns(text: str | None) -> dict[str, str]:
     """``problem=question,answer=gold`` as a mapping. Raises ValueError."""
     pairs = [part.partition("=") for part in (text or "").split(",") if part.strip()]

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,11 @@ CREATE TABLE claims (id TEXT PRIMARY KEY, setup TEXT NOT NULL, worker TEXT NOT N
 
 _EXTRAS = "CREATE TABLE IF NOT EXISTS extras (problem TEXT PRIMARY KEY REFERENCES problems, value TEXT NOT NULL)"
 """What a problem's row held beside its texts. Stores of earlier versions get the table when they are opened."""
+_REPLACED = ("outcome", "raw", "parsed", "tokens_estimated", "structured", "seconds", "at")
+_REPLACE = f"""ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _REPLACED)},
+  prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+  completion_tokens = completion_tokens + excluded.completion_tokens
+  WHERE calls.outcome != 'ok' AND calls.parsed IS NULL"""
 
 
 class StoreError(ValueError):
@@ -123,10 +128,11 @@ class Store:
             db.executemany("INSERT OR IGNORE INTO problems VALUES (?, ?, ?, ?, ?, ?)", rows)
             db.executemany("INSERT OR IGNORE INTO extras VALUES (?, ?)", extras)
 
-    def claim(self, keys: Sequence[Key]) -> tuple[set[Key], int]:
+    def claim(self, keys: Sequence[Key], again: Container[str] = ()) -> tuple[set[Key], int]:
         """Claim calls: those that are now ours to make, and how many a living process has claimed before.
 
-        The rest is answered, or claimed by ourselves before.
+        The rest is answered, or claimed by ourselves before. Answered calls whose id is in ``again`` may be made once
+        more (see `unreadable`).
         """
         with self._write() as db:
             self._beat(db)
@@ -136,7 +142,7 @@ class Store:
                 db.execute("DELETE FROM workers WHERE id = ?", (worker,))
             ours, blocked = set(), 0
             for key in keys:
-                if db.execute("SELECT 1 FROM calls WHERE id = ?", (key.id,)).fetchone():
+                if key.id not in again and db.execute("SELECT 1 FROM calls WHERE id = ?", (key.id,)).fetchone():
                     continue
                 claimed = (key.id, key.setup, self.worker)
                 if db.execute("INSERT OR IGNORE INTO claims VALUES (?, ?, ?)", claimed).rowcount:
@@ -147,7 +153,10 @@ class Store:
             return ours, blocked
 
     def record(self, answers: Iterable[Answer]) -> None:
-        """Commit answered calls and end their claims. Of two answers to one call the first stays.
+        """Commit answered calls and end their claims.
+
+        Of two answers to one call the first that could be read stays; one that could not is replaced, and its tokens
+        are added to those of the new one.
 
         Raises:
             StoreError: nothing of ``answers`` was written (a full disk, for one); what was before is untouched.
@@ -157,7 +166,7 @@ class Store:
                 k = a.key
                 row: tuple[Any, ...] = (k.id, k.setup, k.problem, k.number, k.subject, a.outcome, a.raw, a.parsed)
                 row += (a.prompt_tokens, a.completion_tokens, a.tokens_estimated, a.structured, a.seconds, time.time())
-                db.execute(f"INSERT OR IGNORE INTO calls VALUES ({', '.join('?' * len(row))})", row)
+                db.execute(f"INSERT INTO calls VALUES ({', '.join('?' * len(row))}) {_REPLACE}", row)
                 db.execute("DELETE FROM claims WHERE id = ?", (k.id,))
 
     def note(self, notes: Iterable[tuple[str, str, dict[str, Any]]]) -> None:
@@ -209,6 +218,12 @@ class Store:
         """What was read in the usable answers of a setup to a problem, by number."""
         query = "SELECT number, parsed FROM calls WHERE setup = ? AND problem = ? AND subject = ? AND outcome = 'ok'"
         return {number: json.loads(text) for number, text in self._read(query, setup, problem, subject)}
+
+    def unreadable(self, setup: str) -> dict[str, tuple[int, int]]:
+        """Answered calls of a setup in which nothing of use could be read: id to the tokens they took, in and out."""
+        query = """SELECT id, prompt_tokens, completion_tokens FROM calls
+                   WHERE setup = ? AND outcome != 'ok' AND parsed IS NULL"""
+        return {row[0]: (row[1], row[2]) for row in self._read(query, setup)}
 
     def claimed_by_others(self, setup: str) -> int:
         """Calls of a setup that other living processes have under way or before them."""

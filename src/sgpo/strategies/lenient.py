@@ -1,0 +1,115 @@
+"""JSON as models write it: trailing commas, single or curly quotes, bare keys, Python's and JavaScript's constants.
+
+A small reader of its own and not a list of repairs: repairs of a text break one another, a grammar does not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_SPACE = re.compile(r"(?:\s|//[^\n]*|/\*.*?\*/)*", re.S)
+_NUMBER = re.compile(r"-?\d{1,300}(?:\.\d{1,300})?(?:[eE][+-]?\d{1,3})?(?![\w.])")
+_WORD = re.compile(r"[A-Za-z_][\w \-]{0,60}")
+_CONSTANTS = {"true": True, "false": False, "null": None, "none": None, "undefined": None, "nan": None}
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’"}
+_DEEPEST = 40
+
+
+def read_object(text: str, start: int) -> tuple[dict[str, Any], int]:
+    """The object that begins at ``start``, and where it ends.
+
+    Raises:
+        ValueError: there is none; "ended" in the message where the text ends within it.
+    """
+    value, end = _value(text, start, 0)
+    if not isinstance(value, dict):
+        raise ValueError("no object")
+    return value, end
+
+
+def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
+    at = _skip(text, at)
+    letter = text[at]
+    if depth > _DEEPEST:
+        raise ValueError("nested too deep")
+    if letter == "{":
+        return _object(text, at + 1, depth)
+    if letter == "[":
+        return _list(text, at + 1, depth)
+    if letter in _QUOTES:
+        return _string(text, at)
+    if number := _NUMBER.match(text, at):
+        return json.loads(number[0]), number.end()
+    word = _WORD.match(text, at)
+    if word and word[0].strip().lower() in _CONSTANTS:
+        return _CONSTANTS[word[0].strip().lower()], word.end()
+    raise ValueError(f"no value at {at}")
+
+
+def _object(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
+    found: dict[str, Any] = {}
+    while (at := _skip(text, at)) is not None and text[at] != "}":
+        if text[at] in _QUOTES:
+            key, at = _string(text, at)
+        elif word := _WORD.match(text, at):
+            key, at = word[0].strip(), word.end()
+        else:
+            raise ValueError(f"no key at {at}")
+        at = _skip(text, at)
+        if text[at] != ":":
+            raise ValueError(f"no colon at {at}")
+        found[key], at = _value(text, at + 1, depth + 1)
+        at = _comma(text, at, "}")
+    return found, at + 1
+
+
+def _list(text: str, at: int, depth: int) -> tuple[list[Any], int]:
+    found = []
+    while text[at := _skip(text, at)] != "]":
+        value, at = _value(text, at, depth + 1)
+        found.append(value)
+        at = _comma(text, at, "]")
+    return found, at + 1
+
+
+def _comma(text: str, at: int, end: str) -> int:
+    """Past a comma, or at the end of the list or object."""
+    at = _skip(text, at)
+    if text[at] == ",":
+        return at + 1
+    if text[at] != end:
+        raise ValueError(f"no comma at {at}")
+    return at
+
+
+def _string(text: str, at: int) -> tuple[str, int]:
+    """A text in quotes. A quote that is no end (an apostrophe) is part of it: an end is followed by , : } or ]."""
+    end = _QUOTES[text[at]]
+    place = at + 1
+    while True:
+        place = text.find(end, place)
+        if place < 0:
+            raise ValueError("the text ended within a string")
+        before = place
+        while text[before - 1] == "\\":
+            before -= 1
+        following = _skip(text, place + 1, missing="")
+        if (place - before) % 2 == 0 and (end == '"' or text[following : following + 1] in (",", ":", "}", "]")):
+            break
+        place += 1
+    inner = text[at + 1 : place]
+    if end != '"':
+        inner = re.sub(r"\\'", "'", inner)
+        inner = re.sub(r'(?<!\\)((?:\\\\)*)"', r'\1\\"', inner)
+    return str(json.loads(f'"{inner}"', strict=False)), place + 1
+
+
+def _skip(text: str, at: int, missing: str | None = None) -> int:
+    """Past white space and comments. Raises ValueError at the end of the text, unless it may be ``missing``."""
+    found = _SPACE.match(text, at)
+    at = found.end() if found else at
+    if at >= len(text) and missing is None:
+        raise ValueError("the text ended within the object")
+    return at

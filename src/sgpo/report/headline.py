@@ -1,7 +1,7 @@
 """What a run shows, in one sentence, and a second one on how sure that is. A tie and a loss are said as plainly."""
 
 from sgpo.report.run import Difference, Method, Run, difference
-from sgpo.report.series import PASS_RATE, band, summary
+from sgpo.report.series import PASS_RATE, Band, band, summary
 from sgpo.report.text import bound, points
 
 
@@ -29,7 +29,8 @@ def _comparison(run: Run) -> tuple[str, str]:
         best = sgpo or other
         if best is None:
             return "No method has a result.", ""
-        among = "" if sgpo else f", the highest of {len([m for m in run.methods if m.ranked])} methods"
+        count = sum(m.ranked for m in run.methods)
+        among = "" if count < 2 else f", the highest of {count} methods"
         return f"{best.label} ends at {100 * best.accuracy:.1f}% held-out accuracy{among}.", _sureness(best)
     gap = difference(sgpo, other)
     assert gap is not None  # accuracies can always be compared
@@ -69,21 +70,39 @@ def _sureness(method: Method) -> str:
 
 
 def _training(run: Run) -> tuple[str, str]:
-    def ends(metric: str) -> tuple[float, float] | None:
-        found = band("sgpo", run.cells, metric)
-        return summary(found) if found else None
+    (cell,) = run.cells
+    if not cell.series:
+        return "No step of training has been logged.", ""
 
-    steps = max(steps[-1] for steps, _ in run.cells[0].series.values())
-    alone, guided = ends(PASS_RATE), ends("sgpo/guided_pass_rate")
+    def values(metric: str) -> Band | None:
+        return band(cell.method, run.cells, metric)
+
+    steps = max(steps[-1] for steps, _ in cell.series.values())
+    length = f"{steps} step{'s' * (steps != 1)}"
+    alone, guided = values(PASS_RATE), values("sgpo/guided_pass_rate")
     if alone is None:
-        return f"{steps} steps of training.", "No pass rate was logged."
-    verb = "rose" if alone[1] > alone[0] else "fell" if alone[1] < alone[0] else "stayed"
-    key = run.cells[0].pass_rate_from
-    what = "The mean reward" if key else "The pass rate without a strategy"
-    text = f"{what} {verb} from {100 * alone[0]:.1f}% to {100 * alone[1]:.1f}% in {steps} steps."
-    more = "Means of the first and the last tenth of training, on training problems; one run, so no interval."
+        return f"{length} of training.", "No pass rate was logged."
+    key = cell.pass_rate_from
+    text = f"{'The mean reward' if key else 'The pass rate without a strategy'} {_course(alone)} in {length}."
+    more = "On training problems; one run, so no interval."
+    if len(alone.mean) > 1:
+        more = f"Means of the first and the last tenth of training, {more[0].lower()}{more[1:]}"
     if key:
         more += f" No pass rate was logged; {bound(key, 60)} is that where a reward is 0 or 1."
+    elif set(alone.mean) == {0.0}:
+        more = f"No response was correct. {more}"
+    elif set(alone.mean) == {1.0}:
+        more = f"Every response was correct. {more}"
     if guided is not None:
-        more = f"With the strategy in the prompt: {100 * guided[0]:.1f}% to {100 * guided[1]:.1f}%. {more}"
+        more = f"With the strategy in the prompt it {_course(guided)}. {more}"
     return text, more
+
+
+def _course(values: Band) -> str:
+    """What became of a share, to the digit that is shown: "rose from 1.0% to 2.0%"."""
+    first, last = (f"{100 * end:.1f}" for end in summary(values))
+    if len(values.mean) == 1:
+        return f"was {last}%"
+    if first == last:
+        return f"stayed at {last}%"
+    return f"{'rose' if float(last) > float(first) else 'fell'} from {first}% to {last}%"

@@ -2,7 +2,7 @@
 
 - ``sgpo compare``: manifest.json, cells/NAME/, and results.json once it has finished;
 - ``sgpo quickstart``: results.json, and a folder of metrics per method;
-- ``sgpo train`` (any Hugging Face trainer): trainer_state.json, at the top or in the last checkpoint.
+- ``sgpo train`` (any Hugging Face trainer): see :mod:`sgpo.report.training`.
 """
 
 import math
@@ -13,13 +13,10 @@ from typing import Any
 
 from sgpo.report.files import mapping, number, numbers, read_lines, read_object
 from sgpo.report.run import Cell, Difference, Method, Run, State
-from sgpo.report.series import PASS_RATE, stand_in
+from sgpo.report.series import collect
+from sgpo.report.training import LOG, is_training, training
 
 SCHEMA = 1
-ALIASES = {
-    "sgpo/pass_rate_autonomous": PASS_RATE,
-    "sgpo/pass_rate_guided": "sgpo/guided_pass_rate",
-}
 COSTS = ("learning_rate", "sampled_tokens", "guided_tokens", "trained_tokens", "train_seconds")
 MAX_CELLS = 500
 MAX_ERROR = 3_000  # characters of error.txt, from its end
@@ -36,15 +33,17 @@ def load_run(path: Path) -> Run:
         raise ValueError(f"{path} is no directory. Give the --out of sgpo compare, sgpo quickstart or sgpo train.")
     if (path / "manifest.json").is_file():
         return _comparison(path)
+    if (path / LOG).is_file():
+        return training(path)
     if (path / "results.json").is_file() or (path / "sgpo" / "metrics.jsonl").is_file():
         return _quickstart(path)
-    if state := _trainer_state(path):
-        return _training(path, state)
+    if is_training(path):
+        return training(path)
     if not any(path.iterdir()):
         raise ValueError(f"{path} is empty: no run has written anything there yet. Is it the right directory?")
     raise ValueError(
         f"{path} holds no run that a report can show: neither manifest.json (sgpo compare), results.json "
-        "(sgpo quickstart) nor trainer_state.json (sgpo train; written with the first checkpoint) is in it."
+        "(sgpo quickstart), training_log.jsonl nor trainer_state.json (sgpo train) is in it."
     )
 
 
@@ -98,32 +97,6 @@ def _quickstart(path: Path) -> Run:
     return Run(path, "quickstart", _methods(entries, notices), cells, finished, notices=notices)
 
 
-def _training(path: Path, state_path: Path) -> Run:
-    state = read_object(state_path)
-    cell = Cell("run", "sgpo", path, "done")
-    rows = state.get("log_history")
-    _collect(cell, (row for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ())
-    if not cell.series:
-        raise ValueError(f"{state_path} has no logged metrics; set logging_steps lower than the run's length.")
-    done, planned = number(state.get("global_step")) or 0, number(state.get("max_steps")) or 0
-    run = Run(path, "training", [], [cell], done >= planned)
-    if not any(name.startswith("sgpo/") for name in cell.series):
-        run.notices.append("No metric of SGPOTrainer is in this log: it was written by another trainer.")
-    if not run.finished:
-        cell.state = "running"
-        run.notices.append(f"Step {done:.0f} of {planned:.0f}, as of the last checkpoint.")
-    return run
-
-
-def _trainer_state(path: Path) -> Path | None:
-    if (path / "trainer_state.json").is_file():
-        return path / "trainer_state.json"
-    steps = {
-        int(p.parent.name[11:]): p for p in path.glob("checkpoint-*/trainer_state.json") if p.parent.name[11:].isdigit()
-    }
-    return steps[max(steps)] if steps else None
-
-
 def _check_schema(path: Path, value: dict[str, Any]) -> None:
     schema = value.get("schema")
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
@@ -172,22 +145,7 @@ def _optional(path: Path, notices: list[str]) -> dict[str, Any]:
 
 
 def _read_metrics(cell: Cell, notices: list[str]) -> None:
-    _collect(cell, read_lines(cell.path / "metrics.jsonl", notices))
-
-
-def _collect(cell: Cell, rows: Iterable[dict[str, Any]]) -> None:
-    """Sort logged rows into the cell's series; rows without a step, and values that are no finite number, are not."""
-    for row in rows:
-        step = number(row.get("step"))
-        if step is None:
-            continue
-        for name, value in row.items():
-            if name != "step" and (found := number(value)) is not None:
-                steps, values = cell.series.setdefault(ALIASES.get(name, name), ([], []))
-                steps.append(int(step))
-                values.append(found)
-    if key := stand_in(cell.series):
-        cell.pass_rate_from, cell.series[PASS_RATE] = key, cell.series[key]
+    collect(cell, read_lines(cell.path / "metrics.jsonl", notices))
 
 
 def _methods(entries: dict[str, Any], notices: list[str]) -> list[Method]:

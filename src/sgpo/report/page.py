@@ -18,6 +18,7 @@ from markupsafe import Markup
 from sgpo import __version__
 from sgpo.report.alpha_view import alpha
 from sgpo.report.comparison import comparison, families
+from sgpo.report.completions import completions
 from sgpo.report.curves_view import curves
 from sgpo.report.examples import samples, strategies
 from sgpo.report.headline import headline
@@ -36,6 +37,7 @@ SECTIONS = {
     "alpha": ("alpha", "Alpha"),
     "tokens": ("tokens", "Token view"),
     "samples": ("responses", "Responses"),
+    "completions": ("completions", "Completions"),
     "strategies": ("strategies", "Strategies"),
 }
 
@@ -67,6 +69,7 @@ def render(run: Run) -> str:
         "alpha": alpha(run, logs),
         "tokens": tokens(run),
         "samples": samples(run),
+        "completions": completions(run) if run.kind == "training" else None,
         "strategies": strategies(logs),
     }
     title, lede = headline(run)

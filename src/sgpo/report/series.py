@@ -2,12 +2,18 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from sgpo.report.files import number
 from sgpo.report.run import Cell, Run, Series
 
 PASS_RATE = "sgpo/autonomous_pass_rate"
+ALIASES = {
+    "sgpo/pass_rate_autonomous": PASS_RATE,
+    "sgpo/pass_rate_guided": "sgpo/guided_pass_rate",
+}
 POINTS = 120  # of a drawn curve; a longer one is averaged in bins of neighbouring steps
 SMOOTHED_FROM = 40  # points; shorter curves are shown as they are
 
@@ -22,6 +28,21 @@ class Band:
     low: list[float]
     high: list[float]
     seeds: int
+
+
+def collect(cell: Cell, rows: Iterable[dict[str, Any]]) -> None:
+    """Sort logged rows into the cell's series; rows without a step, and values that are no finite number, are not."""
+    for row in rows:
+        step = number(row.get("step"))
+        if step is None:
+            continue
+        for name, value in row.items():
+            if name != "step" and (found := number(value)) is not None:
+                steps, values = cell.series.setdefault(ALIASES.get(name, name), ([], []))
+                steps.append(int(step))
+                values.append(found)
+    if key := stand_in(cell.series):
+        cell.pass_rate_from, cell.series[PASS_RATE] = key, cell.series[key]
 
 
 def bands(run: Run, metric: str) -> list[Band]:

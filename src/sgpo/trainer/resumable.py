@@ -30,7 +30,7 @@ from trl.trainer.utils import RepeatSampler
 
 from sgpo.trainer.checkpoints import Resume, sharded, whole_checkpoint
 from sgpo.trainer.record import Position, read_record, write_record
-from sgpo.trainer.served import ServedGRPOTrainer
+from sgpo.trainer.run_log import LoggedGRPOTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class RecordedCheckpoints:
         return None, None
 
 
-class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
+class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
     """``GRPOTrainer`` that resumes to the bit, or refuses to and says why; see the module."""
 
     _sampler: EpochSampler | None = None

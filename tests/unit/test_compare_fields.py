@@ -45,6 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Model, data, benchmark and recipe, in the working directory."""
     monkeypatch.chdir(tmp_path)
     trainer_kit.make_tokenizer().save_pretrained("model")
+    trainer_kit.make_model().config.save_pretrained("model")
     rows = [{**row, "answer": "5", "expert": " a 5"} for row in trainer_kit.make_problems(8)]
     write("train.jsonl", rows)
     write("held.jsonl", [{"problem": f"solve {i}", "answer": str(i)} for i in range(3)])
@@ -191,12 +192,13 @@ def test_a_directory_holds_one_task_and_older_ones_are_the_labs(folder: Path) ->
         (Path(name) / "manifest.json").write_text(json.dumps({**manifest, "settings": known}))
         with pytest.raises(ValueError, match="task: lab there, recipe here"):
             compare(Plan(("sgpo",), task=recipe), Path(name))
-        changed = LabTask(bases=(_model(folder / "model"),))
+        changed = LabTask(bases=(_model(folder / "other-model"),))
         with pytest.raises(ValueError, match=r"other settings \(bases: .*model"):
             compare(Plan(("sgpo",), task=changed), Path(name))
 
 
 def _model(path: Path) -> Path:
+    path.mkdir(exist_ok=True)
     (path / "config.json").write_text("{}")
     return path
 

@@ -27,9 +27,10 @@ from sgpo.compare.fields import EXPERT, EXPERT_KINDS, Schedule, cell_fields
 from sgpo.compare.task import UNTRAINED
 from sgpo.lab.experiment import cell_name
 from sgpo.lab.problems import share_of
-from sgpo.recipe import load_data, load_reward, model_path, parse, read_yaml
+from sgpo.recipe import check_model, load_data, load_reward, model_path, parse
 from sgpo.runs.files import read_object, write_text
 from sgpo.runs.jobs import ReportProgress, cores
+from sgpo.runs.yaml_reader import parse_yaml, read_yaml
 from sgpo.trainer import checks
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.expert import check_expert
@@ -149,6 +150,8 @@ class RecipeTask:
         }
 
     def check(self, methods: Sequence[str]) -> None:
+        _, config, model = self._parsed
+        check_model(model, trust_remote_code=config.trust_remote_code)
         train, _ = self._split
         found = [find_method(name) for name in methods]
         if by_expert := [method.name for method in found if method.kind in EXPERT_KINDS]:
@@ -237,10 +240,7 @@ def read_fields(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
         name, equals, value = change.partition("=")
         if not equals:
             raise ValueError(f"--set {change!r} is no change of a field; write FIELD=VALUE.")
-        try:
-            fields[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ValueError(f"--set {change!r}: {value!r} is no YAML value ({error}).") from error
+        fields[name] = parse_yaml(value, f"--set {change!r}: {value!r} is no YAML value")
     parse_fields(fields)  # sets the variables of ``env``, which the cells inherit
     return {name: value for name, value in fields.items() if name not in _NOT_KEPT}
 

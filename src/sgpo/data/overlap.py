@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.data.benchmarks import PROBLEM_FIELDS, BenchmarkError
+from sgpo.data.prompts import last_user_message, text_prompt
 from sgpo.data.tables import read_table
 from sgpo.runs.files import write_rows
 
@@ -125,8 +126,12 @@ def write_pairs(pairs: Iterable[Pair], path: Path) -> None:
 
 
 def _last_user(messages: list[Any]) -> str | None:
-    said = [m.get("content") for m in messages if isinstance(m, dict) and m.get("role") == "user"]
-    return said[-1] if said and isinstance(said[-1], str) else None
+    """The problem of a conversation, None where it has none."""
+    try:
+        plain = text_prompt(messages)
+        return str(plain[last_user_message(plain)]["content"]) if isinstance(plain, list) else None
+    except ValueError:
+        return None
 
 
 def _grams(tokens: tuple[str, ...], n: int) -> set[tuple[str, ...]]:

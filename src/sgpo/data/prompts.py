@@ -28,29 +28,82 @@ def check_template(template: str) -> None:
         )
 
 
+def text_prompt(prompt: Prompt) -> Prompt:
+    """A prompt in the form that every chat template reads: plain text, or messages whose content is text.
+
+    Content in parts (``[{"type": "text", "text": ...}]``) becomes the text of its parts, one behind the other, as
+    templates that take parts do it. A content of None, as in a turn that only calls a tool, stays.
+
+    Returns:
+        ``prompt`` itself where nothing is to be done, else a new prompt.
+
+    Raises:
+        ValueError: ``prompt`` is neither text nor messages, or a part is no text (an image, say).
+    """
+    if isinstance(prompt, str):
+        return prompt
+    if not isinstance(prompt, list) or not all(isinstance(m, dict) and m.get("role") for m in prompt):
+        raise ValueError(
+            f"The prompt {str(prompt)[:80]!r} is neither text nor a list of messages; a message is a mapping with "
+            "'role' and 'content'."
+        )
+    if all(isinstance(message.get("content"), str) for message in prompt):
+        return prompt
+    return [{**message, "content": _content_text(message.get("content"))} for message in prompt]
+
+
+def _content_text(content: Any) -> str | None:
+    """The text of a message's content; None stays None."""
+    if content is None or isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    texts = []
+    for part in parts:
+        text = part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else part
+        if not isinstance(text, str):
+            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+            raise ValueError(
+                f"The content of a message has a part of the type {kind!r}, but only text is trained on here: parts "
+                "are {'type': 'text', 'text': ...}. Drop such prompts, or the part."
+            )
+        texts.append(text)
+    return "".join(texts)
+
+
 def guided_prompt(prompt: Prompt, strategy: str, template: str = DEFAULT_GUIDED_TEMPLATE) -> Prompt:
     """The prompt of ``pi(.|q,s)`` for a problem ``q`` and its strategy ``s`` (arXiv 2606.24064, section 3).
 
     Args:
-        prompt: a plain prompt, or messages of which the last ``user`` one holds the problem.
+        prompt: a plain prompt, or messages of which the last ``user`` one holds the problem, whatever follows it and
+            whether its content is text or in parts.
         strategy: the strategy text.
         template: see :func:`check_template`.
 
     Returns:
-        A new prompt of the same form; ``prompt`` is left as it was.
+        A new prompt in the form of :func:`text_prompt`; ``prompt`` is left as it was.
 
     Raises:
-        ValueError: if a conversation has no user message with text.
+        ValueError: if a conversation has no user message, or its last one no text.
     """
-    if isinstance(prompt, str):
-        return _fill(template, prompt, strategy)
-    messages = [dict(message) for message in prompt]
-    for message in reversed(messages):
-        if message["role"] == "user" and isinstance(message["content"], str):
-            message["content"] = _fill(template, message["content"], strategy)
-            return messages
-    roles = [message.get("role") for message in messages]
-    raise ValueError(f"A conversation needs a user message with text to put the strategy into; its roles are {roles}.")
+    plain = text_prompt(prompt)
+    if isinstance(plain, str):
+        return _fill(template, plain, strategy)
+    last = last_user_message(plain)
+    filled = {**plain[last], "content": _fill(template, plain[last]["content"], strategy)}
+    return [*plain[:last], filled, *plain[last + 1 :]]
+
+
+def last_user_message(messages: list[dict[str, Any]]) -> int:
+    """Where the problem stands in a conversation. Raises ``ValueError`` if it has no user message with text."""
+    for i in reversed(range(len(messages))):
+        if messages[i]["role"] == "user":
+            if isinstance(messages[i].get("content"), str):
+                return i
+            break
+    roles = [message["role"] for message in messages]
+    raise ValueError(
+        f"A conversation needs a user message with text to put the strategy into, its last; its roles are {roles}."
+    )
 
 
 def _fill(template: str, prompt: str, strategy: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from trl import ModelConfig
@@ -19,7 +18,7 @@ from sgpo.plan.workload import (
     load_sharding,
     server_split,
 )
-from sgpo.recipe import LAB, parse, read_yaml
+from sgpo.recipe import LAB, parse, written_fields
 from sgpo.trainer import SGPOConfig
 
 
@@ -37,7 +36,7 @@ def read_recipe(
         ValueError: for whatever `sgpo train` refuses, and for a model, a sharding or a split that cannot be.
     """
     run, config, model = parse(argv)
-    named = _named_fields(argv)
+    named = written_fields(argv)  # a default may depend on the machine that parses
     on_cpu = hardware.device.is_cpu
     architecture = load_architecture(str(base_path()) if model.model_name_or_path == LAB else model.model_name_or_path)
     vllm = config.vllm_mode if config.use_vllm else ""
@@ -98,15 +97,6 @@ def _shape(config: SGPOConfig) -> dict[str, Any]:
         "max_guided_problems": config.max_guided_problems if config.guided_on_demand else None,
         "num_iterations": config.num_iterations,
     }
-
-
-def _named_fields(argv: Sequence[str]) -> set[str]:
-    """Fields that the recipe or the command line sets: a default may depend on the machine that parses."""
-    argv = list(argv)
-    named = {word[2:].split("=")[0] for word in argv if word.startswith("--")}
-    if "--config" in argv:
-        named |= set(read_yaml(Path(argv[argv.index("--config") + 1])))
-    return named
 
 
 def _lora_modules(model: ModelConfig, architecture: Architecture) -> tuple[str, ...]:

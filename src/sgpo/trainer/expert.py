@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import get_config_model_id
 
 from sgpo.trainer import checks
-from sgpo.trainer.resumable import ResumableGRPOTrainer
+from sgpo.trainer.text_only import TextOnlyTrainer
 from sgpo.trainer.whole_groups import WholeGroupsConfig, option
 
 
@@ -39,7 +39,7 @@ class ExpertConfig(WholeGroupsConfig):
     )
 
 
-class ExpertTrainer(ResumableGRPOTrainer):
+class ExpertTrainer(TextOnlyTrainer):
     """``GRPOTrainer`` on a dataset with an expert response for every problem.
 
     Raises:

@@ -23,11 +23,11 @@ from sgpo.data.prompts import guided_prompt
 from sgpo.trainer import checks
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.finite import finite_sampling
-from sgpo.trainer.resumable import ResumableGRPOTrainer
 from sgpo.trainer.rollouts import GenerationBatch, GuidedRollouts, first_of_groups, worth_guiding
+from sgpo.trainer.text_only import TextOnlyTrainer
 
 
-class GuidedRolloutTrainer(ResumableGRPOTrainer):
+class GuidedRolloutTrainer(TextOnlyTrainer):
     """``GRPOTrainer`` that also samples from ``pi(.|q,s)``, while ``args.distills``."""
 
     args: SGPOConfig

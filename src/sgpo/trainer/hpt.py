@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sgpo.objectives.baselines import hpt_gate, sft_loss
+from sgpo.trainer import papers
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.rollouts import first_of_groups
 from sgpo.trainer.whole_groups import option
@@ -72,6 +73,7 @@ class HPTTrainer(ExpertTrainer):
 
     _tag_names = ("trl", "hpt")
     _name = "HPT"
+    _paper = papers.HPT
     config_class = HPTConfig
 
     def __init__(self, *args: Any, **kwargs: Any):

@@ -7,6 +7,7 @@ the advantages, and its tokens are weighted by ``f(p) = p / (p + 0.1)`` of the c
 Shapes: B problems and G responses of each on this rank, N rows of a micro-step, T completion tokens.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from sgpo.objectives.baselines import (
     off_policy_token_loss,
     shaped_probability,
 )
+from sgpo.trainer import papers
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.rollouts import first_of_groups
 from sgpo.trainer.whole_groups import option
@@ -76,6 +78,7 @@ class LUFFYTrainer(ExpertTrainer):
 
     _tag_names = ("trl", "luffy")
     _name = "LUFFY"
+    _paper = papers.LUFFY
     config_class = LUFFYConfig
     _experts: list[list[int]] | None = None  # ids of each problem's expert response, while rollouts are sampled
 
@@ -104,6 +107,12 @@ class LUFFYTrainer(ExpertTrainer):
             }
         )
         return output
+
+    def rollout_metrics(self) -> Mapping[str, Sequence[float]]:
+        """Without the expert's row of each group, which is never cut off."""
+        metrics, sampled = super().rollout_metrics(), 1 - 1 / self.num_generations
+        on_policy = self._metrics["train"].get("luffy/on_policy_reward", ())
+        return {**metrics, "cut": [share / sampled for share in metrics["cut"]], "reward": on_policy}
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, num_generations: int, *args: Any

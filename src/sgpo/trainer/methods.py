@@ -9,9 +9,9 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import yaml
 from trl import SFTConfig, SFTTrainer
 
+from sgpo.runs.yaml_reader import parse_yaml
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.hpt import HPTConfig, HPTTrainer
 from sgpo.trainer.luffy import LUFFYConfig, LUFFYTrainer
@@ -123,20 +123,8 @@ def find_method(spec: str) -> Method:
             raise ValueError(f"{spec!r}: {part!r} is no override; write field=value.")
         if field not in known:
             raise ValueError(f"{spec!r}: {name} has no field {field!r}{_nearest(field, known)}.")
-        try:
-            fields[field] = _value(value)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{spec!r}: {value!r} is no value of {field} ({error}).") from error
+        fields[field] = parse_yaml(value, f"{spec!r}: {value!r} is no value of {field}")
     return Method(spec, f"{method.label}, {overrides.replace('=', ' ')}", method.kind, fields, method.tuned_as or name)
-
-
-def _value(text: str) -> Any:
-    """As YAML, but ``8e-4`` is a number: YAML 1.1 wants ``8.0e-4``, and users do not know."""
-    value = yaml.safe_load(text)
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
 
 
 def _nearest(name: str, names: Any) -> str:

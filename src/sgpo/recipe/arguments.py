@@ -1,0 +1,166 @@
+"""What a recipe and the command line say, as dataclasses whose fields agree with each other."""
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from trl import ModelConfig, TrlParser
+
+from sgpo.recipe.fields import typed_fields
+from sgpo.recipe.model import settle_model
+from sgpo.runs.yaml_reader import read_yaml
+from sgpo.trainer import SGPOConfig
+
+
+@dataclass
+class RunArguments:
+    """What to train on, and by which reward."""
+
+    dataset_name: str = field(
+        default="",
+        metadata={
+            "help": "A hub id, a .jsonl, .json, .parquet or .csv file, a folder of such files or of save_to_disk, or "
+            "'lab' (the embedded task; model_name_or_path 'lab' is its base). Columns: prompt, strategy, and what the "
+            "rewards need, such as answer."
+        },
+    )
+    dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a hub data set."})
+    dataset_split: str = field(default="train", metadata={"help": "Split to train on."})
+    eval_dataset: str | None = field(
+        default=None,
+        metadata={"help": "Problems that --eval_strategy measures on, given as dataset_name is. Default: that one."},
+    )
+    eval_split: str | None = field(
+        default=None,
+        metadata={"help": "Split to measure on. Default: 'train' of eval_dataset; dataset_name needs another one."},
+    )
+    reward_funcs: list[str] = field(
+        default_factory=lambda: ["accuracy"],
+        metadata={
+            "help": "Rewards: 'accuracy', 'format', 'lab', or 'package.module:function' of your own; a module of the "
+            "working directory counts."
+        },
+    )
+    resume: bool = field(default=False, metadata={"help": "Go on from the last checkpoint in output_dir."})
+
+
+class _Parser(TrlParser):
+    """TRL's parser, whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}. `sgpo train --help` lists every field.")
+
+
+def parse(argv: Sequence[str], config_class: Any = SGPOConfig) -> tuple[RunArguments, Any, ModelConfig]:
+    """Recipe and overrides as dataclasses; ``config_class`` is that of the trainer.
+
+    The command line goes before the recipe. Variables under ``env`` in the recipe are set. What ``model_init_kwargs``
+    says of the model's dtype, revision and attention is in the ``ModelConfig``, whichever of the two was written.
+
+    Raises:
+        ValueError: for an unknown field, with the nearest names, a value of the wrong type, two fields that contradict
+            each other, or a missing file, model or data set.
+    """
+    path, words = recipe_path(argv)
+    classes = (RunArguments, config_class, ModelConfig)
+    parser = _Parser(classes, prog="sgpo train", allow_abbrev=False)
+    recipe = {} if path is None else read_yaml(path)
+    environment = recipe.pop("env", None) or {}
+    written = list(dict.fromkeys([*recipe, *_named(words)]))
+    _check_names(parser, written)
+    parser.set_defaults_with_config(**typed_fields(classes, recipe, str(path)))
+    _set_environment(environment, path)
+    run, config, model = parser.parse_args_into_dataclasses(args=words)
+    for value, name in ((model.model_name_or_path, "model_name_or_path"), (run.dataset_name, "dataset_name")):
+        if not value:
+            raise ValueError(f"{name} is not set; give it in the recipe or as --{name} VALUE.")
+    settle_model(config, model, set(written))
+    _check_run(run, config)
+    return run, config, model
+
+
+def recipe_path(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The file behind ``--config``, None without one, and the other words.
+
+    Raises:
+        ValueError: ``--config`` stands twice or without a path.
+    """
+    words: list[str] = []
+    paths: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        if word == "--config":
+            paths.append(next(rest, ""))
+        elif word.startswith("--config="):
+            paths.append(word.partition("=")[2])
+        else:
+            words.append(word)
+    if len(paths) > 1:
+        raise ValueError(f"--config stands {len(paths)} times; give one recipe, and its other fields as --FIELD VALUE.")
+    if paths and (not paths[0] or paths[0].startswith("--") or not Path(paths[0]).is_file()):
+        said = "a directory" if paths[0] and Path(paths[0]).is_dir() else repr(paths[0] or "nothing")
+        raise ValueError(f"--config needs the path of a YAML recipe; got {said}.")
+    return (Path(paths[0]) if paths else None), words
+
+
+def written_fields(argv: Sequence[str]) -> set[str]:
+    """Names of the fields that the recipe or the command line sets."""
+    path, words = recipe_path(argv)
+    return {*(read_yaml(path) if path else ()), *_named(words)} - {"env"}
+
+
+def _named(words: Sequence[str]) -> list[str]:
+    """The options among words, by the names of their fields."""
+    return [word[2:].split("=")[0].replace("-", "_") for word in words if word.startswith("--")]
+
+
+def _check_names(parser: TrlParser, names: Sequence[str]) -> None:
+    """Every name on the command line and in the recipe must be a field, before any of them is used."""
+    known = {option.lstrip("-").replace("-", "_") for option in parser._option_string_actions}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        hints = []
+        for name in unknown:
+            near = difflib.get_close_matches(name, known, n=3)
+            hints.append(f"unknown field {name!r}" + (f" (did you mean {', '.join(near)}?)" if near else ""))
+        raise ValueError("; ".join(hints) + ". `sgpo train --help` lists every field.")
+
+
+def _set_environment(variables: Any, path: Path | None) -> None:
+    if not isinstance(variables, dict) or any(isinstance(value, (dict, list)) for value in variables.values()):
+        raise ValueError(f"{path}: env must be a mapping of names to texts, such as 'HF_HOME: /data/hub'.")
+    for name, value in variables.items():
+        os.environ[str(name)] = "" if value is None else str(value)
+
+
+def _check_run(run: RunArguments, config: Any) -> None:
+    """Rewards, evaluation and folder, as far as they can be judged without loading anything."""
+    weights = getattr(config, "reward_weights", None)
+    if not run.reward_funcs:
+        raise ValueError("reward_funcs is empty; name a reward, such as accuracy.")
+    if weights is not None and len(weights) != len(run.reward_funcs):
+        raise ValueError(
+            f"reward_weights has {len(weights)} numbers for {len(run.reward_funcs)} reward_funcs "
+            f"({', '.join(run.reward_funcs)}); give one for each, or leave it out."
+        )
+    measures = str(getattr(config.eval_strategy, "value", config.eval_strategy)) != "no"
+    given = run.eval_dataset is not None or run.eval_split is not None
+    if measures and not given:
+        raise ValueError(
+            f"eval_strategy is {str(getattr(config.eval_strategy, 'value', config.eval_strategy))!r}, but there is "
+            "nothing to measure on; give eval_dataset (a file or hub id) or eval_split (a split of dataset_name)."
+        )
+    if given and not measures:
+        name = "eval_dataset" if run.eval_dataset is not None else "eval_split"
+        raise ValueError(f"{name} is given, but eval_strategy is 'no'; set eval_strategy to steps or epoch.")
+    if run.eval_dataset is None and given and run.eval_split == run.dataset_split:
+        raise ValueError(
+            f"eval_split is {run.eval_split!r}, which is trained on; name another split, or give eval_dataset."
+        )
+    out = Path(config.output_dir)
+    blocking = next((each for each in (out, *out.parents) if each.exists()), None)
+    if blocking is not None and not blocking.is_dir():
+        raise ValueError(f"output_dir is {str(out)!r}, but {blocking} is a file; give the path of a folder.")

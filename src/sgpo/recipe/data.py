@@ -1,0 +1,80 @@
+"""The data sets of a recipe."""
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+
+from sgpo.lab.problems import load_problems
+from sgpo.recipe.arguments import RunArguments
+from sgpo.recipe.model import LAB
+
+_BUILDERS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
+
+
+def load_data(run: RunArguments) -> Dataset:
+    """The training set of a recipe.
+
+    Raises:
+        ValueError: there is no such data set or split, it cannot be read, or it is empty.
+    """
+    return _load(run.dataset_name, run.dataset_config, run.dataset_split, "dataset_name")
+
+
+def load_eval_data(run: RunArguments) -> Dataset | None:
+    """What ``eval_strategy`` measures on, None without any. Raises as :func:`load_data`."""
+    if run.eval_dataset is not None:
+        return _load(run.eval_dataset, None, run.eval_split or "train", "eval_dataset")
+    if run.eval_split is not None:
+        return _load(run.dataset_name, run.dataset_config, run.eval_split, "dataset_name")
+    return None
+
+
+def _load(name: str, config: str | None, split: str, field: str) -> Dataset:
+    data = _lab(split) if name == LAB else _read(name, config, split, field)
+    if not len(data):
+        raise ValueError(f"{field} is {name!r}, whose split {split!r} is empty; give at least one problem.")
+    return data
+
+
+def _lab(split: str) -> Dataset:
+    problems = load_problems(split)  # type: ignore[arg-type]
+    return Dataset.from_list([{**problem, "expert": " " + problem["expert"]} for problem in problems])
+
+
+def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
+    path = Path(name)
+    builder = _BUILDERS.get(path.suffix)
+    if path.is_file() and builder is None:
+        raise ValueError(f"{field} is {name!r}, a file that ends in none of {', '.join(_BUILDERS)}; convert it.")
+    if builder is not None and not path.is_dir():
+        if not path.is_file():
+            raise ValueError(f"{field} is {name!r}, but there is no such file.")
+        if not path.stat().st_size:
+            raise ValueError(f"{field} is {name!r}, which is an empty file; give at least one problem.")
+        if config is not None:
+            raise ValueError(f"dataset_config is {config!r}, but {name!r} is a file, which has none; leave it out.")
+    try:
+        if path.is_dir() and any((path / each).is_file() for each in ("state.json", "dataset_dict.json")):
+            return _of_splits(load_from_disk(name), split, name, field)
+        if path.is_file():
+            return load_dataset(str(builder), data_files=name, split=split)
+        return load_dataset(name, config, split=split)
+    except DatasetNotFoundError as error:
+        what = "a folder without data files" if path.is_dir() else "no file or folder here"
+        raise ValueError(f"{field} is {name!r}: {what}, and no data set of the hub that can be had.") from error
+    except (DatasetGenerationError, ValueError, OSError, TypeError) as error:
+        cause: BaseException = error
+        while isinstance(cause, DatasetGenerationError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        said = " ".join(str(cause).split()) or type(cause).__name__
+        raise ValueError(f"{field} is {name!r}, of which the split {split!r} cannot be read: {said}") from error
+
+
+def _of_splits(found: Any, split: str, name: str, field: str) -> Dataset:
+    if not isinstance(found, DatasetDict):
+        return found
+    if split not in found:
+        raise ValueError(f"{field} is {name!r}, which has no split {split!r}; it has {', '.join(found)}.")
+    return found[split]

@@ -1,0 +1,50 @@
+"""A reward function by its name in a recipe."""
+
+import importlib
+import operator
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+REWARDS = {
+    "accuracy": "sgpo.rewards:accuracy_reward",
+    "format": "sgpo.rewards:format_reward",
+    "lab": "sgpo.lab:lab_reward",
+}
+Reward = Callable[..., Any]
+
+
+def load_reward(name: str) -> Reward:
+    """A reward by its short name, or as ``package.module:function`` or ``package.module.function``.
+
+    Modules of the working directory can be named, as with ``python -m``.
+
+    Raises:
+        ValueError: there is no such module or function, or it is something else.
+    """
+    target = REWARDS.get(name, name)
+    module_name, colon, path = target.partition(":")
+    if not colon:
+        module_name, _, path = target.rpartition(".")
+    if not module_name or not path:
+        raise ValueError(_cannot(name, "it names no function of a module"))
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = operator.attrgetter(path)(importlib.import_module(module_name))
+    except (Exception, SystemExit) as error:  # whatever the user's module does when it is imported
+        missing = isinstance(error, ModuleNotFoundError)
+        said = str(error) if missing else f"{type(error).__name__}: {error}"
+        raise ValueError(_cannot(name, " ".join(said.split()))) from error
+    if not callable(found) or isinstance(found, type):
+        raise ValueError(_cannot(name, f"it is a {type(found).__name__}, not a function"))
+    return found
+
+
+def _cannot(name: str, why: str) -> str:
+    return (
+        f"reward_funcs names {name!r}, which cannot be loaded ({why}). Use one of {', '.join(REWARDS)}, or "
+        "'package.module:function' of a module that Python can import."
+    )

@@ -1,0 +1,69 @@
+"""What a run tells its user about its rollouts: a fault that lasts is said once, with the remedy."""
+
+import logging
+from typing import Any
+
+from transformers import TrainerCallback
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 3
+"""Steps in a row that show a fault before it is said."""
+
+_REWARD_REMEDY = (
+    "Read some completions (log_completions: true), see that the prompts suit the model's chat template and that the "
+    "reward finds the answer in what the model writes"
+)
+_SAID = {
+    "cut": "every completion was cut off at max_completion_length = {limit} tokens, so no answer was ended. Raise "
+    "max_completion_length, or see that the prompts let the model end (chat template, EOS).",
+    "zero": f"every rollout had the reward 0, from which GRPO learns nothing. {_REWARD_REMEDY}; else take easier "
+    "problems, or warm the model up.",
+    "same": "every rollout had the reward {reward:g}, from which GRPO learns nothing. Take harder problems if all are "
+    f"right; else: {_REWARD_REMEDY[0].lower()}{_REWARD_REMEDY[1:]}.",
+    "guided": "no guided rollout was correct, so nothing was distilled. Read the strategies and the guided prompt "
+    "(guided_prompt_template); a model that cannot follow them needs a warm-up.",
+}
+
+
+class RolloutNotices(TrainerCallback):
+    """Warns once of each fault that all rollouts of ``PATIENCE`` steps in a row share.
+
+    It reads the metrics that TRL keeps until they are logged, so that it does not depend on ``logging_steps``. A step
+    without new rollouts (a later iteration over the same ones) does not count.
+
+    Args:
+        trainer: a trainer with ``rollout_metrics()``, see :class:`sgpo.trainer.text_only.TextOnlyTrainer`.
+    """
+
+    def __init__(self, trainer: Any):
+        self._trainer = trainer
+        self._read = 0  # rollout batches since the last log that were looked at
+        self._streaks = dict.fromkeys(_SAID, 0)
+        self._said: set[str] = set()
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """TRL empties its metrics after this."""
+        if self._trainer.model.training:
+            self._read = 0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count the faults of the rollouts of this step."""
+        metrics = {name: values[self._read :] for name, values in self._trainer.rollout_metrics().items()}
+        if not metrics["cut"]:
+            return
+        self._read += len(metrics["cut"])
+        reward = metrics["reward"][-1]
+        same = all(share == 1 for share in metrics["same"]) and len(set(metrics["reward"])) == 1
+        shown = {
+            "cut": min(metrics["cut"]) >= 1 - 1e-6,
+            "zero": same and reward == 0,
+            "same": same and reward != 0,
+            "guided": bool(metrics["guided"]) and max(metrics["guided"]) == 0,
+        }
+        for name, fault in shown.items():
+            self._streaks[name] = self._streaks[name] + 1 if fault else 0
+            if self._streaks[name] == PATIENCE and name not in self._said and state.is_world_process_zero:
+                self._said.add(name)
+                said = _SAID[name].format(limit=args.max_completion_length, reward=reward)
+                logger.warning("Steps %d to %d: %s", state.global_step - PATIENCE + 1, state.global_step, said)

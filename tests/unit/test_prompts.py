@@ -52,7 +52,7 @@ def test_other_keys_of_a_message_stay() -> None:
     assert guided == [{"role": "user", "content": "q s", "name": "x"}]
 
 
-@pytest.mark.parametrize("prompt", [[], [message("system", "q")], [message("user", [{"type": "text", "text": "q"}])]])
+@pytest.mark.parametrize("prompt", [[], [message("system", "q")], [message("user", None)]])
 def test_conversation_without_user_text(prompt: Any) -> None:
     with pytest.raises(ValueError, match="needs a user message with text") as error:
         guided_prompt(prompt, "s")

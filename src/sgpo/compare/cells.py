@@ -15,6 +15,7 @@ from typing import Any
 from sgpo.compare.task import Task
 from sgpo.runs.files import read_object, write_json, write_text
 from sgpo.runs.jobs import ReportProgress
+from sgpo.runs.provenance import record
 
 
 def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgress) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
         return read_object(folder / "result.json")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(known, described)
+    record(folder, described)
     (folder / "error.txt").unlink(missing_ok=True)
     began = time.perf_counter()
     try:

@@ -112,9 +112,9 @@ def merged(model: Path, base: str, revision: str, folder: Path) -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     shutil.rmtree(folder, ignore_errors=True)
-    start = AutoModelForCausalLM.from_pretrained(base, revision=revision, dtype="auto")
+    start = AutoModelForCausalLM.from_pretrained(base, revision=revision, dtype="auto", trust_remote_code=False)
     PeftModel.from_pretrained(start, model).merge_and_unload().save_pretrained(folder)
-    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model, trust_remote_code=False).save_pretrained(folder)
     return folder
 
 

@@ -176,7 +176,9 @@ class RecipeTask:
         from transformers import AutoTokenizer
 
         _, config, model = self._parsed
-        tokenizer = AutoTokenizer.from_pretrained(model_path(model), revision=model.model_revision)
+        tokenizer = AutoTokenizer.from_pretrained(
+            model_path(model), revision=model.model_revision, trust_remote_code=config.trust_remote_code
+        )
         for row, text in enumerate(train[EXPERT]):
             check_expert(text, EXPERT, f"row {row}")
             if len(text.encode()) < config.max_completion_length:  # a token is at least one byte

@@ -25,6 +25,7 @@ from sgpo.compare.recipe import RecipeCell, split
 from sgpo.recipe import build, load_data, load_reward, model_path, parse
 from sgpo.runs.files import locked, read_object, write_json, write_text
 from sgpo.runs.processes import watch_parent
+from sgpo.runs.provenance import record
 from sgpo.trainer.checkpoints import whole_checkpoint
 from sgpo.trainer.methods import KINDS, find_method
 from sgpo.trainer.recorder import Recorder
@@ -81,6 +82,8 @@ def _train(cell: RecipeCell, kind: str, parsed: Any, folder: Path) -> None:
     config.max_steps = cell.schedule.steps(len(data), config.world_size)
     more = {} if kind == "sft" else {"reward_funcs": [load_reward(name) for name in run.reward_funcs]}
     trainer = build(KINDS[kind].trainer, config, model, completions(data) if kind == "sft" else data, **more)
+    if trainer.is_world_process_zero():
+        record(folder, {"run": run, "training": config, "model": model})
     recorder = _CellRecorder(folder / "metrics.jsonl", kind, folder / "progress.json")
     trainer.add_callback(recorder)
     trainer.train(resume_from_checkpoint=_checkpoint(config))

@@ -18,6 +18,7 @@ from sgpo.compare.table import write_tables
 from sgpo.compare.task import Cell, Task
 from sgpo.runs.files import locked, read_object, write_json
 from sgpo.runs.jobs import Job, run_jobs
+from sgpo.runs.provenance import record
 from sgpo.trainer.methods import find_method
 
 SCHEMA = 1
@@ -78,6 +79,7 @@ def compare(plan: Plan, out: Path) -> dict[str, Any]:
 def _compare(plan: Plan, out: Path) -> dict[str, Any]:
     manifest = _manifest(plan, out)
     write_json(out / "manifest.json", manifest)
+    record(out, {**manifest["settings"], "methods": manifest["methods"], "seeds": manifest["seeds"]})
     (out / "results.json").unlink(missing_ok=True)  # until this run is through
     plan.task.prepare(out)
     rates = _search(plan, out)

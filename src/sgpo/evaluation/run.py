@@ -24,6 +24,7 @@ from sgpo.evaluation.results import EvalResult, Graded, ProblemResult, summarise
 from sgpo.evaluation.store import RunFolder, open_run, settings_digest
 from sgpo.evaluation.templates import Template, build_prompts
 from sgpo.models import Key, Model, ModelError, Reply, Request, Sampling, check_sampling, row_seeds
+from sgpo.runs import provenance
 
 Report = Callable[[int, int, float], None]
 """Called with the graded samples, all samples, and the running accuracy."""
@@ -104,6 +105,8 @@ def run(
         if not store.responses:
             rows = zip(plan.problems, prompts, strict=True)
             store.write_lines("prompts.jsonl", ({"id": p.id, "prompt": prompt, "gold": p.answer} for p, prompt in rows))
+        if any(request.key not in store.responses for request in requests):
+            provenance.record(folder, settings)
         _complete(plan, requests, backend, grader, store, report)
         if backend.tries > 1:
             _check_faults(store, [request.key for request in requests], say)

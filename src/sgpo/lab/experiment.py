@@ -201,7 +201,8 @@ def _rollout_fields(budget: Budget, num_generations: int) -> dict[str, Any]:
 
 def load(path: Path) -> tuple[PreTrainedModel, Any]:
     """A base, or a model saved by :func:`warm_start` or :func:`run_cell`, in float32, and its tokenizer."""
-    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), AutoTokenizer.from_pretrained(path)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, trust_remote_code=False)
+    return model, AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 
 
 class _Recorder(Recorder):

@@ -116,8 +116,8 @@ def train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int,
 
 def measure(folder: Path, split: str = "eval", repeats: int = EVAL_REPEATS) -> dict[str, Any]:
     """Accuracies of saved weights, read back from float16, at temperature 1 on a split's problems."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     problems = load_problems(split)  # type: ignore[arg-type]
     return {
         "split": split,

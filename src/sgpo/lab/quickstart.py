@@ -12,6 +12,7 @@ from sgpo.lab.measure import measure, summary
 from sgpo.lab.model import base_path, load_base
 from sgpo.runs.files import locked, write_json
 from sgpo.runs.jobs import Job, ReportProgress, cores, run_jobs
+from sgpo.runs.provenance import record
 
 SCHEMA = 1
 LABELS = {
@@ -49,6 +50,7 @@ def _run(out: Path, seed: int, jobs: int, budget: Budget) -> dict[str, Any]:
     began = time.perf_counter()
     console.print("Warm start: a few SFT steps on the expert's responses ...")
     start = warm_start(base_path(0), budget, out / "warm_start")
+    record(out, {"seed": seed, "budget": budget})
     cells = [Cell(method, seed=seed, budget=budget) for method in ("sgpo", "sft_grpo")]
     work = [Job(cell.method, run_cell, (cell, start, out / cell.method)) for cell in cells]
     work.append(Job("base", _measure_base, (budget.eval_k,)))

@@ -14,6 +14,14 @@ from sgpo.models.protocol import ModelError
 _EDGE = 1 << 20  # bytes read at either end of each file of weights
 
 
+OWN_CODE = "it brings Python code of its own, which is not run here (trust_remote_code is off)."
+
+
+def brings_code(error: Exception) -> bool:
+    """Whether transformers refused a model because it would have to run code from the model's folder."""
+    return "trust_remote_code" in str(error)
+
+
 class Folder:
     """A model by name.
 
@@ -51,7 +59,9 @@ class Folder:
         """Why it cannot be loaded, in one line."""
         if isinstance(error, ModelError):
             return error
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+        reason = OWN_CODE
+        if not brings_code(error):
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
         what = f"model {self.name!r}" if self.adapter is None else f"adapter {self.name!r} with its base {self.base!r}"
         remedy = "Give a folder saved by save_pretrained, or a hub id."
         if self.adapter is not None:

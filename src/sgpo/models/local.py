@@ -63,8 +63,9 @@ class LocalModel(Batched):
         kind: Any = torch.float32 if (dtype, where.partition(":")[0]) == ("auto", "cpu") else dtype
         folder = Folder(name)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, revision=revision)
-            model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=kind, revision=revision).to(where)
+            common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+            tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, **common)
+            model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=kind, **common).to(where)
             if folder.adapter is not None:
                 model = _adapted(model, folder)
         except (OSError, ValueError, RuntimeError) as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sgpo.models.folders import OWN_CODE, brings_code
 from sgpo.runs.files import read_object
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
@@ -118,9 +119,10 @@ def _from_hub(model: str) -> Architecture:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(model)
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ValueError(_unknown(model, f"its config could not be read: {str(error).splitlines()[0]}")) from error
+        why = OWN_CODE if brings_code(error) else f"its config could not be read: {str(error).splitlines()[0]}"
+        raise ValueError(_unknown(model, why)) from error
     return from_config(config.to_dict(), model, "its config.json on the hub")
 
 

@@ -62,8 +62,9 @@ def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
             return load_dataset(str(builder), data_files=name, split=split)
         return load_dataset(name, config, split=split)
     except DatasetNotFoundError as error:
-        what = "a folder without data files" if path.is_dir() else "no file or folder here"
-        raise ValueError(f"{field} is {name!r}: {what}, and no data set of the hub that can be had.") from error
+        raise ValueError(
+            f"{field} is {name!r}: no file or folder here, and no data set of the hub that can be had."
+        ) from error
     except (DatasetGenerationError, ValueError, OSError, TypeError) as error:
         cause: BaseException = error
         while isinstance(cause, DatasetGenerationError) and cause.__cause__ is not None:

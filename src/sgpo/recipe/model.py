@@ -9,6 +9,7 @@ from typing import Any
 from trl import ModelConfig, get_peft_config
 
 from sgpo.lab.model import base_path
+from sgpo.models.folders import OWN_CODE, brings_code
 
 LAB = "lab"
 # Keys of model_init_kwargs that a field of ModelConfig says, too; torch_dtype is the older name of dtype.
@@ -122,11 +123,8 @@ def check_model(model: ModelConfig, *, trust_remote_code: bool = False) -> None:
 def unreadable(error: Exception) -> str:
     """Why a model's config could not be read, in one line that ends in the remedy."""
     said = " ".join(str(error).split())
-    if "trust_remote_code" in said:
-        return (
-            "it brings Python code of its own, which is not run here; give a model of an architecture that "
-            "transformers has."
-        )
+    if brings_code(error):
+        return f"{OWN_CODE} Give a model of an architecture that transformers has."
     first = re.split(r"(?<=[^.])\.\s", said)[0] or type(error).__name__
     return f"its config could not be read ({first}); give a folder of save_pretrained, or a hub id."
 

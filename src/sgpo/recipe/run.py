@@ -1,16 +1,19 @@
 """One training run from a recipe: parse, load, train, save. Behind ``sgpo train`` and ``python -m sgpo.recipe``."""
 
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
-from sgpo.recipe.arguments import parse
+from sgpo.recipe.arguments import RunArguments, parse
 from sgpo.recipe.data import load_data, load_eval_data
-from sgpo.recipe.model import check_model, init_kwargs, model_path
+from sgpo.recipe.model import LAB, check_model, init_kwargs, model_path
 from sgpo.recipe.rewards import load_reward
+from sgpo.runs.provenance import record
 from sgpo.trainer import SGPOTrainer
 
 
@@ -34,5 +37,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_model(model, trust_remote_code=config.trust_remote_code)
     data, measured = load_data(run), load_eval_data(run)
     trainer = build(SGPOTrainer, config, model, data, reward_funcs=rewards, eval_dataset=measured)
+    if trainer.is_world_process_zero():
+        record(Path(config.output_dir), {"run": run, "training": config, "model": model})
     trainer.train(resume_from_checkpoint=run.resume or None)
     trainer.save_model(config.output_dir)
+    if trainer.is_world_process_zero():
+        print(f"\nModel: {config.output_dir}\n{next_commands(run, model, config.output_dir, data)}")
+
+
+def next_commands(run: RunArguments, model: ModelConfig, folder: str, data: Dataset) -> str:
+    """What to type after a training, a line each: the evaluation and the report."""
+    where = shlex.quote(folder)
+    if LAB in (run.dataset_name, model.model_name_or_path):
+        problems = "--benchmark lab"
+    elif run.eval_dataset is not None and Path(run.eval_dataset).suffix == ".jsonl":
+        problems = f"--data {shlex.quote(run.eval_dataset)}"
+    else:
+        problems = "--benchmark math500"
+    template = " --template raw" if isinstance(data[0].get("prompt"), str) and "--benchmark lab" not in problems else ""
+    out = shlex.quote(folder.rstrip("/") + "-eval")
+    return f"Next:  sgpo eval {where} {problems}{template} --out {out}\n       sgpo report {where}"

@@ -111,6 +111,22 @@ def check_strategy(strategy: Any, row: int | str) -> None:
         )
 
 
+def check_head(model: Any) -> None:
+    """Raise ``ValueError`` if PEFT trains some tokens' rows of the head, which the fused loss would not see.
+
+    TRL and the distillation read ``lm_head.weight``. With tied embeddings, ``trainable_token_indices`` for the
+    embeddings goes for the head as well.
+    """
+    head = model.get_output_embeddings()
+    if hasattr(head, "token_adapter"):
+        tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
+        why = "the embeddings, which this model shares with its head" if tied else "the head"
+        raise ValueError(
+            f"trainable_token_indices trains rows of {why}, but the loss reads the head's weights directly, so these "
+            "rows would not be trained. Name embed_tokens in modules_to_save in its place, or leave it out."
+        )
+
+
 def check_vocabulary(dataset: Any, model: PreTrainedModel, tokenizer: Any, tokenize: Any) -> None:
     """Raise ``ValueError`` if the tokenizer makes ids that the model has no embedding for.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from trl.trainer.utils import get_config_model_id
 
+from sgpo.trainer import checks
 from sgpo.trainer.notices import RolloutNotices
 from sgpo.trainer.prompts import text_only
 from sgpo.trainer.resumable import ResumableGRPOTrainer
@@ -39,6 +40,7 @@ class TextOnlyTrainer(ResumableGRPOTrainer):
             eval_dataset=text_only(eval_dataset),
             **kwargs,
         )
+        checks.check_head(self.model)
         self.add_callback(RolloutNotices(self))
 
     def rollout_metrics(self) -> Mapping[str, Sequence[float]]:

@@ -1,0 +1,181 @@
+"""What made a run: its ``provenance.json``, one entry for each start in the folder, the newest last.
+
+=============  ========================================================================================================
+``time``       of the start, UTC
+``command``    the command line
+``sgpo``       version; ``python``, ``platform`` and ``packages`` (every installed distribution) beside it
+``config``     the resolved settings
+``git``        of the repository that the working directory is in, None without one: ``commit``, ``branch``, ``diff``
+               against it (at most 256 KiB) and the names of ``untracked`` files (at most 100)
+=============  ========================================================================================================
+
+No variable of the environment is kept, and what looks like a key is struck out wherever it stands: in an option or
+field of such a name, in an address, or by the form that keys of common services have.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import platform
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sgpo import __version__
+from sgpo.runs.files import ReadError, read_json, write_json
+
+FILE_NAME = "provenance.json"
+STRUCK_OUT = "***"
+_MOST_DIFF = 256 * 1024
+_MOST_UNTRACKED = 100
+_MOST_STARTS = 20
+_SECONDS = 10.0
+_SECRET_NAME = re.compile(
+    r"(?:api|access|secret|private|auth)[_-]?key|(?:hub|hf|access|auth|api|bearer|id)[_-]?token|^token$|secret|"
+    r"passw(?:or)?d|authorization|credential|cookie",
+    re.IGNORECASE,
+)
+_NAMES_A_VARIABLE = re.compile(r"_env$")  # api_key_env holds the name of a variable, not a key
+_SECRET_TEXT = re.compile(
+    r"hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|"
+    r"AKIA[0-9A-Z]{16}|AIza[\w-]{30,}|xox[abpr]-[\w-]{10,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+|"
+    r"(?<=[Bb]earer )[\w.~+/=-]{8,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|"
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+    re.DOTALL,
+)
+_ASSIGNED = re.compile(  # KEY=value, "key": "value" in a diff or a command
+    r"((?:api|access|secret|private|auth)[_-]?key|(?:hub|hf|access|auth|api)[_-]?token|secret|passw(?:or)?d)"
+    r"(['\"]?\s*[:=]\s*['\"]?)([^\s'\",;)]+)",
+    re.IGNORECASE,
+)
+
+
+def record(folder: Path, config: Any, *, command: Sequence[str] | None = None) -> None:
+    """Add this start to the ``provenance.json`` of ``folder``, which is made if it is not there.
+
+    Args:
+        config: the resolved settings: a mapping, a dataclass, or a sequence of them.
+        command: default: that of this process.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE_NAME
+    entry = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": redacted_command(sys.argv if command is None else command),
+        "sgpo": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": dict(sorted(_packages().items(), key=lambda each: each[0].lower())),
+        "config": redacted(plain(config)),
+        "git": _git(Path.cwd()),
+    }
+    write_json(path, {"starts": [*_earlier(path)[1 - _MOST_STARTS :], entry]})
+
+
+def redacted(value: Any, name: str = "") -> Any:
+    """A value of JSON types without what looks like a key; ``name`` is that of its field."""
+    if isinstance(value, Mapping):
+        return {key: redacted(each, str(key)) for key, each in value.items()}
+    if isinstance(value, list):
+        return [redacted(each, name) for each in value]
+    if not isinstance(value, str):
+        return value
+    if value and _SECRET_NAME.search(name) and not _NAMES_A_VARIABLE.search(name):
+        return STRUCK_OUT
+    return redacted_text(value)
+
+
+def redacted_text(text: str) -> str:
+    """A text without what looks like a key."""
+    return _ASSIGNED.sub(rf"\1\2{STRUCK_OUT}", _SECRET_TEXT.sub(STRUCK_OUT, text))
+
+
+def redacted_command(words: Sequence[str]) -> list[str]:
+    """A command line without the values of options that are named like keys."""
+    found: list[str] = []
+    secret = False
+    for word in words:
+        option = word.startswith("--")
+        name, equals, _ = word.partition("=")
+        names_one = option and bool(_SECRET_NAME.search(name)) and not _NAMES_A_VARIABLE.search(name.replace("-", "_"))
+        if secret and not option:
+            found.append(STRUCK_OUT)
+        else:
+            found.append(f"{name}={STRUCK_OUT}" if names_one and equals else redacted_text(word))
+        secret = names_one and not equals
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Settings as JSON types; whatever has none becomes text."""
+    if isinstance(value, enum.Enum):
+        return plain(value.value)
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if callable(to_dict := getattr(value, "to_dict", None)) and not isinstance(value, type):
+        return plain(to_dict())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(each) for each in value]
+    return str(value)
+
+
+def _earlier(path: Path) -> list[Any]:
+    """The starts before this one; a file that is damaged or of something else is begun anew."""
+    try:
+        found = read_json(path) if path.exists() else {}
+    except ReadError:
+        return []
+    starts = found.get("starts") if isinstance(found, dict) else None
+    return starts if isinstance(starts, list) else []
+
+
+def _packages() -> dict[str, str]:
+    return {each.metadata["Name"]: each.version for each in metadata.distributions() if each.metadata["Name"]}
+
+
+def _git(folder: Path) -> dict[str, Any] | None:
+    """Commit and changes of the repository around ``folder``; None where there is none, or no git."""
+    commit = _run_git(folder, "rev-parse", "--verify", "HEAD")
+    if commit is None:
+        return None
+    diff = _run_git(folder, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD") or ""
+    untracked = (_run_git(folder, "ls-files", "--others", "--exclude-standard", "--full-name", ":/") or "").splitlines()
+    return {
+        "commit": commit.strip(),
+        "branch": (_run_git(folder, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
+        "diff": redacted_text(diff[:_MOST_DIFF]),
+        "diff_cut_off": len(diff) > _MOST_DIFF,
+        "untracked": untracked[:_MOST_UNTRACKED],
+    }
+
+
+def _run_git(folder: Path, *words: str) -> str | None:
+    """What git prints, as far as it is kept; None where it fails or takes more than ten seconds."""
+    command = ["git", "-C", str(folder), "--no-optional-locks", *words]
+    try:
+        git = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    except OSError:  # there is no git
+        return None
+    deadline = threading.Timer(_SECONDS, git.kill)
+    deadline.start()
+    with git:
+        assert git.stdout is not None
+        found = git.stdout.read(4 * _MOST_DIFF + 1)  # a character is at most four bytes
+        git.stdout.close()  # what is beyond is not waited for
+    deadline.cancel()
+    cut = len(found) > 4 * _MOST_DIFF
+    return found.decode("utf-8", "replace") if cut or not git.returncode else None

@@ -1,0 +1,223 @@
+"""What `sgpo train` says to a recipe that cannot be meant: one line, before anything is loaded; and what it takes."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trainer_kit
+import yaml
+from datasets import Dataset, DatasetDict
+
+from sgpo.cli import main
+from sgpo.recipe import load_data, load_eval_data, load_reward, parse
+from sgpo.recipe.model import check_model, init_kwargs
+from sgpo.trainer.methods import KINDS, find_method
+
+BASE = {"model_name_or_path": "lab", "dataset_name": "lab", "output_dir": "run", "use_cpu": True}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return tmp_path
+
+
+def recipe(text: str = "", **fields: Any) -> list[str]:
+    Path("recipe.yaml").write_text(yaml.safe_dump({**BASE, **fields}) + text)
+    return ["--config", "recipe.yaml"]
+
+
+def said(argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line with which the command refuses."""
+    monkeypatch.setattr(sys, "argv", ["sgpo", "train", *argv])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert not Path("run").exists()
+    return lines[0]
+
+
+# What is written, and a part of what is said.
+REFUSED: dict[str, tuple[str, str]] = {
+    "twice": ("learning_rate: 1e-6\nlearning_rate: 1e-5\n", "the key 'learning_rate' stands twice"),
+    "twice, deeper": ("model_init_kwargs: {dtype: float32, dtype: bfloat16}\n", "the key 'dtype' stands twice"),
+    "tab": ("env:\n\tHF_HOME: x\n", "indented with blanks, not tabs"),
+    "torn": ("reward_funcs: [", "not valid YAML"),
+    "half a step": ("max_steps: 1.5\n", "max_steps is 1.5 (float), but takes a whole number"),
+    "a word": ("max_steps: many\n", "max_steps is 'many' (str), but takes a whole number"),
+    "no value": ("max_steps:\n", "max_steps is nothing"),
+    "a list": ("learning_rate: [1e-6]\n", "learning_rate is [1e-06] (list), but takes a number"),
+    "a truth": ("learning_rate: true\n", "learning_rate is True (bool)"),
+    "a number": ("run_name: 12\n", "put it in quotes"),
+    "no truth": ("bf16: maybe\n", "bf16 is 'maybe' (str), but takes true or false"),
+    "a choice": ("dtype: bf16\n", "dtype is 'bf16', but must be one of"),
+    "a choice, deeper": ("model_init_kwargs: {dtype: bf16}\n", "dtype is 'bf16', but must be one of"),
+    "a mapping": ("model_init_kwargs: [1]\n", "model_init_kwargs is [1] (list)"),
+    "contradiction": ("dtype: float32\nmodel_init_kwargs: {torch_dtype: bfloat16}\n", "keep one of them"),
+    "revisions": ("model_revision: a\nmodel_init_kwargs: {revision: b}\n", "keep one of them"),
+    "LoRA": ("lora_r: 8\n", "lora_r is given without use_peft"),
+    "modules": ("lora_target_modules: q_proj\n", "lora_target_modules is given without use_peft"),
+    "4 bit": ("load_in_4bit: true\n", "load_in_4bit is on without use_peft"),
+    "bits": ("use_peft: true\nbnb_4bit_quant_type: fp4\n", "without load_in_4bit"),
+    "evaluation": ("eval_strategy: steps\n", "nothing to measure on"),
+    "no evaluation": ("eval_dataset: lab\n", "eval_strategy is 'no'"),
+    "same split": ("eval_strategy: steps\neval_split: train\n", "which is trained on"),
+    "weights": ("reward_weights: [1, 2]\n", "reward_weights has 2 numbers for 1 reward_funcs"),
+    "no rewards": ("reward_funcs: []\n", "reward_funcs is empty"),
+    "a module": ("reward_funcs: os.path\n", "it is a module, not a function"),
+    "a text": ("reward_funcs: os:sep\n", "it is a str, not a function"),
+    "a class": ("reward_funcs: collections:OrderedDict\n", "it is a type, not a function"),
+    "nowhere": ("reward_funcs: nowhere:fn\n", "No module named 'nowhere'"),
+    "broken": ("reward_funcs: broken:fn\n", "ZeroDivisionError"),
+    "absent": ("dataset_name: none.jsonl\n", "there is no such file"),
+    "empty": ("dataset_name: empty.jsonl\n", "an empty file"),
+    "torn data": ("dataset_name: torn.jsonl\n", "cannot be read"),
+    "another": ("dataset_name: data.xlsx\n", "ends in none of"),
+    "split": ("dataset_name: rows.jsonl\ndataset_split: test\n", "split 'test' cannot be read"),
+    "config": ("dataset_name: rows.jsonl\ndataset_config: main\n", "dataset_config is 'main'"),
+    "saved": ("dataset_name: saved\ndataset_split: test\n", "no split 'test'; it has train, validation"),
+    "bare": ("dataset_name: bare\n", "doesn't contain any data files"),
+    "file": ("output_dir: data.xlsx/run\n", "data.xlsx is a file"),
+    "adapter": ("model_name_or_path: adapter\n", "a LoRA adapter of somewhere"),
+    "no model": ("model_name_or_path: bare\n", "has no config.json"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_one_line_before_anything_is_loaded(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"prompt": "solve a", "strategy": "b", "answer": "5"}]
+    for file, lines in {"rows": rows, "empty": []}.items():
+        Path(f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    DatasetDict({"train": Dataset.from_list(rows), "validation": Dataset.from_list(rows)}).save_to_disk("saved")
+    Path("torn.jsonl").write_text(json.dumps(rows[0]) + '\n{"prompt": "solve')
+    Path("data.xlsx").write_text("")
+    Path("broken.py").write_text("1 / 0")
+    Path("bare").mkdir()
+    Path("adapter").mkdir()
+    Path("adapter/adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "somewhere"}))
+    text, message = REFUSED[name]
+    Path("recipe.yaml").write_text(
+        "".join(f"{key}: {value}\n" for key, value in BASE.items() if f"{key}:" not in text) + text
+    )
+    assert message in said(["--config", "recipe.yaml"], monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(("text", "kind"), [("", "nothing"), ("- a\n", "a list"), ("a", "a single value")])
+def test_a_recipe_that_is_no_mapping(
+    text: str, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("recipe.yaml").write_text(text)
+    assert f"holds {kind}, but must be a YAML mapping" in said(["--config", "recipe.yaml"], monkeypatch, capsys)
+
+
+def test_the_command_line_is_refused_in_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, message in (
+        ("--max_steps two", "invalid int value: 'two'"),
+        ("--lora-r 8", "lora_r is given without use_peft"),
+        ("--config recipe.yaml", "--config stands 2 times"),
+        ("--max_steps", "expected one argument"),
+    ):
+        assert message in said([*recipe(), *words.split()], monkeypatch, capsys)
+    assert "got a directory" in said(["--config", "."], monkeypatch, capsys)
+
+
+def test_yaml_as_it_is_meant(folder: Path) -> None:
+    text = "learning_rate: 1e-6\nsave_strategy: no\nbf16: off\nreport_to: none\nkl_clip: null\nrun_name: 2026-11-26\n"
+    text += "reward_funcs: accuracy\nreward_weights: 2\nmax_steps: 1e3\nlog_problems: yes\nscale_rewards: false\n"
+    text += "optim: adafactor\nlr_scheduler_type: constant\nadam_beta2: '0.95'\nchat_template_kwargs: {a: 1}\n"
+    run, config, _ = parse(recipe(text))
+    assert (config.learning_rate, config.max_steps, config.adam_beta2) == (1e-6, 1000, 0.95)
+    assert (config.save_strategy.value, config.bf16, config.report_to, config.run_name) == (
+        "no",
+        False,
+        [],
+        "2026-11-26",
+    )
+    assert (config.kl_clip, config.log_problems, config.scale_rewards) == (None, True, "none")
+    assert (run.reward_funcs, config.reward_weights, config.chat_template_kwargs) == (["accuracy"], [2.0], {"a": 1})
+    assert find_method("sgpo:learning_rate=8e-4").fields == {"learning_rate": 8e-4}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_user_wrote_of_the_model_wins(kind: str, folder: Path) -> None:
+    """Before, the defaults of ModelConfig went over model_init_kwargs."""
+    written = {"dtype": "bfloat16", "attn_implementation": "eager", "revision": "abc", "device_map": "cpu"}
+    _, config, model = parse(recipe(model_init_kwargs=written), KINDS[kind].config)
+    assert init_kwargs(config, model) == written
+    assert (model.dtype, model.model_revision, model.attn_implementation) == (
+        "bfloat16",
+        "abc",
+        "eager",
+    )  # for the plan
+    _, config, model = parse([*recipe(model_init_kwargs=json.dumps(written)), "--dtype", "bfloat16"])
+    assert init_kwargs(config, model) == written
+    with pytest.raises(ValueError, match="keep one of them"):
+        parse([*recipe(model_init_kwargs=written), "--dtype", "float32"])
+    _, config, model = parse(recipe())
+    assert init_kwargs(config, model)["dtype"] == "float32"
+
+
+def test_lora_as_it_is_meant(folder: Path) -> None:
+    for targets, taken in (("q_proj", ["q_proj"]), (["q_proj"], ["q_proj"]), ("all-linear", "all-linear")):
+        _, _, model = parse(recipe(use_peft=True, lora_target_modules=targets))
+        assert model.lora_target_modules == taken
+    pattern = r".*\.(q|v)_proj"
+    assert parse(recipe(use_peft=True, lora_target_modules=pattern))[2].lora_target_modules == pattern
+    assert parse([*recipe(use_peft=True, lora_r=8), "--use_peft", "false"])[2].use_peft is False  # turned off
+
+
+def test_rewards_of_the_working_directory(folder: Path) -> None:
+    Path("my_rewards_here.py").write_text("def fn(completions, **kwargs): return [7.0 for _ in completions]\n")
+    assert load_reward("my_rewards_here:fn")(["x"]) == [7.0]
+    assert load_reward("my_rewards_here.fn")(["x"]) == [7.0]
+    assert load_reward("accuracy").__name__ == "accuracy_reward"
+
+
+def test_data_of_every_kind(folder: Path) -> None:
+    rows = [{"prompt": "solve a", "strategy": "b", "answer": "5"}] * 3
+    DatasetDict({"train": Dataset.from_list(rows), "validation": Dataset.from_list(rows[:2])}).save_to_disk("splits")
+    Dataset.from_list(rows).save_to_disk("plain")
+    Path("files").mkdir()
+    Dataset.from_list(rows).to_parquet("files/train.parquet")
+    Dataset.from_list(rows).to_json("rows.jsonl")
+    for name in ("splits", "plain", "files", "rows.jsonl"):
+        assert len(load_data(parse(recipe(dataset_name=name))[0])) == 3
+    run, _, _ = parse(recipe(dataset_name="splits", eval_strategy="steps", eval_steps=1, eval_split="validation"))
+    assert len(load_eval_data(run) or []) == 2
+    run, _, _ = parse(recipe(dataset_name="splits", eval_strategy="epoch", eval_dataset="rows.jsonl"))
+    assert len(load_eval_data(run) or []) == 3
+
+
+def test_a_model_that_brings_code_is_refused_without_a_question(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("standard input was read"))
+    with_code(folder / "model")
+    line = said(recipe(model_name_or_path="model"), monkeypatch, capsys)
+    assert "it brings Python code of its own, which is not run here" in line
+    assert not (folder / "ran").exists()
+
+
+def with_code(path: Path) -> None:
+    """A model folder whose config names code of its own; that leaves a file beside the folder when it is run."""
+    trainer_kit.make_tokenizer().save_pretrained(path)
+    maps = {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model", "AutoTokenizer": ["code.T", None]}
+    (path / "config.json").write_text(json.dumps({"model_type": "its-own", "auto_map": maps}))
+    tokenizer = json.loads((path / "tokenizer_config.json").read_text())
+    (path / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "auto_map": maps}))
+    (path / "code.py").write_text(f"open({os.fspath(path.parent / 'ran')!r}, 'w')\n")
+
+
+def test_a_whole_model_passes(folder: Path) -> None:
+    trainer_kit.make_model().save_pretrained("model")
+    check_model(parse(recipe(model_name_or_path="model"))[2])

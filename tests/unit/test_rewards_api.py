@@ -12,6 +12,7 @@ from sgpo import rewards
 from sgpo.rewards import BadLineError, accuracy_reward, cli_verify, format_reward, verify
 
 BOX = r"\boxed{%s}"
+BOMB = r"\binom{10^{9}}{5\cdot 10^{8}}"  # takes minutes without a deadline
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ BOX = r"\boxed{%s}"
         ("6 * 7 = 42\n#### 42", "42", True),
     ],
 )
-def test_kinds_of_gold(gold: rewards.verifier.Gold, answer: str, correct: bool) -> None:
+def test_kinds_of_gold(gold: rewards.golds.Gold, answer: str, correct: bool) -> None:
     assert verify(BOX % answer, gold).correct is correct
 
 
@@ -93,9 +94,7 @@ def test_accuracy_reward_takes_what_trl_gives() -> None:
     assert accuracy_reward(["The answer is 3."], answer=["3"], require_box=True) == [0.0]
     assert accuracy_reward([[]], answer=["3"]) == [0.0]
     logged: dict[str, float] = {}
-    accuracy_reward(
-        [BOX % "9^{9^{9^{9}}}", BOX % "3"], answer=["\\pi", "3"], timeout=0.5, log_metric=logged.__setitem__
-    )
+    accuracy_reward([BOX % BOMB, BOX % "3"], answer=["\\pi", "3"], timeout=0.5, log_metric=logged.__setitem__)
     assert logged == {"verifier/failed": 0.5}
 
 

@@ -43,7 +43,7 @@ def test_bombs_end_at_the_deadline_and_memory_is_bounded() -> None:
 
 def test_a_killed_worker_costs_its_own_item_and_is_replaced(small_pool: None) -> None:
     before = rewards.stats()
-    responses = [r"\boxed{\frac{2}{4}}", f"\\boxed{{{BOMBS[0]}}}", r"\boxed{\frac{3}{6}}"]
+    responses = [r"\boxed{\frac{2}{4}}", f"\\boxed{{{BOMBS[3]}}}", r"\boxed{\frac{3}{6}}"]
     verdicts = rewards.verify_batch(responses, [r"\frac12", r"\pi", r"\frac12"], timeout=1.0)
     assert [verdict.reason for verdict in verdicts] == ["equivalent", "timeout", "equivalent"]
     after = rewards.stats()
@@ -51,14 +51,59 @@ def test_a_killed_worker_costs_its_own_item_and_is_replaced(small_pool: None) ->
     assert after["replaced"] - before["replaced"] == 1
 
 
-def test_a_worker_killed_from_outside_is_counted_and_replaced(small_pool: None) -> None:
+def test_a_worker_killed_while_idle_costs_no_verdict(small_pool: None) -> None:
     rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}")
-    (worker,) = pools.get_pool().workers
-    os.kill(worker.process.pid, signal.SIGKILL)
-    worker.process.wait()
+    for wait in (True, False):  # long before the next item, and at the very moment
+        (worker,) = pools.get_pool().workers
+        os.kill(worker.process.pid, signal.SIGKILL)
+        if wait:
+            worker.process.wait()
+        assert rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}").reason == "equivalent"
+    stats = rewards.stats()
+    assert (stats["crashes"], stats["replaced"]) == (0, 2)
+
+
+def test_all_workers_killed_while_idle_cost_no_verdict() -> None:
+    rewards.configure(workers=2, memory_mb=512)
+    items = [rf"\boxed{{\frac{{{k}}}{{{2 * k}}}}}" for k in range(2, 10)]
+    assert all(verdict.correct for verdict in rewards.verify_batch(items, [r"\frac{1}{2}"] * 8))
+    for worker in pools.get_pool().workers:
+        os.kill(worker.process.pid, signal.SIGKILL)
+    assert all(verdict.correct for verdict in rewards.verify_batch(items, [r"\frac{1}{2}"] * 8))
+    assert rewards.stats()["crashes"] == 0
+
+
+def test_a_worker_killed_at_work_is_replaced_and_its_item_tried_once_more(small_pool: None) -> None:
+    rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}")
+    first = next(iter(pools.get_pool().workers))
+    os.kill(first.process.pid, signal.SIGSTOP)  # it holds the item and does not answer
+    killer = threading.Timer(0.5, os.kill, (first.process.pid, signal.SIGKILL))
+    killer.start()
+    assert rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}", timeout=30).reason == "equivalent"
+    killer.join()
+    assert rewards.stats()["retried"] == 1
+
+
+def test_an_item_that_kills_two_workers_is_a_crash(small_pool: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(self: processes.Worker, request: object, timeout: float) -> dict[str, object]:
+        self.process.kill()
+        raise processes.WorkerDiedError
+
+    monkeypatch.setattr(processes.Worker, "call", dies)
     assert rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}").reason == "crash"
+    monkeypatch.undo()
     assert rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}").reason == "equivalent"
-    assert rewards.stats()["crashes"] == 1
+    stats = rewards.stats()
+    assert (stats["crashes"], stats["retried"], stats["items"]) == (1, 1, 2)
+
+
+def test_a_worker_killed_while_it_starts_is_replaced(small_pool: None) -> None:
+    pool = pools.get_pool()
+    with pool._changed:
+        worker = pool._start()
+        pool._idle.append(worker)
+    os.kill(worker.process.pid, signal.SIGKILL)
+    assert rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}").reason == "equivalent"
 
 
 def test_a_worker_is_held_to_its_memory(small_pool: None) -> None:

@@ -5,10 +5,11 @@ Importing this package loads neither torch nor sympy.
 """
 
 from sgpo.rewards.files import BadLineError, cli_verify
+from sgpo.rewards.golds import check_gold, check_golds
 from sgpo.rewards.pool import configure
 from sgpo.rewards.process import VerifierError
 from sgpo.rewards.reward import accuracy_reward, format_reward
-from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Verdict, averify, check_gold, stats, verify, verify_batch
+from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Verdict, averify, stats, verify, verify_batch
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -18,6 +19,7 @@ __all__ = [
     "accuracy_reward",
     "averify",
     "check_gold",
+    "check_golds",
     "cli_verify",
     "configure",
     "format_reward",

@@ -10,24 +10,29 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from sgpo.rewards.stated import MATH, closing, stated
+
 # Responses are cut to their last MAX_CHARS characters, answers longer than MAX_ANSWER_CHARS are not parsed.
 MAX_CHARS = 200_000
 MAX_ANSWER_CHARS = 2_000
 _TAIL_CHARS = 4_000  # how far back an unboxed answer is looked for
 
-_BRACES = re.compile(r"(?<!\\)\\+(boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_ANCHOR = re.compile(
-    r"(?:final\s+answer|answer|result|solution)\s*(?:\*\*|__)?\s*(?:is|are|was|:|=)\s*(?:\*\*|__)?\s*:?\s*|####\s*",
-    re.IGNORECASE,
+_BRACES = re.compile(r"(?<!\\)\\+(?P<box>boxed|fbox)(?![A-Za-z]{2})\s*(?P<brace>\{)?|\\.|[{}]", re.DOTALL)
+_FORMULA = re.compile(  # \boxed 5, to the end of the formula
+    r"([^$\n{}]{0,40}(?:\{[^$\n{}]{0,40}\}[^$\n{}]{0,40}){0,4}?)(?=\$|\\\)|\\\])"
 )
-_MATH = re.compile(
-    r"\$\$(?P<a>[^$]+)\$\$|(?<!\\)\$(?P<b>(?:\\\$|[^$])+?)(?<!\\)\$|\\\((?P<c>.+?)\\\)|\\\[(?P<d>.+?)\\\]", re.DOTALL
+_WORD_ALONE = re.compile(r"(?!\s*[A-Za-z]\b *[A-Za-z])\s*([^\s$]{1,60})")  # or of the word
+_STARTS = re.compile(r"[-+]?\s*\.?\d|[-+]?\\(?:[dtc]?frac|sqrt|pi|text|infty)(?![a-z])|\(|[A-Za-z]$")
+_APART = re.compile(  # between the boxes of a gold: `\boxed{2}$ and $\boxed{3}`
+    r"(?:[\s$,;~]|\\[()\[\],;:! \\]|\\q?quad(?![a-z])|\\text\{\s*,?\s*(?:and|or)?\s*,?\s*\}|\band\b|\bor\b)*"
 )
-_JOIN = re.compile(r"\s*(?:,|;|and|or|,\s*and|,\s*or)\s*")
-_SENTENCE_END = re.compile(
-    r"[.!?](?=\s|$)|\n|,?\s+(?:because|since|which|where|so|as|I hope)\b(?!\s*\$)", re.IGNORECASE
+_ENDS = "im_end|eot_id|endoftext|end_of_text|eom_id|eos|end_of_turn|end_of_sentence|return|end"
+_END_OF_TURN = re.compile(
+    rf"(?:<\|(?:{_ENDS})\|>|</s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>)(?!\s*<\|(?:im_)?start\|>\s*assistant)"
 )
-_COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=[-$\\\d(])")
+_MARK = re.compile(
+    rf"<\|(?:(?:im_)?start|{_ENDS})\|>(?:\s*assistant\b)?|</?s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>"
+)
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _TEXT_ARGUMENT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\s*\{[^{}]*\}")
 
@@ -41,54 +46,70 @@ class Extraction:
     boxed: bool = False
 
 
-def last_boxed(text: str) -> str | None:
-    r"""Content of the last complete `\boxed{}`, or of the last complete `\fbox{}` where there is no other.
+@dataclass(frozen=True)
+class Box:
+    r"""A `\boxed{}` or `\fbox{}` and where it stands."""
 
-    Braces are matched, escaped ones skipped; a space may stand before the brace. Of nested boxes the outermost
-    complete one counts. An unclosed box does not count.
+    kind: str
+    content: str
+    start: int
+    end: int
+
+
+def _unbraced(text: str, position: int) -> str | None:
+    r"""What `\boxed` without a brace holds, to the end of its formula or word; None where prose follows."""
+    found = []
+    for pattern in (_FORMULA, _WORD_ALONE):
+        match = pattern.match(text, position)
+        found.append(match.group(1).strip().rstrip(".,;:!") if match else "")
+    for content in found:
+        if _STARTS.match(content) and not _WORD.search(_TEXT_ARGUMENT.sub(" ", content)):
+            return content
+    return None
+
+
+def boxes(text: str) -> list[Box]:
+    r"""The complete boxes, outermost ones only, in the order of their ends.
+
+    Braces are matched, escaped ones skipped; a space may stand before the brace, and the brace may be missing before a
+    number, a letter or a command (`\boxed 5`). An unclosed box does not count.
     """
-    stack: list[tuple[str, int]] = []
-    last: dict[str, str] = {}
+    stack: list[tuple[str, int, int]] = []
+    found: list[Box] = []
     for match in _BRACES.finditer(text):
-        token = match.group()
-        if match.group(1):
-            stack.append((match.group(1), match.end()))
+        token, kind = match.group(), match.group("box") or ""
+        if kind and not match.group("brace"):
+            content = _unbraced(text, match.end())
+            if content is not None:
+                end = text.index(content, match.end()) + len(content)
+                found.append(Box(kind, content, match.start(), end))
+        elif kind:
+            stack.append((kind, match.end(), match.start()))
         elif token == "{":
-            stack.append(("", 0))
+            stack.append(("", 0, 0))
         elif token == "}" and stack:
-            kind, start = stack.pop()
+            kind, inner, start = stack.pop()
             if kind:
-                last[kind] = text[start : match.start()]
-    return last.get("boxed", last.get("fbox"))
+                while found and found[-1].start > start:
+                    found.pop()
+                found.append(Box(kind, text[inner : match.start()], start, match.end()))
+    return found
 
 
-def _cut_sentence(text: str) -> str:
-    """The first sentence of `text`, or its leading math segments where it opens with one."""
-    text = text.strip()
-    segment = _MATH.match(text)
-    if segment:
-        end = segment.end()
-        while True:
-            join = _JOIN.match(text, end)
-            following = _MATH.match(text, join.end()) if join else None
-            if following is None:
-                break
-            end = following.end()
-        unit = re.match(r"[ \t]*(?:%|[A-Za-z]+[ \t]*(?=[.\n]|$))", text[end:])
-        return text[: end + (unit.end() if unit else 0)]
-    stop = _SENTENCE_END.search(text)
-    text = text[: stop.start()] if stop else text
-    copula = list(_COPULA.finditer(text))  # "Final answer: the largest n is 34"
-    return text[copula[-1].end() :] if copula else text
+def last_boxed(text: str) -> str | None:
+    r"""Content of the last complete `\boxed{}`, or of the last complete `\fbox{}` where there is no other."""
+    found = boxes(text)
+    found = [box for box in found if box.kind == "boxed"] or found
+    return found[-1].content if found else None
 
 
 def _looks_bare(text: str) -> bool:
     """Whether a response is nothing but an answer: one short line (or display) with hardly a word of prose."""
     if not text or len(text) > 400:
         return False
-    if "\n" in text and "\\begin{" not in text and not (text.startswith(("$$", "\\[")) and _MATH.fullmatch(text)):
+    if "\n" in text and "\\begin{" not in text and not (text.startswith(("$$", "\\[")) and MATH.fullmatch(text)):
         return False
-    outside, segments = _MATH.subn(" ", text)
+    outside, segments = MATH.subn(" ", text)
     words = _WORD.findall(_TEXT_ARGUMENT.sub(" ", outside))
     return all(word in ("and", "or") for word in words) if segments else len(words) <= 4
 
@@ -96,27 +117,36 @@ def _looks_bare(text: str) -> bool:
 def _unboxed(text: str) -> Extraction:
     """The stated answer of a text without a box: after "answer is" or "####", bare, or the closing formula."""
     tail = re.sub(r"[ \t]+", " ", text[-_TAIL_CHARS:]).strip()
-    anchors = list(_ANCHOR.finditer(tail))
-    for anchor in reversed(anchors[-8:]):
-        stated = _cut_sentence(tail[anchor.end() :]).strip().strip("*_ ")
-        if stated and "boxed" not in stated:
-            return Extraction(stated, "stated")
+    said, free = stated(tail)
+    if said:
+        return Extraction(said, "stated")
     if "boxed" in tail:  # an unclosed box: the answer was cut off
         return Extraction(None, "no_answer")
-    if len(text) <= 400 and _looks_bare(text.strip()):
+    bold = "**" in text.strip().strip("*_")
+    if len(text) <= 400 and not bold and _looks_bare(text.strip()):
         return Extraction(text.strip(), "bare")
     last_line = tail.rsplit("\n", 1)[-1] if not tail.endswith(("\\]", "$$")) else tail
-    segments = list(_MATH.finditer(last_line))
-    if segments:
-        groups = segments[-1].groupdict()
-        return Extraction(next(value for value in groups.values() if value is not None), "last_formula")
-    return Extraction(None, "no_answer")
+    formula = closing(last_line) if free else None
+    return Extraction(formula, "last_formula") if formula else Extraction(None, "no_answer")
 
 
 def after_think(response: str) -> str:
     """The text after the last `</think>`, or all of it."""
     position = response.rfind("</think>")
     return response if position < 0 else response[position + len("</think>") :]
+
+
+def first_turn(text: str) -> str:
+    """The text up to the first end-of-turn mark that leaked into it (`<|im_end|>`, `</s>`), other marks left out.
+
+    What a model writes behind such a mark is a turn of its own invention. Where nothing stands in front of it, or the
+    assistant goes on behind it, the mark ends nothing.
+    """
+    for mark in _END_OF_TURN.finditer(text):
+        if _MARK.sub("", text[: mark.start()]).strip():
+            text = text[: mark.start()]
+            break
+    return _MARK.sub("", text) if "<" in text else text
 
 
 def extract(response: str | None, *, require_box: bool = False, max_chars: int = MAX_CHARS) -> Extraction:
@@ -132,7 +162,7 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
     """
     if response is None:
         return Extraction(None, "no_response")
-    text = after_think(response)[-max_chars:]
+    text = first_turn(after_think(response)[-max_chars:])
     boxed = last_boxed(text)
     if boxed is not None:
         found = Extraction(boxed.strip(), "boxed", True)
@@ -150,10 +180,17 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
 
 
 def gold_answer(gold: str) -> str:
-    r"""The answer in a gold that may be a whole solution: its last `\boxed{}`, what follows `####`, or all of it."""
-    boxed = last_boxed(gold)
-    if boxed is not None:
-        return boxed.strip()
+    r"""The answer in a gold that may be a whole solution: its last `\boxed{}`, what follows `####`, or all of it.
+
+    Boxes side by side, with nothing but "and", "or" and commas between them, are one list.
+    """
+    found = boxes(gold)
+    found = [box for box in found if box.kind == "boxed"] or found
+    if found:
+        first = len(found) - 1
+        while first and _APART.fullmatch(gold[found[first - 1].end : found[first].start]):
+            first -= 1
+        return ", ".join(box.content.strip() for box in found[first:])
     if "####" in gold:
         return gold.rsplit("####", 1)[1].strip()
     return gold.strip()

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.data.tables import read_table
-from sgpo.rewards.verifier import DEFAULT_TIMEOUT, check_gold, verify_batch
+from sgpo.rewards.golds import check_gold
+from sgpo.rewards.verifier import DEFAULT_TIMEOUT, verify_batch
 from sgpo.runs.files import ReadError, json_line, writing
 
 _FIELDS = ("id", "gold", "response")

@@ -8,13 +8,17 @@ in the same order. Runs in worker processes only.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
-from sgpo.rewards import library, quantities, readings, structure
+from sgpo.rewards import choices, exact, library, quantities, readings, regions, relations, structure
+from sgpo.rewards.choices import Label
 from sgpo.rewards.normalize import key
-from sgpo.rewards.structure import Node
+from sgpo.rewards.relations import Link
+from sgpo.rewards.structure import EQUAL, Node
 
 _FUNCTION = re.compile(r"([A-Za-z])\s*\(\s*([A-Za-z])\s*\)")
+_PRODUCT = re.compile(r"[A-Za-z]{2,3}")
 _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
 
 
@@ -22,26 +26,75 @@ _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
 class Grader:
     """One comparison. `tolerance` is absolute, for numbers; `unparsable` names the sides the library could not read."""
 
-    tolerance: float | None = None
+    tolerance: Fraction | None = None
     unparsable: bool = False
 
     def same(self, gold: str, answer: str) -> bool:
         """Whether two normalised answers are equal."""
         if key(gold) == key(answer):
             return True
+        labels = choices.labelled(gold), choices.labelled(answer)
+        if any(labels):
+            return self._labelled(gold, answer, *labels)
+        conditions = readings.condition(gold), readings.condition(answer)
+        if any(said for _, said in conditions):
+            return self._conditional(*conditions)
         return self._nodes(structure.parse(readings.spelled(gold)), structure.parse(readings.spelled(answer)))
 
+    def _labelled(self, gold: str, answer: str, ours: Label | None, theirs: Label | None) -> bool:
+        """`(D) 12` against `D`, `12` or `(D) 12`: what both sides give must agree."""
+        if ours and theirs:
+            return ours.letter == theirs.letter and self.same(ours.content, theirs.content)
+        label, other = (ours, answer) if ours else (theirs, gold)
+        assert label is not None
+        letter = choices.choice(other)
+        if letter:
+            return letter == label.letter
+        return self.same(label.content, answer) if ours else self.same(gold, label.content)
+
+    def _conditional(self, gold: tuple[str, str], answer: tuple[str, str]) -> bool:
+        """Answers with a condition (`2x, x>0`); one side may leave it out, but only behind a value or a definition."""
+        if gold[1] and answer[1]:
+            return self.same(gold[1], answer[1]) and self.same(gold[0], answer[0])
+        main, said = gold if gold[1] else answer
+        node = structure.parse(main)
+        defined = readings.definition(node)
+        whole = node.kind == "value" or (defined is not None and structure.is_name(defined[0]))
+        return whole and structure.letters(said) <= structure.letters(main) and self.same(gold[0], answer[0])
+
     def _nodes(self, gold: Node, answer: Node) -> bool:
+        named = relations.assignments(gold), relations.assignments(answer)
+        if any(named) and "value" not in (gold.kind, answer.kind):
+            return self._assigned(gold, answer, *named)
+        chains = [relations.links(node) for node in (gold, answer)]
+        if chains[0] and chains[1] and "list" in (gold.kind, answer.kind) and "relation" in (gold.kind, answer.kind):
+            return len(chains[0]) > 1 and self._links(chains[0], chains[1])
+        if gold.kind == answer.kind == "relation":
+            return self._relations(gold, answer)
         for ours, theirs, flipped in ((gold, answer, False), (answer, gold, True)):
-            kinds = (ours.kind, theirs.kind)
-            if kinds == ("relation", "relation"):
-                return self._relations(gold, answer)
             if ours.kind == "relation":
                 return self._relation_and_other(ours, theirs, flipped)
         return self._shapes(gold, answer)
 
+    def _assigned(self, gold: Node, answer: Node, ours: dict[str, str] | None, theirs: dict[str, str] | None) -> bool:
+        """`x = 1, y = 2` name by name, and against values without names in the order of the names."""
+        if ours and theirs:
+            theirs = relations.with_parameter(theirs, ours)
+            return ours.keys() == theirs.keys() and all(self.same(ours[name], theirs[name]) for name in ours)
+        named, bare = (ours, answer) if ours else (theirs, gold)
+        assert named is not None
+        if bare.kind in ("list", "set") and bare is gold:
+            return self._unordered(readings.expand(gold), list(named.values()))
+        if (bare.kind == "matrix" and set(bare.rows) != {1}) or bare.kind not in ("tuple", "matrix", "list"):
+            return False
+        values = relations.in_order(named)
+        return self._ordered(values, bare.items) if ours else self._ordered(bare.items, values)
+
     def _shapes(self, gold: Node, answer: Node) -> bool:
         kinds = {gold.kind, answer.kind}
+        if gold.line and answer.line and gold.line != answer.line:
+            renamed = (library.rename(item, answer.line, gold.line) for item in answer.items)
+            answer = replace(answer, items=tuple(renamed), line=gold.line)
         if kinds == {"value"}:
             return self._values(gold.text, answer.text)
         if "value" in kinds and kinds & {"set", "list"}:
@@ -68,6 +121,9 @@ class Grader:
     def _single(self, gold: Node, answer: Node) -> bool:
         """A value against a set or list: equal where that has one element, and then to it."""
         several, one = (gold, answer) if gold.kind != "value" else (answer, gold)
+        if readings.mixed(several.text) or quantities.compound(several.text):  # 2 and 1/2, 2 hours and 30 minutes
+            texts = (readings.mixed(node.text) or node.text for node in (gold, answer))
+            return self._values(*texts)
         items = readings.expand(several)
         if len(items) != 1 or one.text == r"\emptyset":
             return self._text_or_false(gold.text, answer.text)
@@ -134,36 +190,65 @@ class Grader:
             return {inner[0].kind, inner[1].kind} <= {"interval", "tuple"} and self._shapes(inner[0], inner[1])
         if gold.kind in ("list", "set") and answer.kind in ("tuple", "interval"):
             return False
+        try:
+            return regions.same(parts[0], parts[1])
+        except (library.UnparsableError, exact.UndecidedError):
+            pass
         if self._unordered(parts[0], parts[1]):
             return True
         return self._library(r" \cup ".join(parts[0]), r" \cup ".join(parts[1]))
 
     def _relations(self, gold: Node, answer: Node) -> bool:
-        if gold.brackets and answer.brackets:
+        if gold.brackets or answer.brackets:
+            if not (gold.brackets and answer.brackets):
+                return False  # `2x+3 > 7` is the question to `x > 2`
             same_name = key(structure.variable(gold)) == key(structure.variable(answer))
             return same_name and self.same(gold.brackets, answer.brackets)
-        if set(gold.signs) != {"="} or set(answer.signs) != {"="}:
-            if gold.signs == answer.signs and self._ordered(gold.items, answer.items):
+        ours, theirs = relations.links(gold), relations.links(answer)
+        if not set(gold.signs) | set(answer.signs) <= EQUAL:
+            if ours and theirs and relations.same_links(ours, theirs, self.same):
                 return True
-            bounds = all(len(node.signs) == 1 and node.signs[0] not in ("=", r"\in") for node in (gold, answer))
-            return bounds and self._library(gold.text, answer.text)  # x < 1 and -x > -1
+            single = len(gold.signs) == len(answer.signs) == 1 and not {"=", r"\in"} & {gold.signs[0], answer.signs[0]}
+            return single and self._library(gold.text, answer.text)
         left, right = readings.definition(gold), readings.definition(answer)
-        if left and right:
-            if key(left[0]) == key(right[0]):
-                return self.same(left[1], right[1])
-            functions = _FUNCTION.fullmatch(left[0]), _FUNCTION.fullmatch(right[0])
-            if functions[0] and functions[1]:
-                new, old = functions[0].group(2), functions[1].group(2)
-                if functions[0].group(1) != functions[1].group(1) or library.rename(right[1], new, "") != right[1]:
-                    return False
-                return self.same(left[1], library.rename(right[1], old, new))
-            if not set(re.findall(r"[A-Za-z]", left[1] + right[1])):
-                return r"\text" in left[0] + right[0] and self.same(left[1], right[1])
+        if left and right and not relations.is_system(gold):
+            verdict = self._definitions(left, right)
+            if verdict is not None:
+                return verdict and relations.holds(answer, self.same)
+            if relations.is_constant(left[1]) and relations.is_variable(left[0]):
+                return False
+        elif left and not relations.is_system(gold) and relations.is_constant(left[1]) and structure.is_name(left[0]):
+            return False  # `2x + 3 = 13` is the question to `x = 5`
+        return bool(ours and theirs) and self._links(ours or [], theirs or [])
+
+    def _links(self, gold: list[Link], answer: list[Link]) -> bool:
+        """Chains and lists of equations as systems, single equations up to a factor."""
+        if relations.same_links(gold, answer, self.same):
+            return True
+        if {sign for _, sign, _ in gold + answer} != {"="}:
+            return False
         try:
-            return library.same_equation((gold.items[0], gold.items[-1]), (answer.items[0], answer.items[-1]))
+            if len(gold) == len(answer) == 1:
+                return library.same_equation(gold[0][::2], answer[0][::2])
+            return relations.same_system(gold, answer)
         except (library.UnparsableError, TypeError, AttributeError, ValueError, NotImplementedError):
             self.unparsable = True
             return False
+
+    def _definitions(self, gold: tuple[str, str], answer: tuple[str, str]) -> bool | None:
+        """`f(x) = 2x` and `f(t) = 2t`: names and values. None where the names do not settle it."""
+        if key(gold[0]) == key(answer[0]) or (_PRODUCT.fullmatch(gold[0]) and sorted(gold[0]) == sorted(answer[0])):
+            return self.same(gold[1], answer[1])
+        functions = _FUNCTION.fullmatch(gold[0]), _FUNCTION.fullmatch(answer[0])
+        if functions[0] and functions[1]:
+            new, old = functions[0].group(2), functions[1].group(2)
+            if functions[0].group(1) != functions[1].group(1) or library.rename(answer[1], new, "") != answer[1]:
+                return False
+            return self.same(gold[1], library.rename(answer[1], old, new))
+        named = structure.is_name(gold[0]) and structure.is_name(answer[0])
+        if named and not set(re.findall(r"[A-Za-z]", gold[1] + answer[1])):
+            return r"\text" in gold[0] + answer[0] and self.same(gold[1], answer[1])
+        return None
 
     def _relation_and_other(self, relation: Node, other: Node, flipped: bool) -> bool:
         """`x = 5` is the answer 5, and `x > 2` the interval; an equation that names nothing is no value."""
@@ -175,7 +260,10 @@ class Grader:
         defined = readings.definition(relation)
         if defined is None:
             return False
-        return self.same(other.text, defined[1]) if flipped else self.same(defined[1], other.text)
+        if not flipped:
+            return self.same(defined[1], other.text)
+        said = relations.stated(relation, defined[1])
+        return any(self.same(other.text, value) for value in said) and relations.holds(relation, self.same)
 
     def _values(self, gold: str, answer: str) -> bool:
         """Two single values: choice letters, times, numerals and words as such, numbers without their units."""
@@ -184,9 +272,7 @@ class Grader:
         verdict = readings.special(gold, answer)
         if verdict is not None:
             return verdict
-        label = quantities.labelled(answer)
-        if label and quantities.choice(gold) is None and self.same(gold, label[1]):
-            return True
+            left, right = quantities.split_quantity(gold), quantities.split_quantity(answer)
         left, right = quantities.split_quantity(gold), quantities.split_quantity(answer)
         if left.unit != right.unit:
             factor = quantities.conversion(left, right)

@@ -7,6 +7,7 @@ fractions first, so that 0.0000672 and 0.0000671 differ although the library rou
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from fractions import Fraction
@@ -17,6 +18,8 @@ import sympy
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from math_verify.grader import should_treat_as_complex
 from math_verify.grader import verify as library_verify
+
+from sgpo.rewards import exact
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
@@ -31,6 +34,8 @@ _TIMES_BRACKET = re.compile(r"(?<=[\d)}])\s*(?=\()")
 _FUNCTION_TAIL = re.compile(r"\\[a-z]{2,}\s*(?:_\{?\w+\}?)?\s*(?:\^\s*\{?-?\w+\}?)?$")
 _CALL = re.compile(r"(?<![A-Za-z\\])([a-eh-orstu-zA-EH-OR-Z])\s*(?=\()")
 _IMAGINARY = re.compile(r"(?<![A-Za-z\\_{])i(?![A-Za-z])|(?<=[\d }])i(?![A-Za-z])|(?<=\{)i(?=[\s}+\-\\^])")
+_NAMES = re.compile(r"\\Gamma(?![A-Za-z])|\\[A-Za-z]+|I")
+_VARIABLES = {"I": r"\mathit{I}", r"\Gamma": r"\mathit{G}"}  # no imaginary unit and no constant, as the parser has it
 _DEGREES = re.compile(r"(\d+|\\frac\{\d+\}\{\d+\})\s*\\degree")
 _TEXT = re.compile(r"\\text\{\s*([A-Za-z0-9.]+)\s*\}")
 _UNPARSABLE = re.compile(r"\\(?:text|pmod|equiv|bmod|Rightarrow|implies|to)(?![A-Za-z])|\.\.\.|[?@#\"`]")
@@ -88,6 +93,7 @@ def prepare(text: str) -> str:
     text = _DECIMAL.sub(_decimal, text)
     text = _TIMES_BRACKET.sub(_times, text)
     text = _CALL.sub(r"\1\\cdot ", text)
+    text = _NAMES.sub(lambda match: _VARIABLES.get(match.group(), match.group()), text)
     text = re.sub(r"I\s*(?=\^)", "(I)", _IMAGINARY.sub(" I ", text))  # the parser drops the power in I^2
     text = re.sub(r"(?<=[A-Za-z])'+", r"_{prime}", text)  # and the prime
     text = re.sub(r"\\cr(?![A-Za-z])", r"\\\\ ", text)
@@ -130,18 +136,6 @@ def _infinite(expression: Any) -> bool:
     return isinstance(expression, sympy.Expr) and expression.has(sympy.oo, -sympy.oo, sympy.zoo, sympy.nan)
 
 
-def _far_apart(gold: Any, answer: Any, values: dict[Any, int] | None = None) -> bool:
-    """Whether two values certainly differ, numerically: spares the library a costly simplification."""
-    try:
-        left, right = complex(gold.evalf(20, subs=values)), complex(answer.evalf(20, subs=values))
-    except (TypeError, ValueError, OverflowError, ArithmeticError, AttributeError, NotImplementedError):
-        return False
-    scale = max(abs(left), abs(right))
-    if not 1e-80 < scale < 1e300:  # an exact zero can come out as about 1e-100
-        return False
-    return abs(left - right) > (1e-9 if values else 1e-11) * scale
-
-
 def _differ_at_a_point(gold: Any, answer: Any) -> bool:
     """Whether two expressions differ where their variables are certain primes: then they are not the same.
 
@@ -149,10 +143,19 @@ def _differ_at_a_point(gold: Any, answer: Any) -> bool:
     """
     if not isinstance(gold, sympy.Expr) or not isinstance(answer, sympy.Expr):
         return False
-    variables = sorted(gold.free_symbols | answer.free_symbols, key=str)
-    if not 0 < len(variables) <= len(_PRIMES):
+    names = sorted({str(symbol) for symbol in gold.free_symbols | answer.free_symbols})
+    if not 0 < len(names) <= len(_PRIMES):
         return False
-    return _far_apart(gold, answer, dict(zip(variables, _PRIMES, strict=False)))
+    for primes in (_PRIMES, _PRIMES[::-1]):
+        values = dict(zip(names, map(sympy.Integer, primes), strict=False))
+        points = [side.xreplace({s: values[str(s)] for s in side.free_symbols}) for side in (gold, answer)]
+        try:
+            found = exact.difference(*points)
+            if found is not None and not exact.vanishes(*found):
+                return True
+        except (exact.UndecidedError, TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
+            return False
+    return False
 
 
 def _rounded_place(text: str, other: str) -> Fraction | None:
@@ -161,43 +164,35 @@ def _rounded_place(text: str, other: str) -> Fraction | None:
     So many digits are a computed value, cut or rounded: 0.0833333333333 stands for 1/12. None for all else.
     """
     text, other = text.strip(), other.strip()
-    digits = re.sub(r"\D", "", text).lstrip("0")
+    digits = re.sub(r"\D", "", text).strip("0")
     if "." not in text or len(digits) < 12 or not _NUMBER.fullmatch(text) or _NUMBER.fullmatch(other):
         return None
     return Fraction(1, 10 ** len(text.split(".")[1]))
 
 
-def equal(gold: str, answer: str, tolerance: float | None = None) -> bool:
+def equal(gold: str, answer: str, tolerance: Fraction | None = None) -> bool:
     """Whether two single values are equal, or within an absolute tolerance of each other where both are numbers.
 
     Raises:
         UnparsableError: the library cannot read one of them.
     """
     left, right = number(gold), number(answer)
+    place = tolerance or _rounded_place(gold, answer) or _rounded_place(answer, gold)
     if left is not None and right is not None:
-        if tolerance is not None:
-            return abs(left - right) <= Fraction(tolerance) * Fraction(1001, 1000)
-        place = _rounded_place(gold, answer) or _rounded_place(answer, gold)
-        return left == right or (place is not None and abs(left - right) <= place)
+        return abs(left - right) <= (place or 0)
     gold_value, answer_value = parse(gold), parse(answer)
     if _infinite(gold_value) or _infinite(answer_value):
         left_value, right_value = gold_value.doit(), answer_value.doit()
         return bool(left_value == right_value) and left_value not in (sympy.nan, sympy.zoo)
     if _constant(gold_value) and _constant(answer_value):
-        if tolerance is not None:
-            distance = sympy.Abs(gold_value - answer_value).evalf(20)
-            return bool(distance.is_number and distance <= tolerance * 1.001)
-        if _far_apart(gold_value, answer_value):
-            return False
-        place = _rounded_place(gold, answer) or _rounded_place(answer, gold)
-        if place is not None:
-            return bool(sympy.Abs(gold_value - answer_value).evalf(20) <= place)
+        with contextlib.suppress(exact.UndecidedError):
+            return exact.constants_equal(gold_value, answer_value, place)
     if _differ_at_a_point(gold_value, answer_value):
         return False
     both = isinstance(gold_value, sympy.Expr) and isinstance(answer_value, sympy.Expr)
     if both and sympy.Symbol in (type(gold_value), type(answer_value)):
         gold_value, answer_value = 2 * gold_value, 2 * answer_value  # lone symbols are compared by name there
-    return bool(library_verify(gold_value, answer_value, strict=True, timeout_seconds=None))
+    return bool(library_verify(gold_value, answer_value, 30, 100, strict=True, timeout_seconds=None))
 
 
 def same_equation(gold: tuple[str, str], answer: tuple[str, str]) -> bool:

@@ -13,14 +13,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sgpo.rewards import latex
+from sgpo.rewards import latex, layout
 
 _SIZES = re.compile(r"\\(?:left|right|[mM]iddle|[bB]ig{1,2}[lrm]?)(?![A-Za-z])\.?")
 _GROUPING = re.compile(r"(?<=\d)(?:,\s*|\{,\}\s*)?(?:\\[,;:! ]|~|\{\\[,;:! ]\}|\\hspace\{[^{}]*\})\s*(?=\d{3}(?!\d))")
-_BRACED_COMMA = re.compile(r"\{\s*,\s*\}\s*")
+_BRACED_COMMA = re.compile(r"(?<!\\text)\{\s*,\s*\}\s*")
 _SPACES = re.compile(
-    r"\\(?:[,;:> ]|q?quad(?![A-Za-z])|displaystyle|textstyle|scriptstyle|limits|nolimits|hfill|thinspace|,|enspace)"
-    r"|~|\\[hv]space\*?\{[^{}]*\}|&nbsp;"
+    r"\\(?:[,;:> ]|q?quad(?![A-Za-z])|displaystyle|textstyle|scriptstyle|limits|nolimits|hfill|thinspace|,|"
+    r"enspace|medspace|thickspace)|~|\\[hv]space\*?\{[^{}]*\}|&nbsp;|\\hskip ?-?[\d.]+ ?(?:em|ex|pt|cm|mm|in|mu)"
 )
 _TEXT_FONTS = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|sc|up|normal|md)?|mbox|hbox|mathrm|textnormal|operatorname\*?)\s*(?=\{)"
@@ -70,11 +70,16 @@ _PLAIN_WORDS = (
     (re.compile(r"\\(?:l?dots|cdots|dotsc)(?![A-Za-z])"), "..."),
     (re.compile(r"\\lg(?![A-Za-z])"), r"\\log"),
     (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\(?:text)?degree(?![A-Za-z])|\^\\text\{o\}"), r"\\degree "),
-    (re.compile(r"\^\s*\{\s*\\prime\s*\}|\^\s*\\prime"), "'"),
+    (re.compile(r"\^\s*\{\s*\\prime\s*\\prime\s*\}|\\dprime(?![A-Za-z])"), "''"),
+    (re.compile(r"\^\s*\{\s*\\prime\s*\}|\^\s*\\prime(?![A-Za-z])"), "'"),
+    (
+        re.compile(r"\(\s*(?:\\text\{\s*mod\s*\}|mod|\\bmod|\\mod)\s*([^()]+)\)|\\mod(?![A-Za-z])\s*(\w+)"),
+        r"\\pmod{\1\2}",
+    ),
     (re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![A-Za-z\d])"), r"\1\\cdot 10^{\2}"),
 )  # fmt: skip
 _PREAMBLE = re.compile(
-    r"^\\text\{[^{}]*(?:[:=]|\b(?:is|are|equals|approximately|about))\s*\}\s*(?=[^\s.])"
+    r"^\\text\{(?!\s*(?:option|choice)?\W*[A-J]\W*\})[^{}]*(?:[:=]|\b(?:is|are|equals|approximately|about))\s*\}\s*(?=[^\s.])"
     r"|^(?:answer|the answer is)\s*:?\s+(?=\S)",
     re.IGNORECASE,
 )
@@ -192,7 +197,7 @@ def _rewrite(text: str, *, listed: bool) -> str:
     text = _dollars(text.strip().strip("`").replace("**", "" if text.strip().startswith("**") else "**"))
     text = _SIZES.sub("", text)
     text = _GROUPING.sub("", text).replace("\\!", "")
-    text = _SPACES.sub(" ", text)
+    text = _SPACES.sub(" ", layout.listed(text))
     text = _fonts(text)
     text = _numbers(text, listed=listed)
     for pattern, replacement in _PLAIN_WORDS:

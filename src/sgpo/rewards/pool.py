@@ -1,8 +1,9 @@
 """Worker processes that can be killed: started lazily, replaced when they die, safe under threads and forks.
 
-A caller takes a worker for one item, so a worker that is killed costs exactly that item. Waiting for a worker, and
-its start-up, do not count against the deadline. Nothing here uses signals, so it works in any thread; a forked
-child (a DataLoader worker) drops what it inherited and starts workers of its own.
+A caller takes a worker for one item. A worker that died (the kernel's OOM killer takes idle ones, too) is replaced and
+its item tried once more, so that only an item that kills two workers, or the deadline, costs a verdict. Waiting for a
+worker, and its start-up, do not count against the deadline. Nothing here uses signals, so it works in any thread; a
+forked child (a DataLoader worker) drops what it inherited and starts workers of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ _MAX_ITEMS = 5_000  # then a worker is renewed: sympy's caches grow
 
 @dataclass
 class Stats:
-    """Counts since the pool was made: items sent to a worker or settled without one, and what befell them."""
+    """Counts since the pool was made: items sent to a worker or settled without one, and what befell them.
+
+    `replaced` counts workers that were killed or died, `retried` the items that were given to a second one therefore.
+    """
 
     items: int = 0
     exact: int = 0
@@ -29,6 +33,7 @@ class Stats:
     crashes: int = 0
     memory: int = 0
     replaced: int = 0
+    retried: int = 0
     started: int = 0
 
     def as_dict(self) -> dict[str, int]:
@@ -66,12 +71,21 @@ class Pool:
             while True:
                 if self._closed:
                     raise VerifierError("the verifier's pool is closed: the interpreter is shutting down")
-                if self._idle:
+                while self._idle:
                     self._idle.sort(key=lambda worker: worker.ready)
-                    return self._idle.pop()
+                    worker = self._idle.pop()
+                    if worker.alive():
+                        return worker
+                    self._bury(worker)
                 if len(self.workers) < self.size:
                     return self._start()
                 self._changed.wait()
+
+    def _bury(self, worker: Worker) -> None:
+        """Forget an idle worker that was killed from outside; the lock is held."""
+        worker.kill()
+        self.workers.discard(worker)
+        self.stats.replaced += 1
 
     def _give_back(self, worker: Worker, *, broken: bool, renew: bool = False) -> None:
         if broken or renew:
@@ -87,7 +101,7 @@ class Pool:
             self._changed.notify()
 
     def run(self, request: dict[str, Any], timeout: float) -> tuple[dict[str, Any], float]:
-        """One item on one worker.
+        """One item on one worker, and on a second one where the first died.
 
         Args:
             request: see `worker.judge`.
@@ -99,12 +113,20 @@ class Pool:
         Raises:
             VerifierError: no worker can be started.
         """
-        worker = self._take()
+        reply, seconds = self._run_once(request, timeout)
+        if reply["reason"] == "crash":
+            self.count(retried=1)
+            reply, again = self._run_once(request, timeout)
+            seconds += again
+            self.count(crashes=int(reply["reason"] == "crash"))
+        self.count(items=1)
+        return reply, seconds
+
+    def _run_once(self, request: dict[str, Any], timeout: float) -> tuple[dict[str, Any], float]:
+        worker = self._ready()
         broken = renew = True
         started = time.monotonic()
         try:
-            worker.await_ready()
-            started = time.monotonic()
             try:
                 reply = worker.call(request, timeout)
             except WorkerTimeoutError:
@@ -112,21 +134,38 @@ class Pool:
                 self.count(timeouts=1)
             except WorkerDiedError:
                 reply = {"correct": False, "reason": "crash"}
-                self.count(crashes=1)
             else:
                 broken = False
                 renew = reply.get("retire", False) or worker.items >= _MAX_ITEMS
                 self.count(memory=int(reply["reason"] == "memory"))
             seconds = time.monotonic() - started
-        except VerifierError:
-            self._drop(worker)
-            raise
         except BaseException:  # KeyboardInterrupt in the middle of an item
             self._give_back(worker, broken=True)
             raise
-        self.count(items=1)
         self._give_back(worker, broken=broken, renew=renew)
         return reply, seconds
+
+    def _ready(self) -> Worker:
+        """A worker that has loaded; one that was killed while it did so is replaced once.
+
+        Raises:
+            VerifierError: no worker can be started.
+        """
+        for last in (False, True):
+            worker = self._take()
+            try:
+                worker.await_ready()
+            except VerifierError:
+                self._drop(worker)
+                if last or not worker.was_killed():
+                    raise
+                self.count(replaced=1)
+            except BaseException:
+                self._give_back(worker, broken=True)
+                raise
+            else:
+                return worker
+        raise AssertionError("unreachable")
 
     def _drop(self, worker: Worker) -> None:
         """Forget a worker that could not start, without starting another."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -53,6 +54,14 @@ class Worker:
         self.ready = False
         self.items = 0
         self._received = b""
+
+    def alive(self) -> bool:
+        """Whether the process still runs; one that the kernel's OOM killer took does not."""
+        return self.process.poll() is None
+
+    def was_killed(self) -> bool:
+        """Whether a signal from outside ended the process (SIGKILL, as the OOM killer sends it)."""
+        return self.process.returncode == -signal.SIGKILL
 
     def await_ready(self) -> None:
         """Wait for the imports. Raises VerifierError where they fail or take over `START_SECONDS`."""

@@ -30,12 +30,25 @@ _TEXT = r"\\text\{[^{}]*\}"
 _ATOM = rf"(?:{_TEXT}|(?<![A-Za-z\\])(?:{_BARE})(?![A-Za-z]))\.?(?: ?\^ ?\{{?-?[1-9]\}}?)?"
 _TAIL = re.compile(rf"(?: ?(?:(?:\\cdot|/|per) ?)?{_ATOM})+$")
 _FRACTION_UNIT = re.compile(rf" ?\\frac\{{ ?({_TEXT}) ?\}}\{{ ?({_TEXT}(?:\^\{{?\d\}}?)?) ?\}}$")
+_IN_BRACKETS = re.compile(rf" ?\(\s*((?:{_TEXT}|[A-Za-z]{{2,}}[A-Za-z ]*)(?:\s*\^ ?\{{?\d\}}?)?)\s*\)$")
 _WORDS = re.compile(r"(?<=[\d}) ]) ?(?<![A-Za-z\\])((?:[A-Za-z]{2,}[ -])*[A-Za-z]{2,})$")
 _NOT_UNITS = frozenset({
-    "and", "or", "not", "no", "mod", "base", "if", "for", "when", "where", "than", "sin", "cos", "tan", "log", "ln",
-    "exp", "pi", "gcd", "lcm", "union", "choose", "factorial", "divided", "times", "plus", "minus", "to",
-    "from", "over", "under", "least", "most", "about",
+    "and", "or", "not", "no", "mod", "base", "if", "for", "when", "where", "than", "sin", "cos", "tan", "log",
+    "ln", "exp", "pi", "gcd", "lcm", "union", "choose", "factorial", "divided", "times", "plus", "minus", "to",
+    "from", "over", "under", "least", "most", "about", "is", "are", "was", "were", "be", "isn", "aren", "wasn",
+    "does", "doesn", "do", "did", "don", "has", "have", "had", "can", "cannot", "could", "would", "should",
+    "may", "might", "must", "will", "won", "never", "nor", "neither", "either", "but", "except", "unless",
+    "until", "while", "as", "that", "which", "who", "this", "it", "wrong", "incorrect", "false", "invalid",
+    "impossible", "correct", "right", "true", "valid", "maybe", "perhaps", "probably", "possibly", "more",
+    "less", "fewer", "greater", "smaller", "larger", "at", "both", "i", "we", "you", "answer", "solution",
+    "solutions", "result", "approximately", "approx", "roughly", "nearly", "almost", "up", "unknown",
+    "undefined", "unsure", "so", "otherwise", "instead", "only",
 })  # fmt: skip
+_PAIR = re.compile(
+    rf"(\d+(?:\.\d+)?) ?(\\degree|''|'|\"|{_TEXT}|(?:{_BARE})(?![A-Za-z]))[ ,]*(?:(?:and|\\text\{{ ?and ?\}}) ?(?=\d))?"
+)
+_AND = re.compile(r"(?<![a-z])and(?![a-z])")
+_ARC = {"'": "min", "''": "s", '"': "s"}
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _SCALE = re.compile(rf" ?(?:\\text\{{\s*)?({'|'.join(_SCALES)})s?(?![a-z])\s*(?:\}})?", re.IGNORECASE)
 _CURRENCY = {r"\$": "usd", r"\pounds": "gbp", r"\euro": "eur", r"\yen": "jpy", "USD": "usd", "EUR": "eur"}
@@ -79,8 +92,6 @@ _SYNONYMS = {
     "all reals": r"\mathbb{R}", "all real numbers": r"\mathbb{R}", "real numbers": r"\mathbb{R}",
     "dne": "does not exist",
 }  # fmt: skip
-_CHOICE = re.compile(r"(?:(?:[Oo]ption|[Cc]hoice|[Aa]nswer) )?\(? ?([A-Ja-j]) ?\)?[.:]?")
-_LABELLED = re.compile(r"(?:\\text\{ ?)?(?:\(([A-J])\)|([A-J])[.:)](?=[ }\\]))[ .:]*(?:\})?(?:\\ )?\s*(.+)")
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,9 @@ def detext(text: str) -> str:
 
 def _unit(tail: str) -> str:
     r"""Canonical unit of a tail such as `\text{ square inches}` or ` cm^2`; "" where it is not known."""
-    words = detext(tail).lower().replace(r"\cdot", " ").replace("{", "").replace("}", "").replace(" per ", "/")
+    words = (
+        detext(tail).strip(" ()").lower().replace(r"\cdot", " ").replace("{", "").replace("}", "").replace(" per ", "/")
+    )
     words = re.sub(r"\s*([/^])\s*", r"\1", words).strip(" .")
     power = ""
     for pattern, exponent in ((r"\b(?:square|sq\.?)\s+|\s+squared$", "^2"), (r"\bcubic\s+|\s+cubed$", "^3")):
@@ -131,9 +144,33 @@ def _words_are_unit(words: str) -> bool:
     )
 
 
+def compound(text: str) -> Quantity | None:
+    """`30\\degree 15' 36''` and `2 hours and 30 minutes` in the first of their units; None for all else.
+
+    Minutes and seconds behind degrees are those of arc.
+    """
+    pairs = [(match.group(1), match.group(2)) for match in _PAIR.finditer(text)]
+    if len(pairs) < 2 or _PAIR.sub("", text).strip(" ,"):
+        return None
+    names = ["deg" if unit.startswith("\\degree") else _ARC.get(unit) or _unit(_AND.sub("", unit)) for _, unit in pairs]
+    if names[0] == "deg":
+        sizes = [{"deg": 3600, "min": 60, "s": 1}.get(name, 0) for name in names]
+    elif any(unit in _ARC for _, unit in pairs) or len({_FACTORS.get(name, ("",))[0] for name in names}) > 1:
+        return None
+    else:
+        sizes = [int(_FACTORS[name][1]) if name in _FACTORS and _FACTORS[name][1].isdigit() else 0 for name in names]
+    if not all(sizes) or sizes != sorted(set(sizes), reverse=True):
+        return None
+    parts = [rf"{number}\cdot\frac{{{size}}}{{{sizes[0]}}}" for (number, _), size in zip(pairs, sizes, strict=True)]
+    return Quantity("+".join(parts), names[0])
+
+
 def split_quantity(text: str) -> Quantity:
     """Take unit, currency, percent sign, degree sign, ordinal ending and a scale word (million) off a value."""
     text, unit, percent = text.strip(), "", False
+    several = compound(text)
+    if several:
+        return several
     currency = _SIGNED_CURRENCY.match(text)
     if currency and currency.end() < len(text):
         unit = _CURRENCY.get(currency.group(2), "usd")
@@ -166,7 +203,7 @@ def _cut_tail(text: str) -> tuple[str, str]:
     match = _FRACTION_UNIT.search(text)
     if match and match.start() > 0:
         return text[: match.start()].strip(), f" {match.group(1)}/{match.group(2)}"
-    match = _TAIL.search(text)
+    match = _TAIL.search(text) or _IN_BRACKETS.search(text)
     if match is None or match.start() == 0:
         match = _WORDS.search(text)
         if match is None or not _words_are_unit(match.group(1)):
@@ -241,15 +278,3 @@ def words(text: str) -> str | None:
     canonical = re.sub(r"[^a-z0-9]+", " ", plain.lower().replace("'", "")).strip()
     canonical = re.sub(r"^(?:the|an?) (?=.)", "", canonical)
     return _SYNONYMS.get(canonical, _NUMBER_WORDS.get(canonical, canonical))
-
-
-def choice(text: str) -> str | None:
-    r"""The letter of a multiple choice answer: `C`, `(C)`, `\text{(C)}`, `c)`; upper case. None for others."""
-    match = _CHOICE.fullmatch(detext(text))
-    return match.group(1).upper() if match else None
-
-
-def labelled(text: str) -> tuple[str, str] | None:
-    r"""Letter and value of `\text{(C)} 27` or `C. 27`; None for others."""
-    match = _LABELLED.fullmatch(text.strip())
-    return (match.group(1) or match.group(2), match.group(3).strip(" }")) if match else None

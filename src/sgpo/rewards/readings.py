@@ -6,11 +6,28 @@ from __future__ import annotations
 
 import re
 
-from sgpo.rewards import library, quantities, structure
+from sgpo.rewards import choices, library, quantities, structure
 from sgpo.rewards.normalize import key
-from sgpo.rewards.structure import Node
+from sgpo.rewards.structure import EQUAL, Node
 
 _SAID = re.compile(r"\\text(?![A-Za-z])|(?<![\\A-Za-z])[A-Za-z]{4}")
+_CONNECTOR = re.compile(
+    r"\\text\{\s*,?\s*(?:where|for|if|when|with|provided(?: that)?|such that|assuming)(?: all| any| every)?\s*\}"
+    r"|(?<![A-Za-z\\])(?:where|for|if|when|with|provided that|such that)(?: all| any| every)?(?![A-Za-z])"
+)
+_CONDITION = re.compile(rf"(.+?)(?:{_CONNECTOR.pattern})(.+)")
+_IN_BRACKETS = re.compile(r"(.*[^A-Za-z\\({\s])[\s,]+(\([^()]*(?:\([^()]*\)[^()]*)*\))")
+_COMMA = re.compile(",")
+_MIXED = re.compile(r"(-?\d+) ?(?:and|\\text\{ ?and ?\}) ?(?:\\frac\{(\d+)\}\{(\d+)\}|(\d+) ?/ ?(\d+))")
+
+
+def mixed(text: str) -> str | None:
+    """`2 and 1/2` as the mixed number that it also says; None for other texts."""
+    match = _MIXED.fullmatch(text.strip())
+    if match is None:
+        return None
+    top, bottom = match.group(2) or match.group(4), match.group(3) or match.group(5)
+    return rf"{match.group(1)} \frac{{{top}}}{{{bottom}}}" if int(top) < int(bottom) else None
 
 
 def spelled(text: str) -> str:
@@ -29,13 +46,9 @@ def special(gold: str, answer: str) -> bool | None:
     """Verdict where a side is a choice letter, a time, a numeral or text; None where both are mathematics."""
     if _SAID.search(gold) and key(quantities.detext(gold)).lower() == key(quantities.detext(answer)).lower():
         return True
-    letter = quantities.choice(gold)
-    label = quantities.labelled(answer)
+    letter = choices.choice(gold)
     if letter and (gold != gold.lower() or r"\text" in gold):
-        return letter == (label[0] if label else quantities.choice(answer))
-    gold_label = quantities.labelled(gold)
-    if gold_label and (label or quantities.choice(answer)):
-        return gold_label[0] == (label[0] if label else quantities.choice(answer))
+        return letter == choices.choice(answer)
     times = quantities.time_of_day(gold), quantities.time_of_day(answer)
     if any(times):
         left, right = times
@@ -72,9 +85,28 @@ def assigned(items: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(pair[1] for pair in pairs if pair)
 
 
+def condition(text: str) -> tuple[str, str]:
+    r"""An answer and the condition behind it, "" where there is none: `2x \text{ for } x>0`, `2x (x>0)`, `2x, x>0`."""
+    match = _CONDITION.fullmatch(text) or _IN_BRACKETS.fullmatch(text)
+    if match:
+        main, said = match.group(1).strip(" ,"), structure.strip_outer(match.group(2).strip())
+        if structure.is_inequality(said) and not _CONNECTOR.search(main) and main:
+            return main, said
+        return text, ""
+    pieces = structure.split_top(text, _COMMA)[0]
+    if len(pieces) != 2 or not structure.is_inequality(pieces[1]) or structure.is_inequality(pieces[0]):
+        return text, ""
+    if not structure.letters(pieces[1]) <= structure.letters(pieces[0]):
+        return text, ""
+    defined = definition(structure.parse(pieces[0]))
+    if defined and structure.is_name(defined[0]) and not structure.letters(defined[1]):
+        return text, ""  # `x = 0, x \ge 2` are two answers
+    return pieces[0], pieces[1]
+
+
 def definition(node: Node) -> tuple[str, str] | None:
     """Name and value of `x = 5`, `f(x) = 2x`, `A = ab = 6`, `1 + 2 = 3`; None where the left side is no name."""
-    if node.kind != "relation" or set(node.signs) != {"="}:
+    if node.kind != "relation" or not set(node.signs) <= EQUAL:
         return None
     first, last = node.items[0], node.items[-1]
     letters = [re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", side)) for side in (first, last)]

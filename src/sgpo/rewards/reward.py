@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sgpo.rewards.extract import last_boxed
-from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Gold, verify_batch
+from sgpo.rewards.golds import Gold
+from sgpo.rewards.verifier import DEFAULT_TIMEOUT, verify_batch
 
 _FAILED = ("timeout", "memory", "crash")
 _THINK = re.compile(r"\s*<think>(.*?)</think>(.*)", re.DOTALL)

@@ -11,6 +11,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sgpo.rewards import vectors
+from sgpo.rewards.brackets import pairs_up, split_top
+
 Kind = Literal["value", "list", "set", "tuple", "interval", "union", "matrix", "relation"]
 
 _NAME = re.compile(
@@ -24,16 +27,18 @@ _MEASURED = re.compile(  # P(X=2), \sin x, dy/dx
     r"|\\frac\{d ?[a-z]?\}\{d ?[a-z]\}"
 )
 _NAME_TUPLE = re.compile(r"\(\s*[A-Za-z](?:_\{?\w\}?)?(?:\s*,\s*[A-Za-z](?:_\{?\w\}?)?)+\s*\)")
-_SEPARATOR = re.compile(r"\\text\{\s*,?\s*(and|or)\s*,?\s*\}|(?<![A-Za-z\\])(and|or)(?![A-Za-z])|[,;]")
-_RELATION = re.compile(r"\\(?:le|ge|ne|in)(?![A-Za-z])|(?<!:)[<>]|=")
-_MATRIX = re.compile(r"\\begin\{([pbBv]?)(?:small)?(matrix|array)\}(?:\{[^{}]*\})?(.*?)\\end\{\1(?:small)?\2\}")
-_SYSTEM = re.compile(r"\\begin\{(cases|aligned|align\*?|gathered|array|split)\}(?:\{[lcr| ]*\})?(.*?)\\end\{\1\}")
+_SEPARATOR = re.compile(r"\\text\{\s*,?\s*(?:(and|or)\s*,?|,|;)\s*\}|(?<![A-Za-z\\])(and|or)(?![A-Za-z])|[,;]")
+_OR = re.compile(r"\\text\{\s*,?\s*or\s*,?\s*\}|(?<![A-Za-z\\])or(?![A-Za-z])|;")
+_RELATION = re.compile(r"\\(?:le|ge|ne|in|approx)(?![A-Za-z])|(?<!:)[<>]|=")
+EQUAL = frozenset({"=", r"\approx"})
+_SYSTEM = re.compile(
+    r"(?:\\\{\s*)?\\begin\{(cases|aligned|align\*?|gathered|array|split)\}(?:\{[lcr| ]*\})?(.*?)\\end\{\1\}"
+)
 _SPOKEN = re.compile(  # \text{5 dollars}, \text{2, 3, and 5}, \text{(A) and (C)}
     r"\\text\{\s*(\(?\s*[-+\d][^{}]*|\(?[A-J]\)?(?:\s*(?:,|and|or|,\s*and)\s*\(?[A-J]\)?)+)\s*\}"
 )
 PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])")
 _FLIP = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
-_OPEN, _CLOSE = "([{", ")]}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class Node:
     """One shape. `text` is its normal form; `items` its parts; `brackets` as written, for tuples and intervals.
 
     A relation holds its sides in `items` and its signs in `signs`; a matrix its entries, row by row, and its row
-    lengths in `rows`. `joined_by_and` says that a list was joined by "and".
+    lengths in `rows`. `joined_by_and` and `joined_by_or` say that a list was joined by such a word; `line`
+    is the parameter of a line that was written as a point and a direction.
     """
 
     kind: Kind
@@ -51,36 +57,8 @@ class Node:
     signs: tuple[str, ...] = ()
     rows: tuple[int, ...] = field(default=())
     joined_by_and: bool = False
-
-
-def top_level(text: str) -> list[bool]:
-    """For each character whether it stands outside all brackets (any kind closes any kind: `(3,4]`)."""
-    level, outside, i = 0, [False] * len(text), 0
-    while i < len(text):
-        character = text[i]
-        escaped = character == "\\" and i + 1 < len(text)
-        bracket = text[i + 1] if escaped else character
-        if bracket in _OPEN and (not escaped or bracket == "{"):
-            level += 1
-        elif bracket in _CLOSE and (not escaped or bracket == "}"):
-            level = max(0, level - 1)
-        else:
-            outside[i] = level == 0
-        i += 2 if escaped and not bracket.isalpha() else 1
-    return outside
-
-
-def split_top(text: str, pattern: re.Pattern[str]) -> tuple[list[str], list[str]]:
-    """Split outside brackets; returns the pieces and what separated them."""
-    outside = top_level(text)
-    pieces, separators, start = [], [], 0
-    for match in pattern.finditer(text):
-        if outside[match.start()]:
-            pieces.append(text[start : match.start()].strip())
-            separators.append(match.group().strip())
-            start = match.end()
-    pieces.append(text[start:].strip())
-    return pieces, separators
+    joined_by_or: bool = False
+    line: str = ""
 
 
 def is_name(text: str) -> bool:
@@ -91,28 +69,11 @@ def is_name(text: str) -> bool:
     return any(pattern.fullmatch(text) for pattern in (_NAME, _TEXT_NAME, _MEASURED))
 
 
-def _pairs_up(text: str) -> bool:
-    """Whether the bracket that opens `text` is closed by its last character and not before."""
-    level, i = 0, 0
-    while i < len(text):
-        character = text[i]
-        escaped = character == "\\" and i + 1 < len(text)
-        bracket = text[i + 1] if escaped else character
-        if bracket in _OPEN and (not escaped or bracket == "{"):
-            level += 1
-        elif bracket in _CLOSE and (not escaped or bracket == "}"):
-            level -= 1
-            if level == 0:
-                return i + (2 if escaped else 1) == len(text)
-        i += 2 if escaped else 1
-    return False
-
-
 def strip_outer(text: str) -> str:
     """Without braces, and without parentheses, that hold the whole of a single value."""
     while True:
         text = text.strip()
-        if len(text) < 2 or text[0] not in "({" or not _pairs_up(text):
+        if len(text) < 2 or text[0] not in "({" or not pairs_up(text):
             return text
         inner = text[1:-1]
         if text[0] == "(" and (text[-1] != ")" or len(split_top(inner, _SEPARATOR)[0]) > 1):
@@ -121,18 +82,25 @@ def strip_outer(text: str) -> str:
 
 
 def _matrix(text: str) -> Node | None:
-    match = _MATRIX.fullmatch(text) or _MATRIX.fullmatch(text[1:-1]) if text[:1] in "[(" else _MATRIX.fullmatch(text)
+    match = vectors.MATRIX.fullmatch(text) or (vectors.MATRIX.fullmatch(text[1:-1]) if text[:1] in "[(" else None)
     if match is None or match.group(1) == "v" or r"\begin" in match.group(3):
         return None
-    rows = [row for row in re.split(r"\\cr(?![A-Za-z])", match.group(3)) if row.strip()]
-    cells = [[cell.strip() for cell in row.split("&")] for row in rows]
+    cells = vectors.cells(match.group(3))
     return Node("matrix", text, tuple(c for row in cells for c in row), rows=tuple(len(row) for row in cells))
+
+
+def _combination(text: str) -> Node | None:
+    found = vectors.combination(text)
+    if found is None:
+        return None
+    kind: Kind = "matrix" if found.rows else "tuple"
+    return Node(kind, text, found.entries, "" if found.rows else "()", rows=found.rows, line=found.parameter)
 
 
 def _bracketed(text: str) -> Node | None:
     """A set, tuple or interval that is the whole text."""
     opening = text[:2] if text.startswith("\\{") else text[:1]
-    if opening not in ("\\{", "(", "[") or not _pairs_up(text):
+    if opening not in ("\\{", "(", "[") or not pairs_up(text):
         return None
     closing = text[-2:] if text.endswith("\\}") else text[-1:]
     inner = text[len(opening) : -len(closing)]
@@ -166,6 +134,17 @@ def _relation(text: str) -> Node | None:
         return parse(sides[1])
     interval = _interval(sides, signs)
     return Node("relation", text, tuple(sides), brackets=interval, signs=tuple(signs))
+
+
+def letters(text: str) -> set[str]:
+    """The single letters of a text, commands left out."""
+    return set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", text)))
+
+
+def is_inequality(text: str) -> bool:
+    r"""Whether a text is a chain of <, \le, \ne or \in: what conditions are made of."""
+    sides, signs = split_top(text, _RELATION)
+    return bool(signs) and all(sides) and not set(signs) & EQUAL
 
 
 def _variable(text: str) -> bool:
@@ -223,9 +202,9 @@ def _plus_minus(text: str) -> list[str] | None:
 
 
 def _list(text: str) -> Node | None:
-    groups = split_top(text, re.compile(";"))[0]
-    if len(groups) > 1 and all(len(split_top(group, re.compile(","))[0]) > 1 for group in groups):
-        return Node("list", text, tuple(groups))  # `p = 5, q = 2; p = 7, q = 2`
+    groups = [group.strip(" ,") for group in split_top(text, _OR)[0]]
+    if len(groups) > 1 and all(len(split_top(group, _SEPARATOR)[0]) > 1 for group in groups):
+        return Node("list", text, tuple(groups), joined_by_or=True)  # `p = 5, q = 2; p = 7, q = 2`
     pieces, separators = split_top(text, _SEPARATOR)
     pieces = [piece for piece in pieces if piece]
     if not separators or not pieces:
@@ -234,13 +213,14 @@ def _list(text: str) -> Node | None:
     name = ""
     for piece in pieces:  # `x = 1, 2` names x once
         sides, signs = split_top(piece, _RELATION)
-        if signs == ["="] and is_name(sides[0]):
+        if len(signs) == 1 and signs[0] in EQUAL and is_name(sides[0]):
             name = sides[0]
         elif name and not signs:
             piece = f"{name} = {piece}"
         items.append(piece)
     joined_by_and = any("and" in separator for separator in separators)
-    return Node("list", text, tuple(items), joined_by_and=joined_by_and)
+    joined_by_or = any("or" in separator for separator in separators)
+    return Node("list", text, tuple(items), joined_by_and=joined_by_and, joined_by_or=joined_by_or)
 
 
 def parse(text: str) -> Node:
@@ -252,7 +232,7 @@ def parse(text: str) -> Node:
     system = _SYSTEM.fullmatch(text)
     if system:
         return parse(re.sub(r"\s*,?\s*\\cr(?![A-Za-z])", ", ", system.group(2)).replace("&", "").strip(" ,"))
-    matrix = _matrix(text)
+    matrix = _matrix(text) or _combination(text)
     if matrix:
         return matrix
     outer = re.fullmatch(r"([\[\](])\s*([^\[\]()]+[,;][^\[\]()]+)([\[\])])", text)

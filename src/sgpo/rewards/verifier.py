@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sgpo.rewards import extract as extraction
-from sgpo.rewards.normalize import Normal, TooComplexError, normalize
+from sgpo.rewards.golds import Gold, check_gold, gold_text, normal_form
+from sgpo.rewards.normalize import Normal
 from sgpo.rewards.pool import get_pool
 
 DEFAULT_TIMEOUT = 2.0  # wall seconds an item may take in a worker
 
-Gold = str | int | float | Sequence[str]
+Tolerance = float | str
 
 
 @dataclass(frozen=True)
@@ -49,39 +50,12 @@ class _Pending:
     seconds: float
 
 
-def _gold_text(gold: Gold | None) -> str:
-    """One text for a gold of any accepted type; several answers are joined by commas, all of them required.
-
-    Raises:
-        TypeError: the gold is of another type.
-    """
-    if gold is None:
-        return ""
-    if isinstance(gold, str):
-        return extraction.gold_answer(gold)
-    if isinstance(gold, bool):
-        raise TypeError("gold is a bool; give the answer as text or a number")
-    if isinstance(gold, (int, float)):
-        return str(gold)
-    if isinstance(gold, Sequence) and all(isinstance(part, str) for part in gold):
-        return ", ".join(extraction.gold_answer(part) for part in gold)
-    raise TypeError(f"gold is a {type(gold).__name__}; give a string, a number or a list of strings")
-
-
-def _normal(text: str) -> Normal | None:
-    """The normal form, or None where it is too complex to have one."""
-    try:
-        return normalize(text)
-    except (TooComplexError, RecursionError):
-        return None
-
-
 def _readings(normal: Normal) -> list[str]:
     return [normal.text] if normal.listed is None else [normal.text, normal.listed]
 
 
 def _prepare(
-    response: str | None, gold: Gold | None, *, require_box: bool, tolerance: float | None, max_chars: int
+    response: str | None, gold: Gold | None, *, require_box: bool, tolerance: str | None, max_chars: int
 ) -> Verdict | _Pending:
     """Everything that needs no worker: extraction, normal forms, equality of their spelling."""
     started = time.perf_counter()
@@ -91,18 +65,18 @@ def _prepare(
 
     if response is not None and not isinstance(response, str):
         raise TypeError(f"response is a {type(response).__name__}; give a string, or None where there is none")
-    text = _gold_text(gold)
-    right = _normal(text) if len(text) <= extraction.MAX_ANSWER_CHARS else None
-    if right is None or not right.text:
+    text = gold_text(gold)
+    right = None if check_gold(gold) else normal_form(text)
+    if right is None:
         return verdict(False, "bad_gold", None)
     found = extraction.extract(response, require_box=require_box, max_chars=max_chars)
     if not found.boxed and not require_box and response is not None and len(response) <= 2 * len(text) + 200:
-        whole = _normal(response)  # a bare response that is the gold, whatever prose the gold holds
+        whole = normal_form(response)  # a bare response that is the gold, whatever prose the gold holds
         if whole is not None and whole.key == right.key:
             return verdict(True, "exact", response.strip())
     if found.text is None:
         return verdict(False, found.reason, None)
-    left = _normal(found.text)
+    left = normal_form(found.text)
     if left is None:
         return verdict(False, "too_complex", found.text)
     if not left.text:
@@ -118,13 +92,31 @@ def _finish(pending: _Pending, timeout: float) -> Verdict:
     return Verdict(bool(reply["correct"]), reply["reason"], pending.extracted, pending.seconds + seconds)
 
 
-def _check(timeout: float, tolerance: float | None, max_chars: int) -> None:
+def _check(timeout: float, max_chars: int) -> None:
     if not timeout > 0:
         raise ValueError(f"timeout is {timeout}; it is the wall seconds an item may take and must be positive")
-    if tolerance is not None and not 0 <= tolerance < float("inf"):
-        raise ValueError(f"tolerance is {tolerance}; it is an absolute difference and must be finite and not negative")
     if max_chars < 1:
         raise ValueError(f"max_chars is {max_chars}; at least one character must be read")
+
+
+def _tolerance_text(tolerance: Tolerance | None) -> str | None:
+    """A tolerance as exact decimal text: 0.1 and "1e-1" alike are a tenth. An empty text is none.
+
+    Raises:
+        ValueError: it is no number, negative or not finite.
+    """
+    text = str(tolerance).strip() if tolerance is not None else ""
+    if not text:
+        return None
+    try:
+        value = float("nan") if isinstance(tolerance, bool) else float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < float("inf"):
+        raise ValueError(
+            f"tolerance is {tolerance!r}; it is an absolute difference and must be a number, finite and not negative"
+        )
+    return text
 
 
 def verify(
@@ -133,7 +125,7 @@ def verify(
     *,
     timeout: float = DEFAULT_TIMEOUT,
     require_box: bool = False,
-    tolerance: float | None = None,
+    tolerance: Tolerance | None = None,
     max_chars: int = extraction.MAX_CHARS,
 ) -> Verdict:
     r"""Whether the final answer of a response is the gold answer.
@@ -145,7 +137,8 @@ def verify(
         timeout: wall seconds the item may take in its worker, which is killed then.
         require_box: True accepts an answer only in a box; False also one that is stated ("the answer is 5",
             "#### 5"), that is all the response holds, or that is the formula in the closing line.
-        tolerance: numbers within this absolute distance of the gold are equal; None asks for exact equality.
+        tolerance: numbers within this absolute distance of the gold are equal, a number or text such as "1e-1"; None
+            asks for exact equality.
         max_chars: only so many characters at the end of the response are read.
 
     Returns:
@@ -156,8 +149,9 @@ def verify(
         ValueError: an option is out of range.
         VerifierError: no worker process can be started.
     """
-    _check(timeout, tolerance, max_chars)
-    item = _prepare(response, gold, require_box=require_box, tolerance=tolerance, max_chars=max_chars)
+    _check(timeout, max_chars)
+    allowed = _tolerance_text(tolerance)
+    item = _prepare(response, gold, require_box=require_box, tolerance=allowed, max_chars=max_chars)
     if isinstance(item, Verdict):
         get_pool().count(items=1, exact=int(item.correct))
         return item
@@ -170,7 +164,7 @@ def verify_batch(
     *,
     timeout: float = DEFAULT_TIMEOUT,
     require_box: bool = False,
-    tolerance: float | Sequence[float | None] | None = None,
+    tolerance: Tolerance | Sequence[Tolerance | None] | None = None,
     max_chars: int = extraction.MAX_CHARS,
 ) -> list[Verdict]:
     """`verify` for many items at once, over all workers; verdicts come in the order of the responses.
@@ -184,15 +178,13 @@ def verify_batch(
         ValueError: the lengths differ, or an option is out of range.
         TypeError, VerifierError: as for `verify`.
     """
-    tolerances: Sequence[float | None]
-    if tolerance is None or isinstance(tolerance, (int, float)):
-        tolerances = [tolerance] * len(responses)
+    if tolerance is None or isinstance(tolerance, (int, float, str)):
+        tolerances = [_tolerance_text(tolerance)] * len(responses)
     else:
-        tolerances = tolerance
+        tolerances = [_tolerance_text(one) for one in tolerance]
     if not len(responses) == len(golds) == len(tolerances):
         raise ValueError(f"{len(responses)} responses, {len(golds)} golds, {len(tolerances)} tolerances: give as many")
-    for one in set(tolerances):
-        _check(timeout, one, max_chars)
+    _check(timeout, max_chars)
     items = [
         _prepare(response, gold, require_box=require_box, tolerance=allowed, max_chars=max_chars)
         for response, gold, allowed in zip(responses, golds, tolerances, strict=True)
@@ -213,27 +205,6 @@ def verify_batch(
 async def averify(response: str | None, gold: Gold, **options: Any) -> Verdict:
     """`verify` without blocking the event loop; same arguments, same errors."""
     return await asyncio.to_thread(verify, response, gold, **options)
-
-
-def check_gold(gold: Gold | None) -> str | None:
-    """What is wrong with a gold, for a loader to say at once; None where nothing is.
-
-    Golds that are plain text (`\\text{Evelyn}`) are fine: they are compared as text.
-    """
-    try:
-        text = _gold_text(gold)
-    except TypeError as error:
-        return str(error)
-    if not text.strip():
-        return "the gold is empty"
-    if len(text) > extraction.MAX_ANSWER_CHARS:
-        return f"the gold has {len(text)} characters; at most {extraction.MAX_ANSWER_CHARS} are compared"
-    normal = _normal(text)
-    if normal is None:
-        return "the gold nests too deeply to be compared"
-    if not normal.text:
-        return f"the gold {text[:40]!r} is nothing but delimiters and punctuation"
-    return None
 
 
 def stats() -> dict[str, int]:

@@ -13,6 +13,7 @@ import os
 import signal
 import struct
 import sys
+from fractions import Fraction
 from typing import Any
 
 from sgpo.runs.processes import watch_parent
@@ -49,7 +50,8 @@ def judge(request: dict[str, Any]) -> dict[str, Any]:
     """Compare the readings of a gold with those of an answer.
 
     Args:
-        request: "gold" and "answer", lists of normalised readings, the usual one first; "tolerance", absolute or None.
+        request: "gold" and "answer", lists of normalised readings, the usual one first; "tolerance", an
+            absolute difference as text, or None.
 
     Returns:
         "correct" and "reason": equivalent, different, unparsable or too_complex.
@@ -57,7 +59,8 @@ def judge(request: dict[str, Any]) -> dict[str, Any]:
     from sgpo.rewards import structure
     from sgpo.rewards.grade import Grader
 
-    grader = Grader(tolerance=request.get("tolerance"))
+    tolerance = request.get("tolerance")
+    grader = Grader(tolerance=None if tolerance is None else Fraction(tolerance))
     golds, answers = request["gold"], request["answer"]
     pairs = [(golds[0], answers[0])]
     # `100,200` may be a number or a list; the list is meant where the other side is clearly one.

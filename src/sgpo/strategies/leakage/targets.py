@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 
-from sgpo.rewards import quantities, structure
+from sgpo.rewards import choices, quantities, structure
 from sgpo.rewards.extract import gold_answer
 from sgpo.rewards.latex import MAX_DEPTH, depth
 from sgpo.rewards.normalize import TooComplexError, normalize
@@ -179,9 +179,9 @@ def read(answer: str, problem_options: dict[str, str], *, degrees: bool) -> Targ
         return Targets(text=text, written=text)
     if not normal:
         return Targets()
-    letter, label = quantities.choice(normal), quantities.labelled(normal)
+    letter, label = choices.choice(normal), choices.labelled(normal)
     if label:
-        letter, normal = label
+        letter, normal = label.letter, label.content
     if letter and (problem_options or re.fullmatch(r"[^A-Za-z]*[A-J][^A-Za-z]*", quantities.detext(normal)) or label):
         body = problem_options.get(letter, normal if label else "")
         inner = read(body, {}, degrees=degrees) if body else Targets()

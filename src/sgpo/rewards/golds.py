@@ -1,0 +1,102 @@
+"""Golds of every accepted type as one text, and what is wrong with one: empty, no answer at all, too long.
+
+Data sets mark a problem without an answer in the column of the answers ("proof", "notfound", NaN). Such a gold is named
+when the data are read, and no response is ever right by it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+
+from sgpo.rewards import extract as extraction
+from sgpo.rewards.normalize import Normal, TooComplexError, normalize
+
+Gold = str | int | float | Sequence[str]
+
+_NO_ANSWER = frozenset({
+    "nan", "null", "n/a", "#n/a", "<na>", "notfound", "not found", "not_found", "answer not found", "proof", "proofs",
+    "proof problem", "proof question", "see proof", "see solution", "see the solution", "see above", "see below",
+    "no answer", "no answer found", "no answer provided", "not available", "not provided", "not given", "tbd", "todo",
+    "qed", "q.e.d", "answer", "blacksquare", "undefined answer", "[invalid]", "[no answer]",
+})  # fmt: skip
+_WRITTEN = frozenset({"None"})  # Python's; `\\text{none}` is the answer "there is none"
+_SHOWN = 5  # rows named in one message
+
+
+def gold_text(gold: Gold | None) -> str:
+    """One text for a gold of any accepted type; several answers are joined by commas, all of them required.
+
+    Raises:
+        TypeError: the gold is of another type.
+    """
+    if gold is None:
+        return ""
+    if isinstance(gold, str):
+        return extraction.gold_answer(gold)
+    if isinstance(gold, bool):
+        raise TypeError("gold is a bool; give the answer as text or a number")
+    if isinstance(gold, (int, float)):
+        return str(gold)
+    if isinstance(gold, Sequence) and all(isinstance(part, str) for part in gold):
+        return ", ".join(extraction.gold_answer(part) for part in gold)
+    raise TypeError(f"gold is a {type(gold).__name__}; give a string, a number or a list of strings")
+
+
+@functools.lru_cache(maxsize=1024)
+def normal_form(text: str) -> Normal | None:
+    """The normal form, or None where it is too complex to have one."""
+    try:
+        return normalize(text)
+    except (TooComplexError, RecursionError):
+        return None
+
+
+def is_no_answer(text: str) -> bool:
+    """Whether a gold says that there is no answer to compare with."""
+    plain = re.sub(r"\\(?:text|textbf|mathrm|boxed)\b|\\(?=[a-z])|[${}*]", "", text).strip(" .!:")
+    return plain.lower() in _NO_ANSWER or text.strip() in _WRITTEN
+
+
+def check_gold(gold: Gold | None) -> str | None:
+    """What is wrong with a gold, for a loader to say at once; None where nothing is.
+
+    Golds that are plain text (`\\text{Evelyn}`) are fine: they are compared as text.
+    """
+    try:
+        text = gold_text(gold)
+    except TypeError as error:
+        return str(error)
+    if not text.strip():
+        return "the gold is empty"
+    if len(text) > extraction.MAX_ANSWER_CHARS:
+        return f"the gold has {len(text)} characters; at most {extraction.MAX_ANSWER_CHARS} are compared"
+    if "\ufffd" in text:
+        return f"the gold {text[:40]!r} was read in the wrong encoding"
+    parts = gold if isinstance(gold, Sequence) and not isinstance(gold, str) else [text]
+    if any(map(is_no_answer, parts)):
+        return f"the gold {text[:40]!r} is no answer"
+    normal = normal_form(text)
+    if normal is None:
+        return "the gold nests too deeply to be compared"
+    if not normal.text:
+        return f"the gold {text[:40]!r} is nothing but delimiters and punctuation"
+    return None
+
+
+def check_golds(golds: Iterable[Gold | None], rows: Iterable[str] | None = None) -> str | None:
+    """One message that counts the golds by which no response can be right and names the first rows; None for none.
+
+    Args:
+        golds: a column of a data set.
+        rows: how to name each row; "row 0", "row 1" and so on by default.
+    """
+    names = rows if rows is not None else map("row {}".format, itertools.count())
+    checked = [(name, check_gold(gold)) for gold, name in zip(golds, names, strict=False)]
+    faults = [f"{name}: {fault}" for name, fault in checked if fault]
+    if not faults:
+        return None
+    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    return f"{len(faults)} of {len(checked)} golds can never be met ({'; '.join(faults[:_SHOWN])}{more})"

@@ -1,0 +1,182 @@
+r"""Equations and inequalities: what a chain states link by link, what a list of equations gives to its names.
+
+A chain `a = b = c` is the two equations a = b and b = c. It is never compared by its ends: each link counts, and where
+an answer's link says something false (`x = 3+4 = 8`), the chain states nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+import sympy
+
+from sgpo.rewards import library, quantities, structure
+from sgpo.rewards.normalize import key
+from sgpo.rewards.structure import EQUAL, Node
+
+Link = tuple[str, str, str]  # left side, sign (=, <, \le or \ne), right side
+Same = Callable[[str, str], bool]
+
+_MAX_LINKS = 12
+_VARIABLE = re.compile(r"(?:[A-Za-z]|\\(?:text\{[^{}]*\}|[a-z]+))'*(?:_\{?\w+\}?)?")
+_CONSTANTS = re.compile(
+    r"\\(?:d?frac|sqrt|pi|cdot|times|binom|infty|degree|log|ln|exp|(?:arc)?(?:sin|cos|tan)|cot|sec|csc|text\{[^{}]*\})"
+    r"(?![A-Za-z])|(?<![A-Za-z])[ei](?![A-Za-z])"
+)
+_DECIMAL = re.compile(r"[+-]?\d*\.(\d+)")
+_FLIPPED = {">": "<", r"\ge": r"\le"}
+
+
+def is_constant(text: str) -> bool:
+    """Whether a side is a number that can be checked: no variables, and no times, ratios or numerals."""
+    core = quantities.split_quantity(text).core
+    said = re.search(r"\d|\\pi|\\infty|(?<![A-Za-z])[ei](?![A-Za-z])", re.sub(r"\\text\{[^{}]*\}", "", core))
+    return bool(said) and not re.search(r"[A-Za-z\\:_]", _CONSTANTS.sub(" ", core))
+
+
+def constants(node: Node) -> list[str]:
+    """The sides of a chain that are constants."""
+    return [side for side in node.items if is_constant(side)]
+
+
+def _rounded(exact: str, decimal: str, *, whole: bool) -> bool:
+    """Whether a decimal (or, where `whole`, an integer) is the other value cut or rounded to its last place."""
+    text = quantities.split_quantity(decimal).core.strip()
+    match = _DECIMAL.fullmatch(text)
+    if match is None and not (whole and re.fullmatch(r"[+-]?\d+", text)):
+        return False
+    place = Fraction(1, 10 ** len(match.group(1))) if match else Fraction(1)
+    try:
+        return library.equal(quantities.split_quantity(exact).core, text, place)
+    except library.UnparsableError:
+        return False
+
+
+def _link_holds(left: str, right: str, same: Same, *, whole: bool) -> bool:
+    return same(left, right) or _rounded(left, right, whole=whole) or _rounded(right, left, whole=whole)
+
+
+def holds(node: Node, same: Same) -> bool:
+    r"""Whether the constants in a chain of "=" are equal, a decimal being allowed to be rounded: `\frac13 = 0.33`."""
+    whole = r"\approx" in node.signs
+    sides = constants(node)
+    return all(_link_holds(a, b, same, whole=whole) for a, b in itertools.pairwise(sides))
+
+
+def stated(node: Node, last: str) -> list[str]:
+    r"""The values that a chain gives: its last side, and the exact one where that is rounded: `\sqrt2 \approx 1.41`."""
+    if r"\approx" not in node.signs and not _DECIMAL.fullmatch(quantities.split_quantity(last).core.strip()):
+        return [last]
+    return [last, *(side for side in constants(node) if side != last)]
+
+
+def links(node: Node) -> list[Link] | None:
+    """The relations between neighbouring sides of a chain, or of a list of chains; None for everything else."""
+    if node.kind == "list" and not node.joined_by_or:
+        parts = [links(structure.parse(item)) for item in node.items]
+        return [link for part in parts for link in part or ()] if all(parts) else None
+    if node.kind != "relation" or r"\in" in node.signs:
+        return None
+    found = []
+    for left, sign, right in zip(node.items, node.signs, node.items[1:], strict=False):
+        sign = "=" if sign in EQUAL else sign
+        found.append((right, _FLIPPED[sign], left) if sign in _FLIPPED else (left, sign, right))
+    return found
+
+
+def same_links(gold: list[Link], answer: list[Link], same: Same) -> bool:
+    """Whether two sets of relations state the same, link by link, in any order."""
+    if len(gold) != len(answer) or len(gold) > _MAX_LINKS:
+        return False
+    rest = list(answer)
+    for left, sign, right in gold:
+        twin = next((link for link in rest if _same_link((left, sign, right), link, same)), None)
+        if twin is None:
+            return False
+        rest.remove(twin)
+    return True
+
+
+def _same_link(gold: Link, answer: Link, same: Same) -> bool:
+    if gold[1] != answer[1]:
+        return False
+    if same(gold[0], answer[0]) and same(gold[2], answer[2]):
+        return True
+    return gold[1] in ("=", r"\ne") and same(gold[0], answer[2]) and same(gold[2], answer[0])
+
+
+def same_system(gold: list[Link], answer: list[Link]) -> bool:
+    """Whether two systems of equations follow from each other by adding and scaling: those of one line in space do.
+
+    Products of variables count as unknowns of their own, so what this accepts is always equivalent.
+
+    Raises:
+        UnparsableError: a side cannot be read.
+    """
+    if len(gold) + len(answer) > 2 * _MAX_LINKS:
+        return False
+    equations = (library.parse(left) - library.parse(right) for left, _, right in gold + answer)
+    rows = [sympy.expand(equation).as_coefficients_dict() for equation in equations]
+    terms = sorted({term for row in rows for term in row}, key=str)
+    matrix = sympy.Matrix([[row.get(term, 0) for term in terms] for row in rows])
+    ranks = matrix[: len(gold), :].rank(), matrix[len(gold) :, :].rank(), matrix.rank()
+    return ranks[0] == ranks[1] == ranks[2]
+
+
+def is_variable(text: str) -> bool:
+    r"""Whether a side is one variable: `x`, `x_1`, `\theta`, `\text{Area}`."""
+    return structure.is_name(text) and bool(_VARIABLE.fullmatch(text.strip()))
+
+
+def is_system(node: Node) -> bool:
+    """Whether a chain relates variables to one another in its middle: `a = b = c`, not `A = 2 \\cdot 3 = 6`."""
+    return (
+        len(node.items) > 2
+        and not any(is_constant(side) for side in node.items[1:-1])
+        and (is_variable(node.items[1]) or not structure.is_name(node.items[0]))
+    )
+
+
+def assignments(node: Node) -> dict[str, str] | None:
+    """Names and values of `x = 1, y = 2` or `x = y = 2`; None unless two names or more have one value each.
+
+    Numbered names (`x_1 = 1, x_2 = 2`) only count the values.
+    """
+    if node.kind == "relation":
+        parts = [node]
+    elif node.kind == "list" and not node.joined_by_or:
+        parts = [structure.parse(item) for item in node.items]
+    else:
+        return None
+    found: dict[str, str] = {}
+    for part in parts:
+        if part.kind != "relation" or not set(part.signs) <= EQUAL:
+            return None
+        names = [key(side) for side in part.items[:-1]]
+        if not all(is_variable(side) for side in part.items[:-1]):
+            if not (is_variable(part.items[0]) and all(map(is_constant, part.items[1:]))):
+                return None
+            names = names[:1]
+        if is_variable(part.items[-1]) or set(names) & set(found) or len(set(names)) < len(names):
+            return None
+        found.update(dict.fromkeys(names, part.items[-1]))
+    numbered = all("_" in name for name in found) and len({name.partition("_")[0] for name in found}) == 1
+    return found if len(found) > 1 and not numbered else None
+
+
+def in_order(values: dict[str, str]) -> tuple[str, ...]:
+    """The values as a tuple gives them: by name where these are neighbours in the alphabet (x, y), else as written."""
+    names = sorted(values)
+    neighbours = all(len(name) == 1 for name in names) and ord(names[-1]) - ord(names[0]) == len(names) - 1
+    return tuple(values[name] for name in (names if neighbours else values))
+
+
+def with_parameter(values: dict[str, str], like: dict[str, str]) -> dict[str, str]:
+    """The values with their one parameter named as in the others: `x = 2s, y = 3s` with t for s."""
+    old, new = (set().union(*map(structure.letters, each.values())) - {"e", "i"} for each in (values, like))
+    if len(old) != 1 or len(new) != 1 or old == new or (old | new) & (set(values) | set(like)):
+        return values
+    return {name: library.rename(value, min(old), min(new)) for name, value in values.items()}

@@ -1,0 +1,180 @@
+r"""The answer of a response without a box: what is stated last ("the answer is 42", "#### 42", `<answer>42</answer>`).
+
+An anchor counts only where it states a value: "I hope this solution is helpful" and "the answer is correct" state
+none, "if the answer is 5" and "the answer is not 5" state none either, and then nothing is guessed from the last line.
+"""
+
+from __future__ import annotations
+
+import re
+
+_LOOK_BACK = 12  # anchors
+
+_TAGGED = re.compile(r"<(?:final_?)?answer>\s*(.*?)\s*(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
+_HASHES = re.compile(r"####[ \t]*([^\n]*)")
+_HEADING = re.compile(
+    r"(?:\d+\s*[.):]\s*[A-Za-z]|(?:\*\*)?(?:step|part|case|solution|conclusion|final|answer|explanation|summary|problem|"
+    r"given|approach|check|verif|method|calculat|question|note|result)(?![a-z]*\s*(?:is|=|:)\s*\S))",
+    re.IGNORECASE,
+)
+_VERB = r"(?:(?:is|are|was|equals|(?:must|should|would) be|comes to|turns out to be)\b(?!n['’]t)|:|=|→)"
+_ANCHOR = re.compile(
+    r"(?P<noun>final\s+answer|answer|result|solution)s?\s*(?:\*\*|__)?"
+    r"(?:\s+(?:to|for|of)\s+[^.\n:=$?!]{1,80}?|,? (?:then|therefore|thus),?)?"
+    r"\s*(?P<verb>" + _VERB + r")\s*(?:\*\*|__)?\s*:?\s*"
+    r"|^[ \t>*_]*(?P<short>A|Ans|ANS|Answer|ANSWER)\.?(?:\*\*|__)?\s*[:=](?:\*\*|__)?\s*"
+    r"|^[ \t>#*_]*(?:the\s+)?(?P<title>(?:final\s+)?answer)[ \t*_:]*\n\s*",
+    re.IGNORECASE | re.MULTILINE,
+)
+MATH = re.compile(
+    r"\$\$(?P<a>[^$]+)\$\$|(?<!\\)\$(?P<b>(?:\\\$|[^$])+?)(?<!\\)\$|\\\((?P<c>.+?)\\\)|\\\[(?P<d>.+?)\\\]", re.DOTALL
+)
+_JOIN = re.compile(r"\s*(?:,\s*and|,\s*or|,|;|and|or)\s*")
+_SENTENCE_END = re.compile(
+    r"[.!?](?=\s|$|[*_])|\n|,?\s+(?:because|since|which|where|so|as|I hope)\b(?!\s*\$)", re.IGNORECASE
+)
+_COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=[-$\\\d(])")
+_ALTERNATIVE = re.compile(r"[^.\n]{0,40}?(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b|\?)", re.IGNORECASE)
+_UNIT = re.compile(r"[ \t]*(?:%|[A-Za-z]+[ \t]*(?=[.\n]|$))")
+_SUPPOSED = re.compile(
+    r"\b(?:if|whether|suppos\w*|assum\w*|unless|imagine|not|n['’]t|never|what|which)\b[^.,;:!?\n]*$"
+    r"|\b(?:wrong|incorrect|false|invalid)\s*$",
+    re.IGNORECASE,
+)
+_NEGATION = re.compile(r"\W*(?:not|never|no longer|neither|anything but|nowhere|far from)\b", re.IGNORECASE)
+_FILLER = re.compile(
+    r"(?:(?:therefore|thus|hence|then|now|simply|just|exactly|indeed|clearly|equal to|given by|that|also|either|"
+    r"precisely|approximately|about|option|choice|only|the number|number|the value|[:,])\s+)+",
+    re.IGNORECASE,
+)
+_NUMBER_WORD = (
+    r"zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|"
+    r"seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|(?:a |one )?hundred"
+)
+_VALUE = re.compile(
+    rf"[-+±−]?\s*(?:[$€£]?\s*\.?\d|[$\\(\[{{|√∞π½¼¾]|[A-Za-z]'?(?:_\w+|\([a-z]\))?\s*(?:[=<>≤≥^+*/-]|[.,;:!)]|$)|(?:{_NUMBER_WORD})\b)",
+    re.IGNORECASE,
+)
+_PREDICATES = frozenset({
+    "correct", "right", "wrong", "incorrect", "valid", "invalid", "verified", "confirmed", "checked", "helpful",
+    "clear", "complete", "completed", "unique", "obvious", "simple", "reasonable", "consistent", "useful",
+    "straightforward", "easy", "hard", "difficult", "found", "shown", "given", "obtained", "derived", "based",
+    "explained", "follows", "follow", "below", "above", "known", "ready", "trivial", "interesting",
+    "independent", "as", "by", "in", "to", "from", "on", "at", "with", "that", "this", "what", "how", "when",
+    "here", "there", "accurate", "plausible", "sound", "done", "satisfactory", "sensible", "good", "fine",
+    "great", "close", "expected", "required", "needed", "indeed", "acceptable", "unclear", "uncertain",
+    "unknown", "wanted", "desired", "it", "you", "i", "we", "they", "now", "then", "stated",
+})  # fmt: skip
+_NOT_SAID = re.compile(
+    r"\b(?:not|n['’]t|cannot|never|neither|if|whether|maybe|perhaps)\b|n['’]t\b|[?≠]|\\neq?(?![a-z])", re.IGNORECASE
+)
+_BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
+_NEXT_QUESTION = re.compile(r"\n\s*(?:Q|Question|Human|User)\s*:", re.IGNORECASE)
+
+
+def _cut_sentence(text: str) -> str:
+    """The first sentence of `text`, or its leading math segments where it opens with one."""
+    text = text.strip()
+    segment = MATH.match(text)
+    if segment:
+        end = segment.end()
+        while True:
+            join = _JOIN.match(text, end)
+            following = MATH.match(text, join.end()) if join else None
+            if following is None:
+                break
+            end = following.end()
+        if _ALTERNATIVE.match(text, end):  # "$5$, or maybe $6$" states neither
+            return text.split("\n", 1)[0]
+        unit = _UNIT.match(text[end:])
+        return text[: end + (unit.end() if unit else 0)]
+    stop = _SENTENCE_END.search(text)
+    if stop and stop.group().startswith("?"):
+        return text[: stop.end()]
+    text = text[: stop.start()] if stop else text
+    copula = list(_COPULA.finditer(text))  # "Final answer: the largest n is 34"
+    return text[copula[-1].end() :] if copula else text
+
+
+def _value(said: str, *, copula: bool, plain: bool) -> str | None:
+    """What is said behind an anchor, where that is a value; None where it is prose.
+
+    Args:
+        copula: the anchor ends in a verb ("is"), so that an adjective only describes ("is correct").
+        plain: words are a value too ("the answer is Evelyn").
+    """
+    said = said.replace("**", "").strip().strip("*_ ")
+    rest = _FILLER.sub("", said, count=1) if _FILLER.match(said) else said
+    if not rest or rest.endswith("?"):
+        return None
+    if _VALUE.match(rest):
+        return rest
+    words = re.findall(r"[A-Za-z']+", rest.lower())
+    if not plain or not 0 < len(words) <= 6 or (copula and set(words) & _PREDICATES):
+        return None
+    return rest
+
+
+def _hashes(text: str) -> str | None:
+    """What follows the last `####` that states a value; headings of that depth state none."""
+    for match in reversed(list(_HASHES.finditer(text))[-_LOOK_BACK:]):
+        said = match.group(1).strip().strip("#").strip()
+        if said and not _HEADING.match(said):
+            return _cut_sentence(said).strip().strip("*_ ")
+    return None
+
+
+def stated(text: str) -> tuple[str | None, bool]:
+    """The answer that the end of a response states, and whether it may be looked for elsewhere.
+
+    Args:
+        text: the last few thousand characters of the response.
+
+    Returns:
+        The statement, or None. Where it is None the second value is False if an anchor denies or supposes a value.
+    """
+    found = _hashes(text)
+    if found:
+        return found, True
+    tags = [match.group(1) for match in _TAGGED.finditer(text) if match.group(1)]
+    if tags:
+        return tags[-1].strip("*_ "), True
+    anchors = list(_ANCHOR.finditer(text))
+    for following in _NEXT_QUESTION.finditer(text):  # a base model goes on with a question of its own
+        earlier = [anchor for anchor in anchors if anchor.end() < following.start()]
+        if earlier:
+            anchors, text = earlier, text[: following.start()]
+            break
+    free = True
+    for anchor in reversed(anchors[-_LOOK_BACK:]):
+        if anchor.group("short") == "A" and re.search(r"^\W*B\W", text[anchor.end() :], re.MULTILINE):
+            continue  # the options of the question
+        before = text[max(0, anchor.start() - 120) : anchor.start()]
+        said = _cut_sentence(text[anchor.end() :])
+        if _NEGATION.match(said) or _SUPPOSED.search(before):
+            free = False
+            continue
+        noun = (anchor.group("noun") or "answer").lower()
+        copula = (anchor.group("verb") or ":") not in (":", "=")
+        value = _value(said, copula=copula, plain="answer" in noun)
+        if value and "boxed" not in value:
+            return value, True
+        free = free and not said.strip().endswith("?")
+    return None, free
+
+
+def closing(line: str) -> str | None:
+    """The last formulas of the closing line, or its only bold value; None also where the line denies or doubts."""
+    if _NOT_SAID.search(MATH.sub(" ", line)):
+        return None
+    segments = list(MATH.finditer(line))
+    if segments:
+        first = len(segments) - 1
+        while first and _JOIN.fullmatch(line[segments[first - 1].end() : segments[first].start()]):
+            first -= 1
+        if first < len(segments) - 1:
+            return line[segments[first].start() : segments[-1].end()]
+        return next(value for value in segments[-1].groupdict().values() if value is not None)
+    bold = [match.group(1).strip() for match in _BOLD.finditer(line)]
+    bold = [text for text in bold if _VALUE.match(text)]
+    return bold[0] if len(set(bold)) == 1 else None

@@ -1,0 +1,80 @@
+r"""Sums of vectors and matrices, worked out entry by entry, so that the order of the terms does not matter."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sgpo.rewards.brackets import split_top
+
+MATRIX = re.compile(r"\\begin\{([pbBv]?)(?:small)?(matrix|array)\}(?:\{[^{}]*\})?(.*?)\\end\{\1(?:small)?\2\}")
+_TUPLE = re.compile(r"\([^()]*,[^()]*\)")
+_HELD = re.compile("\x01(\\d+)\x01")
+_SIGN = re.compile(r"[+-]")
+_SCALAR = re.compile(
+    r"(?:\\(?:frac\{[^{}]*\}\{[^{}]*\}|sqrt\{[^{}]*\}|pi|lambda|mu|alpha|beta|cdot)(?![A-Za-z])"
+    r"|[\s\d./()*]|[a-z](?![a-z]))*"
+)
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Entries, row by row, as texts to be computed; the row lengths (none for a tuple); the one parameter, or ""."""
+
+    entries: tuple[str, ...]
+    rows: tuple[int, ...]
+    parameter: str
+
+
+def cells(body: str) -> list[list[str]]:
+    """The entries between `\\begin` and `\\end`, row by row."""
+    rows = [row for row in re.split(r"\\cr(?![A-Za-z])", body) if row.strip()]
+    return [[cell.strip() for cell in row.split("&")] for row in rows]
+
+
+def _entries(text: str) -> list[list[str]]:
+    match = MATRIX.fullmatch(text)
+    return cells(match.group(3)) if match else [split_top(text[1:-1], re.compile(","))[0]]
+
+
+def combination(text: str) -> Combination | None:
+    """A sum of scalar multiples of matrices, or of tuples, all of one shape; None for everything else.
+
+    A single tuple with something in front is none: `P(1, 2)` is a point and `f(1, 2)` a call.
+    """
+    tuples = r"\begin" not in text
+    if not (_TUPLE.search(text) if tuples else MATRIX.search(text)):
+        return None
+    held: list[str] = []
+
+    def hold(match: re.Match[str]) -> str:
+        held.append(match.group())
+        return f"\x01{len(held) - 1}\x01"
+
+    masked = (_TUPLE if tuples else MATRIX).sub(hold, text)
+    pieces, signs = split_top(masked, _SIGN)
+    if not pieces[0]:
+        pieces = pieces[1:]
+    else:
+        signs = ["+", *signs]
+    alone = len(pieces) == 1 and (tuples or (signs == ["+"] and _HELD.fullmatch(masked.strip())))
+    if alone or len(pieces) != len(signs):
+        return None
+    terms: list[tuple[str, list[list[str]]]] = []
+    for sign, piece in zip(signs, pieces, strict=True):
+        parts = _HELD.split(piece)
+        if len(parts) != 3:
+            return None
+        scalar = re.sub(r"^\s*\\cdot\s*|\s*\\cdot\s*$", "", f"{parts[0].strip()} {parts[2].strip()}".strip()) or "1"
+        if not _SCALAR.fullmatch(scalar):
+            return None
+        terms.append((f"{sign}({scalar})", _entries(held[int(parts[1])])))
+    shapes = {tuple(len(row) for row in rows) for _, rows in terms}
+    plain = [re.sub(r"[\s\\()+-]|cdot|frac|sqrt|[{}\d./]", "", scalar) for scalar, _ in terms]
+    if len(shapes) != 1 or (tuples and "" not in plain):
+        return None
+    columns = zip(*([(scalar, cell) for row in rows for cell in row] for scalar, rows in terms), strict=True)
+    sums = tuple("".join(rf"{scalar}\cdot({cell})" for scalar, cell in column).lstrip("+") for column in columns)
+    free = {name for name in plain if name}
+    parameter = free.pop() if len(free) == 1 and "" in plain else ""
+    return Combination(sums, () if tuples else shapes.pop(), parameter)

@@ -46,7 +46,7 @@ from sgpo.lab.catalog import FAMILIES
 from sgpo.lab.experiment import Budget, Cell, Report, load, run_cell, warm_start
 from sgpo.lab.model import base_path
 from sgpo.lab.problems import MAX_COMPLETION, lab_reward
-from sgpo.models import Sampling, stream_seed
+from sgpo.models import Reply, Sampling, stream_seed
 from sgpo.models.sampling import sample_rows
 from sgpo.strategies import records
 from sgpo.strategies.export import choose, leaks
@@ -109,9 +109,9 @@ def fill(store: Store, problems: Sequence[Problem]) -> dict[str, str]:
 def sampler(model: Any, tokenizer: Any) -> Sample:
     """The student."""
 
-    def sample(prompts: Sequence[Any], seeds: Sequence[int]) -> list[str | None]:
+    def sample(prompts: Sequence[Any], seeds: Sequence[int]) -> list[Reply | None]:
         done = sample_rows(model, tokenizer, prompts, seeds, Sampling(1.0, 1.0, MAX_COMPLETION), batch_size=512)
-        return [one.text for one in done]
+        return list(done)
 
     return sample
 
@@ -206,8 +206,8 @@ def reference(store: Store, sample: Sample, n: int) -> dict[str, Any]:
         arms |= {c.id: PROMPTS.guided(problem.problem, c.strategy) for c in row}
         keys = [(arm, i) for arm in arms for i in range(n)]
         seeds = [stream_seed(1, "reference", problem.id, arm, i) for arm, i in keys]
-        texts = sample([arms[arm] for arm, _ in keys], seeds)
-        rewards = lab_reward([text or "" for text in texts], [problem.answer] * len(keys))
+        replies = sample([arms[arm] for arm, _ in keys], seeds)
+        rewards = lab_reward(["" if reply is None else reply.text for reply in replies], [problem.answer] * len(keys))
         for i, arm in enumerate(arms):
             rates[arm] = sum(rewards[i * n : (i + 1) * n]) / n
     notes = {c.id: c.notes["lift"] for row in rows for c in row}

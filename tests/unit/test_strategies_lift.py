@@ -15,6 +15,7 @@ from strategies_kit import GOOD
 from typer.testing import CliRunner
 
 from sgpo.commands.strategies import app
+from sgpo.models import Reply
 from sgpo.strategies.export import choose, export, in_order
 from sgpo.strategies.halving import UNGUIDED, Interval, LiftPlan, Rate, State, advance, difference_interval, wilson
 from sgpo.strategies.lift import LiftRun, Prompts, lift_setup, measure_lift
@@ -178,11 +179,12 @@ class Student:
         self.asked: list[tuple[str, int]] = []
         self.stop_after = stop_after
 
-    def __call__(self, prompts: Sequence[Any], seeds: Sequence[int]) -> list[str | None]:
+    def __call__(self, prompts: Sequence[Any], seeds: Sequence[int]) -> list[Reply | None]:
         if self.stop_after is not None and len(self.asked) + len(prompts) > self.stop_after:
             raise KeyboardInterrupt
         self.asked += list(zip(prompts, seeds, strict=True))
-        return [self.answer(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        texts = [self.answer(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        return [None if text is None else Reply(text, "length" if text == "0" else "stop", 3, 5) for text in texts]
 
     @staticmethod
     def answer(prompt: str, seed: int) -> str | None:
@@ -210,6 +212,10 @@ def test_the_right_strategy_comes_first_and_the_wrong_one_is_dropped(tmp_path: P
         found = run(store, student)
         assert found.samples == len(student.asked) == len(set(student.asked)) == len(verdicts(store))
         assert found.samples < found.uniform == 3 * 4 * 16
+        (cut,) = store.rows("SELECT count(*) FROM calls WHERE outcome = 'truncated'")[0]
+        assert found.cut == cut == sum(row[3] == "0" for row in verdicts(store)) > 0
+        totals = store.totals(STUDENT.id)
+        assert (totals["prompt_tokens"], totals["completion_tokens"]) == (5 * found.samples, 3 * found.samples)
         assert found.problems["helps"] + found.problems["open"] == 3
         for problem in store.problems():
             first, *rest = in_order(store.candidates(problem.id), "lift")
@@ -239,6 +245,7 @@ def test_a_killed_run_repeats_nothing_and_ends_the_same(tmp_path: Path) -> None:
             assert len(verdicts(store)) == len(cut.asked)
             again = run(store, rest)
             assert (again.before, again.samples) == (len(cut.asked), len(rest.asked))
+            assert again.cut == sum(row[3] == "0" for row in expected)
             assert verdicts(store) == expected
             assert [c.notes for p in store.problems() for c in store.candidates(p.id)] == notes
         assert not set(cut.asked) & set(rest.asked)
@@ -369,3 +376,46 @@ def test_bad_options_of_the_command_are_said(tmp_path: Path, arguments: list[str
     done = CliRunner().invoke(app, command)
     assert isinstance(done.exception, ValueError)
     assert message in str(done.exception)
+
+
+def test_the_command_fits_the_student_says_what_was_cut_and_counts_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sgpo.lab.model import base_path
+
+    monkeypatch.setattr("sgpo.models.sampling.positions_of", lambda model: 24)
+    with filled(tmp_path / "s.db", ["vague"], problems=1):
+        pass
+    asked = ["lift", "--student", str(base_path(0)), "--store", str(tmp_path / "s.db"), "--template", "raw"]
+    done = CliRunner().invoke(app, [*asked, "--rounds", "1"])
+    assert done.exit_code == 0, done.output
+    assert "completions of at most 12 tokens (the student's context: 24)" in done.output
+    with Store(tmp_path / "s.db") as store:
+        (setup,) = store.rows("SELECT id FROM setups WHERE kind = 'lift'")[0]
+        cut, calls = store.rows("SELECT sum(outcome = 'truncated'), count(*) FROM calls WHERE setup = ?", setup)[0]
+        totals = store.totals(setup)
+    assert cut > 0
+    assert f"{cut} of {calls} completions were cut at 12 tokens" in done.output
+    assert f"{cut} of {calls} completions" in CliRunner().invoke(app, [*asked, "--rounds", "1"]).output
+    stats = json.loads(CliRunner().invoke(app, ["stats", "--store", str(tmp_path / "s.db"), "--json"]).stdout)
+    (found,) = (one for one in stats["setups"] if one["kind"] == "lift")
+    assert found["completion_tokens"] == totals["completion_tokens"] >= 12 * cut
+    assert found["prompt_tokens"] > 0
+
+
+def test_progress_without_a_terminal_is_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sgpo.commands import _progress
+
+    monkeypatch.setattr(_progress, "EVERY", 0.01)
+    shown = ""
+    with _progress.progress("lift") as bar:
+        task = bar.add_task("", total=40, note="")
+        bar.update(task, completed=3, note="128 samples")
+        while "lift 3/40 128 samples after 0 s" not in shown:
+            shown += capsys.readouterr().err
+        bar.update(task, completed=4, note="130 samples")
+        while "lift 4/40 130 samples" not in shown:
+            shown += capsys.readouterr().err
+    assert shown.count("3/40") == 1  # a line for a change, not for a moment

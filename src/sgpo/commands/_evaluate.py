@@ -7,9 +7,9 @@ from pathlib import Path
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sgpo.commands._progress import progress
 from sgpo.data.benchmarks import HUB
 from sgpo.evaluation.diff import Comparison, Flip
 from sgpo.evaluation.grading import Grader
@@ -35,21 +35,21 @@ def names(benchmarks: list[str] | None, data: Path | None) -> list[str]:
 
 def run_with_bar(plan: Plan, model: str, engine: Model, grader: Grader, folder: Path) -> EvalResult:
     """Run with a progress bar and the running accuracy, on standard error."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[accuracy]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(escape(plan.benchmark), total=len(plan.problems) * plan.k, accuracy="")
+    with progress("") as bar:
+        task = bar.add_task(escape(plan.benchmark), total=len(plan.problems) * plan.k, note="")
 
         def report(done: int, total: int, accuracy: float) -> None:
-            bar.update(task, completed=done, total=total, accuracy=f"accuracy {100 * accuracy:.1f}")
+            bar.update(task, completed=done, total=total, note=f"accuracy {100 * accuracy:.1f}")
 
-        return run(plan, model, engine, grader, folder, report=report, say=bar.console.print)
+        return run(
+            plan,
+            model,
+            engine,
+            grader,
+            folder,
+            report=report,
+            say=lambda line: bar.console.print(line, markup=False, soft_wrap=True),
+        )
 
 
 def print_results(results: dict[str, EvalResult]) -> None:

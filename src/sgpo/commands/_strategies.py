@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
+from sgpo.commands._progress import progress
 from sgpo.evaluation.templates import load_template
 from sgpo.models import Model, ModelOptions, Sampling, open_model
 from sgpo.models.options import json_object
@@ -33,7 +31,7 @@ def extract(given: dict[str, Any]) -> int:
     budget, prompt, source = _budget(given), load_prompt("extract", given["prompt"]), _source(given)
     known = source.count()
     _say(source.describe())
-    with Store(given["store"]) as store, _bar("extract") as bar:
+    with Store(given["store"]) as store, progress("extract") as bar:
         client = _model(given)
         if given["retry_unreadable"]:
             _say_retry(store, setup_of(client, given["model"], prompt, "extract", given["seed"]), budget)
@@ -67,7 +65,7 @@ def extract(given: dict[str, Any]) -> int:
 def rank(given: dict[str, Any]) -> int:
     """Run, say what came of it, and give the exit code."""
     budget, prompt = _budget(given), load_prompt("rank", given["prompt"])
-    with Store(given["store"], create=False) as store, _bar("rank") as bar:
+    with Store(given["store"], create=False) as store, progress("rank") as bar:
         client = _model(given)
         if given["retry_unreadable"]:
             _say_retry(store, setup_of(client, given["model"], prompt, "rank", given["seed"]), budget)
@@ -136,9 +134,9 @@ def export(path: Path, out: Path, template: str, *, repo: str | None, public: bo
     if repo is not None and repo.count("/") > 1:
         raise ValueError(f"--push-to-hub {repo} must be an id such as name/data-set.")
     make_prompt = load_template(template).prompt
-    with Store(path, create=False) as store, _bar("export", plain=True) as bar:
+    with Store(path, create=False) as store, progress("export") as bar:
         total = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
-        task = bar.add_task("", total=total)
+        task = bar.add_task("", total=total, note="")
         counts = exporting.export(
             store,
             out,
@@ -198,14 +196,6 @@ def _model(given: dict[str, Any]) -> Model:
         chat_template_kwargs=json_object(given["chat_template_kwargs"], "--chat-template-kwargs"),
     )
     return open_model(given["model"], Sampling(temperature, top_p, max_tokens), options)
-
-
-@contextmanager
-def _bar(title: str, *, plain: bool = False) -> Iterator[Progress]:
-    text = () if plain else (TextColumn("{task.fields[note]}"),)
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), *text, TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        yield bar
 
 
 def _advance(bar: Progress, task: Any, tally: Tally, budget: Budget, total: int | None) -> None:

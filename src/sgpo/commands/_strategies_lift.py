@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sgpo.commands._strategies import _bar, _listed
+from sgpo.commands._progress import progress
+from sgpo.commands._strategies import _listed
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
 from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.templates import load_template, template_text
-from sgpo.models import Model, ModelOptions, Request, Sampling, check_sampling, open_model
+from sgpo.models import Model, ModelOptions, Reply, Request, Sampling, check_sampling, open_model
+from sgpo.models.options import json_object
 from sgpo.runs.files import write_rows
 from sgpo.strategies.halving import LiftPlan
 from sgpo.strategies.lift import LiftRun, Prompts, Sample, Verify, lift_setup, measure_lift
@@ -26,36 +29,43 @@ from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
 
 GRADERS = ("verify", "lab")
+_MOST = 32_768  # tokens of a completion, as in the paper's evaluation
+_ASSUMED = 4_096  # where the context is not known
 
 
-def lift(given: dict[str, Any]) -> None:
-    """Measure, and say what came of it."""
+def lift(given: dict[str, Any]) -> int:
+    """Measure, say what came of it, and give the exit code."""
     plan = LiftPlan(given["first"], given["rounds"])
     verify, prompts, texts, max_new_tokens = _task(given)
-    sampling = Sampling(given["temperature"], given["top_p"], max_new_tokens)
-    check_sampling(k=plan.most, temperature=sampling.temperature, top_p=sampling.top_p, max_new_tokens=max_new_tokens)
+    limit = 1 if max_new_tokens is None else max_new_tokens
+    check_sampling(k=plan.most, temperature=given["temperature"], top_p=given["top_p"], max_new_tokens=limit)
     if given["backend"] not in ("transformers", "vllm"):
         raise ValueError(f"--backend {given['backend']!r} is unknown; choose transformers or vllm.")
     with Store(given["store"], create=False) as store:
-        options = {name: given[name] for name in ("backend", "batch_size", "dtype", "device", "revision")}
-        engine = open_model(given["student"], sampling, ModelOptions(**options))
+        names = ("backend", "batch_size", "dtype", "device", "revision")
+        kwargs = json_object(given["chat_template_kwargs"], "--chat-template-kwargs")
+        options = ModelOptions(**{name: given[name] for name in names}, chat_template_kwargs=kwargs)
+        engine = open_model(given["student"], Sampling(given["temperature"], given["top_p"], limit), options)
+        if max_new_tokens is None:
+            max_new_tokens = _fitting(engine)
+            engine.sampling = replace(engine.sampling, max_new_tokens=max_new_tokens)
         described = {k: v for k, v in engine.describe().items() if k not in ("batch_size", "device")}
         settings = {
             **described,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
+            "temperature": given["temperature"],
+            "top_p": given["top_p"],
             "max_new_tokens": max_new_tokens,
             "grader": given["grader"],
             "seed": given["seed"],
         }
         usable = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
-        with _bar("lift") as bar:
+        with progress("lift") as bar:
             task = bar.add_task("", total=min(usable, given["limit"] or usable), note="")
 
             def report(run: LiftRun) -> None:
                 seconds = bar.tasks[0].elapsed or 0.0
                 rate = run.samples / seconds if seconds else 0.0
-                note = f"{run.samples} samples {rate:.1f}/s {run.before} from before"
+                note = f"{run.samples} samples {rate:.1f}/s {run.before} from before, {run.cut} cut"
                 bar.update(task, completed=run.problems.total(), note=note)
 
             run = measure_lift(
@@ -70,26 +80,38 @@ def lift(given: dict[str, Any]) -> None:
                 batch=given["batch_size"] or (512 if given["backend"] == "vllm" else 64),
                 report=report,
             )
-    _print_run(run, given["store"])
+    _print_run(run, given["store"], max_new_tokens)
+    return 1 if run.interrupted else 0
+
+
+def _fitting(engine: Model) -> int:
+    """The most tokens of a completion where none are asked for: half of the student's context, 32,768 at most.
+
+    The other half is for the prompt and its strategy. Students that think need thousands of tokens; small contexts have
+    none to give.
+    """
+    tokens = _ASSUMED if engine.positions is None else max(1, min(engine.positions // 2, _MOST))
+    typer.echo(f"completions of at most {tokens} tokens (the student's context: {engine.positions or 'unknown'})")
+    return tokens
 
 
 def student(engine: Model) -> Sample:
     """A model as `sgpo.strategies.lift` asks it; prompts that fill its context get None."""
 
-    def sample(prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[str | None]:
-        found: list[str | None] = [None] * len(prompts)
+    def sample(prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[Reply | None]:
+        found: list[Reply | None] = [None] * len(prompts)
         rows = zip(prompts, seeds, engine.fits(prompts), strict=True)
         asked = [Request(str(i), 0, prompt, seed) for i, (prompt, seed, fits) in enumerate(rows) if fits]
         for portion in engine.generate(asked):
             for request, reply in portion:
-                found[int(request.problem)] = reply.text
+                found[int(request.problem)] = reply
         return found
 
     return sample
 
 
-def _task(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int]:
-    """The verifier, how prompts are made, the texts that make them, and the limit of a completion."""
+def _task(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int | None]:
+    """The verifier, how prompts are made, the texts that make them, and the limit of a completion; None to fit."""
     if given["grader"] == "lab":
         return _lab(given)
     if given["grader"] != "verify":
@@ -105,10 +127,10 @@ def _task(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int]:
 
     texts = [template.name, json.dumps(template.to_dict(), sort_keys=True), guided]
     verify = partial(accuracy_reward, timeout=given["verify_timeout"])
-    return verify, Prompts(template.prompt, with_strategy), texts, given["max_new_tokens"] or 4096
+    return verify, Prompts(template.prompt, with_strategy), texts, given["max_new_tokens"]
 
 
-def _lab(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int]:
+def _lab(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int | None]:
     """The embedded task has prompts of its own: its words have no colons and no numbering."""
     if given["template"] is not None or given["guided_template"] is not None:
         raise ValueError("--grader lab has templates of its own; leave out --template and --guided-template.")
@@ -119,11 +141,22 @@ def _lab(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int]:
         return GUIDED_TEMPLATE.format(strategy=" | ".join(parts), prompt=problem)
 
     prompts = Prompts(lambda problem: problem, guided)
-    return lab_reward, prompts, ["lab", GUIDED_TEMPLATE], given["max_new_tokens"] or MAX_COMPLETION
+    return (
+        lab_reward,
+        prompts,
+        ["lab", GUIDED_TEMPLATE],
+        MAX_COMPLETION if given["max_new_tokens"] is None else given["max_new_tokens"],
+    )
 
 
-def _print_run(run: LiftRun, store: Path) -> None:
+def _print_run(run: LiftRun, store: Path, limit: int) -> None:
     typer.echo(f"problems, by their best candidate: {_listed(run.problems) or 'none'}")
+    drawn = run.samples + run.before
+    if run.cut:
+        share = f"{run.cut} of {drawn} completions were cut at {limit} tokens ({run.cut / drawn:.0%})"
+        typer.echo(f"{share}; they count as they stand. Raise --max-new-tokens if that is many")
+    if run.interrupted:
+        typer.echo(f"stopped: interrupted. The {drawn} verdicts so far are kept in {store}; run it again to go on")
     if not run.best:
         typer.echo(f"Nothing was measured. Look at sgpo strategies stats --store {store}.")
         return
@@ -153,8 +186,8 @@ def library(given: dict[str, Any]) -> None:
     make_prompt = load_template(given["template"] or "instruct").prompt
     asked = [] if path is None else load_file(path)
     index = tfidf_index if given["embedding"] is None else embedding_index(given["embedding"])
-    with Store(given["store"], create=False) as store, _bar("library", plain=True) as bar:
-        task = bar.add_task("", total=None)
+    with Store(given["store"], create=False) as store, progress("library") as bar:
+        task = bar.add_task("", total=None, note="")
 
         def report(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)

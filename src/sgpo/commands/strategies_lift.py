@@ -10,7 +10,9 @@ TemplateName = Annotated[str | None, typer.Option(help="Of the prompt: as for sg
 
 
 def lift(
-    student: Annotated[str, typer.Option("--student", "-m", help="The model to be trained: a folder or hub id.")],
+    student: Annotated[
+        str, typer.Option("--student", "-m", help="The model to be trained: a folder (an adapter's too) or hub id.")
+    ],
     store: StoreFile = Path("strategies.db"),
     first: Annotated[int, typer.Option(help="Samples of each candidate in the first round.")] = 4,
     rounds: Annotated[int, typer.Option(help="Each keeps the better half and doubles its samples.")] = 3,
@@ -21,20 +23,26 @@ def lift(
     guided_template: Annotated[str | None, typer.Option(help="Text, or a file, with {prompt} and {strategy}.")] = None,
     temperature: Annotated[float, typer.Option(help="Over 0.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Nucleus.")] = 1.0,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Of one completion. Default: 4096, lab 40.")] = None,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(help="Of one completion. Default: half of the student's context, at most 32768; lab 40."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Names the random streams.")] = 0,
     backend: Annotated[str, typer.Option("--backend", help="transformers or vllm.")] = "transformers",
     batch_size: Annotated[int | None, typer.Option(help="Completions at once. Default: 64, vLLM 512.")] = None,
     device: Annotated[str | None, typer.Option(help="For transformers. Default: cuda where there is one.")] = None,
     dtype: Annotated[str, typer.Option(help="auto: as saved, but float32 on a CPU.")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Of a model on the hub.")] = None,
+    chat_template_kwargs: Annotated[
+        str | None, typer.Option(help="JSON for the chat template, such as '{\"enable_thinking\": false}'.")
+    ] = None,
     verify_timeout: Annotated[float, typer.Option(help="Seconds the verifier may take for one response.")] = 2.0,
 ) -> None:
     """How much more often the student passes with each candidate than without. Stop it at will and run it again."""
     given = dict(locals())
     from sgpo.commands import _strategies_lift as work
 
-    work.lift(given)
+    raise typer.Exit(work.lift(given))
 
 
 def library(

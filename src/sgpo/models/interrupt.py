@@ -11,21 +11,30 @@ from typing import Any
 
 
 class Interrupt:
-    """While it is entered, ``asked`` says whether Ctrl-C was pressed.
+    """Takes Ctrl-C while it is entered.
 
-    Where another thread than the main one enters it, Ctrl-C is left as it was.
+    One that is entered within another one follows that one. Where another thread than the main one enters it, Ctrl-C is
+    left as it was.
 
     Args:
         waits_for: what is under way, in words; called when Ctrl-C is pressed.
     """
 
     def __init__(self, waits_for: Callable[[], str]) -> None:
-        self.asked = False
+        self._asked = False
         self._waits_for = waits_for
         self._before: Any = None
+        self._outer: Interrupt | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self._asked if self._outer is None else self._outer.asked
 
     def __enter__(self) -> Interrupt:
-        if threading.current_thread() is threading.main_thread():
+        owner = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+        self._outer = owner if isinstance(owner, Interrupt) else None
+        if self._outer is None and threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._pressed)
         return self
 
@@ -35,10 +44,10 @@ class Interrupt:
             self._before = None
 
     def _pressed(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self._asked:
             _say("ended; what was saved before is kept.")
             os._exit(130)  # threads and clean-up could wait for calls for an hour
-        self.asked = True
+        self._asked = True
         _say(f"Ctrl-C: waiting for {self._waits_for()}. Press it again to end at once; they are then lost.")
 
 

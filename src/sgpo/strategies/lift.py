@@ -18,7 +18,8 @@ from itertools import islice
 from typing import Any
 
 from sgpo.data.prompts import Prompt
-from sgpo.models import stream_seed
+from sgpo.models import Reply, stream_seed
+from sgpo.models.interrupt import Interrupt
 from sgpo.strategies.export import in_order, leaks
 from sgpo.strategies.halving import UNGUIDED, LiftPlan, State, advance, difference_interval
 from sgpo.strategies.records import Answer, Candidate, Key, Problem, Setup, digest
@@ -27,10 +28,11 @@ from sgpo.strategies.store import Store
 
 NOTE = "lift"
 PASS = 0.5  # a reward above it is a pass
+_CUT = "truncated"  # the outcome of a completion that the limit cut; its verdict counts
 _KEPT_CHARS = 500  # of a completion, from its end
 _PORTION = 64  # problems whose samples are drawn together
 
-Sample = Callable[[Sequence[Prompt], Sequence[int]], Sequence[str | None]]
+Sample = Callable[[Sequence[Prompt], Sequence[int]], Sequence[Reply | None]]
 """One completion of each prompt from the random stream of its seed; None where the prompt does not fit the model."""
 
 Verify = Callable[[list[str], list[str]], Sequence[float]]
@@ -55,6 +57,8 @@ class LiftRun:
         dropped: candidates with a lift below 0.
         samples: drawn by this run.
         before: verdicts of the measured problems that were in the store.
+        cut: completions, of this run and those before, that the limit on tokens cut.
+        interrupted: Ctrl-C ended it; a later run goes on.
         uniform: samples that as many for every arm would take.
         best: the lift of each measured problem's best candidate.
     """
@@ -63,6 +67,8 @@ class LiftRun:
     dropped: int = 0
     samples: int = 0
     before: int = 0
+    cut: int = 0
+    interrupted: bool = False
     uniform: int = 0
     best: list[float] = field(default_factory=list)
 
@@ -124,25 +130,27 @@ def measure_lift(
     if batch < 1 or (limit is not None and limit < 1):
         raise ValueError(f"--batch-size {batch} and --limit {limit} must be at least 1.")
     store.add_setup(setup)
+    report = report or (lambda run: None)
     run, problems = LiftRun(), islice(store.problems(), limit)
-    while portion := list(islice(problems, _PORTION)):
-        measured = list(_arms(store, setup, portion, check, run))
-        while wanted := [(arms, *key) for arms in measured for key in arms.state(plan).wanted]:
-            rows = _by_length(wanted, prompts)
-            for start in range(0, len(rows), batch):
-                _draw(store, setup, rows[start : start + batch], sample, verify)
-                run.samples += len(rows[start : start + batch])
-                if report is not None:
+    with Interrupt(lambda: "the batch of completions under way") as interrupt:
+        while portion := list(islice(problems, _PORTION)):
+            measured = list(_arms(store, setup, portion, check, run))
+            while wanted := [(arms, *key) for arms in measured for key in arms.state(plan).wanted]:
+                rows = _by_length(wanted, prompts)
+                for start in range(0, len(rows), batch):
+                    _draw(store, setup, rows[start : start + batch], sample, verify, run)
                     report(run)
-        for arms in measured:
-            store.note(_settle(arms, arms.state(plan), plan, setup, run))
-        if report is not None:
+                    if interrupt.asked:
+                        run.interrupted = True
+                        return run
+            for arms in measured:
+                store.note(_settle(arms, arms.state(plan), plan, setup, run))
             report(run)
     return run
 
 
 def _arms(store: Store, setup: Setup, portion: list[Problem], check: bool, run: LiftRun) -> Iterator[_Arms]:
-    query = "SELECT subject, number, parsed FROM calls WHERE setup = ? AND problem = ?"
+    query = "SELECT subject, number, parsed, outcome FROM calls WHERE setup = ? AND problem = ?"
     for problem in portion:
         everyone = in_order(store.candidates(problem.id))
         candidates = [c for c in everyone if not check or not leaks(store, problem, c)]
@@ -150,9 +158,10 @@ def _arms(store: Store, setup: Setup, portion: list[Problem], check: bool, run: 
             run.problems["all_leak" if everyone else "no_candidate"] += 1
             continue
         arms = _Arms(problem, {c.id: c for c in candidates}, {})
-        for subject, number, parsed in store.rows(query, setup.id, problem.id):
+        for subject, number, parsed, outcome in store.rows(query, setup.id, problem.id):
             arms.verdicts.setdefault(subject, {})[number] = parsed == "1"
             run.before += 1
+            run.cut += outcome == _CUT
         yield arms
 
 
@@ -169,28 +178,31 @@ def _by_length(wanted: list[tuple[_Arms, str, int]], prompts: Prompts) -> list[t
 
 
 def _draw(
-    store: Store, setup: Setup, rows: list[tuple[_Arms, str, int, Prompt]], sample: Sample, verify: Verify
+    store: Store, setup: Setup, rows: list[tuple[_Arms, str, int, Prompt]], sample: Sample, verify: Verify, run: LiftRun
 ) -> None:
     """Sample and verify one batch; its verdicts count when they are committed."""
     began = time.perf_counter()
     seed = setup.settings.get("seed", 0)
     seeds = [stream_seed(seed, "lift", arms.problem.id, arm, number) for arms, arm, number, _ in rows]
-    texts = sample([prompt for *_, prompt in rows], seeds)
+    replies = sample([prompt for *_, prompt in rows], seeds)
     answers = [arms.problem.answer for arms, *_ in rows]
-    rewards = verify([text or "" for text in texts], answers)
+    rewards = verify(["" if reply is None else reply.text for reply in replies], answers)
     seconds = (time.perf_counter() - began) / len(rows)
-    if len(texts) != len(rows) or len(rewards) != len(rows):
+    if len(replies) != len(rows) or len(rewards) != len(rows):
         raise ValueError(
-            f"{len(rows)} prompts got {len(texts)} completions and {len(rewards)} rewards; one each, please."
+            f"{len(rows)} prompts got {len(replies)} completions and {len(rewards)} rewards; one each, please."
         )
-    found = [text is not None and reward > PASS for text, reward in zip(texts, rewards, strict=True)]
+    found = [reply is not None and reward > PASS for reply, reward in zip(replies, rewards, strict=True)]
     calls = []
-    for (arms, arm, number, _), text, passed in zip(rows, texts, found, strict=True):
+    for (arms, arm, number, _), reply, passed in zip(rows, replies, found, strict=True):
         key = Key(setup.id, arms.problem.id, number, arm)
-        outcome = "too_long" if text is None else "ok"
-        raw = clean((text or "")[-_KEPT_CHARS:])
-        calls.append(Answer(key, outcome, raw, str(int(passed)), 0, 0, seconds=seconds))
+        outcome = "too_long" if reply is None else _CUT if reply.truncated else "ok"
+        said = reply or Reply("")
+        raw, tokens = clean(said.text[-_KEPT_CHARS:]), (said.prompt_tokens or 0, said.tokens or 0)
+        calls.append(Answer(key, outcome, raw, str(int(passed)), *tokens, seconds=seconds))
+        run.cut += outcome == _CUT
     store.record(calls)
+    run.samples += len(rows)
     for (arms, arm, number, _), passed in zip(rows, found, strict=True):
         arms.verdicts.setdefault(arm, {})[number] = passed
 

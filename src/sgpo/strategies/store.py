@@ -245,8 +245,9 @@ class Store:
 
     def _prepare(self) -> None:
         with self._faults():
-            mine, version = (self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("application_id", "user_version"))
+            # The tables first: another process may be making the store, and commits them together with the marks.
             tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            mine, version = (self._db.execute(f"PRAGMA {p}").fetchone()[0] for p in ("application_id", "user_version"))
             if tables and mine != _APPLICATION:
                 raise StoreError(f"{self.path} is a database of something else; give another --store.")
             if version > VERSION:

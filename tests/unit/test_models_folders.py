@@ -1,0 +1,151 @@
+"""Adapters by their folder, variables of the chat template, and what names that stand for no model are told."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from sgpo.commands import evaluate
+from sgpo.lab.model import build_model
+from sgpo.lab.tokenizer import build_tokenizer
+from sgpo.models import ModelError, ModelOptions, Request, Sampling, open_model
+
+GREEDY = Sampling(0.0, 1.0, 6)
+TEMPLATE = "{% for m in messages %}Q {{ m['content'] }} {% endfor %}{% if enable_thinking %}mean {% endif %}A"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("base")
+    model: Any = build_model(0)
+    noise = torch.randn(256, 96, generator=torch.Generator().manual_seed(0)) * 0.2
+    model.lm_head.weight = torch.nn.Parameter(noise)  # untied: else it repeats its last token
+    model.config.tie_word_embeddings = False
+    model.save_pretrained(path)
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA adapter that changes what the base says, without a tokenizer beside it."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    path = tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(1)
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(path)
+    return path
+
+
+def said(name: Path, **options: Any) -> list[str]:
+    model = open_model(str(name), GREEDY, ModelOptions(device="cpu", **options))
+    prompts = [f"{i} + {i}" for i in range(4)]
+    asked = [Request(text, 0, [{"role": "user", "content": text}], 0) for text in prompts]
+    found = {request.problem: reply.text for portion in model.generate(asked) for request, reply in portion}
+    return [found[text] for text in prompts]
+
+
+def test_the_folder_of_an_adapter_is_its_base_with_the_adapter(base: Path, adapter: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from sgpo.models.sampling import sample
+
+    peft = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter)
+    tokenizer = build_tokenizer()
+    expected = [
+        row[0].text
+        for row in sample(
+            peft.merge_and_unload(), tokenizer, [f"Q {i} + {i} A" for i in range(4)], temperature=0, max_new_tokens=6
+        )
+    ]
+    assert said(adapter) == expected != said(base)
+
+
+def test_the_identity_of_an_adapter_holds_its_base(base: Path, adapter: Path) -> None:
+    described = open_model(str(adapter), GREEDY, ModelOptions(device="cpu")).describe()
+    alone = open_model(str(base), GREEDY, ModelOptions(device="cpu")).describe()
+    assert described["base"] == str(base)
+    assert described["base_weights"] == alone["weights"] != described["weights"]
+    assert "base" not in alone
+
+
+def test_variables_reach_the_chat_template(base: Path) -> None:
+    plain = said(base)
+    assert said(base, chat_template_kwargs={"enable_thinking": False}) == plain
+    assert said(base, chat_template_kwargs={"enable_thinking": True}) != plain
+    described = open_model(str(base), GREEDY, ModelOptions(chat_template_kwargs={"enable_thinking": True})).describe()
+    assert described["chat_template_kwargs"] == {"enable_thinking": True}
+    with pytest.raises(ValueError, match="cannot set 'tokenize'"):
+        ModelOptions(chat_template_kwargs={"tokenize": True})
+
+
+def test_eval_takes_an_adapter_and_variables_and_refuses_other_ones_later(adapter: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(json.dumps({"problem": "1 + 1", "answer": "2"}) + "\n")
+    given = [adapter, "--data", data, "--out", tmp_path / "out", "--k", 1, "--max-new-tokens", 4]
+    thinking = ["--chat-template-kwargs", '{"enable_thinking": true}']
+    done = CliRunner().invoke(evaluate.app, [str(one) for one in [*given, *thinking]])
+    assert done.exit_code == 0, done.output
+    changed = CliRunner().invoke(evaluate.app, [str(one) for one in given])
+    assert "backend.chat_template_kwargs.enable_thinking: true saved, null given" in str(changed.exception)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"base_model_name_or_path": "/no/such/base", "peft_type": "LORA"}, "with its base '/no/such/base' cannot be"),
+        ({"peft_type": "LORA"}, "does not name its base_model_name_or_path"),
+        ([], "does not name its base_model_name_or_path"),
+    ],
+)
+def test_an_adapter_without_its_base_is_said(config: Any, words: str, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=words):
+        open_model(str(tmp_path), GREEDY, ModelOptions())
+
+
+class Engine:
+    """The part of vllm.LLM that is used."""
+
+    made: ClassVar[dict[str, Any]] = {}
+    given: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, **settings: Any) -> None:
+        Engine.made = settings
+        self.llm_engine = types.SimpleNamespace(model_config=types.SimpleNamespace(max_model_len=8))
+
+    def get_tokenizer(self) -> Any:
+        tokenizer = build_tokenizer()
+        tokenizer.chat_template = TEMPLATE
+        return tokenizer
+
+    def generate(self, prompts: list[Any], params: list[Any], **given: Any) -> list[Any]:
+        Engine.given = given
+        texts = [str(len(prompt["prompt_token_ids"])) for prompt in prompts]
+        ones = [types.SimpleNamespace(text=text, token_ids=[0], finish_reason="stop") for text in texts]
+        return [types.SimpleNamespace(outputs=[one]) for one in ones]
+
+
+def test_vllm_takes_adapters_and_variables_too(adapter: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vllm, lora = types.ModuleType("vllm"), types.ModuleType("vllm.lora.request")
+    vllm.LLM, vllm.SamplingParams = Engine, types.SimpleNamespace  # type: ignore[attr-defined]
+    lora.LoRARequest = lambda name, number, path: path  # type: ignore[attr-defined]
+    for name, module in (("vllm", vllm), ("vllm.lora", types.ModuleType("vllm.lora")), ("vllm.lora.request", lora)):
+        monkeypatch.setitem(sys.modules, name, module)
+    assert said(adapter, backend="vllm", chat_template_kwargs={"enable_thinking": True})[0] == "6"
+    assert (Engine.made["model"], Engine.made["enable_lora"], Engine.made["max_lora_rank"]) == (str(base), True, 8)
+    assert Engine.given["lora_request"] == str(adapter)
+    model = open_model(str(base), GREEDY, ModelOptions(backend="vllm"))
+    assert (model.positions, model.fits(["1 " * 7, "1 " * 8])) == (8, [True, False])

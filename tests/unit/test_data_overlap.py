@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from sgpo.commands.data import app
 from sgpo.data.benchmarks import BenchmarkError
-from sgpo.data.overlap import Text, find_overlap, load_texts, tokenize
+from sgpo.data.normal_form import tokenize
+from sgpo.data.overlap import Text, find_overlap, load_texts
 from sgpo.runs.files import ReadError
 
 LONG = "Alice has 12 apples and gives 5 of them to Bob, who eats half of what he has. How many apples are left in all?"

@@ -1,14 +1,13 @@
 """Contamination check: which training problems are evaluation problems, word for word or nearly so.
 
-Texts are compared by their words, numbers and operators: case, spacing, LaTeX spacing and sizing, dollar signs, braces
-and punctuation do not count. *Exact* is equality of that form. *Near* is the share of an evaluation problem's n-grams
-that a training problem holds, so a problem inside a longer text is found too. A problem told in other words is not.
+Texts are compared in a normal form (`sgpo.data.normal_form`): words, digits and operators count, whether they are in
+LaTeX, unicode, HTML or plain text; case, spacing, punctuation and figures do not. *Exact* is equality of that form.
+*Near* is the share of an evaluation problem's n-grams that a training problem holds, so a problem inside a longer text
+is found too. Where both texts hold a drawing, the drawings count as well. A problem told in other words is not found.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,17 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.data.benchmarks import PROBLEM_FIELDS, BenchmarkError
-from sgpo.data.prompts import last_user_message, text_prompt
+from sgpo.data.messages import problem_text
+from sgpo.data.normal_form import is_drawn, tokenize
 from sgpo.data.tables import read_table
 from sgpo.runs.files import write_rows
 
-_LAYOUT = re.compile(
-    r"\\(?:left|right|big+[lr]?|Big+[lr]?|displaystyle|textstyle|limits|quad|qquad|mathrm|text|mathbf|operatorname)"
-    r"(?![A-Za-z])|\\[,;:!\s\[\]()]|[ds]?frac(?![A-Za-z])"
-)
-_TOKEN = re.compile(r"[^\W\d_]+|\d+|[+\-*/^=<>|%!]")
-
-_SHORTEST = 4  # tokens; fewer are found inside texts that have nothing to do with the problem
+_SHORTEST = 12  # characters; less is found inside texts that have nothing to do with the problem
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,8 @@ def find_overlap(
     Args:
         train: read once, so it may be a stream.
         evaluation: held in memory as n-grams.
-        n: tokens of an n-gram. A shorter problem is one n-gram of its own length; under 4 tokens it must match exactly.
+        n: tokens of an n-gram. A shorter problem is one n-gram of its own length; one of under 12
+            characters must match exactly.
         threshold: least share of an evaluation problem's n-grams, in (0, 1].
     """
     if n < 2:
@@ -74,7 +69,7 @@ def find_overlap(
     for i, text in enumerate(evaluation):
         tokens = tokenize(text.text)
         forms.setdefault(tokens, []).append(i)
-        grams = _grams(tokens, min(n, len(tokens))) if len(tokens) >= _SHORTEST else set()
+        grams = _grams(tokens, min(n, len(tokens))) if len("".join(tokens)) >= _SHORTEST else set()
         sizes.append(len(grams))
         for gram in grams:
             index.setdefault(gram, []).append(i)
@@ -82,25 +77,25 @@ def find_overlap(
     pairs: list[Pair] = []
     for text in train:
         tokens = tokenize(text.text)
-        same = forms.get(tokens, []) if tokens else []
-        pairs += [_pair("exact", text, evaluation[i], 1.0) for i in same]
+        same = set(forms.get(tokens, ()) if tokens else ())
+        shares = dict.fromkeys(same, 1.0)
         shared = Counter(i for width in widths for gram in _grams(tokens, width) for i in index.get(gram, ()))
-        for i, count in shared.items():
-            if i not in same and count / sizes[i] >= threshold:
-                pairs.append(_pair("near", text, evaluation[i], count / sizes[i]))
+        shares |= {i: count / sizes[i] for i, count in shared.items() if i not in same}
+        for i, share in shares.items():
+            if share < threshold:
+                continue
+            if is_drawn(text.text) and is_drawn(evaluation[i].text):  # equal words under two figures are two problems
+                share = _share_with_figures(text.text, evaluation[i].text, n)
+            if share >= threshold:
+                pairs.append(_pair("exact" if i in same and share == 1 else "near", text, evaluation[i], share))
     return sorted(pairs, key=lambda pair: (pair.kind != "exact", -pair.similarity, pair.eval, pair.train))
 
 
-def tokenize(text: str) -> tuple[str, ...]:
-    """Words, numbers and operators of a text, in lower case."""
-    plain = unicodedata.normalize("NFKC", text).replace("−", "-").replace("×", "*").replace("\\times", "*")
-    return tuple(_TOKEN.findall(_LAYOUT.sub(" ", plain.replace("\\cdot", "*")).casefold()))
-
-
 def load_texts(path: Path) -> list[Text]:
-    """Problems of a JSONL or parquet file, from the field ``problem``, ``prompt`` or ``question``.
+    """Problems of a data file (see `sgpo.data.tables`), from the field ``problem``, ``prompt`` or ``question``.
 
-    A conversation counts by its last user message. Rows without an ``id`` are named by their number.
+    A conversation counts by its user's message, or as a transcript of its turns. Rows without an ``id`` are named by
+    their number.
 
     Raises:
         ReadError: the file cannot be read.
@@ -109,8 +104,8 @@ def load_texts(path: Path) -> list[Text]:
     texts = []
     for number, (where, row) in enumerate(read_table(path), 1):
         value = next((row[name] for name in PROBLEM_FIELDS if row.get(name) is not None), None)
-        text = _last_user(value) if isinstance(value, list) else value
-        if not isinstance(text, str):
+        text = problem_text(value)
+        if text is None:
             raise BenchmarkError(
                 f"{where}: no problem in the fields {', '.join(PROBLEM_FIELDS)}; it has {sorted(row)}."
             )
@@ -125,17 +120,14 @@ def write_pairs(pairs: Iterable[Pair], path: Path) -> None:
     write_rows(path, (pair.to_dict() for pair in pairs))
 
 
-def _last_user(messages: list[Any]) -> str | None:
-    """The problem of a conversation, None where it has none."""
-    try:
-        plain = text_prompt(messages)
-        return str(plain[last_user_message(plain)]["content"]) if isinstance(plain, list) else None
-    except ValueError:
-        return None
-
-
 def _grams(tokens: tuple[str, ...], n: int) -> set[tuple[str, ...]]:
     return {tokens[i : i + n] for i in range(len(tokens) - n + 1)}
+
+
+def _share_with_figures(train: str, evaluation: str, n: int) -> float:
+    tokens = tokenize(evaluation, figures=True)
+    grams = _grams(tokens, min(n, len(tokens)))
+    return len(grams & _grams(tokenize(train, figures=True), min(n, len(tokens)))) / max(1, len(grams))
 
 
 def _pair(kind: str, train: Text, evaluation: Text, similarity: float) -> Pair:

@@ -16,6 +16,7 @@ from sgpo.models.options import json_object
 from sgpo.strategies import export as exporting
 from sgpo.strategies.asking import Tally
 from sgpo.strategies.budget import Budget, Prices
+from sgpo.strategies.columns import SourceColumns
 from sgpo.strategies.estimate import estimate as estimate_for
 from sgpo.strategies.extract import Extraction, setup_of
 from sgpo.strategies.extract import extract as run_extract
@@ -144,7 +145,11 @@ def export(path: Path, out: Path, template: str, *, repo: str | None, public: bo
             report=lambda done: bar.update(task, completed=done),
             **options,
         )
+        named = SourceColumns(store.problems()).names
     _say(f"problems: {_listed(counts)}")
+    if named:
+        kept = (name if name == new else f"{name} as {new}" for name, new in named.items())
+        _say(f"columns of the source: {', '.join(kept)}")
     _say(f"written: {out}")
     if repo is not None:
         exporting.push(out, repo, public=public)

@@ -7,17 +7,17 @@ are noted.
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt
+from sgpo.runs.files import json_line, writing
 from sgpo.strategies.check import RULES, check_strategy
+from sgpo.strategies.columns import SourceColumns, prompt_of
 from sgpo.strategies.records import Candidate, Problem
 from sgpo.strategies.store import Store
 
@@ -75,7 +75,8 @@ def export(
 ) -> Counter[str]:
     """Write the data set; the file stands under its name only when it is whole.
 
-    Columns: prompt, strategy, answer; id, problem_type, model, prompt_version, candidate, score, candidate_id.
+    Columns: prompt, strategy, answer; id, problem_type, model, prompt_version, candidate, score, candidate_id; and the
+    source's other columns (`sgpo.strategies.columns`).
 
     Args:
         out: ends in .parquet or .jsonl.
@@ -98,6 +99,7 @@ def export(
     if by not in ORDERS:
         raise ValueError(f"--by {by!r} must be one of {', '.join(ORDERS)}.")
     counts: Counter[str] = Counter()
+    columns = SourceColumns(store.problems())
 
     def rows() -> Iterator[dict[str, Any]]:
         for done, problem in enumerate(store.problems(), 1):
@@ -106,24 +108,20 @@ def export(
             if report is not None:
                 report(done)
             if chosen is not None or keep_bare:
-                row = _row(problem, chosen, make_prompt(problem.problem))
+                row = _row(problem, chosen, prompt_of(problem, make_prompt))
                 if by == "lift":
                     notes = {} if chosen is None else chosen.notes
                     row["lift"] = notes.get("lift", {}).get("lift")
                 if expert:
                     row["expert"] = problem.response
-                yield row
+                yield row | columns.row(problem)
 
-    partial = out.with_name(f"{out.name}.{os.getpid()}.partial")
     out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        written = _jsonl(partial, rows()) if out.suffix == ".jsonl" else _parquet(partial, rows())
+    with writing(out) as file:
+        written = _jsonl(file, rows()) if out.suffix == ".jsonl" else _parquet(file, rows(), columns)
         if not written:
             shown = ", ".join(f"{kind} {count}" for kind, count in counts.most_common()) or "the store is empty"
             raise ValueError(f"Nothing to export: {shown}. Run sgpo strategies extract first, or look at stats.")
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
     return counts
 
 
@@ -159,27 +157,27 @@ def _row(problem: Problem, chosen: Candidate | None, prompt: Prompt) -> dict[str
     }
 
 
-def _jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+def _jsonl(file: IO[bytes], rows: Iterator[dict[str, Any]]) -> int:
     written = 0
-    with path.open("w", encoding="utf-8") as file:
-        for written, row in enumerate(rows, 1):  # noqa: B007
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    for written, row in enumerate(rows, 1):  # noqa: B007
+        file.write(json_line(row, ascii_only=False))
     return written
 
 
-def _parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+def _parquet(file: IO[bytes], rows: Iterator[dict[str, Any]], columns: SourceColumns) -> int:
     import pyarrow as pa  # type: ignore[import-untyped]
     from pyarrow import parquet
 
     written, writer = 0, None
+    message = pa.struct([("role", pa.string()), ("content", pa.string())])
+    kinds = {columns.names[name]: kind for name, kind in columns.types.items()}
+    kinds |= {"candidate": pa.int64(), "score": pa.float64(), "lift": pa.float64()}
     try:
         while portion := list(islice(rows, _PORTION)):
             if writer is None:
-                message = pa.struct([("role", pa.string()), ("content", pa.string())])
-                prompt = pa.string() if isinstance(portion[0]["prompt"], str) else pa.list_(message)
-                kinds = {"prompt": prompt, "candidate": pa.int64(), "score": pa.float64(), "lift": pa.float64()}
+                kinds["prompt"] = pa.string() if isinstance(portion[0]["prompt"], str) else pa.list_(message)
                 schema = pa.schema([(name, kinds.get(name, pa.string())) for name in portion[0]])
-                writer = parquet.ParquetWriter(path, schema)
+                writer = parquet.ParquetWriter(file, schema)
             writer.write_table(pa.Table.from_pylist(portion, schema=schema))
             written += len(portion)
     finally:

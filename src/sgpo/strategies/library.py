@@ -214,4 +214,5 @@ def _row(
         "serves": len(entry.served),
         "likeness": round(likeness, 6),
         "lift": entry.lift,
+        **({} if problem.group is None else {"family": problem.group}),
     }

@@ -39,11 +39,15 @@ _TEXT_ARGUMENT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\
 
 @dataclass(frozen=True)
 class Extraction:
-    """What was found: `text` is None where there is nothing, and then `reason` says why."""
+    """What was found: `text` is None where there is nothing, and then `reason` says why.
+
+    `line` is the whole line of a stated answer, for golds that are prose themselves.
+    """
 
     text: str | None
     reason: str
     boxed: bool = False
+    line: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,16 +121,16 @@ def _looks_bare(text: str) -> bool:
 def _unboxed(text: str) -> Extraction:
     """The stated answer of a text without a box: after "answer is" or "####", bare, or the closing formula."""
     tail = re.sub(r"[ \t]+", " ", text[-_TAIL_CHARS:]).strip()
-    said, free = stated(tail)
-    if said:
-        return Extraction(said, "stated")
+    said = stated(tail)
+    if said.text:
+        return Extraction(said.text, "stated", line=said.line)
     if "boxed" in tail:  # an unclosed box: the answer was cut off
         return Extraction(None, "no_answer")
     bold = "**" in text.strip().strip("*_")
     if len(text) <= 400 and not bold and _looks_bare(text.strip()):
         return Extraction(text.strip(), "bare")
     last_line = tail.rsplit("\n", 1)[-1] if not tail.endswith(("\\]", "$$")) else tail
-    formula = closing(last_line) if free else None
+    formula = closing(last_line) if said.free else None
     return Extraction(formula, "last_formula") if formula else Extraction(None, "no_answer")
 
 

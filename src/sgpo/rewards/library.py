@@ -184,6 +184,8 @@ def equal(gold: str, answer: str, tolerance: Fraction | None = None) -> bool:
     if _infinite(gold_value) or _infinite(answer_value):
         left_value, right_value = gold_value.doit(), answer_value.doit()
         return bool(left_value == right_value) and left_value not in (sympy.nan, sympy.zoo)
+    if gold_value == answer_value:
+        return True
     if _constant(gold_value) and _constant(answer_value):
         with contextlib.suppress(exact.UndecidedError):
             return exact.constants_equal(gold_value, answer_value, place)

@@ -109,7 +109,7 @@ def definition(node: Node) -> tuple[str, str] | None:
     if node.kind != "relation" or not set(node.signs) <= EQUAL:
         return None
     first, last = node.items[0], node.items[-1]
-    letters = [re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", side)) for side in (first, last)]
+    letters = [structure.letters(side) for side in (first, last)]
     if structure.is_name(first) or not any(letters):
         return first, last
     if not letters[1] and not re.search(r"\d", re.sub(r"_\s*\{?\d+", "", first)):

@@ -136,7 +136,11 @@ def is_system(node: Node) -> bool:
     return (
         len(node.items) > 2
         and not any(is_constant(side) for side in node.items[1:-1])
-        and (is_variable(node.items[1]) or not structure.is_name(node.items[0]))
+        and (
+            is_variable(node.items[1])
+            or not structure.is_name(node.items[0])
+            or (structure.is_name(node.items[1]) and not is_constant(node.items[-1]))
+        )
     )
 
 

@@ -7,6 +7,7 @@ none, "if the answer is 5" and "the answer is not 5" state none either, and then
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 _LOOK_BACK = 12  # anchors
 
@@ -31,14 +32,14 @@ MATH = re.compile(
 )
 _JOIN = re.compile(r"\s*(?:,\s*and|,\s*or|,|;|and|or)\s*")
 _SENTENCE_END = re.compile(
-    r"[.!?](?=\s|$|[*_])|\n|,?\s+(?:because|since|which|where|so|as|I hope)\b(?!\s*\$)", re.IGNORECASE
+    r"(?<!\\)[.!?](?=\s|$|[*_])|\n|,?(?<!\bor)\s+(?:because|since|which|where|so|as|I hope)\b(?!\s*\$)", re.IGNORECASE
 )
 _COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=[-$\\\d(])")
 _ALTERNATIVE = re.compile(r"[^.\n]{0,40}?(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b|\?)", re.IGNORECASE)
 _UNIT = re.compile(r"[ \t]*(?:%|[A-Za-z]+[ \t]*(?=[.\n]|$))")
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|suppos\w*|assum\w*|unless|imagine|not|n['’]t|never|what|which)\b[^.,;:!?\n]*$"
-    r"|\b(?:wrong|incorrect|false|invalid)\s*$",
+    r"|\b(?:wrong|incorrect|false|invalid|doubt\w*|unlikely|impossible)\s*(?:that\s*)?(?:(?:the|our|my|this)\s*)?$",
     re.IGNORECASE,
 )
 _NEGATION = re.compile(r"\W*(?:not|never|no longer|neither|anything but|nowhere|far from)\b", re.IGNORECASE)
@@ -76,7 +77,7 @@ def _cut_sentence(text: str) -> str:
     """The first sentence of `text`, or its leading math segments where it opens with one."""
     text = text.strip()
     segment = MATH.match(text)
-    if segment:
+    if segment and len(re.findall(r"(?<!\\)\$", text.split("\n", 1)[0])) % 2 == 0:
         end = segment.end()
         while True:
             join = _JOIN.match(text, end)
@@ -120,25 +121,34 @@ def _hashes(text: str) -> str | None:
     for match in reversed(list(_HASHES.finditer(text))[-_LOOK_BACK:]):
         said = match.group(1).strip().strip("#").strip()
         if said and not _HEADING.match(said):
-            return _cut_sentence(said).strip().strip("*_ ")
+            said = said if not re.search(r"(?<!\\)[.!?]\s+[A-Z]", said) else _cut_sentence(said)
+            return said.strip().strip("*_ ")
     return None
 
 
-def stated(text: str) -> tuple[str | None, bool]:
-    """The answer that the end of a response states, and whether it may be looked for elsewhere.
+@dataclass(frozen=True)
+class Statement:
+    """What the end of a response states.
 
-    Args:
-        text: the last few thousand characters of the response.
-
-    Returns:
-        The statement, or None. Where it is None the second value is False if an anchor denies or supposes a value.
+    Attributes:
+        text: the answer, or None where there is none.
+        line: all that stands behind the anchor on its line, for an answer that is prose itself.
+        free: whether the answer may be looked for elsewhere; False where an anchor denies or supposes a value.
     """
+
+    text: str | None
+    line: str = ""
+    free: bool = True
+
+
+def stated(text: str) -> Statement:
+    """The answer that the end of a response (its last few thousand characters) states."""
     found = _hashes(text)
     if found:
-        return found, True
+        return Statement(found)
     tags = [match.group(1) for match in _TAGGED.finditer(text) if match.group(1)]
     if tags:
-        return tags[-1].strip("*_ "), True
+        return Statement(tags[-1].strip("*_ "))
     anchors = list(_ANCHOR.finditer(text))
     for following in _NEXT_QUESTION.finditer(text):  # a base model goes on with a question of its own
         earlier = [anchor for anchor in anchors if anchor.end() < following.start()]
@@ -158,9 +168,9 @@ def stated(text: str) -> tuple[str | None, bool]:
         copula = (anchor.group("verb") or ":") not in (":", "=")
         value = _value(said, copula=copula, plain="answer" in noun)
         if value and "boxed" not in value:
-            return value, True
+            return Statement(value, text[anchor.end() :].strip().split("\n", 1)[0])
         free = free and not said.strip().endswith("?")
-    return None, free
+    return Statement(None, free=free)
 
 
 def closing(line: str) -> str | None:

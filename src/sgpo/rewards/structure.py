@@ -132,13 +132,16 @@ def _relation(text: str) -> Node | None:
         return parse(sides[1]) if is_name(sides[0]) else None
     if signs == ["="] and _NAME_TUPLE.fullmatch(sides[0]):
         return parse(sides[1])
+    both = _plus_minus(sides[1]) if len(sides) == 2 and signs[0] == "=" and is_name(sides[0]) else None
+    if both:
+        return Node("list", text, tuple(f"{sides[0]} = {value}" for value in both))
     interval = _interval(sides, signs)
     return Node("relation", text, tuple(sides), brackets=interval, signs=tuple(signs))
 
 
 def letters(text: str) -> set[str]:
-    """The single letters of a text, commands left out."""
-    return set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", text)))
+    r"""The single letters of a text, commands and `\text{}` left out."""
+    return set(re.findall(r"[A-Za-z]", re.sub(r"\\(?:text|mathbb)\{[^{}]*\}|\\[A-Za-z]+", "", text)))
 
 
 def is_inequality(text: str) -> bool:
@@ -206,6 +209,8 @@ def _list(text: str) -> Node | None:
     if len(groups) > 1 and all(len(split_top(group, _SEPARATOR)[0]) > 1 for group in groups):
         return Node("list", text, tuple(groups), joined_by_or=True)  # `p = 5, q = 2; p = 7, q = 2`
     pieces, separators = split_top(text, _SEPARATOR)
+    if len(pieces) == 2 and not all(pieces) and separators[0] not in (",", ";"):
+        return None  # `17 or` lists nothing
     pieces = [piece for piece in pieces if piece]
     if not separators or not pieces:
         return None

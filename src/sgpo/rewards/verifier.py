@@ -7,6 +7,7 @@ because of what a response says: every response gets a `Verdict` with a reason. 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,10 +71,12 @@ def _prepare(
     if right is None:
         return verdict(False, "bad_gold", None)
     found = extraction.extract(response, require_box=require_box, max_chars=max_chars)
-    if not found.boxed and not require_box and response is not None and len(response) <= 2 * len(text) + 200:
-        whole = normal_form(response)  # a bare response that is the gold, whatever prose the gold holds
-        if whole is not None and whole.key == right.key:
-            return verdict(True, "exact", response.strip())
+    if not found.boxed and not require_box and response is not None:
+        sentence = re.split(r"(?<!\\)[.!?]\s+(?=[A-Z])", found.line)[0]
+        for prose in (response, found.line, sentence):  # the gold word for word, whatever prose it holds
+            whole = normal_form(prose) if 0 < len(prose) <= 2 * len(text) + 200 else None
+            if whole is not None and whole.key == right.key:
+                return verdict(True, "exact", prose.strip())
     if found.text is None:
         return verdict(False, found.reason, None)
     left = normal_form(found.text)

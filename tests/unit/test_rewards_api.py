@@ -1,8 +1,10 @@
 """Golds of every kind, tolerance, the reward functions, the file command, and a fuzz of a few hundred strings."""
 
 import json
+import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -140,6 +142,56 @@ def test_the_file_command(tmp_path: Path) -> None:
     assert all(line["seconds"] >= 0 for line in written)
     assert (summary["items"], summary["correct"], seen) == (4, 2, [(4, 4)])
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_the_file_command_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sgpo.rewards import files
+
+    source, target, whole = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
+    rows = [{"id": i, "gold": str(i), "response": BOX % (i - i % 2)} for i in range(10)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked: list[str] = []
+    real = files.verify_batch
+
+    def counting(responses: list[str], golds: list[str], **options: Any) -> Any:
+        if len(asked) >= 6 and dying:
+            raise KeyboardInterrupt
+        asked.extend(golds)
+        return real(responses, golds, **options)
+
+    monkeypatch.setattr(files, "_CHUNK", 3)
+    monkeypatch.setattr(files, "verify_batch", counting)
+    dying = True
+    with pytest.raises(KeyboardInterrupt):
+        cli_verify(source, target)
+    assert not target.exists()
+    dying = False
+    with (tmp_path / ".out.jsonl.verdicts.jsonl").open("ab") as kept:
+        kept.write(b'{"name": "torn')
+    summary = cli_verify(source, target)
+    assert (summary["before"], len(asked), summary["correct"]) == (6, 10, 5)
+    cli_verify(source, whole)
+    drop = [{**json.loads(line), "seconds": 0} for line in target.read_text().splitlines()]
+    assert drop == [{**json.loads(line), "seconds": 0} for line in whole.read_text().splitlines()]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl", "whole.jsonl"]
+    dying = True
+    asked.clear()
+    monkeypatch.setattr(files, "_CHUNK", 6)
+    with pytest.raises(KeyboardInterrupt):
+        cli_verify(source, target)
+    dying = False
+    assert cli_verify(source, target, require_box=True)["before"] == 0  # other options are other verdicts
+
+
+def test_the_file_command_writes_through_devices_and_links(tmp_path: Path) -> None:
+    source, real, link = tmp_path / "in.jsonl", tmp_path / "there.jsonl", tmp_path / "out.jsonl"
+    source.write_text(json.dumps({"id": 0, "gold": "7", "response": BOX % 7}) + "\n")
+    link.symlink_to(real)
+    assert cli_verify(source, link)["correct"] == 1
+    assert link.is_symlink()
+    assert real.is_file()
+    assert cli_verify(source, Path(os.devnull))["correct"] == 1
+    assert not Path(os.devnull).is_file()
 
 
 @pytest.mark.parametrize(

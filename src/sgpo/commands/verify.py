@@ -14,19 +14,20 @@ def verify(
     ] = 2.0,
     require_box: Annotated[bool, typer.Option("--require-box", help=r"Only an answer in \boxed{} counts.")] = False,
 ) -> None:
-    """Judge responses against gold answers. Exit code 0 whatever the verdicts."""
-    from rich.progress import Progress
-
+    """Judge responses against gold answers; a run that was killed goes on. Exit code 0 whatever the verdicts."""
+    from sgpo.commands._progress import progress
     from sgpo.rewards import cli_verify
 
-    with Progress(transient=True) as progress:
-        task = progress.add_task("verifying", total=None)
+    with progress("verify") as bar:
+        task = bar.add_task("", total=None, note="")
         counts = cli_verify(
             file,
             out,
             timeout=timeout,
             require_box=require_box,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(counts["reasons"].items()))
+    if counts["before"]:
+        typer.echo(f"{counts['before']} verdicts were there from a run that had been stopped")
     typer.echo(f"{counts['correct']} of {counts['items']} correct ({reasons}); {out}")

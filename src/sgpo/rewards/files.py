@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sgpo import __version__
 from sgpo.data.tables import read_table
 from sgpo.rewards.golds import check_gold
-from sgpo.rewards.verifier import DEFAULT_TIMEOUT, verify_batch
-from sgpo.runs.files import ReadError, json_line, writing
+from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Verdict, verify_batch
+from sgpo.runs.files import ReadError, append_rows, json_line, recover_rows, writing
 
 _FIELDS = ("id", "gold", "response")
 _CHUNK = 256
@@ -53,6 +56,9 @@ def cli_verify(
 ) -> dict[str, Any]:
     """Write each line of a JSONL file again with `correct`, `reason`, `extracted` and `seconds` added.
 
+    Verdicts are kept in a hidden file beside the output until that is whole: a run that was killed goes on where it
+    stopped when it is run again.
+
     Args:
         input_path: lines with `id`, `gold` and `response`; other fields are kept.
         output_path: replaced when all is done, so a half-written file never stands under this name.
@@ -60,7 +66,7 @@ def cli_verify(
         progress: called with the items done and the items in all.
 
     Returns:
-        "items", "correct" and "reasons", a count by reason.
+        "items", "correct", "reasons" (a count by reason) and "before", the verdicts of a run that was killed.
 
     Raises:
         BadLineError: before any work, with the line's number.
@@ -68,23 +74,52 @@ def cli_verify(
     """
     source, target = Path(input_path), Path(output_path)
     items = read_items(source)
+    tolerances = [item.get("tolerance", tolerance) for item in items]
+    names = [_name(item, one, timeout, require_box) for item, one in zip(items, tolerances, strict=True)]
     reasons: Counter[str] = Counter()
-    correct = 0
     with writing(target) as out:
+        kept = _kept_file(target)
+        found = {} if kept is None else {row["name"]: row["verdict"] for _, row in recover_rows(kept)}
+        before = sum(name in found for name in names)
         for start in range(0, len(items), _CHUNK):
-            chunk = items[start : start + _CHUNK]
+            chunk = range(start, min(start + _CHUNK, len(items)))
+            missing = [i for i in chunk if names[i] not in found]
             verdicts = verify_batch(
-                [item["response"] for item in chunk],
-                [item["gold"] for item in chunk],
+                [items[i]["response"] for i in missing],
+                [items[i]["gold"] for i in missing],
                 timeout=timeout,
                 require_box=require_box,
-                tolerance=[item.get("tolerance", tolerance) for item in chunk],
+                tolerance=[tolerances[i] for i in missing],
             )
-            for item, verdict in zip(chunk, verdicts, strict=True):
-                added = {"correct": verdict.correct, "reason": verdict.reason, "extracted": verdict.extracted}
-                out.write(json_line({**item, **added, "seconds": round(verdict.seconds, 6)}, default=str))
-                reasons[verdict.reason] += 1
-                correct += verdict.correct
+            new = {names[i]: _added(verdict) for i, verdict in zip(missing, verdicts, strict=True)}
+            if kept is not None and new:
+                append_rows(kept, ({"name": name, "verdict": verdict} for name, verdict in new.items()))
+            found |= new
+            for i in chunk:
+                out.write(json_line({**items[i], **found[names[i]]}, default=str))
+                reasons[found[names[i]]["reason"]] += 1
             if progress:
-                progress(min(start + _CHUNK, len(items)), len(items))
-    return {"items": len(items), "correct": correct, "reasons": dict(reasons)}
+                progress(chunk.stop, len(items))
+    if kept is not None:
+        kept.unlink(missing_ok=True)
+    correct = sum(found[name]["correct"] for name in names)
+    return {"items": len(items), "correct": correct, "reasons": dict(reasons), "before": before}
+
+
+def _added(verdict: Verdict) -> dict[str, Any]:
+    added = {"correct": verdict.correct, "reason": verdict.reason, "extracted": verdict.extracted}
+    return {**added, "seconds": round(verdict.seconds, 6)}
+
+
+def _name(item: dict[str, Any], *options: Any) -> str:
+    """What a verdict is of: equal for equal items and options."""
+    text = json.dumps([__version__, item["gold"], item["response"], *options], default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _kept_file(target: Path) -> Path | None:
+    """Where verdicts are kept until the output is whole; None where the output is no file (a device, a pipe)."""
+    real = Path(os.path.realpath(target))
+    if real.exists() and not real.is_file():
+        return None
+    return real.with_name(f".{real.name[:100]}.verdicts.jsonl")

@@ -25,7 +25,7 @@ from typing import Any
 STEPS = 3
 PROBLEMS = 6
 HELD_OUT = 4
-COMPLETION = 96  # tokens
+COMPLETION = 48  # tokens
 
 
 def main() -> None:
@@ -90,10 +90,10 @@ def write_problems(strategies: Path, out: Path) -> tuple[Path, Path]:
         {"id": row["id"], "problem": row["question"], "answer": row["answer"], "strategy": row["strategy"]}
         for row in rows[PROBLEMS:]
     ]
-    return _write(out / "train.jsonl", train), _write(out / "held.jsonl", held)
+    return write_rows(out / "train.jsonl", train), write_rows(out / "held.jsonl", held)
 
 
-def _write(path: Path, rows: list[dict[str, Any]]) -> Path:
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -111,7 +111,8 @@ def show(model: Path, train: Path, held: Path, out: Path) -> dict[str, Any]:
         "max_completion_length": COMPLETION,
         "num_generations": 4,
         "num_guided_generations": 2,
-        "per_device_train_batch_size": 8,
+        "per_device_train_batch_size": 4,
+        "activation_checkpointing": "false",
         "learning_rate": "1e-6",
         "save_steps": 1,
         "logging_steps": 1,
@@ -141,7 +142,12 @@ def sgpo(*words: Any) -> dict[str, Any]:
     if done.returncode:
         print(done.stdout[-2000:], done.stderr[-4000:], file=sys.stderr)
         done.check_returncode()
-    return {"seconds": round(time.perf_counter() - began, 1), "said": done.stdout.strip().splitlines()[-4:]}
+    lines = done.stdout.strip().splitlines()
+    return {
+        "seconds": round(time.perf_counter() - began, 1),
+        "resumed": [line for line in lines if line.startswith("Resuming")],
+        "said": lines[-4:],
+    }
 
 
 def kill_behind(checkpoint: Path, *words: Any) -> dict[str, Any]:

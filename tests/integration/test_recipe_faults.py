@@ -1,5 +1,6 @@
 """What `sgpo train` says to a recipe that cannot be meant: one line, before anything is loaded; and what it takes."""
 
+import ast
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ import trainer_kit
 import yaml
 from datasets import Dataset, DatasetDict
 
+import sgpo
 from sgpo.cli import main
 from sgpo.recipe import load_data, load_eval_data, load_reward, parse
 from sgpo.recipe.model import check_model, init_kwargs
@@ -206,6 +208,40 @@ def test_a_model_that_brings_code_is_refused_without_a_question(
     line = said(recipe(model_name_or_path="model"), monkeypatch, capsys)
     assert "it brings Python code of its own, which is not run here" in line
     assert not (folder / "ran").exists()
+
+
+def test_no_other_command_runs_it_either(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("standard input was read"))
+    with_code(folder / "model")
+    Path("held.jsonl").write_text(json.dumps({"problem": "1 + 1", "answer": "2", "strategy": "add"}) + "\n")
+    for words in (
+        "eval model --data held.jsonl --max-new-tokens 4",
+        f"plan {' '.join(recipe(model_name_or_path='model'))} --hardware h100",
+        f"compare {' '.join(recipe(model_name_or_path='model'))} --methods hpt --tune 1e-5 --benchmark held.jsonl",
+    ):
+        monkeypatch.setattr(sys, "argv", ["sgpo", *words.split()])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2
+        line = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("error:"))
+        assert "code of its own" in line or "model_type 'its-own'" in line
+    assert not (folder / "ran").exists()
+
+
+def test_every_loader_says_that_no_code_is_run() -> None:
+    """Without the argument transformers asks on standard input, and waits."""
+    silent = []
+    for path in sorted(Path(sgpo.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            loads = node.func.attr == "from_pretrained" and ast.unparse(node.func.value).startswith("Auto")
+            given = [word.arg for word in node.keywords]
+            if loads and "trust_remote_code" not in given and ast.unparse(node.keywords[-1].value) != "common":
+                silent.append(f"{path.name}:{node.lineno}")
+    assert silent == []
 
 
 def with_code(path: Path) -> None:

@@ -73,6 +73,7 @@ class VllmModel(Batched):
                 max_model_len=max_model_len,
                 enable_prefix_caching=True,
                 generation_config="vllm",
+                trust_remote_code=False,
                 **more,
             )
         except (OSError, ValueError, RuntimeError) as error:

@@ -71,7 +71,7 @@ def parse(argv: Sequence[str], config_class: Any = SGPOConfig) -> tuple[RunArgum
     environment = recipe.pop("env", None) or {}
     written = list(dict.fromkeys([*recipe, *_named(words)]))
     _check_names(parser, written)
-    parser.set_defaults_with_config(**typed_fields(classes, recipe, str(path)))
+    parser.set_defaults_with_config(**typed_fields(classes, recipe, path.name if path else ""))
     _set_environment(environment, path)
     run, config, model = parser.parse_args_into_dataclasses(args=words)
     for value, name in ((model.model_name_or_path, "model_name_or_path"), (run.dataset_name, "dataset_name")):

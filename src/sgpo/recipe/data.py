@@ -9,6 +9,7 @@ from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from sgpo.lab.problems import load_problems
 from sgpo.recipe.arguments import RunArguments
 from sgpo.recipe.model import LAB
+from sgpo.trainer.prompts import text_only
 
 _BUILDERS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
 
@@ -35,7 +36,10 @@ def _load(name: str, config: str | None, split: str, field: str) -> Dataset:
     data = _lab(split) if name == LAB else _read(name, config, split, field)
     if not len(data):
         raise ValueError(f"{field} is {name!r}, whose split {split!r} is empty; give at least one problem.")
-    return data
+    try:
+        return text_only(data)
+    except ValueError as error:
+        raise ValueError(f"{field} is {name!r}: {error}") from error
 
 
 def _lab(split: str) -> Dataset:

@@ -20,10 +20,10 @@ NAMES = ("failing", "cell", "verifier", "guard", "launcher", "rank", "orphan")
 PATIENCE = 60.0  # seconds; not what it takes
 
 
-def wait_for(what: Callable[[], bool], why: str) -> None:
+def wait_for(what: Callable[[], bool], why: Callable[[], str]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not what():
-        assert time.monotonic() < deadline, why
+        assert time.monotonic() < deadline, why()
         time.sleep(0.05)
 
 
@@ -82,7 +82,7 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
         process = subprocess.Popen([sys.executable, str(TREE), str(tmp_path)], stdout=out, stderr=out)
     tree = Tree(process.pid)
     try:
-        wait_for(tree.complete, f"there is only {sorted(tree.found)}: {(tmp_path / 'out').read_text()}")
+        wait_for(tree.complete, lambda: f"there is only {sorted(tree.found)}: {(tmp_path / 'out').read_text()}")
         yield tree
     finally:
         tree.kill()
@@ -92,8 +92,8 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL, signal.SIGQUIT])
 def test_a_signal_to_the_parent_ends_the_tree(number: signal.Signals, tree: Tree, tmp_path: Path) -> None:
     tree.parent.send_signal(number)
-    wait_for(lambda: not alive(tree.parent), "the parent lives on")
-    wait_for(lambda: not tree.left(), f"left over: {tree.left()}")
+    wait_for(lambda: not alive(tree.parent), lambda: "the parent lives on")
+    wait_for(lambda: not tree.left(), lambda: f"left over: {tree.left()}")
     said = (tmp_path / "out").read_text()
     assert ("error: ended by SIGTERM" in said) == (number == signal.SIGTERM)
     assert not (tmp_path / "error.txt").exists()
@@ -101,7 +101,7 @@ def test_a_signal_to_the_parent_ends_the_tree(number: signal.Signals, tree: Tree
 
 def test_an_error_in_one_job_ends_the_others(tree: Tree, tmp_path: Path) -> None:
     (tmp_path / "fail").touch()
-    wait_for(lambda: not tree.left() and not alive(tree.parent), f"left over: {tree.left()}")
+    wait_for(lambda: not tree.left() and not alive(tree.parent), lambda: f"left over: {tree.left()}")
     assert "ValueError: as it was told" in (tmp_path / "out").read_text()
 
 
@@ -110,7 +110,7 @@ def test_the_end_of_a_process_in_the_middle_ends_the_tree(name: str, tree: Tree,
     tree.found[name].kill()
     # A stranger that left its parent behind is found by the guard alone.
     spared = {"orphan"} if name == "guard" else set()
-    wait_for(lambda: not {*tree.left()} - spared and not alive(tree.parent), f"left over: {tree.left()}")
+    wait_for(lambda: not {*tree.left()} - spared and not alive(tree.parent), lambda: f"left over: {tree.left()}")
     said = "ChildProcessError: The process of a run was ended" if name == "cell" else "the process ended with code"
     assert said in " ".join((tmp_path / "out").read_text().split())
 
@@ -121,9 +121,9 @@ def test_a_closed_terminal_ends_the_tree(tmp_path: Path) -> None:
         os.execv(sys.executable, [sys.executable, str(TREE), str(tmp_path)])
     tree = Tree(pid)
     try:
-        wait_for(lambda: bool(os.read(terminal, 1)) and tree.complete(), f"there is only {sorted(tree.found)}")
+        wait_for(lambda: bool(os.read(terminal, 1)) and tree.complete(), lambda: f"there is only {sorted(tree.found)}")
         os.close(terminal)
-        wait_for(lambda: not tree.left() and not alive(tree.parent), f"left over: {tree.left()}")
+        wait_for(lambda: not tree.left() and not alive(tree.parent), lambda: f"left over: {tree.left()}")
     finally:
         tree.kill()
         os.waitpid(pid, 0)
@@ -135,9 +135,9 @@ def test_a_command_that_is_deaf_to_signals_ends_with_the_block(tmp_path: Path) -
     )
     with (tmp_path / "out").open("w+") as out:
         with guarded([sys.executable, "-c", deaf], out.fileno()) as guard:
-            wait_for(lambda: "up" in (tmp_path / "out").read_text(), "does not start")
+            wait_for(lambda: "up" in (tmp_path / "out").read_text(), lambda: "does not start")
             (command,) = psutil.Process(guard.pid).children()
-        wait_for(lambda: not alive(command), "left over")
+        wait_for(lambda: not alive(command), lambda: "left over")
 
 
 @pytest.mark.parametrize(("code", "expected"), [("", 0), ("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", 137)])
@@ -146,6 +146,38 @@ def test_the_code_of_a_guarded_command_is_handed_on(code: str, expected: int, tm
         with guarded([sys.executable, "-c", f"import os, sys; {code}"], out.fileno()) as guard:
             guard.wait(PATIENCE)
         assert guard.returncode == expected
+
+
+RANK = """
+import os, sys, time, types
+import sgpo
+package, run = types.ModuleType("sgpo.recipe"), types.ModuleType("sgpo.recipe.run")
+package.__path__ = [os.path.join(sgpo.__path__[0], "recipe")]
+run.main = lambda: (print("up", flush=True), time.sleep(600))
+sys.modules.update({"sgpo.recipe": package, "sgpo.recipe.run": run})
+import sgpo.recipe.__main__
+"""
+
+
+@pytest.mark.parametrize("launched", [True, False])
+def test_a_rank_ends_with_its_launcher_and_a_run_without_one_outlives_its_shell(launched: bool, tmp_path: Path) -> None:
+    variables = {name: value for name, value in os.environ.items() if name != "TORCHELASTIC_RUN_ID"}
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {RANK!r}])"
+    with (tmp_path / "out").open("w") as out:
+        env = {**variables, **({"TORCHELASTIC_RUN_ID": "none"} if launched else {})}
+        parent = subprocess.Popen([sys.executable, "-c", start], stdout=out, stderr=out, env=env)
+    try:
+        wait_for(lambda: "up" in (tmp_path / "out").read_text(), lambda: "the rank does not start")
+        (rank,) = psutil.Process(parent.pid).children()
+    finally:
+        parent.kill()
+        parent.wait()
+    if launched:
+        wait_for(lambda: not alive(rank), lambda: "left over")
+    else:
+        time.sleep(1.5)
+        assert alive(rank)
+        rank.kill()
 
 
 def test_a_signal_that_was_ignored_stays_ignored() -> None:

@@ -1,5 +1,6 @@
 """`sgpo train`: a mistake in the recipe ends in one line before anything is loaded; an interrupted run goes on."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import yaml
 
 from sgpo.cli import main
+from sgpo.runs.files import locked
 
 RECIPE = {
     "model_name_or_path": "lab",
@@ -55,6 +57,20 @@ def test_value_out_of_range(
     overrides = ("--guided_rollouts", "on_demand", "--guided_rollouts_below", "2")
     assert train(monkeypatch, tmp_path, *overrides) == 2
     assert "error: guided_rollouts_below is 2.0" in capsys.readouterr().err
+
+
+def test_a_second_run_in_a_directory_is_refused_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*args: object, **more: object) -> None:
+        raise AssertionError("it was loaded")
+
+    monkeypatch.setattr("sgpo.recipe.run.build", fail)
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run", "sgpo train"):
+        assert train(monkeypatch, tmp_path) == 2
+    said = capsys.readouterr().err
+    assert f"run is in use by process {os.getpid()}: sgpo train; wait for it, or give another --output_dir." in said
 
 
 def test_interrupted_run_goes_on_past_a_half_written_checkpoint(

@@ -1,5 +1,11 @@
 """``python -m sgpo.recipe --config FILE``, for ``torchrun`` and ``accelerate launch``."""
 
-from sgpo.recipe.run import main
+import os
 
+from sgpo.recipe.run import main
+from sgpo.runs.processes import watch_parent
+
+# A launcher that is killed leaves its ranks behind. Without one the parent may be a shell that ends on purpose (nohup).
+if "TORCHELASTIC_RUN_ID" in os.environ:
+    watch_parent(os.getppid())
 main()

@@ -1,8 +1,9 @@
 """One training run from a recipe: parse, load, train, save. Behind ``sgpo train`` and ``python -m sgpo.recipe``."""
 
+import contextlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sgpo.recipe.arguments import RunArguments, parse
 from sgpo.recipe.data import load_data, load_eval_data
 from sgpo.recipe.model import LAB, check_model, init_kwargs, model_path
 from sgpo.recipe.rewards import load_reward
+from sgpo.runs.files import locked
 from sgpo.runs.provenance import record
 from sgpo.trainer import SGPOTrainer
 
@@ -36,7 +38,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     rewards = [load_reward(name) for name in run.reward_funcs]
     check_model(model, trust_remote_code=config.trust_remote_code)
     data, measured = load_data(run), load_eval_data(run)
-    trainer = build(SGPOTrainer, config, model, data, reward_funcs=rewards, eval_dataset=measured)
+    with _alone(config):
+        _train(run, config, model, data, reward_funcs=rewards, eval_dataset=measured)
+
+
+@contextlib.contextmanager
+def _alone(config: Any) -> Iterator[None]:
+    """Have ``output_dir`` for this run, whose main process holds it; ``ValueError`` where another run has it."""
+    if config.process_index:
+        yield
+        return
+    Path(config.output_dir).mkdir(parents=True, exist_ok=True)
+    with locked(config.output_dir, "sgpo train", remedy="wait for it, or give another --output_dir"):
+        yield
+
+
+def _train(run: RunArguments, config: Any, model: ModelConfig, data: Dataset, **more: Any) -> None:
+    trainer = build(SGPOTrainer, config, model, data, **more)
     if trainer.is_world_process_zero():
         record(Path(config.output_dir), {"run": run, "training": config, "model": model})
     trainer.train(resume_from_checkpoint=run.resume or None)

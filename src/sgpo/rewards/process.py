@@ -18,7 +18,8 @@ START_SECONDS = 120.0  # for the interpreter and sympy to load, on a busy machin
 STARVED_SHARE = 0.5  # of the deadline in CPU seconds: a worker that got less was waiting for a CPU, not thinking
 STARVED_EXTRA = 0.4  # of the deadline: how much longer such a worker may take
 _BOOT = (
-    "import sys; memory = int(sys.argv[1]); sys.path[:] = sys.argv[2:]; "
+    "import sys; memory, parent = map(int, sys.argv[1:3]); sys.path[:] = sys.argv[3:]; "
+    "from sgpo.runs.processes import watch_parent; watch_parent(parent); "
     "from sgpo.rewards.worker import serve; serve(memory)"
 )
 
@@ -41,7 +42,7 @@ class Worker:
     def __init__(self, memory_mb: int) -> None:
         paths = [path or os.getcwd() for path in sys.path]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, str(memory_mb), *paths],
+            [sys.executable, "-c", _BOOT, str(memory_mb), str(os.getpid()), *paths],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -16,8 +16,6 @@ import sys
 from fractions import Fraction
 from typing import Any
 
-from sgpo.runs.processes import watch_parent
-
 HEADER = struct.Struct(">I")
 _WARM_UP = (
     r"\frac{14}{3}", r"2\sqrt{3}+1", r"x^2+3x-6", r"\frac{\pi}{2}", r"2\cdot(n+1)", r"-\frac{1}{2}", "4t", r"\sqrt{x}",
@@ -99,7 +97,6 @@ def _write(fd: int, message: dict[str, Any]) -> None:
 
 def serve(memory_mb: int) -> None:
     """Answer requests until the input ends. Standard output is kept for replies: a stray print cannot reach it."""
-    watch_parent(os.getppid())
     source, sink = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):

@@ -52,12 +52,16 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> dict[str, Any]:
         progress = stack.enter_context(_progress())
         tasks = {job.name: progress.add_task(job.name, total=1.0, note="waiting") for job in jobs}
         pool = ProcessPoolExecutor(
-            processes, mp_context=context, initializer=_begin, initargs=(os.getpid(), inherited, messages)
+            min(processes, len(jobs)),
+            mp_context=context,
+            initializer=_begin,
+            initargs=(os.getpid(), inherited, messages),
         )
         stack.enter_context(pool)
         stack.enter_context(lifeline)  # closed first: a pool waits for its running jobs
         try:
             futures = {job.name: pool.submit(_call, job) for job in jobs}
+            pool.submit(int)  # the pool watches for the death of those processes that an earlier submission has started
             _watch(futures, messages, progress, tasks)
         except BrokenProcessPool as error:
             raise ChildProcessError(

@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PrinterCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTTrainer
 
 from sgpo.lab.measure import measure, summary, write_samples
 from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems, share_of
 from sgpo.lab.responses import terse
 from sgpo.runs.files import write_rows
 from sgpo.runs.jobs import ReportProgress
+from sgpo.trainer.checkpointing import SFTConfig
 from sgpo.trainer.methods import KINDS, find_method
 from sgpo.trainer.recorder import Recorder
 

@@ -9,9 +9,10 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from trl import SFTConfig, SFTTrainer
+from trl import SFTTrainer
 
 from sgpo.runs.yaml_reader import parse_yaml
+from sgpo.trainer.checkpointing import SFTConfig
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.hpt import HPTConfig, HPTTrainer
 from sgpo.trainer.luffy import LUFFYConfig, LUFFYTrainer

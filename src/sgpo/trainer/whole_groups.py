@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from trl import GRPOConfig
 
+from sgpo.trainer.checkpointing import BothCheckpointingNames
+
 
 def option(default: Any, help: str) -> Any:
     """A field of a configuration with its help text."""
@@ -13,7 +15,7 @@ def option(default: Any, help: str) -> Any:
 
 
 @dataclass
-class WholeGroupsConfig(GRPOConfig):
+class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
     """``GRPOConfig`` of a trainer that needs all rollouts of a problem on one process; a CPU trains in float32.
 
     Raises:

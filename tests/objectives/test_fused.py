@@ -8,8 +8,16 @@ import pytest
 import torch
 from torch import Tensor, tensor
 
+from sgpo.objectives import (
+    Divergence,
+    Head,
+    Kernel,
+    Rows,
+    distillation_loss,
+    fused_linear_distillation_loss,
+    token_kl,
+)
 from sgpo.objectives import _fused_chunks as chunks
-from sgpo.objectives import distillation_loss, fused_linear_distillation_loss, token_kl
 
 F64 = torch.float64
 N, T, H, V = 4, 5, 3, 7
@@ -40,9 +48,21 @@ def inputs(vocabulary: int = V, dtype: torch.dtype = F64, seed: int = 0) -> tupl
 def fused(
     student: Tensor, teacher: Tensor, head: Tensor, bias: Tensor | None, **options: Any
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    options = {"normalizer": 3, **options}
-    weights = WEIGHTS.to(student.device)
-    return fused_linear_distillation_loss(student, teacher, head, MASK, weights, bias=bias, **options)
+    """The fused loss and its metrics, from options by the names that the unfused path gives them."""
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: options.pop(name) for name in names if name in options}
+
+    weights = options.pop("row_weights", WEIGHTS.to(student.device))
+    rows = Rows(
+        student, teacher, options.pop("mask", MASK), weights, options.pop("normalizer", 3), **given("teacher_weight")
+    )
+    whole = Head(head, bias, options.pop("logit_scale", 1.0), options.pop("softcap", None))
+    divergence = Divergence(**given("direction", "temperature", "clip", "clip_form"))
+    kernel = Kernel(**given("chunk_size", "tolerance"))
+    assert not options
+    loss, sums, kl = fused_linear_distillation_loss(rows, whole, divergence, kernel)
+    return loss, {**sums, "token_kl": kl}
 
 
 def unfused(
@@ -116,16 +136,16 @@ def test_gradcheck(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("tile_bytes", [1, 1 << 13])
+@pytest.mark.parametrize("block_bytes", [1, 1 << 13])
 @pytest.mark.parametrize("chunk_size", [1, 2, 9, 1000])
-def test_chunks_and_tiles_change_nothing(
-    options: dict[str, Any], chunk_size: int, tile_bytes: int, monkeypatch: pytest.MonkeyPatch
+def test_chunks_and_blocks_change_nothing(
+    options: dict[str, Any], chunk_size: int, block_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     student, teacher, head, bias = inputs(150)
     whole = fused(student, teacher, head, bias, **options)
     expected = gradients(whole[0], (student, head, bias))
     for threads in ("one thread", "cpu"):
-        monkeypatch.setitem(chunks._LOGIT_TILE_BYTES, threads, tile_bytes)
+        monkeypatch.setitem(chunks._BLOCK_BYTES, threads, block_bytes)
     parts = fused(student, teacher, head, bias, chunk_size=chunk_size, **options)
     close([parts[0], *gradients(parts[0], (student, head, bias))], [whole[0], *expected], 1e-13)
     close(parts[1].values(), whole[1].values(), 1e-13)
@@ -169,7 +189,7 @@ def test_nan_at_a_counted_token_surfaces(side: int, form: str) -> None:
 def test_nothing_left_gives_a_zero_that_is_still_on_the_graph(weights: Tensor) -> None:
     student, teacher, head, bias = inputs()
     mask = MASK if not weights.any() else torch.zeros_like(MASK)
-    loss, metrics = fused_linear_distillation_loss(student, teacher, head, mask, weights, bias=bias, normalizer=2)
+    loss, metrics = fused(student, teacher, head, bias, mask=mask, row_weights=weights, normalizer=2)
     loss.backward()
     assert loss == 0
     for source in (student, head, bias):
@@ -324,12 +344,12 @@ def test_adding_a_constant_to_the_logits_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        ({"weight": torch.ones(H, V)}, ["(3, 7)", "H = 3", "not its transpose"]),
-        ({"weight": torch.ones(0)}, ["(0,)", "gathered"]),
+        ({"head": torch.ones(H, V)}, ["(3, 7)", "H = 3", "not its transpose"]),
+        ({"head": torch.ones(0)}, ["(0,)", "gathered"]),
         ({"teacher_weight": torch.ones(V + 1, H)}, ["7 vocabulary entries", "teacher's 8"]),
         ({"teacher_weight": torch.ones(V, H + 1)}, ["teacher's head (7, 4)"]),
-        ({"teacher_hidden": torch.ones(N, T + 1, H)}, ["(4, 5, 3)", "(4, 6, 3)"]),
-        ({"student_hidden": torch.ones(N * T, H)}, ["(20, 3)"]),
+        ({"teacher": torch.ones(N, T + 1, H)}, ["(4, 5, 3)", "(4, 6, 3)"]),
+        ({"student": torch.ones(N * T, H)}, ["(20, 3)"]),
         ({"bias": torch.ones(V + 1)}, ["(8,)", "[7]"]),
         ({"mask": MASK.float()}, ["mask.bool()"]),
         ({"row_weights": torch.ones(N + 1)}, ["weights (5,)"]),
@@ -337,23 +357,17 @@ def test_adding_a_constant_to_the_logits_changes_nothing() -> None:
         ({"direction": "jsd"}, ["'jsd'", "'forward', 'reverse'"]),
         ({"temperature": 0.0}, ["temperature is 0.0"]),
         ({"softcap": 0.0}, ["softcap is 0.0"]),
-        ({"logit_scale": -1.0}, ["logit_scale is -1.0"]),
+        ({"logit_scale": -1.0}, ["logit scale is -1.0"]),
         ({"chunk_size": 0}, ["chunk_size is 0"]),
+        ({"tolerance": -0.1}, ["tolerance is -0.1", "0.0 is exact"]),
+        ({"tolerance": math.nan}, ["tolerance is nan"]),
         ({"clip": 0.0}, ["threshold is 0.0"]),
         ({"clip_form": "soft"}, ["'soft'"]),
     ],
 )
 def test_errors_name_the_value_and_the_remedy(change: dict[str, Any], names: list[str]) -> None:
     student, teacher, head, bias = inputs()
-    arguments: dict[str, Any] = {
-        "student_hidden": student,
-        "teacher_hidden": teacher,
-        "weight": head,
-        "mask": MASK,
-        "row_weights": WEIGHTS,
-        "bias": bias,
-        "normalizer": 2,
-    }
+    arguments: dict[str, Any] = {"student": student, "teacher": teacher, "head": head, "bias": bias}
     with pytest.raises(ValueError) as error:
-        fused_linear_distillation_loss(**{**arguments, **change})
+        fused(**{**arguments, **change})
     assert all(name in str(error.value) for name in names)

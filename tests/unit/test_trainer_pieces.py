@@ -20,6 +20,8 @@ from transformers import (
     PhiForCausalLM,
 )
 
+from sgpo.objectives import Kernel
+from sgpo.trainer import distillation
 from sgpo.trainer.distillation import Share, Target, collate, deal
 from sgpo.trainer.heads import Head, add_head_fn
 from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, pass_rates, worth_guiding
@@ -73,6 +75,27 @@ def test_deal_by_hand() -> None:
 def test_deal_refuses_a_wrong_maximum() -> None:
     with pytest.raises(ValueError, match="fullest rank has 1 targets, but this one has 2"):
         deal([DUMMY, DUMMY], DUMMY, 1, 1, 1)
+
+
+# ---------------------------------------------------------------- divergence
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.02])
+def test_the_tolerance_of_the_configuration_reaches_the_kernel(
+    tolerance: float, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Kernel] = []
+    fused = distillation.fused_linear_distillation_loss
+    monkeypatch.setattr(distillation, "fused_linear_distillation_loss", lambda *a: (used.append(a[3]), fused(*a))[1])
+    share = collate([Target([1], [2, 3], [4, 5], 1.0)], 0, torch.device("cpu"))
+    options = {} if tolerance == 0 else {"kl_gradient_tolerance": tolerance}
+    term = distillation.divergence(
+        share, torch.ones(1, 2, 3), kit.make_config(out, **options), normalizer=1, temperature=1.0, teacher_head=None
+    )
+    loss, metrics = term(torch.rand(1, 3, 3), Head(torch.rand(7, 3)))
+    assert loss > 0
+    assert metrics["token_kl"].shape == (1, 2)
+    assert used == [Kernel(tolerance=tolerance)]
 
 
 # ---------------------------------------------------------------- collate

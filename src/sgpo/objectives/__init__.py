@@ -12,6 +12,7 @@ from .divergence import (
     token_kl,
 )
 from .fused import fused_linear_distillation_loss
+from .records import Divergence, FusedLoss, Head, Kernel, Rows
 from .selection import SELECTION_MODES, select_targets
 from .topk import fused_linear_top_k_kl, top_k_kl
 from .weighting import WEIGHT_FORMS, adaptive_weight
@@ -21,6 +22,11 @@ __all__ = [
     "DIRECTIONS",
     "SELECTION_MODES",
     "WEIGHT_FORMS",
+    "Divergence",
+    "FusedLoss",
+    "Head",
+    "Kernel",
+    "Rows",
     "adaptive_weight",
     "clip_token_kl",
     "distillation_loss",

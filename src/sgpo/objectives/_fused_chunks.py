@@ -1,8 +1,8 @@
 """The chunk loop behind `fused.py`: KL of each token and the loss's gradients, from hidden states.
 
-One chunk: project C student and C teacher states onto the vocabulary; walk over the logits once for the
-softmax sums and the KL, leaving exp(z) in their place; turn them into d loss / d projection; multiply that
-into the gradients. All in two [C, V] halves of one buffer that every chunk uses again.
+One chunk: project C student and C teacher states onto the vocabulary; walk over the logits once, a few tokens at a
+time, for the softmax sums, the KL and d loss / d projection, which takes their place; multiply that into the
+gradients. All in two [C, V] halves of one buffer that every chunk uses again.
 
     z = post * tanh(pre * (h W^T + b))      or, without softcap,      z = pre * (h W^T + b)
     forward   d KL_t / d z_s = softmax(z_s) - softmax(z_t)
@@ -26,17 +26,20 @@ from .divergence import clip_gradient_scale
 # gradient once more and writes it; on a CPU, products of 128 tokens at V = 152K are nearly as fast as any. A GPU
 # needs a larger chunk to be busy.
 _CHUNK_BYTES = {"cpu": 160 << 20, "other": 512 << 20}
-# Bytes of the tiles of logits that are worked on one after another. One CPU thread is fastest on tiles that stay
-# in its cache. Several threads wait for the slowest at the end of every operation, on a busy machine for
-# milliseconds, so that fewer and larger operations win.
-_LOGIT_TILE_BYTES = {"one thread": 512 << 10, "cpu": 16 << 20, "other": 512 << 20}
+# Bytes of the logits, student and teacher, that are worked on one block of tokens after another. One CPU thread is
+# fastest on blocks that stay in its cache. Several threads wait for the slowest at the end of every operation, on a
+# busy machine for milliseconds, so that fewer and larger operations win.
+_BLOCK_BYTES = {"one thread": 1 << 20, "cpu": 16 << 20, "other": 512 << 20}
+# Where more of the columns than this would stay, gathering them costs what leaving out the others saves.
+_DENSE_ABOVE = 0.5
 # Bytes of the tiles of a head in half precision, of which a copy in float32 is made.
 _UPCAST_TILE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that is not a tensor. `pre` and `post` as in the equations above; `dtype` of all sums."""
+    """Everything that is not a tensor. `pre` and `post` as in the equations above; `tolerance` as in `Kernel`;
+    `dtype` of all sums."""
 
     direction: str
     pre: float
@@ -44,6 +47,7 @@ class Settings:
     clip: float | None
     clip_form: str
     chunk_size: int
+    tolerance: float
     dtype: torch.dtype
     want_gradients: bool
 
@@ -67,14 +71,18 @@ def kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple[
     vocabulary, count = x.weight.shape[0], len(x.rows)
     kl = x.token_weights.new_empty(count)
     need_hidden, need_weight, need_bias = (need and s.want_gradients for need in needed)
-    grad_hidden = grad_weight = grad_bias = None
+    grad_hidden = grad_weight = grad_bias = score = None
     if need_hidden:
         grad_hidden = x.student_hidden.new_zeros(x.student_hidden.shape, dtype=held_dtype(x.student_hidden, s.dtype))
     if need_weight:
-        # Not zeros: the first chunk writes it, which saves going once more through the largest buffer.
-        grad_weight = x.weight.new_empty(x.weight.shape, dtype=s.dtype) if count else torch.zeros_like(x.weight)
+        # Not zeros where the first chunk writes all of it: that saves going once more through the largest buffer.
+        new = x.weight.new_empty if count and s.tolerance == 0 else x.weight.new_zeros
+        grad_weight = new(x.weight.shape, dtype=s.dtype)
     if need_bias:
         grad_bias = x.weight.new_zeros(vocabulary, dtype=s.dtype)
+    if s.tolerance > 0 and (need_hidden or need_weight):
+        score = x.weight.new_empty(vocabulary, dtype=s.dtype)
+    mean = None if score is None else _mean_row(x.weight, s.dtype)
     buffer = x.weight.new_empty((2 * s.chunk_size, vocabulary), dtype=s.dtype)
     for start in range(0, count, s.chunk_size):
         part = slice(start, min(start + s.chunk_size, count))
@@ -82,11 +90,15 @@ def kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple[
         logits = buffer[: 2 * (part.stop - part.start)]
         hidden = _project_both(x, s, at, logits)
         student, teacher = logits.chunk(2)
-        kl[part] = _kl_then_gradient_(student, teacher, x.token_weights[part], s)
+        kl[part] = _kl_then_gradient_(student, teacher, x.token_weights[part], s, score)
+        kept = None if score is None else _largest(score, s.tolerance)
+        columns = student if kept is None else student[:, kept]
         if grad_hidden is not None:
-            grad_hidden[at] = _times_head(student, x.weight).to(grad_hidden.dtype)
-        if grad_weight is not None:
-            grad_weight.addmm_(student.t(), hidden, beta=1 if start else 0)
+            grad_hidden[at] = _times_head(student, columns, x.weight, kept, mean).to(grad_hidden.dtype)
+        if grad_weight is not None and kept is None:
+            grad_weight.addmm_(columns.t(), hidden, beta=1 if start else 0)
+        elif grad_weight is not None and kept is not None:
+            grad_weight.index_add_(0, kept, columns.t() @ hidden)
         if grad_bias is not None:
             grad_bias += student.sum(0)
     if grad_weight is not None:
@@ -94,51 +106,71 @@ def kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple[
     return kl, [grad_hidden, grad_weight, grad_bias]
 
 
-def _kl_then_gradient_(student: Tensor, teacher: Tensor, token_weights: Tensor, s: Settings) -> Tensor:
+def _kl_then_gradient_(
+    student: Tensor, teacher: Tensor, token_weights: Tensor, s: Settings, score: Tensor | None
+) -> Tensor:
     """KL [C] from the projections `pre * (h W^T + b)`, [C, V] each; both buffers are used up.
 
-    `student` becomes d loss / d (h W^T + b), where the loss weighs the tokens with `token_weights` [C].
+    `student` becomes d loss / d (h W^T + b), where the loss weighs the tokens with `token_weights` [C]. `score` [V],
+    if given, becomes the sum of its absolute values over the tokens.
     """
+    size = max(1, _block_bytes(student.device) // (2 * student[:1].nbytes))
+    scratch = torch.empty_like(student[:size])
+    kl = torch.empty_like(token_weights)
+    if score is not None:
+        score.zero_()
+    for start in range(0, len(kl), size):
+        block = slice(start, min(start + size, len(kl)))
+        unused = scratch[: block.stop - block.start]
+        kl[block] = _block_kl_then_gradient_(student[block], teacher[block], unused, token_weights[block], s)
+        if score is not None:
+            score += torch.abs(student[block], out=unused).sum(0)
+    return kl
+
+
+def _block_kl_then_gradient_(zs: Tensor, zt: Tensor, gap: Tensor, token_weights: Tensor, s: Settings) -> Tensor:
+    """`_kl_then_gradient_` of a few tokens; `gap` is a third buffer of their size."""
     forward = s.direction == "forward"
-    top_s, top_t = student.amax(-1, keepdim=True), teacher.amax(-1, keepdim=True)
+    slope = None
     if s.post is not None:
-        top_s, top_t = top_s.tanh() * s.post, top_t.tanh() * s.post
-    sum_s, sum_t, expectation = torch.zeros_like(top_s), torch.zeros_like(top_s), torch.zeros_like(top_s)
-    for tile in _tiles(student.shape[1], student[:, 0].nbytes, _logit_tile_bytes(student.device)):
-        zs, zt = student[:, tile], teacher[:, tile]
-        slope = None
-        if s.post is not None:
-            slope = zs.tanh_().square().neg_().add_(1)
-            zs.mul_(s.post)
-            zt.tanh_().mul_(s.post)
-        gap = zt.sub_(top_t) - zs.sub_(top_s)
-        sum_s += zs.exp_().sum(-1, keepdim=True)
-        sum_t += zt.exp_().sum(-1, keepdim=True)
-        if forward:
-            expectation += gap.mul_(zt).sum(-1, keepdim=True)
-        else:
-            expectation += zt.copy_(gap).mul(zs).sum(-1, keepdim=True)
-        if slope is not None:
-            zs.mul_(slope)
-            if forward:
-                zt.mul_(slope)
+        slope = zs.tanh_().square().neg_().add_(1)
+        zs.mul_(s.post)
+        zt.tanh_().mul_(s.post)
+    torch.sub(zt.sub_(zt.amax(-1, keepdim=True)), zs.sub_(zs.amax(-1, keepdim=True)), out=gap)
+    sum_s, sum_t = zs.exp_().sum(-1, keepdim=True), zt.exp_().sum(-1, keepdim=True)
     # log p_t - log p_s = gap + log_sums: each side's maximum was taken off it, and cancels.
     log_sums = sum_s.log() - sum_t.log()
-    kl = expectation / sum_t + log_sums if forward else -expectation / sum_s - log_sums
+    if forward:
+        kl = gap.mul_(zt).sum(-1, keepdim=True) / sum_t + log_sums
+    else:
+        kl = -torch.mul(gap, zs, out=zt).sum(-1, keepdim=True) / sum_s - log_sums
     if s.want_gradients:
         scale = clip_gradient_scale(kl, s.clip, s.clip_form) * token_weights.unsqueeze(-1)
         scale = scale * (s.pre if s.post is None else s.pre * s.post)
         if forward:
-            student.mul_(scale / sum_s).addcmul_(teacher, scale / sum_t, value=-1)
+            zs.mul_(scale / sum_s).addcmul_(zt, scale / sum_t, value=-1)
         else:
-            student.mul_(-scale / sum_s).mul_(teacher.add_(log_sums + kl))
+            zs.mul_(-scale / sum_s).mul_(gap.add_(log_sums + kl))
+        if slope is not None:
+            zs.mul_(slope)
     return kl.squeeze(-1)
 
 
-def _logit_tile_bytes(device: torch.device) -> int:
+def _block_bytes(device: torch.device) -> int:
     if device.type == "cpu":
-        return _LOGIT_TILE_BYTES["one thread" if torch.get_num_threads() == 1 else "cpu"]
-    return _LOGIT_TILE_BYTES["other"]
+        return _BLOCK_BYTES["one thread" if torch.get_num_threads() == 1 else "cpu"]
+    return _BLOCK_BYTES["other"]
+
+
+def _largest(score: Tensor, tolerance: float) -> Tensor | None:
+    """Indices [K], ascending, of the entries of `score` [V] left when those are dropped that are smallest and together
+    hold at most `tolerance` of the sum; None for all, where dropping would not pay or the sum is NaN."""
+    values, order = score.sort()
+    held = values.cumsum(0)
+    dropped = int((held <= tolerance * held[-1]).sum())
+    if len(score) - dropped > _DENSE_ABOVE * len(score):
+        return None
+    return order[dropped:].sort().values
 
 
 def _tiles(vocabulary: int, bytes_per_entry: int, limit: int) -> list[slice]:
@@ -169,12 +201,27 @@ def _project(hidden: Tensor, weight: Tensor, bias: Tensor | None, factor: float,
         out.add_((bias.to(out.dtype) * factor).clamp(min=torch.finfo(out.dtype).min / 4))
 
 
-def _times_head(gradient: Tensor, weight: Tensor) -> Tensor:
-    """[C, V] @ [V, H] -> [C, H] in the gradient's dtype."""
+def _times_head(gradient: Tensor, columns: Tensor, weight: Tensor, kept: Tensor | None, mean: Tensor | None) -> Tensor:
+    """`gradient` [C, V] @ `weight` [V, H] -> [C, H] in the gradient's dtype.
+
+    With `kept` [K] and its `columns` [C, K], every other row of the head is taken as the `mean` row [H]: the rows of
+    a trained head share a large common part, which would be most of the error if it were left out.
+    """
+    if kept is not None and mean is not None:
+        rest = gradient.sum(1, keepdim=True) - columns.sum(1, keepdim=True)
+        return torch.addmm(rest * mean, columns, weight[kept].to(gradient.dtype))
     total = gradient.new_zeros(gradient.shape[0], weight.shape[1])
     for tile in _head_tiles(weight, gradient.dtype):
         total.addmm_(gradient[:, tile], weight[tile].to(gradient.dtype))
     return total
+
+
+def _mean_row(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """The mean row [H] of the head [V, H], in `dtype`."""
+    total = weight.new_zeros(weight.shape[1], dtype=dtype)
+    for tile in _head_tiles(weight, dtype):
+        total += weight[tile].to(dtype).sum(0)
+    return total / weight.shape[0]
 
 
 def _head_tiles(weight: Tensor, dtype: torch.dtype) -> list[slice]:

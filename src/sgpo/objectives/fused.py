@@ -8,12 +8,11 @@ that first returns the KL, and learns in backward what to multiply it by, has to
 tokens and rows of weight 0 are left out before any work is done. The head's gradient, if it is trained at
 all, is one [V, H] buffer that every chunk adds to. The loop over the chunks is in `_fused_chunks.py`.
 
-Shapes: N rows (one selected response each), T tokens, H hidden, V vocabulary.
+The inputs and outputs, with their shapes, are in `records.py`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -21,84 +20,71 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ._fused_chunks import Inputs, Settings, chunk_tokens, kl_and_gradients
-from ._registry import lookup
 from .divergence import (
     accumulation_dtype,
     check_normalizer,
     check_rows,
-    check_temperature,
     clip_token_kl,
     counted_tokens,
     loss_sums,
     row_token_weights,
 )
+from .records import Divergence, FusedLoss, Head, Kernel, Rows
+
+_DEFAULT_DIVERGENCE, _DEFAULT_KERNEL = Divergence(), Kernel()
 
 
 def fused_linear_distillation_loss(
-    student_hidden: Tensor,
-    teacher_hidden: Tensor,
-    weight: Tensor,
-    mask: Tensor,
-    row_weights: Tensor,
-    *,
-    bias: Tensor | None = None,
-    teacher_weight: Tensor | None = None,
-    normalizer: float | Tensor,
-    direction: str = "forward",
-    temperature: float = 1.0,
-    logit_scale: float = 1.0,
-    softcap: float | None = None,
-    clip: float | None = 1.0,
-    clip_form: str = "rescale",
-    chunk_size: int | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """`distillation_loss` of the logits `softcap(logit_scale * (hidden @ weight.T + bias)) / temperature`.
+    rows: Rows, head: Head, divergence: Divergence = _DEFAULT_DIVERGENCE, kernel: Kernel = _DEFAULT_KERNEL
+) -> FusedLoss:
+    """`distillation_loss` of the logits `head(hidden) / temperature`, never more than a chunk of them.
 
     Args:
-        student_hidden: [N, T, H], last hidden states of the unguided policy; gets a gradient.
-        teacher_hidden: [N, T, H], of the guided policy on the same tokens; gets none.
-        weight: [V, H], the head; gets a gradient if it requires one, else costs no [V, H] buffer.
-        mask: [N, T] bool, True at response tokens.
-        row_weights: [N], alpha(q) of each row; no gradient.
-        bias: [V], of the head (of both, where there are two); as `weight`. -inf masks an entry.
-        teacher_weight: [V, H'], a head of the teacher's own, whose hidden states are [N, T, H']; no gradient.
-        normalizer, clip, clip_form: see `distillation_loss`; direction, temperature: see `token_kl`.
-        logit_scale: multiplies the logits before the softcap, `softcap * tanh(logits / softcap)`.
-        chunk_size: tokens whose logits exist at one time; by default what fits 160 MiB (CPU) or 512 MiB.
+        rows: hidden states of both policies, mask, weights and normalizer. The student's states get a gradient.
+        head: its weight and bias get a gradient if they require one; a frozen head costs no [V, H] buffer.
+        divergence: direction, temperature and clip.
+        kernel: size of a chunk, and whether small entries may be left out of the gradient. Exact by default.
 
     Returns:
-        The scalar loss (float32, float64 for float64 inputs), and the metrics of `distillation_loss` with
-        "token_kl", [N, T] without graph, unclipped, 0 where nothing is counted. Products and sums run in
-        the loss's dtype whatever the inputs' is. NaN at a counted token gives a NaN loss.
+        The loss (float32, float64 for float64 inputs) with its metrics. Products and sums run in the loss's dtype
+        whatever the inputs' is. NaN at a counted token gives a NaN loss.
 
     Raises:
-        ValueError: shapes do not fit, or an option is out of range.
+        ValueError: shapes do not fit, or the clip is out of range.
 
     Source: loss arXiv 2606.24064; kernel ours.
     """
-    _check_shapes(student_hidden, teacher_hidden, weight, bias, teacher_weight)
-    check_rows(mask, row_weights, student_hidden.shape[:2])
-    check_normalizer(normalizer)
-    check_options(direction, temperature, logit_scale, softcap, chunk_size)
-    dtype = accumulation_dtype(student_hidden, teacher_hidden, weight)
-    counted = counted_tokens(mask, row_weights)
+    _check_shapes(rows, head)
+    check_rows(rows.mask, rows.weights, rows.student_hidden.shape[:2])
+    check_normalizer(rows.normalizer)
+    dtype = accumulation_dtype(rows.student_hidden, rows.teacher_hidden, head.weight)
+    counted = counted_tokens(rows.mask, rows.weights)
     at = counted.nonzero(as_tuple=True)
-    token_weights = row_token_weights(counted, row_weights, dtype)[at] / normalizer
-    inputs = Inputs(student_hidden, weight, bias, teacher_hidden.detach(), teacher_weight, token_weights, *at)
+    token_weights = row_token_weights(counted, rows.weights, dtype)[at] / rows.normalizer
+    inputs = Inputs(
+        rows.student_hidden,
+        head.weight,
+        head.bias,
+        rows.teacher_hidden.detach(),
+        rows.teacher_weight,
+        token_weights,
+        *at,
+    )
     settings = Settings(
-        direction=direction,
-        pre=logit_scale / (temperature if softcap is None else softcap),
-        post=None if softcap is None else softcap / temperature,
-        clip=clip,
-        clip_form=clip_form,
-        chunk_size=max(1, min(chunk_size or chunk_tokens(weight, dtype), len(token_weights))),
+        direction=divergence.direction,
+        pre=head.scale / (divergence.temperature if head.softcap is None else head.softcap),
+        post=None if head.softcap is None else head.softcap / divergence.temperature,
+        clip=divergence.clip,
+        clip_form=divergence.clip_form,
+        chunk_size=max(1, min(kernel.chunk_size or chunk_tokens(head.weight, dtype), len(token_weights))),
+        tolerance=kernel.tolerance,
         dtype=dtype,
         want_gradients=torch.is_grad_enabled(),
     )
     loss, kl = _FusedDistillation.apply(*inputs, settings)
     grid = kl.new_zeros(counted.shape).index_put(at, kl)
-    sums = loss_sums(grid, clip_token_kl(grid, clip, clip_form), counted, clip)
-    return loss, {**sums, "token_kl": grid}
+    clipped = clip_token_kl(grid, divergence.clip, divergence.clip_form)
+    return FusedLoss(loss, loss_sums(grid, clipped, counted, divergence.clip), grid)
 
 
 class _FusedDistillation(torch.autograd.Function):
@@ -129,49 +115,28 @@ class _FusedDistillation(torch.autograd.Function):
         return (*scaled, *[None] * (len(inputs) - 2))
 
 
-def check_options(
-    direction: str, temperature: float, logit_scale: float, softcap: float | None, chunk_size: int | None
-) -> None:
-    """`ValueError` unless each option is in range (the clip is checked where it is applied)."""
-    lookup(dict.fromkeys(("forward", "reverse")), direction, "direction")
-    check_temperature(temperature)
-    for name, value in (("logit_scale", logit_scale), ("softcap", softcap)):
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(
-                f"{name} is {value}, but it must be positive and finite; take it from the model's configuration "
-                "(logit_scale=1.0 and softcap=None change nothing)"
-            )
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size is {chunk_size}, but a chunk holds at least 1 token; use None to have it chosen")
-
-
-def _check_shapes(
-    student_hidden: Tensor,
-    teacher_hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    teacher_weight: Tensor | None,
-) -> None:
+def _check_shapes(rows: Rows, head: Head) -> None:
     """`ValueError` unless hidden states, heads and bias fit together."""
-    for name, hidden, head in (
-        ("student", student_hidden, weight),
-        ("teacher", teacher_hidden, weight if teacher_weight is None else teacher_weight),
+    student, weight = rows.student_hidden, head.weight
+    for name, hidden, own in (
+        ("student", student, weight),
+        ("teacher", rows.teacher_hidden, weight if rows.teacher_weight is None else rows.teacher_weight),
     ):
-        if hidden.ndim != 3 or hidden.shape[:2] != student_hidden.shape[:2]:
+        if hidden.ndim != 3 or hidden.shape[:2] != student.shape[:2]:
             raise ValueError(
-                f"student hidden states {tuple(student_hidden.shape)} and teacher ones "
-                f"{tuple(teacher_hidden.shape)} must be [N, T, H] with one N and T, since token t of one is "
-                "compared with token t of the other; cut both to the response's tokens first"
+                f"student hidden states {tuple(student.shape)} and teacher ones {tuple(rows.teacher_hidden.shape)} "
+                "must be [N, T, H] with one N and T, since token t of one is compared with token t of the other; cut "
+                "both to the response's tokens first"
             )
-        if head.ndim != 2 or head.shape[1] != hidden.shape[2]:
+        if own.ndim != 2 or own.shape[1] != hidden.shape[2]:
             raise ValueError(
-                f"the {name}'s head {tuple(head.shape)} must be [V, H] with H = {hidden.shape[2]}, the size of "
-                "its hidden states; pass lm_head.weight (not its transpose), gathered if it is sharded"
+                f"the {name}'s head {tuple(own.shape)} must be [V, H] with H = {hidden.shape[2]}, the size of its "
+                "hidden states; pass lm_head.weight (not its transpose), gathered if it is sharded"
             )
-        if head.shape[0] != weight.shape[0]:
+        if own.shape[0] != weight.shape[0]:
             raise ValueError(
-                f"the student's head has {weight.shape[0]} vocabulary entries, the {name}'s {head.shape[0]}, but "
-                "the KL compares them entry by entry; cut or pad one of them"
+                f"the student's head has {weight.shape[0]} vocabulary entries, the {name}'s {own.shape[0]}, but the "
+                "KL compares them entry by entry; cut or pad one of them"
             )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"bias {tuple(bias.shape)} must be [V] = [{weight.shape[0]}]; pass lm_head.bias")
+    if head.bias is not None and head.bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias {tuple(head.bias.shape)} must be [V] = [{weight.shape[0]}]; pass lm_head.bias")

@@ -30,7 +30,7 @@ from torch.utils.checkpoint import checkpoint
 from ._fused_chunks import chunk_tokens
 from ._registry import lookup
 from .divergence import DIRECTIONS, accumulation_dtype, check_temperature
-from .fused import check_options
+from .records import check_chunk_size, check_head_options
 
 # How far the mass of the teacher's entries may exceed 1: log-probabilities in half precision, or few digits.
 _MASS_TOLERANCE = 0.01
@@ -101,7 +101,7 @@ def fused_linear_top_k_kl(
         weight: [V, H], the head.
         mask: [N, T] bool, True at response tokens (of rows whose weight is not 0).
         bias: [V], of the head.
-        logit_scale, softcap, chunk_size: see `fused_linear_distillation_loss`.
+        logit_scale, softcap, chunk_size: see `Head` and `Kernel`.
         teacher_ids, teacher_logprobs, direction, temperature: see `top_k_kl`.
 
     Returns:
@@ -117,7 +117,10 @@ def fused_linear_top_k_kl(
             f"student hidden states {tuple(student_hidden.shape)} and head {tuple(weight.shape)} must be [N, T, H] and "
             "[V, H] with one H; pass lm_head.weight (not its transpose), gathered if it is sharded"
         )
-    check_options(direction, temperature, logit_scale, softcap, chunk_size)
+    lookup(DIRECTIONS, direction, "direction")
+    check_temperature(temperature)
+    check_head_options(logit_scale, softcap)
+    check_chunk_size(chunk_size)
     _check_entries(student_hidden.shape[:2], weight.shape[0], teacher_ids, teacher_logprobs, mask)
     dtype = accumulation_dtype(student_hidden, weight, teacher_logprobs)
     head = weight.to(dtype)  # once, so that a head in half precision gathers its gradient in float32

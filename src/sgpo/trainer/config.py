@@ -89,6 +89,11 @@ class SGPOConfig(WholeGroupsConfig):
         "Above the threshold, 'rescale' the gradient by delta / KL, or 'hard': no gradient. The paper does not "
         "publish the form; 'rescale' is our reading.",
     )
+    kl_gradient_tolerance: float = option(
+        0.0,
+        "Share of the KL's gradient that may be left out where most of the vocabulary has next to no mass, to save "
+        "time; see sgpo.objectives.Kernel for the bound. 0: exact. Ours.",
+    )
     teacher: str = option(
         "live",
         "Weights of the guided side of the KL: the 'live' policy, an 'ema' of it, or the 'frozen' start.",
@@ -209,6 +214,7 @@ _RANGES = (
     ("grpo_weight", 0.0, _INF),
     ("num_guided_generations", 0, _INF),
     ("teacher_ema_decay", 0.0, 1.0),
+    ("kl_gradient_tolerance", 0.0, 0.5),
 )
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from trl.trainer.utils import pad
 
-from sgpo.objectives import fused_linear_distillation_loss
+from sgpo.objectives import Divergence, Head, Kernel, Rows, fused_linear_distillation_loss
 from sgpo.trainer.config import SGPOConfig
-from sgpo.trainer.heads import Head, HeadFn
+from sgpo.trainer.heads import HeadFn
 
 
 @dataclass(frozen=True)
@@ -111,33 +111,28 @@ def divergence(
     Args:
         share: targets of the micro-step.
         teacher_hidden: ``[N, T, H]``, hidden states that predict the completion tokens behind the guided prompts.
-        args: direction, threshold and form of the clip.
+        args: direction, threshold and form of the clip, and the tolerance of the kernel.
         normalizer: problems of the optimizer step on one rank.
         temperature: of the softmax on both sides.
         teacher_head: hidden states and head of a teacher with weights of its own, see ``TeacherWeights.head``.
     """
     length = share.mask.size(1)
+    kl = Divergence(args.kl_direction, temperature, args.kl_clip, args.kl_clip_form)
 
     def head_fn(hidden: Tensor, head: Head) -> tuple[Tensor, dict[str, Tensor]]:
         guide, guide_weight = teacher_hidden, None
         if teacher_head is not None:
             guide, guide_weight = teacher_head(teacher_hidden, head.weight, head.bias)
-        return fused_linear_distillation_loss(
-            hidden[:, -length - 1 : -1],
-            guide,
-            head.weight,
-            share.mask,
-            share.weights,
-            bias=head.bias,
-            teacher_weight=guide_weight,
+        rows = Rows(
+            student_hidden=hidden[:, -length - 1 : -1],
+            teacher_hidden=guide,
+            mask=share.mask,
+            weights=share.weights,
             normalizer=normalizer,
-            direction=args.kl_direction,
-            temperature=temperature,
-            logit_scale=head.scale,
-            softcap=head.softcap,
-            clip=args.kl_clip,
-            clip_form=args.kl_clip_form,
+            teacher_weight=guide_weight,
         )
+        found = fused_linear_distillation_loss(rows, head, kl, Kernel(tolerance=args.kl_gradient_tolerance))
+        return found.loss, {**found.sums, "token_kl": found.token_kl}
 
     return head_fn
 

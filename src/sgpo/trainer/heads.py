@@ -12,7 +12,6 @@ import functools
 import types
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -20,19 +19,7 @@ from torch.distributed.tensor import DTensor
 from transformers import PretrainedConfig, PreTrainedModel
 from trl.trainer.utils import maybe_gather_lm_head_ctx
 
-
-@dataclass(frozen=True)
-class Head:
-    """The language-model head: ``logits = softcap(scale * (hidden @ weight.T + bias))``.
-
-    ``weight`` is ``[V, H]``, ``bias`` ``[V]`` or None; ``softcap`` None for none.
-    """
-
-    weight: Tensor
-    bias: Tensor | None
-    scale: float
-    softcap: float | None
-
+from sgpo.objectives import Head
 
 HeadFn = Callable[[Tensor, Head], Any]
 

@@ -145,7 +145,7 @@ class Endpoint:
             port = url.port or (443 if url.scheme == "https" else 80)
             _, writer = await asyncio.wait_for(asyncio.open_connection(url.hostname, port), 15)
             writer.close()
-        except (OSError, asyncio.TimeoutError, UnicodeError) as error:
+        except (TimeoutError, OSError, UnicodeError) as error:
             reason = "no connection within 15 s" if isinstance(error, asyncio.TimeoutError) else error
             raise ValueError(
                 f"{self.base_url} cannot be reached ({reason}). Check --base-url, and that the server runs."
@@ -213,7 +213,7 @@ class Endpoint:
             if status >= 300:
                 raise self._refusal(status, headers, raw)
             reply = read_reply(raw, structured)
-        except (asyncio.TimeoutError, TimeoutError):
+        except TimeoutError:
             what = "the reply had begun and did not end" if begun else "no reply"
             hint = f"{what} within the {self.timeout:g} s of one try; raise the timeout, or lower the concurrency"
             raise self._error("timeout", hint, passing=not begun) from None  # what has begun is paid for

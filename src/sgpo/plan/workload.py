@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from sgpo.data.tables import count_rows, read_table
 from sgpo.plan.architecture import Architecture
 from sgpo.plan.hardware import Hardware
 
@@ -228,13 +229,9 @@ def count_problems(dataset: str, assumptions: Assumptions) -> tuple[int, str]:
     if assumptions.problems is not None:
         return assumptions.problems, "--problems"
     path = Path(dataset)
-    if path.suffix == ".parquet" and path.is_file():
-        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
-
-        return parquet.read_metadata(path).num_rows, f"rows of {dataset}"
-    if path.suffix == ".jsonl" and path.is_file():
-        with path.open("rb") as file:
-            return sum(1 for line in file if line.strip()), f"rows of {dataset}"
+    if path.is_file() and path.suffix in (".parquet", ".jsonl", ".json", ".csv", ".gz"):
+        rows = count_rows(path)
+        return sum(1 for _ in read_table(path)) if rows is None else rows, f"rows of {dataset}"
     if dataset == "lab":
         from sgpo.lab.problems import load_problems
 

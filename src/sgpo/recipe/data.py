@@ -1,17 +1,22 @@
 """The data sets of a recipe."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, ReadInstruction, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
+from sgpo.data.tables import Row, count_rows, read_table
 from sgpo.lab.problems import load_problems
 from sgpo.recipe.arguments import RunArguments
 from sgpo.recipe.model import LAB
+from sgpo.runs.files import ReadError
 from sgpo.trainer.prompts import text_only
 
-_BUILDERS = {".json": "json", ".jsonl": "json", ".parquet": "parquet", ".csv": "csv"}
+_BUILDERS = {".json": "json", ".jsonl": "json", ".gz": "json", ".parquet": "parquet", ".csv": "csv"}
+
+_KINDS: dict[type, str] = {str: "text", float: "a number", bool: "a boolean", list: "a list", dict: "an object"}
 
 
 def load_data(run: RunArguments) -> Dataset:
@@ -62,7 +67,10 @@ def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
     try:
         if path.is_dir() and any((path / each).is_file() for each in ("state.json", "dataset_dict.json")):
             return _of_splits(load_from_disk(name), split, name, field)
+        if path.is_file() and builder != "parquet":
+            return _of_text(path, split)
         if path.is_file():
+            count_rows(path)  # says what is wrong with a file that is none
             return load_dataset(str(builder), data_files=name, split=split)
         return load_dataset(name, config, split=split)
     except DatasetNotFoundError as error:
@@ -75,6 +83,41 @@ def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
             cause = cause.__cause__
         said = " ".join(str(cause).split()) or type(cause).__name__
         raise ValueError(f"{field} is {name!r}, of which the split {split!r} cannot be read: {said}") from error
+
+
+def _of_text(path: Path, split: str) -> Dataset:
+    """A file of text as every command reads it (`sgpo.data.tables`): a fault is said with its line.
+
+    Plain JSON lines are then mapped into memory by ``datasets``, which many processes share. What it does not read, or
+    reads otherwise (a byte order mark, cells of CSV that look like numbers), is taken as it was read here.
+    """
+    rows = _of_one_kind(read_table(path))
+    with path.open("rb") as file:
+        plain = path.suffix == ".jsonl" and file.read(1) == b"{"
+    if plain:
+        for _ in rows:
+            pass
+        return load_dataset("json", data_files=str(path), split=split)
+    data = Dataset.from_list(list(rows))
+    parts = ReadInstruction.from_spec(split).to_absolute({"train": len(data)})
+    return data.select([i for part in parts for i in range(part.from_ or 0, len(data) if part.to is None else part.to)])
+
+
+def _of_one_kind(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
+    """The rows; ReadError where a column holds text here and numbers there, which ``datasets`` would make numbers."""
+    kinds: dict[str, tuple[type, str]] = {}
+    for where, row in rows:
+        for name, value in row.items():
+            if value is None:
+                continue
+            kind = float if isinstance(value, int) and not isinstance(value, bool) else type(value)
+            first, there = kinds.setdefault(name, (kind, where))
+            if first is not kind:
+                raise ReadError(
+                    f"{where}: {name!r} is {_KINDS.get(kind, kind.__name__)}, but {_KINDS.get(first, first.__name__)} "
+                    f"in {there}; a column holds one kind of value."
+                )
+        yield row
 
 
 def _of_splits(found: Any, split: str, name: str, field: str) -> Dataset:

@@ -1,6 +1,5 @@
 """Learning curves of one or more runs, from the JSON lines that a run writes."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ matplotlib.use("Agg")  # files only, no window
 import matplotlib.pyplot as plt
 
 from sgpo.report.series import PASS_RATE, smooth, stand_in
+from sgpo.runs.files import read_rows
 
 PANELS: tuple[tuple[str, str], ...] = (
     ("eval/accuracy", "held-out accuracy, no strategy"),
@@ -28,12 +28,10 @@ def read_metrics(path: Path) -> dict[str, tuple[list[int], list[float]]]:
         ValueError: for a line that is not a JSON object with a ``step``.
     """
     series: dict[str, tuple[list[int], list[float]]] = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        try:
-            row = json.loads(line)
-            step = row.pop("step")
-        except (json.JSONDecodeError, KeyError, AttributeError) as error:
-            raise ValueError(f"{path}, line {number}: not a JSON object with a step ({error}).") from error
+    for where, row in read_rows(path, torn=True):
+        if "step" not in row:
+            raise ValueError(f"{where}: not a JSON object with a step; it has {sorted(row)}.")
+        step = row.pop("step")
         for name, value in row.items():
             if isinstance(value, int | float):
                 steps, values = series.setdefault(name, ([], []))

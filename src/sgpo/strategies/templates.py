@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from sgpo.runs.files import ReadError, read_text
+
 CURRENT = {"extract": "extract.v1", "rank": "rank.v1"}
 """The packaged prompt of each kind. A changed wording is a new file with a new version."""
 
@@ -52,9 +54,9 @@ def load_prompt(kind: str, path: Path | None = None) -> PromptTemplate:
         name = CURRENT[kind]
         return _parse(kind, name, (files("sgpo.strategies") / "prompts" / f"{name}.md").read_text(encoding="utf-8"))
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"--prompt {path} cannot be read as UTF-8 text: {error}.") from error
+        text = read_text(path)
+    except ReadError as error:
+        raise ValueError(f"--prompt {error}") from error
     return _parse(kind, path.stem, text)
 
 

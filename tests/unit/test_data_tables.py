@@ -1,0 +1,146 @@
+"""One loader for every command: what one reads all read, what one refuses all refuse with file, line and remedy."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sgpo.data.benchmarks import load_file
+from sgpo.data.overlap import load_texts
+from sgpo.data.tables import count_rows, read_table
+from sgpo.evaluation.templates import load_strategies
+from sgpo.rewards.files import read_items
+from sgpo.runs.files import ReadError
+from sgpo.strategies.check_files import check_file
+from sgpo.strategies.sources import Source
+
+ROW = {
+    "id": "a",
+    "problem": "Was ist 1 + 1 für ü?",
+    "prompt": "Was ist 1 + 1?",
+    "answer": "02",
+    "gold": "02",
+    "response": "\\boxed{2}",
+    "strategy": "Add the parts.",
+}
+ROWS = [{**ROW, "id": f"p{i}"} for i in range(3)]
+LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+
+
+def as_csv(end: str) -> bytes:
+    rows = [",".join(ROW), *(",".join(f'"{value}"' for value in row.values()) for row in ROWS)]
+    return "".join(row + end for row in rows).encode("utf-8-sig")
+
+
+READ: dict[str, tuple[str, bytes]] = {
+    "lines": (".jsonl", LINES.encode()),
+    "byte order mark": (".jsonl", LINES.encode("utf-8-sig")),
+    "windows": (".jsonl", LINES.replace("\n", "\r\n\r\n").encode("utf-8-sig")),
+    "list": (".json", json.dumps(ROWS, indent=2).encode()),
+    "list with a byte order mark": (".json", json.dumps(ROWS).encode("utf-8-sig")),
+    "list in a jsonl": (".jsonl", json.dumps(ROWS).encode()),
+    "lines in a json": (".json", LINES.encode()),
+    "gzip": (".jsonl.gz", gzip.compress(LINES.encode())),
+    "csv": (".csv", as_csv("\n")),
+    "csv of windows": (".csv", as_csv("\r\n")),
+}
+LATIN = LINES.encode("latin-1")
+REFUSED: dict[str, tuple[str, bytes, str]] = {
+    "latin-1": (".jsonl", LATIN, "line 1: the byte 0xfc"),
+    "latin-1 csv": (".csv", as_csv("\n").decode("utf-8-sig").encode("latin-1"), "line 2: the byte 0xfc"),
+    "utf-16": (".jsonl", LINES.encode("utf-16"), "UTF-16 text; convert it"),
+    "utf-16 csv": (".csv", as_csv("\n").decode("utf-8-sig").encode("utf-16"), "UTF-16 text; convert it"),
+    "list that is cut off": (".json", json.dumps(ROWS, indent=2).encode()[:-9], "not valid JSON"),
+    "wide csv": (".csv", as_csv("\n") + b"1,2\n", "line 5: 2 cells where the first line names 7 columns"),
+    "no parquet": (".parquet", b"PAR1", "cannot be read as parquet"),
+    "parquet by another name": (".jsonl", b"PAR1\x15\x04\x00", "a parquet file; name it .parquet"),
+    "torn gzip": (".jsonl.gz", gzip.compress(LINES.encode())[:-12], "cannot be read"),
+}
+
+
+def training(path: Path) -> list[Any]:
+    from sgpo.recipe.data import _read
+
+    return _read(str(path), None, "train", "dataset_name")["id"]
+
+
+def checked(path: Path) -> list[Any]:
+    out = path.with_name("out.jsonl")
+    check_file(path, out)
+    return [row["id"] for _, row in read_table(out)]
+
+
+COMMANDS: dict[str, Callable[[Path], list[Any]]] = {
+    "eval": lambda path: [problem.id for problem in load_file(path)],
+    "eval --strategies": lambda path: list(load_strategies(path)),
+    "overlap": lambda path: [text.id for text in load_texts(path)],
+    "verify": lambda path: [item["id"] for item in read_items(path)],
+    "extract": lambda path: [row.id for row in Source(str(path)).rows()],
+    "train": training,
+}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_reads_the_same(tmp_path: Path, command: str) -> None:
+    for name, (suffix, data) in READ.items():
+        path = tmp_path / f"{name.replace(' ', '_')}{suffix}"
+        path.write_bytes(data)
+        assert COMMANDS[command](path) == ["p0", "p1", "p2"], name
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_refuses_the_same(tmp_path: Path, command: str) -> None:
+    for name, (suffix, data, message) in REFUSED.items():
+        path = tmp_path / f"{name.replace(' ', '_')}{suffix}"
+        path.write_bytes(data)
+        with pytest.raises(ValueError) as caught:
+            COMMANDS[command](path)
+        assert message in str(caught.value), name
+        assert path.name in str(caught.value), name
+
+
+def test_check_reads_lists_and_refuses_bytes(tmp_path: Path) -> None:
+    strategy = {"problem_type": "sums", "strategy": "Add the parts.", "steps": "Add."}
+    rows = [{**row, "strategy": strategy} for row in ROWS]
+    (tmp_path / "a.json").write_text(json.dumps(rows), encoding="utf-8-sig")
+    assert checked(tmp_path / "a.json") == ["p0", "p1", "p2"]
+    (tmp_path / "a.jsonl").write_bytes(LATIN)
+    with pytest.raises(ReadError, match="line 1: the byte 0xfc"):
+        checked(tmp_path / "a.jsonl")
+
+
+def test_text_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("prompt,answer\nq,033\nr,\n")
+    assert [row for _, row in read_table(tmp_path / "a.csv")] == [
+        {"prompt": "q", "answer": "033"},
+        {"prompt": "r", "answer": None},
+    ]
+    from sgpo.recipe.data import _read
+
+    assert _read(str(tmp_path / "a.csv"), None, "train[:1]", "dataset_name")["answer"] == ["033"]
+    (tmp_path / "b.jsonl").write_text('{"id": 1, "answer": "033"}\n{"id": 2.5, "answer": 33}\n')
+    with pytest.raises(ValueError, match=r"line 2: 'answer' is a number, but text in .*line 1"):
+        _read(str(tmp_path / "b.jsonl"), None, "train", "dataset_name")
+
+
+def test_rows_are_counted_where_lines_tell(tmp_path: Path) -> None:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    parquet.write_table(pa.Table.from_pylist(ROWS), tmp_path / "a.parquet")
+    (tmp_path / "a.jsonl").write_text("\n" + LINES + "\n", encoding="utf-8")
+    (tmp_path / "a.json").write_text(json.dumps(ROWS))
+    assert [count_rows(tmp_path / f"a.{kind}") for kind in ("parquet", "jsonl", "json")] == [3, 3, None]
+    assert [row["id"] for _, row in read_table(tmp_path / "a.parquet")] == ["p0", "p1", "p2"]

@@ -3,8 +3,7 @@
 import pytest
 
 from sgpo.strategies.check import check_strategy
-from sgpo.strategies.leakage import method
-from sgpo.strategies.leakage.plain import plain
+from sgpo.strategies.leakage import facts
 
 CLOCK = ("Q clock 7 later 23 ? A", "6", "first 7 + 23 = 30 ; then 30 - 12 = 18 ; then 18 - 12 = 6 ; ans 6")
 NOON = ("Q clock 10 later 14 ? A", "12", "first 10 + 14 = 24 ; then 24 - 12 = 12 ; ans 12")
@@ -65,20 +64,18 @@ def test_a_result_is_caught_in_words_too(case: tuple[str, str, str], said: str) 
         (r"$\frac{7 + 23}{15} = 2$", {15.0}),
         (r"$30 \equiv 6 \pmod{24}$ since 7 + 23 is so", {24.0}),
         ("F - 32 gives 23 - 32 = -9", {32.0}),
-        ("x - 32 = 7, so x = 39", set()),  # an equation of this problem
-        ("12 - 7 = 5, and 5 * 12 = 60", set()),  # two roles
-        ("7 * 23 = 161 = 7 * 20 + 21", set()),  # rewritten
+        ("12 - 7 = 5, and 5 * 12 = 60", set()),  # a first operand, then another role
         ("The 15th prime is 47, and 7 + 47 = 54", set()),  # known before it is used
     ],
 )
 def test_what_a_response_brings_in(response: str, expected: set[float]) -> None:
-    assert method.constants(plain(response), frozenset({7.0, 23.0})).keys() == expected
+    assert facts.case_of("Take 7 and 23.", "0", response).method_constants == expected
 
 
-@pytest.mark.parametrize("value", [6.0, 8.0, 14.0, 49.0, 13.0, 42.0, 1.0, 12.25, 5040.0])
+@pytest.mark.parametrize("value", [49.0, 14.0, 36.0, 13.0, 42.0, 1.0, 12.25])
 def test_what_one_step_makes_of_seven_and_six(value: float) -> None:
-    assert method.in_one_step(value, frozenset({7.0, 6.0}))
-    assert not method.in_one_step(value + 100.25, frozenset({7.0, 6.0}))
+    assert value in facts.case_of("Take 7 and 6.", "0", "").in_one_step
+    assert value + 100.25 not in facts.case_of("Take 7 and 6.", "0", "").in_one_step
 
 
 def test_numbers_of_any_size_and_many_of_them_are_read() -> None:

@@ -1,8 +1,7 @@
 """Reject a strategy that gives the answer or the computation away: deterministic, offline, without a model.
 
-Four rules, in this order: the answer in any equivalent form; a worked computation with the numbers of this problem;
-an intermediate result of the response; a long span copied from the response. Numbers of theorems and of general steps
-(`divide by 2`, `modulo 10`) pass, even where one of them is the answer, unless the text announces it as the result.
+The rules are the rows of `sgpo.strategies.leakage.rules.RULES`. Numbers of theorems and of general steps (`divide by
+2`, `modulo 10`) pass, even where one of them is the answer, unless the text announces it as the result.
 docs/strategy-check.md states the rules and how well they do. Ours; the paper (arXiv 2606.24064) does not control its
 strategies.
 """
@@ -13,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sgpo.strategies.leakage import answer_rule, copied_rule, reading, result_rule, work_rule
+from sgpo.strategies.leakage import facts, rules
 
-RULES = 2
+RULES = 3
 """Raised with the rules, so that verdicts kept in a store are made anew."""
 MAX_STRATEGY = 20_000
 MAX_PROBLEM = 20_000
@@ -110,16 +109,9 @@ def check_strategy(
     problem, worked = problem[:MAX_PROBLEM], response or ""
     if len(worked) > MAX_RESPONSE:
         worked = worked[: MAX_RESPONSE // 2] + "\n" + worked[-MAX_RESPONSE // 2 :]
-    facts = reading.read(problem, known, worked, text)
-    for kind, finding in (
-        ("answer", answer_rule.find),
-        ("computation", work_rule.find),
-        ("intermediate", result_rule.find),
-    ):
-        found = finding(facts)
+    read = facts.read(problem, known, worked, text)
+    for rule in rules.RULES:
+        found = rule.find(read)
         if found:
-            return Leak(True, f"{kind}: {found!r}", kind)
-    copied = copied_rule.find(text, worked, problem)
-    if copied:
-        return Leak(True, f"copied: {copied!r}", "copied")
+            return Leak(True, f"{rule.kind}: {found!r}", rule.kind)
     return Leak(False, "nothing leaks")

@@ -1,4 +1,4 @@
-"""The fourth rule: no long span of the response, word for word or nearly so.
+"""Whether a strategy copies the response: no long span of the response, word for word or nearly so.
 
 A run of `RUN` words and numbers in common counts, or short runs that together are most of the strategy. What the
 problem says too is no copy of the response, and the statement of a law may be longer, since all who state it use the
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 
-RUN = 12
-LAW_RUN = 24
+RUN = 10
+LAW_RUN = 14
 _GRAM = 6
-_WORD = re.compile(r"[a-z]{2,}|\d+(?:\.\d+)?")  # formulas are for the other rules
+_WORD = re.compile(r"[a-z]{2,}|\d+(?:\.\d+)?(?:st|nd|rd|th)?")  # formulas are for the other rules
 _MARKUP = re.compile(r"\\[a-z]+")
 _LAW = re.compile(r"\b(?:theorem|law|formula|identity|rule|lemma|inequality|principle|property|definition|defined)\b")
 

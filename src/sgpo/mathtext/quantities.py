@@ -1,0 +1,209 @@
+"""Quantities of a text: what each is worth, in what unit, in which notation it is written, and how it is used."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+
+from sgpo.mathtext import units, values
+from sgpo.mathtext.expressions import Node, Token, scan, tokenize
+from sgpo.mathtext.spelling import plain
+from sgpo.mathtext.units import Unit
+from sgpo.mathtext.usage import NO_NOUNS, Use, usage
+from sgpo.mathtext.values import Value
+
+_ROMAN = re.compile(r"(?=[IVXLCDM]{2})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+_NUMERALS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+_ENDINGS = frozenset(("st", "nd", "rd", "th"))
+_PERCENT = Unit("percent", (), Fraction(1, 100))
+MAX_TEXT = 200_000
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A value in a text.
+
+    value: exact where rational (see `values`); None for tuples and relations.
+    unit: what stands behind it, None where that is no unit. noun: the word behind it, where one is counted.
+    notation: digits, decimal, percent, fraction, expression, tuple, relation, ratio, ordinal, roman, or share (`half of
+        the modulus`: the noun is what it is a share of).
+    use: how it is used; see `usage.Use`. whole: it is not a part of a longer expression.
+    in_formula: it is a part of an expression in letters.
+    start, end: its place in `Text.text`; node: its structure.
+    """
+
+    start: int
+    end: int
+    value: Value | None
+    unit: Unit | None
+    notation: str
+    use: Use
+    noun: str
+    whole: bool
+    node: Node
+    in_formula: bool = False
+
+    @cached_property
+    def size(self) -> float:
+        return values.size(self.value)
+
+    @cached_property
+    def readings(self) -> tuple[Value, ...]:
+        """The value, and what it is without a unit that is a mere factor: 50% is 1/2, two dozen are 24."""
+        if self.value is None:
+            return ()
+        if self.unit and not self.unit.dimension:
+            return self.value, values.operate("*", self.value, self.unit.factor) or self.value
+        return (self.value,)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text in plain spelling with its quantities, parts before the wholes they are in."""
+
+    text: str
+    tokens: Sequence[Token]
+    quantities: tuple[Quantity, ...]
+    units: frozenset[Unit] = field(default=frozenset())
+
+    @cached_property
+    def sizes(self) -> frozenset[float]:
+        """Sizes of all numbers written in the text, fractions included; not of what is to be computed."""
+        found = {x for q in self.quantities for x in q.node.literals}
+        for q in self.quantities:
+            if q.notation in ("digits", "decimal", "fraction", "percent"):
+                found.update(values.size(reading) for reading in q.readings)
+        return frozenset(found - {-1.0})
+
+    @cached_property
+    def values(self) -> frozenset[float]:
+        """What all expressions without letters come to."""
+        return frozenset(q.size for q in self.quantities if not q.node.letters) - {-1.0}
+
+
+def _notation(node: Node, tokens: Sequence[Token]) -> str:
+    if node.kind != "number":
+        if node.kind == "expression" and node.operations == 1 and len(node.literals) == 2 and not node.letters:
+            written = {token.text for token in tokens[node.first : node.last]}
+            return "fraction" if written & {"/", r"\frac"} and isinstance(node.value, Fraction) else "expression"
+        return node.kind
+    return "decimal" if "." in tokens[node.first].text else "digits"
+
+
+def _following(tokens: Sequence[Token], last: int) -> list[str]:
+    words: list[str] = []
+    for token in tokens[last : last + 5]:
+        if token.kind != "word" and not (token.text == "-" and not words):
+            break
+        if token.kind == "word":
+            words.append(token.text)
+    return words
+
+
+def _quantity(node: Node, text: str, tokens: Sequence[Token], *, whole: bool, in_formula: bool = False) -> Quantity:
+    notation, unit, last = _notation(node, tokens), None, node.last
+    following = tokens[last] if last < len(tokens) else None
+    end = tokens[last - 1].end
+    if following and following.text == "%":
+        unit, last = _PERCENT, last + 1
+        notation, end = "percent", following.end
+    elif following and following.touching and following.text in _ENDINGS and node.kind == "number":
+        notation, last, end = "ordinal", last + 1, following.end
+    elif whole and node.kind not in ("relation", "tuple"):
+        words = _following(tokens, last)
+        part = 2 if notation == "fraction" and words[:2] in (["of", "a"], ["of", "an"]) else 0  # an eighth of a mile
+        unit, used = units.behind(words[part:]) if words[part:] else (None, 0)
+        used += part if unit else 0
+        if unit is None and node.first and tokens[node.first - 1].text == "$":
+            unit = units.unit("dollar")
+        last += used + int(bool(used) and tokens[last].text == "-")
+    word = tokens[last] if last < len(tokens) else None
+    noun = (
+        word.text if word and word.kind == "word" and len(word.text) > 1 and word.text.lower() not in NO_NOUNS else ""
+    )
+    use = usage(text, tokens, node.first, last, ordinal=notation == "ordinal") if whole else Use("operand")
+    return Quantity(tokens[node.first].start, end, node.value, unit, notation, use, noun, whole, node, in_formula)
+
+
+def _roman(tokens: Sequence[Token], i: int, text: str) -> Quantity:
+    total, largest = 0, 0
+    for character in reversed(tokens[i].text):
+        value = _NUMERALS[character]
+        total, largest = total + (value if value >= largest else -value), max(largest, value)
+    node = Node(i, i + 1, Fraction(total), "number", 0, (float(total),))
+    return replace(_quantity(node, text, tokens, whole=True), notation="roman")
+
+
+_OFFSETS = {"short of": "-", "shy of": "-", "less than": "-", "fewer than": "-", "under": "-", "below": "-",
+            "more than": "+", "greater than": "+", "above": "+", "beyond": "+", "past": "+"}  # fmt: skip
+_SHARE = re.compile(
+    r"(?<!\w)(half|twice|double|triple|\d{1,3}%|\\frac\{\d{1,9}\}\{\d{1,9}\}) (?:of )?(?:the|its|this|that|our) "
+    r"([A-Za-z]{3,20})",
+    re.I,
+)
+_MULTIPLES = {"half": Fraction(1, 2), "twice": Fraction(2), "double": Fraction(2), "triple": Fraction(3)}
+
+
+def _offsets(text: str, tokens: Sequence[Token], wholes: Sequence[Quantity]) -> list[Quantity]:
+    """`2 more than 5`, `1 cent short of a dollar`: one quantity of two, in the unit of the second."""
+    found = []
+    for one, other in itertools.pairwise(wholes):
+        last = one.node.last + (1 if one.unit else 0)
+        between = (
+            " ".join(token.text.lower() for token in tokens[last : other.node.first])
+            if other.start - one.end < 40
+            else ""
+        )
+        sign = _OFFSETS.get(between.removesuffix(" the"))
+        if between in ("", "and", ",") and one.unit and other.unit and one.unit.factor > other.unit.factor:
+            sign = "+" if one.unit.dimension == other.unit.dimension else sign  # 4 hours and 40 minutes
+        if sign and isinstance(one.value, Fraction) and isinstance(other.value, Fraction):
+            step = units.convert(one.value, one.unit, other.unit) if one.unit and other.unit else one.value
+            value = None if step is None else values.operate(sign, other.value, step)
+            node = Node(
+                one.node.first, other.node.last, value, "expression", 0, one.node.literals + other.node.literals, 1
+            )
+            use = usage(text, tokens, one.node.first, other.node.last)
+            found.append(replace(other, start=one.start, value=value, use=use, node=node, notation="expression"))
+    return found
+
+
+def _shares(text: str, tokens: Sequence[Token]) -> list[Quantity]:
+    """`half of the modulus`, `twice the total`: a multiple of what a noun names."""
+    found = []
+    starts = {token.start: i for i, token in enumerate(tokens)}
+    for match in _SHARE.finditer(text):
+        word, i = match[1].lower(), starts.get(match.start(1))
+        if i is None:
+            continue
+        numbers = [int(x) for x in re.findall(r"\d+", word)]
+        value = _MULTIPLES.get(word) or (Fraction(numbers[0], (*numbers, 100)[1]) if (*numbers, 100)[1] else None)
+        node = Node(i, i + 1, value)
+        found.append(
+            Quantity(
+                match.start(), match.end(), value, None, "share", usage(text, tokens, i, i + 1), match[2], True, node
+            )
+        )
+    return found
+
+
+def read(text: str) -> Text:
+    """The quantities of a text, of which the first `MAX_TEXT` characters are read.
+
+    A relation is followed by its sides; each side is a whole quantity, the last one of an equation used as its result.
+    """
+    text = plain(text[:MAX_TEXT])
+    tokens = tokenize(text)
+    found: list[Quantity] = []
+    for node, nodes in scan(tokens):
+        wholes = {id(node), *(id(part) for part in node.parts)} if node.parts else {id(node)}
+        found += [_quantity(one, text, tokens, whole=id(one) in wholes, in_formula=bool(node.letters)) for one in nodes]
+    found += [_roman(tokens, i, text) for i, t in enumerate(tokens) if t.text.isupper() and _ROMAN.fullmatch(t.text)]
+    found += _offsets(text, tokens, [q for q in found if q.whole]) + _shares(text, tokens)
+    words = [token.text if token.kind == "word" else "" for token in tokens]
+    named = (units.behind(words[i : i + 4])[0] for i, word in enumerate(words) if len(word) > 1)
+    return Text(text, tokens, tuple(found), frozenset(unit for unit in named if unit))

@@ -1,0 +1,192 @@
+"""How a quantity is used, by the words around it: as an operand, a result, an ordinal, a label or a base."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sgpo.mathtext.expressions import Token
+from sgpo.mathtext.vocabulary import words
+
+LABELS = words(
+    "step case part figure fig equation eq theorem lemma phase stage rule method option chapter section example "
+    "exercise problem type property axiom condition line item idea claim fact note approach formula level "
+    "quadrant row column"
+)
+FILLERS = words(
+    "the a an exactly precisely just only simply about approximately roughly around then therefore again also "
+    "number value integer fraction final indeed always all both each now not there must will should would can "
+    "could which it this that away off simplified reduced positive negative same single last remaining resulting "
+    "unique and"
+)
+RESULTS = words(
+    "is are was were be being equals equal becomes become remains makes make making totals measures get gets "
+    "getting got obtain obtains obtained give gives giving gave given yield yields yielding produce produces find "
+    "finds finding found arrive reach reaches reaching leave leaves leaving left conclude concludes concluding "
+    "deduce see has have having namely so thus hence so finally answer result solution contains need needs needed "
+    "state report know show shows determine say read reads pick choose select recall = => : < > <= >="
+)
+# With `to`, `at`, `with`, `as`, `on` or `out` behind: `comes to`, `arrive at`, `ends with`.
+RESULTS_TO = words(
+    "comes come coming amounts amount simplifies simplify reduces reduce evaluates evaluate leads lead leading "
+    "adds sums works work turns rounds equal equals narrows boils converges arrive arrives arriving ends end "
+    "ending finish finishes lands land left out up down set condenses collapses totals shrinks equivalent"
+)
+OPERANDS = words(
+    "deduct deducting remove removing by from into than per over times plus minus between among through within "
+    "until before after for in on with at as add adding adds subtract subtracting subtracts multiply multiplying "
+    "divide dividing increase decrease raise take taking square squaring cube cubing halve double use using try "
+    "trying substitute substituting insert plug put test testing count counting divides let set take via any "
+    "every up under above below less more least most over"
+)
+BASES = words("mod modulo base modulus")
+SUMMARIES = words(
+    "total remainder value answer result sum maximum minimum probability length area volume radius product "
+    "difference count mean average cost size measure height width distance age speed price chance quotient score "
+    "perimeter root solution discriminant period slope"
+)
+CONDITIONS = words("if when whenever whether until unless where suppose assume let every any since because")
+NO_NOUNS = words(
+    "into onto among and or is are as so which that then because since in on at by for from with to if when where "
+    "works fits satisfies leaves gives must will can has have of here there over more left altogether overall but "
+    "while again mod modulo remains remain does be was were too itself both per in than"
+)
+_FITS = words("works work fits fit satisfies suffices solves answers holds wins succeeds")
+_SINGLED = words("the your our what correct right only last first largest smallest answer final asked wanted")
+_DIVISIBLE = words("divisible multiple multiples power powers modulo divisor divisors coprime")
+_WRITTEN = words("write rewrite written factor factors express becomes")
+_COMPARED = words("less more fewer greater times")
+_PARTED = words(
+    "half third quarter sum product multiple multiples divisor divisors factor factors power powers root square cube"
+)
+_ENDS_NUMBER = re.compile(r"[\d.]+|[})]")
+_BREAK = frozenset((".", ";", "!", "?"))
+
+
+def stem(word: str) -> str:
+    """A crude singular, lower case."""
+    word = word.lower()
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    return word[:-1] if word.endswith("s") and not word.endswith(("ss", "is", "us")) and len(word) > 3 else word
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a quantity is used.
+
+    name: "result" (the text states it as what something comes to), "operand" (something is done with it), "label" (a
+    step's or a list's number), "ordinal", "base" (a modulus or a base) or "mention".
+    by: the word that makes it so, such as the verb. subject: stems of the words before it in its clause. supposed: it
+    stands under a condition or in a law.
+    """
+
+    name: str
+    by: str = ""
+    subject: frozenset[str] = frozenset()
+    supposed: bool = False
+
+
+def _begin(text: str, tokens: Sequence[Token], first: int) -> int:
+    """The index of the first token of the sentence, at most 40 before."""
+    i = first
+    while (
+        i > max(0, first - 40)
+        and tokens[i - 1].text not in _BREAK
+        and "\n" not in text[tokens[i - 1].end : tokens[i].start]
+    ):
+        i -= 1
+    return i
+
+
+def _word(token: Token) -> str:
+    return token.text.lower()
+
+
+def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal: bool = False) -> Use:
+    """The use of the quantity of the tokens from `first` up to but not `last`."""
+    begin = _begin(text, tokens, first)
+    left = [_word(token) for token in tokens[begin:first]]
+    right = [_word(token) for token in tokens[last : last + 4]]
+    if last < len(tokens) and "\n" in text[tokens[last - 1].end : tokens[last].start]:
+        right = []
+    clause = left
+    for i in range(len(left) - 1, -1, -1):
+        if left[i] == ":" or (left[i] == "," and len(left) - i > 2):
+            clause = left[i + 1 :]
+            break
+    subject = frozenset(stem(word) for word in clause if len(word) > 1)
+    supposed = bool(CONDITIONS & set(clause)) or bool(left[:1] and left[0] in ("a", "an", "any", "every", "all"))
+    if _is_label(text, tokens, begin, first, last):
+        return Use("label", "", subject, supposed)
+    if not ordinal and len(right) > 1 and right[0] == "-" and tokens[last].touching and tokens[last + 1].touching:
+        return Use("label", "", subject, supposed)  # 4-digit
+    name, by = _governed(left)
+    if name in ("", "mention") and (not ordinal or name == "" or by == ""):
+        verb = right[1:] if right[:1] == [","] else right
+        if verb and (
+            verb[0] in _FITS or (len(verb) > 1 and verb[0] in ("is", "are") and (verb[1] in _SINGLED or ordinal))
+        ):
+            name, by, supposed = "result", "fits", supposed and verb[0] not in _FITS
+    if right and right[0] in _COMPARED and name == "result":
+        name = "mention"  # `is 2 less than the number of sides`
+    if ordinal and name != "result":
+        name = "ordinal"
+    return Use(name or "mention", by, subject, supposed)
+
+
+def _is_label(text: str, tokens: Sequence[Token], begin: int, first: int, last: int) -> bool:
+    before = _word(tokens[first - 1]) if first > begin else ""
+    if before in ("#", "_"):
+        return True
+    if len(tokens[first].text) > 2:
+        return False
+    if stem(before) in LABELS:
+        return True
+    if before in ("and", "or", ",", "to") and first - 2 > begin and tokens[first - 2].kind == "number":
+        return stem(_word(tokens[first - 3])) in LABELS
+    if before == "-" and tokens[first].touching and first - 2 > begin and tokens[first - 2].kind == "number":
+        return True  # 30-60-90
+    heads = first == 0 or "\n" in text[tokens[first - 1].end : tokens[first].start]
+    return heads and last < len(tokens) and tokens[last].text in (".", ")", ":") and last - first == 1
+
+
+def _governed(left: list[str]) -> tuple[str, str]:
+    """The use that the words before a quantity give it, and by which word; "" where it is a subject itself."""
+    i = len(left) - 1
+    while i >= 0 and (left[i] in FILLERS or left[i] in ("(", "[", "{", '"', "'", "$", "\\", "-")):
+        i -= 1
+    if i < 0:
+        return "", ""
+    word, before = left[i], left[max(0, i - 4) : i]
+    if word in BASES or (word in ("by", "of") and _DIVISIBLE & set(before)):
+        return "base", word
+    if word == "as" and _WRITTEN & set(before):
+        return "result", word
+    if word in ("to", "at", "with", "as", "on") and any(verb in RESULTS_TO for verb in before[-2:]):
+        return ("operand" if "set" in before and "equal" in before else "result"), before[-1]
+    if word == "of":
+        return _of(left[:i])
+    if word in OPERANDS or word == "to":
+        return "operand", word
+    if word == ":" and before and _ENDS_NUMBER.fullmatch(before[-1]):
+        return "mention", word  # 1 : 2
+    if word in RESULTS or word in RESULTS_TO:
+        return "result", word
+    if word in (",", "and", "or"):
+        return _governed(left[:i]) if i > 1 and _ENDS_NUMBER.fullmatch(left[i - 1]) else ("", "")
+    if _ENDS_NUMBER.fullmatch(word):
+        return _governed(left[:i])
+    named = ({"the", "its", "a", "an"} & set(before[-2:]) and not word.endswith("s")) or {word, stem(word)} & SUMMARIES
+    return ("result" if named and len(word) > 2 and not set(before) & OPERANDS else "mention"), word
+
+
+def _of(left: list[str]) -> tuple[str, str]:
+    """`gives a remainder of 2` states a result, `a multiple of 2` and `half of 2` do not."""
+    noun = left[-1] if left else ""
+    article = {"a", "an"} & set(left[-3:-1]) and noun not in _PARTED
+    verbs = [word for word in left[-8:-1] if word in RESULTS and word not in ("=", ":")]
+    if verbs and (article or stem(noun) in SUMMARIES):
+        return "result", verbs[-1]
+    return ("operand", "of") if noun in _PARTED or noun in OPERANDS or not noun else ("mention", "of")

@@ -19,6 +19,18 @@ FORBIDDEN: dict[str, set[str]] = {
     "objectives": {"runs", "strategies", "rewards", "data", "models", "trainer", "evaluation", "lab", *TOP},
     "runs": {"objectives", "strategies", "rewards", "data", "models", "trainer", "evaluation", "lab", *TOP},
     **{package: {"trainer", "evaluation", "lab", *TOP} for package in ("strategies", "rewards")},
+    "mathtext": {
+        "objectives",
+        "runs",
+        "strategies",
+        "rewards",
+        "data",
+        "models",
+        "trainer",
+        "evaluation",
+        "lab",
+        *TOP,
+    },  # fmt: skip
     "data": {"models", "rewards", "strategies", "trainer", "evaluation", "lab", *TOP},
     "models": {"rewards", "strategies", "trainer", "evaluation", "lab", *TOP},
     "trainer": {"evaluation", "lab", *TOP},

@@ -62,16 +62,19 @@ def test_the_first_one_waits_and_says_for_what(command: str, tmp_path: Path) -> 
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        assert process.stdout is not None
+        output = ""
+        while "Press it again" not in output:  # said while it waits, and before anything came in
+            output += process.stdout.readline()
         assert process.poll() is None
         held.set()
-        output, _ = process.communicate(timeout=60)
+        output += process.communicate(timeout=60)[0]
         asked = len(server.bodies)
         assert process.returncode in (1, 2)
         assert "Ctrl-C: waiting for " in output
         assert "under way, which are paid for" in output
         assert "Traceback" not in output
-        assert saved(command, tmp_path) == asked < 20
+        assert saved(command, tmp_path) == asked < 12
         again = start(command, tmp_path, server.url)
         output, _ = again.communicate(timeout=60)
         assert again.returncode == 0, output
@@ -92,18 +95,21 @@ def test_the_second_one_ends_at_once(command: str, tmp_path: Path) -> None:
         while len(server.bodies) < 5:
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.01)
-        for _ in range(2):
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.5)
+        assert process.stdout is not None
+        process.send_signal(signal.SIGINT)
+        output = ""
+        while "Press it again" not in output:
+            output += process.stdout.readline()
+        process.send_signal(signal.SIGINT)
         try:
-            output, _ = process.communicate(timeout=20)
+            output += process.communicate(timeout=30)[0]
         finally:
             held.set()
             process.kill()
     assert process.returncode == 130
     assert "ended; what was saved before is kept" in output
     assert "Traceback" not in output
-    assert saved(command, tmp_path) == 3
+    assert 0 < saved(command, tmp_path) <= 3  # what came in, but for what waited for its commit
 
 
 def test_a_model_in_this_process_ends_after_its_batch(tmp_path: Path) -> None:

@@ -68,6 +68,25 @@ def bombs() -> list[str]:
     wide += ["(" + ")(".join(f"x+{k}" for k in range(n)) + ")" for n in (20, 90)]
     wide += [f"(x+y+z+w)^{{{n}}}" for n in (20, 60, 10**6)] + ["x" * n for n in (300, 1900, 100_000)]
     wide += [",".join(str(k) for k in range(n)) for n in (50, 400)] + ["1" * n for n in (400, 1900, 100_000)]
+    wide += [
+        piece * n for n in (40, 9_000) for piece in ("The answer is ", "#### ", "<answer>", "\\boxed 5 ", "A: 4\n")
+    ]
+    wide += [
+        piece * 60 for piece in ("x=1\\quad ", "a=", "(1,2)+", "1<", "30^\\circ ", "\\text{ and }", "<|im_end|>", "D. ")
+    ]
+    exact = [
+        "\\sqrt{1+\\frac{1}{2004!}}",
+        "\\ln(1+\\frac{1}{900!})",
+        "2^{-10^{10}}",
+        "\\sin(10^{10^{5}})",
+        "e^{e^{e^{9}}}",
+    ]
+    exact += [
+        "\\frac{(10^{6})!}{(10^{6}-1)!}",
+        "(1+10^{-9999})^{9999}",
+        "\\lfloor \\pi 10^{9999}\\rfloor",
+        "7^{10^{7}}-7^{10^{7}}",
+    ]
     matrices = ["\\begin{vmatrix}" + "\\\\".join("&".join("abcdefgh"[:8]) for _ in range(8)) + "\\end{vmatrix}"]
     code = [
         "__import__('os').system('touch CANARY')",
@@ -81,7 +100,7 @@ def bombs() -> list[str]:
         "eval('9**9**9')",
         "\\immediate\\write18{touch CANARY}",
     ]
-    return towers + factorials + sums + nests + wide + matrices + code
+    return towers + factorials + sums + nests + wide + exact + matrices + code
 
 
 def drawn(count: int) -> list[str]:

@@ -12,6 +12,7 @@ from peft import LoraConfig
 from trl import GRPOTrainer
 
 from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer, SGPOConfig, SGPOTrainer
+from sgpo.rewards import accuracy_reward
 from sgpo.runs.provenance import FILE_NAME, record, redacted, redacted_command, redacted_text
 
 TRAINERS = {
@@ -70,6 +71,21 @@ def test_a_fault_that_lasts_is_said_once(
     assert sum("every rollout had the reward 0" in line for line in said) == 1
     assert all(line.startswith("Steps 1 to 3: ") for line in said)
     assert sum("no guided rollout was correct" in line for line in said) == (name == "SGPO")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golds_that_are_no_answers_are_named_before_the_training(
+    name: str, out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = expert_data(trainer_kit.make_problems(strategies=[""] * 4))
+    data = data.remove_columns("answer") if "answer" in data.column_names else data
+    data = data.add_column("answer", ["1", "proof", "2", "NaN"])
+    with caplog.at_level(logging.WARNING):
+        build(name, out, data=data, reward=accuracy_reward)
+    assert notices(caplog) == [
+        "Column 'answer' of train_dataset: 2 of 4 golds can never be met (row 1: the gold 'proof' is no answer; row 3: "
+        "the gold 'NaN' is no answer). Their rollouts are all rewarded with 0; correct or drop these rows."
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)

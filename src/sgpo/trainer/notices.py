@@ -1,9 +1,13 @@
 """What a run tells its user about its rollouts: a fault that lasts is said once, with the remedy."""
 
 import logging
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from transformers import TrainerCallback
+
+from sgpo.rewards import accuracy_reward, check_golds
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +28,25 @@ _SAID = {
     "guided": "no guided rollout was correct, so nothing was distilled. Read the strategies and the guided prompt "
     "(guided_prompt_template); a model that cannot follow them needs a warm-up.",
 }
+
+
+def warn_of_bad_golds(dataset: Any, reward_funcs: Any) -> None:
+    """Name the rows whose gold is no answer ("proof", NaN), once, before the training: no rollout is right on them.
+
+    Only for `sgpo.rewards.accuracy_reward`, whose columns are known, and for data that are not streamed.
+    """
+    several = reward_funcs if isinstance(reward_funcs, Sequence) else [reward_funcs]
+    functions = [f.func if isinstance(f, partial) else f for f in several if not isinstance(f, str)]
+    columns = [c for c in ("answer", "solution") if c in (getattr(dataset, "column_names", None) or ())]
+    if accuracy_reward not in functions or not columns or not hasattr(dataset, "__len__"):
+        return
+    message = check_golds(dataset[columns[0]])
+    if message:
+        logger.warning(
+            "Column %r of train_dataset: %s. Their rollouts are all rewarded with 0; correct or drop these rows.",
+            columns[0],
+            message,
+        )
 
 
 class RolloutNotices(TrainerCallback):

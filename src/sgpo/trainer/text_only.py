@@ -10,7 +10,7 @@ from typing import Any
 from trl.trainer.utils import get_config_model_id
 
 from sgpo.trainer import checks
-from sgpo.trainer.notices import RolloutNotices
+from sgpo.trainer.notices import RolloutNotices, warn_of_bad_golds
 from sgpo.trainer.prompts import text_only
 from sgpo.trainer.resumable import ResumableGRPOTrainer
 
@@ -42,6 +42,8 @@ class TextOnlyTrainer(ResumableGRPOTrainer):
         )
         checks.check_head(self.model)
         self.add_callback(RolloutNotices(self))
+        if self.accelerator.is_main_process:
+            warn_of_bad_golds(self.train_dataset, self.reward_funcs)
 
     def rollout_metrics(self) -> Mapping[str, Sequence[float]]:
         """Of each generation batch since the last log: the share of sampled completions that were ``cut`` off, their

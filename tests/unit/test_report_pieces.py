@@ -84,6 +84,13 @@ def test_saved_differences_serve_where_seeds_are_missing() -> None:
     assert difference(ours, other) == Difference(0.1, (0.05, 0.15), 0)
 
 
+def test_saved_differences_are_drawn_as_the_comparison_wrote_them() -> None:
+    """They are its to compute: a report that paired anew could say something else of the same run."""
+    ours = method("sgpo", {0: 0.5, 1: 0.6})
+    other = method("hpt", {0: 0.4, 1: 0.4}, to_sgpo={"end": Difference(0.3, (0.2, 0.4), 0)})
+    assert difference(ours, other) == Difference(0.3, (0.2, 0.4), 2)
+
+
 def test_every_method_has_a_label() -> None:
     from sgpo.trainer.methods import METHODS
 

@@ -65,7 +65,7 @@ def comparison(run: Run) -> dict[str, Any] | None:
 
 
 def _gaps(run: Run, methods: list[Method]) -> dict[str, dict[str, Difference]]:
-    """SGPO minus each ranked method, by measure: what the seeds say, and what results.json has beyond that."""
+    """SGPO minus each ranked method, by measure: what the comparison has written, or else what the seeds say."""
     sgpo = run.method("sgpo")
     if sgpo is None:
         return {}

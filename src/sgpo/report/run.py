@@ -1,6 +1,6 @@
 """A run as the report sees it, whatever wrote it: methods, their cells (one per seed), and what each measured."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -140,23 +140,26 @@ class Run:
         return sorted(drawn, key=lambda name: name != "sgpo")
 
 
-def difference(ours: Method, other: Method, key: str = "accuracy") -> Difference | None:
-    """``ours`` minus ``other`` in ``key``, paired over the seeds that both have; None where nothing can be compared.
+_MEASURES = {"accuracy": "end", "accuracy_over_training": "over_training"}  # of results.json, by field of an entry
 
-    One common seed gives no interval, nor do accuracies without a seed in common.
+
+def difference(ours: Method, other: Method, key: str = "accuracy") -> Difference | None:
+    """``ours`` minus ``other`` in ``key``; None where nothing can be compared.
+
+    A finished comparison has written its differences to SGPO, which are taken as they are. Otherwise (a quickstart, a
+    comparison in progress) the seeds that both have are paired. One common seed gives no interval, nor do accuracies
+    without a seed in common.
     """
     pairs = [
         (a, b)
         for seed, entry in ours.seeds.items()
         if (a := number(entry.get(key))) is not None and (b := number(other.seeds.get(seed, {}).get(key))) is not None
     ]
+    if ours.name == "sgpo" and (saved := other.to_sgpo.get(_MEASURES.get(key, key))) is not None:
+        return replace(saved, pairs=len(pairs))
     if len(pairs) > 1:
         mean, low, high = paired_t_interval([a for a, _ in pairs], [b for _, b in pairs])
         return Difference(mean, (low, high), len(pairs))
     if pairs:
         return Difference(pairs[0][0] - pairs[0][1], None, 1)
-    if key != "accuracy":
-        return None
-    if "end" in other.to_sgpo and ours.name == "sgpo":
-        return other.to_sgpo["end"]
-    return Difference(ours.accuracy - other.accuracy, None, 0)
+    return Difference(ours.accuracy - other.accuracy, None, 0) if key == "accuracy" else None

@@ -70,12 +70,13 @@ class TextOnlyTrainer(ResumableGRPOTrainer):
             print(f"Resuming from {checkpoint}, step {self.state.global_step} of {self.state.max_steps}.", flush=True)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """As TRL's, which names no base model that is a local folder."""
+        """As TRL's, which names neither a base model that is a local folder, nor a model that is not on the hub."""
         super().create_model_card(*args, **kwargs)
         path = Path(self.args.output_dir) / "README.md"
         if self.is_world_process_zero() and path.is_file():
             text = path.read_text(encoding="utf-8")
-            path.write_text(text.replace(_NO_BASE, f"`{self.base_model or 'a model in memory'}`"), encoding="utf-8")
+            text = text.replace(_NO_BASE, f"`{self.base_model or 'a model in memory'}`")
+            path.write_text(text.replace(_NO_HUB, f'model="{self.args.output_dir}"'), encoding="utf-8")
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Put the model card beside the weights, wherever they go; PEFT adds to a card that is there."""
@@ -89,6 +90,7 @@ class TextOnlyTrainer(ResumableGRPOTrainer):
 
 
 _NO_BASE = "[None](https://huggingface.co/None)"
+_NO_HUB = 'model="None"'
 
 
 def _reads(reward: Any, column: str) -> bool:

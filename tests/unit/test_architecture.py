@@ -30,7 +30,7 @@ FORBIDDEN: dict[str, set[str]] = {
         "evaluation",
         "lab",
         *TOP,
-    },  # fmt: skip
+    },
     "data": {"models", "rewards", "strategies", "trainer", "evaluation", "lab", *TOP},
     "models": {"rewards", "strategies", "trainer", "evaluation", "lab", *TOP},
     "trainer": {"evaluation", "lab", *TOP},
@@ -99,6 +99,8 @@ LIGHT = {
     "import sgpo": "import sgpo",
     "import sgpo.runs.files": "import sgpo.runs.files",
     "import sgpo.cli": "import sgpo.cli",
+    "import sgpo.runs.methods": "import sgpo.runs.methods",
+    "import sgpo.runs.processes": "import sgpo.runs.processes",
     "sgpo --help": "import sys; sys.argv = ['sgpo', '--help']\nfrom sgpo.cli import main\n"
     "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code",
 }

@@ -17,7 +17,8 @@ from sgpo.compare.run import Plan, _cells, _search, compare
 from sgpo.compare.table import as_csv, as_markdown, as_text
 from sgpo.lab.catalog import FAMILIES, UNSOLVED
 from sgpo.lab.experiment import Budget, Cell, train_config, train_data
-from sgpo.trainer.methods import METHODS, PRESETS, find_method
+from sgpo.runs.methods import METHODS, PRESETS
+from sgpo.trainer.methods import find_method
 
 
 def entry(accuracy: float, seed: int, never: float = 0.0) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def compare(
     from sgpo.compare.run import Plan
     from sgpo.compare.run import compare as run
     from sgpo.compare.table import as_text
-    from sgpo.trainer.methods import PRESETS
+    from sgpo.runs.methods import PRESETS
 
     if preset and preset not in PRESETS:
         raise ValueError(f"preset {preset!r} is unknown; choose from {', '.join(PRESETS)}.")

@@ -6,26 +6,10 @@ from typing import Any, Literal
 
 from sgpo.evaluation.metrics import paired_t_interval, t_interval
 from sgpo.report.files import number
+from sgpo.runs.methods import METHODS
 
-# As they read within a sentence; the methods themselves are in sgpo.trainer.methods, which loads torch.
-LABELS = {
-    "base": "base",
-    "base_guided": "base + strategy",
-    "sft": "SFT",
-    "sft_grpo": "SFT+GRPO",
-    "sft_grpo_12": "SFT+GRPO (12 rollouts)",
-    "luffy": "LUFFY",
-    "hpt": "HPT",
-    "sgpo": "SGPO",
-    "no_distillation": "SGPO without distillation",
-    "no_grpo": "SGPO without GRPO",
-    "no_clip": "SGPO without KL clip",
-    "no_selection": "SGPO without target selection",
-    "no_proximal": "SGPO without clip and selection",
-    "no_adaptive": "SGPO without adaptive weight",
-    "reverse_kl": "SGPO with reverse KL",
-    "guided_sft": "SGPO with SFT on its targets",
-}
+LABELS = {name: method.spoken or method.label for name, method in METHODS.items()} | {"base_guided": "base + strategy"}
+"""Methods as they read within a sentence."""
 GUIDED = frozenset({"base_guided"})
 """Entries that read the strategy at test time: shown, but not ranked among the others."""
 

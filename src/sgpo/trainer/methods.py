@@ -1,16 +1,12 @@
-"""Every method that is compared: a trainer and the fields of its configuration by which the method differs.
-
-A method's name is a key of ``METHODS``, or a key with overrides, such as ``sgpo:kl_clip=0.5,teacher=ema``, so that a
-sweep over any field needs no entry of its own. The ablations are those of arXiv 2606.24064; the rest is ours.
-"""
+"""The trainer of each method that is compared, and a method by its name; the table is :mod:`sgpo.runs.methods`."""
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from trl import SFTTrainer
 
+from sgpo.runs.methods import METHODS, PRESETS, Method
 from sgpo.runs.yaml_reader import parse_yaml
 from sgpo.trainer.checkpointing import SFTConfig
 from sgpo.trainer.config import SGPOConfig
@@ -18,6 +14,8 @@ from sgpo.trainer.hpt import HPTConfig, HPTTrainer
 from sgpo.trainer.luffy import LUFFYConfig, LUFFYTrainer
 from sgpo.trainer.resumable import RecordedCheckpoints
 from sgpo.trainer.sgpo_trainer import SGPOTrainer
+
+__all__ = ["KINDS", "METHODS", "PRESETS", "Kind", "Method", "RecordedSFTTrainer", "find_method"]
 
 
 class RecordedSFTTrainer(RecordedCheckpoints, SFTTrainer):
@@ -36,68 +34,6 @@ KINDS = {
     "luffy": Kind(LUFFYTrainer, LUFFYConfig),
     "hpt": Kind(HPTTrainer, HPTConfig),
     "sft": Kind(RecordedSFTTrainer, SFTConfig),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Method:
-    """``kind`` is a key of ``KINDS``, or None for the model as it is; ``fields`` go into the configuration.
-
-    ``tuned_as`` names the method whose learning rate it takes (an ablation changes one thing only); None: its own.
-    """
-
-    name: str
-    label: str
-    kind: str | None
-    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    tuned_as: str | None = None
-
-
-_OFF = {"alpha_form": "constant", "alpha_0": 0.0}
-METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (
-        Method("base", "base", None),
-        Method("sft", "SFT", "sft"),
-        Method("sft_grpo", "SFT+GRPO", "sgpo", _OFF),
-        Method("sft_grpo_12", "SFT+GRPO, 12 rollouts", "sgpo", {**_OFF, "num_generations": 12}),
-        Method("luffy", "LUFFY", "luffy"),
-        Method("hpt", "HPT", "hpt"),
-        Method("sgpo", "SGPO", "sgpo"),
-        Method("no_distillation", "without strategy distillation", "sgpo", _OFF, "sft_grpo"),
-        Method("no_grpo", "without autonomous GRPO", "sgpo", {"grpo_weight": 0.0}, "sgpo"),
-        Method("no_clip", "without KL clip", "sgpo", {"kl_clip": None}, "sgpo"),
-        Method("no_selection", "without target selection", "sgpo", {"target_selection": "random"}, "sgpo"),
-        Method(
-            "no_proximal", "without clip and selection", "sgpo", {"kl_clip": None, "target_selection": "random"}, "sgpo"
-        ),
-        Method("no_adaptive", "without adaptive weight", "sgpo", {"alpha_form": "constant"}, "sgpo"),
-        Method("reverse_kl", "reverse KL", "sgpo", {"kl_direction": "reverse"}, "sgpo"),
-        Method("guided_sft", "SFT on the selected responses", "sgpo", {"distillation_loss": "sft"}, "sgpo"),
-    )
-}
-PRESETS: dict[str, tuple[str, ...]] = {
-    "paper": ("base", "sft", "sft_grpo", "sft_grpo_12", "luffy", "hpt", "sgpo"),
-    "ablations": (
-        "sgpo",
-        "no_distillation",
-        "no_grpo",
-        "no_clip",
-        "no_selection",
-        "no_proximal",
-        "no_adaptive",
-        "reverse_kl",
-        "guided_sft",
-    ),
-    "forms": (
-        "sgpo",
-        "sgpo:alpha_form=gap",
-        "sgpo:kl_clip_form=hard",
-        "sgpo:kl_clip=0.3",
-        "sgpo:kl_clip=3.0",
-        "sgpo:teacher=ema",
-        "sgpo:teacher=frozen",
-    ),
 }
 
 

@@ -1,0 +1,115 @@
+"""The table of methods that are compared: the fields of its trainer's configuration by which each of them differs.
+
+A method's name is a key of ``METHODS``, or a key with overrides, such as ``sgpo:kl_clip=0.5,teacher=ema``, so that a
+sweep over any field needs no entry of its own (:func:`sgpo.trainer.methods.find_method`). The ablations are those of
+arXiv 2606.24064; the rest is ours. Nothing here imports torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: a kind of trainer, and the fields of its configuration that the method sets.
+
+    ``kind`` is a key of :data:`sgpo.trainer.methods.KINDS`, or None for the model as it is.
+    ``label`` is the method in a table. ``spoken`` is the method within a sentence, where the table's label is too short
+    for one. ``tuned_as`` names the method whose learning rate it takes (an ablation changes one thing only); None: its
+    own.
+    """
+
+    name: str
+    label: str
+    kind: str | None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    tuned_as: str | None = None
+    spoken: str | None = None
+
+
+_OFF = {"alpha_form": "constant", "alpha_0": 0.0}
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("base", "base", None),
+        Method("sft", "SFT", "sft"),
+        Method("sft_grpo", "SFT+GRPO", "sgpo", _OFF),
+        Method(
+            "sft_grpo_12",
+            "SFT+GRPO, 12 rollouts",
+            "sgpo",
+            {**_OFF, "num_generations": 12},
+            spoken="SFT+GRPO (12 rollouts)",
+        ),
+        Method("luffy", "LUFFY", "luffy"),
+        Method("hpt", "HPT", "hpt"),
+        Method("sgpo", "SGPO", "sgpo"),
+        Method(
+            "no_distillation",
+            "without strategy distillation",
+            "sgpo",
+            _OFF,
+            "sft_grpo",
+            spoken="SGPO without distillation",
+        ),
+        Method("no_grpo", "without autonomous GRPO", "sgpo", {"grpo_weight": 0.0}, "sgpo", spoken="SGPO without GRPO"),
+        Method("no_clip", "without KL clip", "sgpo", {"kl_clip": None}, "sgpo", spoken="SGPO without KL clip"),
+        Method(
+            "no_selection",
+            "without target selection",
+            "sgpo",
+            {"target_selection": "random"},
+            "sgpo",
+            spoken="SGPO without target selection",
+        ),
+        Method(
+            "no_proximal",
+            "without clip and selection",
+            "sgpo",
+            {"kl_clip": None, "target_selection": "random"},
+            "sgpo",
+            spoken="SGPO without clip and selection",
+        ),
+        Method(
+            "no_adaptive",
+            "without adaptive weight",
+            "sgpo",
+            {"alpha_form": "constant"},
+            "sgpo",
+            spoken="SGPO without adaptive weight",
+        ),
+        Method("reverse_kl", "reverse KL", "sgpo", {"kl_direction": "reverse"}, "sgpo", spoken="SGPO with reverse KL"),
+        Method(
+            "guided_sft",
+            "SFT on the selected responses",
+            "sgpo",
+            {"distillation_loss": "sft"},
+            "sgpo",
+            spoken="SGPO with SFT on its targets",
+        ),
+    )
+}
+PRESETS: dict[str, tuple[str, ...]] = {
+    "paper": ("base", "sft", "sft_grpo", "sft_grpo_12", "luffy", "hpt", "sgpo"),
+    "ablations": (
+        "sgpo",
+        "no_distillation",
+        "no_grpo",
+        "no_clip",
+        "no_selection",
+        "no_proximal",
+        "no_adaptive",
+        "reverse_kl",
+        "guided_sft",
+    ),
+    "forms": (
+        "sgpo",
+        "sgpo:alpha_form=gap",
+        "sgpo:kl_clip_form=hard",
+        "sgpo:kl_clip=0.3",
+        "sgpo:kl_clip=3.0",
+        "sgpo:teacher=ema",
+        "sgpo:teacher=frozen",
+    ),
+}

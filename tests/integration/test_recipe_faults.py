@@ -85,6 +85,11 @@ REFUSED: dict[str, tuple[str, str]] = {
     "config": ("dataset_name: rows.jsonl\ndataset_config: main\n", "dataset_config is 'main'"),
     "saved": ("dataset_name: saved\ndataset_split: test\n", "no split 'test'; it has train, validation"),
     "bare": ("dataset_name: bare\n", "doesn't contain any data files"),
+    "no answers": (
+        "dataset_name: rows.jsonl\neval_strategy: epoch\neval_dataset: bare.jsonl\n",
+        "The evaluation data have no column 'answer'",
+    ),
+    "a number for a prompt": ("dataset_name: numbers.jsonl\n", "Row 0: The prompt '5' is neither text nor a list"),
     "file": ("output_dir: data.xlsx/run\n", "data.xlsx is a file"),
     "adapter": ("model_name_or_path: adapter\n", "a LoRA adapter of somewhere"),
     "no model": ("model_name_or_path: bare\n", "has no config.json"),
@@ -96,7 +101,7 @@ def test_one_line_before_anything_is_loaded(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [{"prompt": "solve a", "strategy": "b", "answer": "5"}]
-    for file, lines in {"rows": rows, "empty": []}.items():
+    for file, lines in {"rows": rows, "empty": [], "bare": [{"prompt": "a"}], "numbers": [{"prompt": 5}]}.items():
         Path(f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
     DatasetDict({"train": Dataset.from_list(rows), "validation": Dataset.from_list(rows)}).save_to_disk("saved")
     Path("torn.jsonl").write_text(json.dumps(rows[0]) + '\n{"prompt": "solve')

@@ -1,6 +1,7 @@
 """The data sets of a recipe."""
 
-from collections.abc import Iterable, Iterator
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,19 @@ def load_eval_data(run: RunArguments) -> Dataset | None:
     if run.eval_split is not None:
         return _load(run.dataset_name, run.dataset_config, run.eval_split, "dataset_name")
     return None
+
+
+def check_eval_data(data: Dataset, measured: Dataset | None, rewards: Sequence[Any]) -> None:
+    """Raise ``ValueError`` if the data to measure on lack what the rewards name and the training data have."""
+    if measured is None:
+        return
+    named = {name for reward in rewards for name in inspect.signature(reward).parameters}
+    missing = sorted(({"prompt"} | named & set(data.column_names)) - set(measured.column_names))
+    if missing:
+        raise ValueError(
+            f"The evaluation data have no column {missing[0]!r}, which the rewards read; their columns are "
+            f"{', '.join(measured.column_names)}. Rename or add it."
+        )
 
 
 def _load(name: str, config: str | None, split: str, field: str) -> Dataset:

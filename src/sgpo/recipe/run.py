@@ -11,7 +11,7 @@ from datasets import Dataset
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from sgpo.recipe.arguments import RunArguments, parse
-from sgpo.recipe.data import load_data, load_eval_data
+from sgpo.recipe.data import check_eval_data, load_data, load_eval_data
 from sgpo.recipe.model import LAB, check_model, init_kwargs, model_path
 from sgpo.recipe.rewards import load_reward
 from sgpo.runs.files import locked
@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rewards = [load_reward(name) for name in run.reward_funcs]
     check_model(model, trust_remote_code=config.trust_remote_code)
     data, measured = load_data(run), load_eval_data(run)
+    check_eval_data(data, measured, rewards)
     with _alone(config):
         _train(run, config, model, data, reward_funcs=rewards, eval_dataset=measured)
 

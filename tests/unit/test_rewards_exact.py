@@ -156,6 +156,13 @@ def test_a_tolerance_that_is_none(tolerance: str) -> None:
         rewards.verify("1", "1", tolerance=tolerance)
 
 
+def test_a_bad_tolerance_in_a_file_is_named_before_any_work(tmp_path: Path) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"id": 1, "gold": "1", "response": "1", "tolerance": "wide"}\n')
+    with pytest.raises(rewards.BadLineError, match="line 1: tolerance is 'wide'"):
+        rewards.cli_verify(path, tmp_path / "out.jsonl")
+
+
 def test_letters_of_another_encoding_are_not_taken_for_each_other(tmp_path: Path) -> None:
     assert not rewards.verify(r"\boxed{à}", "é").correct
     path = tmp_path / "latin1.jsonl"

@@ -13,7 +13,7 @@ from typing import Any
 from sgpo import __version__
 from sgpo.data.tables import read_table
 from sgpo.rewards.golds import check_gold
-from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Verdict, verify_batch
+from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Verdict, tolerance_text, verify_batch
 from sgpo.runs.files import ReadError, append_rows, json_line, recover_rows, writing
 
 _FIELDS = ("id", "gold", "response")
@@ -28,7 +28,7 @@ def read_items(path: Path) -> list[dict[str, Any]]:
 
     Raises:
         BadLineError: the file cannot be read, a line is not a JSON object, lacks a field, has a gold or response of the
-            wrong type, or an empty gold. Raised before any work is done.
+            wrong type, a gold that is no answer, or a tolerance that is no number. Raised before any work is done.
     """
     return [_checked(row, where) for where, row in read_table(path)]
 
@@ -42,6 +42,10 @@ def _checked(item: dict[str, Any], where: str) -> dict[str, Any]:
     problem = check_gold(item["gold"])
     if problem:
         raise BadLineError(f"{where}: {problem}")
+    try:
+        tolerance_text(item.get("tolerance"))
+    except ValueError as error:
+        raise BadLineError(f"{where}: {error}") from error
     return item
 
 

@@ -100,9 +100,9 @@ class Grader:
         if "value" in kinds and kinds & {"set", "list"}:
             return self._single(gold, answer)
         if kinds <= {"set", "list"}:
-            regions = self._as_region(gold), self._as_region(answer)
-            if regions[0] and regions[1]:
-                return self._unordered(regions[0], regions[1])
+            bounds = self._as_region(gold), self._as_region(answer)
+            if bounds[0] and bounds[1]:
+                return self._unordered(bounds[0], bounds[1])
             return self._unordered(readings.expand(gold), readings.expand(answer))
         if any(node.kind == "list" and self._as_region(node) for node in (gold, answer)):
             return self._regions(gold, answer)
@@ -171,13 +171,12 @@ class Grader:
             return None
         if len({key(structure.variable(part)) for part in parts}) > 1:
             return None
-        regions = [part.brackets for part in parts]
-        if node.joined_by_and and len(regions) == 2:
-            low = next((r for r in regions if r.endswith(r"\infty)")), None)
-            high = next((r for r in regions if r.startswith(r"(-\infty")), None)
-            if low and high:
-                return [low[: -len(r", \infty)")] + high[len(r"(-\infty") :]]
-        return regions
+        bounds = [part.brackets for part in parts]
+        low = next((part for part in bounds if part.endswith(r"\infty)")), "")
+        high = next((part for part in bounds if part.startswith(r"(-\infty")), "")
+        if len(bounds) == 2 and low and high and not node.joined_by_or and regions.overlap(low, high):
+            return [low[: -len(r", \infty)")] + high[len(r"(-\infty") :]]  # `x > 1, x < 3` hold both
+        return bounds
 
     def _regions(self, gold: Node, answer: Node) -> bool:
         """Unions of intervals, part by part; else as the library's sets (differently cut unions)."""

@@ -123,3 +123,11 @@ def same(gold: list[str], answer: list[str]) -> bool:
         and _compare(one.high, other.high) == 0
         for one, other in zip(left, right, strict=True)
     )
+
+
+def overlap(low: str, high: str) -> bool:
+    r"""Whether `(a, \infty)` and `(-\infty, b)` meet; False too where the ends cannot be compared."""
+    try:
+        return _compare(_end(structure.parse(low).items[0]), _end(structure.parse(high).items[1])) < 0
+    except (library.UnparsableError, exact.UndecidedError, IndexError):
+        return False

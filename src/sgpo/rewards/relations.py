@@ -23,7 +23,7 @@ Same = Callable[[str, str], bool]
 _MAX_LINKS = 12
 _VARIABLE = re.compile(r"(?:[A-Za-z]|\\(?:text\{[^{}]*\}|[a-z]+))'*(?:_\{?\w+\}?)?")
 _CONSTANTS = re.compile(
-    r"\\(?:d?frac|sqrt|pi|cdot|times|binom|infty|degree|log|ln|exp|(?:arc)?(?:sin|cos|tan)|cot|sec|csc|text\{[^{}]*\})"
+    r"\\(?:d?frac|sqrt|pi|cdot|times|binom|infty|degree|log|ln|exp|(?:arc)?(?:sin|cos|tan)|cot|sec|csc)"
     r"(?![A-Za-z])|(?<![A-Za-z])[ei](?![A-Za-z])"
 )
 _DECIMAL = re.compile(r"[+-]?\d*\.(\d+)")
@@ -33,7 +33,7 @@ _FLIPPED = {">": "<", r"\ge": r"\le"}
 def is_constant(text: str) -> bool:
     """Whether a side is a number that can be checked: no variables, and no times, ratios or numerals."""
     core = quantities.split_quantity(text).core
-    said = re.search(r"\d|\\pi|\\infty|(?<![A-Za-z])[ei](?![A-Za-z])", re.sub(r"\\text\{[^{}]*\}", "", core))
+    said = re.search(r"\d|\\pi|\\infty|(?<![A-Za-z])[ei](?![A-Za-z])", core)
     return bool(said) and not re.search(r"[A-Za-z\\:_]", _CONSTANTS.sub(" ", core))
 
 

@@ -149,12 +149,17 @@ def stated(text: str) -> Statement:
     tags = [match.group(1) for match in _TAGGED.finditer(text) if match.group(1)]
     if tags:
         return Statement(tags[-1].strip("*_ "))
+    following = _NEXT_QUESTION.search(text)
+    if following:  # a base model goes on with a question of its own
+        first = _anchored(text[: following.start()])
+        if first.text and _VALUE.match(first.text):
+            return first
+    return _anchored(text)
+
+
+def _anchored(text: str) -> Statement:
+    """The last anchor that states a value."""
     anchors = list(_ANCHOR.finditer(text))
-    for following in _NEXT_QUESTION.finditer(text):  # a base model goes on with a question of its own
-        earlier = [anchor for anchor in anchors if anchor.end() < following.start()]
-        if earlier:
-            anchors, text = earlier, text[: following.start()]
-            break
     free = True
     for anchor in reversed(anchors[-_LOOK_BACK:]):
         if anchor.group("short") == "A" and re.search(r"^\W*B\W", text[anchor.end() :], re.MULTILINE):

@@ -102,7 +102,7 @@ def _check(timeout: float, max_chars: int) -> None:
         raise ValueError(f"max_chars is {max_chars}; at least one character must be read")
 
 
-def _tolerance_text(tolerance: Tolerance | None) -> str | None:
+def tolerance_text(tolerance: Tolerance | None) -> str | None:
     """A tolerance as exact decimal text: 0.1 and "1e-1" alike are a tenth. An empty text is none.
 
     Raises:
@@ -153,7 +153,7 @@ def verify(
         VerifierError: no worker process can be started.
     """
     _check(timeout, max_chars)
-    allowed = _tolerance_text(tolerance)
+    allowed = tolerance_text(tolerance)
     item = _prepare(response, gold, require_box=require_box, tolerance=allowed, max_chars=max_chars)
     if isinstance(item, Verdict):
         get_pool().count(items=1, exact=int(item.correct))
@@ -182,9 +182,9 @@ def verify_batch(
         TypeError, VerifierError: as for `verify`.
     """
     if tolerance is None or isinstance(tolerance, (int, float, str)):
-        tolerances = [_tolerance_text(tolerance)] * len(responses)
+        tolerances = [tolerance_text(tolerance)] * len(responses)
     else:
-        tolerances = [_tolerance_text(one) for one in tolerance]
+        tolerances = [tolerance_text(one) for one in tolerance]
     if not len(responses) == len(golds) == len(tolerances):
         raise ValueError(f"{len(responses)} responses, {len(golds)} golds, {len(tolerances)} tolerances: give as many")
     _check(timeout, max_chars)

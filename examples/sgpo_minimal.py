@@ -94,12 +94,14 @@ def alpha(problem: Rollouts) -> float:
 
 
 @torch.no_grad()
-def target(model: Any, problem: Rollouts) -> list[int] | None:
+def target(model: Any, problem: Rollouts, eos: int) -> list[int] | None:
     """The CORRECT guided response that the UNGUIDED policy finds likeliest per token; None where none is correct.
 
-    Of all right ways this one is the smallest step from where the policy already stands.
+    Of all right ways this one is the smallest step from where the policy already stands. A response that was cut off
+    before its end-of-sequence token teaches no end, so it is taken only where there is no other.
     """
     correct = [y for y, reward in zip(problem.guided, problem.guided_rewards, strict=True) if reward > 0.5]
+    correct = [y for y in correct if y[-1] == eos] or correct
     return max(correct, key=lambda y: float(token_logps(model, problem.prompt, y).mean()), default=None)
 
 
@@ -189,7 +191,7 @@ def main() -> None:
     for step in range(options.steps):
         chosen = [problems[order[(step * options.problems + i) % len(order)]] for i in range(options.problems)]
         batch = [roll_out(model, tokenizer, problem, lab_reward, MAX_COMPLETION) for problem in chosen]
-        targets = [target(model, problem) for problem in batch]
+        targets = [target(model, problem, tokenizer.eos_token_id) for problem in batch]
         loss = sgpo_loss(model, batch, targets)
         optimizer.zero_grad()
         loss.backward()

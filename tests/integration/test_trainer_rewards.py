@@ -14,6 +14,7 @@ import trainer_kit as kit
 from trl import GRPOTrainer
 
 from sgpo.trainer import metrics
+from sgpo.trainer.methods import KINDS
 
 CONSTANT = {"alpha_form": "constant"}
 
@@ -153,18 +154,146 @@ def test_guided_messages_are_parsed_like_autonomous_ones(out: Path, monkeypatch:
     assert all(kit.WORDS.index("hint") in prefix for prefix in prefixes[-4:])
 
 
-@pytest.mark.usefixtures("scripted")
-def test_none_and_nan_in_the_middle_are_not_correct(out: Path) -> None:
-    def moody(completions: list[Any], **kwargs: Any) -> list[float | None]:
-        verdicts = zip(completions, kit.has_ok(completions), strict=True)
-        return [v if not text else (None if i % 3 else math.nan) for i, (text, v) in enumerate(verdicts)]
+def from_the_second_call(value: float | None, rows: Callable[[int], bool] = lambda row: True) -> Callable[..., Any]:
+    """A reward that works when it is probed, and returns `value` for some rows of each batch."""
 
-    trainer = kit.make_trainer(out, reward=moody, **CONSTANT)
+    def reward(completions: list[Any], **kwargs: Any) -> list[float | None]:
+        verdicts = zip(completions, kit.has_ok(completions), strict=True)
+        return [value if text and rows(i) else verdict for i, (text, verdict) in enumerate(verdicts)]
+
+    return reward
+
+
+def of_method(method: str, out: Path, reward: Any, **options: Any) -> Any:
+    kind = KINDS[method]
+    data = kit.make_problems(4).add_column("expert", [" ok a b"] * 4)
+    args = kit.make_config(out, kind.config, **options)
+    return kind.trainer(kit.make_model(), reward, args, data, processing_class=kit.make_tokenizer())
+
+
+METHODS = ("sgpo", "luffy", "hpt")
+NOTHING = {
+    "None": (from_the_second_call(None), "returned None or NaN for all 8 completions"),
+    "NaN": (from_the_second_call(math.nan), "returned None or NaN for all 8 completions"),
+    "infinity": (from_the_second_call(math.inf, lambda row: row == 3), "returned inf for completion 3"),
+    "minus infinity": (from_the_second_call(-math.inf, lambda row: row == 3), "returned -inf for completion 3"),
+    "beyond float32": (from_the_second_call(1e39), "returned inf for completion 0"),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", NOTHING)
+@pytest.mark.usefixtures("scripted")
+def test_a_batch_without_numbers_stops_the_run(name: str, method: str, out: Path) -> None:
+    reward, why = NOTHING[name]
+    trainer = of_method(method, out, reward)
+    before = kit.weights_of(trainer.model)
+    with pytest.raises(ValueError, match=rf"Step 1: the reward function 'reward' {why}"):
+        trainer.train()
+    assert kit.largest_gap(kit.weights_of(trainer.model), before) == 0.0
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.usefixtures("scripted")
+def test_all_of_several_functions_without_numbers(method: str, out: Path) -> None:
+    def other(completions: list[Any], **kwargs: Any) -> list[None]:
+        return [None] * len(completions)
+
+    trainer = of_method(method, out, [from_the_second_call(None), other])
+    with pytest.raises(ValueError, match=r"all reward functions \(reward, other\) returned None or NaN for all 8"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.usefixtures("scripted")
+def test_none_for_some_rows_is_as_in_trl(method: str, out: Path) -> None:
+    """Every third row is scored by the second function alone."""
+    trainer = of_method(method, out, [from_the_second_call(None, lambda row: row % 3 == 0), length])
     before = kit.weights_of(trainer.model)
     trainer.train()
+    assert kit.largest_gap(kit.weights_of(trainer.model), before) > 0.0
+
+
+@pytest.mark.usefixtures("scripted")
+def test_one_guided_completion_of_infinite_reward(out: Path) -> None:
+    def reward(completions: list[Any], **kwargs: Any) -> list[float]:
+        return [
+            math.inf if len(completions) == 4 and text else v
+            for text, v in zip(completions, kit.has_ok(completions), strict=True)
+        ]
+
+    with pytest.raises(ValueError, match=r"Step 1: the reward function 'reward' returned inf"):
+        kit.make_trainer(out, reward=reward).train()
+
+
+@pytest.mark.usefixtures("scripted")
+def test_no_verdict_for_a_batch_that_others_score_is_said_once(out: Path) -> None:
+    trainer = kit.make_trainer(out, reward=[from_the_second_call(None), length], **CONSTANT)
+    with pytest.warns(UserWarning, match="'reward', which decides what is correct, returned None or NaN") as said:
+        trainer.train()
+    assert len([w for w in said if "decides what is correct" in str(w.message)]) == 1
     for log in logs_of(trainer):
         assert log["sgpo/autonomous_pass_rate"] == log["sgpo/guided_pass_rate"] == log["sgpo/targets"] == 0
-    assert kit.largest_gap(kit.weights_of(trainer.model), before) == 0.0
+
+
+def test_weights_of_rewards_that_are_no_numbers(out: Path) -> None:
+    with pytest.raises(ValueError, match="reward_weights holds nan"):
+        kit.make_trainer(out, reward=[kit.has_ok, length], reward_weights=[1.0, math.nan])
+
+
+# ---------------------------------------------------------------- completions that were cut off
+
+
+def cut_turn(ends: Callable[[int], bool]) -> Callable[..., Any]:
+    """In place of sampling: every completion says "ok", and the `ends`-th ones of a prompt end."""
+    ok, eos, a = kit.WORDS.index("ok"), kit.WORDS.index("<eos>"), kit.WORDS.index("a")
+
+    def turn(self: Any, prompt_ids: list[list[int]], images: Any, fields: Any, count: int, *args: Any) -> Any:
+        seen: dict[tuple[int, ...], int] = {}
+        rows = []
+        for ids in prompt_ids:
+            copy = seen[tuple(ids)] = seen.get(tuple(ids), -1) + 1
+            guided = kit.WORDS.index("hint") in ids
+            first = ok if guided else a
+            rows.append([first, a, eos] if guided and ends(copy) else [first] * 8)
+        return rows, None
+
+    return turn
+
+
+CUT = {**CONSTANT, "num_guided_generations": 4, "max_steps": 1}
+
+
+@pytest.mark.parametrize("selection", ["mean", "sum", "random"])
+@pytest.mark.parametrize("loss", ["kl", "sft"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_ended_response_is_the_target(
+    masked: bool, loss: str, selection: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cut ones are likelier by far: they repeat themselves, and the likelihood is made to say so."""
+    monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", cut_turn(lambda copy: copy == 2))
+    options = {"distillation_loss": loss, "target_selection": selection, "mask_truncated_completions": masked}
+    trainer = kit.make_trainer(out, **CUT, **options)
+    monkeypatch.setattr(
+        trainer, "_unguided_logps", lambda batch, rows: torch.tensor([-float(row % 4 == 2) for row in rows])
+    )
+    trainer.train()
+    (log,) = logs_of(trainer)
+    assert (log["sgpo/targets"], log["sgpo/targets_truncated"]) == (2, 0)
+    assert log["sgpo/target_tokens"] == 2 * 3
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_where_all_are_cut_off(masked: bool, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRL's own test of the option: nothing ended, so no weight moves. Without it a cut one is the target."""
+    monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", cut_turn(lambda copy: False))
+    trainer = kit.make_trainer(out, **CUT, mask_truncated_completions=masked)
+    before = kit.weights_of(trainer.model)
+    trainer.train()
+    (log,) = logs_of(trainer)
+    assert log["sgpo/targets"] == log["sgpo/targets_truncated"] == (0 if masked else 2)
+    assert log["sgpo/guided_pass_rate"] == 1
+    assert (kit.largest_gap(kit.weights_of(trainer.model), before) == 0.0) == masked
 
 
 # ---------------------------------------------------------------- logs
@@ -203,7 +332,7 @@ def test_every_documented_metric_is_logged_with_its_value(out: Path) -> None:
     log = {name.removeprefix("sgpo/"): value for name, value in logs_of(trainer)[0].items() if "sgpo/" in name}
     names = {
         *("autonomous_pass_rate", "guided_pass_rate", "alpha", "alpha_zero_fraction", "alpha_max_fraction"),
-        *("targets", "target_tokens", "guided_share", "guided_tokens", "guided_tokens_saved"),
+        *("targets", "targets_truncated", "target_tokens", "guided_share", "guided_tokens", "guided_tokens_saved"),
         *("kl", "kl_clipped", "clip_fraction", "entropy", "log_ratio"),
     }
     assert set(re.findall(r"``([a-z_]+)``", metrics.__doc__ or "")) - {"guided_rollouts"} == names

@@ -44,7 +44,7 @@ def rollouts(example: ModuleType, model: Any, row: dict[str, Any]) -> Any:
 @pytest.mark.usefixtures("scripted")
 def test_loss_and_gradient_are_the_trainers(example: ModuleType, out: Path) -> None:
     """Two passes over one generation batch: in the second the ratio is not 1, and its clip is met."""
-    model, data = kit.make_model(dtype=torch.float64, seed=3), kit.make_problems(4)
+    model, data = kit.make_model(dtype=torch.float64, seed=2), kit.make_problems(4)
     size = {"per_device_train_batch_size": 32, "num_generations": 8, "num_guided_generations": 4}
     trainer = kit.make_trainer(
         out, model=copy.deepcopy(model), data=data, num_iterations=2, max_steps=2, learning_rate=2.0, **size
@@ -54,7 +54,7 @@ def test_loss_and_gradient_are_the_trainers(example: ModuleType, out: Path) -> N
     seen = kit.recorded(trainer)
 
     batch = [rollouts(example, model, row) for row in data]
-    targets = [example.target(model, problem) for problem in batch]
+    targets = [example.target(model, problem, kit.WORDS.index("<eos>")) for problem in batch]
     for step in range(2):
         student = copy.deepcopy(model)
         student.load_state_dict(seen.weights[step], strict=False)

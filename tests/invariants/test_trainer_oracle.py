@@ -68,6 +68,7 @@ def oracle(model: Any, teacher: Any, data: Any, problems: list[int], options: di
         responses = [kit.script(guided, k, 8) for k in range(o.get("num_guided_generations", 2))]
         p = sum(ok in y for y in autonomous) / 4
         correct = [y for y in responses if ok in y]
+        ended = [y for y in correct if y[-1] == tokenizer.eos_token_id]
         alpha = weight(o["alpha_form"], p, len(correct) / len(responses))
         if not correct or alpha == 0:
             continue
@@ -79,7 +80,7 @@ def oracle(model: Any, teacher: Any, data: Any, problems: list[int], options: di
             total = sum(float(rows[t, token]) for t, token in enumerate(y))
             return total / len(y) if o["target_selection"] == "mean" else total
 
-        y = max(correct, key=likelihood)
+        y = max(ended or correct, key=likelihood)
         student = log_probs(model, plain, y, o["temperature"])
         with torch.no_grad():
             reference = log_probs(teacher, guided, y, o["temperature"])

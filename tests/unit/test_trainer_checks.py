@@ -1,17 +1,20 @@
 """Bad input is refused before any training, by an error that shows the value and names a remedy."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import trainer_kit as kit
 from datasets import Dataset, IterableDataset
 from peft import LoraConfig
 
 from sgpo import SGPOConfig
 from sgpo.trainer.checks import check_arguments
+from sgpo.trainer.methods import KINDS
 
 
 def changed(column: str, row: int, value: Any) -> Dataset:
@@ -334,3 +337,111 @@ def test_context_of_problems_without_strategy(out: Path) -> None:
     with pytest.raises(ValueError) as error:
         kit.make_trainer(out, data=data)
     assert_words(str(error.value), ("Row 0: its prompt has 101 tokens", "64"))
+
+
+# ---------------------------------------------------------------- ids beyond the embedding
+
+NEW = "<new>"
+TRAINERS = ("sgpo", "luffy", "hpt")
+
+
+def with_new_token() -> Any:
+    """A tokenizer that can make one id more than the model knows."""
+    tokenizer = kit.make_tokenizer()
+    tokenizer.add_tokens([NEW])
+    return tokenizer
+
+
+def of_method(method: str, out: Path, data: Any, **options: Any) -> Any:
+    kind = KINDS[method]
+    arguments = options.pop("arguments", {})
+    model = options.pop("model", None) or kit.make_model()
+    args = kit.make_config(out, kind.config, **options)
+    return kind.trainer(model, kit.has_digit, args, data, processing_class=with_new_token(), **arguments)
+
+
+def with_expert(**changes: str) -> Dataset:
+    """Six problems; in the last one the named columns are other texts."""
+    rows = [{**row, "expert": " ok a"} for row in kit.make_problems(6)]
+    return Dataset.from_list([*rows[:-1], {**rows[-1], **changes}])
+
+
+@pytest.mark.parametrize("method", TRAINERS)
+@pytest.mark.parametrize("column", ["prompt", "strategy", "expert"])
+def test_an_id_beyond_the_embedding_in_the_last_row(column: str, method: str, out: Path) -> None:
+    data = with_expert(**{column: f"solve {NEW}"})
+    read = column == "prompt" or (column == "strategy") == (method == "sgpo")
+    if not read:
+        of_method(method, out, data)  # a column that the method does not read
+        return
+    with pytest.raises(
+        ValueError, match=rf"makes the id {len(kit.WORDS)} \('<new>'\).*{len(kit.WORDS)} entries.*solve"
+    ):
+        of_method(method, out, data)
+
+
+def test_an_id_beyond_the_embedding_elsewhere(out: Path) -> None:
+    data = with_expert()
+    with pytest.raises(ValueError, match="makes the id"):
+        of_method("sgpo", out, data, guided_prompt_template=f"{{prompt}} {NEW} {{strategy}}")
+    with pytest.raises(ValueError, match="makes the id"):
+        of_method("luffy", out, data, arguments={"eval_dataset": with_expert(prompt=NEW)}, per_device_eval_batch_size=4)
+    tokenizer = with_new_token()
+    for method in TRAINERS:
+        tokenizer.chat_template = kit.CHAT.replace("<assistant>", NEW)
+        chat = kit.make_problems(2, chat=True).add_column("expert", [" ok"] * 2)
+        kind = KINDS[method]
+        with pytest.raises(ValueError, match="makes the id"):
+            kind.trainer(
+                kit.make_model(), kit.has_digit, kit.make_config(out, kind.config), chat, processing_class=tokenizer
+            )
+
+
+@pytest.mark.parametrize("method", TRAINERS)
+def test_a_token_that_no_text_has_or_that_the_model_knows_does_no_harm(method: str, out: Path) -> None:
+    of_method(method, out, with_expert(), max_steps=1).train()
+    model = kit.make_model()
+    model.resize_token_embeddings(len(with_new_token()))
+    of_method(method, out, with_expert(prompt=f"solve {NEW}"), model=model, max_steps=3).train()
+
+
+@pytest.mark.parametrize("method", TRAINERS)
+def test_a_streamed_id_beyond_the_embedding_is_named_as_it_comes(method: str, out: Path) -> None:
+    column = "strategy" if method == "sgpo" else "expert"
+    stream = with_expert(**{column: f" ok {NEW}"}).to_iterable_dataset()
+    trainer = (
+        of_method(method, out, stream, max_steps=3, gate=4)
+        if method == "hpt"
+        else of_method(method, out, stream, max_steps=3)
+    )
+    with pytest.raises(ValueError, match=r"makes the id .*'<new>'.*resize_token_embeddings"):
+        trainer.train()
+
+
+# ---------------------------------------------------------------- weights too coarse for the learning rate
+
+
+@pytest.mark.parametrize("method", [*TRAINERS, "sft"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_coarse_weights_at_a_small_rate_are_warned_of(dtype: torch.dtype, method: str, out: Path) -> None:
+    def build(dtype: torch.dtype, rate: float, peft: bool = False) -> list[str]:
+        kind = KINDS[method]
+        more: dict[str, Any] = {"peft_config": LoraConfig(r=2, target_modules=["q_proj"])} if peft else {}
+        model = kit.make_model(initializer_range=0.02, hidden_size=64, intermediate_size=128).to(dtype)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            if method == "sft":
+                data = Dataset.from_list([{"prompt": "solve a", "completion": " ok"}])
+                config = kind.config(str(out), use_cpu=True, bf16=False, learning_rate=rate, report_to="none")
+                kind.trainer(model, args=config, train_dataset=data, processing_class=kit.make_tokenizer(), **more)
+            else:
+                config = kit.make_config(out, kind.config, learning_rate=rate)
+                kind.trainer(model, kit.has_digit, config, with_expert(), processing_class=kit.make_tokenizer(), **more)
+        return [str(w.message) for w in said if "rounds away" in str(w.message)]
+
+    (message,) = build(dtype, 1e-6)
+    for words in (str(dtype)[6:], "learning_rate=1e-06", "'dtype': 'float32'", "bf16=True"):
+        assert words in message
+    assert not build(torch.float32, 1e-6)
+    assert not build(dtype, 1e-2)
+    assert not build(dtype, 1e-6, peft=True)

@@ -8,6 +8,7 @@ import torch
 import trainer_kit as kit
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
     CohereConfig,
@@ -273,6 +274,30 @@ def test_average_follows_its_recursion(decay: float, steps: int) -> None:
         assert torch.equal(model[0].weight, live["0.weight"]), "a frozen parameter has no second value"
     for name, p in model.named_parameters():
         assert torch.equal(p, live[name])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_average_of_coarse_weights_is_that_of_float32(dtype: torch.dtype, tmp_path: Path) -> None:
+    """At decay 0.999 each increment is under half of what bfloat16 can add to a weight of 1."""
+    model = network().to(dtype)
+    teacher, live = TeacherWeights(model, 0.999), model[1].weight
+    wanted = live.detach().float()
+    for _ in range(30):
+        with torch.no_grad():
+            live.add_(torch.ones_like(live) / 8)
+        teacher.on_step_end(None, None, None)  # type: ignore[arg-type]
+        wanted = wanted.lerp(live.detach().float(), 0.001)
+    now = live.detach().clone()
+    with teacher.in_place():
+        assert live.dtype == dtype
+        assert torch.equal(live, wanted.to(dtype))
+    assert torch.equal(live, now)
+    assert teacher.counterpart(live).dtype == dtype
+    teacher.save(tmp_path)
+    assert torch.equal(load_file(tmp_path / FILE_NAME)["1.weight"], wanted)
+    save_file({"1.weight": now, "1.bias": model[1].bias.detach()}, tmp_path / FILE_NAME)  # of an older version
+    teacher.load(tmp_path)
+    assert torch.equal(teacher._kept["1.weight"], now.float())
 
 
 def test_live_weights_come_back_after_an_error() -> None:

@@ -1,10 +1,13 @@
 """What is refused before any training, and why: each error says the value, the rule and the remedy."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
+from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin, TrainingArguments
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt, guided_prompt
@@ -127,19 +130,46 @@ def check_head(model: Any) -> None:
         )
 
 
-def check_vocabulary(dataset: Any, model: PreTrainedModel, tokenizer: Any, tokenize: Any) -> None:
-    """Raise ``ValueError`` if the tokenizer makes ids that the model has no embedding for.
+def embedding_rows(model: PreTrainedModel) -> int:
+    """The number of ids that the model has an embedding for."""
+    return model.config.get_text_config().vocab_size
 
-    Looked at are its special tokens and the first prompt: an id that no text leads to does no harm.
+
+def require_known_ids(rows: Iterable[list[int]], size: int, tokenizer: Any) -> None:
+    """Raise ``ValueError`` if any id of the rows is ``size`` or more."""
+    for ids in rows:
+        largest = max(ids, default=0)
+        if largest >= size:
+            raise ValueError(
+                f"The tokenizer makes the id {largest} ({tokenizer.convert_ids_to_tokens(largest)!r}), but the model's "
+                f"vocabulary has {size} entries; it is met in {tokenizer.decode(ids)[:80]!r}. Use the model's own "
+                "tokenizer and one of its tokens for padding, or `model.resize_token_embeddings(len(tokenizer))`."
+            )
+
+
+def warn_of_lost_updates(model: PreTrainedModel, args: TrainingArguments) -> None:
+    """Warn where most weights are too coarse for a step of the learning rate, which rounds away.
+
+    An optimizer of the Adam family moves a weight by about the learning rate, and bfloat16 holds 0.02 to within 6e-5.
+    Adapters start at 0, where it is fine; DeepSpeed, and FSDP in mixed precision, keep float32 weights of their own.
     """
-    size = model.config.get_text_config().vocab_size
-    ids = [i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None]
-    ids += tokenize([next(iter(dataset))["prompt"]])[0][0]
-    if max(ids) >= size:
-        raise ValueError(
-            f"The tokenizer makes the id {max(ids)} ({tokenizer.convert_ids_to_tokens(max(ids))!r}), but the model's "
-            f"vocabulary has {size} entries. Use the model's own tokenizer and one of its tokens for padding, or "
-            "`model.resize_token_embeddings(len(tokenizer))`."
+    if is_peft_model(model) or sharded(args) or not args.learning_rate > 0:
+        return
+    still = total = 0
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            flat = parameter.detach().flatten()
+            sample = flat[:: max(1, flat.numel() // _SAMPLED_WEIGHTS)]
+            still += int((sample.float() - args.learning_rate).to(sample.dtype).eq(sample).sum())
+            total += sample.numel()
+    if total and still > total / 2:
+        dtype = str(next(p.dtype for p in model.parameters() if p.requires_grad)).removeprefix("torch.")
+        warnings.warn(
+            f"The model's weights are {dtype}, in which {still / total:.0%} of them do not change by a step of "
+            f"learning_rate={args.learning_rate}: the update rounds away, and the run trains next to nothing. Load the "
+            "model in float32 (model_init_kwargs={'dtype': 'float32'}) and set bf16=True, which computes in bfloat16 "
+            "and keeps float32 weights; or train adapters (LoRA).",
+            stacklevel=2,
         )
 
 
@@ -168,4 +198,5 @@ def check_context(dataset: Any, model: PreTrainedModel, tokenizer: Any, args: SG
             )
 
 
+_SAMPLED_WEIGHTS = 1000  # of each parameter
 _TEMPLATE_ROOM = 512  # tokens a chat template may add around the messages

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer.utils import get_config_model_id
 
 from sgpo.trainer import checks
-from sgpo.trainer.text_only import TextOnlyTrainer
+from sgpo.trainer.base import BaseTrainer
 from sgpo.trainer.whole_groups import WholeGroupsConfig, option
 
 
@@ -39,7 +39,7 @@ class ExpertConfig(WholeGroupsConfig):
     )
 
 
-class ExpertTrainer(TextOnlyTrainer):
+class ExpertTrainer(BaseTrainer):
     """``GRPOTrainer`` on a dataset with an expert response for every problem.
 
     Raises:
@@ -69,6 +69,7 @@ class ExpertTrainer(TextOnlyTrainer):
         )
         self._rewards: Tensor | None = None  # [B * G, functions] of the last generation batch
         self._logps: Tensor | None = None  # [N, T] of the last forward, on its graph
+        self._check_ids()
         self._check_lengths()
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -100,6 +101,7 @@ class ExpertTrainer(TextOnlyTrainer):
         ids = whole[len(before) :] if whole[: len(before)] == before else encode(expert, False)
         ends = [i for i, token in enumerate(ids) if token in self.eos_token_ids]
         ids = [*(ids[: ends[0]] if ends else ids), self._end_of_response(prompt)]
+        self._require_known([ids])
         if len(ids) > self.max_completion_length:
             raise ValueError(
                 f"The expert response of the problem {str(prompt)[:80]!r} has {len(ids)} tokens with its EOS, but "
@@ -107,6 +109,10 @@ class ExpertTrainer(TextOnlyTrainer):
                 "end. Raise max_completion_length, or drop such problems."
             )
         return ids
+
+    def _tokenize_rest(self, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            self._expert_ids(row)
 
     def _rendered(self, messages: list[dict[str, Any]], **kwargs: Any) -> str:
         return self._tokenizer.apply_chat_template(
@@ -142,8 +148,7 @@ class ExpertTrainer(TextOnlyTrainer):
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        start = self.accelerator.process_index * len(prompts)
-        self._rewards = rewards[start : start + len(prompts)]
+        self._rewards = self._local(rewards, len(prompts))
         return rewards
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:

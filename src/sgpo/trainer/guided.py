@@ -11,7 +11,6 @@ Shapes: B problems of this rank's generation batch, G1 autonomous and G2 guided 
 """
 
 import math
-from collections import defaultdict
 from typing import Any
 
 import torch
@@ -21,13 +20,13 @@ from trl.data_utils import is_conversational
 
 from sgpo.data.prompts import guided_prompt
 from sgpo.trainer import checks
+from sgpo.trainer.base import BaseTrainer
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.finite import finite_sampling
 from sgpo.trainer.rollouts import GenerationBatch, GuidedRollouts, first_of_groups, worth_guiding
-from sgpo.trainer.text_only import TextOnlyTrainer
 
 
-class GuidedRolloutTrainer(TextOnlyTrainer):
+class GuidedRolloutTrainer(BaseTrainer):
     """``GRPOTrainer`` that also samples from ``pi(.|q,s)``, while ``args.distills``."""
 
     args: SGPOConfig
@@ -35,11 +34,15 @@ class GuidedRolloutTrainer(TextOnlyTrainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._batch: GenerationBatch | None = None  # set while TRL generates and scores the autonomous rollouts
-        self._correctness = self._correctness_index()
 
     def _use_rollouts(self, batch: GenerationBatch) -> None:
         """Called once per generation batch."""
         raise NotImplementedError
+
+    def _tokenize_rest(self, rows: list[dict[str, Any]]) -> None:
+        guided = [self._guided_text(row) for row in rows if (row.get(checks.STRATEGY_COLUMN) or "").strip()]
+        if self.args.distills and guided:
+            self._tokenize_prompts(guided)
 
     # ---------------------------------------------------------------- rollouts
 
@@ -126,55 +129,12 @@ class GuidedRolloutTrainer(TextOnlyTrainer):
 
     # ---------------------------------------------------------------- verdicts
 
-    def _correctness_index(self) -> int:
-        name = self.args.correctness_reward
-        if name is None:
-            return 0
-        if name not in self.reward_func_names:
-            raise ValueError(
-                f"correctness_reward is {name!r}, but the reward functions are {self.reward_func_names}. "
-                "Name one of them, or leave it None for the first."
-            )
-        return self.reward_func_names.index(name)
-
-    def _probe_rewards(self) -> None:
-        """Call the rewards once, on an empty completion of the first problem: they must work before training."""
-        example = next(iter(self.train_dataset))
-        completion: Any = [{"role": "assistant", "content": ""}] if is_conversational(example) else ""
-        try:
-            rewards = self._rewards_apart([example], [example["prompt"]], [completion], [[]])
-        except Exception as error:
-            raise ValueError(
-                f"A reward function failed on an empty completion of the first problem: {type(error).__name__}: "
-                f"{error}. It must return one number per completion, whatever the policy writes."
-            ) from error
-        if not rewards[:, self._correctness].isfinite().all():
-            raise ValueError(
-                f"The reward function {self.reward_func_names[self._correctness]!r} decides what is correct, but it "
-                f"returned None, NaN or infinity for an empty completion of the first problem. Return a number, 0.0 "
-                "for a response that is not correct, or name another one in correctness_reward."
-            )
-
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if self._batch is not None:
             correct = self._correct(self._local(rewards, len(prompts)))
             self._batch.correct = correct.view(-1, self.num_generations)
         return rewards
-
-    def _rewards_apart(self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any) -> Tensor:
-        """Rewards ``[rows of this rank, functions]`` that leave no trace in TRL's logs of the autonomous group."""
-        kept = self._pending_extra_logs, self._pending_metrics
-        self._pending_extra_logs: dict[str, list[Any]] = defaultdict(list)
-        self._pending_metrics: dict[str, list[float]] = defaultdict(list)
-        try:
-            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
-        finally:
-            self._pending_extra_logs, self._pending_metrics = kept
-        return self._local(rewards, len(prompts))
-
-    def _correct(self, rewards: Tensor) -> Tensor:
-        return rewards[:, self._correctness] > self.args.correctness_threshold  # NaN is not correct
 
     def _guided_correct(self, problems: list[dict[str, Any]], guided: GuidedRollouts) -> Tensor:
         """Verdict on each guided completion, ``[R]``; the rewards see the problem as it is, without strategy."""
@@ -183,7 +143,9 @@ class GuidedRolloutTrainer(TextOnlyTrainer):
         inputs = [problems[i] for i in guided.owners]
         prompts = [problem["prompt"] for problem in inputs]
         completions = self._guided_completions(guided, is_conversational(inputs[0]))
-        correct = self._correct(self._rewards_apart(inputs, prompts, completions, guided.completion_ids))
+        rewards = self._rewards_apart(inputs, prompts, completions, guided.completion_ids)
+        self._require_finite_or_none(rewards)
+        correct = self._correct(self._local(rewards, len(prompts)))
         correct[guided.valid_rows :] = False
         return correct
 
@@ -196,11 +158,6 @@ class GuidedRolloutTrainer(TextOnlyTrainer):
         return [[{"role": "assistant", "content": t}] for t in texts] if conversational else texts
 
     # ---------------------------------------------------------------- ranks
-
-    def _local(self, gathered: Tensor, rows: int) -> Tensor:
-        """This rank's part of what ``gather`` returned."""
-        start = self.accelerator.process_index * rows
-        return gathered[start : start + rows]
 
     def _most(self, count: int) -> int:
         """The largest ``count`` over all ranks."""

@@ -76,16 +76,6 @@ class HPTTrainer(ExpertTrainer):
     _paper = papers.HPT
     config_class = HPTConfig
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        names, wanted = self.reward_func_names, self.args.correctness_reward
-        if wanted is not None and wanted not in names:
-            raise ValueError(
-                f"correctness_reward is {wanted!r}, but the reward functions are {names}. Name one of them, or leave "
-                "it None for the first."
-            )
-        self._correctness = 0 if wanted is None else names.index(wanted)
-
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
         if not self.model.training:
@@ -93,7 +83,7 @@ class HPTTrainer(ExpertTrainer):
         assert self._rewards is not None
         size = self.num_generations
         problems = first_of_groups(inputs, size)
-        correct = (self._rewards[:, self._correctness] > self.args.correctness_threshold).view(-1, size)
+        correct = self._correct(self._rewards).view(-1, size)
         by_sft = hpt_gate(correct, self.args.gate)
         experts = {b * size: self._expert_ids(problems[b]) for b in by_sft.nonzero().flatten().tolist()}
         put_experts(output, experts, self._tokenizer.pad_token_id, self.pad_to_multiple_of or 1)

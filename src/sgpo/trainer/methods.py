@@ -9,6 +9,7 @@ from trl import SFTTrainer
 from sgpo.runs.methods import METHODS, PRESETS, Method
 from sgpo.runs.yaml_reader import parse_yaml
 from sgpo.trainer.checkpointing import SFTConfig
+from sgpo.trainer.checks import warn_of_lost_updates
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.hpt import HPTConfig, HPTTrainer
 from sgpo.trainer.luffy import LUFFYConfig, LUFFYTrainer
@@ -19,7 +20,11 @@ __all__ = ["KINDS", "METHODS", "PRESETS", "Kind", "Method", "RecordedSFTTrainer"
 
 
 class RecordedSFTTrainer(RecordedCheckpoints, SFTTrainer):
-    """TRL's SFT, whose checkpoints say what their files were."""
+    """TRL's SFT, whose checkpoints say what their files were; it warns where updates would round away."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        warn_of_lost_updates(self.model, self.args)
 
 
 class Kind(NamedTuple):

@@ -8,6 +8,7 @@
 ``alpha``                  mean weight over problems with a strategy; ``alpha_zero_fraction`` and
                            ``alpha_max_fraction`` are the shares at 0 and at the cap
 ``targets``                problems with a distillation target in a generation batch
+``targets_truncated``      those of them that were cut off before their end
 ``guided_tokens``          tokens of guided completions in a generation batch
 ``guided_tokens_saved``    an estimate for those not sampled: each as long as the problem's mean autonomous completion
 ``target_tokens``          tokens of the targets distilled in an optimizer step
@@ -35,6 +36,7 @@ def rollout_metrics(
     alpha_max: float,
     copies: int,
     targets: int,
+    targets_truncated: int,
 ) -> dict[str, float]:
     """Metrics of one generation batch from this rank's ``[B]`` rates (NaN: no guided rollouts) and weights.
 
@@ -55,6 +57,7 @@ def rollout_metrics(
         "alpha_zero_fraction": (weights == 0).sum(),
         "alpha_max_fraction": (weights >= alpha_max).sum(),
         "targets": targets,
+        "targets_truncated": targets_truncated,
         "guided_tokens": batch.guided.lengths.sum(),
         "guided_tokens_saved": copies * batch.lengths[skipped].float().mean(1).sum(),
         "guided_prompt_tokens": sum(len(ids) for ids in batch.guided.prompt_ids),

@@ -87,8 +87,8 @@ class SGPOTrainer(GuidedRolloutTrainer):
         ranks = self.accelerator.process_index, self.accelerator.num_processes
         self._problem_log = ProblemLog(args.output_dir, *ranks) if args.log_problems else None
         self.add_callback(FiniteGradients(self.accelerator))
+        self._check_ids()
         if args.distills:
-            checks.check_vocabulary(self.train_dataset, self.model, self._tokenizer, self._tokenize_prompts)
             checks.check_context(self.train_dataset, self.model, self._tokenizer, args, self._tokenize_prompts)
             add_head_fn(self.model.get_base_model() if is_peft_model(self.model) else self.model)
             if args.teacher != "live":
@@ -97,6 +97,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
                 self.add_callback(self._teacher)
 
     def _before_training(self) -> None:
+        super()._before_training()
         self._require_finite_weights()
         self._slots = []
 
@@ -138,6 +139,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
             alpha_max=args.alpha_max,
             copies=args.num_guided_generations,
             targets=len(targets),
+            targets_truncated=sum(not self._ended(target.completion_ids) for target in targets),
         )
         self.state.num_input_tokens_seen += int(metrics["guided_tokens"] + metrics.pop("guided_prompt_tokens"))
         self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]
@@ -155,7 +157,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
         width = args.num_guided_generations
         assert guided.correct is not None
         owner = torch.tensor(guided.owners, dtype=torch.long, device=alpha.device)
-        eligible = (guided.correct & (alpha[owner] > 0)).view(-1, width)
+        eligible = self._preferred((guided.correct & (alpha[owner] > 0)).view(-1, width), guided.completion_ids)
         # A likelihood is needed only where there is a choice; every rank scores as many rows as the fullest.
         contested = eligible & (eligible.sum(1, keepdim=True) > 1)
         rows = [] if args.target_selection == "random" else contested.flatten().nonzero().flatten().tolist()
@@ -172,6 +174,23 @@ class SGPOTrainer(GuidedRolloutTrainer):
             )
             for row in picks
         }
+
+    def _preferred(self, eligible: Tensor, completion_ids: list[list[int]]) -> Tensor:
+        """Of the responses that may become targets, ``[B, G2]`` bool, those that came to an end.
+
+        One that was cut off teaches no end. It is left only to a problem without another, and not even to that under
+        ``mask_truncated_completions``, where GRPO trains on none either.
+        """
+        ended = torch.tensor([self._ended(ids) for ids in completion_ids], dtype=torch.bool, device=eligible.device)
+        whole = eligible & ended.view_as(eligible)
+        if self.args.mask_truncated_completions:
+            return whole
+        return torch.where(whole.any(1, keepdim=True), whole, eligible)
+
+    def _ended(self, completion_ids: list[int]) -> bool:
+        """Whether a completion came to an end, by TRL's rule for the autonomous ones."""
+        ends = [*self.eos_token_ids, self._tokenizer.pad_token_id]
+        return bool(completion_ids) and completion_ids[-1] in ends
 
     @torch.no_grad()
     def _unguided_logps(self, batch: GenerationBatch, rows: list[int]) -> Tensor:

@@ -1,7 +1,8 @@
 """Teachers other than the live policy: an exponential moving average of it, or its frozen start.
 
 Only the trainable parameters are kept twice, so with LoRA this costs one more adapter. For the teacher's forward
-they change places with the live ones.
+they change places with the live ones. An average is kept in float32 whatever the policy's dtype, since its increments
+would round to nothing in bfloat16; the forward sees it in the policy's.
 """
 
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ class TeacherWeights(TrainerCallback):
             raise ValueError(f"decay is {decay}, but must be within [0, 1]; 1.0 freezes the teacher.")
         self.decay = decay
         self._live = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self._kept = {name: p.detach().clone() for name, p in self._live.items()}
+        self._kept = {name: self._copy(p) for name, p in self._live.items()}
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
@@ -52,20 +53,28 @@ class TeacherWeights(TrainerCallback):
                 for name, p in self._live.items():
                     self._kept[name].lerp_(p.detach().to(self._kept[name]), 1.0 - self.decay)
 
+    def _copy(self, parameter: Tensor) -> Tensor:
+        values = parameter.detach().clone()
+        coarse = parameter.dtype in (torch.bfloat16, torch.float16)
+        return values.float() if coarse and self.decay < 1.0 else values
+
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Run the model with the teacher's weights. No autograd graph of the live ones may be open."""
-        self._swap()
+        live = {name: p.data for name, p in self._live.items()}
         try:
+            for name, p in self._live.items():
+                p.data = self._as_live(name, p)
             yield
         finally:
-            self._swap()
+            for name, p in self._live.items():
+                p.data = live[name]
 
     def counterpart(self, parameter: Tensor) -> Tensor:
         """The teacher's tensor in the place of ``parameter``; ``parameter`` itself if it is not trained."""
         for name, p in self._live.items():
             if p is parameter:
-                return self._kept[name]
+                return self._as_live(name, p)
         return parameter.detach()
 
     def head(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -94,11 +103,8 @@ class TeacherWeights(TrainerCallback):
         for name, value in load_file(path).items():
             self._kept[name].copy_(value)
 
-    def _swap(self) -> None:
-        for name, p in self._live.items():
-            self._to_device(name, p)
-            p.data, self._kept[name] = self._kept[name], p.data
-
-    def _to_device(self, name: str, p: Tensor) -> None:
-        if self._kept[name].device != p.device:  # the model moved after construction
-            self._kept[name] = self._kept[name].to(p.device)
+    def _as_live(self, name: str, parameter: Tensor) -> Tensor:
+        """The teacher's values on the device and in the dtype of the live ones."""
+        if self._kept[name].device != parameter.device:  # the model moved after construction
+            self._kept[name] = self._kept[name].to(parameter.device)
+        return self._kept[name].to(parameter.dtype)

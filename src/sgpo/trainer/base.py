@@ -1,0 +1,183 @@
+"""What SGPO, LUFFY and HPT share beyond TRL's GRPO and resuming: rewards that say something, ids that the model knows.
+
+Both are checked where they come in, since TRL would go on: a reward that is NaN for every completion is an advantage of
+0, an infinite one too, and an id beyond the embedding is an IndexError in the middle of a run.
+"""
+
+import math
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from datasets import Dataset
+from torch import Tensor
+from trl.data_utils import is_conversational
+
+from sgpo.trainer import checks
+from sgpo.trainer.text_only import TextOnlyTrainer
+
+_CHUNK = 1000  # problems that are tokenized at once
+
+
+class BaseTrainer(TextOnlyTrainer):
+    """``GRPOTrainer`` that resumes to the bit and trains on nothing that it cannot read.
+
+    Raises:
+        ValueError: at construction, for weights of the rewards that are no numbers, an unknown ``correctness_reward``,
+            and ids that the model has no embedding for.
+    """
+
+    _unknown_ids = False  # whether the tokenizer can make ids that the model has no embedding for
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        wrong = [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]
+        if wrong:
+            raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
+        self._correctness = self._correctness_index()
+        self._told_of_no_verdicts = False
+        checks.warn_of_lost_updates(self.model, self.args)
+
+    def _before_training(self) -> None:
+        self._probe_rewards()
+
+    # ---------------------------------------------------------------- rewards
+
+    def _correctness_index(self) -> int | None:
+        """The column of the reward that decides what is correct; None where the method has no use for one."""
+        if not hasattr(self.args, "correctness_reward"):
+            return None
+        name = self.args.correctness_reward
+        if name is None:
+            return 0
+        if name not in self.reward_func_names:
+            raise ValueError(
+                f"correctness_reward is {name!r}, but the reward functions are {self.reward_func_names}. "
+                "Name one of them, or leave it None for the first."
+            )
+        return self.reward_func_names.index(name)
+
+    def _correct(self, rewards: Tensor) -> Tensor:
+        """Which rows of ``[rows, functions]`` are correct; one without a verdict (None, NaN) is not."""
+        return rewards[:, self._correctness] > self.args.correctness_threshold
+
+    def _probe_rewards(self) -> None:
+        """Call the rewards once, on an empty completion of the first problem: they must work before training."""
+        example = next(iter(self.train_dataset))
+        completion: Any = [{"role": "assistant", "content": ""}] if is_conversational(example) else ""
+        try:
+            rewards = self._rewards_apart([example], [example["prompt"]], [completion], [[]])
+        except Exception as error:
+            raise ValueError(
+                f"A reward function failed on an empty completion of the first problem: {type(error).__name__}: "
+                f"{error}. It must return one number per completion, whatever the policy writes."
+            ) from error
+        if self._correctness is not None and not rewards[:, self._correctness].isfinite().all():
+            raise ValueError(
+                f"The reward function {self.reward_func_names[self._correctness]!r} decides what is correct, but it "
+                f"returned None, NaN or infinity for an empty completion of the first problem. Return a number, 0.0 "
+                "for a response that is not correct, or name another one in correctness_reward."
+            )
+        self._require_finite_or_none(rewards)
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        self._require_numbers(rewards)
+        return rewards
+
+    def _rewards_apart(self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any) -> Tensor:
+        """Rewards ``[rows of all ranks, functions]`` that leave no trace in TRL's logs of the autonomous group."""
+        kept = self._pending_extra_logs, self._pending_metrics
+        self._pending_extra_logs: dict[str, list[Any]] = defaultdict(list)
+        self._pending_metrics: dict[str, list[float]] = defaultdict(list)
+        try:
+            return super()._calculate_rewards(inputs, prompts, completions, completion_ids)
+        finally:
+            self._pending_extra_logs, self._pending_metrics = kept
+
+    def _require_numbers(self, rewards: Tensor) -> None:
+        """Raise unless the rewards ``[rows of all ranks, functions]`` of a batch leave something to learn from.
+
+        A function may return None for a row that it does not apply to, as in TRL. All of them for all rows is a fault.
+        """
+        self._require_finite_or_none(rewards)
+        missing = rewards.isnan()
+        if self.model.training and missing.all():
+            raise ValueError(
+                f"Step {self.state.global_step + 1}: {self._named_functions()} returned None or NaN for all "
+                f"{len(rewards)} completions of the batch, so nothing can be learned from it. Look into the reward (a "
+                "verifier that is down, an answer column that is empty), then go on from the last checkpoint with "
+                "resume_from_checkpoint=True. None is for single rows that a reward does not apply to."
+            )
+        if self._correctness is not None and missing[:, self._correctness].all() and not self._told_of_no_verdicts:
+            self._told_of_no_verdicts = True
+            warnings.warn(
+                f"Step {self.state.global_step + 1}: the reward function "
+                f"{self.reward_func_names[self._correctness]!r}, which decides what is correct, returned None or NaN "
+                "for the whole batch, so none of it counts as correct. This is said once.",
+                stacklevel=2,
+            )
+
+    def _require_finite_or_none(self, rewards: Tensor) -> None:
+        infinite = rewards.isinf().nonzero()
+        if len(infinite):
+            row, column = infinite[0].tolist()
+            raise ValueError(
+                f"Step {self.state.global_step + 1}: the reward function {self.reward_func_names[column]!r} returned "
+                f"{rewards[row, column].item()} for completion {row} of its batch (float32 ends at 3.4e38), "
+                "but a reward must be a finite number, or None where it does not apply. Bound it."
+            )
+
+    def _named_functions(self) -> str:
+        names = self.reward_func_names
+        return f"the reward function {names[0]!r}" if len(names) == 1 else f"all reward functions ({', '.join(names)})"
+
+    # ---------------------------------------------------------------- ids
+
+    def _check_ids(self) -> None:
+        """Raise ``ValueError`` if anything that will be tokenized has an id that the model has no embedding for.
+
+        Most tokenizers cannot make one. For one that can, all of the data is tokenized here, and streamed rows as they
+        come.
+        """
+        size = checks.embedding_rows(self.model)
+        special = [i for i in (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id) if i is not None]
+        checks.require_known_ids([special], size, self._tokenizer)
+        self._unknown_ids = max(self._tokenizer.get_vocab().values(), default=0) >= size
+        if not self._unknown_ids:
+            return
+        for rows in self._chunks(self.train_dataset):
+            self._tokenize_prompts([row["prompt"] for row in rows])
+            self._tokenize_rest(rows)
+        evaluated = self.eval_dataset
+        for dataset in evaluated.values() if isinstance(evaluated, dict) else [evaluated]:
+            for rows in self._chunks(dataset):
+                self._tokenize_prompts([row["prompt"] for row in rows])
+
+    def _tokenize_rest(self, rows: list[dict[str, Any]]) -> None:
+        """Tokenize what is trained on beside the prompts."""
+
+    def _chunks(self, dataset: Any) -> Iterator[list[dict[str, Any]]]:
+        """The rows of a data set, of a stream the first one."""
+        if isinstance(dataset, Dataset):
+            for start in range(0, len(dataset), _CHUNK):
+                yield list(dataset.select(range(start, min(start + _CHUNK, len(dataset)))))
+        elif dataset is not None:
+            yield [next(iter(dataset))]
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+        result = super()._tokenize_prompts(prompts)
+        self._require_known(result[0])
+        return result
+
+    def _require_known(self, rows: Iterable[list[int]]) -> None:
+        if self._unknown_ids:
+            checks.require_known_ids(rows, checks.embedding_rows(self.model), self._tokenizer)
+
+    # ---------------------------------------------------------------- ranks
+
+    def _local(self, gathered: Tensor, rows: int) -> Tensor:
+        """This rank's part of what ``gather`` returned."""
+        start = self.accelerator.process_index * rows
+        return gathered[start : start + rows]

@@ -10,11 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from accelerate.utils import is_peft_model
 from datasets import Dataset
 from torch import Tensor
 from trl.data_utils import is_conversational
 
 from sgpo.trainer import checks
+from sgpo.trainer.heads import add_head_fn
+from sgpo.trainer.padding import score_alike_in_any_company
 from sgpo.trainer.text_only import TextOnlyTrainer
 
 _CHUNK = 1000  # problems that are tokenized at once
@@ -38,6 +41,10 @@ class BaseTrainer(TextOnlyTrainer):
         self._correctness = self._correctness_index()
         self._told_of_no_verdicts = False
         checks.warn_of_lost_updates(self.model, self.args)
+        for model in filter(None, (self.model, self.ref_model)):
+            causal = model.get_base_model() if is_peft_model(model) else model
+            add_head_fn(causal)
+            score_alike_in_any_company(causal)
 
     def _before_training(self) -> None:
         self._probe_rewards()

@@ -34,7 +34,6 @@ from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.distillation import Share, Target, collate, deal, divergence
 from sgpo.trainer.finite import FiniteGradients, autonomous_rows, require_finite, require_finite_loss, target_rows
 from sgpo.trainer.guided import GuidedRolloutTrainer
-from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.metrics import DistillationSums, log_ratio, rollout_metrics
 from sgpo.trainer.problem_log import ProblemLog
 from sgpo.trainer.rollouts import GenerationBatch
@@ -90,7 +89,6 @@ class SGPOTrainer(GuidedRolloutTrainer):
         self._check_ids()
         if args.distills:
             checks.check_context(self.train_dataset, self.model, self._tokenizer, args, self._tokenize_prompts)
-            add_head_fn(self.model.get_base_model() if is_peft_model(self.model) else self.model)
             if args.teacher != "live":
                 decay = args.teacher_ema_decay if args.teacher == "ema" else 1.0
                 self._teacher = TeacherWeights(self.accelerator.unwrap_model(self.model), decay)

@@ -369,3 +369,29 @@ def test_no_key_in_the_store_whatever_the_endpoint_echoes(tmp_path: Path) -> Non
     with sqlite3.connect(tmp_path / "s.db") as db:
         assert all("[key]" in raw or "u002d" in raw for (raw,) in db.execute("SELECT raw FROM calls"))
     assert KEY.encode() not in (tmp_path / "s.db").read_bytes()
+
+
+@pytest.mark.parametrize("out", ["/dev/null", "data.jsonl"])
+def test_a_folder_that_is_none_is_said_and_left_alone(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with serving(lambda request, number: said("\\boxed{4}")) as server:
+        shown = run("eval", tmp_path, server.url, "--out", out)
+        assert server.bodies == []
+    assert f"--out {out} is no folder" in shown
+    assert not Path("/dev/null").is_file()
+
+
+def test_the_wait_that_an_endpoint_asks_for_may_be_a_date() -> None:
+    from email.utils import formatdate
+    from time import time
+
+    from sgpo.models.endpoint import _retry_after
+
+    assert _retry_after({"retry-after": "7"}) == 7
+    assert _retry_after({"retry-after-ms": "250", "retry-after": "7"}) == 0.25
+    assert 50 < (_retry_after({"retry-after": formatdate(time() + 60, usegmt=True)}) or 0) <= 60
+    assert _retry_after({"retry-after": "99999"}) == 120
+    assert _retry_after({"retry-after": "soon"}) is None
+    assert _retry_after({}) is None

@@ -89,6 +89,8 @@ def open_run(folder: Path, settings: dict[str, Any]) -> Iterator[RunFolder]:
         ReadError: its files are damaged.
         InUseError: another process has it open.
     """
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"--out {folder} is no folder, and a run has several files; give the name of a folder.")
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "sgpo eval", remedy="wait for it, or give another --out"):
         path = folder / "settings.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -250,6 +251,23 @@ def test_a_killed_run_repeats_nothing_and_ends_the_same(tmp_path: Path) -> None:
             assert [c.notes for p in store.problems() for c in store.candidates(p.id)] == notes
         assert not set(cut.asked) & set(rest.asked)
         assert set(cut.asked) | set(rest.asked) == asked
+
+
+def test_an_interrupt_ends_after_the_batch_and_loses_nothing(tmp_path: Path) -> None:
+    from sgpo.models.interrupt import Interrupt
+
+    class Pressed(Student):
+        def __call__(self, prompts: Sequence[Any], seeds: Sequence[int]) -> list[Reply | None]:
+            with Interrupt(lambda: "what generate has under way"):  # as every model in this process enters one
+                signal.raise_signal(signal.SIGINT)
+                return super().__call__(prompts, seeds)
+
+    before = signal.getsignal(signal.SIGINT)
+    with filled(tmp_path / "s.db") as store:
+        found = run(store, Pressed())
+        assert (found.interrupted, found.samples, len(verdicts(store))) == (True, 7, 7)
+        assert signal.getsignal(signal.SIGINT) is before
+        assert run(store, Student()).before == 7
 
 
 def test_a_larger_plan_builds_on_a_smaller_one(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def _value(said: str, *, copula: bool, plain: bool) -> str | None:
         copula: the anchor ends in a verb ("is"), so that an adjective only describes ("is correct").
         plain: words are a value too ("the answer is Evelyn").
     """
-    said = said.replace("**", "").strip().strip("*_ ")
+    said = said.replace("**", "").strip().strip('*_`"“” ')
     rest = _FILLER.sub("", said, count=1) if _FILLER.match(said) else said
     if not rest or rest.endswith("?"):
         return None

@@ -29,20 +29,20 @@ from sgpo.strategies.templates import load_prompt
 
 def extract(given: dict[str, Any]) -> int:
     """Run, say what came of it, and give the exit code."""
-    budget, prompt, source = _budget(given), load_prompt("extract", given["prompt"]), _source(given)
+    budget, prompt, source = budget_of(given), load_prompt("extract", given["prompt"]), _source(given)
     known = source.count()
-    _say(source.describe())
+    say(source.describe())
     with Store(given["store"]) as store, progress("extract") as bar:
-        client = _model(given)
+        client = model_of(given)
         if given["retry_unreadable"]:
-            _say_retry(store, setup_of(client, given["model"], prompt, "extract", given["seed"]), budget)
+            say_retry(store, setup_of(client, given["model"], prompt, "extract", given["seed"]), budget)
         task = bar.add_task("", total=None, note="")
 
         def report(done: Extraction, budget: Budget) -> None:
             rows = None if known is None else known - (done.rows.total() - done.rows["ok"])
             total = rows if given["limit"] is None else min(rows or given["limit"], given["limit"])
             calls = None if total is None else total * given["n"]
-            _advance(bar, task, done.tally, budget, calls)
+            advance(bar, task, done.tally, budget, calls)
 
         done = run_extract(
             source,
@@ -59,17 +59,17 @@ def extract(given: dict[str, Any]) -> int:
             give_up=given["give_up_after"],
             report=report,
         )
-    _say(f"rows: {_listed(done.rows)}")
-    return _finish(done.tally, budget, given["store"])
+    say(f"rows: {listed(done.rows)}")
+    return finish(done.tally, budget, given["store"])
 
 
 def rank(given: dict[str, Any]) -> int:
     """Run, say what came of it, and give the exit code."""
-    budget, prompt = _budget(given), load_prompt("rank", given["prompt"])
+    budget, prompt = budget_of(given), load_prompt("rank", given["prompt"])
     with Store(given["store"], create=False) as store, progress("rank") as bar:
-        client = _model(given)
+        client = model_of(given)
         if given["retry_unreadable"]:
-            _say_retry(store, setup_of(client, given["model"], prompt, "rank", given["seed"]), budget)
+            say_retry(store, setup_of(client, given["model"], prompt, "rank", given["seed"]), budget)
         task = bar.add_task("", total=None, note="")
         problems = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
         total = min(problems, given["limit"] or problems) * given["repeats"]
@@ -84,20 +84,20 @@ def rank(given: dict[str, Any]) -> int:
             retry_unreadable=given["retry_unreadable"],
             budget=budget,
             give_up=given["give_up_after"],
-            report=lambda tally, budget: _advance(bar, task, tally, budget, total),
+            report=lambda tally, budget: advance(bar, task, tally, budget, total),
         )
-    _say(f"problems: {_listed(done.problems)}")
+    say(f"problems: {listed(done.problems)}")
     if done.winner_agreement is not None:
         tau = "-" if done.tau is None else f"{done.tau:.2f}"
-        _say(f"agreement of repetitions: winner {done.winner_agreement:.0%}, Kendall's tau-b {tau}")
-    return _finish(done.tally, budget, given["store"])
+        say(f"agreement of repetitions: winner {done.winner_agreement:.0%}, Kendall's tau-b {tau}")
+    return finish(done.tally, budget, given["store"])
 
 
 def estimate(given: dict[str, Any]) -> int:
     """What ``extract`` would take; asks nothing, and needs no key."""
     source, prompt = _source(given), load_prompt("extract", given["prompt"])
     prices = Prices(given["price_in"], given["price_out"])
-    _say(source.describe())
+    say(source.describe())
     concurrency = given["concurrency"] if given["backend"] == "endpoint" else given["batch_size"] or 8
     store = Store(given["store"]) if given["store"].is_file() else None
     try:
@@ -121,12 +121,12 @@ def estimate(given: dict[str, Any]) -> int:
         else "replies assumed to have 400 tokens and take 8 s; run with --limit 20 first to have them measured"
     )
     cost = "unknown without --price-in and --price-out" if found.cost is None else f"{found.cost:.2f}"
-    _say(f"rows: {found.rows}, of which about {found.usable} usable (from {found.sampled} sampled)")
-    _say(f"calls: {found.calls}, {given['n']} for each problem")
-    _say(f"tokens: about {found.prompt_tokens:,} in, {found.completion_tokens:,} out ({basis})")
-    _say(f"cost: {cost}")
-    _say(f"time: about {_duration(found.seconds)} at concurrency {concurrency}")
-    _say("Nothing was asked. The estimate is for all of it, what the store already has included.")
+    say(f"rows: {found.rows}, of which about {found.usable} usable (from {found.sampled} sampled)")
+    say(f"calls: {found.calls}, {given['n']} for each problem")
+    say(f"tokens: about {found.prompt_tokens:,} in, {found.completion_tokens:,} out ({basis})")
+    say(f"cost: {cost}")
+    say(f"time: about {_duration(found.seconds)} at concurrency {concurrency}")
+    say("Nothing was asked. The estimate is for all of it, what the store already has included.")
     return 0
 
 
@@ -146,22 +146,22 @@ def export(path: Path, out: Path, template: str, *, repo: str | None, public: bo
             **options,
         )
         named = SourceColumns(store.problems()).names
-    _say(f"problems: {_listed(counts)}")
+    say(f"problems: {listed(counts)}")
     if named:
         kept = (name if name == new else f"{name} as {new}" for name, new in named.items())
-        _say(f"columns of the source: {', '.join(kept)}")
-    _say(f"written: {out}")
+        say(f"columns of the source: {', '.join(kept)}")
+    say(f"written: {out}")
     if repo is not None:
         exporting.push(out, repo, public=public)
-        _say(f"pushed: {repo} ({'public' if public else 'private'})")
+        say(f"pushed: {repo} ({'public' if public else 'private'})")
 
 
-def _say_retry(store: Store, setup: Setup, budget: Budget) -> None:
+def say_retry(store: Store, setup: Setup, budget: Budget) -> None:
     """What asking again for the replies that could not be read will take, as they took before."""
     spent = store.unreadable(setup.id).values()
     tokens = [sum(column) for column in zip(*spent, strict=True)] or [0, 0]
     cost = f", cost about {budget.prices.cost(*tokens):.4f}" if budget.prices.known else ""
-    _say(
+    say(
         f"asking again for {len(spent)} replies that could not be read: about {tokens[0]:,} tokens in, {tokens[1]:,} "
         f"out{cost}, as many as they took before"
     )
@@ -171,11 +171,11 @@ def _source(given: dict[str, Any]) -> Source:
     return Source(given["source"], columns=parse_columns(given["columns"]), split=given["split"])
 
 
-def _budget(given: dict[str, Any]) -> Budget:
+def budget_of(given: dict[str, Any]) -> Budget:
     return Budget(given["max_tokens_total"], given["max_cost"], Prices(given["price_in"], given["price_out"]))
 
 
-def _model(given: dict[str, Any]) -> Model:
+def model_of(given: dict[str, Any]) -> Model:
     temperature, top_p, max_tokens = given["temperature"], given["top_p"], given["max_tokens"]
     if not 0 <= temperature <= 2 or not 0 < top_p <= 1 or max_tokens < 1:
         raise ValueError(
@@ -203,7 +203,7 @@ def _model(given: dict[str, Any]) -> Model:
     return open_model(given["model"], Sampling(temperature, top_p, max_tokens), options)
 
 
-def _advance(bar: Progress, task: Any, tally: Tally, budget: Budget, total: int | None) -> None:
+def advance(bar: Progress, task: Any, tally: Tally, budget: Budget, total: int | None) -> None:
     """The bar's numbers; the rate is of this run's calls."""
     seconds = bar.tasks[0].elapsed or 0.0
     rate = tally.finished / seconds if seconds else 0.0
@@ -214,21 +214,21 @@ def _advance(bar: Progress, task: Any, tally: Tally, budget: Budget, total: int 
     bar.update(task, completed=tally.before + tally.finished, total=total, note=note)
 
 
-def _finish(tally: Tally, budget: Budget, store: Path) -> int:
+def finish(tally: Tally, budget: Budget, store: Path) -> int:
     """Print the end of a run; 0, or 1 where it stopped before its end for another reason than its budget."""
-    _say(f"calls: {tally.before} answered before, {_listed(tally.outcomes) or 'none answered now'}")
+    say(f"calls: {tally.before} answered before, {listed(tally.outcomes) or 'none answered now'}")
     if tally.failures:
-        _say(f"without an answer, to be asked again by the next run: {_listed(tally.failures)}")
-        _say(f"the first of them: {tally.message}")
+        say(f"without an answer, to be asked again by the next run: {listed(tally.failures)}")
+        say(f"the first of them: {tally.message}")
     tokens = f"{budget.prompt_tokens:,.0f} in, {budget.completion_tokens:,.0f} out"
-    _say(f"tokens of all runs: {tokens}" + (f"; cost {budget.cost:.4f}" if budget.prices.known else ""))
+    say(f"tokens of all runs: {tokens}" + (f"; cost {budget.cost:.4f}" if budget.prices.known else ""))
     if tally.stopped is None:
         return 0
     typer.secho(f"stopped: {tally.stopped}. Answered calls are kept in {store}.", fg=typer.colors.YELLOW, err=True)
     return 0 if tally.exhausted else 1
 
 
-def _listed(counts: Counter[str]) -> str:
+def listed(counts: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.most_common() if count)
 
 
@@ -237,5 +237,5 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     typer.echo(text)

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sgpo.commands._progress import progress
-from sgpo.commands._strategies import _listed
+from sgpo.commands._strategies import listed
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
 from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.templates import load_template, template_text
@@ -150,7 +150,7 @@ def _lab(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int | None]
 
 
 def _print_run(run: LiftRun, store: Path, limit: int) -> None:
-    typer.echo(f"problems, by their best candidate: {_listed(run.problems) or 'none'}")
+    typer.echo(f"problems, by their best candidate: {listed(run.problems) or 'none'}")
     drawn = run.samples + run.before
     if run.cut:
         share = f"{run.cut} of {drawn} completions were cut at {limit} tokens ({run.cut / drawn:.0%})"
@@ -214,7 +214,7 @@ def library(given: dict[str, Any]) -> None:
     typer.echo(f"{served} problems are served by {len(found)} strategies")
     _print_entries(found[: given["top"]])
     if out is not None:
-        typer.echo(f"problems: {_listed(counts)}; written: {out}")
+        typer.echo(f"problems: {listed(counts)}; written: {out}")
 
 
 def _print_entries(entries: Sequence[Any]) -> None:

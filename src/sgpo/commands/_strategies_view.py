@@ -50,6 +50,10 @@ def stats(path: Path, as_json: bool) -> None:
     per_problem = ", ".join(f"{problems} with {many}" for many, problems in found["candidates_per_problem"].items())
     typer.echo(f"candidates: {per_problem or 'none'}")
     typer.echo(f"kept by rank: {found['kept']}; leak check: {found['leaks']} of {found['checked']} rejected")
+    if found["audited"]:
+        typer.echo(f"answers told blind: {found['told_blind']} of {found['audited']} audited, above chance")
+    if found["signs_of_leaks"]:
+        typer.echo(f"leaks seen by (rules, blind answers, judge): {_listed(found['signs_of_leaks'])}")
     table = Table(box=None, pad_edge=False)
     for title in ("setup", "kind", "model", "prompt", "calls by outcome", "tokens in", "out", "s/call"):
         table.add_column(title, justify="right" if title in ("tokens in", "out", "s/call") else "left")
@@ -80,6 +84,11 @@ def _verdicts(notes: dict[str, dict[str, Any]]) -> str:
         parts.append(f"place {rank['place']}{score}{' kept' if rank['kept'] else ''}")
     if check is not None:
         parts.append(f"leaks: {check['reason']}" if check["leak"] else "no leak")
+    audit = notes.get("audit")
+    if audit is not None:
+        chance = audit["chance"][0] / audit["chance"][1]
+        interval = f"{audit['low']:+.2f}, {audit['high']:+.2f}"
+        parts.append(f"told blind {audit['told']} of {audit['asked']} (chance {chance:.0%}, above it [{interval}])")
     if lift is not None:
         parts.append(f"lift {lift['lift']:+.2f} [{lift['low']:+.2f}, {lift['high']:+.2f}]")
     return ", ".join(parts)

@@ -8,7 +8,7 @@ import typer
 from sgpo.commands.strategies_check import check
 from sgpo.commands.strategies_lift import library, lift
 
-app = typer.Typer(help="Extract, rank, check, measure and export strategies.", no_args_is_help=True)
+app = typer.Typer(help="Extract, rank, check, audit, measure and export strategies.", no_args_is_help=True)
 app.command()(check)
 
 StoreFile = Annotated[Path, typer.Option("--store", help="The SQLite file; run again with it to go on.")]
@@ -141,6 +141,51 @@ def rank(
 
 
 @app.command()
+def audit(
+    model: Model,
+    store: StoreFile = Path("strategies.db"),
+    n: Annotated[int, typer.Option("--n", "-n", help="Replies for each candidate.")] = 8,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say calls, tokens and cost; ask nothing.")] = False,
+    likelihood: Annotated[
+        bool,
+        typer.Option("--likelihood", help="Of a local model: how likely it finds the answer, in place of replies."),
+    ] = False,
+    limit: Limit = None,
+    prompt: PromptFile = None,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 1.0,
+    max_tokens: MaxTokens = 1024,
+    seed: Seed = 0,
+    max_tokens_total: MaxTotal = None,
+    max_cost: MaxCost = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    backend: BackendName = "endpoint",
+    base_url: BaseUrl = None,
+    api_key_env: KeyEnv = "OPENAI_API_KEY",
+    concurrency: Concurrency = 16,
+    retries: Retries = 8,
+    timeout: Timeout = 600.0,
+    give_up_after: GiveUp = 20,
+    retry_unreadable: RetryUnreadable = False,
+    no_json_schema: NoSchema = False,
+    stream: Stream = False,
+    extra_body: ExtraBody = None,
+    omit: Omit = None,
+    chat_template_kwargs: TemplateKwargs = None,
+    batch_size: BatchSize = None,
+    device: Device = None,
+    dtype: Dtype = "auto",
+    revision: Revision = None,
+) -> None:
+    """How often the answer is told from each strategy alone, without its problem, beside chance."""
+    given = dict(locals())
+    from sgpo.commands import _strategies_audit as work
+
+    raise typer.Exit(work.audit(given))
+
+
+@app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="A .parquet or .jsonl file, for sgpo train --dataset_name.")],
     store: StoreFile = Path("strategies.db"),
@@ -149,6 +194,12 @@ def export(
     keep_bare: Annotated[bool, typer.Option("--keep-bare", help="Keep problems that have no strategy.")] = False,
     expert: Annotated[bool, typer.Option("--expert", help="Add the strong model's response: sft, luffy, hpt.")] = False,
     by: Annotated[str, typer.Option("--by", help="Which order counts: rank, or lift where it was measured.")] = "rank",
+    max_blind_rate: Annotated[
+        float | None, typer.Option(help="Leave out strategies from which audit told the answer more often: 0 to 1.")
+    ] = None,
+    min_instance_free: Annotated[
+        float | None, typer.Option(help="Leave out strategies that rank scored lower on instance_free: 1 to 5.")
+    ] = None,
     push_to_hub: Annotated[str | None, typer.Option(help="Also push to this hub id, private.")] = None,
     public: Annotated[bool, typer.Option("--public", help="Push it for all to see.")] = False,
 ) -> None:
@@ -156,6 +207,7 @@ def export(
     from sgpo.commands import _strategies as work
 
     options = {"check": not no_check, "keep_bare": keep_bare, "expert": expert, "by": by}
+    options |= {"max_blind_rate": max_blind_rate, "min_instance_free": min_instance_free}
     work.export(store, out, template, repo=push_to_hub, public=public, **options)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -47,15 +48,63 @@ def leaks(store: Store, problem: Problem, candidate: Candidate) -> bool:
     return bool(noted["leak"]) or contains_answer(candidate.strategy.text(), problem.answer)
 
 
-def choose(store: Store, problem: Problem, *, check: bool = True, by: str = "rank") -> tuple[Candidate | None, str]:
+@dataclass(frozen=True)
+class Gates:
+    """What a strategy must pass to be exported.
+
+    check: the rules of `sgpo.strategies.check`, and the trainer's quick guard.
+    max_blind_rate: the share of blind answers that may be right (`sgpo.strategies.audit`); None: no gate.
+    min_instance_free: the least score that `rank` may have given on this criterion, 1 to 5; None: no gate.
+    """
+
+    check: bool = True
+    max_blind_rate: float | None = None
+    min_instance_free: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_blind_rate is not None and not 0 <= self.max_blind_rate <= 1:
+            raise ValueError(f"--max-blind-rate {self.max_blind_rate} is a share of answers; give 0 to 1.")
+        if self.min_instance_free is not None and not 1 <= self.min_instance_free <= 5:
+            raise ValueError(f"--min-instance-free {self.min_instance_free} is a score; give 1 to 5.")
+
+    def passes(self, store: Store, problem: Problem, candidate: Candidate) -> bool:
+        """Whether a candidate passes them all; one that a gate was not measured for does not."""
+        if self.check and leaks(store, problem, candidate):
+            return False
+        if self.max_blind_rate is not None:
+            rate = candidate.notes.get("audit", {}).get("rate")
+            if rate is None or rate > self.max_blind_rate:
+                return False
+        if self.min_instance_free is not None:
+            score = candidate.notes.get("rank", {}).get("scores", {}).get("instance_free")
+            return score is not None and score >= self.min_instance_free
+        return True
+
+    def require(self, store: Store) -> None:
+        """Raise ValueError where a gate was measured for no candidate at all."""
+        for wanted, name, option, command in (
+            (self.max_blind_rate, "$.rate", "--max-blind-rate", "audit"),
+            (self.min_instance_free, "$.scores.instance_free", "--min-instance-free", "rank"),
+        ):
+            query = "SELECT count(*) FROM notes WHERE name = ? AND json_extract(value, ?) IS NOT NULL"
+            if wanted is not None and not store.rows(query, command, name)[0][0]:
+                raise ValueError(
+                    f"{option} needs what sgpo strategies {command} measures; run it on {store.path} first."
+                )
+
+
+def choose(
+    store: Store, problem: Problem, *, gates: Gates | None = None, by: str = "rank"
+) -> tuple[Candidate | None, str]:
     """The candidate of a problem, and "ok" or why there is none ("no_candidate", "all_leak", "none_helps").
 
     By lift, candidates with a lift below 0 are dropped, and those that were not measured come last.
     """
+    gates = gates or Gates()
     candidates = in_order(store.candidates(problem.id), by)
     clean = [c for c in candidates if by != "lift" or not c.notes.get("lift", {}).get("dropped")]
     for candidate in clean:
-        if not check or not leaks(store, problem, candidate):
+        if gates.passes(store, problem, candidate):
             return candidate, "ok"
     if len(clean) < len(candidates):
         return None, "none_helps"
@@ -71,6 +120,8 @@ def export(
     keep_bare: bool = False,
     expert: bool = False,
     by: str = "rank",
+    max_blind_rate: float | None = None,
+    min_instance_free: float | None = None,
     report: Callable[[int], None] | None = None,
 ) -> Counter[str]:
     """Write the data set; the file stands under its name only when it is whole.
@@ -85,6 +136,7 @@ def export(
         keep_bare: keep problems that have no strategy, which then train by GRPO alone.
         expert: add the column expert, the strong model's response, on which SFT, LUFFY and HPT train.
         by: which order of the candidates counts, one of `ORDERS`; "lift" adds the column lift.
+        max_blind_rate, min_instance_free: further gates, see `Gates`.
         report: called with the problems done.
 
     Returns:
@@ -98,12 +150,14 @@ def export(
         raise ValueError(f"--out {out} must end in {' or '.join(FORMATS)}.")
     if by not in ORDERS:
         raise ValueError(f"--by {by!r} must be one of {', '.join(ORDERS)}.")
+    gates = Gates(check, max_blind_rate, min_instance_free)
+    gates.require(store)
     counts: Counter[str] = Counter()
     columns = SourceColumns(store.problems())
 
     def rows() -> Iterator[dict[str, Any]]:
         for done, problem in enumerate(store.problems(), 1):
-            chosen, kind = choose(store, problem, check=check, by=by)
+            chosen, kind = choose(store, problem, gates=gates, by=by)
             counts[kind] += 1
             if report is not None:
                 report(done)

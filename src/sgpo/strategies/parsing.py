@@ -38,6 +38,7 @@ _COMMANDS = (
     "tan|tau|tanh|text|textbf|textit|tfrac|therefore|theta|tilde|times|to|top|triangle"
 )
 _ESCAPE = re.compile(rf'\\\\|\\(?:{_COMMANDS})(?![A-Za-z])|\\(?!["\\/bfnrt]|u[0-9a-fA-F]{{4}})')
+_ANSWER_CHARS = 2_000
 _DECODER = json.JSONDecoder(strict=False)
 
 
@@ -74,6 +75,18 @@ def parse_scores(text: str, count: int, finish: str = "stop") -> Parsed:
             raise ValueError(f"{len(entries)} scores for {count} candidates")
         by_number = {_whole(entry["candidate"], count): entry for entry in entries}
         return [{name: _whole(by_number[i][name], MAX_SCORE) for name in CRITERIA} for i in range(1, count + 1)]
+
+    return _parse(text, finish, read)
+
+
+def parse_answer(text: str, finish: str = "stop") -> Parsed:
+    """The answer in a reply to `sgpo strategies audit`, as text. Never raises."""
+
+    def read(found: dict[str, Any]) -> str:
+        answer = _unwrapped(found, "answer")["answer"]
+        if isinstance(answer, bool) or not isinstance(answer, (str, int, float)) or not str(answer).strip():
+            raise ValueError(f"{answer!r} is no answer")
+        return str(answer).strip()[:_ANSWER_CHARS]
 
     return _parse(text, finish, read)
 

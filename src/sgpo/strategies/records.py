@@ -43,7 +43,7 @@ class Setup:
     """One way of asking: what may change a reply, and nothing that may not (no endpoint, no key, no concurrency).
 
     Attributes:
-        kind: "extract" or "rank".
+        kind: "extract", "rank", "lift" or "audit".
         settings: sampling and whatever else; JSON types.
     """
 

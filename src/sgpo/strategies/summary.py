@@ -21,7 +21,28 @@ def summarize(store: Store) -> dict[str, Any]:
         "kept": _count(store, "n.name = 'rank' AND json_extract(n.value, '$.kept')"),
         "leaks": _count(store, "n.name = 'check' AND json_extract(n.value, '$.leak')"),
         "checked": _count(store, "n.name = 'check'"),
+        "audited": _count(store, "n.name = 'audit'"),
+        "told_blind": _count(store, "n.name = 'audit' AND json_extract(n.value, '$.leaks')"),
+        "signs_of_leaks": _signs(store),
     }
+
+
+def _signs(store: Store) -> dict[str, int]:
+    """Of the candidates that the rules, blind answers and the judge all looked at: by those that see a leak.
+
+    The judge is `rank`'s score "instance_free", which sees a leak where it is 2 or less.
+    """
+    query = """
+        SELECT json_extract(c.value, '$.leak'), json_extract(a.value, '$.leaks'),
+               json_extract(r.value, '$.scores.instance_free') <= 2, count(*)
+        FROM notes c JOIN notes a ON a.candidate = c.candidate AND a.name = 'audit'
+        JOIN notes r ON r.candidate = c.candidate AND r.name = 'rank'
+        WHERE c.name = 'check' AND json_extract(r.value, '$.scores.instance_free') IS NOT NULL GROUP BY 1, 2, 3"""
+    found: dict[str, int] = {}
+    for *seen, many in store.rows(query):
+        names = [name for name, sees in zip(("rules", "blind", "judge"), seen, strict=True) if sees]
+        found[" and ".join(names) or "none"] = many
+    return found
 
 
 def _setup(store: Store, id: str, kind: str, model: str, prompt: str, settings: str) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from sgpo.runs.files import ReadError, read_text
 
-CURRENT = {"extract": "extract.v1", "rank": "rank.v1"}
+CURRENT = {"extract": "extract.v1", "rank": "rank.v1", "audit": "audit.v1"}
 """The packaged prompt of each kind. A changed wording is a new file with a new version."""
 
-_REQUIRED = {"extract": ("problem", "response"), "rank": ("problem", "candidates")}
-_FIELD = re.compile(r"(\{(?:problem|response|answer|candidates)\})")
+_REQUIRED = {"extract": ("problem", "response"), "rank": ("problem", "candidates"), "audit": ("strategy",)}
+_FIELD = re.compile(r"(\{(?:problem|response|answer|candidates|strategy)\})")
 
 Messages = list[dict[str, str]]
 
@@ -45,7 +45,7 @@ class PromptTemplate:
 
 
 def load_prompt(kind: str, path: Path | None = None) -> PromptTemplate:
-    """The packaged prompt of a kind ("extract" or "rank"), or the one in a file.
+    """The packaged prompt of a kind ("extract", "rank" or "audit"), or the one in a file.
 
     Raises:
         ValueError: for a file that is missing, not UTF-8 text, or lacks a field the kind needs.

@@ -1,0 +1,202 @@
+"""Blind answering: how often a model tells the answer from a strategy alone, without the problem. Ours.
+
+A model gets a strategy and not its problem, and is asked for the final answer, n times. The chance is what the same
+model says of *other* problems' strategies: each of their replies is graded against this answer too, which costs no
+further call. A strategy from which the answer is told more often than that leaks, in whatever words. The rules of
+`sgpo.strategies.leakage` see what a model overlooks, and the reverse. Replies are committed to the store before they
+count, so a run that was stopped asks nothing again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from sgpo.models import Model, Schema, stream_seed
+from sgpo.rewards import verify_batch
+from sgpo.strategies.asking import Asker, Job, Tally
+from sgpo.strategies.budget import Budget, Prices, size, usual_tokens
+from sgpo.strategies.extract import setup_of
+from sgpo.strategies.halving import Rate, difference_interval
+from sgpo.strategies.parsing import parse_answer
+from sgpo.strategies.records import Candidate, Key, Problem, Setup
+from sgpo.strategies.store import Store
+from sgpo.strategies.templates import PromptTemplate
+
+NOTE = "audit"
+OTHERS = 8  # strategies of other problems whose replies are the chance
+ANSWER_SCHEMA = {
+    "type": "object",
+    "properties": {"answer": {"type": "string"}},
+    "required": ["answer"],
+    "additionalProperties": False,
+}
+_PORTION = 16
+_ASSUMED_TOKENS = 20  # of a reply: one short answer
+
+
+@dataclass
+class Audit:
+    """What a run did: ``candidates`` by verdict ("leaks", "passes", "unread" without a usable reply)."""
+
+    candidates: Counter[str] = field(default_factory=Counter)
+    tally: Tally = field(default_factory=Tally)
+
+
+@dataclass(frozen=True)
+class AuditEstimate:
+    """What an audit would take, as if nothing had been asked yet; ``cost`` None without prices."""
+
+    candidates: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+
+def audit(
+    store: Store,
+    client: Model,
+    *,
+    model: str,
+    prompt: PromptTemplate,
+    n: int = 8,
+    seed: int = 0,
+    limit: int | None = None,
+    retry_unreadable: bool = False,
+    budget: Budget | None = None,
+    give_up: int = 20,
+    report: Callable[[Tally, Budget], None] | None = None,
+) -> Audit:
+    """Ask for the answer behind every candidate ``n`` times and note with each how often it was told.
+
+    Args:
+        n: replies for each candidate.
+        limit: problems to take, by id.
+        model, retry_unreadable, give_up: as for `sgpo.strategies.extract.extract`.
+
+    Raises:
+        ValueError: settings out of range, fewer than two problems, or a client that cannot be asked.
+        StoreError: a store that cannot be written.
+    """
+    if n < 1 or (limit is not None and limit < 2):
+        raise ValueError(
+            f"--n {n} must be at least 1, and --limit {limit} at least 2: the chance is of other problems."
+        )
+    if len(list(islice(with_candidates(store, limit), 2))) < 2:
+        raise ValueError(f"{store.path} has fewer than two problems with a candidate; the chance needs another one.")
+    setup = setup_of(client, model, prompt, NOTE, seed)
+    store.add_setup(setup)
+
+    def portions() -> Iterator[list[Job]]:
+        found = with_candidates(store, limit)
+        while portion := list(islice(found, _PORTION)):
+            yield [job for problem, candidates in portion for job in _jobs(setup, prompt, problem, candidates, n, seed)]
+
+    async def work() -> Tally:
+        asker = Asker(
+            client,
+            store,
+            schema=Schema("answer", ANSWER_SCHEMA),
+            read=_read,
+            budget=budget,
+            retry=store.unreadable(setup.id) if retry_unreadable else None,
+            give_up=give_up,
+            report=report,
+        )
+        return await asker.run(setup.id, portions)
+
+    tally = asyncio.run(work())
+    done = settle(store, setup, n, limit)
+    done.tally = tally
+    return done
+
+
+def estimate(store: Store, prompt: PromptTemplate, n: int, prices: Prices, limit: int | None = None) -> AuditEstimate:
+    """The calls, tokens and cost of an audit; asks nothing."""
+    shown = [prompt.messages(strategy=c.strategy.text()) for _, found in with_candidates(store, limit) for c in found]
+    tokens = n * sum(usual_tokens(size(messages)) for messages in shown)
+    written = n * len(shown) * _ASSUMED_TOKENS
+    cost = prices.cost(tokens, written) if prices.known else None
+    return AuditEstimate(len(shown), n * len(shown), tokens, written, cost)
+
+
+def settle(store: Store, setup: Setup, n: int, limit: int | None = None) -> Audit:
+    """Verdicts from the replies in the store, noted with each candidate.
+
+    The note "audit": told and asked, chance (told, asked) of other problems' strategies, rate, low and high (interval
+    of the difference to the chance, Newcombe's from Wilson's), leaks (low is over 0), model and setup.
+    """
+    done = Audit()
+    said = {
+        (problem.id, candidate.id): _replies(store, setup, candidate, n)
+        for problem, candidates in with_candidates(store, limit)
+        for candidate in candidates
+    }
+    for problem, candidates in with_candidates(store, limit):
+        others = sorted(key for key in said if key[0] != problem.id)
+        for candidate in candidates:
+            mine = said[problem.id, candidate.id]
+            drawn = random.Random(stream_seed(0, NOTE, candidate.id)).sample(others, min(OTHERS, len(others)))
+            theirs = [reply for key in drawn for reply in said[key]]
+            if not mine or not theirs:
+                done.candidates["unread"] += 1
+                continue
+            told, by_chance = _told(mine, problem.answer), _told(theirs, problem.answer)
+            rate, chance = Rate(told, len(mine)), Rate(by_chance, len(theirs))
+            low, high = difference_interval(rate, chance)
+            note: dict[str, Any] = {
+                "told": told,
+                "asked": len(mine),
+                "chance": [by_chance, len(theirs)],
+                "rate": rate.value,
+                "low": low,
+                "high": high,
+                "leaks": low > 0,
+                "model": setup.model,
+                "setup": setup.id,
+            }
+            store.note([(candidate.id, NOTE, note)])
+            done.candidates["leaks" if note["leaks"] else "passes"] += 1
+    return done
+
+
+def with_candidates(store: Store, limit: int | None) -> Iterator[tuple[Problem, list[Candidate]]]:
+    """Problems that have candidates, with them."""
+    for problem in islice(store.problems(), limit):
+        candidates = store.candidates(problem.id)
+        if candidates:
+            yield problem, candidates
+
+
+def _jobs(
+    setup: Setup, prompt: PromptTemplate, problem: Problem, candidates: list[Candidate], n: int, seed: int
+) -> Iterator[Job]:
+    for candidate in candidates:
+        messages = prompt.messages(strategy=candidate.strategy.text())
+        for number in range(n):
+            key = Key(setup.id, problem.id, number, candidate.id)
+            yield Job(key, messages, stream_seed(seed, NOTE, candidate.id, number))
+
+
+def _read(job: Job, text: str, finish: str) -> tuple[str, str | None]:
+    parsed = parse_answer(text, finish)
+    return parsed.outcome, None if parsed.value is None else json.dumps(parsed.value)
+
+
+def _replies(store: Store, setup: Setup, candidate: Candidate, n: int) -> list[str]:
+    found = store.parsed(setup.id, candidate.problem, candidate.id)
+    return [str(found[number]) for number in sorted(found) if number < n]
+
+
+def _told(replies: list[str], answer: str) -> int:
+    """How many replies are the answer; equal replies are verified once."""
+    counts = Counter(replies)
+    verdicts = verify_batch(list(counts), [answer] * len(counts))
+    return sum(count for count, verdict in zip(counts.values(), verdicts, strict=True) if verdict.correct)

@@ -1,0 +1,81 @@
+"""How much likelier a local model finds the answer under a strategy than under other problems' strategies. Ours.
+
+The cheap form of `sgpo.strategies.audit`: nothing is sampled. After the blind question with the strategy in it, the
+log-likelihood of the answer's tokens is read off, and its mean under the strategies of other problems is taken away, so
+that answers that are likely anyway (12, 1/2) gain nothing. In nats a token; above 0 the strategy tells something.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sgpo.models.seeds import stream_seed
+from sgpo.strategies.audit import OTHERS, with_candidates
+from sgpo.strategies.store import Store
+from sgpo.strategies.templates import Messages, PromptTemplate
+
+if TYPE_CHECKING:
+    from sgpo.models.local import LocalModel
+
+NOTE = "likelihood"
+OPENING = '{"answer": "'
+"""What the reply begins with; the answer's tokens follow."""
+
+
+def measure(
+    store: Store,
+    model: LocalModel,
+    *,
+    model_name: str,
+    prompt: PromptTemplate,
+    limit: int | None = None,
+    others: int = OTHERS,
+    report: Callable[[int, int], None] | None = None,
+) -> list[float]:
+    """The gain of each candidate, noted with it under "likelihood" (nats, others, model), in the order of the store.
+
+    Raises:
+        ValueError: fewer than two problems with a candidate.
+    """
+    found = list(with_candidates(store, limit))
+    if len(found) < 2:
+        raise ValueError(f"{store.path} has fewer than two problems with a candidate; the mean needs another one.")
+    texts = {c.id: (problem.id, c.strategy.text()) for problem, candidates in found for c in candidates}
+    gains: list[float] = []
+    for problem, candidates in found:
+        for candidate in candidates:
+            elsewhere = sorted(id for id, (other, _) in texts.items() if other != problem.id)
+            drawn = random.Random(stream_seed(0, NOTE, candidate.id)).sample(elsewhere, min(others, len(elsewhere)))
+            asked = [prompt.messages(strategy=texts[id][1]) for id in (candidate.id, *drawn)]
+            scores = [log_likelihood(model, messages, problem.answer) for messages in asked]
+            gain = scores[0] - sum(scores[1:]) / len(scores[1:])
+            store.note([(candidate.id, NOTE, {"nats": gain, "others": len(drawn), "model": model_name})])
+            gains.append(gain)
+            if report is not None:
+                report(len(gains), len(texts))
+    return gains
+
+
+def blind_question(model: LocalModel, messages: Messages) -> list[int]:
+    """The tokens of the blind question and of the reply's beginning, up to where the answer stands."""
+    tokenizer = model.tokenizer
+    if tokenizer.chat_template:
+        shown = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    else:
+        shown = "\n\n".join(message["content"] for message in messages) + "\n"
+    ids: list[int] = tokenizer(str(shown) + OPENING, add_special_tokens=not tokenizer.chat_template)["input_ids"]
+    return ids
+
+
+def log_likelihood(model: LocalModel, messages: Messages, answer: str) -> float:
+    """The mean log-probability of the answer's tokens after the question, in nats."""
+    import torch
+
+    question = blind_question(model, messages)
+    tail = model.tokenizer(answer, add_special_tokens=False)["input_ids"]
+    ids = torch.tensor([question + tail], device=model.model.device)
+    with torch.inference_mode():
+        logits = model.model(input_ids=ids).logits[0, len(question) - 1 : -1].float()
+    return float(logits.log_softmax(-1).gather(1, ids[0, len(question) :, None]).mean())

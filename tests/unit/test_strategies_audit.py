@@ -1,0 +1,182 @@
+"""Blind answers against a scripted endpoint: verdicts, chance, resuming, faults, gates of the export, what is shown."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from strategies_kit import GOOD, Play, Server, said, serving
+from typer.testing import CliRunner
+
+from sgpo.cli import app
+from sgpo.models import Sampling
+from sgpo.models.endpoint import Endpoint
+from sgpo.strategies.audit import Audit, audit, estimate
+from sgpo.strategies.budget import Prices
+from sgpo.strategies.export import Gates, choose
+from sgpo.strategies.records import Answer, Key, Problem, Setup
+from sgpo.strategies.schema import CRITERIA, Strategy
+from sgpo.strategies.store import Store
+from sgpo.strategies.summary import summarize
+from sgpo.strategies.templates import load_prompt
+
+SETUP = Setup("extract", "m", "extract.v1", "abc", {})
+ANSWERS = {"a": "28", "b": "1/2", "c": "17", "d": "odd"}
+
+
+def filled(path: Path, problems: dict[str, str] | None = None) -> Path:
+    """Each problem with clean candidates 0 to 2, and a candidate 3 that tells the answer in a code no rule reads."""
+    with Store(path) as store:
+        store.add_setup(SETUP)
+        for problem, answer in (problems or ANSWERS).items():
+            store.add_problems([Problem(problem, f"problem {problem}", answer, "a response")])
+            for i, text in enumerate(
+                ("Think.", "Think twice.", "Think again.", f"Decode {answer[::-1].encode().hex()}h.")
+            ):
+                parsed = Strategy(**{**GOOD, "strategy": text}).model_dump_json()
+                store.record([Answer(Key(SETUP.id, problem, i), "ok", "", parsed, 1, 1)])
+    return path
+
+
+def decoding(body: dict[str, Any], number: int) -> Play:
+    """Tells the answer where it is coded in the strategy, and says 17 where it is not."""
+    code = re.search(r"Decode ([0-9a-f]+)h", body["messages"][-1]["content"])
+    return said(json.dumps({"answer": bytes.fromhex(code[1]).decode()[::-1] if code else "17"}))
+
+
+def audited(server: Server, path: Path, **options: Any) -> Audit:
+    client = Endpoint("m", Sampling(1.0, 1.0, 100), base_url=server.url, concurrency=4, retries=1)
+    with Store(path) as store:
+        return audit(store, client, model="m", prompt=load_prompt("audit"), **{"n": 6, **options})
+
+
+def notes(path: Path, problem: str) -> list[dict[str, Any]]:
+    with Store(path) as store:
+        return [c.notes.get("audit", {}) for c in store.candidates(problem)]
+
+
+def test_a_strategy_that_tells_its_answer_above_chance_leaks(tmp_path: Path) -> None:
+    path = filled(tmp_path / "s.db")
+    with serving(decoding) as server:
+        done = audited(server, path)
+        assert len(server.bodies) == 4 * 4 * 6
+        assert not any("problem a" in body["messages"][-1]["content"] for body in server.bodies)
+    assert done.candidates == {"leaks": 3, "passes": 13}
+    clean, _, _, leaking = notes(path, "a")
+    assert (clean["told"], clean["asked"], clean["leaks"]) == (0, 6, False)
+    assert (leaking["told"], leaking["rate"], leaking["leaks"], leaking["model"]) == (6, 1.0, True, "m")
+    assert leaking["chance"][0] == 0
+    assert 0 < leaking["low"] < leaking["high"] <= 1
+    # 17 is said of every clean strategy: where it is the answer, no strategy tells it more often than others do.
+    assert [(note["told"], note["leaks"]) for note in notes(path, "c")] == [(6, False)] * 4
+
+
+def test_nothing_is_asked_again_and_more_replies_are_added(tmp_path: Path) -> None:
+    path = filled(tmp_path / "s.db")
+    with serving(decoding) as server:
+        first = audited(server, path)
+        assert audited(server, path).candidates == first.candidates
+        assert len(server.bodies) == 96
+        audited(server, path, n=8)
+        assert len(server.bodies) == 128
+    assert notes(path, "b")[3]["asked"] == 8
+
+
+FAULTS = [
+    said("no idea"), said(""), said("{}"), said('{"answer": []}'), said('{"answer": "28"}', "content_filter"),
+    Play(status=500), Play(cut=True), Play(raw=b"nonsense"), Play(body=b"<html>"), said(None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=range(len(FAULTS)))
+def test_a_fault_of_the_endpoint_loses_no_reply(fault: Play, tmp_path: Path) -> None:
+    path = filled(tmp_path / "s.db")
+
+    def sometimes(body: dict[str, Any], number: int) -> Play:
+        return fault if number % 4 == 3 else decoding(body, number)
+
+    with serving(sometimes) as server:
+        done = audited(server, path)
+    assert done.tally.stopped is None
+    assert done.candidates["unread"] == 0
+    assert done.candidates["leaks"] >= 2
+    with serving(decoding) as server:
+        assert audited(server, path, retry_unreadable=True).candidates == {"leaks": 3, "passes": 13}
+        assert len(server.bodies) < 96
+
+
+@pytest.mark.parametrize(("options", "message"), [({"n": 0}, "--n 0 must"), ({"limit": 1}, "--limit 1 at least 2")])
+def test_settings_out_of_range(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with serving(decoding) as server, pytest.raises(ValueError, match=message):
+        audited(server, filled(tmp_path / "s.db"), **options)
+
+
+def test_one_problem_has_no_chance(tmp_path: Path) -> None:
+    with serving(decoding) as server, pytest.raises(ValueError, match="fewer than two problems"):
+        audited(server, filled(tmp_path / "s.db", {"a": "28"}))
+
+
+def test_the_estimate_asks_nothing(tmp_path: Path) -> None:
+    with Store(filled(tmp_path / "s.db")) as store:
+        found = estimate(store, load_prompt("audit"), 5, Prices(1.0, 2.0))
+    assert (found.candidates, found.calls) == (16, 80)
+    assert found.cost == pytest.approx((found.prompt_tokens + 2 * found.completion_tokens) / 1e6)
+
+
+def test_gates_of_the_export(tmp_path: Path) -> None:
+    path = filled(tmp_path / "s.db")
+    with serving(decoding) as server:
+        audited(server, path)
+    with Store(path) as store:
+        (problem,) = store.problems(["a"])
+        clean, _, _, leaking = store.candidates("a")
+        for candidate, place, score in ((leaking, 1, 2), (clean, 2, 4)):
+            scores = {**dict.fromkeys(CRITERIA, 3), "instance_free": score}
+            store.note([(candidate.id, "rank", {"place": place, "score": 12, "scores": scores, "kept": place == 1})])
+        chosen = {
+            name: choose(store, problem, gates=gates)[0]
+            for name, gates in {
+                "none": Gates(),
+                "blind": Gates(max_blind_rate=0.2),
+                "judge": Gates(min_instance_free=3),
+                "both": Gates(max_blind_rate=0.2, min_instance_free=5),
+            }.items()
+        }
+        assert {name: c and c.number for name, c in chosen.items()} == {"none": 3, "blind": 0, "judge": 0, "both": None}
+        assert summarize(store)["told_blind"] == 3
+        assert summarize(store)["signs_of_leaks"] == {"none": 1, "blind and judge": 1}
+
+
+@pytest.mark.parametrize("option", ["--max-blind-rate", "--min-instance-free"])
+def test_a_gate_that_nothing_was_measured_for_says_what_to_run(option: str, tmp_path: Path) -> None:
+    path = filled(tmp_path / "s.db")
+    done = CliRunner().invoke(
+        app, ["strategies", "export", str(tmp_path / "o.jsonl"), "--store", str(path), option, "1"]
+    )
+    assert isinstance(done.exception, ValueError)
+    assert f"{option} needs what sgpo strategies" in str(done.exception)
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+def test_the_command_asks_shows_and_estimates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = filled(tmp_path / "s.db")
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["strategies", *arguments, "--store", str(path)], env={"COLUMNS": "300"})
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    with serving(decoding) as server:
+        shown = run(
+            "audit", "-m", "m", "--n", "6", "--base-url", server.url, "--dry-run", "--price-in", "1", "--price-out", "1"
+        )
+        assert "calls: 96, 6 for each of 16 candidates" in shown
+        assert server.bodies == []
+        shown = run("audit", "-m", "m", "--n", "6", "--base-url", server.url)
+    assert "passes 13, leaks 3" in shown
+    assert "told blind 6 of 6 (chance 0%" in run("show", "a")
+    assert "answers told blind: 3 of 16 audited" in run("stats")

@@ -50,14 +50,12 @@ def leaks(store: Store, problem: Problem, candidate: Candidate) -> bool:
 
 @dataclass(frozen=True)
 class Gates:
-    """What a strategy must pass to be exported.
+    """What a strategy must pass to be exported beside the leak check.
 
-    check: the rules of `sgpo.strategies.check`, and the trainer's quick guard.
     max_blind_rate: the share of blind answers that may be right (`sgpo.strategies.audit`); None: no gate.
     min_instance_free: the least score that `rank` may have given on this criterion, 1 to 5; None: no gate.
     """
 
-    check: bool = True
     max_blind_rate: float | None = None
     min_instance_free: float | None = None
 
@@ -67,10 +65,8 @@ class Gates:
         if self.min_instance_free is not None and not 1 <= self.min_instance_free <= 5:
             raise ValueError(f"--min-instance-free {self.min_instance_free} is a score; give 1 to 5.")
 
-    def passes(self, store: Store, problem: Problem, candidate: Candidate) -> bool:
+    def passes(self, candidate: Candidate) -> bool:
         """Whether a candidate passes them all; one that a gate was not measured for does not."""
-        if self.check and leaks(store, problem, candidate):
-            return False
         if self.max_blind_rate is not None:
             rate = candidate.notes.get("audit", {}).get("rate")
             if rate is None or rate > self.max_blind_rate:
@@ -94,7 +90,7 @@ class Gates:
 
 
 def choose(
-    store: Store, problem: Problem, *, gates: Gates | None = None, by: str = "rank"
+    store: Store, problem: Problem, *, check: bool = True, by: str = "rank", gates: Gates | None = None
 ) -> tuple[Candidate | None, str]:
     """The candidate of a problem, and "ok" or why there is none ("no_candidate", "all_leak", "none_helps").
 
@@ -104,7 +100,7 @@ def choose(
     candidates = in_order(store.candidates(problem.id), by)
     clean = [c for c in candidates if by != "lift" or not c.notes.get("lift", {}).get("dropped")]
     for candidate in clean:
-        if gates.passes(store, problem, candidate):
+        if gates.passes(candidate) and not (check and leaks(store, problem, candidate)):
             return candidate, "ok"
     if len(clean) < len(candidates):
         return None, "none_helps"
@@ -150,14 +146,14 @@ def export(
         raise ValueError(f"--out {out} must end in {' or '.join(FORMATS)}.")
     if by not in ORDERS:
         raise ValueError(f"--by {by!r} must be one of {', '.join(ORDERS)}.")
-    gates = Gates(check, max_blind_rate, min_instance_free)
+    gates = Gates(max_blind_rate, min_instance_free)
     gates.require(store)
     counts: Counter[str] = Counter()
     columns = SourceColumns(store.problems())
 
     def rows() -> Iterator[dict[str, Any]]:
         for done, problem in enumerate(store.problems(), 1):
-            chosen, kind = choose(store, problem, gates=gates, by=by)
+            chosen, kind = choose(store, problem, check=check, by=by, gates=gates)
             counts[kind] += 1
             if report is not None:
                 report(done)

@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from strategies_kit import GOOD, Play, Server, said, serving
 from typer.testing import CliRunner
 
 from sgpo.cli import app
+from sgpo.lab.model import build_model
+from sgpo.lab.tokenizer import build_tokenizer
 from sgpo.models import Sampling
 from sgpo.models.endpoint import Endpoint
+from sgpo.models.local import LocalModel
 from sgpo.strategies.audit import Audit, audit, estimate
 from sgpo.strategies.budget import Prices
 from sgpo.strategies.export import Gates, choose
+from sgpo.strategies.likelihood import blind_question, log_likelihood, measure
 from sgpo.strategies.records import Answer, Key, Problem, Setup
 from sgpo.strategies.schema import CRITERIA, Strategy
 from sgpo.strategies.store import Store
@@ -180,3 +185,28 @@ def test_the_command_asks_shows_and_estimates(tmp_path: Path, monkeypatch: pytes
     assert "passes 13, leaks 3" in shown
     assert "told blind 6 of 6 (chance 0%" in run("show", "a")
     assert "answers told blind: 3 of 16 audited" in run("stats")
+
+
+@pytest.fixture
+def local() -> LocalModel:
+    return LocalModel(build_model(0), build_tokenizer(), Sampling(0.0, 1.0, 4))
+
+
+def test_the_likelihood_is_that_of_one_token_after_the_other(local: LocalModel) -> None:
+    messages = load_prompt("audit").messages(strategy="dial | circle | plus then minus twelve until fits")
+    question, answer = blind_question(local, messages), local.tokenizer("ans 9", add_special_tokens=False)["input_ids"]
+    assert len(answer) == 2
+    expected = []
+    for i, token in enumerate(answer):
+        with torch.no_grad():
+            logits = local.model(torch.tensor([question + answer[:i]])).logits[0, -1]
+        expected.append(float(logits[token] - logits.logsumexp(0)))
+    assert log_likelihood(local, messages, "ans 9") == pytest.approx(sum(expected) / 2, abs=1e-5)
+
+
+def test_the_gain_over_other_strategies_is_noted(local: LocalModel, tmp_path: Path) -> None:
+    with Store(filled(tmp_path / "s.db", {"a": "9", "b": "12"})) as store:
+        gains = measure(store, local, model_name="lab", prompt=load_prompt("audit"))
+        noted = [c.notes["likelihood"] for id in ("a", "b") for c in store.candidates(id)]
+    assert [note["nats"] for note in noted] == pytest.approx(gains)
+    assert {(note["others"], note["model"]) for note in noted} == {(4, "lab")}

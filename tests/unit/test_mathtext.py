@@ -103,9 +103,7 @@ def test_no_text_raises(text: str) -> None:
     quantities.read(text)
 
 
-@pytest.mark.parametrize(
-    "piece", ["twenty-one and ", "三", "((((", "9^9^", "1/", r"\frac", "XIV ", "1 000 ", "half of the "]
-)
+@pytest.mark.parametrize("piece", ["twenty-one and ", "三", "((((", r"\frac"])
 def test_a_megabyte_is_bounded(piece: str) -> None:
     text = quantities.read(piece * (1_000_000 // len(piece)))
     assert len(text.text) <= 4 * quantities.MAX_TEXT

@@ -80,10 +80,10 @@ def said(facts: Facts) -> str:
         last = i + len(words)
         before, behind = facts.line(i, last)
         around = [*before[-3:], *(behind if behind[:1] == [","] else behind[:2])]
-        if {"or", "/", "whether", "versus", "vs"} & set(around) or _among_names(facts, i, last):
+        if {"or", "/", "whether", "versus", "vs", "from", "between"} & set(around) or _among_names(facts, i, last):
             continue
         use = usage(text, tokens, i, last)
-        ends = not behind or not behind[0].isalpha() or behind[0] in ("as", "because", "since", "and", "so")
+        ends = not behind or not behind[0].isalpha() or behind[0] in ("as", "because", "since", "and", "so", "here")
         introduced = use.name == "result" or before[-1:] in (["a"], ["an"]) or _concludes(lower, i)
         said = ends and not use.supposed and introduced
         if (answer.is_name and not answer.letter) or len(words) > 2 or said:

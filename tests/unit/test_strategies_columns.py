@@ -11,7 +11,9 @@ import pytest
 from strategies_kit import GOOD, problem_row, write_rows
 from typer.testing import CliRunner
 
+from sgpo.commands._strategies_lift import _task as task_of_lift
 from sgpo.commands.strategies import app
+from sgpo.data.prompts import guided_prompt
 from sgpo.evaluation.templates import TEMPLATES
 from sgpo.runs.files import ReadError, read_rows
 from sgpo.strategies.extract import messages_for
@@ -132,6 +134,20 @@ def test_turns_and_system_messages_go_through_extract_and_export(tmp_path: Path,
     assert [out["prompt"].index(message["content"]) for message in CHAT] == sorted(
         out["prompt"].index(message["content"]) for message in CHAT
     )
+
+
+@pytest.mark.parametrize("template", ["instruct", "qwen", "raw"])
+def test_a_lift_is_measured_on_the_prompt_of_training(tmp_path: Path, template: str) -> None:
+    turns = Problem("p", "a transcript", "6", "It is 6.", turns=CHAT)
+    with Store(tmp_path / "s.db") as store:
+        store.add_setup(SETUP)
+        store.add_problems([turns])
+        store.record([Answer(Key(SETUP.id, "p", 0), "ok", "raw", Strategy(**GOOD).model_dump_json(), 1, 1)])
+    given = {"grader": "verify", "template": template, "guided_template": None, "verify_timeout": 2.0}
+    _, prompts, _, _ = task_of_lift({**given, "max_new_tokens": 1})
+    ((out,), _) = exported(tmp_path / "s.db", tmp_path / "a.jsonl", "--template", template)
+    assert prompts.unguided(turns) == out["prompt"]
+    assert prompts.guided(turns, Strategy(**GOOD)) == guided_prompt(out["prompt"], out["strategy"])
 
 
 def test_one_message_with_a_system_message_keeps_it(tmp_path: Path) -> None:

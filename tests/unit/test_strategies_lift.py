@@ -26,7 +26,7 @@ from sgpo.strategies.store import Store
 
 EXTRACT = Setup("extract", "m", "extract.v1", "abc", {})
 STUDENT = lift_setup("student", ["raw", "{problem}"], {"seed": 0})
-PROMPTS = Prompts(lambda problem: problem, lambda problem, strategy: f"{strategy.strategy}: {problem}")
+PROMPTS = Prompts(lambda problem: problem.problem, lambda problem, strategy: f"{strategy.strategy}: {problem.problem}")
 
 
 # --- intervals -----------------------------------------------------------------------------------------------------

@@ -23,8 +23,10 @@ from sgpo.evaluation.templates import load_template, template_text
 from sgpo.models import Model, ModelOptions, Reply, Request, Sampling, check_sampling, open_model
 from sgpo.models.options import json_object
 from sgpo.runs.files import write_rows
+from sgpo.strategies.columns import prompt_of
 from sgpo.strategies.halving import LiftPlan
 from sgpo.strategies.lift import LiftRun, Prompts, Sample, Verify, lift_setup, measure_lift
+from sgpo.strategies.records import Problem
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
 
@@ -122,12 +124,15 @@ def _task(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int | None
     guided = template_text(given["guided_template"]) or DEFAULT_GUIDED_TEMPLATE
     check_template(guided)
 
-    def with_strategy(problem: str, strategy: Strategy) -> Prompt:
-        return guided_prompt(template.prompt(problem), strategy.text(), guided)
+    def asked(problem: Problem) -> Prompt:
+        return prompt_of(problem, template.prompt)
+
+    def with_strategy(problem: Problem, strategy: Strategy) -> Prompt:
+        return guided_prompt(asked(problem), strategy.text(), guided)
 
     texts = [template.name, json.dumps(template.to_dict(), sort_keys=True), guided]
     verify = partial(accuracy_reward, timeout=given["verify_timeout"])
-    return verify, Prompts(template.prompt, with_strategy), texts, given["max_new_tokens"]
+    return verify, Prompts(asked, with_strategy), texts, given["max_new_tokens"]
 
 
 def _lab(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int | None]:
@@ -136,11 +141,11 @@ def _lab(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int | None]
         raise ValueError("--grader lab has templates of its own; leave out --template and --guided-template.")
     from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, lab_reward
 
-    def guided(problem: str, strategy: Strategy) -> str:
+    def guided(problem: Problem, strategy: Strategy) -> str:
         parts = (strategy.problem_type, strategy.strategy, " ".join(strategy.steps))
-        return GUIDED_TEMPLATE.format(strategy=" | ".join(parts), prompt=problem)
+        return GUIDED_TEMPLATE.format(strategy=" | ".join(parts), prompt=problem.problem)
 
-    prompts = Prompts(lambda problem: problem, guided)
+    prompts = Prompts(lambda problem: problem.problem, guided)
     return (
         lab_reward,
         prompts,

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 
-from sgpo.models.interrupt import Interrupt
+from sgpo.models.interrupt import Interrupt, cancel_soon
 from sgpo.models.protocol import Answered, CallError, Model, ModelError, Reply, Request
 
 
@@ -24,7 +24,7 @@ def replies(model: Model, requests: Sequence[Request]) -> Iterator[Answered]:
     asking = _Asking(model, requests, came)
     thread = threading.Thread(target=asking.run, name="sgpo-ask", daemon=True)
     failure: BaseException | None = None
-    with Interrupt(asking.under_way) as interrupt:
+    with Interrupt(asking.under_way, asking.give_up) as interrupt:
         asking.interrupt = interrupt
         thread.start()
         try:
@@ -39,6 +39,8 @@ def replies(model: Model, requests: Sequence[Request]) -> Iterator[Answered]:
                     yield portion
         finally:
             asking.stopped = True  # the caller may have left in the middle
+        if interrupt.given_up:
+            interrupt.end()
     thread.join()
     if isinstance(failure, (CallError, ValueError)):
         raise ModelError(
@@ -58,6 +60,14 @@ class _Asking:
         self.interrupt: Interrupt | None = None
         self.stopped = False
         self.asking = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def give_up(self) -> None:
+        """Wait for no reply any more, from another thread."""
+        self.stopped = True
+        if self._loop is not None and self._task is not None:
+            cancel_soon(self._loop, self._task)
 
     def under_way(self) -> str:
         return f"{self.asking} replies under way, which are paid for"
@@ -71,6 +81,7 @@ class _Asking:
             self.came.put(None)
 
     async def _run(self) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         try:
             await self.model.check()
             await asyncio.gather(*(self._work() for _ in range(self.model.concurrency)))

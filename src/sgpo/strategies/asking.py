@@ -14,10 +14,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sgpo.models import CallError, Model, Reply, Request, Schema, stream_seed
-from sgpo.models.interrupt import Interrupt
+from sgpo.models.interrupt import Interrupt, cancel_soon
 from sgpo.strategies.budget import Budget, size, usual_tokens
 from sgpo.strategies.recording import Recorder
 from sgpo.strategies.records import Answer, Key
@@ -72,6 +73,16 @@ class Tally:
         return self.answered + self.failures.total()
 
 
+@contextlib.contextmanager
+def _ends(interrupt: Interrupt) -> Iterator[None]:
+    """End the process where a second Ctrl-C ended the block."""
+    try:
+        yield
+    finally:
+        if interrupt.given_up:
+            interrupt.end()
+
+
 class Asker:
     """Runs jobs of one setup.
 
@@ -119,8 +130,10 @@ class Asker:
         spent = self.store.totals(setup)
         self.budget.prompt_tokens, self.budget.completion_tokens = spent["prompt_tokens"], spent["completion_tokens"]
         beating = asyncio.create_task(self._beat())
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
         try:
-            with Interrupt(self._interrupted):
+            with Interrupt(self._interrupted, partial(cancel_soon, loop, task)) as interrupt, _ends(interrupt):
                 while await self._pass(portions()) and self.tally.stopped is None:
                     await self._wait_for_others(setup)
         finally:

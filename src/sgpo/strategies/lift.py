@@ -43,8 +43,8 @@ Verify = Callable[[list[str], list[str]], Sequence[float]]
 class Prompts:
     """How a problem is put to the student: without a strategy, and with one."""
 
-    unguided: Callable[[str], Prompt]
-    guided: Callable[[str, Strategy], Prompt]
+    unguided: Callable[[Problem], Prompt]
+    guided: Callable[[Problem, Strategy], Prompt]
 
 
 @dataclass
@@ -169,10 +169,10 @@ def _by_length(wanted: list[tuple[_Arms, str, int]], prompts: Prompts) -> list[t
     """With their prompts, the longest first: little padding in a batch, and what is too large fails early."""
     made: dict[tuple[str, str], Prompt] = {}
     for arms, arm, _ in wanted:
-        text, key = arms.problem.problem, (arms.problem.id, arm)
+        problem, key = arms.problem, (arms.problem.id, arm)
         if key not in made:
             guided = arm != UNGUIDED
-            made[key] = prompts.guided(text, arms.candidates[arm].strategy) if guided else prompts.unguided(text)
+            made[key] = prompts.guided(problem, arms.candidates[arm].strategy) if guided else prompts.unguided(problem)
     rows = [(arms, arm, number, made[arms.problem.id, arm]) for arms, arm, number in wanted]
     return sorted(rows, key=lambda row: -len(str(row[3])))
 

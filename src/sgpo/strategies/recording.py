@@ -13,7 +13,7 @@ class Recorder:
     """Writes to a store in a task of its own, so that no call waits for the disk.
 
     Args:
-        depth: answers that may wait to be committed; what a kill can cost is bounded by it.
+        depth: answers that may wait to be committed before `put` waits; it bounds what a kill can cost.
         written: called for each answer that is on the disk.
         failed: called with the error of a commit; later answers are still tried.
     """
@@ -22,12 +22,14 @@ class Recorder:
         self, store: Store, depth: int, *, written: Callable[[Answer], None], failed: Callable[[Exception], None]
     ) -> None:
         self._store, self._written, self._failed = store, written, failed
-        self._queue: asyncio.Queue[Answer | None] = asyncio.Queue(depth)
+        self._queue: asyncio.Queue[Answer | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(depth)
         self._task = asyncio.create_task(self._work())
 
     async def put(self, answer: Answer) -> None:
-        """Hand an answer over; waits where ``depth`` of them wait already."""
-        await self._queue.put(answer)
+        """Hand an answer over, which nothing can undo, and wait where ``depth`` of them wait already."""
+        self._queue.put_nowait(answer)
+        await self._room.acquire()
 
     async def close(self) -> None:
         """Return when all that was handed over is on the disk, or has failed."""
@@ -49,3 +51,5 @@ class Recorder:
                     self._written(answer)
             except Exception as error:  # of whatever kind: were this task to end, every call would wait for ever
                 self._failed(error)
+            for _ in answers:
+                self._room.release()

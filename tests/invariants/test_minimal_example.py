@@ -13,8 +13,9 @@ import torch
 import trainer_kit as kit
 
 PATH = Path(__file__).parents[2] / "examples" / "sgpo_minimal.py"
-# The trainer keeps log-probabilities, pass rates and alpha in float32, beside weights in float64 here.
-FLOAT32 = 3e-7
+# The trainer keeps log-probabilities, advantages, pass rates and alpha in float32, beside weights in float64 here;
+# what is summed over 32 rollouts differs by 2e-7 to 5e-7 over seeds (float32 rounds at 1.2e-7).
+FLOAT32 = 1e-6
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def rollouts(example: ModuleType, model: Any, row: dict[str, Any]) -> Any:
 @pytest.mark.usefixtures("scripted")
 def test_loss_and_gradient_are_the_trainers(example: ModuleType, out: Path) -> None:
     """Two passes over one generation batch: in the second the ratio is not 1, and its clip is met."""
-    model, data = kit.make_model(dtype=torch.float64, seed=2), kit.make_problems(4)
+    model, data = kit.make_model(dtype=torch.float64, seed=3), kit.make_problems(4)
     size = {"per_device_train_batch_size": 32, "num_generations": 8, "num_guided_generations": 4}
     trainer = kit.make_trainer(
         out, model=copy.deepcopy(model), data=data, num_iterations=2, max_steps=2, learning_rate=2.0, **size

@@ -104,9 +104,6 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"activation_checkpointing": True, "activation_checkpointing_kwargs": REENTRANT},
         ("use_reentrant=True", "two forward passes", "{'use_reentrant': False}"),
     ),
-    "compiled": ({"torch_compile": True}, ("torch_compile=True", "Leave them out")),
-    "compiled by a backend": ({"torch_compile_backend": "eager"}, ("torch_compile=True", "Leave them out")),
-    "compiled in a mode": ({"torch_compile_mode": "reduce-overhead"}, ("torch_compile=True", "Leave them out")),
     "tools": ({"arguments": {"tools": [len]}}, ("`tools`", "Leave it out", "trl.GRPOTrainer")),
     "rollout_func": ({"arguments": {"rollout_func": len}}, ("`rollout_func`", "Leave it out")),
     "environment_factory": ({"arguments": {"environment_factory": object}}, ("`environment_factory`", "Leave it out")),
@@ -118,10 +115,8 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_at_construction(name: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_at_construction(name: str, out: Path) -> None:
     passed, words = REFUSED[name]
-    for variable, value in (("BACKEND", "no"), ("MODE", "default")):  # torch_compile sets them for the whole process
-        monkeypatch.setenv(f"ACCELERATE_DYNAMO_{variable}", value)
     with pytest.raises(ValueError) as error:
         kit.make_trainer(out, **passed)
     assert_words(str(error.value), words)

@@ -55,12 +55,6 @@ def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mappin
             "gradient_checkpointing_kwargs has use_reentrant=True, which fails when one backward pass covers two "
             "forward passes (GRPO and distillation). Use gradient_checkpointing_kwargs={'use_reentrant': False}."
         )
-    if args.distills and args.torch_compile:
-        raise ValueError(
-            "torch_compile=True (torch_compile_backend and torch_compile_mode set it, too) compiles the forward that "
-            "the fused distillation loss runs in, and its second compilation fails in the middle of a run. Leave them "
-            "out, or train by GRPO alone with alpha_form='constant' and alpha_0=0."
-        )
     zero_stage = getattr(args.deepspeed_plugin, "zero_stage", 0)
     if args.distills and args.gradient_checkpointing and peft and zero_stage == 3:
         raise ValueError(

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import PretrainedConfig, PreTrainedModel
@@ -32,17 +33,23 @@ def add_head_fn(model: PreTrainedModel) -> None:
     original_forward = model.forward
     scale, softcap = logit_transform(model.config)
 
-    # Keep the signature of the class: `generate` validates its model kwargs against it.
-    @functools.wraps(type(model).forward)
-    def forward(self: PreTrainedModel, *args: Any, head_fn: HeadFn | None = None, **kwargs: Any) -> Any:
-        if head_fn is None:
-            return original_forward(*args, **kwargs)
+    # Under torch_compile the backbone is compiled, and this frame is not: a `head_fn` is a new function each time, with
+    # the micro-step's targets in its closure, so the compiler would begin anew with every call.
+    @torch.compiler.disable(recursive=False)
+    def with_head(self: PreTrainedModel, head_fn: HeadFn, *args: Any, **kwargs: Any) -> Any:
         hidden = self.base_model(*args, use_cache=False, **kwargs).last_hidden_state
         head = self.get_output_embeddings()
         weight, bias = _whole(head.weight), _whole(getattr(head, "bias", None))
         gathered: AbstractContextManager[Any] = maybe_gather_lm_head_ctx(weight, bias)
         with gathered:
-            return head_fn(hidden.to(weight.device), Head(weight, bias, scale, softcap))
+            return torch.compiler.disable(head_fn)(hidden.to(weight.device), Head(weight, bias, scale, softcap))
+
+    # Keep the signature of the class: `generate` validates its model kwargs against it.
+    @functools.wraps(type(model).forward)
+    def forward(self: PreTrainedModel, *args: Any, head_fn: HeadFn | None = None, **kwargs: Any) -> Any:
+        if head_fn is None:
+            return original_forward(*args, **kwargs)
+        return with_head(self, head_fn, *args, **kwargs)
 
     model.forward = types.MethodType(forward, model)
 

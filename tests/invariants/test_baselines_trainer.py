@@ -312,7 +312,9 @@ def test_conversations_with_real_sampling(trainer_class: type, architecture: str
     prompts = [[{"role": "user", "content": f"solve {n}"}] for n in "1234"]
     data = Dataset.from_dict({"prompt": prompts, "expert": ["a b ok"] * 4})
     model = kit.make_model(architecture, seed=1, initializer_range=0.1)
-    config = {"optim": "adamw_torch", "learning_rate": 0.03, "max_steps": 60, "entropy_coef": 0.001}
+    # At 0.03 a whim of sampling decides: f(p) has next to no gradient where p is near 0, so LUFFY cannot come back from
+    # a step that has unlearnt a token (of 9 seeds 1 passed; of 9 at 0.01 all did).
+    config = {"optim": "adamw_torch", "learning_rate": 0.01, "max_steps": 100, "entropy_coef": 0.001}
     trainer = make(out, trainer_class, model=model, data=data, says=says_what_the_expert_says, **WHOLE, **config)
     trainer.train()
     rates = logged(trainer, {LUFFYTrainer: "luffy/on_policy_reward", HPTTrainer: "hpt/pass_rate"}[trainer_class])

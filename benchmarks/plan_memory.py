@@ -92,8 +92,8 @@ def write_recipe(name: str, folder: Path) -> Path:
 def planned(name: str, recipe: Path) -> tuple[float, str]:
     """Bytes of the largest phase, and its name."""
     from sgpo.plan import plan_recipe
+    from sgpo.plan.assumptions import Assumptions
     from sgpo.plan.hardware import parse_hardware
-    from sgpo.plan.workload import Assumptions
 
     prompt, strategy, _ = SHAPES[name]["lengths"]
     assumptions = Assumptions(prompt_tokens=prompt, strategy_tokens=strategy)

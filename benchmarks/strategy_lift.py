@@ -38,7 +38,7 @@ import torch
 from rich.progress import Progress
 from sgpo.lab.parallel import Job, cores, run_jobs
 
-from sgpo.commands._strategies_lift import _lab
+from sgpo.commands._strategies_lift import lab_task
 from sgpo.data.leaks import contains_answer
 from sgpo.evaluation import paired_t_interval, t_interval
 from sgpo.lab import Problem, load_base, load_problems
@@ -51,6 +51,7 @@ from sgpo.models.sampling import sample_rows
 from sgpo.strategies import records
 from sgpo.strategies.export import choose, leaks
 from sgpo.strategies.lift import LiftRun, Sample, lift_setup, measure_lift
+from sgpo.strategies.options import LiftOptions
 from sgpo.strategies.records import Answer, Candidate, Key, Setup
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
@@ -59,7 +60,7 @@ QUALITY = {"good": 2, "leaking": 2, "vague": 1, "wrong": 0, "family": 0}
 KINDS = tuple(QUALITY)
 BY_NAME = {family.name: family for family in FAMILIES}
 SETUP = Setup("extract", "benchmark", "strategy_lift", "", {})
-_VERIFY, PROMPTS, TEXTS, _ = _lab({"template": None, "guided_template": None, "max_new_tokens": None})
+_VERIFY, PROMPTS, TEXTS, _ = lab_task(LiftOptions(student="", grader="lab"))
 
 
 def as_strategy(text: str) -> Strategy:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import json
 import os
 import signal
@@ -168,21 +166,12 @@ def test_run_need_not_be_named_and_diff_compares(folder: Path, data: Path, tmp_p
     assert as_json["difference"] == pytest.approx(scores[1] - scores[0])
 
 
-def test_the_command_and_a_comparison_have_the_same_options_and_defaults() -> None:
-    from sgpo.commands.evaluate import run
-    from sgpo.evaluation.options import EvalOptions
-
-    command = {name: each.default for name, each in inspect.signature(run).parameters.items()}
-    own = {field.name: field.default for field in dataclasses.fields(EvalOptions)}
-    assert {name: value for name, value in command.items() if name not in ("model", "benchmark", "out")} == own
-
-
 def test_several_benchmarks_have_a_folder_each_and_an_average(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sgpo.data.benchmarks import BenchmarkProblem
 
-    monkeypatch.setattr("sgpo.evaluation.options.load_hub", lambda name: [BenchmarkProblem("a", "Q 2 + 2 ? A", "4")])
+    monkeypatch.setattr("sgpo.evaluation.planning.load_hub", lambda name: [BenchmarkProblem("a", "Q 2 + 2 ? A", "4")])
     options = ["--template", "raw", "--max-new-tokens", 3, "--out", tmp_path]
     result = invoke(folder, "-b", "math500", "-b", "aime24", *options)
     assert result.exit_code == 0, result.output

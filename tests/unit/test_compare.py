@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from sgpo.commands.compare import split_methods
 from sgpo.compare.cells import run_once
 from sgpo.compare.lab import LabTask
+from sgpo.compare.options import split_methods
 from sgpo.compare.results import summarise
 from sgpo.compare.run import Plan, _cells, _search, compare
 from sgpo.compare.table import as_csv, as_markdown, as_text

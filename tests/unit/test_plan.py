@@ -17,11 +17,12 @@ from sgpo.cli import app
 from sgpo.plan import memory as parts
 from sgpo.plan import plan_recipe
 from sgpo.plan.architecture import Architecture, from_config, load_architecture
+from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.duration import duration
 from sgpo.plan.estimate import first_misfit
 from sgpo.plan.hardware import GIB, parse_hardware
 from sgpo.plan.render import render
-from sgpo.plan.workload import Assumptions, Workload, count_problems, load_sharding, server_split
+from sgpo.plan.workload import Workload, count_problems, load_sharding, server_split
 
 ROOT = Path(__file__).parents[2]
 FSDP = str(ROOT / "recipes" / "accelerate" / "fsdp2.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -21,10 +22,10 @@ from sgpo.models import Model
 _GROUPS_SHOWN = 12
 
 
-def names(benchmarks: list[str] | None, data: Path | None) -> list[str]:
+def names(benchmarks: Sequence[str], data: Path | None) -> Sequence[str]:
     """The benchmarks asked for; with ``--data`` alone, one that is named after the file."""
-    if data is not None and len(benchmarks or []) > 1:
-        raise ValueError(f"--data {data} gives the problems of one benchmark, not of {len(benchmarks or [])}.")
+    if data is not None and len(benchmarks) > 1:
+        raise ValueError(f"--data {data} gives the problems of one benchmark, not of {len(benchmarks)}.")
     chosen = benchmarks or ([data.stem.lower()] if data is not None else [])
     if not chosen:
         raise ValueError(f"No problems: give --benchmark NAME ({', '.join(HUB)}, lab) or --data PATH, or both.")

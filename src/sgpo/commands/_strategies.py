@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import typer
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from sgpo.commands._progress import progress
 from sgpo.evaluation.templates import load_template
-from sgpo.models import Model, ModelOptions, Sampling, open_model
-from sgpo.models.options import json_object
 from sgpo.strategies import export as exporting
 from sgpo.strategies.asking import Tally
-from sgpo.strategies.budget import Budget, Prices
+from sgpo.strategies.budget import Budget
 from sgpo.strategies.columns import SourceColumns
 from sgpo.strategies.estimate import estimate as estimate_for
 from sgpo.strategies.extract import Extraction, setup_of
 from sgpo.strategies.extract import extract as run_extract
+from sgpo.strategies.options import ExportOptions, ExtractOptions, RankOptions
 from sgpo.strategies.rank import rank as run_rank
 from sgpo.strategies.records import Setup
 from sgpo.strategies.sources import Source, parse_columns
@@ -27,90 +25,88 @@ from sgpo.strategies.store import Store
 from sgpo.strategies.templates import load_prompt
 
 
-def extract(given: dict[str, Any]) -> int:
+def extract(options: ExtractOptions) -> int:
     """Run, say what came of it, and give the exit code."""
-    budget, prompt, source = budget_of(given), load_prompt("extract", given["prompt"]), _source(given)
+    budget, prompt, source = options.spending.budget(), load_prompt("extract", options.prompt), _source(options)
     known = source.count()
     say(source.describe())
-    with Store(given["store"]) as store, progress("extract") as bar:
-        client = model_of(given)
-        if given["retry_unreadable"]:
-            say_retry(store, setup_of(client, given["model"], prompt, "extract", given["seed"]), budget)
+    with Store(options.store) as store, progress("extract") as bar:
+        client = options.open()
+        if options.retry_unreadable:
+            say_retry(store, setup_of(client, options.model, prompt, "extract", options.seed), budget)
         task = bar.add_task("", total=None, note="")
 
         def report(done: Extraction, budget: Budget) -> None:
             rows = None if known is None else known - (done.rows.total() - done.rows["ok"])
-            total = rows if given["limit"] is None else min(rows or given["limit"], given["limit"])
-            calls = None if total is None else total * given["n"]
+            total = rows if options.limit is None else min(rows or options.limit, options.limit)
+            calls = None if total is None else total * options.n
             advance(bar, task, done.tally, budget, calls)
 
         done = run_extract(
             source,
             store,
             client,
-            model=given["model"],
+            model=options.model,
             prompt=prompt,
-            n=given["n"],
-            seed=given["seed"],
-            keep_thinking=given["keep_thinking"],
-            limit=given["limit"],
-            retry_unreadable=given["retry_unreadable"],
+            n=options.n,
+            seed=options.seed,
+            keep_thinking=options.keep_thinking,
+            limit=options.limit,
+            retry_unreadable=options.retry_unreadable,
             budget=budget,
-            give_up=given["give_up_after"],
+            give_up=options.give_up_after,
             report=report,
         )
     say(f"rows: {listed(done.rows)}")
-    return finish(done.tally, budget, given["store"])
+    return finish(done.tally, budget, options.store)
 
 
-def rank(given: dict[str, Any]) -> int:
+def rank(options: RankOptions) -> int:
     """Run, say what came of it, and give the exit code."""
-    budget, prompt = budget_of(given), load_prompt("rank", given["prompt"])
-    with Store(given["store"], create=False) as store, progress("rank") as bar:
-        client = model_of(given)
-        if given["retry_unreadable"]:
-            say_retry(store, setup_of(client, given["model"], prompt, "rank", given["seed"]), budget)
+    budget, prompt = options.spending.budget(), load_prompt("rank", options.prompt)
+    with Store(options.store, create=False) as store, progress("rank") as bar:
+        client = options.open()
+        if options.retry_unreadable:
+            say_retry(store, setup_of(client, options.model, prompt, "rank", options.seed), budget)
         task = bar.add_task("", total=None, note="")
         problems = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
-        total = min(problems, given["limit"] or problems) * given["repeats"]
+        total = min(problems, options.limit or problems) * options.repeats
         done = run_rank(
             store,
             client,
-            model=given["model"],
+            model=options.model,
             prompt=prompt,
-            repeats=given["repeats"],
-            seed=given["seed"],
-            limit=given["limit"],
-            retry_unreadable=given["retry_unreadable"],
+            repeats=options.repeats,
+            seed=options.seed,
+            limit=options.limit,
+            retry_unreadable=options.retry_unreadable,
             budget=budget,
-            give_up=given["give_up_after"],
+            give_up=options.give_up_after,
             report=lambda tally, budget: advance(bar, task, tally, budget, total),
         )
     say(f"problems: {listed(done.problems)}")
     if done.winner_agreement is not None:
         tau = "-" if done.tau is None else f"{done.tau:.2f}"
         say(f"agreement of repetitions: winner {done.winner_agreement:.0%}, Kendall's tau-b {tau}")
-    return finish(done.tally, budget, given["store"])
+    return finish(done.tally, budget, options.store)
 
 
-def estimate(given: dict[str, Any]) -> int:
+def estimate(options: ExtractOptions) -> int:
     """What ``extract`` would take; asks nothing, and needs no key."""
-    source, prompt = _source(given), load_prompt("extract", given["prompt"])
-    prices = Prices(given["price_in"], given["price_out"])
+    source, prompt = _source(options), load_prompt("extract", options.prompt)
     say(source.describe())
-    concurrency = given["concurrency"] if given["backend"] == "endpoint" else given["batch_size"] or 8
-    store = Store(given["store"]) if given["store"].is_file() else None
+    store = Store(options.store) if options.store.is_file() else None
     try:
         found = estimate_for(
             source,
             store,
-            model=given["model"],
+            model=options.model,
             prompt=prompt,
-            n=given["n"],
-            concurrency=concurrency,
-            prices=prices,
-            keep_thinking=given["keep_thinking"],
-            limit=given["limit"],
+            n=options.n,
+            concurrency=options.access.calls_at_once,
+            prices=options.spending.prices,
+            keep_thinking=options.keep_thinking,
+            limit=options.limit,
         )
     finally:
         if store is not None:
@@ -122,28 +118,34 @@ def estimate(given: dict[str, Any]) -> int:
     )
     cost = "unknown without --price-in and --price-out" if found.cost is None else f"{found.cost:.2f}"
     say(f"rows: {found.rows}, of which about {found.usable} usable (from {found.sampled} sampled)")
-    say(f"calls: {found.calls}, {given['n']} for each problem")
+    say(f"calls: {found.calls}, {options.n} for each problem")
     say(f"tokens: about {found.prompt_tokens:,} in, {found.completion_tokens:,} out ({basis})")
     say(f"cost: {cost}")
-    say(f"time: about {_duration(found.seconds)} at concurrency {concurrency}")
+    say(f"time: about {_duration(found.seconds)} at concurrency {options.access.calls_at_once}")
     say("Nothing was asked. The estimate is for all of it, what the store already has included.")
     return 0
 
 
-def export(path: Path, out: Path, template: str, *, repo: str | None, public: bool, **options: Any) -> None:
-    """Write the data set, and push it where asked to; ``options`` are those of :func:`exporting.export`."""
+def export(options: ExportOptions) -> None:
+    """Write the data set, and push it where asked to."""
+    out, repo = options.out, options.push_to_hub
     if repo is not None and repo.count("/") > 1:
         raise ValueError(f"--push-to-hub {repo} must be an id such as name/data-set.")
-    make_prompt = load_template(template).prompt
-    with Store(path, create=False) as store, progress("export") as bar:
+    make_prompt = load_template(options.template).prompt
+    with Store(options.store, create=False) as store, progress("export") as bar:
         total = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
         task = bar.add_task("", total=total, note="")
         counts = exporting.export(
             store,
             out,
             make_prompt=make_prompt,
+            check=options.check,
+            keep_bare=options.keep_bare,
+            expert=options.expert,
+            by=options.by,
+            max_blind_rate=options.max_blind_rate,
+            min_instance_free=options.min_instance_free,
             report=lambda done: bar.update(task, completed=done),
-            **options,
         )
         named = SourceColumns(store.problems()).names
     say(f"problems: {listed(counts)}")
@@ -152,8 +154,8 @@ def export(path: Path, out: Path, template: str, *, repo: str | None, public: bo
         say(f"columns of the source: {', '.join(kept)}")
     say(f"written: {out}")
     if repo is not None:
-        exporting.push(out, repo, public=public)
-        say(f"pushed: {repo} ({'public' if public else 'private'})")
+        exporting.push(out, repo, public=options.public)
+        say(f"pushed: {repo} ({'public' if options.public else 'private'})")
 
 
 def say_retry(store: Store, setup: Setup, budget: Budget) -> None:
@@ -167,43 +169,11 @@ def say_retry(store: Store, setup: Setup, budget: Budget) -> None:
     )
 
 
-def _source(given: dict[str, Any]) -> Source:
-    return Source(given["source"], columns=parse_columns(given["columns"]), split=given["split"])
+def _source(options: ExtractOptions) -> Source:
+    return Source(options.source, columns=parse_columns(options.columns), split=options.split)
 
 
-def budget_of(given: dict[str, Any]) -> Budget:
-    return Budget(given["max_tokens_total"], given["max_cost"], Prices(given["price_in"], given["price_out"]))
-
-
-def model_of(given: dict[str, Any]) -> Model:
-    temperature, top_p, max_tokens = given["temperature"], given["top_p"], given["max_tokens"]
-    if not 0 <= temperature <= 2 or not 0 < top_p <= 1 or max_tokens < 1:
-        raise ValueError(
-            f"temperature {temperature}, top_p {top_p}, max_tokens {max_tokens}: temperature must be from 0 to 2, "
-            "top_p over 0 and at most 1, max_tokens at least 1."
-        )
-    size = given["batch_size"]
-    options = ModelOptions(
-        backend=given["backend"],
-        base_url=given["base_url"],
-        api_key_env=given["api_key_env"],
-        concurrency=given["concurrency"],
-        retries=given["retries"],
-        timeout=given["timeout"],
-        json_schema=not given["no_json_schema"],
-        extra_body=json_object(given["extra_body"], "--extra-body"),
-        omit=given["omit"] or (),
-        stream=given["stream"],
-        batch_size={"vllm": 256}.get(given["backend"], 8) if size is None else size,
-        dtype=given["dtype"],
-        device=given["device"],
-        revision=given["revision"],
-        chat_template_kwargs=json_object(given["chat_template_kwargs"], "--chat-template-kwargs"),
-    )
-    return open_model(given["model"], Sampling(temperature, top_p, max_tokens), options)
-
-
-def advance(bar: Progress, task: Any, tally: Tally, budget: Budget, total: int | None) -> None:
+def advance(bar: Progress, task: TaskID, tally: Tally, budget: Budget, total: int | None) -> None:
     """The bar's numbers; the rate is of this run's calls."""
     seconds = bar.tasks[0].elapsed or 0.0
     rate = tally.finished / seconds if seconds else 0.0
@@ -229,6 +199,7 @@ def finish(tally: Tally, budget: Budget, store: Path) -> int:
 
 
 def listed(counts: Counter[str]) -> str:
+    """Names with their counts, the most frequent first."""
     return ", ".join(f"{name} {count}" for name, count in counts.most_common() if count)
 
 
@@ -238,4 +209,5 @@ def _duration(seconds: float) -> str:
 
 
 def say(text: str) -> None:
+    """Print one line for the user."""
     typer.echo(text)

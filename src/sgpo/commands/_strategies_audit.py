@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sgpo.commands import _strategies as common
 from sgpo.commands._progress import progress
 from sgpo.models.local import LocalModel
@@ -11,58 +9,57 @@ from sgpo.strategies import audit as auditing
 from sgpo.strategies import likelihood as likely
 from sgpo.strategies.budget import Prices
 from sgpo.strategies.extract import setup_of
+from sgpo.strategies.options import AuditOptions
 from sgpo.strategies.store import Store
 from sgpo.strategies.templates import load_prompt
 
 
-def audit(given: dict[str, Any]) -> int:
+def audit(options: AuditOptions) -> int:
     """Run, say what came of it, and give the exit code."""
-    if given["likelihood"] and given["backend"] != "transformers":
-        raise ValueError("--likelihood needs the model in this process: add --backend transformers.")
-    with Store(given["store"], create=False) as store:
-        if given["dry_run"]:
-            return _estimate(store, given)
-        return _likelihood(store, given) if given["likelihood"] else _blind(store, given)
+    with Store(options.store, create=False) as store:
+        if options.dry_run:
+            return _estimate(store, options)
+        return _likelihood(store, options) if options.likelihood else _blind(store, options)
 
 
-def _blind(store: Store, given: dict[str, Any]) -> int:
-    budget, prompt = common.budget_of(given), load_prompt("audit", given["prompt"])
-    total = auditing.estimate(store, prompt, given["n"], Prices(), given["limit"]).calls
+def _blind(store: Store, options: AuditOptions) -> int:
+    budget, prompt = options.spending.budget(), load_prompt("audit", options.prompt)
+    total = auditing.estimate(store, prompt, options.n, Prices(), options.limit).calls
     with progress("audit") as bar:
-        client = common.model_of(given)
-        if given["retry_unreadable"]:
-            common.say_retry(store, setup_of(client, given["model"], prompt, auditing.NOTE, given["seed"]), budget)
+        client = options.open()
+        if options.retry_unreadable:
+            common.say_retry(store, setup_of(client, options.model, prompt, auditing.NOTE, options.seed), budget)
         task = bar.add_task("", total=None, note="")
         done = auditing.audit(
             store,
             client,
-            model=given["model"],
+            model=options.model,
             prompt=prompt,
-            n=given["n"],
-            seed=given["seed"],
-            limit=given["limit"],
-            retry_unreadable=given["retry_unreadable"],
+            n=options.n,
+            seed=options.seed,
+            limit=options.limit,
+            retry_unreadable=options.retry_unreadable,
             budget=budget,
-            give_up=given["give_up_after"],
+            give_up=options.give_up_after,
             report=lambda tally, budget: common.advance(bar, task, tally, budget, total),
         )
     common.say(f"candidates: {common.listed(done.candidates)}")
-    return common.finish(done.tally, budget, given["store"])
+    return common.finish(done.tally, budget, options.store)
 
 
-def _likelihood(store: Store, given: dict[str, Any]) -> int:
-    model = common.model_of(given)
+def _likelihood(store: Store, options: AuditOptions) -> int:
+    model = options.open()
     if not isinstance(model, LocalModel):
         raise ValueError("--likelihood needs the model in this process: add --backend transformers.")
-    prompt = load_prompt("audit", given["prompt"])
+    prompt = load_prompt("audit", options.prompt)
     with progress("likelihood") as bar:
         task = bar.add_task("", total=None, note="")
         found = likely.measure(
             store,
             model,
-            model_name=given["model"],
+            model_name=options.model,
             prompt=prompt,
-            limit=given["limit"],
+            limit=options.limit,
             report=lambda done, total: bar.update(task, completed=done, total=total),
         )
     common.say(
@@ -71,16 +68,16 @@ def _likelihood(store: Store, given: dict[str, Any]) -> int:
     return 0
 
 
-def _estimate(store: Store, given: dict[str, Any]) -> int:
+def _estimate(store: Store, options: AuditOptions) -> int:
     found = auditing.estimate(
         store,
-        load_prompt("audit", given["prompt"]),
-        given["n"],
-        Prices(given["price_in"], given["price_out"]),
-        given["limit"],
+        load_prompt("audit", options.prompt),
+        options.n,
+        options.spending.prices,
+        options.limit,
     )
     cost = "unknown without --price-in and --price-out" if found.cost is None else f"{found.cost:.2f}"
-    common.say(f"calls: {found.calls}, {given['n']} for each of {found.candidates} candidates")
+    common.say(f"calls: {found.calls}, {options.n} for each of {found.candidates} candidates")
     common.say(
         f"tokens: about {found.prompt_tokens:,} in, {found.completion_tokens:,} out (replies of one short answer)"
     )

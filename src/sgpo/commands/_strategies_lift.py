@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -21,48 +21,50 @@ from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, g
 from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.templates import load_template, template_text
 from sgpo.models import Model, ModelOptions, Reply, Request, Sampling, check_sampling, open_model
-from sgpo.models.options import json_object
 from sgpo.runs.files import write_rows
 from sgpo.strategies.columns import prompt_of
 from sgpo.strategies.halving import LiftPlan
 from sgpo.strategies.lift import LiftRun, Prompts, Sample, Verify, lift_setup, measure_lift
+from sgpo.strategies.options import LibraryOptions, LiftOptions
 from sgpo.strategies.records import Problem
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
+
+if TYPE_CHECKING:
+    from sgpo.strategies.library import Entry
 
 GRADERS = ("verify", "lab")
 _MOST = 32_768  # tokens of a completion, as in the paper's evaluation
 _ASSUMED = 4_096  # where the context is not known
 
 
-def lift(given: dict[str, Any]) -> int:
+def lift(options: LiftOptions) -> int:
     """Measure, say what came of it, and give the exit code."""
-    plan = LiftPlan(given["first"], given["rounds"])
-    verify, prompts, texts, max_new_tokens = _task(given)
+    access = options.access
+    plan = LiftPlan(options.first, options.rounds)
+    verify, prompts, texts, max_new_tokens = _task(options)
     limit = 1 if max_new_tokens is None else max_new_tokens
-    check_sampling(k=plan.most, temperature=given["temperature"], top_p=given["top_p"], max_new_tokens=limit)
-    if given["backend"] not in ("transformers", "vllm"):
-        raise ValueError(f"--backend {given['backend']!r} is unknown; choose transformers or vllm.")
-    with Store(given["store"], create=False) as store:
-        names = ("backend", "batch_size", "dtype", "device", "revision")
-        kwargs = json_object(given["chat_template_kwargs"], "--chat-template-kwargs")
-        options = ModelOptions(**{name: given[name] for name in names}, chat_template_kwargs=kwargs)
-        engine = open_model(given["student"], Sampling(given["temperature"], given["top_p"], limit), options)
+    check_sampling(k=plan.most, temperature=options.temperature, top_p=options.top_p, max_new_tokens=limit)
+    if access.backend not in ("transformers", "vllm"):
+        raise ValueError(f"--backend {access.backend!r} is unknown; choose transformers or vllm.")
+    with Store(options.store, create=False) as store:
+        sampling = Sampling(options.temperature, options.top_p, limit)
+        engine = open_model(options.student, sampling, ModelOptions(**vars(access)))
         if max_new_tokens is None:
             max_new_tokens = _fitting(engine)
             engine.sampling = replace(engine.sampling, max_new_tokens=max_new_tokens)
         described = {k: v for k, v in engine.describe().items() if k not in ("batch_size", "device")}
         settings = {
             **described,
-            "temperature": given["temperature"],
-            "top_p": given["top_p"],
+            "temperature": options.temperature,
+            "top_p": options.top_p,
             "max_new_tokens": max_new_tokens,
-            "grader": given["grader"],
-            "seed": given["seed"],
+            "grader": options.grader,
+            "seed": options.seed,
         }
         usable = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
         with progress("lift") as bar:
-            task = bar.add_task("", total=min(usable, given["limit"] or usable), note="")
+            task = bar.add_task("", total=min(usable, options.limit or usable), note="")
 
             def report(run: LiftRun) -> None:
                 seconds = bar.tasks[0].elapsed or 0.0
@@ -74,15 +76,15 @@ def lift(given: dict[str, Any]) -> int:
                 store,
                 student(engine),
                 verify,
-                setup=lift_setup(given["student"], texts, settings),
+                setup=lift_setup(options.student, texts, settings),
                 prompts=prompts,
                 plan=plan,
-                check=not given["no_check"],
-                limit=given["limit"],
-                batch=given["batch_size"] or (512 if given["backend"] == "vllm" else 64),
+                check=options.check,
+                limit=options.limit,
+                batch=access.batch_size or (512 if access.backend == "vllm" else 64),
                 report=report,
             )
-    _print_run(run, given["store"], max_new_tokens)
+    _print_run(run, options.store, max_new_tokens)
     return 1 if run.interrupted else 0
 
 
@@ -112,16 +114,16 @@ def student(engine: Model) -> Sample:
     return sample
 
 
-def _task(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int | None]:
+def _task(options: LiftOptions) -> tuple[Verify, Prompts, list[str], int | None]:
     """The verifier, how prompts are made, the texts that make them, and the limit of a completion; None to fit."""
-    if given["grader"] == "lab":
-        return _lab(given)
-    if given["grader"] != "verify":
-        raise ValueError(f"--grader {given['grader']!r} is unknown; choose from {', '.join(GRADERS)}.")
+    if options.grader == "lab":
+        return lab_task(options)
+    if options.grader != "verify":
+        raise ValueError(f"--grader {options.grader!r} is unknown; choose from {', '.join(GRADERS)}.")
     from sgpo.rewards import accuracy_reward
 
-    template = load_template(given["template"] or "instruct")
-    guided = template_text(given["guided_template"]) or DEFAULT_GUIDED_TEMPLATE
+    template = load_template(options.template or "instruct")
+    guided = template_text(options.guided_template) or DEFAULT_GUIDED_TEMPLATE
     check_template(guided)
 
     def asked(problem: Problem) -> Prompt:
@@ -131,13 +133,13 @@ def _task(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int | None
         return guided_prompt(asked(problem), strategy.text(), guided)
 
     texts = [template.name, json.dumps(template.to_dict(), sort_keys=True), guided]
-    verify = partial(accuracy_reward, timeout=given["verify_timeout"])
-    return verify, Prompts(asked, with_strategy), texts, given["max_new_tokens"]
+    verify = partial(accuracy_reward, timeout=options.verify_timeout)
+    return verify, Prompts(asked, with_strategy), texts, options.max_new_tokens
 
 
-def _lab(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int | None]:
+def lab_task(options: LiftOptions) -> tuple[Verify, Prompts, list[str], int | None]:
     """The embedded task has prompts of its own: its words have no colons and no numbering."""
-    if given["template"] is not None or given["guided_template"] is not None:
+    if options.template is not None or options.guided_template is not None:
         raise ValueError("--grader lab has templates of its own; leave out --template and --guided-template.")
     from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, lab_reward
 
@@ -150,7 +152,7 @@ def _lab(given: dict[str, Any]) -> tuple[Verify, Prompts, list[str], int | None]
         lab_reward,
         prompts,
         ["lab", GUIDED_TEMPLATE],
-        MAX_COMPLETION if given["max_new_tokens"] is None else given["max_new_tokens"],
+        MAX_COMPLETION if options.max_new_tokens is None else options.max_new_tokens,
     )
 
 
@@ -178,51 +180,51 @@ def _print_run(run: LiftRun, store: Path, limit: int) -> None:
     typer.echo(f"written into {store}; sgpo strategies export OUT --by lift takes the best")
 
 
-def library(given: dict[str, Any]) -> None:
+def library(options: LibraryOptions) -> None:
     """Merge, print, and assign where problems are given."""
     from sgpo.data.benchmarks import load_file
     from sgpo.strategies.library import assign, build_library, embedding_index, tfidf_index
 
-    path, out = given["problems"], given["out"]
+    path, out = options.problems, options.out
     if (path is None) != (out is None):
         raise ValueError("--problems FILE and --out OUT.jsonl go together; one of them is missing.")
     if out is not None and out.suffix != ".jsonl":
         raise ValueError(f"--out {out} must end in .jsonl.")
-    make_prompt = load_template(given["template"] or "instruct").prompt
+    make_prompt = load_template(options.template or "instruct").prompt
     asked = [] if path is None else load_file(path)
-    index = tfidf_index if given["embedding"] is None else embedding_index(given["embedding"])
-    with Store(given["store"], create=False) as store, progress("library") as bar:
+    index = tfidf_index if options.embedding is None else embedding_index(options.embedding)
+    with Store(options.store, create=False) as store, progress("library") as bar:
         task = bar.add_task("", total=None, note="")
 
         def report(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        found = build_library(store, threshold=given["threshold"], by=given["by"], index=index, report=report)
+        found = build_library(store, threshold=options.threshold, by=options.by, index=index, report=report)
         counts: Counter[str] = Counter()
         if out is not None:
             rows = assign(
                 found,
                 asked,
                 index=index,
-                neighbours=given["neighbours"],
-                floor=given["floor"],
+                neighbours=options.neighbours,
+                floor=options.floor,
                 make_prompt=make_prompt,
                 counts=counts,
                 report=report,
             )
             out.parent.mkdir(parents=True, exist_ok=True)
             write_rows(out, rows, ascii_only=False)
-    if given["as_json"]:
+    if options.as_json:
         typer.echo(json.dumps({"entries": [entry.to_dict() for entry in found], "assigned": dict(counts)}, indent=1))
         return
     served = sum(len(entry.served) for entry in found)
     typer.echo(f"{served} problems are served by {len(found)} strategies")
-    _print_entries(found[: given["top"]])
+    _print_entries(found[: options.top])
     if out is not None:
         typer.echo(f"problems: {listed(counts)}; written: {out}")
 
 
-def _print_entries(entries: Sequence[Any]) -> None:
+def _print_entries(entries: Sequence[Entry]) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("serves", "lift", "95% interval", "of", "problem type", "strategy"):
         table.add_column(title, justify="right" if title in ("serves", "lift", "of") else "left", no_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from sgpo.strategies.summary import summarize
 _SHOWN_CHARS = 2_000
 
 
-def show(path: Path, ids: list[str], limit: int) -> None:
+def show(path: Path, ids: Sequence[str], limit: int) -> None:
     """Print problems with their candidates, the best first. Raises ValueError for an id that is not there."""
     if limit < 1:
         raise ValueError(f"--limit {limit} must be at least 1.")

@@ -15,13 +15,22 @@ def _group() -> None:
 
 @app.command()
 def overlap(
-    train: Annotated[Path, typer.Argument(help="JSONL or parquet with problem, prompt or question.")],
-    evaluation: Annotated[str, typer.Argument(metavar="EVAL", help="Such a file, or the name of a benchmark.")],
-    n: Annotated[int, typer.Option(help="Words of an n-gram.")] = 8,
-    threshold: Annotated[float, typer.Option(help="Least share of an evaluation problem's n-grams.")] = 0.5,
-    out: Annotated[Path | None, typer.Option(help="Write the pairs with their texts, as JSONL.")] = None,
-    show: Annotated[int, typer.Option(help="Pairs to print.")] = 20,
-    fail: Annotated[bool, typer.Option("--fail", help="Exit with 1 if there is any pair.")] = False,
+    train: Annotated[
+        Path, typer.Argument(help="Training data: a JSONL or parquet file with a column problem, prompt or question.")
+    ],
+    evaluation: Annotated[
+        str, typer.Argument(metavar="EVAL", help="Evaluation data: another such file, or the name of a benchmark.")
+    ],
+    n: Annotated[int, typer.Option(help="Number of words in an n-gram.")] = 8,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            help="Share, 0 to 1, of an evaluation problem's n-grams from which on a training problem counts as near."
+        ),
+    ] = 0.5,
+    out: Annotated[Path | None, typer.Option(help="JSONL file to write all pairs with their texts to.")] = None,
+    show: Annotated[int, typer.Option(help="Most pairs to print.")] = 20,
+    fail: Annotated[bool, typer.Option("--fail", help="Exit with code 1 if there is any pair.")] = False,
 ) -> None:
     """Find evaluation problems that are in the training data, word for word or nearly so."""
     from sgpo.data.benchmarks import HUB, load_hub

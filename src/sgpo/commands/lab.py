@@ -6,9 +6,13 @@ import typer
 
 
 def quickstart(
-    out: Path = typer.Option(Path("runs/quickstart"), help="Directory for results.json, metrics, plot and models."),
-    seed: int = typer.Option(0, help="Seed of the training runs."),
-    jobs: int = typer.Option(0, help="Processes side by side, one thread each. 0: one per core, at most 2."),
+    out: Path = typer.Option(
+        Path("runs/quickstart"), help="Directory to write results.json, metrics, the plot and the models to."
+    ),
+    seed: int = typer.Option(0, help="Random seed of the training runs."),
+    jobs: int = typer.Option(
+        0, help="Number of processes side by side, of one thread each; 0 is one per core, at most 2."
+    ),
 ) -> None:
     """Train SFT+GRPO and SGPO on the embedded lab, from one warm start, and print one table. Minutes on a CPU."""
     from sgpo.lab.quickstart import run

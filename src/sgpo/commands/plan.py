@@ -1,45 +1,51 @@
 """``sgpo plan --config FILE --hardware NAME[:COUNT] [--field value ...]``"""
 
 import json
-from typing import Annotated
+from dataclasses import dataclass
 
 import typer
 
+from sgpo.commands._options import takes_options
+from sgpo.options import group, option
+from sgpo.plan.assumptions import Assumptions
 
-def plan(
-    context: typer.Context,
-    config: Annotated[str, typer.Option(help="The recipe; its fields can be overridden as --field value.")],
-    hardware: Annotated[str, typer.Option(help="NAME or NAME:COUNT per node: h100:8, h200, a100-40, rtx4090, cpu.")],
-    nodes: Annotated[int, typer.Option(help="Machines of that kind.")] = 1,
-    gpu_memory_gib: Annotated[float | None, typer.Option(help="Memory of a device, if not the usual.")] = None,
-    accelerate: Annotated[str | None, typer.Option(help="Accelerate config: FSDP2 or DeepSpeed sharding.")] = None,
-    server_gpus: Annotated[int | None, typer.Option(help="Devices of the vLLM server; by default a node.")] = None,
-    prompt_tokens: Annotated[int, typer.Option(help="Of a prompt, with its chat template.")] = 256,
-    strategy_tokens: Annotated[int, typer.Option(help="What a strategy adds to it.")] = 192,
-    mean_completion_tokens: Annotated[int | None, typer.Option(help="By default half of the longest.")] = None,
-    problems: Annotated[int | None, typer.Option(help="Of the training set, where it is not a local file.")] = None,
-    mfu: Annotated[float, typer.Option(help="Share of the peak arithmetic that training reaches.")] = 0.35,
-    decode_efficiency: Annotated[float, typer.Option(help="Share of the bandwidth that decoding reaches.")] = 0.5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
-) -> None:
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """The options of ``sgpo plan``: a recipe, a machine, and what is assumed of both."""
+
+    config: str = option(help="YAML recipe of sgpo train; its fields can be overridden as --field value.")
+    hardware: str = option(help="Devices of a node, NAME or NAME:COUNT: h100:8, h200, a100-40, rtx4090 or cpu.")
+    nodes: int = option(1, help="Number of nodes that have these devices.")
+    gpu_memory_gib: float | None = option(
+        None, help="Memory of one device in GiB. Default: what a device of that name usually has."
+    )
+    accelerate: str | None = option(
+        None,
+        help="Config file of accelerate, whose FSDP2 or DeepSpeed sharding is taken. "
+        "Default: a copy of the model on each device.",
+    )
+    server_gpus: int | None = option(
+        None,
+        help="Devices that a vLLM server takes, where the recipe has one. "
+        "Default: one node of several, half of a single one.",
+    )
+    assumptions: Assumptions = group(Assumptions())
+    as_json: bool = option(False, flags=("--json",), help="Print the plan as one JSON object.")
+
+
+@takes_options
+def plan(context: typer.Context, options: PlanOptions) -> None:
     """Memory, time and GPU hours of a recipe, and the first thing that will not fit; downloads no weights."""
     from sgpo.plan import plan_recipe
     from sgpo.plan.hardware import parse_hardware
     from sgpo.plan.render import render
-    from sgpo.plan.workload import Assumptions
 
     result = plan_recipe(
-        ["--config", config, *context.args],
-        parse_hardware(hardware, nodes=nodes, memory_gib=gpu_memory_gib),
-        accelerate=accelerate,
-        server_devices=server_gpus,
-        assumptions=Assumptions(
-            prompt_tokens=prompt_tokens,
-            strategy_tokens=strategy_tokens,
-            mean_completion_tokens=mean_completion_tokens,
-            problems=problems,
-            mfu=mfu,
-            decode_efficiency=decode_efficiency,
-        ),
+        ["--config", options.config, *context.args],
+        parse_hardware(options.hardware, nodes=options.nodes, memory_gib=options.gpu_memory_gib),
+        accelerate=options.accelerate,
+        server_devices=options.server_gpus,
+        assumptions=options.assumptions,
     )
-    typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else render(result))
+    typer.echo(json.dumps(result.to_dict(), indent=2) if options.as_json else render(result))

@@ -7,10 +7,16 @@ import typer
 
 
 def report(
-    directory: Annotated[Path, typer.Argument(help="Of sgpo compare, sgpo quickstart or sgpo train.")],
-    out: Annotated[Path | None, typer.Option(help="The HTML file. Default: report.html in the directory.")] = None,
-    tokens: Annotated[int, typer.Option(min=0, help="Compute the token view of N responses (lab runs).")] = 0,
-    plots: Annotated[bool, typer.Option(help="Write the plots as PNG and SVG, too, if matplotlib is there.")] = True,
+    directory: Annotated[
+        Path, typer.Argument(help="Directory that sgpo compare, sgpo quickstart or sgpo train has written.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="HTML file to write. Default: report.html in the directory.")] = None,
+    tokens: Annotated[
+        int, typer.Option(min=0, help="Number of responses to compute the token view of, for lab runs.")
+    ] = 0,
+    plots: Annotated[
+        bool, typer.Option(help="Write the plots as PNG and SVG files too, if matplotlib is installed.")
+    ] = True,
 ) -> None:
     """Write one HTML file that shows a run: comparison, curves, families, responses, token view. Opens offline."""
     from sgpo.report.load import load_run

@@ -9,9 +9,11 @@ import typer
 def check(
     file: Annotated[
         Path,
-        typer.Argument(help="Rows with id, problem, answer, response and strategy; an exported data set; or a store."),
+        typer.Argument(
+            help="File with id, problem, answer, response and strategy in each row; an exported data set; or a store."
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="The same rows with leak and reason added, as JSONL.")],
+    out: Annotated[Path, typer.Option(help="JSONL file to write the same rows to, with leak and reason added.")],
 ) -> None:
     """Find strategies that give the answer or the computation away. Offline; exit code 0 whatever the verdicts."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -7,12 +7,17 @@ import typer
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="JSONL with id, gold and response.")],
-    out: Annotated[Path, typer.Option(help="The same lines with correct, reason, extracted and seconds added.")],
+    file: Annotated[Path, typer.Argument(help="JSONL file with id, gold and response in each line.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="JSONL file to write the same lines to, with correct, reason, extracted and seconds added."),
+    ],
     timeout: Annotated[
         float, typer.Option(help="Seconds that one response may take before its worker is killed.")
     ] = 2.0,
-    require_box: Annotated[bool, typer.Option("--require-box", help=r"Only an answer in \boxed{} counts.")] = False,
+    require_box: Annotated[
+        bool, typer.Option("--require-box", help=r"Count only answers that stand in \boxed{}.")
+    ] = False,
 ) -> None:
     """Judge responses against gold answers; a run that was killed goes on. Exit code 0 whatever the verdicts."""
     from sgpo.commands._progress import progress

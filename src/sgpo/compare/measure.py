@@ -15,9 +15,11 @@ from typing import Any
 from sgpo.data.benchmarks import HUB, BenchmarkError
 from sgpo.evaluation.grading import Grader
 from sgpo.evaluation.options import EvalOptions
+from sgpo.evaluation.planning import plan_benchmark
 from sgpo.evaluation.results import EvalResult
 from sgpo.evaluation.run import Plan, run
 from sgpo.evaluation.templates import Template
+from sgpo.options import from_flat
 from sgpo.runs.files import write_rows
 
 HELD_OUT = "held_out.jsonl"
@@ -44,7 +46,8 @@ def job(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = False) -
     if not named and not path.is_file():
         raise BenchmarkError(f"benchmark {benchmark!r} is neither a file nor one of {', '.join([*HUB, 'lab'])}.")
     name = benchmark if named else path.stem.lower()
-    plan, grader = EvalOptions(**{**given, "data": None if named else path}).job(name)
+    options = from_flat(EvalOptions, {**given, "data": None if named else path})
+    plan, grader = plan_benchmark(options, name)
     if as_trained:
         plan = replace(plan, template=AsTrained("as in training"))
     plan.check(grader)
@@ -70,7 +73,7 @@ def measure(
         report: called with the share done and the running accuracy.
     """
     results: dict[str, EvalResult] = {}
-    engine = EvalOptions(**given).open(model, jobs[0][0].sampling)
+    engine = from_flat(EvalOptions, given).access.open(model, jobs[0][0].sampling)
     for i, (plan, grader) in enumerate(jobs):
         engine.sampling = plan.sampling
 

@@ -1,21 +1,15 @@
-"""What ``sgpo eval`` can be told, and what follows from it: a plan and a grader for each benchmark, and a backend."""
+"""What ``sgpo eval`` can be told. `sgpo.evaluation.planning` makes plans of it; this module imports nothing heavy."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sgpo.data.benchmarks import HUB, BenchmarkProblem, load_file, load_hub
-from sgpo.evaluation.grading import Grader, RewardGrader, VerifyGrader
-from sgpo.evaluation.run import Plan
-from sgpo.evaluation.templates import load_strategies, load_template, template_text
 from sgpo.models import Model, ModelOptions, Sampling, open_model
-from sgpo.models.options import json_object
+from sgpo.options import group, like, option
 
-if TYPE_CHECKING:
-    from sgpo.lab import Problem
-
+GRADERS = ("verify", "lab")
 PRESETS: dict[str, dict[str, Any]] = {
     # arXiv 2606.24064; its k is 4 or 32 by benchmark, see sgpo.data.benchmarks.
     "paper": {"temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32768},
@@ -23,67 +17,16 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class EvalOptions:
-    """The options of ``sgpo eval``, by their names and with their defaults; ``sgpo eval --help`` explains them."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalModelOptions(ModelOptions):
+    """How the evaluated model is reached. A URL alone says that it is an endpoint."""
 
-    data: Path | None = None
-    preset: str | None = None
-    k: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    max_new_tokens: int | None = None
-    seed: int = 0
-    template: str | None = None
-    guided: bool = False
-    strategies: Path | None = None
-    guided_template: str | None = None
-    grader: str | None = None
-    verify_timeout: float = 2.0
-    require_box: bool = False
-    allow_bad_golds: bool = False
-    limit: int | None = None
-    backend: str = "transformers"
-    base_url: str | None = None
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 16
-    retries: int = 5
-    request_timeout: float = 3600.0
-    extra_body: str | None = None
-    omit: list[str] | None = None
-    stream: bool = False
-    chat_template_kwargs: str | None = None
-    batch_size: int | None = None
-    dtype: str = "auto"
-    device: str | None = None
-    revision: str | None = None
-    tensor_parallel: int = 1
-    max_model_len: int | None = None
-
-    def job(self, name: str) -> tuple[Plan, Grader]:
-        """The plan and the grader of one benchmark. Explicit options come before the preset.
-
-        Raises:
-            ValueError: an option that is wrong, or problems that cannot be loaded.
-        """
-        lab = name == "lab" and self.data is None
-        settings = {"k": 4, "template": "instruct", "grader": "verify", "guided_template": None, **self._preset(name)}
-        if lab:
-            settings |= _lab_settings(self.preset is None)
-        settings |= {option: given for option in settings if (given := getattr(self, option)) is not None}
-        plan = Plan(
-            benchmark=name,
-            source=str(self.data or ("sgpo.lab" if lab else f"hub {HUB[name].repo}@{HUB[name].revision}")),
-            problems=self._problems(name, lab),
-            template=load_template(settings["template"]),
-            k=settings["k"],
-            sampling=Sampling(settings["temperature"], settings["top_p"], settings["max_new_tokens"]),
-            seed=self.seed,
-            guided=self.guided or self.strategies is not None,
-            guided_template=template_text(settings["guided_template"]),
-            allow_bad_golds=self.allow_bad_golds,
-        )
-        return plan, self._grader(settings["grader"])
+    base_url: str | None = like(
+        ModelOptions,
+        "base_url",
+        help="URL of an OpenAI-compatible endpoint, up to /v1; implies --backend endpoint.",
+    )
+    timeout: float = like(ModelOptions, "timeout", flags=("--request-timeout",))
 
     def open(self, model: str, sampling: Sampling) -> Model:
         """The way to ``model``, loaded.
@@ -92,75 +35,61 @@ class EvalOptions:
             ValueError: an option that is wrong.
             ModelError: a model that cannot be loaded.
         """
-        options = ModelOptions(
-            backend="endpoint" if self.base_url is not None else self.backend,
-            base_url=self.base_url,
-            api_key_env=self.api_key_env,
-            concurrency=self.concurrency,
-            retries=self.retries,
-            timeout=self.request_timeout,
-            extra_body=json_object(self.extra_body, "--extra-body"),
-            omit=self.omit or (),
-            stream=self.stream,
-            batch_size=self.batch_size,
-            dtype=self.dtype,
-            device=self.device,
-            revision=self.revision,
-            tensor_parallel=self.tensor_parallel,
-            max_model_len=self.max_model_len,
-            chat_template_kwargs=json_object(self.chat_template_kwargs, "--chat-template-kwargs"),
+        return open_model(
+            model, sampling, self if self.base_url is None else dataclasses.replace(self, backend="endpoint")
         )
-        return open_model(model, sampling, options)
 
-    def _preset(self, name: str) -> dict[str, Any]:
-        preset = self.preset or "paper"
-        if preset not in PRESETS:
-            raise ValueError(f"preset {preset!r} is unknown; choose from {', '.join(PRESETS)}.")
-        k = {"k": HUB[name].k} if name in HUB else {}
-        return {**k, **PRESETS[preset]}
 
-    def _problems(self, name: str, lab: bool) -> list[BenchmarkProblem]:
-        if self.data is not None:
-            problems = load_file(self.data)
-        else:
-            problems = _lab_problems() if lab else load_hub(name)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """The options of ``sgpo eval`` that a comparison has too; those that are None follow the preset."""
+
+    data: Path | None = option(
+        None,
+        help="JSONL file of the problems of one benchmark, with problem and answer, and with id and strategy if any.",
+    )
+    preset: str | None = option(
+        None,
+        help="paper (temperature 0.6, top-p 0.95, 32,768 tokens, 4 or 32 samples by benchmark) or greedy. "
+        "Default: paper.",
+    )
+    k: int | None = option(None, flags=("--k", "-k"), help="Samples of each problem. Default: the preset's.")
+    temperature: float | None = option(
+        None, help="Sampling temperature; 0 takes the likeliest token. Default: the preset's."
+    )
+    top_p: float | None = option(
+        None, help="Share of the probability, over 0 and up to 1, that sampling keeps. Default: the preset's."
+    )
+    max_new_tokens: int | None = option(None, help="Most tokens of one response. Default: the preset's.")
+    seed: int = option(0, help="Number from which each sample's own random stream is made.")
+    template: str | None = option(
+        None,
+        help="How a problem is put to the model: instruct, qwen, luffy, raw, or a file with {problem}. "
+        "Default: instruct, on the lab raw.",
+    )
+    guided: bool = option(False, help="Put each problem's strategy into its prompt.")
+    strategies: Path | None = option(
+        None, help="JSONL file with the id and strategy of each problem; implies --guided."
+    )
+    guided_template: str | None = option(
+        None,
+        help="Text, or a file, with {prompt} and {strategy}, that makes a guided prompt. Default: that of training.",
+    )
+    grader: str | None = option(
+        None, help="What judges the responses: verify, or lab for the embedded task. Default: verify, on the lab lab."
+    )
+    verify_timeout: float = option(2.0, help="Seconds that the verifier may take for one response.")
+    require_box: bool = option(False, help="Count only answers that stand in \\boxed{}.")
+    allow_bad_golds: bool = option(
+        False, help="Count a problem whose gold answer cannot be read as wrong, instead of refusing to start."
+    )
+    limit: int | None = option(None, help="Evaluate only the first so many problems. Default: all of them.")
+    access: EvalModelOptions = group(EvalModelOptions())
+
+    def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"--limit {self.limit} must be at least 1.")
-        problems = problems[: self.limit]
-        if self.strategies is None:
-            return problems
-        strategies = load_strategies(self.strategies)
-        return [dataclasses.replace(p, strategy=strategies.get(p.id, p.strategy)) for p in problems]
-
-    def _grader(self, name: str) -> Grader:
-        if name == "verify":
-            return VerifyGrader(timeout=self.verify_timeout, require_box=self.require_box)
-        if name == "lab":
-            from sgpo.lab.problems import final_answer, lab_reward
-
-            return RewardGrader("lab", lab_reward, final_answer)
-        raise ValueError(f"grader {name!r} is unknown; choose verify or lab.")
-
-
-def _lab_settings(sampling: bool) -> dict[str, Any]:
-    """What the lab evaluates its own models with; its sampling only where no preset was asked for."""
-    from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION
-
-    settings = {
-        "template": "raw",
-        "grader": "lab",
-        "guided_template": GUIDED_TEMPLATE,
-        "max_new_tokens": MAX_COMPLETION,
-    }
-    return settings | ({"k": 4, "temperature": 1.0, "top_p": 1.0} if sampling else {})
-
-
-def _lab_problems() -> list[BenchmarkProblem]:
-    from sgpo.lab.problems import load_problems
-
-    def convert(problem: Problem) -> BenchmarkProblem:
-        return BenchmarkProblem(
-            problem["id"], problem["prompt"], problem["answer"], group=problem["family"], strategy=problem["strategy"]
-        )
-
-    return [convert(problem) for problem in load_problems("eval")]
+        if self.preset is not None and self.preset not in PRESETS:
+            raise ValueError(f"preset {self.preset!r} is unknown; choose from {', '.join(PRESETS)}.")
+        if self.grader is not None and self.grader not in GRADERS:
+            raise ValueError(f"grader {self.grader!r} is unknown; choose {' or '.join(GRADERS)}.")

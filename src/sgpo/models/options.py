@@ -1,13 +1,13 @@
-"""How a model is reached, as the options of a command, and the model itself."""
+"""How a model is reached: the options for it, which several commands share, and the model itself."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sgpo.models.protocol import Model, Sampling
+from sgpo.options import option
 
 BACKENDS = ("transformers", "vllm", "endpoint")
 _TAKEN = (
@@ -20,41 +20,68 @@ _TAKEN = (
 )
 
 
-@dataclass(frozen=True)
-class ModelOptions:
-    """The options of a way to a model; the classes that are opened explain them.
+@dataclass(frozen=True, kw_only=True)
+class LocalOptions:
+    """How a model runs in this process."""
 
-    Attributes:
-        backend: one of `BACKENDS`.
-        batch_size: of models in this process; None is 64, for vLLM 512.
-    """
-
-    backend: str = "transformers"
-    # endpoint
-    base_url: str | None = None
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: int = 16
-    retries: int = 5
-    timeout: float = 3600.0
-    json_schema: bool = True
-    extra_body: dict[str, Any] = field(default_factory=dict)
-    omit: Sequence[str] = ()
-    stream: bool = False
-    # in this process
-    batch_size: int | None = None
-    dtype: str = "auto"
-    device: str | None = None
-    revision: str | None = None
-    tensor_parallel: int = 1
-    max_model_len: int | None = None
-    # both
-    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    backend: str = option("transformers", help="What runs the model: transformers or vllm.")
+    batch_size: int | None = option(None, help="Replies generated at once. Default: 64, with vLLM 512.")
+    device: str | None = option(
+        None, help="Device for transformers, such as cuda:1 or cpu. Default: cuda if there is a GPU."
+    )
+    dtype: str = option(
+        "auto", help="Data type of the weights, such as bfloat16; auto: as they were saved, but float32 on a CPU."
+    )
+    revision: str | None = option(None, help="Branch, tag or commit of a model on the hub. Default: its main branch.")
+    chat_template_kwargs: dict[str, Any] = option(
+        default_factory=dict,
+        help="JSON object of variables for the chat template, such as '{\"enable_thinking\": false}', as in training.",
+    )
 
     def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise ValueError(f"--backend {self.backend!r} is unknown; choose from {', '.join(BACKENDS)}.")
         if taken := [name for name in self.chat_template_kwargs if name in _TAKEN]:
             raise ValueError(f"--chat-template-kwargs cannot set {taken[0]!r}, which is set for every prompt.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointOptions:
+    """How an OpenAI-compatible endpoint is asked."""
+
+    base_url: str | None = option(
+        None, help="URL of an OpenAI-compatible endpoint, up to /v1, such as http://localhost:8000/v1."
+    )
+    api_key_env: str = option("OPENAI_API_KEY", help="Name of the environment variable that holds the endpoint's key.")
+    concurrency: int = option(16, help="Most requests to the endpoint that are under way at once.")
+    retries: int = option(5, help="How often a request is tried again after a failure that may pass.")
+    timeout: float = option(3600.0, help="Seconds that one try of a request may take, to the last byte.")
+    stream: bool = option(False, help="Take replies in pieces, which keeps slow connections open.")
+    extra_body: dict[str, Any] = option(default_factory=dict, help="JSON object that is added to each request.")
+    omit: tuple[str, ...] = option(
+        (), help="Field to leave out of each request because the endpoint refuses it, such as seed; repeatable."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VllmOptions:
+    """What vLLM alone can be told."""
+
+    tensor_parallel: int = option(1, help="Number of GPUs over which vLLM splits the model.")
+    max_model_len: int | None = option(
+        None, help="Tokens of context, prompt and reply together, that vLLM reserves. Default: the model's own."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(VllmOptions, EndpointOptions, LocalOptions):
+    """Everything that says how a model is reached, by any of `BACKENDS`."""
+
+    backend: str = option("transformers", help="How the model is reached: transformers, vllm or endpoint.")
+    json_schema: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.backend not in BACKENDS:
+            raise ValueError(f"--backend {self.backend!r} is unknown; choose from {', '.join(BACKENDS)}.")
 
 
 def open_model(name: str, sampling: Sampling, options: ModelOptions) -> Model:

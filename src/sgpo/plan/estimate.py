@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
+from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.duration import Duration, duration
 from sgpo.plan.hardware import GIB, Hardware
 from sgpo.plan.memory import RESERVE, Memory, kv_bytes_per_token, kv_room, memory
 from sgpo.plan.reading import read_recipe
-from sgpo.plan.workload import Assumptions, Sharding, Workload
+from sgpo.plan.workload import Sharding, Workload
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from trl import ModelConfig
 
 from sgpo.lab.model import base_path
 from sgpo.plan.architecture import Architecture, load_architecture
+from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.hardware import Hardware
 from sgpo.plan.workload import (
     LORA_DEFAULT,
-    Assumptions,
     Workload,
     count_problems,
     load_sharding,

@@ -16,6 +16,7 @@ import yaml
 
 from sgpo.data.tables import count_rows, read_table
 from sgpo.plan.architecture import Architecture
+from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.hardware import Hardware
 
 PAPER_PROBLEMS = 5667  # two thirds of the 8.5K problems of arXiv 2606.24064
@@ -33,28 +34,6 @@ _OPTIMIZER_STATES = {
     "sgd": 0.0,
     "adafactor": 0.01,
 }
-
-
-@dataclass(frozen=True)
-class Assumptions:
-    """What no recipe says. Tokens per prompt, strategy and completion; ``mfu`` is the share of the peak arithmetic that
-    training reaches, ``decode_efficiency`` the share of the memory bandwidth that decoding reaches."""
-
-    prompt_tokens: int = 256
-    strategy_tokens: int = 192
-    mean_completion_tokens: int | None = None  # half of the longest
-    problems: int | None = None  # rows of the data file, or the paper's number
-    mfu: float = 0.35
-    decode_efficiency: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in ("prompt_tokens", "strategy_tokens", "mean_completion_tokens", "problems"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"--{name.replace('_', '-')} is {value}, but must be at least 1.")
-        for name in ("mfu", "decode_efficiency"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}, but must be in (0, 1].")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from sgpo.evaluation.templates import TEMPLATES
 from sgpo.runs.files import ReadError, read_rows
 from sgpo.strategies.extract import messages_for
 from sgpo.strategies.ingest import ingest
+from sgpo.strategies.options import LiftOptions
 from sgpo.strategies.records import Answer, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.sources import Source
@@ -143,8 +144,7 @@ def test_a_lift_is_measured_on_the_prompt_of_training(tmp_path: Path, template: 
         store.add_setup(SETUP)
         store.add_problems([turns])
         store.record([Answer(Key(SETUP.id, "p", 0), "ok", "raw", Strategy(**GOOD).model_dump_json(), 1, 1)])
-    given = {"grader": "verify", "template": template, "guided_template": None, "verify_timeout": 2.0}
-    _, prompts, _, _ = task_of_lift({**given, "max_new_tokens": 1})
+    _, prompts, _, _ = task_of_lift(LiftOptions(student="", template=template, max_new_tokens=1))
     ((out,), _) = exported(tmp_path / "s.db", tmp_path / "a.jsonl", "--template", template)
     assert prompts.unguided(turns) == out["prompt"]
     assert prompts.guided(turns, Strategy(**GOOD)) == guided_prompt(out["prompt"], out["strategy"])

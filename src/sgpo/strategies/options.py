@@ -128,8 +128,8 @@ class ExtractOptions(AskOptions):
     )
     columns: str | None = option(
         None,
-        help="Columns of the source, such as problem=question,answer=gold; the fields are problem, answer, response and "
-        "id, and a dot goes into a nested column. Default: found by their usual names.",
+        help="Columns of the source, such as problem=question,answer=gold; the fields are problem, answer, response "
+        "and id, and a dot goes into a nested column. Default: found by their usual names.",
     )
     split: str = option("train", help="Split to read of a data set on the hub.")
     keep_thinking: bool = option(False, help="Show the model the thinking part of the response too.")

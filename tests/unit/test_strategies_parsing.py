@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -66,6 +67,119 @@ def test_a_strategy_is_found_in_whatever_stands_around_it(text: str) -> None:
     assert parsed.value.model_dump() == GOOD
 
 
+LABELLED = """{0}Problem type{1} addition
+{0}Strategy{1} Combine the parts into a whole.
+{0}Steps{1}
+1. Name them.
+2. Add them."""
+YAML = """problem_type: addition
+strategy: "Combine the parts into a whole."
+steps:
+  - Name them.
+  - 'Add them.'"""
+TAGGED = """<problem_type>addition</problem_type><strategy>Combine the parts into a whole.</strategy>
+<steps><step>Name them.</step><step>Add them.</step></steps>"""
+BULLETS = """- **problem_type**: addition
+- **strategy**: Combine the parts into a whole.
+- **steps**:
+  1. Name them.
+  2. Add them."""
+HEADINGS = """Here it is:
+
+## Problem Type
+addition
+
+## Strategy
+Combine the parts
+into a whole.
+
+## Steps
+1. Name them.
+2. Add them."""
+DRAFT = json.dumps({**GOOD, "strategy": "draft"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # labelled text
+        LABELLED.format("", ":"),
+        LABELLED.format("**", ":**"),
+        LABELLED.format("### ", "："),
+        YAML,
+        f"```yaml\n---\n{YAML}\n```",
+        f"<think>Strategy: draft</think>{YAML}",
+        TAGGED,
+        TAGGED.replace("\n", ""),
+        BULLETS,
+        HEADINGS,
+        # steps in other shapes
+        *(
+            json.dumps({**GOOD, "steps": steps})
+            for steps in (
+                "1. Name them. 2. Add them.",
+                "(1) Name them. (2) Add them.",
+                "Step 1: Name them. Step 2: Add them.",
+                "**1.** Name them.\n**2.** Add them.",
+                ["1. Name them. 2. Add them."],
+                ["1. Name them.\n2. Add them."],
+                '["Name them.", "Add them."]',
+                [["Name them."], ["Add them."]],
+                ["Name them.", None, "", " ", "Add them."],
+                ["**Step 1:** Name them.", "(2) Add them."],
+            )
+        ),
+        json.dumps(
+            {"problem_type": "addition", "strategy": GOOD["strategy"], "step_1": "Name them.", "step 2": "Add them."}
+        ),
+        # other fields in other shapes
+        json.dumps({**GOOD, "strategy": ["Combine the parts", "into a whole."]}),
+        json.dumps({**GOOD, "strategy": {"description": GOOD["strategy"]}}),
+        json.dumps({**GOOD, "problem_type": ["addition"]}),
+        json.dumps({"problem_type": "addition", "strategy": {"strategy": GOOD["strategy"], "steps": GOOD["steps"]}}),
+        # wrappers
+        json.dumps({"response": {"strategy": GOOD}}),
+        json.dumps({"strategies": [{**GOOD, "strategy": "draft"}, GOOD]}),
+        json.dumps({"output": TEXT}),
+        json.dumps({"name": "answer", "arguments": TEXT}),
+        json.dumps(TEXT),
+        TEXT.replace('"', '\\"'),
+        TEXT.replace('"', "&quot;"),
+        # an echo of the schema
+        f"{json.dumps(STRATEGY_SCHEMA)}\n{TEXT}",
+        f"{TEXT}\nas in {json.dumps(STRATEGY_SCHEMA)}",
+        json.dumps({"type": "object", "properties": GOOD}),
+        # nearly JSON
+        TEXT.replace('"', "`"),
+        re.sub('"(.*?)"', r"«\1»", TEXT),
+        re.sub('"(.*?)"', r"„\1“", TEXT),
+        TEXT.translate(str.maketrans('{}[]:,"', "｛｝［］：，＂")),
+        TEXT[:-1],
+        TEXT[:-2] + ", ...]}",
+        TEXT.replace('", "strategy', '" # what it is\n, "strategy'),
+        TEXT.replace('", "st', '"\n"st'),
+        f"<think>a <think>{DRAFT}</think>{DRAFT}</think>{TEXT}",
+    ],
+)
+def test_what_was_paid_for_is_read_in_other_forms(text: str) -> None:
+    parsed = parse_strategy(text)
+    assert parsed.outcome == "ok", text
+    assert parsed.value.model_dump() == GOOD
+
+
+@pytest.mark.parametrize("strategy", ['Use "parts", then "wholes".', "Say <think> once.", 'It\'s {a} \\ b: "x".'])
+def test_quotes_and_marks_within_a_text_stay(strategy: str) -> None:
+    unescaped = json.dumps({**GOOD, "strategy": "HERE"}).replace("HERE", strategy.replace("\\", "\\\\"))
+    for text in (unescaped, json.dumps({**GOOD, "strategy": strategy})):
+        assert parse_strategy(text).value.strategy == strategy
+
+
+@pytest.mark.parametrize("command", ["bigl", "bf", "fbox", "rm", "relax", "ref", "newcommand", "nleq", "texttt", "tag"])
+def test_no_command_of_latex_is_taken_for_an_escape(command: str) -> None:
+    text = f'{{"problem_type": "a", "strategy": "use \\{command} here", "steps": ["b"]}}'
+    assert parse_strategy(text).value.strategy == f"use \\{command} here"
+
+
 @pytest.mark.parametrize(
     ("text", "finish", "reason"),
     [
@@ -89,6 +203,8 @@ def test_a_strategy_is_found_in_whatever_stands_around_it(text: str) -> None:
         ('{"a": ' + "'x" * 90_000, "stop", "truncated"),
         ("{a:" * 60_000, "stop", "bad_json"),
         ("Use induction on n.", "stop", "no_json"),
+        ("Strategy: induction.\nSteps: 1. Try n = 1.", "stop", "no_json"),
+        (json.dumps(STRATEGY_SCHEMA), "stop", "wrong_schema"),
         ("{'problem_type': 'a'}", "stop", "wrong_schema"),
         ('["a"]', "stop", "no_json"),
         (json.dumps({"problem_type": "a", "strategy": "b"}), "stop", "wrong_schema"),
@@ -192,5 +308,23 @@ def test_scores_in_other_shapes() -> None:
     ):
         assert parse_scores(json.dumps(shape), 2).value == [row, row]
         assert parse_scores(f"<thinking>hm</thinking>{shape}", 2).value == [row, row]
+    rows = [{"candidate": i, **row} for i in (1, 2)]
+    for shape in (
+        rows,
+        {"evaluations": rows},
+        {"result": {"data": {"scores": rows}}},
+        {"scores": [row, row]},
+        {"candidate_2": row, "candidate_1": row},
+        {"scores": [{"number": f"Candidate {i}", "ratings": row} for i in (1, 2)]},
+        {"scores": [{"candidate": i, **{name: {"score": 4, "reason": "5 of"} for name in CRITERIA}} for i in (1, 2)]},
+        {"scores": [{"candidate": i, **dict.fromkeys(CRITERIA, "4 - good")} for i in (1, 2)]},
+        {"scores": [{"candidate": i, **dict.fromkeys(CRITERIA, "4 out of 5")} for i in (1, 2)]},
+    ):
+        assert parse_scores(json.dumps(shape), 2).value == [row, row], shape
+    assert parse_scores("\n".join(map(json.dumps, rows)), 2).value == [row, row]
+    for bad in ("4-5", "4.5", "5 or 4?? 3", "good"):
+        entries = [{"candidate": i, **dict.fromkeys(CRITERIA, bad)} for i in (1, 2)]
+        assert (bad, parse_scores(json.dumps({"scores": entries}), 2).outcome) == (bad, "wrong_schema")
+    assert parse_scores(json.dumps([rows[0], rows[0]]), 2).outcome == "wrong_schema"
     assert parse_scores(json.dumps({"scores": {"1": row, "3": row}}), 2).outcome == "wrong_schema"
     assert parse_scores(json.dumps({"scores": {"1": row, "2": 4}}), 2).outcome == "wrong_schema"

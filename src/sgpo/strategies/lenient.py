@@ -1,4 +1,4 @@
-"""JSON as models write it: trailing commas, single or curly quotes, bare keys, Python's and JavaScript's constants.
+"""JSON as models write it: commas and the last brace missing, quotes of any kind and unescaped, bare keys, comments.
 
 A small reader of its own and not a list of repairs: repairs of a text break one another, a grammar does not.
 """
@@ -9,16 +9,19 @@ import json
 import re
 from typing import Any
 
-_SPACE = re.compile(r"(?:\s|//[^\n]*|/\*.*?\*/)*", re.S)
+_SPACE = re.compile(r"(?:\s|//[^\n]{0,300}|#[^\n]{0,300}|/\*.{0,1000}?\*/|\.{3}|…)*", re.S)
 _NUMBER = re.compile(r"-?\d{1,300}(?:\.\d{1,300})?(?:[eE][+-]?\d{1,3})?(?![\w.])")
 _WORD = re.compile(r"[A-Za-z_][\w \-]{0,60}")
 _CONSTANTS = {"true": True, "false": False, "null": None, "none": None, "undefined": None, "nan": None}
-_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’"}
+_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "”": "”", "‘": "’", "«": "»", "„": "“”"}
+_VALUE = re.compile(
+    r"""[\[{}\]"'`“”‘«„\d-]|[A-Za-z_][\w \-]{0,60}\s*:|(?:true|false|null|none|undefined|nan)\b""", re.I
+)
 _DEEPEST = 40
 
 
 def read_object(text: str, start: int) -> tuple[dict[str, Any], int]:
-    """The object that begins at ``start``, and where it ends.
+    """The object that begins at ``start``, and where it ends: beyond the text where its last brace is missing.
 
     Raises:
         ValueError: there is none; "ended" in the message where the text ends within it.
@@ -50,7 +53,7 @@ def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
 
 def _object(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
     found: dict[str, Any] = {}
-    while (at := _skip(text, at)) is not None and text[at] != "}":
+    while (at := _skip(text, at, missing="")) < len(text) and text[at] != "}":
         if text[at] in _QUOTES:
             key, at = _string(text, at)
         elif word := _WORD.match(text, at):
@@ -75,35 +78,41 @@ def _list(text: str, at: int, depth: int) -> tuple[list[Any], int]:
 
 
 def _comma(text: str, at: int, end: str) -> int:
-    """Past a comma, or at the end of the list or object."""
-    at = _skip(text, at)
-    if text[at] == ",":
+    """Past a comma, which may be missing at the end of a line, or at the end of the list or object."""
+    before, at = at, _skip(text, at, missing="" if end == "}" else None)
+    if text[at : at + 1] == ",":
         return at + 1
-    if text[at] != end:
+    if at < len(text) and text[at] != end and not ("\n" in text[before:at] and text[at] in _QUOTES):
         raise ValueError(f"no comma at {at}")
     return at
 
 
 def _string(text: str, at: int) -> tuple[str, int]:
-    """A text in quotes. A quote that is no end (an apostrophe) is part of it: an end is followed by , : } or ]."""
-    end = _QUOTES[text[at]]
+    """A text in quotes. A quote that is no end (an apostrophe, a word in quotes) is part of it."""
+    ends = re.compile(f"[{_QUOTES[text[at]]}]")
     place = at + 1
     while True:
-        place = text.find(end, place)
-        if place < 0:
+        found = ends.search(text, place)
+        if found is None:
             raise ValueError("the text ended within a string")
-        before = place
+        place = before = found.start()
         while text[before - 1] == "\\":
             before -= 1
-        following = _skip(text, place + 1, missing="")
-        if (place - before) % 2 == 0 and (end == '"' or text[following : following + 1] in (",", ":", "}", "]")):
+        if (place - before) % 2 == 0 and _ends(text, place + 1):
             break
         place += 1
-    inner = text[at + 1 : place]
-    if end != '"':
-        inner = re.sub(r"\\'", "'", inner)
-        inner = re.sub(r'(?<!\\)((?:\\\\)*)"', r'\1\\"', inner)
+    inner = re.sub(r"\\{1,2}'", "'", text[at + 1 : place])
+    inner = re.sub(r'(?<!\\)((?:\\\\)*)"', r'\1\\"', inner)
     return str(json.loads(f'"{inner}"', strict=False)), place + 1
+
+
+def _ends(text: str, at: int) -> bool:
+    """Whether a string may have ended before ``at``: what follows is the rest of an object or list, or nothing."""
+    following = _skip(text, at, missing="")
+    letter = text[following : following + 1]
+    if letter == ",":
+        return _VALUE.match(text, _skip(text, following + 1, missing="")) is not None
+    return letter in ("", ":", "}", "]") or (letter in _QUOTES and "\n" in text[at:following])
 
 
 def _skip(text: str, at: int, missing: str | None = None) -> int:

@@ -1,15 +1,17 @@
 r"""From a model's reply to a strategy or to scores, whatever stands around the JSON.
 
-JSON may come in fences, after thinking, between prose, with LaTeX's single backslashes, or nearly JSON
-(`sgpo.strategies.lenient`). The last object that fits the schema counts, since models draft before they decide. What
-cannot be read has a reason, which is counted.
+JSON may come in fences, after thinking, between prose, with LaTeX's single backslashes, as a text within JSON, or
+nearly JSON (`sgpo.strategies.lenient`); a strategy may be labelled text (`sgpo.strategies.labelled`). The last one that
+fits the schema counts, since models draft before they decide. What cannot be read has a reason, which is counted.
 """
 
 from __future__ import annotations
 
+import contextlib
+import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from pydantic import ValidationError
 
 from sgpo.models.thinking import strip_thinking
 from sgpo.strategies import lenient
+from sgpo.strategies.labelled import read_labelled
 from sgpo.strategies.schema import CRITERIA, MAX_SCORE, Strategy, plain_keys
 
 MAX_REPLY_CHARS = 200_000
@@ -24,21 +27,34 @@ REASONS = ("empty", "too_long", "refusal", "truncated", "bad_json", "no_json", "
 
 _MAX_STARTS = 200  # objects tried in one reply
 _MAX_REPAIRS = 8  # of them as nearly JSON
-_START = re.compile(r"""\{\s*(?:["'“‘]|[A-Za-z][\w -]{0,40}:)""")
+_START = re.compile(r"""\{\s*(?:["'“”‘«„`]|[A-Za-z][\w -]{0,40}:)""")
+_BEGINS = re.compile(r"""\s*(?:```\w*\s*)?(?:\{|\[\s*[{\["'])""")
+_LABELS = ("candidate", "candidate_number", "number", "index", "id")
+_SCORE = re.compile(r"(\d{1,2}(?:\.0+)?)(?:\s*(?:/|out of)\s*\d+)?(?:\s*[-–—:(,;.]\s*[^\d\s].*|\s+[^\W\d]\D*)?", re.S)
+_UNFIT = (
+    ValidationError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    StopIteration,
+    RecursionError,
+)
+_DEEPEST = 5  # wrappers around what is looked for
+_WIDE = str.maketrans("｛｝［］：，＂", '{}[]:,"')
 _REFUSAL = re.compile(
     r"\s*(?:Sorry|Unfortunately,? I|(?:I(?:'|’)?m|I am) (?:very |so |really )?(?:sorry|not able|unable)|"
     r"I can(?:no|'|’)?t|I (?:will|must) (?:not\b|decline)|I won(?:'|’)t|As an AI)",
     re.I,
 )
-# LaTeX commands whose first letter JSON would take for an escape: \frac is not a form feed.
+# LaTeX commands whose first letter JSON would take for a line feed or a tab. No text has the other control characters.
 _COMMANDS = (
-    "bar|begin|beta|big|binom|bmod|boldsymbol|bot|boxed|bullet|bigcup|bigcap|backslash|"
-    "fbox|forall|frac|flat|nabla|natural|ne|neg|neq|ni|nmid|not|notin|nu|"
-    "rangle|rbrace|rceil|rfloor|rho|right|rightarrow|Rightarrow|"
-    "tan|tau|tanh|text|textbf|textit|tfrac|therefore|theta|tilde|times|to|top|triangle"
+    "nabla|natural|ncong|ne|nearrow|neg|neq|newcommand|newline|nexists|ngeq|ni|nleq|nless|ngtr|nmid|nolimits|nonumber|"
+    "not|notag|notin|nparallel|nsim|nsubseteq|nu|nwarrow|"
+    "tag|tan|tanh|tau|tbinom|text[a-z]*|tfrac|therefore|theta|thinspace|tilde|times|to|top|triangle[a-z]*|tt"
 )
-_ESCAPE = re.compile(rf'\\\\|\\(?:{_COMMANDS})(?![A-Za-z])|\\(?!["\\/bfnrt]|u[0-9a-fA-F]{{4}})')
-_ANSWER_CHARS = 2_000
+_ESCAPE = re.compile(rf'\\\\|\\(?:{_COMMANDS})(?![A-Za-z])|\\[bfr](?=[A-Za-z])|\\(?!["\\/bfnrt]|u[0-9a-fA-F]{{4}})')
 _DECODER = json.JSONDecoder(strict=False)
 
 
@@ -53,10 +69,18 @@ class Parsed:
 def parse_strategy(text: str, finish: str = "stop") -> Parsed:
     """The strategy in a reply; ``finish`` is the endpoint's word for why it ended. Never raises."""
 
-    def read(found: dict[str, Any]) -> Strategy:
-        return Strategy.model_validate(_unwrapped(found, "problem_type"))
+    def read(found: Any) -> Strategy:
+        fields = _unwrapped(found, "problem_type")
+        if isinstance(inner := fields.get("strategy"), dict) and "steps" not in fields:
+            fields = {**fields, **plain_keys(inner)}
+        numbered = [value for name, value in fields.items() if re.fullmatch(r"step_?\d{1,2}", name)]
+        return Strategy.model_validate({"steps": numbered, **fields})
 
-    return _parse(text, finish, read)
+    parsed = _parse(text, finish, read)
+    if parsed.outcome == "no_json" and (fields := read_labelled(strip_thinking(text))):
+        with contextlib.suppress(ValidationError):
+            return Parsed("ok", Strategy.model_validate(fields))
+    return parsed
 
 
 def parse_scores(text: str, count: int, finish: str = "stop") -> Parsed:
@@ -66,57 +90,80 @@ def parse_scores(text: str, count: int, finish: str = "stop") -> Parsed:
     cannot be compared with one of all.
     """
 
-    def read(found: dict[str, Any]) -> list[dict[str, int]]:
-        scores = _unwrapped(found, "scores")["scores"]
-        if isinstance(scores, dict):  # {"1": {...}, "candidate 2": {...}}
-            scores = [{"candidate": re.sub(r"\D", "", name), **entry} for name, entry in scores.items()]
-        entries = [plain_keys(entry) for entry in scores]
+    def read(found: Any) -> list[dict[str, int]]:
+        entries = list(_entries(found))
         if len(entries) != count:
             raise ValueError(f"{len(entries)} scores for {count} candidates")
-        by_number = {_whole(entry["candidate"], count): entry for entry in entries}
+        labels = [label for label, _ in entries]
+        if not any(labels):  # in their order
+            labels = [str(number) for number in range(1, count + 1)]
+        by_number = {_whole(label, count): entry for label, (_, entry) in zip(labels, entries, strict=True)}
         return [{name: _whole(by_number[i][name], MAX_SCORE) for name in CRITERIA} for i in range(1, count + 1)]
 
     return _parse(text, finish, read)
 
 
-def parse_answer(text: str, finish: str = "stop") -> Parsed:
-    """The answer in a reply to `sgpo strategies audit`, as text. Never raises."""
-
-    def read(found: dict[str, Any]) -> str:
-        answer = _unwrapped(found, "answer")["answer"]
-        if isinstance(answer, bool) or not isinstance(answer, (str, int, float)) or not str(answer).strip():
-            raise ValueError(f"{answer!r} is no answer")
-        return str(answer).strip()[:_ANSWER_CHARS]
-
-    return _parse(text, finish, read)
-
-
-def _unwrapped(found: dict[str, Any], key: str) -> dict[str, Any]:
-    """The object that has ``key``: this one, or the only one within it, as in ``{"strategy": {...}}``."""
+def _entries(found: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects that hold all criteria, wherever they stand, each with the digits of its candidate's name."""
+    if isinstance(found, str) and _BEGINS.match(found):
+        found = json.loads(found)
     plain = plain_keys(found)
-    inner = [value for value in plain.values() if isinstance(value, dict)]
-    return plain if key in plain or len(inner) != 1 else plain_keys(inner[0])
+    if isinstance(plain, dict):
+        label = re.sub(r"\D", "", str(next((plain[key] for key in _LABELS if key in plain), name)))
+        if any(criterion in plain for criterion in CRITERIA):
+            yield label, plain
+            return
+        inner = [(key if re.search(r"\d", key) else label, value) for key, value in plain.items()]
+    else:
+        inner = [("", value) for value in found] if isinstance(found, list) else []
+    for label, value in inner if depth < _DEEPEST else ():
+        yield from _entries(value, label, depth + 1)
+
+
+def _unwrapped(found: Any, key: str, depth: int = 0) -> dict[str, Any]:
+    """The object that has ``key``: this one, or the last one within it, as in ``{"result": {"strategy": {...}}}``.
+
+    Raises ValueError where there is none.
+    """
+    if isinstance(found, str) and _BEGINS.match(found):
+        found = json.loads(found)
+    plain = plain_keys(found)
+    if isinstance(plain, dict) and key in plain and not (isinstance(plain[key], dict) and "type" in plain[key]):
+        return plain  # and no JSON schema, which some models say first
+    inner = list(plain.values()) if isinstance(plain, dict) else found if isinstance(found, list) else []
+    for value in reversed(inner) if depth < _DEEPEST else ():
+        with contextlib.suppress(ValueError, RecursionError):
+            return _unwrapped(value, key, depth + 1)
+    raise ValueError(f"no {key}")
 
 
 def _whole(value: Any, most: int) -> int:
-    """1..most from 4, 4.0, "4" or "4/5"."""
+    """1..most from 4, 4.0, "4", "4/5", "4 - good" or ``{"score": 4, "reason": ...}``."""
+    if isinstance(value, dict):
+        value = next(value[key] for key in ("score", "rating", "value") if key in value)
     if isinstance(value, str):
-        value = value.split("/")[0].strip()
+        score = _SCORE.fullmatch(value.strip())
+        if score is None:
+            raise ValueError(f"{value[:40]!r} is no score")
+        value = score[1]
     if isinstance(value, bool) or float(value) != int(float(value)) or not 1 <= int(float(value)) <= most:
         raise ValueError(f"{value!r} is not a whole number from 1 to {most}")
     return int(float(value))
 
 
-def _parse(text: str, finish: str, read: Any) -> Parsed:
+def _parse(text: str, finish: str, read: Callable[[Any], Any]) -> Parsed:
     if len(text) > MAX_REPLY_CHARS:
         return Parsed("too_long")
     said = strip_thinking(text)
     objects, fault = _objects(said)
-    for found in reversed(objects):
-        try:
-            return Parsed("ok", read(found))
-        except (ValidationError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
-            continue
+    others = (text if _BEGINS.match(text) else "", html.unescape(said), said.replace('\\"', '"'), said.translate(_WIDE))
+    for other in (said, *dict.fromkeys(others)):  # the others only where the text itself holds nothing that fits
+        found = objects if other is said else _objects(other)[0] if other != said else []
+        for each in [*reversed(found), found]:  # all of them: the scores may be an object for each candidate
+            try:
+                return Parsed("ok", read(each))
+            except _UNFIT:
+                continue
     if finish == "refusal" or (not objects and _REFUSAL.match(said)):
         return Parsed("refusal")
     if finish == "length":
@@ -147,7 +194,7 @@ def _objects(text: str) -> tuple[Sequence[dict[str, Any]], str]:
             try:
                 found, position = lenient.read_object(text, start.start())
                 objects.append(found)
-                fault = ""
+                fault = "truncated" if position > len(text) else ""
             except (ValueError, RecursionError) as error:
                 fault = "truncated" if "the text ended" in str(error) else "bad_json"
     return objects, fault

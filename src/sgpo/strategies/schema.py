@@ -7,6 +7,7 @@ trip over.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any
 
@@ -21,7 +22,9 @@ MAX_SCORE = 5
 # Control characters but newline and tab, and the marks that reorder text on a screen.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _WORDS = re.compile(r"[^\W\d_]{2}")  # "3", "Step 3" names no step, but does no harm as its title
-_NUMBERING = re.compile(r"^\s*(?:(?:step\s*)?\d{1,2}\s*[.):]\s+|[-*•]\s+)+", re.IGNORECASE)
+_NUMBERING = re.compile(r"^\s*(?:\*{0,2}(?:step\s*)?[#(]?\d{1,2}\s*[.):]\*{0,2}\s+|[-*•]\s+)+", re.IGNORECASE)
+
+_MARK = re.compile(r"(?:^|(?<=\s))\*{0,2}(?:step\s*)?[#(]?(\d{1,2})\s*[.):]\*{0,2}(?=\s)", re.IGNORECASE)
 
 
 def clean(text: str) -> str:
@@ -31,6 +34,11 @@ def clean(text: str) -> str:
 
 
 def _text(value: Any) -> Any:
+    """A text, also of a list of texts or of an object with one field."""
+    if isinstance(value, dict) and len(value) == 1:
+        value = next(iter(value.values()))
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        value = " ".join(value)
     return clean(value).strip() if isinstance(value, str) else value
 
 
@@ -49,10 +57,37 @@ def _step(value: Any) -> Any:
 
 
 def _steps(value: Any) -> Any:
-    """Steps that came as one text, a line each, or as a mapping from their numbers."""
+    """Steps that came as one text, as a mapping from their numbers, or as lists in a list; blank ones are left out."""
     if isinstance(value, dict):
-        return [text if isinstance(text, (str, dict)) else str(text) for text in value.values()]
-    return [line for line in value.splitlines() if line.strip()] if isinstance(value, str) else value
+        value = [text if isinstance(text, (str, dict)) else str(text) for text in value.values()]
+    if isinstance(value, str):
+        value = _listed(value)
+    if not isinstance(value, list):
+        return value
+    parts = [part for step in value for part in (step if isinstance(step, list) else [step])]
+    if len(parts) == 1 and isinstance(parts[0], str):
+        parts = _numbered(parts[0]) or parts
+    return [part for part in parts if not (part is None or (isinstance(part, str) and not _step(part)))]
+
+
+def _listed(text: str) -> list[Any]:
+    """The steps in one text: a list in JSON, numbered ones, or a line each."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, list) else _numbered(text) or text.splitlines()
+
+
+def _numbered(text: str) -> list[str]:
+    """The parts of "1. Name them. 2. Add them."; none where numbers do not go up from 1."""
+    starts: list[int] = []
+    for mark in _MARK.finditer(text):
+        if int(mark[1]) == len(starts) + 1:
+            starts.append(mark.start())
+    if len(starts) < 2 or text[: starts[0]].strip():
+        return []
+    return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
 def _bounded(limit: int) -> StringConstraints:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ READ: dict[str, tuple[str, bytes]] = {
     "gzip": (".jsonl.gz", gzip.compress(LINES.encode())),
     "csv": (".csv", as_csv("\n")),
     "csv of windows": (".csv", as_csv("\r\n")),
+    "csv with the index of pandas": (".csv", re.sub(rb"(?m)^(?=\S)", b"0,", as_csv("\n")[3:]).replace(b"0,id", b",id")),
+    "capitals": (".JSONL", LINES.encode()),
 }
 LATIN = LINES.encode("latin-1")
 REFUSED: dict[str, tuple[str, bytes, str]] = {
@@ -57,6 +60,10 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "utf-16 csv": (".csv", as_csv("\n").decode("utf-8-sig").encode("utf-16"), "UTF-16 text; convert it"),
     "list that is cut off": (".json", json.dumps(ROWS, indent=2).encode()[:-9], "not valid JSON"),
     "wide csv": (".csv", as_csv("\n") + b"1,2\n", "line 5: 2 cells where the first line names 7 columns"),
+    "csv of semicolons": (".csv", b"id;problem;answer\n1;2;3\n", "line 1: columns are parted by ';'"),
+    "csv of tabs": (".csv", b"id\tproblem\tanswer\n1\t2\t3\n", "line 1: columns are parted by"),
+    "nothing but broken lines": (".jsonl", b"\n{'id': 1}\n{]\n", "line 2: not valid JSON"),
+    "arrow by another name": (".jsonl", b"ARROW1\0\0\xff", "an Arrow file"),
     "no parquet": (".parquet", b"PAR1", "cannot be read as parquet"),
     "parquet by another name": (".jsonl", b"PAR1\x15\x04\x00", "a parquet file; name it .parquet"),
     "torn gzip": (".jsonl.gz", gzip.compress(LINES.encode())[:-12], "cannot be read"),
@@ -121,6 +128,34 @@ def test_check_reads_lists_and_refuses_bytes(tmp_path: Path) -> None:
         checked(tmp_path / "a.jsonl")
 
 
+def test_golds_may_be_numbers_of_any_kind_and_lists_of_them(tmp_path: Path) -> None:
+    from decimal import Decimal
+
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    golds: list[tuple[Any, str | list[str]]] = [
+        (10**400, str(10**400)),
+        (2.5, "2.5"),
+        ([2], "2"),
+        ([2, 3.5], ["2", "3.5"]),
+        (["2", "x"], ["2", "x"]),
+    ]
+    for gold, text in golds:
+        (tmp_path / "a.jsonl").write_text(json.dumps({**ROW, "answer": gold}))
+        assert load_file(tmp_path / "a.jsonl")[0].answer == text
+        (row,) = Source(str(tmp_path / "a.jsonl")).rows()
+        assert row.answer == (text if isinstance(text, str) else ", ".join(text))
+    table = pa.Table.from_pylist([{**ROW, "answer": Decimal("2.50")}])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert load_file(tmp_path / "a.parquet")[0].answer == "2.50"
+    assert next(Source(str(tmp_path / "a.parquet")).rows()).answer == "2.50"
+    for bad in ("NaN", "Infinity", "null", "true", "[]", '["2", null]', "{}", '" "', "[[2]]"):
+        (tmp_path / "a.jsonl").write_text(json.dumps({**ROW, "answer": 0}).replace(" 0,", f" {bad},"))
+        with pytest.raises(ValueError, match="must be text or a number"):
+            load_file(tmp_path / "a.jsonl")
+
+
 def test_text_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("prompt,answer\nq,033\nr,\n")
     assert [row for _, row in read_table(tmp_path / "a.csv")] == [
@@ -136,7 +171,7 @@ def test_text_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
 
 
 def test_rows_are_counted_where_lines_tell(tmp_path: Path) -> None:
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
     from pyarrow import parquet
 
     parquet.write_table(pa.Table.from_pylist(ROWS), tmp_path / "a.parquet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import re
@@ -369,6 +370,17 @@ def test_no_key_in_the_store_whatever_the_endpoint_echoes(tmp_path: Path) -> Non
     with sqlite3.connect(tmp_path / "s.db") as db:
         assert all("[key]" in raw or "u002d" in raw for (raw,) in db.execute("SELECT raw FROM calls"))
     assert KEY.encode() not in (tmp_path / "s.db").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "form", [KEY[:9] + "****" + KEY[-4:], KEY[:10] + "...", base64.b64encode(KEY.encode()).decode()]
+)
+def test_no_part_of_the_key_in_an_error_that_shows_one(form: str, tmp_path: Path) -> None:
+    with serving(lambda request, number: Play({"error": {"message": f"Incorrect API key: {form}."}}, 401)) as server:
+        shown = run("eval", tmp_path, server.url)
+    assert "Incorrect API key: [key]" in shown
+    assert KEY[:8] not in shown
+    assert form not in shown
 
 
 @pytest.mark.parametrize("out", ["/dev/null", "data.jsonl"])

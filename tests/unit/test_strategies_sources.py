@@ -182,9 +182,10 @@ def test_a_file_is_not_read_ahead_of_what_is_used(tmp_path: Path) -> None:
     ("name", "content", "columns", "message"),
     [
         ("x.jsonl", None, {}, "is not a file"),
-        ("x.txt", "a", {}, "ends in '.txt'"),
-        ("x.jsonl", "", {}, "no rows that can be read"),
-        ("x.jsonl", "no json\n", {}, "no rows that can be read"),
+        ("x.txt", "a", {}, "x.txt, line 1: not valid JSON"),
+        ("x.jsonl", "", {}, "has no rows"),
+        ("x.jsonl", "\nno json\n", {}, "x.jsonl, line 2: not valid JSON"),
+        ("x.csv", "problem;answer;response\n", {}, "columns are parted by ';'"),
         ("x.jsonl", '{"problem": "a", "answer": "1"}\n', {}, "no column 'target' for the response; its columns are"),
         ("x.jsonl", '{"problem": "a"}\n', {"problem": "q"}, "no column 'q' for the problem"),
         ("x.jsonl", '{"problem": "a"}\n', {"question": "q"}, "--columns names \\['question'\\]"),

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sgpo.data.tables import read_table
+from sgpo.data.tables import number_text, read_table
 from sgpo.runs.files import ReadError
 
 PROBLEM_FIELDS = ("problem", "prompt", "question")
@@ -210,13 +211,18 @@ def _answer(row: Mapping[str, Any]) -> str | list[str]:
     if "answer" not in row:
         raise ValueError(f"no field 'answer'; it has {sorted(row)}")
     answer = row["answer"]
-    if isinstance(answer, list) and answer and all(isinstance(part, str) and part.strip() for part in answer):
-        return answer if len(answer) > 1 else str(answer[0])
-    if isinstance(answer, (int, float)) and not isinstance(answer, bool) and math.isfinite(answer):
-        return str(answer)
-    if isinstance(answer, str) and answer.strip():
-        return answer
+    given = answer if isinstance(answer, list) and answer else [answer]
+    parts = [part for part in map(_gold, given) if part is not None]
+    if len(parts) == len(given):
+        return parts if len(parts) > 1 else parts[0]
     raise ValueError(f"'answer' must be text or a number and not empty, not {str(answer)[:60]!r}")
+
+
+def _gold(value: Any) -> str | None:
+    """A gold as text; None where it is blank, no finite number, or anything else."""
+    text = value if isinstance(value, str) else number_text(value)
+    endless = isinstance(value, (float, Decimal)) and not math.isfinite(value)
+    return text if text and text.strip() and not endless else None
 
 
 def _tolerance(error: Any) -> float | None:

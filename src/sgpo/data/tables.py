@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ _LONGEST = 2**31 - 1  # of a CSV cell; responses are longer than the default, 12
 def read_table(path: PathLike, *, skip: Callable[[ReadError], None] | None = None) -> Iterator[Row]:
     """The rows of a data file, as a stream.
 
-    A CSV file names its columns in its first line. Its cells are text (``033`` stays ``033``), and empty ones are None.
+    A CSV file names its columns in its first line; one without a name, such as the index that pandas writes, is left
+    out. Its cells are text (``033`` stays ``033``), and empty ones are None.
 
     Args:
         skip: gets the error of a line of JSON that cannot be read, which is then left out, instead of it being raised.
@@ -45,6 +48,11 @@ def count_rows(path: PathLike) -> int | None:
     return None if first.lstrip().startswith("[") else sum(1 for line in read_lines(path) if line.strip())
 
 
+def number_text(value: Any) -> str | None:
+    """The text of a number in a cell (also a decimal one, of parquet); None for whatever else it is."""
+    return str(value) if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) else None
+
+
 def check_text(path: PathLike) -> None:
     """Read a text file to its end, so that bytes which are no text are refused before any work. Raises ReadError."""
     if _kind(path) != ".parquet":
@@ -62,8 +70,10 @@ def _csv_rows(path: PathLike) -> Iterator[Row]:
         lines = (line + "\n" for line in read_lines(path))
         table = csv.reader(lines, strict=True)
         names = next(table, [])
-        if len(set(names)) < len(names) or "" in names:
+        if len(set(names)) < len(names) or (len(names) == 1 and names[0] == ""):
             raise ReadError(f"{path}, line 1: each column needs a name of its own; they are {names}.")
+        if len(names) == 1 and (mark := re.search(r"[;\t|]", names[0])):
+            raise ReadError(f"{path}, line 1: columns are parted by {mark[0]!r}; part them by commas, or give JSONL.")
         for cells in table:
             where = f"{path}, line {table.line_num}"
             if not cells:
@@ -73,7 +83,7 @@ def _csv_rows(path: PathLike) -> Iterator[Row]:
                     f"{where}: {len(cells)} cells where the first line names {len(names)} columns; put cells that hold "
                     "commas or line ends in double quotes."
                 )
-            yield where, {name: cell or None for name, cell in zip(names, cells, strict=True)}
+            yield where, {name: cell or None for name, cell in zip(names, cells, strict=True) if name}
     except csv.Error as error:
         raise ReadError(f"{path}, line {table.line_num}: cannot be read as CSV: {error}; write it again.") from error
     finally:

@@ -6,12 +6,14 @@ stored with the results, so it is refused before anything is sent. Whatever an e
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+_SHOWN = 8
 _SHORTEST = 6  # "none" and "EMPTY" are no secrets
 _PREFIX = r"\b(?:sk-|hf_|gsk_|xai-|AIza|Bearer\s+)"
 _LOOKS_LIKE_ONE = re.compile(_PREFIX + r"[\w.\-*]{3,}")
@@ -30,8 +32,10 @@ class Secrets:
     def __init__(self, key: str) -> None:
         long_enough = len(key) >= _SHORTEST
         self.key = key
-        forms = {key, quote(key, safe=""), json.dumps(key)[1:-1]}
+        forms = {key, quote(key, safe=""), json.dumps(key)[1:-1], base64.b64encode(key.encode()).decode()}
         self._forms = sorted(forms, key=len, reverse=True) if long_enough else []
+        # Endpoints show the beginning of a refused key, and stars for the rest.
+        self._begun = re.compile(re.escape(key[:_SHOWN]) + r"[\w.*…-]*") if len(key) >= 2 * _SHOWN else None
 
     def hide(self, text: str) -> str:
         """``text`` with "[key]" in place of the key; for what a model said."""
@@ -41,7 +45,8 @@ class Secrets:
 
     def scrub(self, text: str) -> str:
         """``text`` without the key and without whatever looks like a key; for errors."""
-        text = _LOOKS_LIKE_ONE.sub("[key]", self.hide(text))
+        text = self.hide(text)
+        text = _LOOKS_LIKE_ONE.sub("[key]", text if self._begun is None else self._begun.sub("[key]", text))
         return _IN_AUTHORITY.sub("://[key]@", _IN_QUERY.sub(r"\1[key]", text))
 
     def check(self, variable: str, **sent: Any) -> None:

@@ -15,7 +15,7 @@ from sgpo.recipe.model import LAB
 from sgpo.runs.files import ReadError
 from sgpo.trainer.prompts import text_only
 
-_BUILDERS = {".json": "json", ".jsonl": "json", ".gz": "json", ".parquet": "parquet", ".csv": "csv"}
+_BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".gz": "json", ".parquet": "parquet", ".csv": "csv"}
 
 _KINDS: dict[type, str] = {str: "text", float: "a number", bool: "a boolean", list: "a list", dict: "an object"}
 
@@ -68,7 +68,7 @@ def _lab(split: str) -> Dataset:
 
 def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
     path = Path(name)
-    builder = _BUILDERS.get(path.suffix)
+    builder = _BUILDERS.get(path.suffix.lower())
     if path.is_file() and builder is None:
         raise ValueError(f"{field} is {name!r}, a file that ends in none of {', '.join(_BUILDERS)}; convert it.")
     if builder is not None and not path.is_dir():

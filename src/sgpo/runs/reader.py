@@ -21,6 +21,7 @@ PathLike = str | os.PathLike[str]
 
 _BAD_TEXT = {  # first bytes of a file that is no text to what it is
     b"PAR1\x15": "a parquet file; name it .parquet",
+    b"ARROW1\x00\x00": "an Arrow file; write it as parquet, or as JSONL",
     b"PK\x03\x04": "a zip archive; unpack it",
     b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it (zstd -d)",
     b"BZh91AY&SY": "compressed with bzip2; unpack it (bunzip2)",

@@ -41,6 +41,7 @@ _UNFIT = (
     StopIteration,
     RecursionError,
 )
+_ANSWER_CHARS = 2_000
 _DEEPEST = 5  # wrappers around what is looked for
 _WIDE = str.maketrans("｛｝［］：，＂", '{}[]:,"')
 _REFUSAL = re.compile(
@@ -99,6 +100,18 @@ def parse_scores(text: str, count: int, finish: str = "stop") -> Parsed:
             labels = [str(number) for number in range(1, count + 1)]
         by_number = {_whole(label, count): entry for label, (_, entry) in zip(labels, entries, strict=True)}
         return [{name: _whole(by_number[i][name], MAX_SCORE) for name in CRITERIA} for i in range(1, count + 1)]
+
+    return _parse(text, finish, read)
+
+
+def parse_answer(text: str, finish: str = "stop") -> Parsed:
+    """The answer in a reply to `sgpo strategies audit`, as text. Never raises."""
+
+    def read(found: Any) -> str:
+        answer = _unwrapped(found, "answer")["answer"]
+        if isinstance(answer, bool) or not isinstance(answer, (str, int, float)) or not str(answer).strip():
+            raise ValueError(f"{answer!r} is no answer")
+        return str(answer).strip()[:_ANSWER_CHARS]
 
     return _parse(text, finish, read)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.data.messages import Messages, as_messages, asked, last_answer, problem_text
-from sgpo.data.tables import check_text, count_rows, read_table
+from sgpo.data.tables import check_text, count_rows, number_text, read_table
 from sgpo.runs.files import ReadError
 from sgpo.strategies.records import digest
 from sgpo.strategies.schema import clean
@@ -32,7 +32,7 @@ _USUAL = {
 }
 _COMPLETE = ("is_reasoning_complete",)  # lists beside ``generations`` that say which of them ended,
 _CORRECT = ("correctness_math_verify", "correctness_llama")  # and which are right
-_FORMATS = (".parquet", ".jsonl", ".json", ".csv", ".jsonl.gz", ".json.gz", ".csv.gz")
+_FORMATS = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".jsonl.gz", ".json.gz", ".csv.gz")
 _MAX_ID = 200
 
 
@@ -65,7 +65,7 @@ class Source:
         split: of a hub data set.
 
     Raises:
-        ValueError: for a file that is missing or of no known format, a hub id that cannot be loaded, an unknown
+        ValueError: for a file that is missing or cannot be read, a hub id that cannot be loaded, an unknown
             field, or a column that is not there.
     """
 
@@ -76,11 +76,9 @@ class Source:
         if unknown := set(given) - set(FIELDS):
             raise ValueError(f"--columns names {sorted(unknown)}; the fields are {', '.join(FIELDS)}.")
         if not self.path.is_file():
-            if name.endswith(_FORMATS) or self.path.exists():
+            if name.lower().endswith(_FORMATS) or self.path.exists():
                 raise ValueError(f"{name} is not a file; give a parquet, JSONL, JSON or CSV file, or a hub id.")
             self._hub = _load_hub(name, split)
-        elif not name.endswith(_FORMATS):
-            raise ValueError(f"{name} ends in {self.path.suffix!r}; give one of {', '.join(_FORMATS)}, or a hub id.")
         else:
             check_text(name)  # before money is spent on the rows that come first
         self.columns = self._find(given)
@@ -129,17 +127,25 @@ class Source:
         return found
 
     def _first(self) -> dict[str, Any]:
-        first = next((raw for raw in self._raw() if raw is not None), None)
+        broken: list[ReadError] = []
+        first = next((raw for raw in self._raw(broken) if raw is not None), None)
         if first is None:
-            raise ValueError(f"{self.name} has no rows that can be read.")
+            raise broken[0] if broken else ValueError(f"{self.name} has no rows; give one JSON object a line.")
         return first
 
-    def _raw(self) -> Iterator[dict[str, Any] | None]:
+    def _raw(self, faults: list[ReadError] | None = None) -> Iterator[dict[str, Any] | None]:
+        """Rows, None for one that cannot be read; ``faults`` gets the first reasons."""
         if self._hub is not None:
             yield from self._hub
             return
         broken: list[ReadError] = []
-        for _, row in read_table(self.path, skip=broken.append):
+
+        def skip(error: ReadError) -> None:
+            broken.append(error)
+            if faults is not None and not faults:
+                faults.append(error)
+
+        for _, row in read_table(self.path, skip=skip):
             while broken:
                 broken.pop()
                 yield None
@@ -228,11 +234,11 @@ def _plain(value: Any) -> Any:
 
 
 def _answer(cell: Any) -> str:
-    if isinstance(cell, list) and cell and all(isinstance(part, str) for part in cell):
-        cell = ", ".join(cell)
-    if isinstance(cell, (int, float)) and not isinstance(cell, bool):
-        cell = str(cell)
-    return clean(cell).strip() if isinstance(cell, str) else ""
+    parts = cell if isinstance(cell, list) and cell else [cell]
+    texts = [number_text(part) or part for part in parts]
+    if not all(isinstance(text, str) and text.strip() for text in texts):
+        return ""
+    return clean(", ".join(texts)).strip()
 
 
 def _get(raw: Any, column: str) -> Any:

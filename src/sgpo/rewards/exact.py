@@ -217,8 +217,15 @@ def vanishes(rest: Any, digits: int) -> bool:
     return not rest.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo) and _settled(rest, digits) == (0, 0)
 
 
-def constants_equal(left: Any, right: Any, tolerance: Fraction | None = None) -> bool:
+def constants_equal(left: Any, right: Any, tolerance: Fraction | None = None, *, place: Fraction | None = None) -> bool:
     """Whether two sympy expressions without variables are one number, or within `tolerance` of each other.
+
+    Args:
+        left: one constant.
+        right: the other.
+        tolerance: absolute; None for none.
+        place: as the tolerance, but only for a decimal that stands for an irrational: it is no excuse where the
+            difference is rational.
 
     Raises:
         UndecidedError: see `difference`; or a value that no numerical method is known for.
@@ -227,6 +234,8 @@ def constants_equal(left: Any, right: Any, tolerance: Fraction | None = None) ->
     if found is None:
         return False
     rest, digits = found
+    if tolerance is None and not isinstance(rest, sympy.Rational):
+        tolerance = place
     if tolerance is None or rest.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo):
         return vanishes(rest, digits)
     return sign_of(sympy.Abs(rest) - sympy.Rational(tolerance.numerator, tolerance.denominator), digits) <= 0

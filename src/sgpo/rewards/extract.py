@@ -172,6 +172,8 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
         found = Extraction(boxed.strip(), "boxed", True)
     elif require_box:
         return Extraction(None, "no_box")
+    elif response.rfind("<think>") > response.rfind("</think>"):
+        return Extraction(None, "no_answer")  # cut off while it was thinking
     else:
         found = _unboxed(text)
     if found.text is None:

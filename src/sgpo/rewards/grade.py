@@ -19,6 +19,7 @@ from sgpo.rewards.structure import EQUAL, Node
 
 _FUNCTION = re.compile(r"([A-Za-z])\s*\(\s*([A-Za-z])\s*\)")
 _PRODUCT = re.compile(r"[A-Za-z]{2,3}")
+_TO = re.compile(r"(?<=\d) ?(?:\\text\{ ?to ?\}|to) ?(?=\d)")
 _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
 
 
@@ -125,6 +126,8 @@ class Grader:
             texts = (readings.mixed(node.text) or node.text for node in (gold, answer))
             return self._values(*texts)
         items = readings.expand(several)
+        if several is answer and all(self.same(items[0], item) for item in items[1:]):
+            items = items[:1]  # 3/4 or 0.75
         if len(items) != 1 or one.text == r"\emptyset":
             return self._text_or_false(gold.text, answer.text)
         return self.same(items[0], one.text) if several is gold else self.same(one.text, items[0])
@@ -167,6 +170,13 @@ class Grader:
     def _as_region(self, node: Node) -> list[str] | None:
         """Intervals stated by a list of inequalities ("x < 1 or x > 3", "x > 1 and x < 3"); None for other lists."""
         parts = [structure.parse(item) for item in node.items]
+        if node.joined_by_or and any(part.brackets for part in parts):
+            parts = [relations.point(part) or part for part in parts]
+        holes = [] if node.joined_by_or else [part.items[1] for part in parts if relations.excludes(part)]
+        if holes and len(holes) < len(parts) and len({key(structure.variable(part)) for part in parts}) == 1:
+            rest = [item for item, part in zip(node.items, parts, strict=True) if not relations.excludes(part)]
+            region = self._as_region(replace(node, items=tuple(rest)))
+            return region and [rf"{bound} \setminus \{{{', '.join(holes)}\}}" for bound in region]
         if node.kind != "list" or not all(part.brackets and part.kind == "relation" for part in parts):
             return None
         if len({key(structure.variable(part)) for part in parts}) > 1:
@@ -244,7 +254,10 @@ class Grader:
             if functions[0].group(1) != functions[1].group(1) or library.rename(answer[1], new, "") != answer[1]:
                 return False
             return self.same(gold[1], library.rename(answer[1], old, new))
-        named = structure.is_name(gold[0]) and structure.is_name(answer[0])
+        names = structure.is_name(gold[0]), structure.is_name(answer[0])
+        if any(relations.is_constant(first[0]) and name for first, name in ((gold, names[1]), (answer, names[0]))):
+            return self.same(gold[1], answer[1])  # `\text{Area} = 24` and `\frac12 \cdot 6 \cdot 8 = 24`
+        named = all(names)
         if named and not set(re.findall(r"[A-Za-z]", gold[1] + answer[1])):
             return r"\text" in gold[0] + answer[0] and self.same(gold[1], answer[1])
         return None
@@ -281,6 +294,8 @@ class Grader:
                 return False
         if left.percent != right.percent:
             return self._percent(left, right)
+        if ":" in left.core + right.core:
+            left, right = (replace(side, core=_TO.sub(":", side.core)) for side in (left, right))
         if _RATIO.fullmatch(left.core) and _RATIO.fullmatch(right.core):
             return self._ratio(left.core, right.core)
         return self._library(readings.fraction(left.core), readings.fraction(right.core))

@@ -36,9 +36,12 @@ _CALL = re.compile(r"(?<![A-Za-z\\])([a-eh-orstu-zA-EH-OR-Z])\s*(?=\()")
 _IMAGINARY = re.compile(r"(?<![A-Za-z\\_{])i(?![A-Za-z])|(?<=[\d }])i(?![A-Za-z])|(?<=\{)i(?=[\s}+\-\\^])")
 _NAMES = re.compile(r"\\Gamma(?![A-Za-z])|\\[A-Za-z]+|I")
 _VARIABLES = {"I": r"\mathit{I}", r"\Gamma": r"\mathit{G}"}  # no imaginary unit and no constant, as the parser has it
+_COUNTED = re.compile(r"(?<![A-Za-z\\])C ?\( ?(\d+) ?, ?(\d+) ?\)")  # a point has no value, so a number is meant
 _DEGREES = re.compile(r"(\d+|\\frac\{\d+\}\{\d+\})\s*\\degree")
 _TEXT = re.compile(r"\\text\{\s*([A-Za-z0-9.]+)\s*\}")
-_UNPARSABLE = re.compile(r"\\(?:text|pmod|equiv|bmod|Rightarrow|implies|to)(?![A-Za-z])|\.\.\.|[?@#\"`]")
+_UNPARSABLE = re.compile(
+    r"\\(?:text|pmod|equiv|bmod|Rightarrow|implies|to)(?![A-Za-z])|\.\.\.|(?<![\w.])\d[\d.]*'|[?@#\"`]"
+)
 
 
 class UnparsableError(ValueError):
@@ -89,6 +92,7 @@ def prepare(text: str) -> str:
     text = _TEXT.sub(r" \1 ", text.strip())
     if _SPACED_THOUSANDS.fullmatch(text):
         text = text.replace(" ", "")
+    text = _COUNTED.sub(r"\\binom{\1}{\2}", text)
     text = _MIXED.sub(_mixed, text)
     text = _DECIMAL.sub(_decimal, text)
     text = _TIMES_BRACKET.sub(_times, text)
@@ -159,9 +163,9 @@ def _differ_at_a_point(gold: Any, answer: Any) -> bool:
 
 
 def _rounded_place(text: str, other: str) -> Fraction | None:
-    """Last place of a decimal with 12 significant digits or more, set against something that is no decimal.
+    r"""Last place of a decimal with 12 significant digits or more, set against something that is no decimal.
 
-    So many digits are a computed value, cut or rounded: 0.0833333333333 stands for 1/12. None for all else.
+    So many digits are a computed value, cut or rounded: 1.41421356237 stands for \sqrt{2}. None for all else.
     """
     text, other = text.strip(), other.strip()
     digits = re.sub(r"\D", "", text).strip("0")
@@ -177,9 +181,8 @@ def equal(gold: str, answer: str, tolerance: Fraction | None = None) -> bool:
         UnparsableError: the library cannot read one of them.
     """
     left, right = number(gold), number(answer)
-    place = tolerance or _rounded_place(gold, answer) or _rounded_place(answer, gold)
     if left is not None and right is not None:
-        return abs(left - right) <= (place or 0)
+        return abs(left - right) <= (tolerance or 0)
     gold_value, answer_value = parse(gold), parse(answer)
     if _infinite(gold_value) or _infinite(answer_value):
         left_value, right_value = gold_value.doit(), answer_value.doit()
@@ -188,7 +191,8 @@ def equal(gold: str, answer: str, tolerance: Fraction | None = None) -> bool:
         return True
     if _constant(gold_value) and _constant(answer_value):
         with contextlib.suppress(exact.UndecidedError):
-            return exact.constants_equal(gold_value, answer_value, place)
+            place = _rounded_place(gold, answer) or _rounded_place(answer, gold)
+            return exact.constants_equal(gold_value, answer_value, tolerance, place=place)
     if _differ_at_a_point(gold_value, answer_value):
         return False
     both = isinstance(gold_value, sympy.Expr) and isinstance(answer_value, sympy.Expr)

@@ -20,7 +20,9 @@ _GROUPING = re.compile(r"(?<=\d)(?:,\s*|\{,\}\s*)?(?:\\[,;:! ]|~|\{\\[,;:! ]\}|\
 _BRACED_COMMA = re.compile(r"(?<!\\text)\{\s*,\s*\}\s*")
 _SPACES = re.compile(
     r"\\(?:[,;:> ]|q?quad(?![A-Za-z])|displaystyle|textstyle|scriptstyle|limits|nolimits|hfill|thinspace|,|"
-    r"enspace|medspace|thickspace)|~|\\[hv]space\*?\{[^{}]*\}|&nbsp;|\\hskip ?-?[\d.]+ ?(?:em|ex|pt|cm|mm|in|mu)"
+    r"enspace|medspace|thickspace|"
+    r"(?:tiny|scriptsize|footnotesize|small|normalsize|[lL]arge|LARGE|[hH]uge)(?![A-Za-z]))|"
+    r"~|\\[hv]space\*?\{[^{}]*\}|&nbsp;|\\hskip ?-?[\d.]+ ?(?:em|ex|pt|cm|mm|in|mu)"
 )
 _TEXT_FONTS = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|sc|up|normal|md)?|mbox|hbox|mathrm|textnormal|operatorname\*?)\s*(?=\{)"
@@ -68,6 +70,8 @@ _PLAIN_WORDS = (
     (re.compile(r"\\(?:smallsetminus|backslash|setminus)(?![A-Za-z])"), r"\\setminus "),
     (re.compile(r"\\(?:mathbb|Bbb|mathbf)\s*\{?\s*R\s*\}?|\\R(?![A-Za-z])|\\Reals(?![A-Za-z])"), r"\\mathbb{R}"),
     (re.compile(r"\\(?:l?dots|cdots|dotsc)(?![A-Za-z])"), "..."),
+    (re.compile(r"\\log ?_ ?\{? ?e ?\}?(?![A-Za-z])"), r"\\ln "),
+    (re.compile(r"\\mathbb ([A-Z])(?![A-Za-z])"), r"\\mathbb{\1}"),
     (re.compile(r"\\lg(?![A-Za-z])"), r"\\log"),
     (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\(?:text)?degree(?![A-Za-z])|\^\\text\{o\}"), r"\\degree "),
     (re.compile(r"\^\s*\{\s*\\prime\s*\\prime\s*\}|\\dprime(?![A-Za-z])"), "''"),
@@ -87,7 +91,13 @@ _ESCAPED_TWICE = re.compile(
     r"\\\\(?=(?:[dt]?frac|sqrt|text|pi|cdot|times|left|right|infty|cup|in|leq?|geq?|neq?|pm|circ|mathbb|mathrm|"
     r"theta|alpha|beta|sin|cos|tan|log|ln|quad|binom|angle|sum)(?![a-z]))"
 )
+_ROW_END = re.compile(r"\\\\\*?\[ ?-?[\d.]+ ?(?:em|ex|pt|cm|mm|in|mu|\\baselineskip) ?\]")  # x=1 \\[2mm] y=2
 _OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}")
+_COUNTED = re.compile(  # {n \choose k}, C_5^2, C^2_5, _5C_2, and C(5,2) beside a sign, since alone it may be a point
+    r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}|(?<![A-Za-z\\\d])(?:(?:\{ ?\} ?)?_ ?\{?(\d+)\}? ?C ?_ ?\{?(\d+)\}?"
+    r"|C ?_ ?\{?(\d+)\}? ?\^ ?\{?(\d+)\}?|C ?\^ ?\{?(?P<k>\d+)\}? ?_ ?\{?(?P<n>\d+)\}?"
+    r"|C ?\( ?(\d+) ?, ?(\d+) ?\)(?= ?(?:[=+/]|\\cdot))|(?<=[=+] )C ?\( ?(\d+) ?, ?(\d+) ?\))"
+)
 _POWER = re.compile(r"\^\s*(\((?=[^()]*\))[^()]*\)|-\s*\d+|\d+\.\d+|\d{2,}|\\frac\{[^{}]*\}\{[^{}]*\})")
 _SLASH = re.compile(r"(?<![\d./^_!A-Za-z{}\)])(\d+)\s*/\s*(\d+)(?!\s*[\d.^!/])")
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,30})\.(\d{0,30})(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|\((\d+)\))")
@@ -135,6 +145,7 @@ def _separate(run: re.Match[str], text: str, *, listed: bool) -> str:
     start, end = run.span()
     before, after = text[:start].rstrip()[-1:], text[end:].lstrip()[:1]
     whole_bracket = before in ("(", "[", "{") and (after in (")", "]") or text[end:].lstrip()[:2] == "\\}")
+    listed = listed and ",0" not in number  # no list goes on with 000
     if listed or whole_bracket or not _GROUPED.fullmatch(number):
         return number.replace(",", ", ")
     return number.replace(",", "")
@@ -153,6 +164,12 @@ def _exact_repeating(match: re.Match[str]) -> str:
 def _repeating(text: str) -> str:
     text = _REPEATING.sub(_exact_repeating, text)
     return _DOTTED.sub(lambda m: _exact_repeating(_REPEATING.match(f"{m[1]}.{m[2]}({m[3]})") or m), text)
+
+
+def _binomial(match: re.Match[str]) -> str:
+    pair = [group for group in match.groups() if group is not None]
+    top, bottom = reversed(pair) if match.group("k") else pair
+    return rf"\binom{{{top}}}{{{bottom}}}"
 
 
 def _power(match: re.Match[str]) -> str:
@@ -190,6 +207,7 @@ def _without_end(text: str) -> str:
 
 def _rewrite(text: str, *, listed: bool) -> str:
     text = latex.from_unicode(text)
+    text = _ROW_END.sub(r"\\newline ", text)
     text = text.replace("\\%", "%").replace("\\_", "_").replace("\\#", "#").replace("\\&", "&")
     if r"\begin" not in text:
         text = re.sub(r"\\\\(?=[()\[\]])", r"\\", _ESCAPED_TWICE.sub(r"\\", text))
@@ -203,7 +221,7 @@ def _rewrite(text: str, *, listed: bool) -> str:
     for pattern, replacement in _PLAIN_WORDS:
         text = pattern.sub(replacement, text)
     text = _PLAIN_FUNCTION.sub(r"\\\1", text)
-    text = _OVER.sub(r"\\frac{\1}{\2}", text)
+    text = _COUNTED.sub(_binomial, _OVER.sub(r"\\frac{\1}{\2}", text))
     text = latex.brace_arguments(text)
     text = _POWER.sub(_power, text)
     text = _repeating(text)

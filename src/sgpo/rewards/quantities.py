@@ -17,7 +17,7 @@ _UNITS = {
     "min": "minute mins", "h": "hr hour hrs", "day": "", "week": "", "month": "", "year": "yr yrs",
     "l": "liter litre", "ml": "milliliter", "gallon": "gal", "mph": "mile/h", "m/s": "mps", "km/h": "kph kmh kmph",
     "deg": "degree degrees", "rad": "radian", "usd": "dollar usd", "cent": "", "eur": "euro", "gbp": "",
-    "hz": "hertz", "w": "watt", "j": "joule", "v": "volt", "ohm": "",
+    "unit": "", "hz": "hertz", "w": "watt", "j": "joule", "v": "volt", "ohm": "",
 }  # fmt: skip
 _CANONICAL = {word: unit for unit, words in _UNITS.items() for word in (unit, *words.split())}
 _BARE = (
@@ -74,9 +74,10 @@ _TIME = re.compile(
 )
 _BASE = re.compile(
     r"\(?(?:\\text\{)?([0-9A-F][0-9A-Fa-f]*(?:\.[0-9A-F]+)?)\}?\)?"
-    r"(?: ?_ ?\{? ?(?:\\text\{)? ?(?:base )?(\d{1,2}|[a-z]+)[\s}]*"
+    r"(?: ?_ ?\{? ?\(?(?:\\text\{)? ?\(?(?:base )?(\d{1,2}|[a-z]+)[\s)}]*"
     r"| ?(?:\\text\{)? ?base ?-?(?:\} ?)?(\d{1,2}|[a-z]+) ?\}?)"
 )
+_LETTER_DIGITS = re.compile(r" ?\\text\{ ?([A-F]+) ?\} ?")
 _NUMBER_WORDS = {
     "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
     "eight": "8", "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "thirteen": "13", "fourteen": "14",
@@ -232,6 +233,8 @@ def conversion(gold: Quantity, answer: Quantity) -> str | None:
     powers = [re.fullmatch(r"(\w+?)(?:\^(\d))?", quantity.unit) for quantity in (gold, answer)]
     if not powers[0] or not powers[1] or powers[0].group(2) != powers[1].group(2):
         return None
+    if "unit" in (powers[0].group(1), powers[1].group(1)):
+        return "1"  # square units, whatever their name
     kinds = [_FACTORS.get(power.group(1)) for power in powers if power]
     if kinds[0] is None or kinds[1] is None or kinds[0][0] != kinds[1][0]:
         return None
@@ -257,7 +260,7 @@ def time_of_day(text: str) -> tuple[int, str] | None:
 
 def numeral(text: str) -> tuple[str, int] | None:
     """Digits and base of `1011_2`, `52_{8}`, `(1A)_{16}`, `1011_{two}`, `52 base 8`; None for others."""
-    match = _BASE.fullmatch(text.strip())
+    match = _BASE.fullmatch(_LETTER_DIGITS.sub(r"\1", text.strip()))
     if match is None:
         return None
     name = match.group(2) or match.group(3)

@@ -16,7 +16,8 @@ _CONNECTOR = re.compile(
     r"|(?<![A-Za-z\\])(?:where|for|if|when|with|provided that|such that)(?: all| any| every)?(?![A-Za-z])"
 )
 _CONDITION = re.compile(rf"(.+?)(?:{_CONNECTOR.pattern})(.+)")
-_IN_BRACKETS = re.compile(r"(.*[^A-Za-z\\({\s])[\s,]+(\([^()]*(?:\([^()]*\)[^()]*)*\))")
+_IN_BRACKETS = re.compile(r"(.*[^A-Z\\({\s])[\s,]+(\([^()]*(?:\([^()]*\)[^()]*)*\))")
+_LETTER = re.compile(r"\\text\{ ?([K-Zk-z]) ?\}")  # those before K are options
 _COMMA = re.compile(",")
 _MIXED = re.compile(r"(-?\d+) ?(?:and|\\text\{ ?and ?\}) ?(?:\\frac\{(\d+)\}\{(\d+)\}|(\d+) ?/ ?(\d+))")
 
@@ -31,7 +32,10 @@ def mixed(text: str) -> str | None:
 
 
 def spelled(text: str) -> str:
-    r"""`no solution` as `\emptyset` and `all real numbers` as `\mathbb{R}`; everything else as it is."""
+    r"""`no solution` as `\emptyset` and `all real numbers` as `\mathbb{R}`, `\text{T}` as `T`."""
+    letter = _LETTER.fullmatch(text.strip())
+    if letter:
+        return letter.group(1)
     said = quantities.words(text) or ""
     return said if said.startswith("\\") else text
 
@@ -90,7 +94,7 @@ def condition(text: str) -> tuple[str, str]:
     match = _CONDITION.fullmatch(text) or _IN_BRACKETS.fullmatch(text)
     if match:
         main, said = match.group(1).strip(" ,"), structure.strip_outer(match.group(2).strip())
-        if structure.is_inequality(said) and not _CONNECTOR.search(main) and main:
+        if structure.is_inequality(said) and main and not (_CONNECTOR.search(main) or structure.is_name(main)):
             return main, said
         return text, ""
     pieces = structure.split_top(text, _COMMA)[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
 import sympy
@@ -35,6 +36,18 @@ def is_constant(text: str) -> bool:
     core = quantities.split_quantity(text).core
     said = re.search(r"\d|\\pi|\\infty|(?<![A-Za-z])[ei](?![A-Za-z])", core)
     return bool(said) and not re.search(r"[A-Za-z\\:_]", _CONSTANTS.sub(" ", core))
+
+
+def point(node: Node) -> Node | None:
+    r"""`x = 2` as the closed interval [2, 2], for `x < 1 \text{ or } x = 2`; None for all else."""
+    if node.signs != ("=",) or not is_variable(node.items[0]) or not is_constant(node.items[1]):
+        return None
+    return replace(node, brackets=f"[{node.items[1]}, {node.items[1]}]", items=node.items[:1])
+
+
+def excludes(node: Node) -> bool:
+    r"""Whether a relation takes one number out: `x \ne 2`."""
+    return node.signs == (r"\ne",) and is_variable(node.items[0]) and is_constant(node.items[1])
 
 
 def constants(node: Node) -> list[str]:

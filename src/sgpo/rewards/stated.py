@@ -20,9 +20,10 @@ _HEADING = re.compile(
 )
 _VERB = r"(?:(?:is|are|was|equals|(?:must|should|would) be|comes to|turns out to be)\b(?!n['’]t)|:|=|→)"
 _ANCHOR = re.compile(
-    r"(?P<noun>final\s+answer|answer|result|solution)s?\s*(?:\*\*|__)?"
+    r"(?P<noun>final\s+answer|answer|result|solution)s?\s*(?:\*\*|__)?(?:\s*\([^()\n]{1,60}\))?"
     r"(?:\s+(?:to|for|of)\s+[^.\n:=$?!]{1,80}?|,? (?:then|therefore|thus),?)?"
     r"\s*(?P<verb>" + _VERB + r")\s*(?:\*\*|__)?\s*:?\s*"
+    r"|(?:答案|结果)(?:应该|应)?[是为：:]+\s*|故选[：:]?\s*"
     r"|^[ \t>*_]*(?P<short>A|Ans|ANS|Answer|ANSWER)\.?(?:\*\*|__)?\s*[:=](?:\*\*|__)?\s*"
     r"|^[ \t>#*_]*(?:the\s+)?(?P<title>(?:final\s+)?answer)[ \t*_:]*\n\s*",
     re.IGNORECASE | re.MULTILINE,
@@ -32,17 +33,24 @@ MATH = re.compile(
 )
 _JOIN = re.compile(r"\s*(?:,\s*and|,\s*or|,|;|and|or)\s*")
 _SENTENCE_END = re.compile(
-    r"(?<!\\)[.!?](?=\s|$|[*_])|\n|,?(?<!\bor)\s+(?:because|since|which|where|so|as|I hope)\b(?!\s*\$)", re.IGNORECASE
+    r"(?<!\\)[.!?](?=\s|$|[*_])|[。！？；\n]|，(?=[因所这即])|,\s+(?:and\s+)?not\b"
+    r"|,?(?<!\bor)\s+(?:because|since|which|where|so|as|i\.e|namely|that is|rather than|instead of|I hope)\b(?!\s*\$)",
+    re.IGNORECASE,
 )
 _COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=[-$\\\d(])")
 _ALTERNATIVE = re.compile(r"[^.\n]{0,40}?(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b|\?)", re.IGNORECASE)
 _UNIT = re.compile(r"[ \t]*(?:%|[A-Za-z]+[ \t]*(?=[.\n]|$))")
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|suppos\w*|assum\w*|unless|imagine|not|n['’]t|never|what|which)\b[^.,;:!?\n]*$"
+    r"|\b(?:wrong|incorrect|false|mistaken?|tempting)\b[^.,;:!?\n]*\b(?:say|claim|think|guess|argue|conclude)\w*\b"
+    r"[^.,;:!?\n]*$|\b(?:(?:some|many|people|students?|others)\s+(?:\w+\s+){0,2}(?:say|claim|think|guess|argue|believe)|"
+    r"(?:one|you|we|i)\s+(?:(?:might|may|would|could)\s+(?:\w+\s+)?(?:think|guess|believe|expect)|(?:\w+\s+)?thought)|"
+    r"at first|initial|naive|tentative)\b[^.,;:!?\n]*$|(?:如果|假设|若|是否)[^，。；\n]*$"
     r"|\b(?:wrong|incorrect|false|invalid|doubt\w*|unlikely|impossible)\s*(?:that\s*)?(?:(?:the|our|my|this)\s*)?$",
     re.IGNORECASE,
 )
-_NEGATION = re.compile(r"\W*(?:not|never|no longer|neither|anything but|nowhere|far from)\b", re.IGNORECASE)
+_NEGATION = re.compile(r"\W*(?:not|never|no longer|neither|anything but|nowhere|far from)\b(?!\W*$)", re.IGNORECASE)
+_BUT = re.compile(r"not\b[^.\n]*?\bbut(?: rather)?\s+")  # "not 41 but 42"
 _FILLER = re.compile(
     r"(?:(?:therefore|thus|hence|then|now|simply|just|exactly|indeed|clearly|equal to|given by|that|also|either|"
     r"precisely|approximately|about|option|choice|only|the number|number|the value|[:,])\s+)+",
@@ -90,7 +98,7 @@ def _cut_sentence(text: str) -> str:
         unit = _UNIT.match(text[end:])
         return text[: end + (unit.end() if unit else 0)]
     stop = _SENTENCE_END.search(text)
-    if stop and stop.group().startswith("?"):
+    if stop and stop.group() in ("?", "？"):
         return text[: stop.end()]
     text = text[: stop.start()] if stop else text
     copula = list(_COPULA.finditer(text))  # "Final answer: the largest n is 34"
@@ -106,7 +114,7 @@ def _value(said: str, *, copula: bool, plain: bool) -> str | None:
     """
     said = said.replace("**", "").strip().strip('*_`"“” ')
     rest = _FILLER.sub("", said, count=1) if _FILLER.match(said) else said
-    if not rest or rest.endswith("?"):
+    if not rest or rest.endswith(("?", "？")):
         return None
     if _VALUE.match(rest):
         return rest
@@ -165,7 +173,7 @@ def _anchored(text: str) -> Statement:
         if anchor.group("short") == "A" and re.search(r"^\W*B\W", text[anchor.end() :], re.MULTILINE):
             continue  # the options of the question
         before = text[max(0, anchor.start() - 120) : anchor.start()]
-        said = _cut_sentence(text[anchor.end() :])
+        said = _BUT.sub("", _cut_sentence(text[anchor.end() :]), count=1)
         if _NEGATION.match(said) or _SUPPOSED.search(before):
             free = False
             continue
@@ -174,7 +182,7 @@ def _anchored(text: str) -> Statement:
         value = _value(said, copula=copula, plain="answer" in noun)
         if value and "boxed" not in value:
             return Statement(value, text[anchor.end() :].strip().split("\n", 1)[0])
-        free = free and not said.strip().endswith("?")
+        free = free and not said.strip().endswith(("?", "？"))
     return Statement(None, free=free)
 
 

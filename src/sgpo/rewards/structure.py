@@ -76,6 +76,8 @@ def strip_outer(text: str) -> str:
         if len(text) < 2 or text[0] not in "({" or not pairs_up(text):
             return text
         inner = text[1:-1]
+        if inner.lstrip().startswith(r"\begin{array}"):
+            return text  # a matrix by its brackets
         if text[0] == "(" and (text[-1] != ")" or len(split_top(inner, _SEPARATOR)[0]) > 1):
             return text
         text = inner
@@ -109,6 +111,8 @@ def _bracketed(text: str) -> Node | None:
         if len(condition) == 2 and _RELATION.search(condition[1]) and is_name(condition[0].split(r"\in")[0]):
             return parse(condition[1])
         items = tuple(item for item in split_top(inner, _SEPARATOR)[0] if item)
+        if items and all("=" in split_top(item, _RELATION)[1] for item in items):
+            return _list(inner)  # `\{x = 1, y = 2\}` says no more than `x = 1, y = 2`
         return Node("set", text, items)
     items = tuple(split_top(inner, _SEPARATOR)[0])
     if len(items) < 2 or closing == "\\}":
@@ -129,7 +133,7 @@ def _relation(text: str) -> Node | None:
     if not signs or not all(sides):
         return None
     if signs[0] == r"\in" and len(signs) == 1:
-        return parse(sides[1]) if is_name(sides[0]) else None
+        return parse(sides[1]) if is_name(sides[0]) or _NAME_TUPLE.fullmatch(sides[0]) else None
     if signs == ["="] and _NAME_TUPLE.fullmatch(sides[0]):
         return parse(sides[1])
     both = _plus_minus(sides[1]) if len(sides) == 2 and signs[0] == "=" and is_name(sides[0]) else None

@@ -13,12 +13,12 @@ from typing import Any
 from accelerate.utils import is_peft_model
 from datasets import Dataset
 from torch import Tensor
-from trl.data_utils import is_conversational
 
 from sgpo.trainer import checks
 from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.padding import score_alike_in_any_company
 from sgpo.trainer.text_only import TextOnlyTrainer
+from sgpo.trainer.trl_seam import is_conversational
 
 _CHUNK = 1000  # problems that are tokenized at once
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from trl.trainer.utils import pad
 
 from sgpo.objectives import Divergence, Head, Kernel, Rows, fused_linear_distillation_loss
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.heads import HeadFn
+from sgpo.trainer.trl_seam import pad
 
 
 @dataclass(frozen=True)

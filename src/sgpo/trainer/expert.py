@@ -15,10 +15,10 @@ from datasets import Dataset, IterableDataset
 from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from trl.trainer.utils import get_config_model_id
 
 from sgpo.trainer import checks
 from sgpo.trainer.base import BaseTrainer
+from sgpo.trainer.trl_seam import get_config_model_id
 from sgpo.trainer.whole_groups import WholeGroupsConfig, option
 
 
@@ -52,7 +52,7 @@ class ExpertTrainer(BaseTrainer):
     def __init__(
         self,
         model: "str | PreTrainedModel | Any",
-        reward_funcs: Callable[..., Any] | list[Callable[..., Any]] | Any,
+        reward_funcs: Callable[..., Any] | list[Callable[..., Any]] | Any = None,
         args: ExpertConfig | None = None,
         train_dataset: Any = None,
         processing_class: PreTrainedTokenizerBase | None = None,

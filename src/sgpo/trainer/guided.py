@@ -15,8 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trl.chat_template_utils import parse_response
-from trl.data_utils import is_conversational
 
 from sgpo.data.prompts import guided_prompt
 from sgpo.trainer import checks
@@ -24,6 +22,7 @@ from sgpo.trainer.base import BaseTrainer
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.finite import finite_sampling
 from sgpo.trainer.rollouts import GenerationBatch, GuidedRollouts, first_of_groups, worth_guiding
+from sgpo.trainer.trl_seam import is_conversational, parse_response
 
 
 class GuidedRolloutTrainer(BaseTrainer):

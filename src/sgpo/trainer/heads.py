@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import PretrainedConfig, PreTrainedModel
-from trl.trainer.utils import maybe_gather_lm_head_ctx
 
 from sgpo.objectives import Head
+from sgpo.trainer.trl_seam import maybe_gather_lm_head_ctx
 
 HeadFn = Callable[[Tensor, Head], Any]
 

@@ -2,7 +2,7 @@
 
 import textwrap
 
-from trl import GRPOTrainer
+from sgpo.trainer.trl_seam import GRPOTrainer
 
 Paper = dict[str, str]
 

@@ -26,11 +26,11 @@ from accelerate.utils import broadcast_object_list
 from datasets import Dataset
 from safetensors.torch import load_model, save_model
 from torch import Tensor
-from trl.trainer.utils import RepeatSampler
 
 from sgpo.trainer.checkpoints import Resume, sharded, whole_checkpoint
 from sgpo.trainer.record import Position, read_record, write_record
 from sgpo.trainer.run_log import LoggedGRPOTrainer
+from sgpo.trainer.trl_seam import RepeatSampler
 
 logger = logging.getLogger(__name__)
 

@@ -18,13 +18,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlparse
 
-from trl import GRPOTrainer
-from trl.generation import vllm_generation
-from trl.generation.vllm_client import VLLMClient
-from trl.trainer.utils import get_config_model_id
-
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.server import check_server
+from sgpo.trainer.trl_seam import GRPOTrainer, VLLMClient, check, get_config_model_id, vllm_generation
 
 _SLOWEST = 5.0  # tokens a second of one completion, when the server is busy
 _AT_ONCE = 256  # completions; vLLM's default of max_num_seqs
@@ -40,11 +36,13 @@ class ServedGRPOTrainer(GRPOTrainer):
     """``GRPOTrainer`` whose vLLM server, if it has one, is looked at before the policy is loaded, and kept to time.
 
     Raises:
+        SeamError: at construction, for a TRL that does not fit; see :mod:`sgpo.trainer.trl_seam`.
         ServerError: in a run, by :class:`BoundedClient`.
         ConnectionError, ValueError: at construction, by :func:`sgpo.trainer.server.check_server`.
     """
 
     def __init__(self, model: Any, *positional: Any, args: Any, **kwargs: Any):
+        check()
         check_server(args, model if isinstance(model, str) else get_config_model_id(model.config))
         with _bounded(args):
             super().__init__(model, *positional, args=args, **kwargs)

@@ -26,7 +26,6 @@ import torch
 from accelerate.utils import is_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from trl.trainer.utils import get_config_model_id
 
 from sgpo.objectives import adaptive_weight, distillation_loss, select_targets
 from sgpo.trainer import checks, papers
@@ -38,6 +37,7 @@ from sgpo.trainer.metrics import DistillationSums, log_ratio, rollout_metrics
 from sgpo.trainer.problem_log import ProblemLog
 from sgpo.trainer.rollouts import GenerationBatch
 from sgpo.trainer.teacher import TeacherWeights, without_dropout
+from sgpo.trainer.trl_seam import get_config_model_id
 
 
 class SGPOTrainer(GuidedRolloutTrainer):
@@ -57,7 +57,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
     def __init__(
         self,
         model: "str | PreTrainedModel | Any",
-        reward_funcs: Callable[..., Any] | list[Callable[..., Any]] | Any,
+        reward_funcs: Callable[..., Any] | list[Callable[..., Any]] | Any = None,
         args: SGPOConfig | None = None,
         train_dataset: Any = None,
         processing_class: PreTrainedTokenizerBase | None = None,

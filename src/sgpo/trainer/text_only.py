@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trl.trainer.utils import get_config_model_id
-
 from sgpo.trainer import checks
 from sgpo.trainer.notices import RolloutNotices, warn_of_bad_golds
 from sgpo.trainer.prompts import text_only
 from sgpo.trainer.resumable import ResumableGRPOTrainer
+from sgpo.trainer.trl_seam import get_config_model_id
 
 
 class TextOnlyTrainer(ResumableGRPOTrainer):

@@ -85,6 +85,84 @@ def test_the_generations_of_openr1_are_used_and_the_humans_solution_is_not(tmp_p
     assert taken(path, tmp_path / "s.db") == (problems, counts)  # also when nothing is verified anew
 
 
+def right(text: str = "") -> str:
+    return f"It is \\boxed{{6}}.{text}"
+
+
+WRONG = "It is \\boxed{7}."
+ASKED = {"role": "user", "content": "What is 3 + 3?"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "response"),
+    [
+        ({"generations": [right("a"), right("b")], "correctness_math_verify": [False, False]}, right("a")),
+        ({"generations": [right("a"), right("b")], "finish_reasons": ["length", "stop"]}, right("b")),
+        ({"generations": [right("a"), right("b")], "correctness_math_verify": ["false", "true"]}, right("b")),
+        ({"generations": ["<think>so \\boxed{6}", right()]}, right()),  # nothing is left of the first one
+        ({"generations": ["<think>so \\boxed{6}"]}, None),
+        ({"generations": []}, None),
+        ({"generations": None}, None),
+        ({"generations": ["", None, " "]}, None),
+        ({"generations": [[{"role": "assistant", "content": right()}]]}, right()),
+        ({"generations": [{"text": WRONG}, {"text": right()}]}, right()),
+        ({"generations": [{"content": WRONG}, {"content": right()}]}, right()),
+        ({"generations": json.dumps([WRONG, right()])}, right()),
+        ({"response": right("r"), "generations": [right("g")]}, right("r")),
+        ({"response": None, "generations": [right("g")]}, right("g")),
+        ({"response": 6}, "6"),
+    ],
+)
+def test_responses_in_every_form(tmp_path: Path, fields: dict[str, Any], response: str | None) -> None:
+    row = {"problem": "What is 3 + 3?", "answer": "6", **fields}
+    problems, counts = taken(write_rows(tmp_path / "x.jsonl", [row]), tmp_path / "s.db")
+    assert [p.response for p in problems] == ([] if response is None else [response])
+    assert counts == ({"no_response": 1} if response is None else {"ok": 1})
+
+
+@pytest.mark.parametrize(
+    ("chat", "outcome"),
+    [
+        ([ASKED, {"role": "assistant", "content": right()}, {"role": "user", "content": "Thanks"}], ["user"]),
+        (json.dumps([ASKED, {"role": "assistant", "content": right()}]), ["user"]),
+        (json.dumps([{"from": "human", "value": ASKED["content"]}, {"from": "gpt", "value": right()}]), ["user"]),
+        ([{**ASKED, "content": ["What is ", "3 + 3?"]}, {"role": "assistant", "content": right()}], ["user"]),
+        (
+            [{"role": "developer", "content": "Be brief."}, ASKED, {"role": "assistant", "content": right()}],
+            ["system", "user"],
+        ),
+        (
+            [
+                ASKED,
+                {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+                {"role": "tool", "content": "6"},
+                {"role": "assistant", "content": right()},
+            ],
+            "tool_turns",
+        ),
+        (
+            [
+                {"from": "human", "value": "?"},
+                {"from": "function_call", "value": "f"},
+                {"from": "gpt", "value": right()},
+            ],
+            "tool_turns",
+        ),
+        ([{**ASKED, "content": [{"type": "image"}, {"type": "text", "text": "?"}]}, ASKED], "no_problem"),
+        ([ASKED], "no_response"),
+    ],
+)
+def test_conversations_in_every_form(tmp_path: Path, chat: Any, outcome: str | list[str]) -> None:
+    path = write_rows(tmp_path / "x.jsonl", [{"answer": "6", "messages": chat}])
+    problems, counts = taken(path, tmp_path / "s.db", {"problem": "messages", "response": "messages"})
+    if isinstance(outcome, str):
+        assert counts == {outcome: 1}
+        return
+    (problem,) = problems
+    assert (problem.problem, problem.response) == ("What is 3 + 3?", right())
+    assert [turn["role"] for turn in problem.turns or [ASKED]] == outcome
+
+
 def test_the_columns_used_are_said_by_the_dry_run(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "x.jsonl", [openr1_row(i) for i in range(3)])
     words = ["extract", str(path), "-m", "m", "--store", str(tmp_path / "s.db"), "--dry-run"]

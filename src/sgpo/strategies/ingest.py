@@ -52,13 +52,16 @@ def ingest(
             return
 
 
-def verified(rows: list[Row]) -> dict[str, tuple[str, str]]:
+def verified(rows: list[Row], keep_thinking: bool = True) -> dict[str, tuple[str, str]]:
     """Of each row the first response that is right, with "", or the first of all, with why none is.
+
+    A response that is nothing but thinking is left out, unless that is kept.
 
     Returns:
         By id, for the rows without a fault; ids must differ.
     """
-    pairs = [(row, response) for row in rows if not row.fault for response in row.responses]
+    said = [(row, response) for row in rows if not row.fault for response in row.responses]
+    pairs = [(row, response) for row, response in said if keep_thinking or strip_thinking(response)]
     found: dict[str, tuple[str, str]] = {}
     verdicts = verify_batch([response for _, response in pairs], [row.answer for row, _ in pairs])
     for (row, response), verdict in zip(pairs, verdicts, strict=True):
@@ -72,7 +75,8 @@ def _settle(rows: list[Row], store: Store, counts: Counter[str], keep_thinking: 
     known = store.known(row.id for row in rows)
     problems = {row.id: _problem(row, keep_thinking) for row in rows}
     new = [row for row in rows if row.id not in known]
-    for id, (response, reason) in verified([row for row in new if problems[row.id].status == "ok"]).items():
+    judged = [row for row in new if problems[row.id].status == "ok"]
+    for id, (response, reason) in verified(judged, keep_thinking).items():
         problem = problems[id]
         if reason:
             status = reason if reason in _PASSING else f"unverified:{reason}"

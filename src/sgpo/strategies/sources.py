@@ -17,7 +17,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sgpo.data.messages import Messages, as_messages, asked, last_answer, problem_text
+from sgpo.data.messages import (
+    Messages,
+    as_messages,
+    asked,
+    before_answer,
+    has_tools,
+    last_answer,
+    problem_text,
+    unpacked,
+)
 from sgpo.data.tables import check_text, count_rows, number_text, read_table
 from sgpo.runs.files import ReadError
 from sgpo.strategies.records import digest
@@ -30,7 +39,7 @@ _USUAL = {
     "response": ("target", "response", "completion", "generation", "generations", "responses", "output"),
     "id": ("id", "uuid", "problem_id", "unique_id"),
 }
-_COMPLETE = ("is_reasoning_complete",)  # lists beside ``generations`` that say which of them ended,
+_COMPLETE = ("is_reasoning_complete", "finish_reasons")  # lists beside ``generations`` that say which of them ended,
 _CORRECT = ("correctness_math_verify", "correctness_llama")  # and which are right
 _FORMATS = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".jsonl.gz", ".json.gz", ".csv.gz")
 _MAX_ID = 200
@@ -97,9 +106,7 @@ class Source:
         other = [name for name in first if name not in self.columns.values()]
         lost = [name for name in other if _plain(first[name]) is _LOST]
         text = f"columns: {used}"
-        if isinstance(_get(first, self.columns["response"]), list) and not as_messages(
-            _get(first, self.columns["response"])
-        ):
+        if _several(unpacked(_get(first, self.columns["response"]))):
             text += "; of several responses the first that verifies, complete and correct ones first"
         if kept := [name for name in other if name not in lost]:
             text += f"; kept for export: {', '.join(kept)}"
@@ -114,7 +121,9 @@ class Source:
         first, found = self._first(), {}
         for name in FIELDS:
             usual = (given[name],) if name in given else _USUAL[name]
-            column = next((column for column in usual if _has(first, column)), None)
+            there = [column for column in usual if _has(first, column)]
+            filled = [column for column in there if _get(first, column) is not None]
+            column = next(iter(filled or there), None)
             if column is not None:
                 found[name] = column
             elif name != "id" or name in given:
@@ -166,6 +175,9 @@ def _row(raw: dict[str, Any] | None, columns: Mapping[str, str], number: int) ->
     if raw is None:
         return Row(f"row {number}", fault="unreadable_row")
     prompt = _get(raw, columns["problem"])
+    messages = as_messages(prompt)
+    if messages and columns["problem"] == columns["response"]:
+        prompt = before_answer(messages)
     problem = clean(problem_text(prompt) or "").strip()
     answer = _answer(_get(raw, columns["answer"]))
     responses = _responses(_get(raw, columns["response"]), raw)
@@ -177,6 +189,7 @@ def _row(raw: dict[str, Any] | None, columns: Mapping[str, str], number: int) ->
         id = digest(problem, answer) if problem else f"row {number}"
     faults = {"no_problem": problem, "no_answer": answer, "no_response": responses}
     fault = next((name for name, text in faults.items() if not text), "")
+    fault = "tool_turns" if messages and has_tools(messages) else fault
     if fault:
         return Row(id, fault=fault)
     other = {name: _plain(value) for name, value in raw.items() if name not in columns.values()}
@@ -199,18 +212,42 @@ def _turns(prompt: Any) -> Messages | None:
 
 def _responses(cell: Any, raw: Mapping[str, Any]) -> tuple[str, ...]:
     """The texts of a cell. Of several those come first that the row says are complete, and then correct."""
-    if isinstance(cell, list) and not any(isinstance(part, Mapping) for part in cell):
+    cell = unpacked(cell)
+    if _several(cell):
         said = [
             [lists[i] for lists in map(raw.get, names) if isinstance(lists, list) and len(lists) == len(cell)]
             for i in range(len(cell))
             for names in (_COMPLETE, _CORRECT)
         ]
-        marks = [(not all(said[2 * i]), bool(said[2 * i + 1]) and not any(said[2 * i + 1])) for i in range(len(cell))]
+        marks = [
+            (any(map(_denied, said[2 * i])), bool(said[2 * i + 1]) and all(map(_denied, said[2 * i + 1])))
+            for i in range(len(cell))
+        ]
         cell = [cell[i] for i in sorted(range(len(cell)), key=marks.__getitem__)]
     else:
-        cell = [last_answer(cell)]
-    texts = (clean(text).strip() for text in cell if isinstance(text, str))
+        cell = [cell]
+    texts = (clean(text).strip() for text in map(_response, cell) if text is not None)
     return tuple(dict.fromkeys(text for text in texts if text))
+
+
+def _several(cell: Any) -> bool:
+    """Whether a cell is a list of responses, and not one conversation."""
+    if not isinstance(cell, list):
+        return False
+    return not any(isinstance(part, Mapping) and ("role" in part or "from" in part) for part in cell)
+
+
+def _response(part: Any) -> str | None:
+    """The text of one response: as it is, of messages, or in the field of an object."""
+    found = last_answer(part) or number_text(part)
+    if found is None and isinstance(part, Mapping):
+        found = next((part[name] for name in ("text", "generated_text", "response") if name in part), None)
+    return found if isinstance(found, str) else None
+
+
+def _denied(mark: Any) -> bool:
+    """Whether a mark says no: false, nothing, or a reply that its limit cut."""
+    return not mark or str(mark).lower() in ("false", "length", "max_tokens")
 
 
 _LOST = object()

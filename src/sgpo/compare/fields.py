@@ -38,7 +38,7 @@ class Schedule:
 
     @classmethod
     def of(cls, config: Any) -> "Schedule":
-        """Of a parsed ``SGPOConfig``."""
+        """The schedule that a parsed ``SGPOConfig`` asks for."""
         micro_steps = config.steps_per_generation * config.num_iterations
         rows = config.per_device_train_batch_size * config.steps_per_generation
         accumulation = config.gradient_accumulation_steps

@@ -18,7 +18,9 @@ from sgpo.trainer.methods import find_method
 
 @dataclasses.dataclass(frozen=True)
 class LabTask:
-    """See :class:`sgpo.compare.task.Task`. ``bases`` are folders of ``sgpo.lab.pretrain``; none: the shipped ones.
+    """A comparison on the lab; the methods are explained in :class:`sgpo.compare.task.Task`.
+
+    ``bases`` are folders of ``sgpo.lab.pretrain``; without any, the shipped ones are taken.
 
     Raises:
         ValueError: a base that is no model.

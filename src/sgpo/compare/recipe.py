@@ -65,7 +65,7 @@ class RecipeCell:
 
 @dataclasses.dataclass(frozen=True)
 class RecipeTask:
-    """See :class:`sgpo.compare.task.Task`.
+    """A comparison on a recipe; the methods are explained in :class:`sgpo.compare.task.Task`.
 
     Args:
         recipe: the fields of the recipe.

@@ -104,7 +104,7 @@ def _failed_in_search(out: Path) -> dict[str, str]:
 
 
 def _seconds(out: Path) -> int:
-    """Of all cells of a comparison, those of the search included, one after another."""
+    """Seconds that all cells of a comparison took, one after another, those of the search included."""
     return round(sum(read_object(path).get("seconds", 0) for path in out.glob("*/*/result.json")))
 
 

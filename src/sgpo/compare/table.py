@@ -26,13 +26,13 @@ def write_tables(results: dict[str, Any], out: Path) -> None:
 
 
 def as_text(results: dict[str, Any]) -> str:
-    """Plain columns."""
+    """The tables of a comparison as plain text with aligned columns."""
     blocks = [f"{title}\n\n{_aligned(rows)}" for title, rows in _parts(results)]
     return "\n\n".join([*blocks, *_notes(results)]) + "\n"
 
 
 def as_markdown(results: dict[str, Any]) -> str:
-    """Pipe tables."""
+    """The tables of a comparison as Markdown."""
     blocks = []
     for title, (head, *body) in _parts(results):
         lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] + ["---:"] * (len(head) - 1), *body)]

@@ -25,7 +25,7 @@ class Cell(Protocol):
     def seed(self) -> int: ...
     @property
     def base_seed(self) -> int:
-        """Which start."""
+        """Number of the start, from 0, that this run was trained from."""
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -33,7 +33,7 @@ class Cell(Protocol):
 
     @property
     def name(self) -> str:
-        """Of its directory."""
+        """Name of the directory of this run."""
 
 
 class Task(Protocol):

@@ -30,7 +30,7 @@ class BenchmarkError(ReadError):
 
 @dataclass(frozen=True)
 class BenchmarkProblem:
-    """One problem.
+    """One problem of a benchmark, with its gold answer.
 
     Attributes:
         id: unique in its benchmark.

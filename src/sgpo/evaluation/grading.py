@@ -17,7 +17,7 @@ _GAVE_UP = ("timeout", "memory", "crash")
 
 @dataclass(frozen=True)
 class Mark:
-    """One verdict.
+    """One verdict on a response.
 
     Attributes:
         correct: 0 to 1.

@@ -53,7 +53,7 @@ class Budget:
 
     @classmethod
     def lasting(cls, generations: int, **fields: Any) -> "Budget":
-        """Of another length, measured ten times on the way."""
+        """A budget for another number of generation batches, whose runs are measured ten times on the way."""
         return cls(generations=generations, eval_every=max(1, generations // 10), **fields)
 
 

@@ -148,7 +148,7 @@ def pretrain(seed: int, out: Path, tokens: int = TOKENS, width: int = MODEL["hid
 
 
 def main() -> None:
-    """Command line."""
+    """The command line of ``python -m sgpo.lab.pretrain``."""
     parser = argparse.ArgumentParser(description="Pretrain a base of the embedded task from nothing.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")

@@ -34,7 +34,7 @@ def terse(response: str) -> str:
 
 
 def wordy(trace: Trace) -> str:
-    """With connecting words and, after short work, a check of the last step by the inverse operation."""
+    """A response with connecting words and, after short work, a check of the last step by the inverse operation."""
     words = ["first"] + ["then"] * (len(trace.steps) - 1)
     lines = [f"{word} {step}" for word, step in zip(words, trace.steps, strict=True)]
     last = trace.steps[-1]

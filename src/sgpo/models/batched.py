@@ -47,7 +47,7 @@ class Batched:
             yield missing[start : start + self.batch_size]
 
     def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:
-        """See `Model`."""
+        """Replies to requests, as `Model.generate` explains."""
         with Interrupt(lambda: "the batch under way") as interrupt:
             for batch in self.batches(requests, answered):
                 wanted = [request.key not in answered for request in batch]
@@ -59,23 +59,23 @@ class Batched:
                 yield [(request, reply) for request, reply, is_wanted in pairs if is_wanted]
 
     def fits(self, prompts: Sequence[Prompt]) -> list[bool]:
-        """See `Model`."""
+        """Whether each prompt leaves room for a reply, as `Model.fits` explains."""
         if self.positions is None:
             return [True] * len(prompts)
         return [length < self.positions for length in self.prompt_lengths(prompts)]
 
     def template_settings(self) -> dict[str, Any]:
-        """Named only where given: settings that were stored before it could be are still equal to today's."""
+        """Variables of the chat template, left out where there are none: older stored settings equal today's then."""
         return {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
 
     async def check(self) -> None:
-        """See `Model`: nothing, the model is loaded."""
+        """Nothing can be wrong any more: the model is loaded. See `Model.check`."""
 
     async def close(self) -> None:
-        """See `Model`: nothing to close."""
+        """Nothing has to be closed. See `Model.close`."""
 
     async def ask(self, request: Request) -> Reply:
-        """See `Model`; asks that come together are generated together."""
+        """One reply, as `Model.ask` explains; asks that come together are generated together."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, future))
         if self._busy is None or self._busy.done():

@@ -42,7 +42,7 @@ _LONGEST_WAIT = 120.0  # seconds that an endpoint may ask for
 
 
 class Endpoint:
-    """See `sgpo.models.protocol.Model`.
+    """A model behind an OpenAI-compatible endpoint; the protocol is `sgpo.models.protocol.Model`.
 
     Args:
         model: the name under which the endpoint serves it.
@@ -113,27 +113,27 @@ class Endpoint:
     # --- what it is --------------------------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
-        """See `Model`."""
+        """What the model is, for the record of a run; see `Model.describe`."""
         where = {"kind": "endpoint", "base_url": self.base_url, "extra_body": self.extra_body, "omit": list(self.omit)}
         return where | self._template()
 
     def settings(self) -> dict[str, Any]:
-        """See `Model`."""
+        """What decides on its replies beside the request; see `Model.settings`."""
         sent = {"json_schema": self._wanted, "extra_body": self.extra_body, "omit": list(self.omit)}
         return sent | self._template()
 
     def _template(self) -> dict[str, Any]:
-        """Named only where given: settings that were stored before it could be are still equal to today's."""
+        """Variables of the chat template, left out where there are none: older stored settings equal today's then."""
         return {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
     def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:
-        """See `Model`."""
+        """Replies to requests, as `Model.generate` explains."""
         return replies(self, [request for request in requests if request.key not in answered])
 
     def fits(self, prompts: Sequence[Prompt]) -> list[bool]:
-        """See `Model`: what does not fit, the endpoint says."""
+        """True for every prompt: what does not fit, the endpoint says when it is asked."""
         return [True] * len(prompts)
 
     async def check(self) -> None:
@@ -152,13 +152,13 @@ class Endpoint:
             ) from None
 
     async def close(self) -> None:
-        """See `Model`."""
+        """Give up the connections; see `Model.close`."""
         if self._client is not None:
             client, self._client = self._client, None
             await client.aclose()
 
     async def ask(self, request: Request) -> Reply:
-        """See `Model`."""
+        """One reply, as `Model.ask` explains."""
         schema = request.schema is not None and self._structured
         try:
             return await self._tried(request, schema)

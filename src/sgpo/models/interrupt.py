@@ -82,5 +82,5 @@ def cancel_soon(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> Non
 
 
 def _say(text: str) -> None:
-    """To standard error as it is: a print in a signal handler may meet one that is under way."""
+    """Write to standard error directly: a print in a signal handler may meet one that is under way."""
     os.write(2, f"\n{text}\n".encode())

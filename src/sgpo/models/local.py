@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class LocalModel(Batched):
-    """See `sgpo.models.protocol.Model`. ``batch_size`` counts replies."""
+    """A `sgpo.models.protocol.Model` that transformers runs in this process. ``batch_size`` counts replies."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class LocalModel(Batched):
         )
 
     def describe(self) -> dict[str, Any]:
-        """See `Model`."""
+        """What the model is, for the record of a run; see `Model.describe`."""
         return {
             "kind": "transformers",
             "revision": self.revision or getattr(self.model.config, "_commit_hash", None),
@@ -93,11 +93,11 @@ class LocalModel(Batched):
         }
 
     def settings(self) -> dict[str, Any]:
-        """See `Model`."""
+        """What decides on its replies beside the request; see `Model.settings`."""
         return {"backend": "transformers", "revision": self.revision, **self.template_settings()}
 
     def batches(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[list[Request]]:
-        """See `Batched`: all requests, the longest first."""
+        """Batches of all requests, the longest prompts first; see `Batched.batches`."""
         lengths: dict[str, int] = {}
         for request in requests:
             if request.problem not in lengths:
@@ -107,7 +107,7 @@ class LocalModel(Batched):
             yield [requests[i] for i in order[start : start + self.batch_size]]
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
-        """See `Batched`."""
+        """Replies to one batch, as `Batched.replies` explains."""
         from sgpo.models import sampling
 
         self._check_template([request.prompt for request in requests])
@@ -122,7 +122,7 @@ class LocalModel(Batched):
         )
 
     def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
-        """See `Batched`."""
+        """Tokens of each prompt; see `Batched.prompt_lengths`."""
         from sgpo.models.sampling import encode
 
         self._check_template(prompts)

@@ -18,7 +18,7 @@ _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM can set memory aside f
 
 
 class VllmModel(Batched):
-    """See `sgpo.models.protocol.Model`. ``batch_size`` replies are handed on at a time."""
+    """A `sgpo.models.protocol.Model` that vLLM runs in this process. ``batch_size`` replies are handed on at a time."""
 
     def __init__(
         self,
@@ -90,20 +90,20 @@ class VllmModel(Batched):
         )
 
     def describe(self) -> dict[str, Any]:
-        """See `Model`."""
+        """What the model is, for the record of a run; see `Model.describe`."""
         adapter = {} if self.folder.adapter is None else self.folder.describe()
         return {"kind": "vllm", **self.engine_settings, **adapter, **self.template_settings()}
 
     def settings(self) -> dict[str, Any]:
-        """See `Model`."""
+        """What decides on its replies beside the request; see `Model.settings`."""
         return {"backend": "vllm", "revision": self.engine_settings["revision"], **self.template_settings()}
 
     def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
-        """See `Batched`."""
+        """Tokens of each prompt; see `Batched.prompt_lengths`."""
         return [len(ids) for ids in self._encode(prompts)]
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
-        """See `Batched`."""
+        """Replies to one batch, as `Batched.replies` explains."""
         from vllm import SamplingParams
 
         drawn = {

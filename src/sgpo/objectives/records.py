@@ -56,7 +56,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Divergence:
-    """Which KL, at which temperature, clipped how; see `token_kl` and `clip_token_kl`.
+    """The choice of a KL: its kind, its temperature and its clip; see `token_kl` and `clip_token_kl`.
 
     Raises:
         ValueError: the direction is unknown or the temperature is not positive (the clip is checked where it is

@@ -41,12 +41,12 @@ class Architecture:
 
     @property
     def kv_width(self) -> int:
-        """Of keys, and again of values."""
+        """Width of the keys of one token in one layer; that of the values is the same."""
         return self.kv_heads * self.head_width
 
     @property
     def embedding_parameters(self) -> int:
-        """Of the input embedding, and again of the head where the two are not tied."""
+        """Parameters of the input embedding; the head has as many again where the two are not tied."""
         return self.vocabulary * self.hidden
 
     @property

@@ -43,7 +43,7 @@ class Duration:
 
 
 def duration(w: Workload, hardware: Hardware) -> Duration:
-    """Of one optimizer step; a generation batch that serves several steps is shared out among them."""
+    """Seconds of one optimizer step, by part; a generation batch that serves several steps is shared out among them."""
     generations = w.accumulation / (w.micro_steps * w.num_iterations)
     mean = w.mean_completion
     prompt, guided_prompt = w.assumptions.prompt_tokens, w.guided_prompt
@@ -76,7 +76,7 @@ def _passes(w: Workload) -> float:
 
 
 def _forward_seconds(w: Workload, hardware: Hardware, tokens: float, length: int) -> float:
-    """Of one device; causal attention sees half of the row on average."""
+    """Seconds of a forward pass on one device; causal attention sees half of the row on average."""
     a = w.architecture
     body = a.layers * a.layer_parameters + a.embedding_parameters
     attention = a.layers * 2 * a.query_width * length / 2

@@ -31,7 +31,7 @@ class Plan:
         return self.misfit is None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON: bytes and seconds, unrounded."""
+        """The plan as JSON types: bytes and seconds, unrounded."""
         w, d = self.workload, self.duration
         return {
             "schema": 1,

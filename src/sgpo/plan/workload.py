@@ -46,7 +46,7 @@ class Sharding:
     source: str = "one process"
 
     def share(self, what: str, world: int) -> int:
-        """By how many processes the weights (stage 3), gradients (2) or optimizer states (1) are divided."""
+        """Number of processes by which the weights (stage 3), gradients (2) or optimizer states (1) are divided."""
         return world if self.stage >= {"optimizer": 1, "gradients": 2, "weights": 3}[what] else 1
 
 
@@ -95,17 +95,17 @@ class Workload:
 
     @property
     def problems_per_batch(self) -> int:
-        """B."""
+        """Problems of a generation batch on one process, B in the legend above."""
         return max(1, self.rows * self.micro_steps // self.num_generations)
 
     @property
     def problems_per_step(self) -> float:
-        """Of an optimizer step, over all processes."""
+        """Problems of an optimizer step, over all processes."""
         return self.rows * self.accumulation * self.world / self.num_generations
 
     @property
     def guided_problems(self) -> int:
-        """Of a generation batch, at most: those that turn out solved need no guided rollouts on demand."""
+        """Most problems of a generation batch with guided rollouts; on demand, those that turn out solved get none."""
         if not self.distills:
             return 0
         return min(self.problems_per_batch, self.max_guided_problems or self.problems_per_batch)
@@ -137,7 +137,7 @@ class Workload:
 
     @property
     def compute_bytes(self) -> int:
-        """Of a number in matrix products."""
+        """Bytes that a number takes in matrix products."""
         return 2 if self.autocast or not self.float32_weights else 4
 
     @property

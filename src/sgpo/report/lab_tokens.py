@@ -90,7 +90,7 @@ def _problems(count: int) -> list[Any]:
 
 
 def _responses(model: Any, tokenizer: Any, problems: list[Any]) -> list[str]:
-    """Of ``SAMPLES`` guided responses to each problem, the first correct one, or the first."""
+    """One guided response to each problem: the first correct one of ``SAMPLES``, or the first where none is."""
     from sgpo.lab.evaluate import sample
     from sgpo.lab.problems import guided_prompt, verify
 

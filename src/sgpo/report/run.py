@@ -34,7 +34,7 @@ class Difference:
 
     @property
     def verdict(self) -> Literal["above", "below", "level", "unknown"]:
-        """Where the interval lies; ``level`` where it holds 0, ``unknown`` without one."""
+        """The side of 0 on which the interval lies; ``level`` where it holds 0, ``unknown`` without one."""
         if self.ci95 is None:
             return "unknown"
         return "above" if self.ci95[0] > 0 else "below" if self.ci95[1] < 0 else "level"

@@ -165,7 +165,7 @@ def _numerical(value: Any, digits: int) -> tuple[Any, Any]:
 
 
 def _settled(value: Any, digits: int) -> tuple[Any, Any]:
-    """As `_numerical`, at few digits where two precisions tell the same, else at all of them.
+    """The same as `_numerical`, at few digits where two precisions tell the same, else at all of them.
 
     One low precision is not enough: at 20 digits `\\ln(1 + 10^{-30})` is 0, whatever sympy says of its accuracy.
     """

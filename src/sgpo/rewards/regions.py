@@ -83,7 +83,7 @@ def _without(pieces: list[Piece], holes: list[Piece]) -> list[Piece]:
 
 
 def _merged(pieces: list[Piece]) -> list[Piece]:
-    """In order, touching pieces joined, empty ones left out."""
+    """The pieces in order, with touching ones joined and empty ones left out."""
 
     def before(one: Piece, other: Piece) -> int:
         return _compare(one.low, other.low) or other.low_closed - one.low_closed

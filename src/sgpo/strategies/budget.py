@@ -26,7 +26,7 @@ def usual_tokens(bytes_: float) -> int:
 
 @dataclass(frozen=True)
 class Prices:
-    """Of a million tokens, in the user's currency; None where it was not given."""
+    """Prices of a million tokens in the user's currency; None where one was not given."""
 
     prompt: float | None = None
     completion: float | None = None

@@ -93,7 +93,7 @@ class LiftPlan:
 
 @dataclass(frozen=True)
 class State:
-    """Where a problem stands.
+    """How far the measurement of one problem has come.
 
     Attributes:
         wanted: ``(arm, number)`` of the samples that the present round still lacks; empty when the problem is done.

@@ -53,12 +53,12 @@ def ingest(
 
 
 def verified(rows: list[Row], keep_thinking: bool = True) -> dict[str, tuple[str, str]]:
-    """Of each row the first response that is right, with "", or the first of all, with why none is.
+    """Choose a response for each row: the first that is right, with "", or the first of all, with why none is.
 
     A response that is nothing but thinking is left out, unless that is kept.
 
     Returns:
-        By id, for the rows without a fault; ids must differ.
+        The response and the reason by the row's id, for the rows without a fault; ids must differ.
     """
     said = [(row, response) for row in rows if not row.fault for response in row.responses]
     pairs = [(row, response) for row, response in said if keep_thinking or strip_thinking(response)]

@@ -53,7 +53,7 @@ class Entry:
     high: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types, without the problems' texts."""
+        """The entry as JSON types, without the problems' texts."""
         rest = {name: getattr(self, name) for name in ("candidate", "served", "measured", "lift", "low", "high")}
         return {**self.strategy.model_dump(), "serves": len(self.served), **rest}
 

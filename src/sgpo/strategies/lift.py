@@ -166,7 +166,7 @@ def _arms(store: Store, setup: Setup, portion: list[Problem], check: bool, run: 
 
 
 def _by_length(wanted: list[tuple[_Arms, str, int]], prompts: Prompts) -> list[tuple[_Arms, str, int, Prompt]]:
-    """With their prompts, the longest first: little padding in a batch, and what is too large fails early."""
+    """Samples with their prompts, the longest first: little padding in a batch, and what is too large fails early."""
     made: dict[tuple[str, str], Prompt] = {}
     for arms, arm, _ in wanted:
         problem, key = arms.problem, (arms.problem.id, arm)

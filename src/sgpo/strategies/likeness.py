@@ -50,7 +50,7 @@ def _singular(word: str) -> str:
 
 
 class TfidfIndex:
-    """See the module's text. Texts without terms are like nothing, not even themselves."""
+    """An index as the module's text explains it. Texts without terms are like nothing, not even themselves."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._size = len(texts)

@@ -66,7 +66,7 @@ class Row:
 
 
 class Source:
-    """Where rows come from.
+    """A file or hub data set that rows come from.
 
     Args:
         name: a path, or a hub id.
@@ -100,7 +100,7 @@ class Source:
         return count_rows(self.path)
 
     def describe(self) -> str:
-        """Which column is taken for what, in words."""
+        """A sentence for the user: which column is taken for which field."""
         used = ", ".join(f"{name} from {column}" for name, column in self.columns.items())
         first = self._first()
         other = [name for name in first if name not in self.columns.values()]

@@ -231,7 +231,7 @@ class Store:
         return sum(row[5] for row in self._read(query, setup) if row[0] != self.worker and self._alive(*row[:5]))
 
     def totals(self, setup: str) -> dict[str, float]:
-        """Of a setup's answered calls: calls, prompt_tokens, completion_tokens, seconds (all sums)."""
+        """Sums over a setup's answered calls: calls, prompt_tokens, completion_tokens and seconds."""
         names = ("prompt_tokens", "completion_tokens", "seconds")
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)
         row = self._read(f"SELECT count(*), {sums} FROM calls WHERE setup = ?", setup)[0]

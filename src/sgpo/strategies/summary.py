@@ -28,7 +28,7 @@ def summarize(store: Store) -> dict[str, Any]:
 
 
 def _signs(store: Store) -> dict[str, int]:
-    """Of the candidates that the rules, blind answers and the judge all looked at: by those that see a leak.
+    """Count the candidates that the rules, blind answers and the judge all looked at, by those that see a leak.
 
     The judge is `rank`'s score "instance_free", which sees a leak where it is 2 or less.
     """

@@ -103,7 +103,7 @@ def fault(directory: Path, args: TrainingArguments, teacher: bool = False) -> st
 
 
 def _absence(directory: Path, args: TrainingArguments, teacher: bool) -> str | None:
-    """Which file that resuming needs is not there."""
+    """What resuming needs and is not there, in words; None if nothing is missing."""
     if not any(path for pattern in _WEIGHTS for path in directory.glob(pattern) if path.name != TEACHER_FILE):
         return "has no weights"
     for index in directory.glob("*.index.json"):

@@ -24,7 +24,7 @@ _CHUNK = 1 << 22  # bytes
 
 @dataclass(frozen=True)
 class Position:
-    """Where in its data a run stands: ``batches`` of this process's micro-batches into pass ``epoch`` (from 0)."""
+    """How far a run is in its data: ``batches`` of this process's micro-batches into pass ``epoch`` (from 0)."""
 
     epoch: int
     batches: int

@@ -65,7 +65,7 @@ class EpochSampler(RepeatSampler):
 
 
 class RecordedCheckpoints:
-    """For any ``Trainer`` to inherit from first: each checkpoint ends with a record of its files."""
+    """A base that any ``Trainer`` inherits from first: each checkpoint ends with a record of its files."""
 
     accelerator: Any
     args: Any
@@ -97,7 +97,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
     # ---------------------------------------------------------------- resuming
 
     def train(self, resume_from_checkpoint: Resume = None, **kwargs: Any) -> Any:
-        """As ``Trainer.train``, after a look at the checkpoint to resume from, the rewards and the weights.
+        """Train as ``Trainer.train`` does, after a look at the checkpoint to resume from, the rewards and the weights.
 
         With ``resume_from_checkpoint=True`` broken checkpoints are passed over, with a warning.
 

@@ -174,7 +174,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
         }
 
     def _preferred(self, eligible: Tensor, completion_ids: list[list[int]]) -> Tensor:
-        """Of the responses that may become targets, ``[B, G2]`` bool, those that came to an end.
+        """Keep, of the responses that may become targets (``[B, G2]`` bool), those that came to an end.
 
         One that was cut off teaches no end. It is left only to a problem without another, and not even to that under
         ``mask_truncated_completions``, where GRPO trains on none either.

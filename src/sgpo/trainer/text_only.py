@@ -45,8 +45,11 @@ class TextOnlyTrainer(ResumableGRPOTrainer):
             warn_of_bad_golds(self.train_dataset, self.reward_funcs)
 
     def rollout_metrics(self) -> Mapping[str, Sequence[float]]:
-        """Of each generation batch since the last log: the share of sampled completions that were ``cut`` off, their
-        mean ``reward``, the share of groups in which all had the ``same`` one, the pass rate of ``guided`` ones."""
+        """Numbers of each generation batch since the last log.
+
+        ``cut`` is the share of sampled completions that were cut off, ``reward`` their mean reward, ``same`` the share
+        of groups whose completions all had the same reward, ``guided`` the pass rate of the guided completions.
+        """
         metrics = self._metrics["train"]
         return {
             "cut": metrics.get("completions/clipped_ratio", ()),
@@ -69,7 +72,7 @@ class TextOnlyTrainer(ResumableGRPOTrainer):
             print(f"Resuming from {checkpoint}, step {self.state.global_step} of {self.state.max_steps}.", flush=True)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """As TRL's, which names neither a base model that is a local folder, nor a model that is not on the hub."""
+        """Write TRL's model card, and name a base in a local folder and a model that is not on the hub, as TRL does not."""
         super().create_model_card(*args, **kwargs)
         path = Path(self.args.output_dir) / "README.md"
         if self.is_world_process_zero() and path.is_file():

@@ -72,7 +72,7 @@ class TextOnlyTrainer(ResumableGRPOTrainer):
             print(f"Resuming from {checkpoint}, step {self.state.global_step} of {self.state.max_steps}.", flush=True)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Write TRL's model card, and name a base in a local folder and a model that is not on the hub, as TRL does not."""
+        """Write TRL's model card with what it leaves out: a base in a local folder, a model that is not on the hub."""
         super().create_model_card(*args, **kwargs)
         path = Path(self.args.output_dir) / "README.md"
         if self.is_world_process_zero() and path.is_file():

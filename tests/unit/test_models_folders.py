@@ -138,6 +138,50 @@ class Engine:
         return [types.SimpleNamespace(outputs=[one]) for one in ones]
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("weights cut off", "cannot be loaded: "),
+        ("no weights", "holds no adapter_model.safetensors"),
+        ("base moved", "there is no folder of the base"),
+        ("fewer layers", "the adapter has the layer .*layers.1.*, which the base has not"),
+        ("more layers", "the base has the layer .*layers.2.*, which the adapter has not"),
+        ("other shapes", "size mismatch"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused(
+    fault: str, words: str, base: Path, adapter: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    path = tmp_path / "adapter"
+    shutil.copytree(adapter, path)
+    weights = path / "adapter_model.safetensors"
+    if fault == "weights cut off":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif fault == "no weights":
+        weights.unlink()
+    else:
+        other = tmp_path / "other"
+        settings = json.loads((path / "adapter_config.json").read_text())
+        (path / "adapter_config.json").write_text(json.dumps({**settings, "base_model_name_or_path": str(other)}))
+        if fault != "base moved":
+            shutil.copytree(base, other)
+            config = AutoConfig.from_pretrained(base)
+            count = config.num_hidden_layers
+            changed = {"fewer layers": {"num_hidden_layers": 1}, "more layers": {"num_hidden_layers": count + 1}}
+            for name, value in changed.get(fault, {"intermediate_size": 32, "hidden_size": 48}).items():
+                setattr(config, name, value)
+            if getattr(config, "layer_types", None):
+                config.layer_types = ["full_attention"] * config.num_hidden_layers
+            AutoModelForCausalLM.from_config(config).save_pretrained(other)
+            words = words.replace("layers.2", f"layers.{count}")
+    with pytest.raises(ModelError, match=words):
+        open_model(str(path), GREEDY, ModelOptions(device="cpu"))
+
+
 def test_vllm_takes_adapters_and_variables_too(adapter: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vllm, lora = types.ModuleType("vllm"), types.ModuleType("vllm.lora.request")
     vllm.LLM, vllm.SamplingParams = Engine, types.SimpleNamespace  # type: ignore[attr-defined]

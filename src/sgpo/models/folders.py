@@ -61,10 +61,17 @@ class Folder:
             return error
         reason = OWN_CODE
         if not brings_code(error):
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            reason = " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:500]
         what = f"model {self.name!r}" if self.adapter is None else f"adapter {self.name!r} with its base {self.base!r}"
         remedy = "Give a folder saved by save_pretrained, or a hub id."
         if self.adapter is not None:
+            if Path(self.base).is_absolute() and not Path(self.base).exists():
+                reason = "there is no folder of the base."
+            elif not list(Path(self.name).glob("adapter_model.*")):
+                return ModelError(
+                    f"{what} cannot be loaded: it holds no adapter_model.safetensors; copy all its files."
+                )
             remedy = f"The base is what {Path(self.name) / 'adapter_config.json'} names; correct it if it has moved."
         return ModelError(f"{what} cannot be loaded: {reason} {remedy}")
 

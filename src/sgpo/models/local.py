@@ -7,6 +7,7 @@ run pads each prompt as an uninterrupted one does, and so gives the same replies
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgpo.data.prompts import Prompt
@@ -68,7 +69,7 @@ class LocalModel(Batched):
             model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=kind, **common).to(where)
             if folder.adapter is not None:
                 model = _adapted(model, folder)
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # the hub's client, safetensors and torch raise families of their own
             raise folder.error(error) from error
         return cls(
             model,
@@ -141,4 +142,21 @@ def _adapted(model: PreTrainedModel, folder: Folder) -> PreTrainedModel:
     adapted = PeftModel.from_pretrained(model, folder.name)
     if adapted.active_peft_config.is_prompt_learning:
         raise ModelError(f"{folder.name} is an adapter of learned prompts; adapters of layers (LoRA) can be loaded.")
+    _check_layers(adapted, folder)
     return adapted.get_base_model()
+
+
+def _check_layers(adapted: Any, folder: Folder) -> None:
+    """Raise ModelError where the adapter and its base do not have the same layers: PEFT would leave them out."""
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    weights = Path(folder.name) / "adapter_model.safetensors"
+    if not weights.is_file():
+        return
+    with safe_open(weights, framework="pt") as file:
+        saved = {name for name in file.keys() if "lora_" in name}  # noqa: SIM118
+    made = {name for name in get_peft_model_state_dict(adapted, save_embedding_layers=False) if "lora_" in name}
+    if odd := sorted(saved ^ made):
+        has, lacks = ("adapter", "base") if odd[0] in saved else ("base", "adapter")
+        raise ValueError(f"the {has} has the layer {odd[0]}, which the {lacks} has not ({len(odd)} in all).")

@@ -106,6 +106,24 @@ def test_a_worker_killed_while_it_starts_is_replaced(small_pool: None) -> None:
     assert rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}").reason == "equivalent"
 
 
+def test_workers_killed_while_they_start_are_replaced_several_times_in_a_row(
+    small_pool: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = pools.get_pool()
+    started, start = [], pool._start
+
+    def killed_at_first() -> object:
+        worker = start()
+        started.append(worker)
+        if len(started) <= 4:
+            os.kill(worker.process.pid, signal.SIGKILL)
+        return worker
+
+    monkeypatch.setattr(pool, "_start", killed_at_first)
+    assert rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}").reason == "equivalent"
+    assert len(started) == 5
+
+
 def test_a_worker_is_held_to_its_memory(small_pool: None) -> None:
     rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}")
     (worker,) = pools.get_pool().workers

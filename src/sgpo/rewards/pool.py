@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sgpo.rewards.process import VerifierError, Worker, WorkerDiedError, WorkerTimeoutError
+from sgpo.rewards.process import START_SECONDS, VerifierError, Worker, WorkerDiedError, WorkerTimeoutError
 
 _MAX_ITEMS = 5_000  # then a worker is renewed: sympy's caches grow
 
@@ -146,18 +146,19 @@ class Pool:
         return reply, seconds
 
     def _ready(self) -> Worker:
-        """A worker that has loaded; one that was killed while it did so is replaced once.
+        """A worker that has loaded; one that was killed while it did so is replaced, for `START_SECONDS`.
 
         Raises:
             VerifierError: no worker can be started.
         """
-        for last in (False, True):
+        deadline = time.monotonic() + START_SECONDS
+        while True:
             worker = self._take()
             try:
                 worker.await_ready()
             except VerifierError:
                 self._drop(worker)
-                if last or not worker.was_killed():
+                if time.monotonic() > deadline or not worker.was_killed():
                     raise
                 self.count(replaced=1)
             except BaseException:
@@ -165,7 +166,6 @@ class Pool:
                 raise
             else:
                 return worker
-        raise AssertionError("unreachable")
 
     def _drop(self, worker: Worker) -> None:
         """Forget a worker that could not start, without starting another."""

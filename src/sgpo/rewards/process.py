@@ -61,7 +61,12 @@ class Worker:
         return self.process.poll() is None
 
     def was_killed(self) -> bool:
-        """Whether a signal from outside ended the process (SIGKILL, as the OOM killer sends it)."""
+        """Whether a signal from outside ended the process (SIGKILL, as the OOM killer sends it).
+
+        Its pipes close a moment before it can be collected, so a process that is ending is waited for.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1.0)
         return self.process.returncode == -signal.SIGKILL
 
     def await_ready(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -44,7 +45,7 @@ def parsed(options: type[Any], given: Mapping[str, Any]) -> Any:
     """
     values = dict(given)
     for field, owner, _ in flat_fields(options):
-        value, hint = given[field.name], _hint(owner, field.name)
+        value, hint = given[field.name], _hints(owner)[field.name]  # type: ignore[arg-type]
         if typing.get_origin(hint) is tuple:
             values[field.name] = tuple(value or ())
         elif typing.get_origin(hint) is dict:
@@ -57,7 +58,7 @@ def parsed(options: type[Any], given: Mapping[str, Any]) -> Any:
 def _parameters(options: type[Any]) -> list[inspect.Parameter]:
     found = []
     for field, owner, default in flat_fields(options):
-        hint = _hint(owner, field.name)
+        hint = _hints(owner)[field.name]  # type: ignore[arg-type]
         details = {key: value for key, value in field.metadata.items() if key not in _OURS}
         info = typer.Argument(**details) if field.metadata.get("argument") else typer.Option(*_flags(field), **details)
         if typing.get_origin(hint) is tuple:
@@ -85,5 +86,6 @@ def _flags(field: dataclasses.Field[Any]) -> tuple[str, ...]:
     return (f"{name}/--no-{name[2:]}",) if field.default is True else (name,)
 
 
-def _hint(owner: type[Any], name: str) -> Any:
-    return typing.get_type_hints(owner)[name]
+@functools.cache  # a class has dozens of fields, and reading its hints takes a while
+def _hints(owner: Any) -> dict[str, Any]:
+    return typing.get_type_hints(owner)

@@ -28,7 +28,7 @@ class Seen:
 
         def watched_compute(model: Any, inputs: dict[str, Any]) -> Any:
             self.unguided += inputs["prompt_ids"].tolist()
-            self.targets += [t for slot in trainer._slots for t in slot if t.weight > 0]
+            self.targets += [t for slot in trainer._sgpo.slots for t in slot if t.weight > 0]
             return compute(model, inputs)
 
         trainer.model.generate, trainer._compute_loss = watched_generate, watched_compute

@@ -85,7 +85,7 @@ def test_teacher_costs_only_adapters_and_survives_an_interruption(teacher: str, 
 def test_dropout_reaches_the_student_but_not_the_teacher(out: Path) -> None:
     trainer = make(out, adapter=lora(lora_dropout=0.5, init_lora_weights=False), max_steps=1)
     trainer.train()
-    target = next(t for slot in trainer._slots for t in slot)
+    target = next(t for slot in trainer._sgpo.slots for t in slot)
     share = collate([target], 0, torch.device("cpu"))
     trainer.model.train()
     flags = {name: module.training for name, module in trainer.model.named_modules()}

@@ -359,7 +359,7 @@ def test_every_documented_metric_is_logged_with_its_value(out: Path) -> None:
     assert log["targets"] == sum(a > 0 and g > 0 for a, g in zip(alphas, guided_rates, strict=True)) > 0
     assert log["guided_tokens"] == tokens
     assert (log["guided_share"], log["guided_tokens_saved"]) == (1, 0)
-    last = [target for slot in trainer._slots for target in slot if target.weight > 0]
+    last = [target for slot in trainer._sgpo.slots for target in slot if target.weight > 0]
     assert logs_of(trainer)[1]["sgpo/target_tokens"] == sum(len(target.completion_ids) for target in last) > 0
     assert logs_of(trainer)[0]["num_tokens"] == tokens + prompt_tokens
     assert log["entropy"] == logs_of(trainer)[0]["entropy"] > 0
@@ -429,7 +429,7 @@ def test_a_failure_leaves_the_trainer_usable(out: Path) -> None:
     trainer = kit.make_trainer(out, reward=failing_after(2))
     with pytest.raises(ConnectionError):
         trainer.train()
-    assert trainer._batch is None
+    assert trainer._sgpo.batch is None
     assert not trainer._pending_metrics
 
 
@@ -445,8 +445,8 @@ def test_evaluation_neither_guides_nor_distils(out: Path) -> None:
     trainer = kit.make_trainer(out, per_device_eval_batch_size=4, max_steps=1)
     trainer.eval_dataset = kit.make_problems(2).remove_columns("strategy")
     trainer.train()
-    slots, gathered = trainer._slots, trainer._metrics["train"].keys()
+    slots, gathered = trainer._sgpo.slots, trainer._metrics["train"].keys()
     result = trainer.evaluate()
     assert math.isfinite(result["eval_loss"])
-    assert trainer._slots is slots
+    assert trainer._sgpo.slots is slots
     assert not any(name.startswith("sgpo/") for name in gathered)

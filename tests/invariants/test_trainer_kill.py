@@ -44,5 +44,5 @@ def test_killed_and_resumed_equals_uninterrupted(case: str, tmp_path: Path) -> N
     assert len(targets) == 6 - first
     assert sum(targets) > 0
     assert kit.largest_gap(kit.weights_of(resumed.model), kit.weights_of(whole.model)) == 0.0
-    assert kit.largest_gap(resumed._teacher._kept, whole._teacher._kept) == 0.0
-    assert kit.largest_gap(resumed._teacher._kept, kit.weights_of(resumed.model)) > 1e-4
+    assert kit.largest_gap(resumed._sgpo.teacher._kept, whole._sgpo.teacher._kept) == 0.0
+    assert kit.largest_gap(resumed._sgpo.teacher._kept, kit.weights_of(resumed.model)) > 1e-4

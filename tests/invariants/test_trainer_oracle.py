@@ -215,7 +215,7 @@ def test_random_selection_takes_correct_targets_and_varies(out: Path) -> None:
     for seed in range(4):
         options = {"target_selection": "random", "num_guided_generations": 4, "seed": seed, "alpha_form": "constant"}
         _, _, trainer = step(out, model, data, per_device_train_batch_size=16, **options)
-        targets = [target for slot in trainer._slots for target in slot]
+        targets = [target for slot in trainer._sgpo.slots for target in slot]
         assert len(targets) == 4
         assert all("ok" in kit.decoded(target.completion_ids) for target in targets)
         chosen.add(tuple(tuple(target.completion_ids) for target in targets))

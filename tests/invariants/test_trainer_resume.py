@@ -69,7 +69,7 @@ def state_of(trainer: Any) -> dict[str, Tensor]:
     """Weights, optimizer and teacher."""
     adam = trainer.optimizer.state_dict()["state"]
     moments = {f"{i}.{name}": value for i, of in adam.items() for name, value in of.items()}
-    teacher = getattr(trainer, "_teacher", None)
+    teacher = trainer._sgpo.teacher
     kept = {} if teacher is None else {f"teacher.{name}": value for name, value in teacher._kept.items()}
     return {**kit.weights_of(trainer.model), **moments, **kept}
 

@@ -15,7 +15,7 @@ import trl
 from trl import GRPOTrainer
 
 import sgpo.trainer
-from sgpo import HPTTrainer, LUFFYTrainer, SGPOTrainer
+from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer, SGPOConfig, SGPOTrainer
 from sgpo.trainer import trl_seam
 
 FILES = sorted(Path(sgpo.trainer.__file__).parent.glob("*.py"))
@@ -62,7 +62,32 @@ def test_only_the_seam_imports_what_trl_keeps_to_itself(path: Path) -> None:
     assert path.name == "trl_seam.py" or [m for m in modules if m.startswith("trl.")] == []
 
 
+def test_what_is_put_on_trls_object_has_one_name(tmp_path: Path) -> None:
+    ours = kit.make_trainer(tmp_path)
+    plain = kit.make_trainer(tmp_path, trainer_class=GRPOTrainer)
+    assert vars(ours).keys() - vars(plain).keys() == {"_sgpo"}
+    assert not hasattr(plain, "_sgpo")
+
+
+def test_no_reward_function_is_trls_own_error(tmp_path: Path) -> None:
+    for trainer_class in (SGPOTrainer, LUFFYTrainer, HPTTrainer):
+        config = {SGPOTrainer: SGPOConfig, LUFFYTrainer: LUFFYConfig, HPTTrainer: HPTConfig}[trainer_class]
+        with pytest.raises(ValueError, match="No reward source"):
+            trainer_class(
+                kit.make_model(),
+                args=kit.make_config(tmp_path, config),
+                train_dataset=kit.make_problems().add_column("expert", ["ok"] * 4),
+                processing_class=kit.make_tokenizer(),
+            )
+
+
 # ---------------------------------------------------------------- what has changed is refused by its name
+
+
+def of_a_release(patch: pytest.MonkeyPatch, method: Any) -> None:
+    """Put a method into TRL as if it had been released so."""
+    method.__module__ = "trl.trainer.grpo_trainer"
+    patch.setattr(GRPOTrainer, method.__name__, method)
 
 
 def renamed(patch: pytest.MonkeyPatch) -> None:
@@ -72,28 +97,28 @@ def renamed(patch: pytest.MonkeyPatch) -> None:
 def another_signature(patch: pytest.MonkeyPatch) -> None:
     def _calculate_rewards(self: Any, inputs: Any, prompts: Any, completions: Any, ids: Any, step: int) -> Any: ...
 
-    patch.setattr(GRPOTrainer, "_calculate_rewards", _calculate_rewards)
+    of_a_release(patch, _calculate_rewards)
 
 
 def parameter_gone(patch: pytest.MonkeyPatch) -> None:
     def _generate_single_turn(self: Any, prompt_ids: Any, images: Any, multimodal_fields: Any) -> Any:
         return prompt_ids, images
 
-    patch.setattr(GRPOTrainer, "_generate_single_turn", _generate_single_turn)
+    of_a_release(patch, _generate_single_turn)
 
 
 def batch_key_gone(patch: pytest.MonkeyPatch) -> None:
     def _compute_loss(self: Any, model: Any, inputs: Any) -> Any:
         return inputs["completion_mask"], {"advantage": "advantages"}, self._metrics["train"]["entropy"]
 
-    patch.setattr(GRPOTrainer, "_compute_loss", _compute_loss)
+    of_a_release(patch, _compute_loss)
 
 
 def one_more_value(patch: pytest.MonkeyPatch) -> None:
     def _tokenize_prompts(self: Any, prompts: list) -> Any:
         return prompts, None, {}, []
 
-    patch.setattr(GRPOTrainer, "_tokenize_prompts", _tokenize_prompts)
+    of_a_release(patch, _tokenize_prompts)
 
 
 def attribute_gone(patch: pytest.MonkeyPatch) -> None:
@@ -132,6 +157,11 @@ def test_a_change_is_refused_before_anything_is_loaded(
     assert CHANGES[change] in said
     assert f"TRL {version}" in said
     assert "pip install 'trl==1.16.*'" in said
+
+
+def test_a_patch_of_the_user_is_no_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", lambda self, ids, *rest: (ids, None))
+    assert trl_seam.faults() == []
 
 
 def test_a_helper_that_is_gone_is_named_by_the_import(monkeypatch: pytest.MonkeyPatch) -> None:

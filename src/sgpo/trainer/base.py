@@ -31,15 +31,12 @@ class BaseTrainer(TextOnlyTrainer):
             and ids that the model has no embedding for.
     """
 
-    _unknown_ids = False  # whether the tokenizer can make ids that the model has no embedding for
-
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         wrong = [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]
         if wrong:
             raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
-        self._correctness = self._correctness_index()
-        self._told_of_no_verdicts = False
+        self._sgpo.correctness = self._correctness_index()
         checks.warn_of_lost_updates(self.model, self.args)
         for model in filter(None, (self.model, self.ref_model)):
             causal = model.get_base_model() if is_peft_model(model) else model
@@ -67,7 +64,7 @@ class BaseTrainer(TextOnlyTrainer):
 
     def _correct(self, rewards: Tensor) -> Tensor:
         """Which rows of ``[rows, functions]`` are correct; one without a verdict (None, NaN) is not."""
-        return rewards[:, self._correctness] > self.args.correctness_threshold
+        return rewards[:, self._sgpo.correctness] > self.args.correctness_threshold
 
     def _probe_rewards(self) -> None:
         """Call the rewards once, on an empty completion of the first problem: they must work before training."""
@@ -80,9 +77,10 @@ class BaseTrainer(TextOnlyTrainer):
                 f"A reward function failed on an empty completion of the first problem: {type(error).__name__}: "
                 f"{error}. It must return one number per completion, whatever the policy writes."
             ) from error
-        if self._correctness is not None and not rewards[:, self._correctness].isfinite().all():
+        decisive = self._sgpo.correctness
+        if decisive is not None and not rewards[:, decisive].isfinite().all():
             raise ValueError(
-                f"The reward function {self.reward_func_names[self._correctness]!r} decides what is correct, but it "
+                f"The reward function {self.reward_func_names[decisive]!r} decides what is correct, but it "
                 f"returned None, NaN or infinity for an empty completion of the first problem. Return a number, 0.0 "
                 "for a response that is not correct, or name another one in correctness_reward."
             )
@@ -117,11 +115,12 @@ class BaseTrainer(TextOnlyTrainer):
                 "verifier that is down, an answer column that is empty), then go on from the last checkpoint with "
                 "resume_from_checkpoint=True. None is for single rows that a reward does not apply to."
             )
-        if self._correctness is not None and missing[:, self._correctness].all() and not self._told_of_no_verdicts:
-            self._told_of_no_verdicts = True
+        decisive = self._sgpo.correctness
+        if decisive is not None and missing[:, decisive].all() and not self._sgpo.told_of_no_verdicts:
+            self._sgpo.told_of_no_verdicts = True
             warnings.warn(
                 f"Step {self.state.global_step + 1}: the reward function "
-                f"{self.reward_func_names[self._correctness]!r}, which decides what is correct, returned None or NaN "
+                f"{self.reward_func_names[decisive]!r}, which decides what is correct, returned None or NaN "
                 "for the whole batch, so none of it counts as correct. This is said once.",
                 stacklevel=2,
             )
@@ -151,8 +150,8 @@ class BaseTrainer(TextOnlyTrainer):
         size = checks.embedding_rows(self.model)
         special = [i for i in (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id) if i is not None]
         checks.require_known_ids([special], size, self._tokenizer)
-        self._unknown_ids = max(self._tokenizer.get_vocab().values(), default=0) >= size
-        if not self._unknown_ids:
+        self._sgpo.unknown_ids = max(self._tokenizer.get_vocab().values(), default=0) >= size
+        if not self._sgpo.unknown_ids:
             return
         for rows in self._chunks(self.train_dataset):
             self._tokenize_prompts([row["prompt"] for row in rows])
@@ -179,7 +178,7 @@ class BaseTrainer(TextOnlyTrainer):
         return result
 
     def _require_known(self, rows: Iterable[list[int]]) -> None:
-        if self._unknown_ids:
+        if self._sgpo.unknown_ids:
             checks.require_known_ids(rows, checks.embedding_rows(self.model), self._tokenizer)
 
     # ---------------------------------------------------------------- ranks

@@ -67,8 +67,6 @@ class ExpertTrainer(BaseTrainer):
         super().__init__(
             model, reward_funcs, args=args, train_dataset=train_dataset, processing_class=processing_class, **kwargs
         )
-        self._rewards: Tensor | None = None  # [B * G, functions] of the last generation batch
-        self._logps: Tensor | None = None  # [N, T] of the last forward, on its graph
         self._check_ids()
         self._check_lengths()
 
@@ -148,12 +146,12 @@ class ExpertTrainer(BaseTrainer):
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        self._rewards = self._local(rewards, len(prompts))
+        self._sgpo.rewards = self._local(rewards, len(prompts))
         return rewards
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        self._logps = result[0]
+        self._sgpo.logps = result[0]
         return result
 
     def _log_means(self, sums: dict[str, tuple[Any, Any]]) -> None:

@@ -30,10 +30,6 @@ class GuidedRolloutTrainer(BaseTrainer):
 
     args: SGPOConfig
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self._batch: GenerationBatch | None = None  # set while TRL generates and scores the autonomous rollouts
-
     def _use_rollouts(self, batch: GenerationBatch) -> None:
         """Called once per generation batch."""
         raise NotImplementedError
@@ -61,11 +57,11 @@ class GuidedRolloutTrainer(BaseTrainer):
         on_demand = self.args.guided_on_demand
         if not on_demand:
             batch.guided = self._guided_prompts(problems, with_strategy)
-        self._batch = batch
+        self._sgpo.batch = batch
         try:
             output = super()._generate_and_score_completions(inputs)
         finally:
-            self._batch = None
+            self._sgpo.batch = None
         if on_demand:
             batch.guided = self._sampled_on_demand(batch)
         batch.guided.correct = self._guided_correct(problems, batch.guided)
@@ -107,9 +103,9 @@ class GuidedRolloutTrainer(BaseTrainer):
         num_generations: int,
         *args: Any,
     ) -> tuple[list[list[int]], list[list[float]] | None]:
-        if self._batch is None:
+        if self._sgpo.batch is None:
             return self._sample(prompt_ids, images, multimodal_fields, num_generations, *args)
-        guided = self._batch.guided
+        guided = self._sgpo.batch.guided
         # A server samples each run of `stride` equal prompts at once, so the stride must divide both group sizes.
         stride = math.gcd(num_generations, self.args.num_guided_generations) if guided.prompt_ids else num_generations
         completion_ids, logprobs = self._sample(
@@ -118,8 +114,8 @@ class GuidedRolloutTrainer(BaseTrainer):
         split = len(prompt_ids)
         guided.completion_ids = completion_ids[split:]
         lengths = torch.tensor([len(ids) for ids in completion_ids[:split]])
-        self._batch.prompt_ids = [list(ids) for ids in prompt_ids[:: self.num_generations]]
-        self._batch.lengths = lengths.view(-1, self.num_generations)
+        self._sgpo.batch.prompt_ids = [list(ids) for ids in prompt_ids[:: self.num_generations]]
+        self._sgpo.batch.lengths = lengths.view(-1, self.num_generations)
         return completion_ids[:split], None if logprobs is None else logprobs[:split]
 
     def _sample(self, *args: Any) -> tuple[list[list[int]], list[list[float]] | None]:
@@ -130,9 +126,9 @@ class GuidedRolloutTrainer(BaseTrainer):
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        if self._batch is not None:
+        if self._sgpo.batch is not None:
             correct = self._correct(self._local(rewards, len(prompts)))
-            self._batch.correct = correct.view(-1, self.num_generations)
+            self._sgpo.batch.correct = correct.view(-1, self.num_generations)
         return rewards
 
     def _guided_correct(self, problems: list[dict[str, Any]], guided: GuidedRollouts) -> Tensor:

@@ -80,10 +80,10 @@ class HPTTrainer(ExpertTrainer):
         output = super()._generate_and_score_completions(inputs)
         if not self.model.training:
             return output
-        assert self._rewards is not None
+        assert self._sgpo.rewards is not None
         size = self.num_generations
         problems = first_of_groups(inputs, size)
-        correct = self._correct(self._rewards).view(-1, size)
+        correct = self._correct(self._sgpo.rewards).view(-1, size)
         by_sft = hpt_gate(correct, self.args.gate)
         experts = {b * size: self._expert_ids(problems[b]) for b in by_sft.nonzero().flatten().tolist()}
         put_experts(output, experts, self._tokenizer.pad_token_id, self.pad_to_multiple_of or 1)
@@ -98,7 +98,7 @@ class HPTTrainer(ExpertTrainer):
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         loss = super()._compute_loss(model, inputs)
-        logps, self._logps = self._logps, None
+        logps, self._sgpo.logps = self._sgpo.logps, None
         if not self.model.training:
             return loss
         assert logps is not None

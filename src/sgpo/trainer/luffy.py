@@ -80,19 +80,18 @@ class LUFFYTrainer(ExpertTrainer):
     _name = "LUFFY"
     _paper = papers.LUFFY
     config_class = LUFFYConfig
-    _experts: list[list[int]] | None = None  # ids of each problem's expert response, while rollouts are sampled
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
             return super()._generate_and_score_completions(inputs)
-        self._experts = [self._expert_ids(problem) for problem in first_of_groups(inputs, self.num_generations)]
+        self._sgpo.experts = [self._expert_ids(problem) for problem in first_of_groups(inputs, self.num_generations)]
         try:
             output = super()._generate_and_score_completions(inputs)
         finally:
-            self._experts = None
-        assert self._rewards is not None
-        weighted = (self._rewards * self.reward_weights.to(self._rewards.device)).nansum(dim=1)
-        weighted[self._rewards.isnan().all(dim=1)] = torch.nan
+            self._sgpo.experts = None
+        assert self._sgpo.rewards is not None
+        weighted = (self._sgpo.rewards * self.reward_weights.to(self._sgpo.rewards.device)).nansum(dim=1)
+        weighted[self._sgpo.rewards.isnan().all(dim=1)] = torch.nan
         rewards = weighted.view(-1, self.num_generations)
         off_policy = torch.zeros_like(rewards, dtype=torch.bool)
         off_policy[:, -1] = True
@@ -118,7 +117,7 @@ class LUFFYTrainer(ExpertTrainer):
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, num_generations: int, *args: Any
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         """Sample G - 1 responses for each problem; its expert's takes the last place."""
-        if self._experts is None:
+        if self._sgpo.experts is None:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, *args)
         size = num_generations - 1
         sampled = [ids for i, ids in enumerate(prompt_ids) if (i + 1) % num_generations]
@@ -128,8 +127,8 @@ class LUFFYTrainer(ExpertTrainer):
             return [x for b, expert in enumerate(experts) for x in (*rows[b * size : (b + 1) * size], expert)]
 
         if logprobs is not None:  # NaN: TRL reads it as "not known to the sampler", and corrects nothing
-            logprobs = with_experts(logprobs, [[float("nan")] * len(ids) for ids in self._experts])
-        return with_experts(completions, self._experts), logprobs
+            logprobs = with_experts(logprobs, [[float("nan")] * len(ids) for ids in self._sgpo.experts])
+        return with_experts(completions, self._sgpo.experts), logprobs
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         if not self.model.training:
@@ -137,7 +136,7 @@ class LUFFYTrainer(ExpertTrainer):
         off_policy, advantages = inputs["off_policy"], inputs["advantages"]
         # TRL's loss of the on-policy rows; the advantage 0 leaves the expert's rows out of it, not out of its divisor.
         loss = super()._compute_loss(model, {**inputs, "advantages": advantages.masked_fill(off_policy, 0.0)})
-        logps, self._logps = self._logps, None
+        logps, self._sgpo.logps = self._sgpo.logps, None
         assert logps is not None
         mask = inputs["completion_mask"].bool()
         counted = mask & off_policy.unsqueeze(1)

@@ -90,9 +90,7 @@ class RecordedCheckpoints:
 class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
     """``GRPOTrainer`` that resumes to the bit, or refuses to and says why; see the module."""
 
-    _sampler: EpochSampler | None = None
     _buffered_inputs: list[dict[str, Tensor]] | None  # TRL's, of each micro-step
-    _pass = (0, 0)  # the current pass over the data, and the optimizer step at which it began
 
     # ---------------------------------------------------------------- resuming
 
@@ -186,9 +184,9 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
             skipped = self._step = kwargs["steps_trained_in_current_epoch"]
             if skipped % self._micro_steps_of_rollouts and self._buffered_inputs is None:
                 logger.warning("The checkpoint is without the rollouts that were in use; the run samples new ones.")
-        self._pass = epoch, self.state.global_step - skipped // self.args.gradient_accumulation_steps
-        if self._sampler is not None:
-            self._sampler.set_epoch(epoch)
+        self._sgpo.current_pass = epoch, self.state.global_step - skipped // self.args.gradient_accumulation_steps
+        if self._sgpo.sampler is not None:
+            self._sgpo.sampler.set_epoch(epoch)
         super()._run_epoch(epoch=epoch, **kwargs)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -199,7 +197,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
     # ---------------------------------------------------------------- the order of the data
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
-        self._sampler = EpochSampler(
+        self._sgpo.sampler = EpochSampler(
             data_source=self.train_dataset if dataset is None else dataset,
             mini_repeat_count=self.num_generations,
             batch_size=self.args.generation_batch_size // self.num_generations,
@@ -207,7 +205,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
             shuffle=self.shuffle_dataset,
             seed=self.args.seed,
         )
-        return self._sampler
+        return self._sgpo.sampler
 
     @property
     def _micro_steps_of_rollouts(self) -> int:
@@ -218,10 +216,10 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
         return {**{name: getattr(self.args, name) for name in _ORDERING}, "problems": _digest(self.train_dataset)}
 
     def _place(self) -> tuple[Mapping[str, Any] | None, Position | None]:
-        epoch, began = self._pass
+        epoch, began = self._sgpo.current_pass
         batches = (self.state.global_step - began) * self.args.gradient_accumulation_steps
-        if self._sampler is not None:  # the last step of a pass may have fewer
-            batches = min(batches, len(self._sampler) // (self.args.generation_batch_size))
+        if self._sgpo.sampler is not None:  # the last step of a pass may have fewer
+            batches = min(batches, len(self._sgpo.sampler) // (self.args.generation_batch_size))
         return self._order(), Position(epoch, batches)
 
     # ---------------------------------------------------------------- state that others leave out

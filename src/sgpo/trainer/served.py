@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlparse
 
 from sgpo.trainer.checkpoints import names_in
+from sgpo.trainer.own import Own
 from sgpo.trainer.server import check_server
 from sgpo.trainer.trl_seam import GRPOTrainer, VLLMClient, check, get_config_model_id, vllm_generation
 
@@ -43,7 +44,8 @@ class ServedGRPOTrainer(GRPOTrainer):
 
     def __init__(self, model: Any, *positional: Any, args: Any, **kwargs: Any):
         check()
-        check_server(args, model if isinstance(model, str) else get_config_model_id(model.config))
+        self._sgpo = Own(model if isinstance(model, str) else get_config_model_id(model.config))
+        check_server(args, self._sgpo.base_model)
         with _bounded(args):
             super().__init__(model, *positional, args=args, **kwargs)
 

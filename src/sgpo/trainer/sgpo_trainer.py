@@ -33,7 +33,7 @@ from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.distillation import Share, Target, collate, deal, divergence
 from sgpo.trainer.finite import FiniteGradients, autonomous_rows, require_finite, require_finite_loss, target_rows
 from sgpo.trainer.guided import GuidedRolloutTrainer
-from sgpo.trainer.metrics import DistillationSums, log_ratio, rollout_metrics
+from sgpo.trainer.metrics import log_ratio, rollout_metrics
 from sgpo.trainer.problem_log import ProblemLog
 from sgpo.trainer.rollouts import GenerationBatch
 from sgpo.trainer.teacher import TeacherWeights, without_dropout
@@ -79,28 +79,24 @@ class SGPOTrainer(GuidedRolloutTrainer):
             processing_class=processing_class,
             **kwargs,
         )
-        self._slots: list[list[Target]] = []  # targets of each micro-step until the next generation
-        self._sums = DistillationSums()  # of the current optimizer step
-        self._logps: Tensor | None = None  # per-token log-probabilities of the last forward, for metrics
-        self._teacher: TeacherWeights | None = None
         ranks = self.accelerator.process_index, self.accelerator.num_processes
-        self._problem_log = ProblemLog(args.output_dir, *ranks) if args.log_problems else None
+        self._sgpo.problem_log = ProblemLog(args.output_dir, *ranks) if args.log_problems else None
         self.add_callback(FiniteGradients(self.accelerator))
         self._check_ids()
         if args.distills:
             checks.check_context(self.train_dataset, self.model, self._tokenizer, args, self._tokenize_prompts)
             if args.teacher != "live":
                 decay = args.teacher_ema_decay if args.teacher == "ema" else 1.0
-                self._teacher = TeacherWeights(self.accelerator.unwrap_model(self.model), decay)
-                self.add_callback(self._teacher)
+                self._sgpo.teacher = TeacherWeights(self.accelerator.unwrap_model(self.model), decay)
+                self.add_callback(self._sgpo.teacher)
 
     def _before_training(self) -> None:
         super()._before_training()
         self._require_finite_weights()
-        self._slots = []
+        self._sgpo.slots = []
 
     def _has_teacher(self) -> bool:
-        return self._teacher is not None
+        return self._sgpo.teacher is not None
 
     def _require_finite_weights(self) -> None:
         trained = ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
@@ -127,8 +123,8 @@ class SGPOTrainer(GuidedRolloutTrainer):
         )
         chosen = self._targets(batch, alpha)
         targets = list(chosen.values())
-        if self._problem_log is not None:
-            self._problem_log.write(self.state.global_step + 1, batch, p_guided, alpha, chosen)
+        if self._sgpo.problem_log is not None:
+            self._sgpo.problem_log.write(self.state.global_step + 1, batch, p_guided, alpha, chosen)
         metrics = rollout_metrics(
             self.accelerator,
             batch,
@@ -147,7 +143,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
         first = batch.prompt_ids[0]
         dummy = targets[0].dummy() if targets else Target(first[:1], first[:1], [pad_id], 0.0)
         steps = args.steps_per_generation
-        self._slots = deal(targets, dummy, most, steps, min(self.current_gradient_accumulation_steps, steps))
+        self._sgpo.slots = deal(targets, dummy, most, steps, min(self.current_gradient_accumulation_steps, steps))
 
     def _targets(self, batch: GenerationBatch, alpha: Tensor) -> dict[int, Target]:
         """The target of each problem (0..B-1) that has one; ``alpha`` is ``[B]``."""
@@ -225,32 +221,32 @@ class SGPOTrainer(GuidedRolloutTrainer):
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        self._logps = result[0].detach()
+        self._sgpo.logps = result[0].detach()
         return result
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         if not self.model.training:
             return super()._compute_loss(model, inputs)
         share, teacher_hidden, token_kl = None, None, None
-        targets = self._slots[self._step % self.args.steps_per_generation] if self._slots else []
+        targets = self._sgpo.slots[self._step % self.args.steps_per_generation] if self._sgpo.slots else []
         if targets:
             share = collate(targets, self._tokenizer.pad_token_id, self.accelerator.device)
             if self.args.distillation_loss == "kl":
                 teacher_hidden = self._teacher_hidden(model, share)
         loss = super()._compute_loss(model, inputs)
-        self._record({"log_ratio": log_ratio(self.accelerator, self._logps, inputs)})
+        self._record({"log_ratio": log_ratio(self.accelerator, self._sgpo.logps, inputs)})
         self._record({"entropy": self._metrics["train"]["entropy"][-1]})
         if self.args.grpo_weight != 1.0:
             loss = loss * self.args.grpo_weight
         if share is not None:
             term, sums = self._distillation(model, share, teacher_hidden)
             loss = loss + term
-            self._sums.add(sums)
+            self._sgpo.sums.add(sums)
             token_kl = sums.get("token_kl")
         if self.accelerator.sync_gradients:
-            self._record(self._sums.flush(self.accelerator))
+            self._record(self._sgpo.sums.flush(self.accelerator))
         rows = chain(
-            autonomous_rows(inputs, self._logps, self._tokenizer), target_rows(targets, token_kl, self._tokenizer)
+            autonomous_rows(inputs, self._sgpo.logps, self._tokenizer), target_rows(targets, token_kl, self._tokenizer)
         )
         step = self.state.global_step + 1
         require_finite_loss(self.accelerator, loss.detach(), rows, step=step, output_dir=self.args.output_dir)
@@ -260,7 +256,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
     def _teacher_hidden(self, model: Any, share: Share) -> Tensor:
         """Hidden states of the guided side, ``[N, T, H]``, without dropout; see ``SGPOConfig.teacher``."""
         length = share.mask.size(1)
-        with without_dropout(model), self._teacher.in_place() if self._teacher else nullcontext():
+        with without_dropout(model), self._sgpo.teacher.in_place() if self._sgpo.teacher else nullcontext():
             return model(
                 input_ids=share.teacher_ids,
                 attention_mask=share.teacher_mask,
@@ -289,7 +285,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
             args,
             normalizer=normalizer,
             temperature=self.temperature,
-            teacher_head=self._teacher.head if self._teacher else None,
+            teacher_head=self._sgpo.teacher.head if self._sgpo.teacher else None,
         )
         return model(input_ids=share.student_ids, attention_mask=share.student_mask, head_fn=head_fn)
 
@@ -301,19 +297,19 @@ class SGPOTrainer(GuidedRolloutTrainer):
 
     def _save_state(self, directory: Path) -> None:
         super()._save_state(directory)
-        if self._teacher is not None and self.args.should_save:
-            self._teacher.save(directory)
+        if self._sgpo.teacher is not None and self.args.should_save:
+            self._sgpo.teacher.save(directory)
 
     def _load_state(self, directory: Path) -> None:
         super()._load_state(directory)
-        if self._teacher is not None:
-            self._teacher.load(directory)
-        if self._problem_log is not None:
-            self._problem_log.rewind(self.state.global_step)
+        if self._sgpo.teacher is not None:
+            self._sgpo.teacher.load(directory)
+        if self._sgpo.problem_log is not None:
+            self._sgpo.problem_log.rewind(self.state.global_step)
 
     def _rollouts(self) -> dict[str, Any]:
-        return {**super()._rollouts(), "slots": [[astuple(target) for target in slot] for slot in self._slots]}
+        return {**super()._rollouts(), "slots": [[astuple(target) for target in slot] for slot in self._sgpo.slots]}
 
     def _restore_rollouts(self, saved: dict[str, Any]) -> None:
         super()._restore_rollouts(saved)
-        self._slots = [[Target(*fields) for fields in slot] for slot in saved["slots"]]
+        self._sgpo.slots = [[Target(*fields) for fields in slot] for slot in saved["slots"]]

@@ -11,7 +11,6 @@ from sgpo.trainer import checks
 from sgpo.trainer.notices import RolloutNotices, warn_of_bad_golds
 from sgpo.trainer.prompts import text_only
 from sgpo.trainer.resumable import ResumableGRPOTrainer
-from sgpo.trainer.trl_seam import get_config_model_id
 
 
 class TextOnlyTrainer(ResumableGRPOTrainer):
@@ -30,7 +29,6 @@ class TextOnlyTrainer(ResumableGRPOTrainer):
         eval_dataset: Any = None,
         **kwargs: Any,
     ):
-        self.base_model = model if isinstance(model, str) else get_config_model_id(model.config)
         super().__init__(
             model,
             reward_funcs,
@@ -77,7 +75,7 @@ class TextOnlyTrainer(ResumableGRPOTrainer):
         path = Path(self.args.output_dir) / "README.md"
         if self.is_world_process_zero() and path.is_file():
             text = path.read_text(encoding="utf-8")
-            text = text.replace(_NO_BASE, f"`{self.base_model or 'a model in memory'}`")
+            text = text.replace(_NO_BASE, f"`{self._sgpo.base_model or 'a model in memory'}`")
             path.write_text(text.replace(_NO_HUB, f'model="{self.args.output_dir}"'), encoding="utf-8")
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:

@@ -1,0 +1,54 @@
+"""What the trainers of this package keep on TRL's object beside TRL's own attributes: all of it under one name."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from sgpo.trainer.distillation import Target
+from sgpo.trainer.metrics import DistillationSums
+from sgpo.trainer.problem_log import ProblemLog
+from sgpo.trainer.rollouts import GenerationBatch
+from sgpo.trainer.teacher import TeacherWeights
+
+if TYPE_CHECKING:
+    from sgpo.trainer.resumable import EpochSampler
+
+
+@dataclass
+class Own:
+    """The attribute ``_sgpo`` of every trainer, so that no release of TRL can come to use one of these names.
+
+    Shapes: B problems and G rollouts of each on this rank, N rows of a micro-step, T completion tokens.
+
+    Attributes:
+        base_model: name or folder of the model that training starts from, ``""`` for one in memory.
+        sampler: TRL's sampler of the training set; None for a streamed one.
+        current_pass: the pass over the data (from 0), and the optimizer step at which it began.
+        correctness: the column of the reward that decides what is correct; None where there is none.
+        told_of_no_verdicts: whether it was said that this reward had no verdict on a whole batch.
+        unknown_ids: whether the tokenizer can make ids that the model has no embedding for.
+        logps: log-probabilities of the last forward, ``[N, T]``; LUFFY and HPT keep them on its graph.
+        batch: SGPO's rollouts, while TRL generates and scores the autonomous ones.
+        slots: SGPO's targets of each micro-step until the next generation.
+        sums: SGPO's metrics of the current optimizer step.
+        teacher: SGPO's teacher, if it is not the live policy.
+        problem_log: SGPO's log of problems, if it is on.
+        rewards: rewards of the last generation batch, ``[B * G, functions]``, that LUFFY and HPT read.
+        experts: ids of each problem's expert response, while LUFFY samples the others.
+    """
+
+    base_model: str = ""
+    sampler: "EpochSampler | None" = None
+    current_pass: tuple[int, int] = (0, 0)
+    correctness: int | None = None
+    told_of_no_verdicts: bool = False
+    unknown_ids: bool = False
+    logps: Tensor | None = None
+    batch: GenerationBatch | None = None
+    slots: list[list[Target]] = field(default_factory=list)
+    sums: DistillationSums = field(default_factory=DistillationSums)
+    teacher: TeacherWeights | None = None
+    problem_log: ProblemLog | None = None
+    rewards: Tensor | None = None
+    experts: list[list[int]] | None = None

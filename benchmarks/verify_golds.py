@@ -56,7 +56,7 @@ def neighbours(gold: str) -> Iterator[tuple[str, str, bool]]:
     if terms and all(part.count("{") == part.count("}") for part in terms.groups()):
         yield "sum swapped", f"{terms.group(2)} + {terms.group(1)}", True
     several = _LIST.fullmatch(gold)
-    if several and not several.group(2).strip().startswith("0"):  # 276,000 is one number
+    if several and not re.match(r"\s*0\d", several.group(2)):  # 276,000 is one number
         yield "list swapped", f"{several.group(2)}, {several.group(1)}", True
 
 

@@ -29,10 +29,11 @@ class Quantity:
 
     value: exact where rational (see `values`); None for tuples and relations.
     unit: what stands behind it, None where that is no unit. noun: the word behind it, where one is counted.
-    notation: digits, decimal, percent, fraction, expression, tuple, relation, ratio, ordinal, roman, or share (`half of
-        the modulus`: the noun is what it is a share of).
+    notation: digits, decimal, percent, fraction, expression, tuple, relation, ratio, ordinal, roman, share (`half of
+        the modulus`: the noun is what it is a share of) or offset (`2 less than the modulus`: the value is -2).
     use: how it is used; see `usage.Use`. whole: it is not a part of a longer expression.
     in_formula: it is a part of an expression in letters.
+    also: what an ordinal is of a known sequence: 11 for `the fifth prime`.
     start, end: its place in `Text.text`; node: its structure.
     """
 
@@ -46,16 +47,24 @@ class Quantity:
     whole: bool
     node: Node
     in_formula: bool = False
+    also: Value | None = None
 
     @cached_property
     def size(self) -> float:
         return values.size(self.value)
+
+    @property
+    def is_relative(self) -> bool:
+        """Its value is times or plus something that is named, not written."""
+        return self.notation in ("share", "offset")
 
     @cached_property
     def readings(self) -> tuple[Value, ...]:
         """The value, and what it is without a unit that is a mere factor: 50% is 1/2, two dozen are 24."""
         if self.value is None:
             return ()
+        if self.also is not None:
+            return self.value, self.also
         if self.unit and not self.unit.dimension:
             return self.value, values.operate("*", self.value, self.unit.factor) or self.value
         return (self.value,)
@@ -126,7 +135,10 @@ def _quantity(node: Node, text: str, tokens: Sequence[Token], *, whole: bool, in
         word.text if word and word.kind == "word" and len(word.text) > 1 and word.text.lower() not in NO_NOUNS else ""
     )
     use = usage(text, tokens, node.first, last, ordinal=notation == "ordinal") if whole else Use("operand")
-    return Quantity(tokens[node.first].start, end, node.value, unit, notation, use, noun, whole, node, in_formula)
+    place = int(node.literals[0]) if notation == "ordinal" else 0
+    also = values.member(place, " ".join(_following(tokens, last))) if place else None
+    start = tokens[node.first].start
+    return Quantity(start, end, node.value, unit, notation, use, noun, whole, node, in_formula, also)
 
 
 def _roman(tokens: Sequence[Token], i: int, text: str) -> Quantity:
@@ -138,11 +150,14 @@ def _roman(tokens: Sequence[Token], i: int, text: str) -> Quantity:
     return replace(_quantity(node, text, tokens, whole=True), notation="roman")
 
 
-_OFFSETS = {"short of": "-", "shy of": "-", "less than": "-", "fewer than": "-", "under": "-", "below": "-",
-            "more than": "+", "greater than": "+", "above": "+", "beyond": "+", "past": "+"}  # fmt: skip
-_SHARE = re.compile(
-    r"(?<!\w)(half|twice|double|triple|\d{1,3}%|\\frac\{\d{1,9}\}\{\d{1,9}\}) (?:of )?(?:the|its|this|that|our) "
-    r"([A-Za-z]{3,20})",
+_LESS = "less|fewer|shorter|smaller|younger|lower|cheaper|lighter"
+_MORE = "more|greater|longer|larger|bigger|older|higher|heavier"
+_COMPARED = rf"(?P<less>(?:{_LESS}) than|short of|shy of|under|below)|(?:{_MORE}) than|above|beyond|past"
+_OFFSET = re.compile(rf"(?:[a-z]+ )?(?:{_COMPARED})(?: the| that)?", re.I)
+_RELATIVE = re.compile(
+    r"(?<!\w)(?:(?P<times>half|twice|double|triple|\d{1,9} times|\d{1,3}%|\\frac\{\d{1,9}\}\{\d{1,9}\}) (?:of )?"
+    rf"|(?P<step>\d{{1,9}}) (?:[a-z]+ )?(?:{_COMPARED}) )(?=(?:the|its|this|that|our) [A-Za-z]|(?-i:[A-Z]))"
+    r"(?:(?:the|its|this|that|our) )?([A-Za-z]{1,20})",
     re.I,
 )
 _MULTIPLES = {"half": Fraction(1, 2), "twice": Fraction(2), "double": Fraction(2), "triple": Fraction(3)}
@@ -152,42 +167,42 @@ def _offsets(text: str, tokens: Sequence[Token], wholes: Sequence[Quantity]) -> 
     """`2 more than 5`, `1 cent short of a dollar`: one quantity of two, in the unit of the second."""
     found = []
     for one, other in itertools.pairwise(wholes):
+        if not (0 <= other.start - one.end < 40 and isinstance(one.value, Fraction)):
+            continue
         last = one.node.last + (1 if one.unit else 0)
-        between = (
-            " ".join(token.text.lower() for token in tokens[last : other.node.first])
-            if other.start - one.end < 40
-            else ""
-        )
-        sign = _OFFSETS.get(between.removesuffix(" the"))
+        between = " ".join(token.text for token in tokens[last : other.node.first])
+        offset = _OFFSET.fullmatch(between)
+        sign = ("-" if offset["less"] else "+") if offset else ""
         if between in ("", "and", ",") and one.unit and other.unit and one.unit.factor > other.unit.factor:
             sign = "+" if one.unit.dimension == other.unit.dimension else sign  # 4 hours and 40 minutes
-        if sign and isinstance(one.value, Fraction) and isinstance(other.value, Fraction):
+        if sign and isinstance(other.value, Fraction):
             step = units.convert(one.value, one.unit, other.unit) if one.unit and other.unit else one.value
-            value = None if step is None else values.operate(sign, other.value, step)
+            base = other.readings[-1] if one.unit is None else other.value  # 1 less than a dozen
+            value = None if step is None else values.operate(sign, base, step)
             node = Node(
                 one.node.first, other.node.last, value, "expression", 0, one.node.literals + other.node.literals, 1
             )
             use = usage(text, tokens, one.node.first, other.node.last)
-            found.append(replace(other, start=one.start, value=value, use=use, node=node, notation="expression"))
+            unit = other.unit if base == other.value else None
+            found.append(replace(other, start=one.start, unit=unit, value=value, use=use, node=node, notation="expression"))
     return found
 
 
-def _shares(text: str, tokens: Sequence[Token]) -> list[Quantity]:
-    """`half of the modulus`, `twice the total`: a multiple of what a noun names."""
+def _relatives(text: str, tokens: Sequence[Token]) -> list[Quantity]:
+    """`half of the modulus`, `4 years younger than John`: what a noun names, times or plus a number."""
     found = []
     starts = {token.start: i for i, token in enumerate(tokens)}
-    for match in _SHARE.finditer(text):
-        word, i = match[1].lower(), starts.get(match.start(1))
-        if i is None:
-            continue
+    for match in _RELATIVE.finditer(text):
+        word, i = (match["times"] or match["step"]).lower(), starts.get(match.start())
         numbers = [int(x) for x in re.findall(r"\d+", word)]
-        value = _MULTIPLES.get(word) or (Fraction(numbers[0], (*numbers, 100)[1]) if (*numbers, 100)[1] else None)
-        node = Node(i, i + 1, value)
-        found.append(
-            Quantity(
-                match.start(), match.end(), value, None, "share", usage(text, tokens, i, i + 1), match[2], True, node
-            )
-        )
+        bottom = (*numbers, 100 if "%" in word else 1)[1] if numbers else 1
+        value = _MULTIPLES.get(word) or (Fraction(numbers[0], bottom) if numbers and bottom else None)
+        if i is None or value is None:
+            continue
+        last = next((k for k in range(i, len(tokens)) if tokens[k].end >= match.end()), i) + 1
+        node, use = Node(i, i + 1, -value if match["less"] else value), usage(text, tokens, i, last)
+        notation = "share" if match["times"] else "offset"
+        found.append(Quantity(match.start(), match.end(), node.value, None, notation, use, match[4], True, node))
     return found
 
 
@@ -203,7 +218,7 @@ def read(text: str) -> Text:
         wholes = {id(node), *(id(part) for part in node.parts)} if node.parts else {id(node)}
         found += [_quantity(one, text, tokens, whole=id(one) in wholes, in_formula=bool(node.letters)) for one in nodes]
     found += [_roman(tokens, i, text) for i, t in enumerate(tokens) if t.text.isupper() and _ROMAN.fullmatch(t.text)]
-    found += _offsets(text, tokens, [q for q in found if q.whole]) + _shares(text, tokens)
+    found += _offsets(text, tokens, [q for q in found if q.whole]) + _relatives(text, tokens)
     words = [token.text if token.kind == "word" else "" for token in tokens]
     named = (units.behind(words[i : i + 4])[0] for i, word in enumerate(words) if len(word) > 1)
     return Text(text, tokens, tuple(found), frozenset(unit for unit in named if unit))

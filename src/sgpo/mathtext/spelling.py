@@ -59,6 +59,10 @@ _LENGTHS = {
     "in": "inches",
     "yd": "yards",
 }
+_OF_ONE = {
+    "square": "{}^2", "cube": "{}^3", "reciprocal": r"\frac{{1}}{{{}}}", "multiplicative inverse": r"\frac{{1}}{{{}}}",
+    "opposite": "-{}", "additive inverse": "-{}",
+}  # fmt: skip
 _NAMED = {"s": "+", "p": "*", "d": "-", "q": "/"}
 _OPERATOR = re.compile(rf"(?<=[\d)}}i]) ({'|'.join(_BETWEEN)}) (?:the )?(?=[\d(\\]|pi\b)", re.I)
 _WORDED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
@@ -67,7 +71,7 @@ _WORDED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         (r"(?:(?<=[\d)])|(?<=\b[a-z])) (squared|cubed)\b", lambda m: "^2" if m[1].lower() == "squared" else "^3"),
         (r"(?<=\d)[ -]?(?:per ?cent|pct)\b", "%"),
         (r"\b(?:square )?root (?:of )?(?=[\d\\(])", r"\\sqrt "),
-        (r"(?<![\d)}A-Za-z] )(?<!\w)(?:negative|minus) (?=\d)", "-"),
+        (r"(?<![\d)}] )(?<!\b[A-Za-z] )(?<!\w)(?:negative|minus) (?=\d)", "-"),
         (r"\b(sum|product|difference|quotient) (?:of|between) (\d[\d.]*) and (\d[\d.]*\d|\d)",
          lambda m: f"{m[2]} {_NAMED[m[1][0].lower()]} {m[3]}"),
         (r"\bcube root of (?=[\d\\(])", r"\\sqrt[3] "),
@@ -77,8 +81,9 @@ _WORDED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
         (r"\bhalf an? ", r"\\frac{1}{2} "),
         (r"\b(half|twice|double|triple) (?:of )?(?:the )?(?=[\d\\])",
          lambda m: {"half": r"\frac{1}{2} * ", "triple": "3 * "}.get(m[1].lower(), "2 * ")),
-        (r"(?:the )?(\d+)th power of (\d+)\b", r"\2^\1"),
-        (r"\b(square|cube) of (\d[\d.]*)\b", lambda m: f"{m[2]}^{2 if m[1].lower() == 'square' else 3}"),
+        (r"(?:the )?(\d+)(?:st|nd|rd|th) power of (\d+)\b", r"\2^\1"),
+        (r"\b(square|cube|reciprocal|opposite|additive inverse|multiplicative inverse) of (\d[\d.]*\b)",
+         lambda m: _OF_ONE[m[1].lower()].format(m[2])),
         (r"(?<=\d) ?[xX] ?(?=\d)", " * "),
         (r"(?<=\d) of (?=pi\b|\\pi)|(?<=\d%) of (?:the )?(?=\d)|(?<=\}) of (?:the )?(?=\d)", " * "),
         (r"\bC\((\d+) ?, ?(\d+)\)|(?<!\w)(\d+) ?(?:C|choose) ?(\d+)\b",

@@ -31,7 +31,7 @@ RESULTS = words(
 RESULTS_TO = words(
     "comes come coming amounts amount simplifies simplify reduces reduce evaluates evaluate leads lead leading "
     "adds sums works work turns rounds equal equals narrows boils converges arrive arrives arriving ends end "
-    "ending finish finishes lands land left out up down set condenses collapses totals shrinks equivalent"
+    "ending finish finishes lands land left out up down set condenses collapses totals shrinks equivalent congruent"
 )
 OPERANDS = words(
     "deduct deducting remove removing by from into than per over times plus minus between among through within "
@@ -53,7 +53,7 @@ NO_NOUNS = words(
     "while again mod modulo remains remain does be was were too itself both per in than"
 )
 _FITS = words("works work fits fit satisfies suffices solves answers holds wins succeeds")
-_SINGLED = words("the your our what correct right only last first largest smallest answer final asked wanted")
+_SINGLED = words("the your our what where correct right only last first largest smallest answer final asked wanted")
 _DIVISIBLE = words("divisible multiple multiples power powers modulo divisor divisors coprime")
 _WRITTEN = words("write rewrite written factor factors express becomes")
 _COMPARED = words("less more fewer greater times")
@@ -61,6 +61,10 @@ _PARTED = words(
     "half third quarter sum product multiple multiples divisor divisors factor factors power powers root square cube"
 )
 _ENDS_NUMBER = re.compile(r"[\d.]+|[})]")
+_SIGNS = frozenset(("=", "<", ">", "<=", ">=", "!="))
+_ARTICLES = frozenset(("the", "its", "a", "an"))
+_BEFORE_NOUNS = _ARTICLES | words("of all any some these those both equal their our your no other each same and or")
+_SUBJECTS = _ARTICLES | words("each this that it he she everyone everybody one")
 _BREAK = frozenset((".", ";", "!", "?"))
 
 
@@ -108,7 +112,7 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
     """The use of the quantity of the tokens from `first` up to but not `last`."""
     begin = _begin(text, tokens, first)
     left = [_word(token) for token in tokens[begin:first]]
-    right = [_word(token) for token in tokens[last : last + 4]]
+    right = [_word(token) for token in tokens[last : last + 5]]
     if last < len(tokens) and "\n" in text[tokens[last - 1].end : tokens[last].start]:
         right = []
     clause = left
@@ -117,7 +121,11 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
             clause = left[i + 1 :]
             break
     subject = frozenset(stem(word) for word in clause if len(word) > 1)
-    supposed = bool(CONDITIONS & set(clause)) or bool(left[:1] and left[0] in ("a", "an", "any", "every", "all"))
+    supposed = (
+        bool(CONDITIONS & set(clause))
+        or bool(left[:1] and left[0] in ("a", "an", "any", "every", "all"))
+        or (right[:1] != [] and right[0] in ("for", "if", "when") and bool(_SIGNS & set(right[2:4])))
+    )  # `is 90 for y > 0`
     if _is_label(text, tokens, begin, first, last):
         return Use("label", "", subject, supposed)
     if not ordinal and len(right) > 1 and right[0] == "-" and tokens[last].touching and tokens[last + 1].touching:
@@ -125,9 +133,9 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
     name, by = _governed(left)
     if name in ("", "mention") and (not ordinal or name == "" or by == ""):
         verb = right[1:] if right[:1] == [","] else right
-        if verb and (
-            verb[0] in _FITS or (len(verb) > 1 and verb[0] in ("is", "are") and (verb[1] in _SINGLED or ordinal))
-        ):
+        if ordinal:  # `the 8th one is the last`, `the third prime found is`
+            verb = next((right[i:] for i, word in enumerate(right) if word in _FITS or word in ("is", "are")), [])
+        if verb and (verb[0] in _FITS or (len(verb) > 1 and verb[0] in ("is", "are") and verb[1] in _SINGLED)):
             name, by, supposed = "result", "fits", supposed and verb[0] not in _FITS
     if right and right[0] in _COMPARED and name == "result":
         name = "mention"  # `is 2 less than the number of sides`
@@ -168,6 +176,8 @@ def _governed(left: list[str]) -> tuple[str, str]:
         return ("operand" if "set" in before and "equal" in before else "result"), before[-1]
     if word == "of":
         return _of(left[:i])
+    if word == "to" and _is_verb(left[:i]):
+        return "result", before[-1]
     if word in OPERANDS or word == "to":
         return "operand", word
     if word == ":" and before and _ENDS_NUMBER.fullmatch(before[-1]):
@@ -178,8 +188,19 @@ def _governed(left: list[str]) -> tuple[str, str]:
         return _governed(left[:i]) if i > 1 and _ENDS_NUMBER.fullmatch(left[i - 1]) else ("", "")
     if _ENDS_NUMBER.fullmatch(word):
         return _governed(left[:i])
-    named = ({"the", "its", "a", "an"} & set(before[-2:]) and not word.endswith("s")) or {word, stem(word)} & SUMMARIES
-    return ("result" if named and len(word) > 2 and not set(before) & OPERANDS else "mention"), word
+    if _is_verb(left[: i + 1]):
+        return "result", word
+    named = (_ARTICLES & set(before[-2:]) and not word.endswith("s")) or {word, stem(word)} & SUMMARIES
+    done = any(verb in OPERANDS and not (k and before[k - 1] in _ARTICLES) for k, verb in enumerate(before))
+    return ("result" if named and len(word) > 2 and not done else "mention"), word
+
+
+def _is_verb(left: list[str]) -> bool:
+    """Whether the last word is a verb in the third person, by its form: `the bill climbs`, not `the sides`."""
+    word, before = left[-1] if left else "", left[-2] if len(left) > 1 else ""
+    form = len(word) > 3 and word.isalpha() and word.endswith("s") and not word.endswith(("ss", "us", "is"))
+    noun = stem(word) in LABELS | SUMMARIES | _PARTED or before in _BEFORE_NOUNS | OPERANDS | RESULTS or before.endswith("s")
+    return form and not noun and before.isalpha() and bool(_SUBJECTS & set(left[:-2]) or before in _SUBJECTS)
 
 
 def _of(left: list[str]) -> tuple[str, str]:

@@ -6,6 +6,7 @@ formula in letters agrees with nothing else. Arithmetic is bounded in size and n
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -98,6 +99,21 @@ def factorial(n: float) -> float:
     if not (n.is_integer() and 0 <= n <= 170):
         raise ValueError
     return float(math.factorial(int(n)))
+
+
+_MEMBERS: dict[str, Callable[[int], int]] = {
+    "triangular": lambda n: n * (n + 1) // 2,
+    "perfect square": lambda n: n * n, "square number": lambda n: n * n,
+    "perfect cube": lambda n: n**3, "cube number": lambda n: n**3,
+    "fibonacci": lambda n: functools.reduce(lambda pair, _: (pair[1], sum(pair)), range(n), (0, 1))[0],
+    "prime": lambda n: [k for k in range(2, 542) if all(k % d for d in range(2, math.isqrt(k) + 1))][n - 1],
+}  # fmt: skip
+
+
+def member(place: int, words: str) -> Fraction | None:
+    """The `place`th, up to 99, of a sequence that `words` begin with the name of: the 5th prime is 11."""
+    name = next((name for name in _MEMBERS if words.lower().startswith(name)), "")
+    return Fraction(_MEMBERS[name](place)) if name and 0 < place < 100 else None
 
 
 _OPERATIONS: dict[str, Callable[..., float]] = {

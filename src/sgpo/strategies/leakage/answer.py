@@ -47,7 +47,7 @@ class Part:
 
     def matches(self, found: Quantity) -> bool:
         """Whether a quantity of the strategy has this value, up to notation, unit and rounding to three digits."""
-        if found.value is None or bool(found.node.letters) != self.letters or found.notation == "share":
+        if found.value is None or bool(found.node.letters) != self.letters or found.is_relative:
             return False
         if any(
             values.equal(mine, theirs)
@@ -107,7 +107,8 @@ def options(problem: str) -> tuple[dict[str, str], str]:
         if letters[position] != "ABCDEFGHIJ"[position - first : position - first + 1]:
             break
         end = marks[position + 1].start() if position + 1 < len(marks) else len(problem)
-        found[letters[position]] = problem[marks[position].end() : end].strip(" \n\t$\\,;.~")
+        body = problem[marks[position].end() : end].lstrip().partition("\n\n")[0]  # `Enter the letter` may follow
+        found[letters[position]] = body.strip(" \n\t$\\,;.~")
     return (found, problem[: marks[first].start()]) if len(found) >= 2 else ({}, problem)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 
 from sgpo.mathtext.usage import stem, usage
 from sgpo.mathtext.vocabulary import words
@@ -14,7 +15,8 @@ _NAMED = words(
 )
 _JOINTS = (",", "and", "or", "to", "-", "/")
 _PLACES = words("option choice answer alternative")
-_NEGATIVE = words("not neither nor eliminate exclude discard reject cannot except out never no")
+_NEGATIVE = words("not neither nor none eliminate exclude excluded discard reject cannot except out never no fail")
+_LAST = re.compile(r"\b(?:last|final) (?:listed |given )?(?:option|choice|alternative)\b(?! but)", re.I)
 
 
 def option(facts: Facts) -> str:
@@ -49,23 +51,46 @@ def option(facts: Facts) -> str:
     for q in facts.strategy.quantities:
         if letter and q.notation == "ordinal" and stem(q.noun) in _PLACES and q.size == ord(letter) - ord("A") + 1:
             return facts.quote(q)
+    last = _LAST.search(facts.strategy.text)
+    if last and letter and letter == max(facts.case.options, default=""):
+        return last[0]
     return ""
 
 
+def _lines(facts: Facts) -> Iterator[tuple[str, list[str]]]:
+    """Each sentence of the strategy with the stems of its words, and capital letters as they are."""
+    for sentence in re.split(r"[.;!?\n]", facts.strategy.text):
+        yield " ".join(sentence.split()), [x if len(x) == 1 else stem(x) for x in re.findall(r"[A-Za-z]+", sentence)]
+
+
+def _says(stems: list[str], phrase: tuple[str, ...]) -> bool:
+    wanted = [word if len(word) == 1 else stem(word) for word in phrase]
+    return any(stems[i : i + len(wanted)] == wanted for i in range(len(stems) - len(wanted) + 1))
+
+
 def eliminated(facts: Facts) -> str:
-    """`Rule out A, C and D`: every candidate but the right one is denied in one sentence."""
+    """`Rule out A, C and D`, `neither even nor odd`: every candidate but the right one is denied in one sentence."""
     answer, case = facts.case.answer, facts.case
-    right, others = answer.letter or answer.written, case.candidates - {answer.letter, answer.written}
-    for sentence in re.split(r"[.;!?\n]", facts.strategy.text) if len(others) > 1 else ():
-        words = re.findall(r"[A-Za-z]+", sentence)
-        named = len(others & set(words))
-        if (
-            named > 1
-            and named >= 0.6 * len(others)
-            and right not in words
-            and _NEGATIVE & {word.lower() for word in words}
-        ):
-            return " ".join(sentence.split())[:80]
+    right = (answer.letter or answer.written, *([answer.words] if answer.words else []))
+    letters = case.candidates - {answer.letter, answer.written}
+    for others in ([(name,) for name in letters], list(case.others)):
+        for sentence, stems in _lines(facts) if len(others) > 1 else ():
+            named = sum(_says(stems, phrase) for phrase in others)
+            denied = _NEGATIVE & {word.lower() for word in stems}
+            if named > 1 and named >= 0.6 * len(others) and denied and not any(_says(stems, (x,)) for x in right):
+                return sentence[:80]
+    return ""
+
+
+def named(facts: Facts) -> str:
+    """The right option by its text, where the problem says that only among its options and no other is named too."""
+    answer, case = facts.case.answer, facts.case
+    phrase = tuple(re.findall(r"[a-z]{2,}", answer.words)) if case.others else ()
+    own = {stem(word) for word in phrase} - case.words
+    name = answer.letter and {*phrase} & {word.lower() for word in case.names}
+    for sentence, stems in _lines(facts) if phrase and (own or name) else ():
+        if _says(stems, phrase) and not any(_says(stems, other) for other in case.others):
+            return sentence[:80]
     return ""
 
 
@@ -81,6 +106,9 @@ def said(facts: Facts) -> str:
         before, behind = facts.line(i, last)
         around = [*before[-3:], *(behind if behind[:1] == [","] else behind[:2])]
         if {"or", "/", "whether", "versus", "vs", "from", "between"} & set(around) or _among_names(facts, i, last):
+            continue
+        sentence = re.split(r"[.;!?\n]", text[: tokens[i].start])[-1] + re.split(r"[.;!?\n]", text[tokens[i].start :])[0]
+        if any(_says([stem(x) for x in re.findall(r"[A-Za-z]+", sentence)], other) for other in facts.case.others):
             continue
         use = usage(text, tokens, i, last)
         ends = not behind or not behind[0].isalpha() or behind[0] in ("as", "because", "since", "and", "so", "here")

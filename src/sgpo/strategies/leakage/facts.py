@@ -6,8 +6,8 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 
@@ -36,12 +36,12 @@ _UNSAID = words(
 _OWN = words("answer result solution value total count outcome it this")
 _WEAK = words("is are be was being has have having : => = of the need needs state")
 _STRONG = words("obtain obtains obtained get gets getting yield yields give gives giving conclude arrive leaves fits")
-_SPANS = words("with in after for within")
+SPANS = words("with in after for within")
 _QUESTION = re.compile(
     r"\?|\b(?:find|what|how|compute|determine|evaluate|calculate|which|give|simplify|solve|convert)\b", re.I
 )
 _COUNTED = re.compile(
-    r"\bhow (?:many|much)((?: [a-z-]+){1,4}?)(?= (?:are|is|do|does|did|can|could|will|would|have|has|of|in|that|there|"
+    r"\b(?:how (?:many|much)|number of)((?: [a-z0-9-]+){1,4}?)(?= (?:are|is|do|does|did|can|could|will|would|have|has|of|in|that|there|"
     r"must|for|if|to|on|at|from|he|she|they)\b|[?.,])",
     re.I,
 )
@@ -49,7 +49,7 @@ _COUNTED = re.compile(
 _KNOWN = {
     180: "degree angle triangle polygon pi", 360: "degree angle circle turn polygon pi", 90: "degree angle right",
     270: "degree angle", 45: "sin cos tan sine", 60: "sin cos tan sine equilateral degree", 52: "card deck week",
-    13: "card rank suit", 26: "letter alphabet", 365: "day year", 366: "day year", 30: "day month sine sin cos tan",
+    13: "card rank suit", 26: "letter alphabet", 365: "day year", 366: "day year", 28: "day february", 29: "day february", 30: "day month sine sin cos tan",
     31: "day month", 100: "percent cent", 1000: "kilo milli", 25: "digit quarter", 16: "hexadecimal", 1.5: "outlier",
 }  # fmt: skip
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|like|primes)\b[^.;\n]*$", re.IGNORECASE)
@@ -58,6 +58,10 @@ _AGAIN = re.compile(
 )
 _QUESTIONS = words("What Which Who How Find If When The Find")
 _AT_HAND = 15
+_ALTERNATIVES = re.compile(r"[a-z]+(?:, [a-z]+){0,8},? or [a-z]+")
+_MODULUS = re.compile(r"\b(?:remainder\b[^.?]{0,300}\bdivid\w+ by|mod(?:ulo)?) (\d{1,6})\b")
+_OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b", re.IGNORECASE)
+_ENDS_NOUN = words("for with in by to from at on per and or if when to a an")
 
 
 def tight(text: str) -> str:
@@ -77,7 +81,7 @@ class Case:
     answer: Answer
     problem: Text
     response: Text
-    options: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def given(self) -> frozenset[float]:
@@ -87,16 +91,6 @@ class Case:
     def computed(self) -> frozenset[float]:
         """Numbers that the response has and the problem has not."""
         return self.response.sizes - self.given
-
-    @cached_property
-    def results(self) -> frozenset[float]:
-        """Numbers that the response states as what something comes to."""
-        found = {
-            q.size
-            for q in self.response.quantities
-            if q.whole and not q.node.letters and q.use.name in ("result", "mention")
-        }
-        return frozenset(found - self.given - {-1.0})
 
     @cached_property
     def in_one_step(self) -> frozenset[float]:
@@ -117,10 +111,35 @@ class Case:
         """What the problem lets choose from: the letters of its options, or the names in it where the answer is one."""
         if self.answer.letter:
             return frozenset(self.options)
-        if not self.answer.is_name or " " in self.answer.written:
-            return frozenset()
+        return self.names if self.answer.is_name and " " not in self.answer.written else frozenset()
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Capitalised words inside the problem's sentences."""
         names = re.findall(r"(?:(?<=[a-z,] )|(?<=\"))[A-Z][a-z]+", self.problem.text)
         return frozenset(name for name in names if name not in _QUESTIONS)
+
+    @cached_property
+    def others(self) -> tuple[tuple[str, ...], ...]:
+        """The words of each wrong candidate: of an option, or of a list `north, south or east` that the problem gives."""
+        right = self.answer.words
+        bodies = [body for letter, body in self.options.items() if letter != self.answer.letter]
+        if not self.options and right:
+            lists = (re.split(r", (?:or )?| or ", found[0]) for found in _ALTERNATIVES.finditer(self.problem.text.lower()))
+            bodies = [word for words in lists if right in words for word in words if word != right]
+        found = (tuple(re.findall(r"[a-z]{2,}", re.sub(r"\\[a-z]+", " ", body.lower()))) for body in bodies)
+        return tuple(dict.fromkeys(words for words in found if words))
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Stems of the problem's words, without those of its options."""
+        return frozenset(stem(token.text) for token in self.problem.tokens if token.kind == "word")
+
+    @cached_property
+    def modulus(self) -> int:
+        """What the problem takes remainders by; 0 where it takes none, or by several."""
+        bases = {int(x) for x in _MODULUS.findall(self.problem.text)}
+        return bases.pop() if len(bases) == 1 else 0
 
     @cached_property
     def letters(self) -> frozenset[str]:
@@ -140,7 +159,7 @@ class Case:
     def asked(self) -> frozenset[str]:
         """Stems of the words of the sentences that ask."""
         sentences = [s for s in re.split(r"[.!\n](?!\d)", self.problem.text[-3_000:]) if _QUESTION.search(s)]
-        return frozenset(stem(word) for word in re.findall(r"[A-Za-z]{3,}", " ".join(sentences))) - _UNSAID
+        return frozenset(stem(word) for word in re.findall(r"[A-Za-z]{3,}|\b[A-Z]{2}\b", " ".join(sentences))) - _UNSAID
 
     @cached_property
     def nouns(self) -> frozenset[str]:
@@ -250,13 +269,19 @@ class Facts:
             return True
         if self.stems & set(_KNOWN.get(size, "").split()):
             return True
-        if self._listed(found) >= 3 or _EXAMPLE.search(self.before(found)):
+        if self._listed(found) >= 3 or self._exemplary(found):
             return True
         if (found.in_formula and found.notation == "fraction") or (found.notation == "percent" and size == 100):
             return True
         if found.notation in ("fraction", "share", "percent") and self._is_coefficient(found):
             return True
         return self._is_of_the_method(found)
+
+    def _exemplary(self, found: Quantity) -> bool:
+        """`for example`, `such as` or `primes` stands before it in its sentence, or `for instance` behind."""
+        before, behind = self.before(found), re.split(r"[.;\n]", self.strategy.text[found.end : found.end + 60])[0]
+        example = _EXAMPLE.search(before) or re.search(r"for (?:example|instance)", behind)
+        return bool(example) and not _OWN_CASE.search(before + behind)
 
     def _is_coefficient(self, found: Quantity) -> bool:
         """`1/3 of the base area`, `2/3 of the median`; each face has probability 1/6."""
@@ -282,17 +307,28 @@ class Facts:
         """Whether general steps count this (`2 cases`), and the problem does not."""
         return noun in GENERIC_NOUNS and noun not in self.case.counted | self.case.nouns
 
+    def _behind(self, found: Quantity) -> set[str]:
+        """Stems of the words that go with a number: `such`, `of`, `the` and `primes` in `three of the primes`."""
+        phrase: set[str] = set()
+        for token in self.strategy.tokens[found.node.last : found.node.last + 5]:
+            if token.kind != "word" or token.text in _ENDS_NOUN or "\n" in self.strategy.text[found.end : token.start]:
+                break
+            phrase.add(stem(token.text))
+        return phrase
+
     def _listed(self, found: Quantity) -> int:
         """How many numbers stand in one list with this one: `by 2, 3, 5 and 7`."""
-        count, tokens = 1, self.strategy.tokens
+        count, tokens, computed = 1, self.strategy.tokens, 0
         for step in (-1, 1):
             i = (found.node.first if step < 0 else found.node.last - 1) + step
             while (0 <= i < len(tokens) and tokens[i].text in (",", "and", "or", "by", "then")) or (
                 0 <= i < len(tokens) and tokens[i].kind == "number"
             ):
-                count += tokens[i].kind == "number"
+                if tokens[i].kind == "number":
+                    count, size = count + 1, float(tokens[i].text)
+                    computed += size in self.case.computed and not is_small(size)
                 i += step
-        return count if found.use.name != "result" else 1
+        return count if found.use.name != "result" and computed < count - 1 else 1
 
     def announced(self, found: Quantity, *, strong: bool = False) -> bool:
         """Whether the text states a whole quantity as a result; `strong`: of what the problem asks for."""
@@ -302,7 +338,8 @@ class Facts:
             return False  # 7 days make a week; 10 = 2 * 5
         case = self.case
         noun = stem(found.noun or (found.unit.name if found.unit else ""))
-        if noun and noun in case.counted and (found.use.name in ("result", "mention") or found.use.by in _SPANS):
+        counts = noun in case.counted or (found.size > 1 and bool(case.counted & self._behind(found)))
+        if counts and (found.use.name in ("result", "mention") or found.use.by in SPANS):
             return True
         if found.use.name != "result" or self.is_generic(stem(found.noun)):
             return False
@@ -354,7 +391,7 @@ def case_of(problem: str, answer: str, response: str) -> Case:
         answers.read(answer, problem_options, spoken, percent=percent),
         read_problem,
         read_response,
-        tuple(problem_options),
+        problem_options,
     )
 
 

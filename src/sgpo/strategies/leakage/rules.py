@@ -50,6 +50,11 @@ RULES: tuple[Rule, ...] = (
         leaks="Rule out A and C.", passes="Rule out the even ones.",
     ),
     Rule(
+        "named", "answer", "The right option is not named by its text, alone, where the problem says that text only among "
+        "its options.", chosen.named, ("Which curve is it? (A) circle (B) ellipse (C) line", "B", "It is an ellipse."),
+        leaks="Unequal squares give an ellipse.", passes="Unequal squares give an ellipse, equal ones a circle.",
+    ),
+    Rule(
         "value", "answer", "The answer is not stated, in whatever notation and unit: a value that general steps do not "
         "have, anywhere; one that they do, as a result.", stated.value,
         ("A road has 1.25 miles. How many feet is that?", "6600", "1.25 * 5280 = 6600"),

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
+from sgpo.mathtext import values
 from sgpo.mathtext.quantities import Quantity
+from sgpo.mathtext.usage import stem
 from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage.answer import Part
 from sgpo.strategies.leakage.facts import Facts, first, tight
@@ -38,8 +40,32 @@ def _stated(facts: Facts, part: Part) -> Iterator[Quantity]:
             yield found
 
 
+def _piece(facts: Facts) -> Iterator[Quantity]:
+    """A part of how the answer is written: `the last two digits are 69`, `the numerator is 3`."""
+    parts = [part.readings[0] for part in facts.case.answer.parts]
+    exact = parts[0] if len(parts) == 1 and isinstance(parts[0], Fraction) else Fraction(0)
+    modulus = facts.case.modulus
+    for q in facts.strategy.quantities:
+        if q.use.name != "result" or q.use.supposed or not q.whole or not isinstance(q.value, Fraction) or q.node.letters:
+            continue
+        if "digit" in q.use.subject | {stem(q.noun)} and exact >= 10 and str(q.value) in str(exact.numerator) and not q.noun:
+            yield q
+        elif exact.denominator > 1 and (
+            ("numerator" in q.use.subject and q.value == exact.numerator)
+            or ("denominator" in q.use.subject and q.value == exact.denominator)
+        ):
+            yield q
+        elif modulus > 2 and q.value.denominator == 1 and q.value not in (exact, 0, 1, modulus) and exact.denominator == 1:
+            same = (q.value - exact) % modulus == 0 and len(parts) == 1
+            if same and {"congruent", "remainder", "residue", "equivalent"} & {*q.use.subject, q.use.by}:
+                yield q
+
+
 def value(facts: Facts) -> str:
     parts = facts.case.answer.parts
+    quote = first(facts, _piece(facts))
+    if quote:
+        return quote
     for part in parts:
         quote = first(facts, _stated(facts, part))
         if quote:
@@ -70,21 +96,18 @@ def _together(facts: Facts, parts: tuple[Part, ...]) -> str:
 
 
 def share(facts: Facts) -> str:
-    """`half of the modulus`, said of what the problem asks for."""
+    """`half of the modulus`, `two less than the modulus`: said of what the problem asks for."""
+    case = facts.case
 
     def found() -> Iterator[Quantity]:
         for q in facts.strategy.quantities:
-            if (
-                q.notation == "share"
-                and q.use.name == "result"
-                and not q.use.supposed
-                and isinstance(q.value, Fraction)
-            ):
-                sizes = {float(q.value) * given for given in facts.case.given if given > 1}
-                if any(part.size in sizes for part in facts.case.answer.parts) and q.use.subject & (
-                    facts.case.asked | {"answer", "result"}
-                ):
-                    yield q
+            if not q.is_relative or q.use.supposed or not isinstance(q.value, Fraction) or q.size in case.given:
+                continue
+            sizes = {values.size(q.value * Fraction(x) if q.notation == "share" else q.value + Fraction(x)) for x in case.given}
+            said = q.use.name == "result" and q.use.subject & (case.asked | {"answer", "result"})
+            opens = not q.use.subject and q.size != 0.5 and q.notation == "share"
+            if any(part.size in sizes for part in case.answer.parts) and (said or opens):
+                yield q
 
     return first(facts, found())
 

@@ -11,7 +11,7 @@ from sgpo.mathtext.quantities import Quantity
 from sgpo.mathtext.usage import stem
 from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage.answer import is_small
-from sgpo.strategies.leakage.facts import Facts, first, holds, tight
+from sgpo.strategies.leakage.facts import SPANS, Facts, first, holds, tight
 
 _TRIED = words("case cases when if try for first start starts starting suppose base")
 _CHOICES = words("choice option way possibility")
@@ -64,7 +64,7 @@ def computation(facts: Facts) -> str:
 def _is_worked(facts: Facts, q: Quantity) -> bool:
     """`6^2 + 9^2`, `(3+1)(2+1)`, `1 + 3 = 4`, `C(10, 3)`: numbers joined by signs, all of them this problem's."""
     node, case = q.node, facts.case
-    if not q.whole or node.letters or not node.operations or q.notation in ("share", "tuple", "ratio"):
+    if not q.whole or node.letters or not node.operations or q.notation in ("tuple", "ratio"):
         return False
     if (q.notation == "fraction" and max(node.literals) <= 12) or (
         len(node.literals) == 1 and "!" not in facts.slice(q)
@@ -118,15 +118,17 @@ def _is_instance(facts: Facts, q: Quantity, written: str) -> bool:
     sides, case = q.node.parts, facts.case
     numbers = [side for side in sides if not side.letters and side.value is not None]
     formulas = [side for side in sides if side.letters]
-    if not formulas or _holds(q):
-        return False
     copied_one = holds(facts.tight_response, written)
+    bounds = copied_one and "=" not in q.node.signs and any(x >= 3 for x in q.node.literals)
+    if not formulas or (_holds(q) and not bounds):
+        return False
     if not numbers:
         own = any(x in case.specific and not is_small(x) for x in q.node.literals) or _in_own_letters(facts, q)
         return copied_one and own and any(x > 1 for x in q.node.literals)
     size = values.size(numbers[-1].value)
     if size in (0.0, 1.0):
-        return copied_one and any(x > 1 for x in q.node.literals)
+        joined = len(formulas) == 1 and "(" not in written and formulas[0].letters > 1 and _in_own_letters(facts, q)
+        return copied_one and (joined or any(x > 1 for x in q.node.literals))
     if size not in case.specific:
         return False
     lone = all(side.letters == 1 and not side.operations and not side.literals for side in formulas)
@@ -145,7 +147,8 @@ def _is_assignment(facts: Facts, q: Quantity) -> bool:
         return False
     tried = q.use.supposed or _TRIED & set(re.findall(r"[a-z]+", facts.before(q).lower())[-3:])
     prime = facts.slice(q).startswith("p") and size <= 13
-    return not (prime or (tried and size <= 3))
+    given = size in facts.case.given and facts.before(q).lower().split()[-1:] in (["with"], ["for"])
+    return not (prime or given or (tried and size <= 3))
 
 
 def _in_own_letters(facts: Facts, q: Quantity) -> bool:
@@ -188,7 +191,7 @@ def number(facts: Facts) -> str:
 
     def found() -> Iterator[Quantity]:
         for q in facts.strategy.quantities:
-            if q.value is None or q.node.letters or q.notation in ("share", "relation", "tuple", "roman", "ordinal"):
+            if q.value is None or q.node.letters or q.is_relative or q.notation in ("relation", "tuple", "roman", "ordinal"):
                 continue
             if q.node.operations and q.notation != "fraction":
                 continue  # its literals are looked at one by one
@@ -199,15 +202,23 @@ def number(facts: Facts) -> str:
             elif any(size >= 2 and size.is_integer() for size in sizes) and not facts.is_constant(q):
                 noun = stem(q.noun)
                 counted = (
-                    bool({(q.size, noun), (q.size, q.unit)} & case.counts)
+                    bool({(q.size, noun), (q.size, q.unit)} & case.counts or noun in case.words)
                     and q.size > 2
                     and not q.use.supposed
                     and (noun in _CHOICES or not facts.is_generic(noun))
                 )
-                if (counted and q.use.name != "operand") or facts.announced(q):
+                if (counted and (q.use.name != "operand" or q.use.by in SPANS)) or facts.announced(q):
                     yield q
+            elif q.size > 2 and q.size not in case.given and q.use.name == "result" and _is_counted(facts, q):
+                yield q
 
     return first(facts, found())
+
+
+def _is_counted(facts: Facts, q: Quantity) -> bool:
+    """`She has four dimes`: how many there are of something that the problem speaks of."""
+    noun = stem(q.noun or (q.unit.name if q.unit else ""))
+    return noun in facts.case.words and not facts.is_generic(noun) and facts.announced(q) and not facts.is_constant(q)
 
 
 def _in_units_of_the_case(facts: Facts, q: Quantity) -> Iterator[float]:

@@ -25,6 +25,8 @@ _TOKEN = re.compile(
 _CLOSE = {"(": ")", "[": "]", "{": "}"}
 _RELATIONS = frozenset(("=", "<", ">", "<=", ">=", "!="))
 _OPERATORS = frozenset("+*/^=<>") | {"<=", ">=", "-", "_"}
+_NAMES = {"pi", "frac", "binom", *FUNCTIONS}
+_OPENERS = frozenset("+-([{")
 _GREEK = words("alpha beta gamma theta phi omega lambda mu sigma delta rho epsilon varphi tau Delta infty")
 # Two and three letters that are words where one could read a product of variables.
 _SHORT_WORDS = words(
@@ -103,6 +105,12 @@ class Parser:
     def peek(self, ahead: int = 0) -> Token | None:
         i = self.i + ahead
         return self.tokens[i] if i < len(self.tokens) else None
+
+    def may_start(self, token: Token) -> bool:
+        """A cheap test for most tokens that no expression begins with."""
+        if token.kind == "word":
+            return token.text in _NAMES or self._is_variable()
+        return token.kind in ("number", "command") or token.text in _OPENERS
 
     def at(self, *texts: str) -> bool:
         return self.i < len(self.tokens) and self.tokens[self.i].text in texts
@@ -219,7 +227,7 @@ class Parser:
             if first in self.closing:
                 return self._bracket()
             name = token.text.removeprefix("\\")
-            if name in ("pi", "frac", "binom", "sqrt") or (name in FUNCTIONS and token.kind != "op"):
+            if name in _NAMES:
                 return self._command(name)
             if (token.kind == "command" and name in _GREEK) or (token.kind == "word" and self._is_variable()):
                 return self._letter()
@@ -369,15 +377,14 @@ class Parser:
 
 def scan(tokens: list[Token]) -> list[tuple[Node, list[Node]]]:
     """Each whole expression or relation of a text, with all nodes in it, itself included."""
-    found, closing, i = [], partners(tokens), 0
+    found, i, parser = [], 0, Parser(tokens, partners(tokens))
     while i < len(tokens):
         token = tokens[i]
+        parser.i, parser.nodes = i, []
         hyphen = token.text == "-" and token.touching and i > 0 and tokens[i - 1].kind == "number"  # 30-60-90
-        if hyphen or (token.kind in ("other", "word") and len(token.text) > 4):
+        if hyphen or not parser.may_start(token):
             i += 1
             continue
-        parser = Parser(tokens, closing)
-        parser.i = i
         try:
             node = parser.relation()
         except _Unreadable:

@@ -31,7 +31,8 @@ class Quantity:
     unit: what stands behind it, None where that is no unit. noun: the word behind it, where one is counted.
     notation: digits, decimal, percent, fraction, expression, tuple, relation, ratio, ordinal, roman, share (`half of
         the modulus`: the noun is what it is a share of) or offset (`2 less than the modulus`: the value is -2).
-    use: how it is used; see `usage.Use`. whole: it is not a part of a longer expression.
+    place: the text, its tokens, and the indices of its first token and of the one behind its last.
+    whole: it is not a part of a longer expression.
     in_formula: it is a part of an expression in letters.
     also: what an ordinal is of a known sequence: 11 for `the fifth prime`.
     start, end: its place in `Text.text`; node: its structure.
@@ -42,12 +43,17 @@ class Quantity:
     value: Value | None
     unit: Unit | None
     notation: str
-    use: Use
+    place: tuple[str, Sequence[Token], int, int]
     noun: str
     whole: bool
     node: Node
     in_formula: bool = False
     also: Value | None = None
+
+    @cached_property
+    def use(self) -> Use:
+        """How the words around it use it; see `usage.Use`."""
+        return usage(*self.place, ordinal=self.notation == "ordinal") if self.whole else Use("operand")
 
     @cached_property
     def size(self) -> float:
@@ -134,11 +140,11 @@ def _quantity(node: Node, text: str, tokens: Sequence[Token], *, whole: bool, in
     noun = (
         word.text if word and word.kind == "word" and len(word.text) > 1 and word.text.lower() not in NO_NOUNS else ""
     )
-    use = usage(text, tokens, node.first, last, ordinal=notation == "ordinal") if whole else Use("operand")
     place = int(node.literals[0]) if notation == "ordinal" else 0
     also = values.member(place, " ".join(_following(tokens, last))) if place else None
     start = tokens[node.first].start
-    return Quantity(start, end, node.value, unit, notation, use, noun, whole, node, in_formula, also)
+    span = (text, tokens, node.first, last)
+    return Quantity(start, end, node.value, unit, notation, span, noun, whole, node, in_formula, also)
 
 
 def _roman(tokens: Sequence[Token], i: int, text: str) -> Quantity:
@@ -182,9 +188,11 @@ def _offsets(text: str, tokens: Sequence[Token], wholes: Sequence[Quantity]) -> 
             node = Node(
                 one.node.first, other.node.last, value, "expression", 0, one.node.literals + other.node.literals, 1
             )
-            use = usage(text, tokens, one.node.first, other.node.last)
+            span = (text, tokens, one.node.first, other.node.last)
             unit = other.unit if base == other.value else None
-            found.append(replace(other, start=one.start, unit=unit, value=value, use=use, node=node, notation="expression"))
+            found.append(
+                replace(other, start=one.start, unit=unit, value=value, place=span, node=node, notation="expression")
+            )
     return found
 
 
@@ -200,9 +208,9 @@ def _relatives(text: str, tokens: Sequence[Token]) -> list[Quantity]:
         if i is None or value is None:
             continue
         last = next((k for k in range(i, len(tokens)) if tokens[k].end >= match.end()), i) + 1
-        node, use = Node(i, i + 1, -value if match["less"] else value), usage(text, tokens, i, last)
+        node, span = Node(i, i + 1, -value if match["less"] else value), (text, tokens, i, last)
         notation = "share" if match["times"] else "offset"
-        found.append(Quantity(match.start(), match.end(), node.value, None, notation, use, match[4], True, node))
+        found.append(Quantity(match.start(), match.end(), node.value, None, notation, span, match[4], True, node))
     return found
 
 
@@ -220,5 +228,6 @@ def read(text: str) -> Text:
     found += [_roman(tokens, i, text) for i, t in enumerate(tokens) if t.text.isupper() and _ROMAN.fullmatch(t.text)]
     found += _offsets(text, tokens, [q for q in found if q.whole]) + _relatives(text, tokens)
     words = [token.text if token.kind == "word" else "" for token in tokens]
-    named = (units.behind(words[i : i + 4])[0] for i, word in enumerate(words) if len(word) > 1)
+    begun = {word: len(word) > 1 and units.begins(word) for word in set(words)}
+    named = (units.behind(words[i : i + 4])[0] for i, word in enumerate(words) if begun[word])
     return Text(text, tokens, tuple(found), frozenset(unit for unit in named if unit))

@@ -80,6 +80,11 @@ def _scaled(dimension: tuple[tuple[str, Fraction], ...], power: int) -> tuple[tu
     return tuple((kind, exponent * power) for kind, exponent in dimension)
 
 
+def begins(word: str) -> bool:
+    """Whether a unit may begin with a word; cheaper than to read it."""
+    return word.lower() in _POWERS or unit(word) is not None
+
+
 def behind(words: Sequence[str]) -> tuple[Unit | None, int]:
     """The unit that a run of words begins with, and how many words it takes: `square feet`, `miles per hour`."""
     power, used = 1, 0

@@ -59,7 +59,7 @@ _AGAIN = re.compile(
 _QUESTIONS = words("What Which Who How Find If When The Find")
 _AT_HAND = 15
 _ALTERNATIVES = re.compile(r"[a-z]+(?:, [a-z]+){0,8},? or [a-z]+")
-_MODULUS = re.compile(r"\b(?:remainder\b[^.?]{0,300}\bdivid\w+ by|mod(?:ulo)?) (\d{1,6})\b")
+_MODULUS = re.compile(r"\b(?:remainder\b[^.?]{0,300}\bdivid\w+ by|mod(?:ulo)?)\s+(\d{1,6})\b")
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b", re.IGNORECASE)
 _ENDS_NOUN = words("for with in by to from at on per and or if when to a an")
 

@@ -11,6 +11,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from sgpo.mathtext import values
 from sgpo.mathtext.values import FUNCTIONS, Value
@@ -36,8 +37,7 @@ _SHORT_WORDS = words(
 )
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(NamedTuple):
     """A piece of text; `kind` is number, command, word, op or other; `touching`: no space stands before it."""
 
     kind: str
@@ -109,7 +109,7 @@ class Parser:
     def may_start(self, token: Token) -> bool:
         """A cheap test for most tokens that no expression begins with."""
         if token.kind == "word":
-            return token.text in _NAMES or self._is_variable()
+            return token.text in _NAMES or (len(token.text) <= 3 and self._is_variable())
         return token.kind in ("number", "command") or token.text in _OPENERS
 
     def at(self, *texts: str) -> bool:

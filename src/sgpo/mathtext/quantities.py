@@ -199,8 +199,9 @@ def _offsets(text: str, tokens: Sequence[Token], wholes: Sequence[Quantity]) -> 
 def _relatives(text: str, tokens: Sequence[Token]) -> list[Quantity]:
     """`half of the modulus`, `4 years younger than John`: what a noun names, times or plus a number."""
     found = []
-    starts = {token.start: i for i, token in enumerate(tokens)}
-    for match in _RELATIVE.finditer(text):
+    matches = list(_RELATIVE.finditer(text))
+    starts = {token.start: i for i, token in enumerate(tokens)} if matches else {}
+    for match in matches:
         word, i = (match["times"] or match["step"]).lower(), starts.get(match.start())
         numbers = [int(x) for x in re.findall(r"\d+", word)]
         bottom = (*numbers, 100 if "%" in word else 1)[1] if numbers else 1

@@ -65,31 +65,31 @@ _OF_ONE = {
 }  # fmt: skip
 _NAMED = {"s": "+", "p": "*", "d": "-", "q": "/"}
 _OPERATOR = re.compile(rf"(?<=[\d)}}i]) ({'|'.join(_BETWEEN)}) (?:the )?(?=[\d(\\]|pi\b)", re.I)
-_WORDED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
-    (re.compile(pattern, re.I), put)
-    for pattern, put in (
-        (r"(?:(?<=[\d)])|(?<=\b[a-z])) (squared|cubed)\b", lambda m: "^2" if m[1].lower() == "squared" else "^3"),
-        (r"(?<=\d)[ -]?(?:per ?cent|pct)\b", "%"),
-        (r"\b(?:square )?root (?:of )?(?=[\d\\(])", r"\\sqrt "),
-        (r"(?<![\d)}] )(?<!\b[A-Za-z] )(?<!\w)(?:negative|minus) (?=\d)", "-"),
-        (r"\b(sum|product|difference|quotient) (?:of|between) (\d[\d.]*) and (\d[\d.]*\d|\d)",
+# Each with texts of which one must be there, in lower case: to look for those is 20 times faster than to match.
+_WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
+    (tuple(hints.split(",")), re.compile(pattern, re.I), put)
+    for hints, pattern, put in (
+        ("squared,cubed", r"(?:(?<=[\d)])|(?<=\b[a-z])) (squared|cubed)\b", lambda m: "^2" if m[1].lower() == "squared" else "^3"),
+        ("cent,pct", r"(?<=\d)[ -]?(?:per ?cent|pct)\b", "%"),
+        ("root", r"\b(?:(square|cube) )?root (?:of )?(?=[\d\\(])", lambda m: r"\sqrt[3] " if m[1] in ("cube", "Cube") else r"\sqrt "),
+        ("negative,minus", r"(?<![\d)}] )(?<!\b[A-Za-z] )(?<!\w)(?:negative|minus) (?=\d)", "-"),
+        ("sum,product,difference,quotient", r"\b(sum|product|difference|quotient) (?:of|between) (\d[\d.]*) and (\d[\d.]*\d|\d)",
          lambda m: f"{m[2]} {_NAMED[m[1][0].lower()]} {m[3]}"),
-        (r"\bcube root of (?=[\d\\(])", r"\\sqrt[3] "),
-        (r"(?<=[)}]) (?=1(?:000){1,4}\b)", " * "),
-        (r"(?<=[\d}]) ?(mm|cm|m|km|ft|in|yd) ?\^ ?\{?([23])\}?",
+        ("000", r"(?<=[)}]) (?=1(?:000){1,4}\b)", " * "),
+        ("^", r"(?<=[\d}]) ?(mm|cm|m|km|ft|in|yd) ?\^ ?\{?([23])\}?",
          lambda m: f" {'square' if m[2] == '2' else 'cubic'} {_LENGTHS[m[1]]}"),
-        (r"\bhalf an? ", r"\\frac{1}{2} "),
-        (r"\b(half|twice|double|triple) (?:of )?(?:the )?(?=[\d\\])",
+        ("half", r"\bhalf an? ", r"\\frac{1}{2} "),
+        ("half,twice,double,triple", r"\b(half|twice|double|triple) (?:of )?(?:the )?(?=[\d\\])",
          lambda m: {"half": r"\frac{1}{2} * ", "triple": "3 * "}.get(m[1].lower(), "2 * ")),
-        (r"(?:the )?(\d+)(?:st|nd|rd|th) power of (\d+)\b", r"\2^\1"),
-        (r"\b(square|cube|reciprocal|opposite|additive inverse|multiplicative inverse) of (\d[\d.]*\b)",
+        (" power of ", r"(?:the )?(\d+)(?:st|nd|rd|th) power of (\d+)\b", r"\2^\1"),
+        ("square,cube,reciprocal,opposite,inverse", r"\b(square|cube|reciprocal|opposite|additive inverse|multiplicative inverse) of (\d[\d.]*\b)",
          lambda m: _OF_ONE[m[1].lower()].format(m[2])),
-        (r"(?<=\d) ?[xX] ?(?=\d)", " * "),
-        (r"(?<=\d) of (?=pi\b|\\pi)|(?<=\d%) of (?:the )?(?=\d)|(?<=\}) of (?:the )?(?=\d)", " * "),
-        (r"\bC\((\d+) ?, ?(\d+)\)|(?<!\w)(\d+) ?(?:C|choose) ?(\d+)\b",
+        ("x", r"(?<=\d) ?[xX] ?(?=\d)", " * "),
+        (" of ", r"(?<=\d) of (?=pi\b|\\pi)|(?<=\d%) of (?:the )?(?=\d)|(?<=\}) of (?:the )?(?=\d)", " * "),
+        ("c", r"\bC\((\d+) ?, ?(\d+)\)|(?<!\w)(\d+) ?(?:C|choose) ?(\d+)\b",
          lambda m: rf"\binom{{{m[1] or m[3]}}}{{{m[2] or m[4]}}}"),
-        (r"\b(chance|probability|likelihood|odds)((?: is| of| are)*) (\d+) in (\d+)\b", r"\1\2 \3/\4"),
-        (r"\bmultiply (\d[\d.]*) by (\d[\d.]*)", r"\1 * \2"),
+        (" in ", r"\b(chance|probability|likelihood|odds)((?: is| of| are)*) (\d+) in (\d+)\b", r"\1\2 \3/\4"),
+        ("multiply", r"\bmultiply (\d[\d.]*) by (\d[\d.]*)", r"\1 * \2"),
     )
 )  # fmt: skip
 _SENTENCE = re.compile(r"[^.\n]{1,600}[.\n]?|[.\n]")
@@ -183,8 +183,10 @@ def plain(text: str) -> str:
     text = _SCALED.sub(lambda m: _decimal(m[1], _SCALES[m[2].lower()]), text)
     text = _KILO.sub(lambda m: _decimal(m[1], 3), text)
     text = number_words(text)
-    for pattern, put in _WORDED:
-        text = pattern.sub(put, text)
+    lower = text.lower()
+    for hints, pattern, put in _WORDED:
+        if any(hint in lower for hint in hints):
+            text = pattern.sub(put, text)
     return _OPERATOR.sub(lambda m: f" {_BETWEEN[m[1].lower()]} ", text)
 
 

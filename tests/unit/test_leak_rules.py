@@ -1,5 +1,8 @@
 """Each row of the leak check's table catches its example and passes the nearest clean neighbour."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from sgpo.strategies.check import check_strategy
@@ -86,3 +89,50 @@ def test_identities_pass_and_equations_of_the_problem_do_not(said: str, leak: bo
 def test_number_words_of_other_languages_are_read_or_refused(said: str) -> None:
     verdict = check_strategy("Find the number.", "32", "It is 32.", said)
     assert verdict.leak or not any(character.isnumeric() for character in said) or len(said) > 1_000
+
+
+CUBE = ("What is the least cube that is divisible by 9 and ends in 7?", "27", "27 = 3^3")
+RESIDUE = ("What is the remainder when 5^9 is divided by 13?", "5", "5^8 = 1, so the remainder is 5.")
+SHAPE = ("Which surface is r = c?\n(A) Plane\n(B) Cone\n(C) Cylinder\n\nEnter the letter.", r"\text{(C)}", "It is (C).")
+TURN = ("Is she facing north, south, east or west at the end?", "east", "She faces east.")
+AGES = ("John is 28. Jim is younger. How old is Jim now?", "24", "28 - 4 = 24")
+
+
+@pytest.mark.parametrize(
+    ("case", "said", "leak"),
+    [
+        (CUBE, "It is the third perfect cube.", True),
+        (CUBE, "The third perfect cube is the first that works.", True),
+        (CUBE, "A perfect cube has exponents that are multiples of 3.", False),
+        (RESIDUE, "The power is congruent to -8, so take its least residue.", True),
+        (RESIDUE, "The power is congruent to a smaller one.", False),
+        (SHAPE, "A fixed distance from an axis traces out a cylinder.", True),
+        (SHAPE, "Every option but the cylinder fails.", True),
+        (SHAPE, "It is neither a plane nor a cone.", True),
+        (SHAPE, "Tick the last choice.", True),
+        (SHAPE, "Compare with plane, cone and cylinder.", False),
+        (TURN, "She faces neither north, south nor west.", True),
+        (TURN, "The direction is north, south, east or west.", False),
+        (AGES, "Jim is 4 years younger than John.", True),
+        (AGES, "Jim is younger than John by a fixed number of years.", False),
+        (AGES, "The age swells to 24.", True),
+    ],
+)
+def test_answers_that_are_described(case: tuple[str, str, str], said: str, leak: bool) -> None:
+    assert check_strategy(*case, said).leak is leak
+
+
+UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
+
+
+@pytest.mark.parametrize(("split", "precision", "recall"), [("open", 0.97, 0.9), ("sealed", 0.96, 0.75)])
+def test_precision_and_recall_on_harder_cases(split: str, precision: float, recall: float) -> None:
+    """The bounds are what the rules reach; the sealed half was only scored when they were set."""
+    cases = [
+        case for case in map(json.loads, UNSEEN.read_text(encoding="utf-8").splitlines()) if case["split"] == split
+    ]
+    parts = ("problem", "answer", "response", "strategy")
+    found = [(case["label"], check_strategy(*(case[part] for part in parts)).leak) for case in cases]
+    true = sum(label and leak for label, leak in found)
+    assert true / sum(leak for _, leak in found) >= precision
+    assert true / sum(label for label, _ in found) >= recall

@@ -18,6 +18,7 @@ from sgpo.mathtext.values import FUNCTIONS, Value
 from sgpo.mathtext.vocabulary import words
 
 MAX_DEPTH = 25
+MAX_NODES = 10_000  # of one text; what follows is not read
 MAX_OPERATIONS = 100  # of one expression; what follows is read as another one
 _TOKEN = re.compile(
     r"(?P<number>\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+(?:'[a-z]+)?)"
@@ -377,8 +378,8 @@ class Parser:
 
 def scan(tokens: list[Token]) -> list[tuple[Node, list[Node]]]:
     """Each whole expression or relation of a text, with all nodes in it, itself included."""
-    found, i, parser = [], 0, Parser(tokens, partners(tokens))
-    while i < len(tokens):
+    found, i, count, parser = [], 0, 0, Parser(tokens, partners(tokens))
+    while i < len(tokens) and count < MAX_NODES:
         token = tokens[i]
         parser.i, parser.nodes = i, []
         hyphen = token.text == "-" and token.touching and i > 0 and tokens[i - 1].kind == "number"  # 30-60-90
@@ -391,5 +392,6 @@ def scan(tokens: list[Token]) -> list[tuple[Node, list[Node]]]:
             i += 1
             continue
         found.append((node, parser.nodes))
+        count += len(parser.nodes)
         i = max(parser.i, i + 1)
     return found

@@ -69,11 +69,14 @@ _OPERATOR = re.compile(rf"(?<=[\d)}}i]) ({'|'.join(_BETWEEN)}) (?:the )?(?=[\d(\
 _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (tuple(hints.split(",")), re.compile(pattern, re.I), put)
     for hints, pattern, put in (
-        ("squared,cubed", r"(?:(?<=[\d)])|(?<=\b[a-z])) (squared|cubed)\b", lambda m: "^2" if m[1].lower() == "squared" else "^3"),
+        ("squared,cubed", r"(?:(?<=[\d)])|(?<=\b[a-z])) (squared|cubed)\b",
+         lambda m: "^2" if m[1].lower() == "squared" else "^3"),
         ("cent,pct", r"(?<=\d)[ -]?(?:per ?cent|pct)\b", "%"),
-        ("root", r"\b(?:(square|cube) )?root (?:of )?(?=[\d\\(])", lambda m: r"\sqrt[3] " if m[1] in ("cube", "Cube") else r"\sqrt "),
+        ("root", r"\b(?:(square|cube) )?root (?:of )?(?=[\d\\(])",
+         lambda m: r"\sqrt[3] " if (m[1] or "").lower() == "cube" else r"\sqrt "),
         ("negative,minus", r"(?<![\d)}] )(?<!\b[A-Za-z] )(?<!\w)(?:negative|minus) (?=\d)", "-"),
-        ("sum,product,difference,quotient", r"\b(sum|product|difference|quotient) (?:of|between) (\d[\d.]*) and (\d[\d.]*\d|\d)",
+        ("sum,product,difference,quotient",
+         r"\b(sum|product|difference|quotient) (?:of|between) (\d[\d.]*) and (\d[\d.]*\d|\d)",
          lambda m: f"{m[2]} {_NAMED[m[1][0].lower()]} {m[3]}"),
         ("000", r"(?<=[)}]) (?=1(?:000){1,4}\b)", " * "),
         ("^", r"(?<=[\d}]) ?(mm|cm|m|km|ft|in|yd) ?\^ ?\{?([23])\}?",
@@ -82,7 +85,8 @@ _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[
         ("half,twice,double,triple", r"\b(half|twice|double|triple) (?:of )?(?:the )?(?=[\d\\])",
          lambda m: {"half": r"\frac{1}{2} * ", "triple": "3 * "}.get(m[1].lower(), "2 * ")),
         (" power of ", r"(?:the )?(\d+)(?:st|nd|rd|th) power of (\d+)\b", r"\2^\1"),
-        ("square,cube,reciprocal,opposite,inverse", r"\b(square|cube|reciprocal|opposite|additive inverse|multiplicative inverse) of (\d[\d.]*\b)",
+        ("square,cube,reciprocal,opposite,inverse",
+         r"\b(square|cube|reciprocal|opposite|additive inverse|multiplicative inverse) of (\d[\d.]*\b)",
          lambda m: _OF_ONE[m[1].lower()].format(m[2])),
         ("x", r"(?<=\d) ?[xX] ?(?=\d)", " * "),
         (" of ", r"(?<=\d) of (?=pi\b|\\pi)|(?<=\d%) of (?:the )?(?=\d)|(?<=\}) of (?:the )?(?=\d)", " * "),

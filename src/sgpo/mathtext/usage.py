@@ -199,7 +199,11 @@ def _is_verb(left: list[str]) -> bool:
     """Whether the last word is a verb in the third person, by its form: `the bill climbs`, not `the sides`."""
     word, before = left[-1] if left else "", left[-2] if len(left) > 1 else ""
     form = len(word) > 3 and word.isalpha() and word.endswith("s") and not word.endswith(("ss", "us", "is"))
-    noun = stem(word) in LABELS | SUMMARIES | _PARTED or before in _BEFORE_NOUNS | OPERANDS | RESULTS or before.endswith("s")
+    noun = (
+        stem(word) in LABELS | SUMMARIES | _PARTED
+        or before in _BEFORE_NOUNS | OPERANDS | RESULTS
+        or before.endswith("s")
+    )
     return form and not noun and before.isalpha() and bool(_SUBJECTS & set(left[:-2]) or before in _SUBJECTS)
 
 

@@ -124,7 +124,7 @@ def _parts(text: quantities.Text, context: tuple[Unit, ...], *, percent: bool) -
             continue
         letters = bool(q.node.letters)
         distinctive = q.node.operations >= 1 and q.node.last - q.node.first >= 4 if letters else not is_small(q.size)
-        endless = not letters and abs(q.size * 1e4 - round(q.size * 1e4)) > 1e-7
+        endless = not letters and math.isfinite(q.size) and abs(q.size * 1e4 - round(q.size * 1e4)) > 1e-7
         mine = tuple(u for u in context if q.unit is None or u == q.unit) or ((q.unit,) if q.unit else ())
         radians = (
             [(values.operate("/", values.operate("*", q.value, Fraction(180)), (math.pi, math.pi)))]

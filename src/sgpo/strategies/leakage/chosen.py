@@ -16,6 +16,7 @@ _NAMED = words(
 _JOINTS = (",", "and", "or", "to", "-", "/")
 _PLACES = words("option choice answer alternative")
 _NEGATIVE = words("not neither nor none eliminate exclude excluded discard reject cannot except out never no fail")
+_ENDS = re.compile(r"[.;!?\n]")
 _LAST = re.compile(r"\b(?:last|final) (?:listed |given )?(?:option|choice|alternative)\b(?! but)", re.I)
 
 
@@ -59,8 +60,12 @@ def option(facts: Facts) -> str:
 
 def _lines(facts: Facts) -> Iterator[tuple[str, list[str]]]:
     """Each sentence of the strategy with the stems of its words, and capital letters as they are."""
-    for sentence in re.split(r"[.;!?\n]", facts.strategy.text):
-        yield " ".join(sentence.split()), [x if len(x) == 1 else stem(x) for x in re.findall(r"[A-Za-z]+", sentence)]
+    for sentence in _ENDS.split(facts.strategy.text):
+        yield " ".join(sentence.split()), _stems(sentence)
+
+
+def _stems(sentence: str) -> list[str]:
+    return [word if len(word) == 1 else stem(word) for word in re.findall(r"[A-Za-z]+", sentence)]
 
 
 def _says(stems: list[str], phrase: tuple[str, ...]) -> bool:
@@ -107,8 +112,9 @@ def said(facts: Facts) -> str:
         around = [*before[-3:], *(behind if behind[:1] == [","] else behind[:2])]
         if {"or", "/", "whether", "versus", "vs", "from", "between"} & set(around) or _among_names(facts, i, last):
             continue
-        sentence = re.split(r"[.;!?\n]", text[: tokens[i].start])[-1] + re.split(r"[.;!?\n]", text[tokens[i].start :])[0]
-        if any(_says([stem(x) for x in re.findall(r"[A-Za-z]+", sentence)], other) for other in facts.case.others):
+        start = max(text.rfind(mark, 0, tokens[i].start) for mark in ".;!?\n") + 1
+        sentence = _ENDS.split(text[start : tokens[i].start + 400])[0]
+        if any(_says(_stems(sentence), other) for other in facts.case.others):
             continue
         use = usage(text, tokens, i, last)
         ends = not behind or not behind[0].isalpha() or behind[0] in ("as", "because", "since", "and", "so", "here")

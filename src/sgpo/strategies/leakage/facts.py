@@ -41,7 +41,8 @@ _QUESTION = re.compile(
     r"\?|\b(?:find|what|how|compute|determine|evaluate|calculate|which|give|simplify|solve|convert)\b", re.I
 )
 _COUNTED = re.compile(
-    r"\b(?:how (?:many|much)|number of)((?: [a-z0-9-]+){1,4}?)(?= (?:are|is|do|does|did|can|could|will|would|have|has|of|in|that|there|"
+    r"\b(?:how (?:many|much)|number of)((?: [a-z0-9-]+){1,4}?)"
+    r"(?= (?:are|is|do|does|did|can|could|will|would|have|has|of|in|that|there|"
     r"must|for|if|to|on|at|from|he|she|they)\b|[?.,])",
     re.I,
 )
@@ -49,7 +50,8 @@ _COUNTED = re.compile(
 _KNOWN = {
     180: "degree angle triangle polygon pi", 360: "degree angle circle turn polygon pi", 90: "degree angle right",
     270: "degree angle", 45: "sin cos tan sine", 60: "sin cos tan sine equilateral degree", 52: "card deck week",
-    13: "card rank suit", 26: "letter alphabet", 365: "day year", 366: "day year", 28: "day february", 29: "day february", 30: "day month sine sin cos tan",
+    13: "card rank suit", 26: "letter alphabet", 365: "day year", 366: "day year",
+    28: "day february", 29: "day february", 30: "day month sine sin cos tan",
     31: "day month", 100: "percent cent", 1000: "kilo milli", 25: "digit quarter", 16: "hexadecimal", 1.5: "outlier",
 }  # fmt: skip
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|like|primes)\b[^.;\n]*$", re.IGNORECASE)
@@ -58,7 +60,7 @@ _AGAIN = re.compile(
 )
 _QUESTIONS = words("What Which Who How Find If When The Find")
 _AT_HAND = 15
-_ALTERNATIVES = re.compile(r"[a-z]+(?:, [a-z]+){0,8},? or [a-z]+")
+_ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, [a-z]{1,20}){0,8},? or [a-z]+")
 _MODULUS = re.compile(r"\b(?:remainder\b[^.?]{0,300}\bdivid\w+ by|mod(?:ulo)?)\s+(\d{1,6})\b")
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b", re.IGNORECASE)
 _ENDS_NOUN = words("for with in by to from at on per and or if when to a an")
@@ -121,11 +123,12 @@ class Case:
 
     @cached_property
     def others(self) -> tuple[tuple[str, ...], ...]:
-        """The words of each wrong candidate: of an option, or of a list `north, south or east` that the problem gives."""
+        """The words of each wrong candidate: of an option, or in a list `north, south or east` of the problem."""
         right = self.answer.words
         bodies = [body for letter, body in self.options.items() if letter != self.answer.letter]
         if not self.options and right:
-            lists = (re.split(r", (?:or )?| or ", found[0]) for found in _ALTERNATIVES.finditer(self.problem.text.lower()))
+            found_lists = _ALTERNATIVES.findall(self.problem.text.lower())
+            lists = (re.split(r", (?:or )?| or ", found) for found in found_lists)
             bodies = [word for words in lists if right in words for word in words if word != right]
         found = (tuple(re.findall(r"[a-z]{2,}", re.sub(r"\\[a-z]+", " ", body.lower()))) for body in bodies)
         return tuple(dict.fromkeys(words for words in found if words))

@@ -50,8 +50,9 @@ RULES: tuple[Rule, ...] = (
         leaks="Rule out A and C.", passes="Rule out the even ones.",
     ),
     Rule(
-        "named", "answer", "The right option is not named by its text, alone, where the problem says that text only among "
-        "its options.", chosen.named, ("Which curve is it? (A) circle (B) ellipse (C) line", "B", "It is an ellipse."),
+        "named", "answer", "The right option is not named by its text, alone, where the problem says that text only "
+        "among its options.", chosen.named,
+        ("Which curve is it? (A) circle (B) ellipse (C) line", "B", "It is an ellipse."),
         leaks="Unequal squares give an ellipse.", passes="Unequal squares give an ellipse, equal ones a circle.",
     ),
     Rule(

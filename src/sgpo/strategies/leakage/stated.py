@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator
 from fractions import Fraction
 
 from sgpo.mathtext import values
 from sgpo.mathtext.quantities import Quantity
-from sgpo.mathtext.usage import stem
 from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage.answer import Part
 from sgpo.strategies.leakage.facts import Facts, first, tight
 
+_RESIDUES = words("congruent remainder residue equivalent")
 _BOUNDS = words("than above below exceed exceeds under beyond over")
 
 
@@ -41,24 +42,27 @@ def _stated(facts: Facts, part: Part) -> Iterator[Quantity]:
 
 
 def _piece(facts: Facts) -> Iterator[Quantity]:
-    """A part of how the answer is written: `the last two digits are 69`, `the numerator is 3`."""
-    parts = [part.readings[0] for part in facts.case.answer.parts]
-    exact = parts[0] if len(parts) == 1 and isinstance(parts[0], Fraction) else Fraction(0)
-    modulus = facts.case.modulus
+    """A part of how a rational answer is written, or what is congruent to it: `the last two digits are 69`."""
+    parts, modulus = [part.readings[0] for part in facts.case.answer.parts], facts.case.modulus
+    exact = parts[0] if len(parts) == 1 else None
+    if not isinstance(exact, Fraction):
+        return
     for q in facts.strategy.quantities:
-        if q.use.name != "result" or q.use.supposed or not q.whole or not isinstance(q.value, Fraction) or q.node.letters:
-            continue
-        if "digit" in q.use.subject | {stem(q.noun)} and exact >= 10 and str(q.value) in str(exact.numerator) and not q.noun:
-            yield q
-        elif exact.denominator > 1 and (
-            ("numerator" in q.use.subject and q.value == exact.numerator)
-            or ("denominator" in q.use.subject and q.value == exact.denominator)
+        number, subject = q.value, q.use.subject
+        if (
+            q.use.name != "result"
+            or q.use.supposed
+            or not q.whole
+            or q.node.letters
+            or not isinstance(number, Fraction)
         ):
+            continue
+        digits = "digit" in subject and not q.noun and exact >= 10 and str(number) in str(exact.numerator)
+        top = "numerator" in subject and number == exact.numerator
+        bottom = "denominator" in subject and number == exact.denominator
+        same = modulus > 2 and number not in (exact, 0, 1, modulus) and (number - exact) % modulus == 0
+        if digits or (exact.denominator > 1 and (top or bottom)) or (same and _RESIDUES & {*subject, q.use.by}):
             yield q
-        elif modulus > 2 and q.value.denominator == 1 and q.value not in (exact, 0, 1, modulus) and exact.denominator == 1:
-            same = (q.value - exact) % modulus == 0 and len(parts) == 1
-            if same and {"congruent", "remainder", "residue", "equivalent"} & {*q.use.subject, q.use.by}:
-                yield q
 
 
 def value(facts: Facts) -> str:
@@ -103,7 +107,8 @@ def share(facts: Facts) -> str:
         for q in facts.strategy.quantities:
             if not q.is_relative or q.use.supposed or not isinstance(q.value, Fraction) or q.size in case.given:
                 continue
-            sizes = {values.size(q.value * Fraction(x) if q.notation == "share" else q.value + Fraction(x)) for x in case.given}
+            given = [Fraction(x) for x in case.given if math.isfinite(x)]
+            sizes = {values.size(q.value * x if q.notation == "share" else q.value + x) for x in given}
             said = q.use.name == "result" and q.use.subject & (case.asked | {"answer", "result"})
             opens = not q.use.subject and q.size != 0.5 and q.notation == "share"
             if any(part.size in sizes for part in case.answer.parts) and (said or opens):

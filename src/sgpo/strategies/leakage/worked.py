@@ -191,7 +191,12 @@ def number(facts: Facts) -> str:
 
     def found() -> Iterator[Quantity]:
         for q in facts.strategy.quantities:
-            if q.value is None or q.node.letters or q.is_relative or q.notation in ("relation", "tuple", "roman", "ordinal"):
+            if (
+                q.value is None
+                or q.node.letters
+                or q.is_relative
+                or q.notation in ("relation", "tuple", "roman", "ordinal")
+            ):
                 continue
             if q.node.operations and q.notation != "fraction":
                 continue  # its literals are looked at one by one

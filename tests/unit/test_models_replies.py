@@ -89,6 +89,30 @@ KINDS: dict[str, tuple[Callable[[str], Play], str, str]] = {
         "read",
         "",
     ),
+    "a stream with ends of lines of old": (
+        lambda t: Play(streamed(t).body.replace(b"\n", b"\r"), headers=SSE),
+        "read",
+        "",
+    ),
+    "a stream of two replies": (
+        lambda t: events(
+            delta(content=t), {"choices": [{"index": 1, "delta": {"content": "\\boxed{9} {"}}]}, delta("stop")
+        ),
+        "read",
+        "",
+    ),
+    "a stream that ends with the whole reply": (
+        lambda t: events(
+            delta(content=t[:9]), {"choices": [{"index": 0, "message": {"content": t}, "finish_reason": "stop"}]}
+        ),
+        "read",
+        "",
+    ),
+    "an error beside half of a reply": (
+        lambda t: Play({**said("half").body, "error": {"message": "x"}}),
+        "fault",
+        "error",
+    ),
     "the key in the text": (lambda t: said(t.replace("way", f"way {KEY}")), "read", ""),
     "null": (lambda t: said(None), "fault", "empty"),
     "nothing": (lambda t: said(""), "fault", "empty"),
@@ -242,6 +266,27 @@ def test_an_address_without_v1_is_said(tmp_path: Path) -> None:
     with serving(lambda request, number: Play({"detail": "Not Found"}, 404)) as server:
         shown = run("eval", tmp_path, server.url, "--base-url", server.url.removesuffix("/v1"))
     assert f"/v1 may be missing, as in {server.url}, and whether 'm' is served" in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens"), [("5", 5), (5.0, 5), (True, None), ("x", None), (1e400, None), ([5], None)]
+)
+def test_token_counts_in_any_type(given: Any, tokens: int | None) -> None:
+    from sgpo.models.replies import read_reply
+
+    sent = {**said("x").body, "usage": {"completion_tokens": given}}
+    assert read_reply(json.dumps(sent).encode()).tokens == tokens
+
+
+def test_a_whole_reply_at_the_end_of_a_stream_is_not_said_twice() -> None:
+    from sgpo.models.replies import read_reply
+
+    whole = {"choices": [{"index": 0, "message": {"content": "abc"}, "finish_reason": "stop"}]}
+    for play in (
+        events(delta(content="ab"), whole),
+        events(delta(content="abc"), {"choices": [{"index": 1, "delta": {"content": "d"}}]}),
+    ):
+        assert read_reply(play.body).text == "abc"
 
 
 def test_reasoning_is_kept_apart(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def read_reply(body: bytes, structured: bool = False) -> Reply:
     text, thoughts = _split(said.get("content") if "content" in said else said.get("text"))
     reasoning = thoughts or next((found for name in _THOUGHTS if (found := text_of(said.get(name)))), "")
     refusal = text_of(said.get("refusal"))
-    finish = "error" if choice.get("error") else _finish(choice.get("finish_reason"))
+    finish = "error" if choice.get("error") or data.get("error") else _finish(choice.get("finish_reason"))
     usage = data.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     return Reply(
@@ -125,7 +125,7 @@ def _merged(text: str) -> dict[str, Any]:
     usage: Any = None
     ended: Any = None
     logprobs: list[Any] = []
-    for event in re.split(r"\r?\n\r?\n", text):
+    for event in re.split("\n\n", re.sub(r"\r\n?", "\n", text)):
         data = "\n".join(line[5:].strip() for line in event.splitlines() if line.startswith("data:"))
         if not data:
             continue
@@ -141,9 +141,12 @@ def _merged(text: str) -> dict[str, Any]:
             raise UnreadableError(f"sent an error in the stream: {words(data)}", status)
         usage = chunk.get("usage") or usage
         choices = chunk.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
+        offered = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
+        choice = next((one for one in offered if one.get("index") in (0, None)), {})  # others are other replies
         ended = choice.get("finish_reason") or ended
         delta = next((choice[name] for name in ("delta", "message") if isinstance(choice.get(name), dict)), choice)
+        if delta is choice.get("message"):  # the whole reply once more
+            parts = {name: [] for name in parts}
         said, thoughts = _split(delta.get("content") if "content" in delta else delta.get("text"))
         parts["content"].append(said)
         thought = next((found for name in _THOUGHTS if (found := text_of(delta.get(name)))), "")
@@ -209,8 +212,10 @@ def _status(error: Any) -> int | None:
 
 
 def _count(value: Any) -> int | None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return min(max(value, 0), _MOST_TOKENS) if whole else None
+    try:
+        return None if isinstance(value, bool) else min(max(int(value), 0), _MOST_TOKENS)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _kind(value: Any) -> str:

@@ -112,7 +112,7 @@ def test_the_second_one_ends_at_once_and_keeps_what_came(command: str, disk: str
             output += process.stdout.readline()
         process.send_signal(signal.SIGINT)
         try:
-            output += process.communicate(timeout=30)[0]
+            output += process.communicate(timeout=60)[0]
         finally:
             held.set()
             process.kill()

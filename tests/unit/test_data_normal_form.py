@@ -140,3 +140,7 @@ def test_numbers_are_whole_in_short_problems() -> None:
     assert found("Evaluate 112 + 345.", "Evaluate 12 + 34") == []
     assert found("Now evaluate 12 + 34 for me.", "Evaluate 12 + 34") == ["near"]
     assert found("Then 12 + 34 is even.", "12 + 34") == []  # too short to mean anything
+
+
+def test_each_digit_counts_so_a_word_left_out_costs_less() -> None:
+    assert tokenize("1,000 in 2024") == tokenize("1{,}000 in 2024") == (*"1000", "in", *"2024")

@@ -2,8 +2,8 @@ r"""The normal form in which `sgpo.data.overlap` compares texts: what is said, w
 
 A text becomes tokens: words, digits, single characters of scripts that put no spaces between words, and operators. The
 same problem has the same tokens in LaTeX, unicode, HTML and plain text: ``x^{2}``, ``x²`` and ``x<sup>2</sup>`` are
-``x ^ 2``. Digits with nothing but layout between them are one token, because layouts part and join numbers:
-``\frac12``, ``½`` and ``1/2`` are ``12``, and ``1{,}000`` and ``1,000`` are ``1000``. Figures, punctuation, brackets
+``x ^ 2``. Each digit is a token of its own, because layouts part and join numbers: ``\frac12``, ``½`` and ``1/2`` are
+``1 2``, and ``1{,}000`` and ``1,000`` are ``1 0 0 0``. Figures, punctuation, brackets
 and spacing do not count.
 """
 
@@ -95,10 +95,7 @@ def _tokens(spoken: str) -> tuple[str, ...]:
     spoken = _ESCAPED.sub(r"\1", _COMMAND.sub(_command, _SPACING.sub(" ", spoken)))
     found: list[str] = []
     for token in _TOKEN.findall(spoken.casefold()):
-        if found and token.isdigit() and found[-1].isdigit():
-            found[-1] += token
-        else:
-            found.append(token)
+        found.extend(token if token.isdigit() else (token,))
     return tuple(found)
 
 

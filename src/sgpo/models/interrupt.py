@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
-GRACE = 5.0  # seconds for saving what has come in, after the second Ctrl-C
+GRACE = 30.0  # seconds for saving what has come in, after the second Ctrl-C; verdicts under way come before it
 _SETTLE = 0.1  # of them for replies that have been received and not yet been read
 
 
@@ -59,6 +59,7 @@ class Interrupt:
             if self.given_up or self._give_up is None:
                 self.end()
             self.given_up = True
+            _say("Ctrl-C: saving what has come in. Press it again to end without that.")
             late = threading.Timer(GRACE, self.end)
             late.daemon = True
             late.start()

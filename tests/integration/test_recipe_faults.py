@@ -81,6 +81,12 @@ REFUSED: dict[str, tuple[str, str]] = {
     "empty": ("dataset_name: empty.jsonl\n", "an empty file"),
     "torn data": ("dataset_name: torn.jsonl\n", "cannot be read"),
     "another": ("dataset_name: data.xlsx\n", "ends in none of"),
+    "a column": ("reward_funcs: needy:fn\ndataset_name: rows.jsonl\n", "needs a column 'solution'"),
+    "blank": ("dataset_name: blank.jsonl\n", "Row 0: The prompt is '', with nothing to answer"),
+    "nothing to resume": ("resume: true\n", "holds no checkpoint"),
+    "two to resume": ("resume: true\nresume_from_checkpoint: x\n", "keep the first for the last checkpoint"),
+    "no folder": ("output_dir: ''\n", "output_dir is empty"),
+    "temperature": ("temperature: 0\n", "temperature is 0.0, but must be above 0"),
     "split": ("dataset_name: rows.jsonl\ndataset_split: test\n", "split 'test' cannot be read"),
     "config": ("dataset_name: rows.jsonl\ndataset_config: main\n", "dataset_config is 'main'"),
     "saved": ("dataset_name: saved\ndataset_split: test\n", "no split 'test'; it has train, validation"),
@@ -101,12 +107,19 @@ def test_one_line_before_anything_is_loaded(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [{"prompt": "solve a", "strategy": "b", "answer": "5"}]
-    for file, lines in {"rows": rows, "empty": [], "bare": [{"prompt": "a"}], "numbers": [{"prompt": 5}]}.items():
+    for file, lines in {
+        "rows": rows,
+        "empty": [],
+        "bare": [{"prompt": "a"}],
+        "numbers": [{"prompt": 5}],
+        "blank": [{"prompt": "", "strategy": "b"}],
+    }.items():
         Path(f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
     DatasetDict({"train": Dataset.from_list(rows), "validation": Dataset.from_list(rows)}).save_to_disk("saved")
     Path("torn.jsonl").write_text(json.dumps(rows[0]) + '\n{"prompt": "solve')
     Path("data.xlsx").write_text("")
     Path("broken.py").write_text("1 / 0")
+    Path("needy.py").write_text("def fn(completions, solution, **more): ...")
     Path("bare").mkdir()
     Path("adapter").mkdir()
     Path("adapter/adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "somewhere"}))

@@ -1,5 +1,6 @@
 """`sgpo train`: a mistake in the recipe ends in one line before anything is loaded; an interrupted run goes on."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -71,6 +72,39 @@ def test_a_second_run_in_a_directory_is_refused_before_anything_is_loaded(
         assert train(monkeypatch, tmp_path) == 2
     said = capsys.readouterr().err
     assert f"run is in use by process {os.getpid()}: sgpo train; wait for it, or give another --output_dir." in said
+
+
+def test_a_new_run_beside_an_older_one_is_refused_and_a_named_checkpoint_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(monkeypatch, tmp_path) == 0
+    assert train(monkeypatch, tmp_path) == 2
+    assert "which holds checkpoint-2 of an earlier run; go on from it with --resume true" in capsys.readouterr().err
+    named = tmp_path / "run" / "checkpoint-1"
+    assert train(monkeypatch, tmp_path, "--resume_from_checkpoint", str(named)) == 0
+    assert f"Resuming from {named}, step 1 of 2." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"model_init_kwargs": {"atn_implementation": "eager"}}, "'atn_implementation'"),
+        ({"attn_implementation": "flash_attention_2"}, "A package is missing that an option of this run needs: Flash"),
+        ({"report_to": "wandb"}, "A package is missing that an option of this run needs: Wandb"),
+    ],
+)
+def test_what_the_model_or_a_missing_package_does_not_take_is_one_line(
+    fields: dict[str, object],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for package in ("flash_attn", "wandb"):
+        if importlib.util.find_spec(package) and package[:5] in said.lower():
+            pytest.skip(f"{package} is installed")
+    assert train(monkeypatch, tmp_path, **fields) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_interrupted_run_goes_on_past_a_half_written_checkpoint(

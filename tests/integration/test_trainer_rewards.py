@@ -196,6 +196,28 @@ def test_a_batch_without_numbers_stops_the_run(name: str, method: str, out: Path
     assert kit.largest_gap(kit.weights_of(trainer.model), before) == 0.0
 
 
+NO_NUMBERS: dict[str, Callable[[int], Any]] = {
+    "nothing": lambda rows: None,
+    "a number": lambda rows: 1.0,
+    "texts": lambda rows: ["1.0"] * rows,
+    "mappings": lambda rows: [{"score": 1}] * rows,
+    "two columns": lambda rows: torch.ones(rows, 2),
+    "too few": lambda rows: [1.0],
+    "beyond a float": lambda rows: [10**400] * rows,
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", NO_NUMBERS)
+@pytest.mark.usefixtures("scripted")
+def test_what_is_no_list_of_numbers_is_said_with_step_and_function(name: str, method: str, out: Path) -> None:
+    def reward(completions: list[Any], **kwargs: Any) -> Any:
+        return [0.0] if len(completions) == 1 else NO_NUMBERS[name](len(completions))
+
+    with pytest.raises(ValueError, match=r"Step 1: the reward function 'reward' returned what is no list of numbers"):
+        of_method(method, out, reward).train()
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.usefixtures("scripted")
 def test_all_of_several_functions_without_numbers(method: str, out: Path) -> None:
@@ -413,8 +435,9 @@ def test_reward_that_fails_mid_run_loses_no_checkpoint(out: Path) -> None:
     """Steps 1 to 3 take a probe and two calls each; step 4 fails; resuming from step 3 ends where a whole run does."""
     saving = {"save_strategy": "steps", "save_steps": 1, "max_steps": 5, "optim": "adamw_torch"}
     broken = kit.make_trainer(out / "broken", reward=failing_after(7), **saving)
-    with pytest.raises(ConnectionError, match="the verifier is gone"):
+    with pytest.raises(ConnectionError, match="the verifier is gone") as error:
         broken.train()
+    assert error.value.__notes__[0].startswith("Step 4: the reward function 'fragile' raised it.")
     assert sorted(path.name for path in (out / "broken").glob("checkpoint-*")) == [f"checkpoint-{i}" for i in (1, 2, 3)]
     whole = kit.make_trainer(out / "whole", **saving)
     whole.train()

@@ -13,7 +13,8 @@ from trl import GRPOTrainer
 
 from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer, SGPOConfig, SGPOTrainer
 from sgpo.rewards import accuracy_reward
-from sgpo.runs.provenance import FILE_NAME, record, redacted, redacted_command, redacted_text
+from sgpo.runs.provenance import FILE_NAME, record
+from sgpo.runs.redaction import redacted, redacted_command, redacted_text
 
 TRAINERS = {
     "SGPO": (SGPOTrainer, SGPOConfig, "2606.24064"),

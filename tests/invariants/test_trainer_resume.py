@@ -17,8 +17,10 @@ import pytest
 import torch
 import trainer_kit as kit
 from datasets import Dataset
+from peft import LoraConfig
 from torch import Tensor
 
+from sgpo.trainer import resumable
 from sgpo.trainer.methods import KINDS
 
 HERE = Path(__file__).parent
@@ -48,7 +50,14 @@ ON_RANKS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def make(
-    directory: Path, method: str, *, problems: int = 6, stream: bool = False, data: Any = None, **options: Any
+    directory: Path,
+    method: str,
+    *,
+    problems: int = 6,
+    stream: bool = False,
+    data: Any = None,
+    peft_config: Any = None,
+    **options: Any,
 ) -> Any:
     kind = KINDS[method]
     if data is None:
@@ -62,6 +71,7 @@ def make(
         args=config,
         train_dataset=data.to_iterable_dataset() if stream else data,
         processing_class=kit.make_tokenizer(),
+        peft_config=peft_config,
     )
 
 
@@ -160,6 +170,67 @@ def test_another_order_of_the_data_is_refused(name: str, started: Path, tmp_path
         trainer.train(resume_from_checkpoint=True)
     assert why in str(error.value)
     assert "ignore_data_skip=True" in str(error.value)
+
+
+LORA = LoraConfig(r=2, target_modules=["q_proj"])
+OTHER_WEIGHTS: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
+    "optimizer": (None, None, {"optim": "sgd"}, "optim='adamw_torch' (here 'sgd')"),
+    "an adapter": (None, LORA, {}, "adapter=None (here 'LORA of rank 2')"),
+    "no adapter": (LORA, None, {}, "adapter='LORA of rank 2' (here None)"),
+    "another adapter": (LORA, LoraConfig(r=2, target_modules=["v_proj"]), {}, "parameters='4 tensors, "),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_WEIGHTS)
+def test_other_weights_or_another_optimizer_are_refused(name: str, tmp_path: Path) -> None:
+    first, second, options, why = OTHER_WEIGHTS[name]
+    make(tmp_path, "sgpo", max_steps=1, peft_config=first).train()
+    with pytest.raises(ValueError) as error:
+        make(tmp_path, "sgpo", max_steps=2, peft_config=second, **options).train(resume_from_checkpoint=True)
+    assert why in str(error.value)
+
+
+def test_another_rate_and_decay_take_effect(started: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """PyTorch's optimizer would go on with those of the checkpoint, without a word."""
+    out = shutil.copytree(started, tmp_path / "run")
+    trainer = make(out, "sgpo", max_steps=4, learning_rate=1e-4, weight_decay=0.5, lr_scheduler_type="linear")
+    with caplog.at_level(logging.WARNING, logger="sgpo"):
+        trainer.train(resume_from_checkpoint=True)
+    rates = {row["step"]: row["learning_rate"] for row in trainer.state.log_history if "learning_rate" in row}
+    assert rates[3] == pytest.approx(1e-4)
+    assert rates[4] == pytest.approx(1e-4 / 4)
+    assert trainer.optimizer.param_groups[0]["weight_decay"] == 0.5
+    assert "learning_rate is 0.0001 from here on, and was 0.05" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["sgpo", "luffy", "hpt"])
+def test_an_older_checkpoint_goes_when_the_next_one_is_whole(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the record of the second one is written, with `save_total_limit=1`, a run still has the first."""
+    write = resumable.write_record
+
+    def killed(directory: Path, *args: Any) -> None:
+        if directory.name == "checkpoint-2":
+            raise KeyboardInterrupt
+        write(directory, *args)
+
+    monkeypatch.setattr(resumable, "write_record", killed)
+    trainer = make(tmp_path, method, max_steps=3, save_total_limit=1)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert (tmp_path / "checkpoint-1" / "sgpo_checkpoint.json").is_file()
+    monkeypatch.undo()
+    make(tmp_path, method, max_steps=3, save_total_limit=1).train(resume_from_checkpoint=True)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-3"]
+    assert torch.load(tmp_path / "checkpoint-3" / "training_args.bin", weights_only=False).save_total_limit == 1
+
+
+def test_a_new_run_beside_an_older_one_says_so(started: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = shutil.copytree(started, tmp_path / "run")
+    with caplog.at_level(logging.WARNING, logger="sgpo"):
+        make(out, "sgpo", max_steps=1).train()
+    assert f"{out} holds checkpoint-2 of an earlier run, and this one starts anew" in caplog.text
 
 
 def test_another_number_of_processes_is_refused(started: Path, tmp_path: Path) -> None:

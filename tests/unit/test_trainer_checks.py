@@ -11,6 +11,7 @@ import torch
 import trainer_kit as kit
 from datasets import Dataset, IterableDataset
 from peft import LoraConfig
+from trl import GRPOConfig
 
 from sgpo import SGPOConfig
 from sgpo.trainer.checks import check_arguments
@@ -33,6 +34,17 @@ def without_pad() -> Any:
     tokenizer = kit.make_tokenizer()
     tokenizer.pad_token = None
     return tokenizer
+
+
+def without_eos() -> Any:
+    tokenizer = kit.make_tokenizer()
+    tokenizer.eos_token = None
+    return tokenizer
+
+
+def one_prompt(prompt: Any) -> Dataset:
+    user = {"role": "user", "content": "solve a"}
+    return Dataset.from_dict({"prompt": [prompt, [user]], "strategy": ["carry"] * 2})
 
 
 def returns(value: Any) -> Callable[..., list[Any]]:
@@ -104,6 +116,14 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"activation_checkpointing": True, "activation_checkpointing_kwargs": REENTRANT},
         ("use_reentrant=True", "two forward passes", "{'use_reentrant': False}"),
     ),
+    "blank prompt": ({"data": changed("prompt", 2, "  ")}, ("Row 2", "'  '", "Drop such problems")),
+    "no prompt": ({"data": changed("prompt", 1, None)}, ("Row 1", "None", "Drop such problems")),
+    "no messages": ({"data": one_prompt([])}, ("Row 0", "[]", "Drop such problems")),
+    "a turn that says nothing": (
+        {"data": one_prompt([{"role": "user", "content": None}])},
+        ("Row 0", "'user' message", "no tool_calls"),
+    ),
+    "no EOS": ({"tokenizer": without_eos()}, ("no EOS token", "tokenizer.eos_token = ")),
     "tools": ({"arguments": {"tools": [len]}}, ("`tools`", "Leave it out", "trl.GRPOTrainer")),
     "rollout_func": ({"arguments": {"rollout_func": len}}, ("`rollout_func`", "Leave it out")),
     "environment_factory": ({"arguments": {"environment_factory": object}}, ("`environment_factory`", "Leave it out")),
@@ -174,6 +194,19 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "generation batch over the ranks": (
         {"generation_batch_size": 12},
         ("generation_batch_size (12)", "divisible", "(8)"),
+    ),
+    "learning rate": ({"learning_rate": -1.0}, ("learning_rate is -1.0", "at least 0")),
+    "learning rate NaN": ({"learning_rate": float("nan")}, ("learning_rate is nan", "finite")),
+    "temperature": ({"temperature": 0.0}, ("temperature is 0.0", "above 0")),
+    "top_p": ({"top_p": 3.0}, ("top_p is 3.0", "at most 1.0")),
+    "batch": ({"per_device_train_batch_size": 0}, ("per_device_train_batch_size is 0", "at least 1")),
+    "accumulation": ({"gradient_accumulation_steps": 0}, ("gradient_accumulation_steps is 0", "at least 1")),
+    "group": ({"num_generations": 0}, ("num_generations is 0", "at least 2")),
+    "epochs": ({"max_steps": -1, "num_train_epochs": 0}, ("num_train_epochs is 0", "above 0")),
+    "loss": ({"loss_type": "foo"}, ("loss_type is 'foo'", "'dr_grpo'")),
+    "persistent workers": (
+        {"dataloader_num_workers": 1, "dataloader_persistent_workers": True},
+        ("dataloader_persistent_workers is True", "Leave it out"),
     ),
     "teacher": ({"teacher": "old"}, ("'old'", "'live', 'ema', 'frozen'")),
     "alpha_form": ({"alpha_form": "linear"}, ("'linear'", "'relative_gap', 'gap', 'constant'")),
@@ -272,7 +305,7 @@ def test_checkpoint_directory_that_is_none(kind: str, as_path: bool, out: Path) 
 
 
 def test_resume_where_nothing_was_saved(out: Path) -> None:
-    with pytest.raises(ValueError, match="No valid checkpoint found"):
+    with pytest.raises(ValueError, match=r"no checkpoint in .* to resume from"):
         kit.make_trainer(out).train(resume_from_checkpoint=True)
 
 
@@ -445,3 +478,70 @@ def test_coarse_weights_at_a_small_rate_are_warned_of(dtype: torch.dtype, method
     assert not build(torch.float32, 1e-6)
     assert not build(dtype, 1e-2)
     assert not build(dtype, 1e-6, peft=True)
+
+
+# ---------------------------------------------------------------- what others' code would hand over
+
+
+@pytest.mark.parametrize("method", ["sgpo", "luffy", "hpt"])
+def test_the_configuration_of_another_trainer(method: str, out: Path) -> None:
+    kind = KINDS[method]
+    args = kit.make_config(out, GRPOConfig)
+    with pytest.raises(TypeError, match=rf"args is a GRPOConfig, but {kind.trainer.__name__} takes a"):
+        kind.trainer(kit.make_model(), kit.has_ok, args, with_expert(), processing_class=kit.make_tokenizer())
+
+
+@pytest.mark.parametrize("method", ["sgpo", "luffy", "hpt"])
+def test_fewer_problems_than_a_generation_batch_takes(method: str, out: Path) -> None:
+    kind = KINDS[method]
+    args = kit.make_config(out, kind.config)
+    trainer = kind.trainer(
+        kit.make_model(), kit.has_ok, args, with_expert().select([0]), processing_class=kit.make_tokenizer()
+    )
+    with pytest.raises(ValueError, match=r"has 1 problems, but a generation batch takes 2 .* no step would be taken"):
+        trainer.train()
+
+
+LATER: dict[str, tuple[dict[str, Any], str]] = {
+    "an image": ({"prompt": "solve 2", "images": ["x.png"]}, "holds an image"),
+    "no prompt": ({"prompt": None}, "The prompt is None"),
+    "another form": ({"prompt": [{"role": "user", "content": "solve 2"}]}, "mixes prompts of plain text and"),
+}
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_later_rows_of_a_stream_are_looked_at(name: str, out: Path) -> None:
+    row, message = LATER[name]
+    rows = [{"prompt": "solve 1", "strategy": "carry"}, {"strategy": "carry", **row}]
+    with pytest.raises(ValueError, match=message):
+        kit.make_trainer(out, data=IterableDataset.from_generator(lambda: iter(rows)), max_steps=1).train()
+
+
+def test_a_later_row_of_a_stream_in_parts(out: Path) -> None:
+    rows = [
+        {"prompt": [{"role": "user", "content": content}], "strategy": "carry"}
+        for content in ("solve 1", [{"type": "text", "text": "solve 2"}])
+    ]
+    seen: list[Any] = []
+
+    def reward(prompts: list[Any], completions: list[Any], **kwargs: Any) -> list[float]:
+        seen.extend(message["content"] for prompt in prompts for message in prompt)
+        return [1.0] * len(completions)
+
+    data = IterableDataset.from_generator(lambda: iter(rows))
+    kit.make_trainer(out, data=data, reward=reward, max_steps=1).train()
+    assert set(seen) == {"solve 1", "solve 2"}
+
+
+@pytest.mark.parametrize("method", ["sgpo", "luffy", "hpt"])
+def test_weights_in_two_dtypes_train_under_autocast(method: str, out: Path) -> None:
+    """As PEFT's preparation for k-bit training leaves them: norms in float32."""
+    model = kit.make_model(tied=False).to(torch.bfloat16)
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            parameter.data = parameter.data.float()
+    kind = KINDS[method]
+    args = kit.make_config(out, kind.config, bf16=True, max_steps=1)
+    trainer = kind.trainer(model, kit.has_digit, args, with_expert(), processing_class=kit.make_tokenizer())
+    trainer.train()
+    assert trainer.state.global_step == 1

@@ -160,6 +160,13 @@ def _check_run(run: RunArguments, config: Any) -> None:
         raise ValueError(
             f"eval_split is {run.eval_split!r}, which is trained on; name another split, or give eval_dataset."
         )
+    if run.resume and config.resume_from_checkpoint:
+        raise ValueError(
+            f"resume is true, and resume_from_checkpoint is {config.resume_from_checkpoint!r}; keep the first for the "
+            "last checkpoint in output_dir, or the second for that one."
+        )
+    if not config.output_dir:
+        raise ValueError("output_dir is empty; give the path of a folder.")
     out = Path(config.output_dir)
     blocking = next((each for each in (out, *out.parents) if each.exists()), None)
     if blocking is not None and not blocking.is_dir():

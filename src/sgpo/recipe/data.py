@@ -17,6 +17,8 @@ from sgpo.trainer.prompts import text_only
 
 _BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".gz": "json", ".parquet": "parquet", ".csv": "csv"}
 
+# What TRL gives to every reward beside the columns.
+_OF_TRL = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
 _KINDS: dict[type, str] = {str: "text", float: "a number", bool: "a boolean", list: "a list", dict: "an object"}
 
 
@@ -36,6 +38,18 @@ def load_eval_data(run: RunArguments) -> Dataset | None:
     if run.eval_split is not None:
         return _load(run.dataset_name, run.dataset_config, run.eval_split, "dataset_name")
     return None
+
+
+def check_columns(data: Dataset, rewards: Sequence[Any]) -> None:
+    """Raise ``ValueError`` if a reward needs a column that the training data have not."""
+    for reward in rewards:
+        for name, parameter in inspect.signature(reward).parameters.items():
+            by_name = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+            if by_name and parameter.default is parameter.empty and name not in (*_OF_TRL, *data.column_names):
+                raise ValueError(
+                    f"The reward {getattr(reward, '__name__', reward)!r} needs a column {name!r}, but the columns of "
+                    f"the data are {', '.join(data.column_names)}. Rename or add it."
+                )
 
 
 def check_eval_data(data: Dataset, measured: Dataset | None, rewards: Sequence[Any]) -> None:

@@ -1,6 +1,7 @@
 """One training run from a recipe: parse, load, train, save. Behind ``sgpo train`` and ``python -m sgpo.recipe``."""
 
 import contextlib
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,36 +12,77 @@ from datasets import Dataset
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from sgpo.recipe.arguments import RunArguments, parse
-from sgpo.recipe.data import check_eval_data, load_data, load_eval_data
+from sgpo.recipe.data import check_columns, check_eval_data, load_data, load_eval_data
 from sgpo.recipe.model import LAB, check_model, init_kwargs, model_path
 from sgpo.recipe.rewards import load_reward
 from sgpo.runs.files import locked
 from sgpo.runs.provenance import record
 from sgpo.trainer import SGPOTrainer
+from sgpo.trainer.checkpoints import names_in
 
 
 def build(trainer_class: Any, config: Any, model: ModelConfig, data: Dataset, **more: Any) -> Any:
     """The trainer of a recipe; ``more`` goes to it beside the model, the arguments and the data."""
-    config.model_init_kwargs = init_kwargs(config, model)
-    return trainer_class(
-        model=model_path(model),
-        args=config,
-        train_dataset=data,
-        peft_config=get_peft_config(model),
-        quantization_config=get_quantization_config(model),
-        **more,
-    )
+    given, config.model_init_kwargs = config.model_init_kwargs, init_kwargs(config, model)
+    try:
+        with _packages():
+            return trainer_class(
+                model=model_path(model),
+                args=config,
+                train_dataset=data,
+                peft_config=get_peft_config(model),
+                quantization_config=get_quantization_config(model),
+                **more,
+            )
+    except TypeError as error:
+        if not given or "unexpected keyword argument" not in str(error):
+            raise
+        raise ValueError(f"model_init_kwargs is {given}, which the model does not take: {error}.") from error
+
+
+@contextlib.contextmanager
+def _packages() -> Iterator[None]:
+    """One line for an option that needs a package which is not installed."""
+    try:
+        yield
+    except (ImportError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        if isinstance(error, RuntimeError) and not re.search(r"\binstall(ed)?\b", said):
+            raise
+        raise ValueError(
+            f"A package is missing that an option of this run needs: {said.rstrip('.')}. Install it, or leave the "
+            "option out."
+        ) from error
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train as the recipe says and save the model into ``output_dir``."""
-    run, config, model = parse(sys.argv[1:] if argv is None else argv)
+    with _packages():
+        run, config, model = parse(sys.argv[1:] if argv is None else argv)
+    _check_folder(run, config)
     rewards = [load_reward(name) for name in run.reward_funcs]
     check_model(model, trust_remote_code=config.trust_remote_code)
     data, measured = load_data(run), load_eval_data(run)
+    check_columns(data, rewards)
     check_eval_data(data, measured, rewards)
     with _alone(config):
         _train(run, config, model, data, reward_funcs=rewards, eval_dataset=measured)
+
+
+def _check_folder(run: RunArguments, config: Any) -> None:
+    """Raise ``ValueError`` where there is nothing to resume, or a new run would stand beside an earlier one's
+    checkpoints."""
+    older = names_in(config.output_dir)
+    if run.resume and not older:
+        raise ValueError(
+            f"resume is true, but output_dir {config.output_dir!r} holds no checkpoint; leave resume out for a new "
+            "run, or set output_dir to that of the run to go on with."
+        )
+    if older and not run.resume and not config.resume_from_checkpoint:
+        raise ValueError(
+            f"output_dir is {config.output_dir!r}, which holds {older[-1]} of an earlier run; go on from it with "
+            "--resume true, give another output_dir, or remove the checkpoints."
+        )
 
 
 @contextlib.contextmanager
@@ -58,7 +100,7 @@ def _train(run: RunArguments, config: Any, model: ModelConfig, data: Dataset, **
     trainer = build(SGPOTrainer, config, model, data, **more)
     if trainer.is_world_process_zero():
         record(Path(config.output_dir), {"run": run, "training": config, "model": model})
-    trainer.train(resume_from_checkpoint=run.resume or None)
+    trainer.train(resume_from_checkpoint=config.resume_from_checkpoint or run.resume or None)
     trainer.save_model(config.output_dir)
     if trainer.is_world_process_zero():
         print(f"\nModel: {config.output_dir}\n{next_commands(run, model, config.output_dir, data)}")

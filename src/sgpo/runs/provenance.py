@@ -9,8 +9,7 @@
                against it (at most 256 KiB) and the names of ``untracked`` files (at most 100)
 =============  ========================================================================================================
 
-No variable of the environment is kept, and what looks like a key is struck out wherever it stands: in an option or
-field of such a name, in an address, or by the form that keys of common services have.
+No variable of the environment is kept, and what looks like a key is struck out, see :mod:`sgpo.runs.redaction`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import platform
-import re
 import subprocess
 import sys
 import threading
@@ -30,31 +28,13 @@ from typing import Any
 
 from sgpo import __version__
 from sgpo.runs.files import ReadError, read_json, write_json
+from sgpo.runs.redaction import redacted, redacted_command, redacted_text
 
 FILE_NAME = "provenance.json"
-STRUCK_OUT = "***"
 _MOST_DIFF = 256 * 1024
 _MOST_UNTRACKED = 100
 _MOST_STARTS = 20
 _SECONDS = 10.0
-_SECRET_NAME = re.compile(
-    r"(?:api|access|secret|private|auth)[_-]?key|(?:hub|hf|access|auth|api|bearer|id)[_-]?token|^token$|secret|"
-    r"passw(?:or)?d|authorization|credential|cookie",
-    re.IGNORECASE,
-)
-_NAMES_A_VARIABLE = re.compile(r"_env$")  # api_key_env holds the name of a variable, not a key
-_SECRET_TEXT = re.compile(
-    r"hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|"
-    r"AKIA[0-9A-Z]{16}|AIza[\w-]{30,}|xox[abpr]-[\w-]{10,}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+|"
-    r"(?<=[Bb]earer )[\w.~+/=-]{8,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|"
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-    re.DOTALL,
-)
-_ASSIGNED = re.compile(  # KEY=value, "key": "value" in a diff or a command
-    r"((?:api|access|secret|private|auth)[_-]?key|(?:hub|hf|access|auth|api)[_-]?token|secret|passw(?:or)?d)"
-    r"(['\"]?\s*[:=]\s*['\"]?)([^\s'\",;)]+)",
-    re.IGNORECASE,
-)
 
 
 def record(folder: Path, config: Any, *, command: Sequence[str] | None = None) -> None:
@@ -80,40 +60,6 @@ def record(folder: Path, config: Any, *, command: Sequence[str] | None = None) -
         "git": _git(Path.cwd()),
     }
     write_json(path, {"starts": [*_earlier(path)[1 - _MOST_STARTS :], entry]})
-
-
-def redacted(value: Any, name: str = "") -> Any:
-    """A value of JSON types without what looks like a key; ``name`` is that of its field."""
-    if isinstance(value, Mapping):
-        return {key: redacted(each, str(key)) for key, each in value.items()}
-    if isinstance(value, list):
-        return [redacted(each, name) for each in value]
-    if not isinstance(value, str):
-        return value
-    if value and _SECRET_NAME.search(name) and not _NAMES_A_VARIABLE.search(name):
-        return STRUCK_OUT
-    return redacted_text(value)
-
-
-def redacted_text(text: str) -> str:
-    """A text without what looks like a key."""
-    return _ASSIGNED.sub(rf"\1\2{STRUCK_OUT}", _SECRET_TEXT.sub(STRUCK_OUT, text))
-
-
-def redacted_command(words: Sequence[str]) -> list[str]:
-    """A command line without the values of options that are named like keys."""
-    found: list[str] = []
-    secret = False
-    for word in words:
-        option = word.startswith("--")
-        name, equals, _ = word.partition("=")
-        names_one = option and bool(_SECRET_NAME.search(name)) and not _NAMES_A_VARIABLE.search(name.replace("-", "_"))
-        if secret and not option:
-            found.append(STRUCK_OUT)
-        else:
-            found.append(f"{name}={STRUCK_OUT}" if names_one and equals else redacted_text(word))
-        secret = names_one and not equals
-    return found
 
 
 def plain(value: Any) -> Any:
@@ -157,7 +103,7 @@ def _git(folder: Path) -> dict[str, Any] | None:
     return {
         "commit": commit.strip(),
         "branch": (_run_git(folder, "rev-parse", "--abbrev-ref", "HEAD") or "").strip(),
-        "diff": redacted_text(diff[:_MOST_DIFF]),
+        "diff": redacted_text(diff)[:_MOST_DIFF],
         "diff_cut_off": len(diff) > _MOST_DIFF,
         "untracked": untracked[:_MOST_UNTRACKED],
     }

@@ -4,10 +4,13 @@ Both are checked where they come in, since TRL would go on: a reward that is NaN
 0, an infinite one too, and an id beyond the embedding is an IndexError in the middle of a run.
 """
 
+import inspect
 import math
+import traceback
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from accelerate.utils import is_peft_model
@@ -18,8 +21,9 @@ from sgpo.trainer import checks
 from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.padding import score_alike_in_any_company
 from sgpo.trainer.text_only import TextOnlyTrainer
-from sgpo.trainer.trl_seam import is_conversational
+from sgpo.trainer.trl_seam import GRPOTrainer, is_conversational
 
+_GO_ON = "Correct it, then go on from the last checkpoint with resume_from_checkpoint=True."
 _CHUNK = 1000  # problems that are tokenized at once
 
 
@@ -36,14 +40,21 @@ class BaseTrainer(TextOnlyTrainer):
         wrong = [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]
         if wrong:
             raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
+        if self._tokenizer.eos_token_id is None:
+            raise ValueError(
+                f"The tokenizer ({type(self._tokenizer).__name__}) has no EOS token, so no response could end. Set the "
+                "one with which the model ends its turns, for example `tokenizer.eos_token = '<|im_end|>'`."
+            )
         self._sgpo.correctness = self._correctness_index()
         checks.warn_of_lost_updates(self.model, self.args)
         for model in filter(None, (self.model, self.ref_model)):
             causal = model.get_base_model() if is_peft_model(model) else model
             add_head_fn(causal)
-            score_alike_in_any_company(causal)
+            with self.accelerator.autocast() if checks.mixes_dtypes(causal) else nullcontext():
+                score_alike_in_any_company(causal)
 
     def _before_training(self) -> None:
+        checks.check_size(self.train_dataset, self.args)
         self._probe_rewards()
 
     # ---------------------------------------------------------------- rewards
@@ -72,7 +83,8 @@ class BaseTrainer(TextOnlyTrainer):
         completion: Any = [{"role": "assistant", "content": ""}] if is_conversational(example) else ""
         try:
             rewards = self._rewards_apart([example], [example["prompt"]], [completion], [[]])
-        except Exception as error:
+        except Exception as raised:
+            error = raised.__cause__ or raised
             raise ValueError(
                 f"A reward function failed on an empty completion of the first problem: {type(error).__name__}: "
                 f"{error}. It must return one number per completion, whatever the policy writes."
@@ -87,9 +99,29 @@ class BaseTrainer(TextOnlyTrainer):
         self._require_finite_or_none(rewards)
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        with self._naming_rewards():
+            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._require_numbers(rewards)
         return rewards
+
+    @contextmanager
+    def _naming_rewards(self) -> Iterator[None]:
+        """Turn what TRL meets in the value of a reward function into an error that names it and the step.
+
+        What a function itself raises stays what it is, with a note; it may be a user's own signal.
+        """
+        try:
+            yield
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"Step {self.state.global_step + 1}: {self._named_functions()}"
+            if last.filename != inspect.getfile(GRPOTrainer):
+                error.add_note(f"{where} raised it. {_GO_ON}")
+                raise
+            raise ValueError(
+                f"{where} returned what is no list of numbers, one per completion ({type(error).__name__}: {error}). "
+                f"{_GO_ON}"
+            ) from error
 
     def _rewards_apart(self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any) -> Tensor:
         """Rewards ``[rows of all ranks, functions]`` that leave no trace in TRL's logs of the autonomous group."""
@@ -97,7 +129,8 @@ class BaseTrainer(TextOnlyTrainer):
         self._pending_extra_logs: dict[str, list[Any]] = defaultdict(list)
         self._pending_metrics: dict[str, list[float]] = defaultdict(list)
         try:
-            return super()._calculate_rewards(inputs, prompts, completions, completion_ids)
+            with self._naming_rewards():
+                return super()._calculate_rewards(inputs, prompts, completions, completion_ids)
         finally:
             self._pending_extra_logs, self._pending_metrics = kept
 
@@ -173,7 +206,12 @@ class BaseTrainer(TextOnlyTrainer):
             yield [next(iter(dataset))]
 
     def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+        if len({isinstance(prompt, str) for prompt in prompts}) > 1:
+            raise ValueError("A batch mixes prompts of plain text and of messages; give all problems in one form.")
         result = super()._tokenize_prompts(prompts)
+        empty = next((prompt for prompt, ids in zip(prompts, result[0], strict=True) if not len(ids)), None)
+        if empty is not None:
+            raise ValueError(f"The prompt {empty!r} has no tokens, so nothing can follow it. Drop such problems.")
         self._require_known(result[0])
         return result
 

@@ -13,9 +13,19 @@ from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt, guided_prompt
 from sgpo.trainer.checkpoints import sharded
 from sgpo.trainer.config import SGPOConfig
+from sgpo.trainer.whole_groups import WholeGroupsConfig
 
 STRATEGY_COLUMN = "strategy"
 _SHOWN = 3  # examples in an error about a data set
+
+
+def check_config(trainer: str, args: Any, wanted: type) -> None:
+    """Raise ``TypeError`` unless the arguments are those of this trainer; ``trainer`` is its name, for the error."""
+    if not isinstance(args, wanted):
+        raise TypeError(
+            f"args is a {type(args).__name__}, but {trainer} takes a {wanted.__name__}, which has all fields of TRL's "
+            f"GRPOConfig. Use sgpo.{wanted.__name__} in its place."
+        )
 
 
 def check_text_only(trainer: str, processing_class: Any, unsupported: Mapping[str, Any]) -> None:
@@ -105,6 +115,17 @@ def check_dataset(dataset: Any, args: SGPOConfig) -> None:
             )
 
 
+def check_size(dataset: Any, args: WholeGroupsConfig) -> None:
+    """Raise ``ValueError`` if a data set has too few problems for one generation batch: a run would take no step."""
+    size = args.generation_batch_size // args.num_generations
+    if isinstance(dataset, Dataset) and len(dataset) < size:
+        raise ValueError(
+            f"train_dataset has {len(dataset)} problems, but a generation batch takes {size} "
+            f"(per_device_train_batch_size * steps_per_generation * processes = {args.generation_batch_size} rollouts, "
+            f"{args.num_generations} of a problem), so no step would be taken. Lower these, or give more problems."
+        )
+
+
 def check_strategy(strategy: Any, row: int | str) -> None:
     """Raise ``ValueError`` unless ``strategy`` is text or None."""
     if strategy is not None and not isinstance(strategy, str):
@@ -128,6 +149,11 @@ def check_head(model: Any) -> None:
             f"trainable_token_indices trains rows of {why}, but the loss reads the head's weights directly, so these "
             "rows would not be trained. Name embed_tokens in modules_to_save in its place, or leave it out."
         )
+
+
+def mixes_dtypes(model: torch.nn.Module) -> bool:
+    """Whether a model runs under autocast alone, as one that PEFT prepared for k-bit training (float32 norms)."""
+    return len({parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}) > 1
 
 
 def embedding_rows(model: PreTrainedModel) -> int:

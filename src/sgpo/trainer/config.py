@@ -22,7 +22,7 @@ import torch
 
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, check_template
 from sgpo.objectives import CLIP_FORMS, DIRECTIONS, SELECTION_MODES, WEIGHT_FORMS, adaptive_weight
-from sgpo.trainer.whole_groups import WholeGroupsConfig, option
+from sgpo.trainer.whole_groups import WholeGroupsConfig, option, require_choice, require_range
 
 
 @dataclass
@@ -119,9 +119,9 @@ class SGPOConfig(WholeGroupsConfig):
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
-            _require_choice(name, getattr(self, name), choices)
+            require_choice(name, getattr(self, name), choices)
         for name, low, high in _RANGES:
-            _require_range(name, getattr(self, name), low, high)
+            require_range(name, getattr(self, name), low, high)
         if self.kl_clip is not None and not self.kl_clip > 0:
             raise ValueError(f"kl_clip is {self.kl_clip}, but a threshold on a KL must be > 0. Use None for no clip.")
         check_template(self.guided_prompt_template)
@@ -216,14 +216,3 @@ _RANGES = (
     ("teacher_ema_decay", 0.0, 1.0),
     ("kl_gradient_tolerance", 0.0, 0.5),
 )
-
-
-def _require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, choices))}.")
-
-
-def _require_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:  # also false for NaN
-        rule = f"at least {low}" if high == _INF else f"within [{low}, {high}]"
-        raise ValueError(f"{name} is {value}, but must be {rule}.")

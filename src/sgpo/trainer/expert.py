@@ -61,6 +61,7 @@ class ExpertTrainer(BaseTrainer):
         if args is None:
             name = model if isinstance(model, str) else get_config_model_id(model.config)
             args = self.config_class(f"{name.split('/')[-1]}-{self._name}")
+        checks.check_config(type(self).__name__, args, self.config_class)
         unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
         checks.check_text_only(type(self).__name__, processing_class, unsupported)
         check_expert_column(train_dataset, args.expert_column)

@@ -50,7 +50,8 @@ def score_alike_in_any_company(model: PreTrainedModel) -> None:
 
 
 def _tolerance(model: PreTrainedModel) -> float:
-    return _ROUNDING.get(model.dtype, _COARSE_ROUNDING)
+    dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    return max(_ROUNDING.get(dtype, _COARSE_ROUNDING) for dtype in dtypes)
 
 
 @torch.no_grad()

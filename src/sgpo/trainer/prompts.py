@@ -12,11 +12,10 @@ _IMAGES = ("image", "images")
 def text_only(data: Any) -> Any:
     """A data set, or a dict of them, whose prompts are text or messages with text; anything else is left to TRL.
 
-    An ``images`` column in which no row has an image is dropped. A streamed data set is judged by its first row, and
-    its later rows are checked as they come.
+    An ``images`` column in which no row has an image is dropped. Rows of a streamed data set are read as they come.
 
     Raises:
-        ValueError: a prompt that is neither, a part of a message that is no text, or an image.
+        ValueError: a prompt that is neither, or blank; a part of a message that is no text, or an image.
     """
     if isinstance(data, dict):
         return type(data)({name: text_only(each) for name, each in data.items()})
@@ -36,7 +35,7 @@ def text_only(data: Any) -> Any:
     changed = False
     for row, prompt in enumerate(data["prompt"]):
         try:
-            changed |= text_prompt(prompt) is not prompt
+            changed |= _text(prompt) is not prompt
         except ValueError as error:
             raise ValueError(f"Row {row}: {error}") from error
     return data.map(_plain, desc="Prompts as text") if changed else data
@@ -44,18 +43,30 @@ def text_only(data: Any) -> Any:
 
 def _streamed(data: IterableDataset) -> IterableDataset:
     first: dict[str, Any] = next(iter(data), {})
-    present = [name for name in _IMAGES if name in first]
-    if present or (
-        not isinstance(first.get("prompt", ""), str) and text_prompt(first["prompt"]) is not first["prompt"]
-    ):
-        return data.map(_plain, remove_columns=present)
-    return data
+    if "prompt" not in first:
+        return data
+    same = not any(name in first for name in _IMAGES) and _text(first["prompt"]) is first["prompt"]
+    return data.map(_plain, remove_columns=list(_IMAGES), features=data.features if same else None)
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     if filled := [name for name in _IMAGES if row.get(name)]:
         raise ValueError(_has_image(filled[0], "a row"))
-    return {"prompt": text_prompt(row["prompt"])}
+    return {"prompt": _text(row.get("prompt"))}
+
+
+def _text(prompt: Any) -> Any:
+    """As `text_prompt`; ``ValueError`` also for a prompt that asks nothing, or a turn that says nothing."""
+    if not prompt or (isinstance(prompt, str) and not prompt.strip()):
+        raise ValueError(f"The prompt is {prompt!r}, with nothing to answer. Drop such problems.")
+    plain = text_prompt(prompt)
+    for message in plain if isinstance(plain, list) else ():
+        if message.get("content") is None and not message.get("tool_calls"):
+            raise ValueError(
+                f"The {message['role']!r} message of a prompt has the content None and no tool_calls, which chat "
+                "templates do not take. Give it text ('' for none), or drop the message."
+            )
+    return plain
 
 
 def _has_image(column: str, where: str) -> str:

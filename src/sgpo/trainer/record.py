@@ -38,18 +38,25 @@ class Record:
         files: ``{path in the checkpoint: (bytes, digest)}``.
         order: what decides the order of the training data, by name; None of a trainer that keeps no such thing.
         position: where in that order the run stood.
+        trained: what was trained and by which optimizer, by name; None where an older version wrote it.
     """
 
     files: Mapping[str, tuple[int, str]]
     order: Mapping[str, Any] | None = None
     position: Position | None = None
+    trained: Mapping[str, Any] | None = None
 
 
-def write_record(directory: Path, order: Mapping[str, Any] | None = None, position: Position | None = None) -> None:
+def write_record(
+    directory: Path,
+    order: Mapping[str, Any] | None = None,
+    position: Position | None = None,
+    trained: Mapping[str, Any] | None = None,
+) -> None:
     """Record the files of a checkpoint as they are now; the last thing that is written into it."""
     files = {path: (os.path.getsize(directory / path), _digest(directory / path)) for path in _read_back(directory)}
     record = {"files": files, "order": order, "position": None if position is None else asdict(position)}
-    write_json(directory / FILE_NAME, record)
+    write_json(directory / FILE_NAME, {**record, "trained": trained})
 
 
 def read_record(directory: Path) -> Record | None:
@@ -65,7 +72,7 @@ def read_record(directory: Path) -> Record | None:
         found = read_object(path)
         files = {str(name): (int(size), str(digest)) for name, (size, digest) in found["files"].items()}
         position = None if found["position"] is None else Position(**found["position"])
-        return Record(files, found["order"], position)
+        return Record(files, found["order"], position, found.get("trained"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{FILE_NAME} is damaged ({type(error).__name__}: {error})") from error
 

@@ -22,12 +22,14 @@ from typing import Any
 
 import torch
 import xxhash
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset
 from safetensors.torch import load_model, save_model
 from torch import Tensor
+from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_utils import rotate_checkpoints
 
-from sgpo.trainer.checkpoints import Resume, sharded, whole_checkpoint
+from sgpo.trainer.checkpoints import Resume, names_in, sharded, whole_checkpoint
 from sgpo.trainer.record import Position, read_record, write_record
 from sgpo.trainer.run_log import LoggedGRPOTrainer
 from sgpo.trainer.trl_seam import RepeatSampler
@@ -70,14 +72,24 @@ class RecordedCheckpoints:
     accelerator: Any
     args: Any
     state: Any
+    _trained: Mapping[str, Any] | None = None  # which weights, by which optimizer
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)  # type: ignore[misc]
-        directory = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"  # type: ignore[attr-defined]
+        folder = self._get_output_dir(trial=trial)  # type: ignore[attr-defined]
+        directory = Path(folder) / f"checkpoint-{self.state.global_step}"
+        limit = self.args.save_total_limit
+        self.args.save_total_limit = None  # older ones go when this one is whole, and not before
+        try:
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        finally:
+            self.args.save_total_limit = limit
         self._save_state(directory)
         self.accelerator.wait_for_everyone()  # each process writes files
         if self.args.should_save:
-            write_record(directory, *self._place())
+            torch.save(self.args, directory / TRAINING_ARGS_NAME)  # with its limit
+            write_record(directory, *self._place(), self._trained)
+            best = self.state.best_model_checkpoint
+            rotate_checkpoints(folder, save_total_limit=limit, best_model_checkpoint=best, use_mtime=True)
 
     def _save_state(self, directory: Path) -> None:
         """Add to a checkpoint what TRL and transformers leave out; called on every process."""
@@ -92,6 +104,10 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
 
     _buffered_inputs: list[dict[str, Tensor]] | None  # TRL's, of each micro-step
 
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._trained = trained_by(self.model, self.args)  # before anything is wrapped
+
     # ---------------------------------------------------------------- resuming
 
     def train(self, resume_from_checkpoint: Resume = None, **kwargs: Any) -> Any:
@@ -101,7 +117,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
 
         Raises:
             ValueError: a reward that does not work; a named checkpoint that is broken, or no whole one; a checkpoint
-                of a run that ordered its data otherwise.
+                of a run that ordered its data otherwise, or trained other weights.
             NonFiniteError: a weight, loss or gradient that is NaN or infinite; see :mod:`sgpo.trainer.finite`.
         """
         checkpoint = self._on_main(lambda: self._checkpoint(resume_from_checkpoint))
@@ -118,9 +134,32 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
 
     def _checkpoint(self, resume: Resume) -> str | bool | None:
         found = whole_checkpoint(resume, self.args, teacher=self._has_teacher())
+        if found is True:
+            raise ValueError(
+                f"There is no checkpoint in {self.args.output_dir} to resume from; start without resuming, or set "
+                "output_dir to that of the run to go on with."
+            )
+        if found is None and self.args.save_strategy != "no" and (older := names_in(self.args.output_dir)):
+            logger.warning(
+                "%s holds %s of an earlier run, and this one starts anew: the two will stand side by side, and "
+                "resuming takes the one with the most steps. Use resume_from_checkpoint=True or another output_dir.",
+                self.args.output_dir,
+                older[-1],
+            )
         if isinstance(found, str):
+            self._require_same_weights(Path(found))
             self._require_same_order(Path(found))
         return found
+
+    def _require_same_weights(self, checkpoint: Path) -> None:
+        record = read_record(checkpoint)
+        if record is None or record.trained is None or self._trained is None:
+            return
+        if other := _differences(record.trained, self._trained):
+            raise ValueError(
+                f"Cannot resume from {str(checkpoint)!r}: it was written by a run with {', '.join(other)}, so its "
+                "weights and its optimizer are not those of this one. Set these as they were, or start anew."
+            )
 
     def _on_main(self, decide: Any) -> Any:
         """What the main process decides, or the error that it meets, on every process."""
@@ -154,9 +193,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
         record = read_record(checkpoint)
         if record is None or record.order is None:
             return
-        now = self._order()
-        other = [f"{k}={v!r} (here {now.get(k)!r})" for k, v in record.order.items() if now.get(k) != v]
-        if other:
+        if other := _differences(record.order, self._order()):
             raise ValueError(
                 f"Cannot resume from {str(checkpoint)!r}: it was written by a run with {', '.join(other)}, so the "
                 "problems that come next would be others: some would be trained on twice, some never. Set these as "
@@ -190,8 +227,11 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
         super()._run_epoch(epoch=epoch, **kwargs)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        given = [] if self.optimizer is None else [_settings(group) for group in self.optimizer.param_groups]
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
+            if not sharded(self.args):
+                set_again(self.optimizer, self.lr_scheduler, given)
             self._load_state(Path(checkpoint))
 
     # ---------------------------------------------------------------- the order of the data
@@ -254,6 +294,47 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
 
     def _follows_policy(self) -> bool:
         return bool(self.args.sync_ref_model) and self.ref_model is not None
+
+
+def trained_by(model: Any, args: Any) -> dict[str, Any]:
+    """What a checkpoint's weights and optimizer belong to: the adapter, the trained parameters, the optimizer."""
+    shapes = sorted((name, tuple(p.shape)) for name, p in model.named_parameters() if p.requires_grad)
+    adapter = model.peft_config[model.active_adapters[0]] if is_peft_model(model) else None
+    return {
+        "adapter": adapter and f"{adapter.peft_type.value} of rank {getattr(adapter, 'r', None)}",
+        "parameters": f"{len(shapes)} tensors, {xxhash.xxh3_64_hexdigest(repr(shapes).encode())}",
+        "optim": str(getattr(args.optim, "value", args.optim)).removesuffix("_fused"),
+    }
+
+
+def set_again(optimizer: Any, scheduler: Any, given: list[dict[str, Any]]) -> None:
+    """Give an optimizer the rates and decays of this run, which a checkpoint has replaced by those of its own.
+
+    Where nothing was changed, nothing is touched, to the bit.
+    """
+    changed = {}
+    for group, settings in zip(optimizer.param_groups, given, strict=True):
+        for name, value in settings.items():
+            if name != "lr" and group.get(name) != value:
+                called = "learning_rate" if name == "initial_lr" else name
+                changed[name] = f"{called} is {value} from here on, and was {group.get(name)}"
+                if name == "initial_lr":
+                    group["lr"] = group["lr"] * value / group[name] if group[name] else settings["lr"]
+                group[name] = value
+    if "initial_lr" in changed and hasattr(scheduler, "base_lrs"):
+        scheduler.base_lrs = [settings["initial_lr"] for settings in given]
+        scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
+    if changed:
+        logger.warning("Resumed with other settings: %s.", "; ".join(changed.values()))
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of an optimizer's group that a user sets: rate, decay, betas."""
+    return {name: value for name, value in group.items() if isinstance(value, (int, float, tuple))}
+
+
+def _differences(written: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [f"{k}={v!r} (here {now.get(k)!r})" for k, v in written.items() if now.get(k) != v]
 
 
 def _digest(dataset: Any) -> str:

@@ -66,6 +66,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
         name = model if isinstance(model, str) else get_config_model_id(model.config)
         if args is None:
             args = SGPOConfig(f"{name.split('/')[-1]}-SGPO")
+        checks.check_config("SGPOTrainer", args, SGPOConfig)
         unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
         peft = kwargs.get("peft_config") is not None or (not isinstance(model, str) and is_peft_model(model))
         checks.check_arguments(args, processing_class, unsupported, peft=peft)

@@ -1,5 +1,6 @@
 """What the configurations of SGPO, LUFFY and HPT share beside TRL's ``GRPOConfig``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,6 +8,25 @@ import torch
 from trl import GRPOConfig
 
 from sgpo.trainer.checkpointing import BothCheckpointingNames
+
+_INF, _ABOVE_ZERO = float("inf"), 1e-8
+# TRL meets these in the first step, or never.
+_RANGES = (
+    ("learning_rate", 0.0, 1e8),
+    ("temperature", _ABOVE_ZERO, 1e8),
+    ("top_p", _ABOVE_ZERO, 1.0),
+    ("top_k", 0, _INF),
+    ("num_generations", 2, _INF),
+    ("max_completion_length", 1, _INF),
+    ("per_device_train_batch_size", 1, _INF),
+    ("gradient_accumulation_steps", 1, _INF),
+    ("steps_per_generation", 1, _INF),
+    ("num_iterations", 1, _INF),
+    ("epsilon", 0.0, _INF),
+    ("epsilon_high", 0.0, _INF),
+    ("beta", 0.0, _INF),
+)
+LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "vespo", "luspo")
 
 
 def option(default: Any, help: str) -> Any:
@@ -19,7 +39,7 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
     """``GRPOConfig`` of a trainer that needs all rollouts of a problem on one process; a CPU trains in float32.
 
     Raises:
-        ValueError: a process's batch is no whole number of groups; a deadline of 0 seconds or less.
+        ValueError: a number out of its range, an unknown loss; a process's batch is no whole number of groups.
     """
 
     vllm_request_timeout: float | None = option(
@@ -29,6 +49,16 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
     )
 
     def __post_init__(self) -> None:
+        for name, low, high in _RANGES:
+            require_range(name, getattr(self, name), low, high)
+        require_choice("loss_type", self.loss_type, LOSSES)
+        if self.max_steps <= 0:
+            require_range("num_train_epochs", self.num_train_epochs, _ABOVE_ZERO, _INF)
+        if self.dataloader_persistent_workers:
+            raise ValueError(
+                "dataloader_persistent_workers is True, with which a resumed run draws other random numbers than one "
+                "that never stopped. Leave it out; rows of text load in no time."
+            )
         if self.vllm_request_timeout is not None and not self.vllm_request_timeout > 0:
             raise ValueError(f"vllm_request_timeout is {self.vllm_request_timeout}, but must be over 0, or None.")
         if not torch.accelerator.is_available():
@@ -49,3 +79,21 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
                 f"{steps_per_generation} = {local_batch} rollouts, which is not a multiple of it: a problem's group "
                 f"must not straddle processes. Use a multiple of {self.num_generations}."
             )
+
+
+def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, choices))}.")
+
+
+def require_range(name: str, value: float | None, low: float, high: float) -> None:
+    """Raise ``ValueError`` unless ``value`` lies within ``low`` and ``high``, or is None; NaN lies nowhere."""
+    if value is None or low <= value <= high:
+        return
+    rule = f"within [{low}, {high}]"
+    if low == _ABOVE_ZERO:
+        rule = f"above 0 (at least {low})" + (f", and at most {high}" if high < 1e8 else "")
+    elif high >= 1e8:
+        rule = f"a finite number of at least {low}" if high < _INF else f"at least {low}"
+    raise ValueError(f"{name} is {value}, but must be {rule}.")

@@ -1,7 +1,7 @@
 """What the trainers of this package keep on TRL's object beside TRL's own attributes: all of it under one name."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -25,6 +25,7 @@ class Own:
         base_model: name or folder of the model that training starts from, ``""`` for one in memory.
         sampler: TRL's sampler of the training set; None for a streamed one.
         current_pass: the pass over the data (from 0), and the optimizer step at which it began.
+        trained: which weights are trained, and by which optimizer; a checkpoint is held to it.
         correctness: the column of the reward that decides what is correct; None where there is none.
         told_of_no_verdicts: whether it was said that this reward had no verdict on a whole batch.
         unknown_ids: whether the tokenizer can make ids that the model has no embedding for.
@@ -41,6 +42,7 @@ class Own:
     base_model: str = ""
     sampler: "EpochSampler | None" = None
     current_pass: tuple[int, int] = (0, 0)
+    trained: dict[str, Any] | None = None
     correctness: int | None = None
     told_of_no_verdicts: bool = False
     unknown_ids: bool = False

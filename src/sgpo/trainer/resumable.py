@@ -72,7 +72,6 @@ class RecordedCheckpoints:
     accelerator: Any
     args: Any
     state: Any
-    _trained: Mapping[str, Any] | None = None  # which weights, by which optimizer
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = self._get_output_dir(trial=trial)  # type: ignore[attr-defined]
@@ -87,7 +86,7 @@ class RecordedCheckpoints:
         self.accelerator.wait_for_everyone()  # each process writes files
         if self.args.should_save:
             torch.save(self.args, directory / TRAINING_ARGS_NAME)  # with its limit
-            write_record(directory, *self._place(), self._trained)
+            write_record(directory, *self._place(), self._belongs_to())
             best = self.state.best_model_checkpoint
             rotate_checkpoints(folder, save_total_limit=limit, best_model_checkpoint=best, use_mtime=True)
 
@@ -98,6 +97,10 @@ class RecordedCheckpoints:
         """What decides the order of the data, and where in it the run stands."""
         return None, None
 
+    def _belongs_to(self) -> Mapping[str, Any] | None:
+        """Which weights are trained, and by which optimizer; see :func:`trained_by`."""
+        return None
+
 
 class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
     """``GRPOTrainer`` that resumes to the bit, or refuses to and says why; see the module."""
@@ -106,7 +109,10 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._trained = trained_by(self.model, self.args)  # before anything is wrapped
+        self._sgpo.trained = trained_by(self.model, self.args)  # before anything is wrapped
+
+    def _belongs_to(self) -> Mapping[str, Any] | None:
+        return self._sgpo.trained
 
     # ---------------------------------------------------------------- resuming
 
@@ -153,9 +159,10 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
 
     def _require_same_weights(self, checkpoint: Path) -> None:
         record = read_record(checkpoint)
-        if record is None or record.trained is None or self._trained is None:
+        now = self._belongs_to()
+        if record is None or record.trained is None or now is None:
             return
-        if other := _differences(record.trained, self._trained):
+        if other := _differences(record.trained, now):
             raise ValueError(
                 f"Cannot resume from {str(checkpoint)!r}: it was written by a run with {', '.join(other)}, so its "
                 "weights and its optimizer are not those of this one. Set these as they were, or start anew."

@@ -18,8 +18,8 @@ from sgpo.mathtext.values import FUNCTIONS, Value
 from sgpo.mathtext.vocabulary import words
 
 MAX_DEPTH = 25
-MAX_NODES = 10_000  # of one text; what follows is not read
-MAX_OPERATIONS = 100  # of one expression; what follows is read as another one
+MAX_NODES = 6_000  # of one text; what follows is not read
+MAX_OPERATIONS = 100  # of one expression, and signs of one relation; what follows is read as another one
 _TOKEN = re.compile(
     r"(?P<number>\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+(?:'[a-z]+)?)"
     r"|(?P<op>=>|<=|>=|!=|[-+*/^=<>!%|:,(){}\[\]_])|(?P<other>\.\.\.|[^\s])"
@@ -137,8 +137,9 @@ class Parser:
 
     def relation(self) -> Node:
         """sum (sign sum)*"""
-        first, sides, signs = self.i, [self.sum()], []
-        while self.at(*_RELATIONS):
+        first, sides = self.i, [self.sum()]
+        signs: list[str] = []
+        while len(signs) < MAX_OPERATIONS and self.at(*_RELATIONS):
             sign = self.tokens[self.i].text
             side = self.tried("sum")
             if side is None:
@@ -389,6 +390,7 @@ def scan(tokens: list[Token]) -> list[tuple[Node, list[Node]]]:
         try:
             node = parser.relation()
         except _Unreadable:
+            count += 1
             i += 1
             continue
         found.append((node, parser.nodes))

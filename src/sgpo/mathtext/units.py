@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from sgpo.mathtext import values
 from sgpo.mathtext.vocabulary import words
 
 _SHORT = words("mm cm km kg mg ml ft lb lbs oz mi yd hr hrs min mins kwh mph")
@@ -107,3 +109,11 @@ def behind(words: Sequence[str]) -> tuple[Unit | None, int]:
 def convert(value: Fraction, source: Unit, target: Unit) -> Fraction | None:
     """A value in another unit of the same dimension."""
     return value * source.factor / target.factor if source.dimension == target.dimension else None
+
+
+def conversions(spoken: set[Unit]) -> Iterator[float]:
+    """Sizes of what one of some units is in another, and of those that are a mere number, as a dozen."""
+    for one, other in itertools.permutations(spoken, 2):
+        if one.dimension == other.dimension and one.factor > other.factor:
+            yield values.size(Fraction(one.factor / other.factor))
+    yield from (values.size(unit.factor) for unit in spoken if not unit.dimension and unit.factor > 1)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property
 
-from sgpo.mathtext import quantities, values
+from sgpo.mathtext import quantities, units
 from sgpo.mathtext.quantities import Quantity, Text
 from sgpo.mathtext.usage import stem
 from sgpo.mathtext.vocabulary import words
@@ -178,7 +176,7 @@ class Case:
     def conversions(self) -> frozenset[float]:
         """What one unit that the problem or the response speaks of is in another: 60 for minutes and hours."""
         spoken = {*self.problem.units, *self.response.units}
-        return frozenset(conversion_factors(spoken))
+        return frozenset(units.conversions(spoken))
 
     @cached_property
     def method_constants(self) -> frozenset[float]:
@@ -197,13 +195,6 @@ class Case:
             if role or float(token.text) not in own:
                 roles.setdefault(float(token.text), set()).add(role)
         return frozenset(x for x, signs in roles.items() if len(signs) == 1 and "" not in signs) - self.given
-
-
-def conversion_factors(spoken: set[quantities.Unit]) -> Iterator[float]:
-    for one, other in itertools.permutations(spoken, 2):
-        if one.dimension == other.dimension and one.factor > other.factor:
-            yield values.size(Fraction(one.factor / other.factor))
-    yield from (values.size(unit.factor) for unit in spoken if not unit.dimension and unit.factor > 1)
 
 
 def _steps(numbers: list[float]) -> Iterator[float]:
@@ -238,7 +229,7 @@ class Facts:
 
     @cached_property
     def conversions(self) -> frozenset[float]:
-        return frozenset(conversion_factors({*self.strategy.units, *self.case.problem.units}))
+        return frozenset(units.conversions({*self.strategy.units, *self.case.problem.units}))
 
     def slice(self, found: Quantity) -> str:
         return self.strategy.text[found.start : found.end]

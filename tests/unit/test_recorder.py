@@ -55,7 +55,7 @@ def test_a_resumed_run_keeps_the_lines_up_to_its_checkpoint(tmp_path: Path) -> N
 def test_a_checkpoint_of_a_launcher_that_shards_has_its_optimizer_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "trainer_state.json").write_text("{}")
+    (tmp_path / "trainer_state.json").write_text('{"global_step": 2}')
     (tmp_path / "pytorch_model_fsdp_0").mkdir()
     args: Any = SimpleNamespace(deepspeed=None, fsdp=None, save_only_model=False)
     assert fault(tmp_path, args) == "has no optimizer.pt"

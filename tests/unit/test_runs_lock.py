@@ -15,9 +15,13 @@ HOLD = """
 import os, sys, time
 from sgpo.runs.files import locked
 with locked(sys.argv[1], "sgpo eval"):
-    if len(sys.argv) > 2 and os.fork() == 0:
-        time.sleep(8)
-        os._exit(0)
+    if len(sys.argv) > 2:
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            os.write(writer, b"1")  # only now has the child let go of the lock
+            time.sleep(8)
+            os._exit(0)
+        os.read(reader, 1)
     print(os.getpid(), flush=True)
     time.sleep(60)
 """

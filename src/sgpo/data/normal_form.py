@@ -101,13 +101,13 @@ def _tokens(spoken: str) -> tuple[str, ...]:
 
 def _plain(text: str) -> str:
     """One character for each symbol and letter: compatibility forms and accents away."""
-    for written, symbol in _WRITTEN.items():
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text.translate(_SAME))
+        kept = (c for c in text if c == "\u0338" or unicodedata.category(c) != "Mn")  # it crosses out =, ∈ and the like
+        text = "".join(map(_greek, unicodedata.normalize("NFC", "".join(kept)).translate(_SAME)))
+    for written, symbol in _WRITTEN.items():  # last: these may have been written in full-width characters
         text = text.replace(written, symbol)
-    if text.isascii():
-        return text
-    text = unicodedata.normalize("NFKD", text.translate(_SAME))
-    kept = (c for c in text if c == "\u0338" or unicodedata.category(c) != "Mn")  # it crosses out =, ∈ and the like
-    return "".join(map(_greek, unicodedata.normalize("NFC", "".join(kept)).translate(_SAME)))
+    return text
 
 
 def _greek(character: str) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sgpo.data.normal_form import tokenize
@@ -77,6 +77,7 @@ def test_every_layout_is_seen_in_some_problem() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(problem=st.sampled_from(PROBLEMS), names=st.lists(st.sampled_from(sorted(LAYOUTS)), max_size=5, unique=True))
+@example(problem=PROBLEMS[0], names=["<=", "full-width"])
 def test_nor_do_several_one_after_another(problem: str, names: list[str]) -> None:
     copy = problem
     for name in names:

@@ -73,6 +73,21 @@ def test_all_workers_killed_while_idle_cost_no_verdict() -> None:
     assert rewards.stats()["crashes"] == 0
 
 
+def test_workers_that_are_dying_when_they_are_taken_cost_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed process looks alive until it is collected: here every idle one is taken in that moment."""
+    rewards.configure(workers=4, memory_mb=512)
+    items = [rf"\boxed{{\frac{{{k}}}{{{2 * k}}}}}" for k in range(2, 18)]
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(lambda item: rewards.verify(item, r"\frac{1}{2}").correct, items))
+    for worker in pools.get_pool().workers:
+        os.kill(worker.process.pid, signal.SIGKILL)
+        worker.process.wait()
+        monkeypatch.setattr(worker, "alive", lambda: True)
+    assert rewards.verify(r"\boxed{\frac{3}{6}}", r"\frac{1}{2}").reason == "equivalent"
+    assert rewards.stats()["crashes"] == 0
+    rewards.configure(workers=2, memory_mb=512)
+
+
 def test_a_worker_killed_at_work_is_replaced_and_its_item_tried_once_more(small_pool: None) -> None:
     rewards.verify(r"\boxed{\sqrt{8}}", r"2\sqrt{2}")
     first = next(iter(pools.get_pool().workers))

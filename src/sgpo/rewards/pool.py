@@ -18,6 +18,7 @@ from typing import Any
 from sgpo.rewards.process import START_SECONDS, VerifierError, Worker, WorkerDiedError, WorkerTimeoutError
 
 _MAX_ITEMS = 5_000  # then a worker is renewed: sympy's caches grow
+_DEATHS = 2  # workers that one item may end before it counts as a crash
 
 
 @dataclass
@@ -113,16 +114,21 @@ class Pool:
         Raises:
             VerifierError: no worker can be started.
         """
-        reply, seconds = self._run_once(request, timeout)
-        if reply["reason"] == "crash":
-            self.count(retried=1)
-            reply, again = self._run_once(request, timeout)
-            seconds += again
-            self.count(crashes=int(reply["reason"] == "crash"))
-        self.count(items=1)
+        seconds, deaths, retried, last = 0.0, 0, 0, time.monotonic() + START_SECONDS
+        while True:
+            reply, taken, tried = self._run_once(request, timeout)
+            seconds += tried
+            if reply["reason"] != "crash":
+                break
+            deaths += int(taken or time.monotonic() > last)  # who was dead before it had the item says nothing of it
+            if deaths == _DEATHS:
+                break
+            retried = 1
+        self.count(items=1, retried=retried, crashes=int(reply["reason"] == "crash"))
         return reply, seconds
 
-    def _run_once(self, request: dict[str, Any], timeout: float) -> tuple[dict[str, Any], float]:
+    def _run_once(self, request: dict[str, Any], timeout: float) -> tuple[dict[str, Any], bool, float]:
+        """The reply of one worker, whether that worker had read the request, and the wall seconds."""
         worker = self._ready()
         broken = renew = True
         started = time.monotonic()
@@ -143,7 +149,7 @@ class Pool:
             self._give_back(worker, broken=True)
             raise
         self._give_back(worker, broken=broken, renew=renew)
-        return reply, seconds
+        return reply, worker.taken, seconds
 
     def _ready(self) -> Worker:
         """A worker that has loaded; one that was killed while it did so is replaced, for `START_SECONDS`.

@@ -54,6 +54,7 @@ class Worker:
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
         self.ready = False
         self.items = 0
+        self.taken = True  # False from the sending of a request until the worker says that it has read it
         self._received = b""
 
     def alive(self) -> bool:
@@ -89,12 +90,13 @@ class Worker:
 
         Raises:
             WorkerTimeoutError: no reply; the worker must be killed.
-            WorkerDiedError: the worker is gone.
+            WorkerDiedError: the worker is gone; `taken` says whether it had the request, which may have ended it.
         """
         deadline = time.monotonic() + timeout
         spent = self._cpu_seconds()
         data = json.dumps({**request, "timeout": timeout}).encode()
         message = memoryview(HEADER.pack(len(data)) + data)
+        self.taken = False
         try:
             while message:
                 message = message[self.stdin.write(message) or 0 :]
@@ -119,7 +121,10 @@ class Worker:
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def _receive(self, deadline: float) -> dict[str, Any]:
-        size = HEADER.unpack(self._read(HEADER.size, deadline))[0]
+        # A process that was just killed still takes what is written to its pipe. So the worker sends an empty frame
+        # when it has read a request, which tells one that died of its item from one that was dead before.
+        while not (size := HEADER.unpack(self._read(HEADER.size, deadline))[0]):
+            self.taken, self._received = True, b""
         reply: dict[str, Any] = json.loads(self._read(HEADER.size + size, deadline)[HEADER.size :])
         self._received = b""
         return reply

@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 HEADER = struct.Struct(">I")
+TAKEN = HEADER.pack(0)  # sent when a request has been read, before it is worked on
 _WARM_UP = (
     r"\frac{14}{3}", r"2\sqrt{3}+1", r"x^2+3x-6", r"\frac{\pi}{2}", r"2\cdot(n+1)", r"-\frac{1}{2}", "4t", r"\sqrt{x}",
     r"a_{n}^{-1}", r"\log_{2}(8)", r"\sin(x)", r"\binom{n}{2}", r"\frac{(1+i)^2}{3}",
@@ -119,6 +120,7 @@ def serve(memory_mb: int) -> None:
         body = _read(source, HEADER.unpack(header)[0]) if header else None
         if body is None:
             return
+        os.write(sink, TAKEN)
         request = json.loads(body)
         signal.setitimer(signal.ITIMER_REAL, 1.5 * request["timeout"] + 1.0)
         reply = judge(request)

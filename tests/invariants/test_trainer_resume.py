@@ -190,6 +190,23 @@ def test_other_weights_or_another_optimizer_are_refused(name: str, tmp_path: Pat
     assert why in str(error.value)
 
 
+@pytest.mark.parametrize("method", ["luffy", "hpt"])
+def test_another_trainer_is_refused(method: str, started: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(started, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"trainer='SGPOTrainer' \(here '(LUFFY|HPT)Trainer'\)"):
+        make(out, method, max_steps=4).train(resume_from_checkpoint=True)
+
+
+def test_another_objective_is_named(started: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = shutil.copytree(started, tmp_path / "run")
+    with caplog.at_level(logging.WARNING, logger="sgpo"):
+        make(out, "sgpo", max_steps=3).train(resume_from_checkpoint=True)
+    assert "was written by a run with" not in caplog.text
+    with caplog.at_level(logging.WARNING, logger="sgpo"):
+        make(out, "sgpo", max_steps=4, kl_clip=0.3, temperature=0.7).train(resume_from_checkpoint=True)
+    assert "was written by a run with temperature=1.0 (here 0.7), kl_clip=1.0 (here 0.3)" in caplog.text
+
+
 def test_another_rate_and_decay_take_effect(started: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """PyTorch's optimizer would go on with those of the checkpoint, without a word."""
     out = shutil.copytree(started, tmp_path / "run")

@@ -8,7 +8,7 @@ version, or was cut off: it is read as far as its files go (:mod:`sgpo.trainer.c
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,14 @@ class Record:
         order: what decides the order of the training data, by name; None of a trainer that keeps no such thing.
         position: where in that order the run stood.
         trained: what was trained and by which optimizer, by name; None where an older version wrote it.
+        settings: the fields of the objective and of sampling, by name; empty where an older version wrote it.
     """
 
     files: Mapping[str, tuple[int, str]]
     order: Mapping[str, Any] | None = None
     position: Position | None = None
     trained: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_record(
@@ -52,11 +54,12 @@ def write_record(
     order: Mapping[str, Any] | None = None,
     position: Position | None = None,
     trained: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Record the files of a checkpoint as they are now; the last thing that is written into it."""
     files = {path: (os.path.getsize(directory / path), _digest(directory / path)) for path in _read_back(directory)}
     record = {"files": files, "order": order, "position": None if position is None else asdict(position)}
-    write_json(directory / FILE_NAME, {**record, "trained": trained})
+    write_json(directory / FILE_NAME, {**record, "trained": trained, "settings": settings or {}})
 
 
 def read_record(directory: Path) -> Record | None:
@@ -72,7 +75,7 @@ def read_record(directory: Path) -> Record | None:
         found = read_object(path)
         files = {str(name): (int(size), str(digest)) for name, (size, digest) in found["files"].items()}
         position = None if found["position"] is None else Position(**found["position"])
-        return Record(files, found["order"], position, found.get("trained"))
+        return Record(files, found["order"], position, found.get("trained"), found.get("settings", {}))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{FILE_NAME} is damaged ({type(error).__name__}: {error})") from error
 

@@ -17,6 +17,7 @@ step, on SIGTERM (``enable_jit_checkpoint``): such runs go on, with other sample
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset
 from safetensors.torch import load_model, save_model
 from torch import Tensor
+from transformers import TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
@@ -86,7 +88,7 @@ class RecordedCheckpoints:
         self.accelerator.wait_for_everyone()  # each process writes files
         if self.args.should_save:
             torch.save(self.args, directory / TRAINING_ARGS_NAME)  # with its limit
-            write_record(directory, *self._place(), self._belongs_to())
+            write_record(directory, *self._place(), self._belongs_to(), settings_of(self.args))
             best = self.state.best_model_checkpoint
             rotate_checkpoints(folder, save_total_limit=limit, best_model_checkpoint=best, use_mtime=True)
 
@@ -109,7 +111,9 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._sgpo.trained = trained_by(self.model, self.args)  # before anything is wrapped
+        # Before anything is wrapped. A user's subclass counts as the trainer that it extends.
+        ours = next(cls for cls in type(self).__mro__ if cls.__module__.startswith("sgpo."))
+        self._sgpo.trained = {"trainer": ours.__name__, **trained_by(self.model, self.args)}
 
     def _belongs_to(self) -> Mapping[str, Any] | None:
         return self._sgpo.trained
@@ -154,6 +158,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
             )
         if isinstance(found, str):
             self._require_same_weights(Path(found))
+            self._name_other_settings(Path(found))
             self._require_same_order(Path(found))
         return found
 
@@ -166,6 +171,17 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
             raise ValueError(
                 f"Cannot resume from {str(checkpoint)!r}: it was written by a run with {', '.join(other)}, so its "
                 "weights and its optimizer are not those of this one. Set these as they were, or start anew."
+            )
+
+    def _name_other_settings(self, checkpoint: Path) -> None:
+        """Say which fields of the objective differ: a run may go on under another one, but not without a word."""
+        record, now = read_record(checkpoint), settings_of(self.args)
+        written = (
+            {} if record is None else {k: v for k, v in record.settings.items() if k in now and k not in _ORDERING}
+        )
+        if other := _differences(written, now):
+            logger.warning(
+                "%s was written by a run with %s; the run goes on as told here.", checkpoint, ", ".join(other)
             )
 
     def _on_main(self, decide: Any) -> Any:
@@ -312,6 +328,12 @@ def trained_by(model: Any, args: Any) -> dict[str, Any]:
         "parameters": f"{len(shapes)} tensors, {xxhash.xxh3_64_hexdigest(repr(shapes).encode())}",
         "optim": str(getattr(args.optim, "value", args.optim)).removesuffix("_fused"),
     }
+
+
+def settings_of(args: Any) -> dict[str, Any]:
+    """The fields that a method adds to transformers' arguments, as texts, numbers and None: objective and sampling."""
+    general = {field.name for field in fields(TrainingArguments)}
+    return {name: value for name, value in args.to_sanitized_dict().items() if name not in general}
 
 
 def set_again(optimizer: Any, scheduler: Any, given: list[dict[str, Any]]) -> None:

@@ -184,6 +184,12 @@ def test_lora_by_hand(recipe: Any) -> None:
         workload(recipe(use_peft=True, lora_target_modules=["query"]))
 
 
+@pytest.mark.parametrize(("bits", "size"), [("load_in_4bit", 0.55), ("load_in_8bit", 1.0)])
+def test_quantized_weights_count_wherever_they_are_asked_for(bits: str, size: float, recipe: Any) -> None:
+    for written in ({bits: True}, {"model_init_kwargs": {"quantization_config": {bits: True}}}):
+        assert workload(recipe(use_peft=True, **written)).weight_bytes == size
+
+
 def test_kv_cache_by_hand(recipe: Any) -> None:
     w = workload(recipe(use_vllm=True, vllm_gpu_memory_utilization=0.5))
     assert parts.kv_bytes_per_token(w) == 57344  # 2 * 28 layers * 4 heads * 128 * 2 bytes

@@ -50,7 +50,9 @@ def read_recipe(
     autocast = config.bf16 if "bf16" in named or on_cpu else not config.fp16
     if not on_cpu and config.use_cpu and "use_cpu" in named:
         notes.append("the recipe says use_cpu: true; this plan is for the device all the same")
-    bits = {True: 0.55, False: 1.0 if model.load_in_8bit else 0.0}[model.load_in_4bit]  # 4 bit: with its scales
+    quantized = (config.model_init_kwargs or {}).get("quantization_config") or {}
+    four, eight = (getattr(model, name) or quantized.get(name) for name in ("load_in_4bit", "load_in_8bit"))
+    bits = 0.55 if four else 1.0 if eight else 0.0  # 4 bit: with its scales
     # FSDP and DeepSpeed compute in the mixed precision's bfloat16 and keep what is trained in float32 themselves.
     low = autocast and sharding.kind in ("fsdp", "zero")
     _check_context(config, architecture, assumptions)

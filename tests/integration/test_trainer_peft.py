@@ -123,3 +123,24 @@ def test_a_model_that_is_peft_already(out: Path) -> None:
     moved = {name for name, p in trainer.model.named_parameters() if not torch.equal(p, start[name])}
     assert moved
     assert all("lora_" in name for name in moved)
+
+
+def _two_precisions() -> Any:
+    model = kit.make_model().to(torch.bfloat16)
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            parameter.data = parameter.data.float()
+    return model
+
+
+@pytest.mark.parametrize("adapted", [True, False])
+def test_a_base_in_two_precisions_trains_under_autocast(adapted: bool, tmp_path: Path) -> None:
+    adapter = {"peft_config": LoraConfig(r=2, target_modules=["q_proj"])} if adapted else {}
+    trainer = kit.make_trainer(tmp_path, model=_two_precisions(), arguments=adapter, bf16=True, max_steps=1)
+    trainer.train()
+    assert trainer.state.global_step == 1
+
+
+def test_without_autocast_it_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"weights of \['bfloat16', 'float32'\].*Set bf16=True"):
+        kit.make_trainer(tmp_path, model=_two_precisions(), bf16=False)

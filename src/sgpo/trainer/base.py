@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from accelerate.utils import is_peft_model
@@ -50,8 +50,33 @@ class BaseTrainer(TextOnlyTrainer):
         for model in filter(None, (self.model, self.ref_model)):
             causal = model.get_base_model() if is_peft_model(model) else model
             add_head_fn(causal)
-            with self.accelerator.autocast() if checks.mixes_dtypes(causal) else nullcontext():
+            with self._one_precision(causal):
                 score_alike_in_any_company(causal)
+
+    @contextmanager
+    def _one_precision(self, model: Any) -> Iterator[None]:
+        """Autocast around a forward pass of a model in two precisions, which TRL leaves out where it samples.
+
+        Raises:
+            ValueError: the model cannot run without autocast, and the arguments ask for none.
+        """
+        if not checks.mixes_dtypes(model):
+            yield
+            return
+        try:
+            with self.accelerator.autocast():
+                yield
+        except RuntimeError as error:
+            if "same dtype" not in str(error):
+                raise
+            raise ValueError(
+                f"The model has weights of {checks.dtypes_of(model)}, which do not multiply each other ({error}). Set "
+                "bf16=True, so that they run under autocast, or load it in one of these (model_init_kwargs: dtype)."
+            ) from error
+
+    def _generate_single_turn(self, *args: Any) -> Any:
+        with self._one_precision(self.model):
+            return super()._generate_single_turn(*args)
 
     def _before_training(self) -> None:
         checks.check_size(self.train_dataset, self.args)

@@ -153,7 +153,13 @@ def check_head(model: Any) -> None:
 
 def mixes_dtypes(model: torch.nn.Module) -> bool:
     """Whether a model runs under autocast alone, as one that PEFT prepared for k-bit training (float32 norms)."""
-    return len({parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}) > 1
+    return len(dtypes_of(model)) > 1
+
+
+def dtypes_of(model: torch.nn.Module) -> list[str]:
+    """The precisions of a model's floating-point weights; an adapter's, which PEFT casts itself, are left out."""
+    named = ((name, p) for name, p in model.named_parameters() if p.is_floating_point() and "lora_" not in name)
+    return sorted({str(parameter.dtype).removeprefix("torch.") for _, parameter in named})
 
 
 def embedding_rows(model: PreTrainedModel) -> int:

@@ -18,7 +18,7 @@ app = typer.Typer(
 app.command("quickstart")(lab.quickstart)
 app.command(
     "train",
-    # The fields are those of TRL's parser, which also answers --help.
+    # The fields are those of TRL's parser; --help is ours, see sgpo.commands._train_help.
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
 )(train.train)
 app.command("plan", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(plan.plan)

@@ -51,7 +51,7 @@ class _Parser(TrlParser):
     """TRL's parser, whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message}. `sgpo train --help` lists every field.")
+        raise ValueError(f"{message}. `sgpo train --help-all` lists every field.")
 
 
 def parse(argv: Sequence[str], config_class: Any = SGPOConfig) -> tuple[RunArguments, Any, ModelConfig]:
@@ -126,7 +126,7 @@ def _check_names(parser: TrlParser, names: Sequence[str]) -> None:
         for name in unknown:
             near = difflib.get_close_matches(name, known, n=3)
             hints.append(f"unknown field {name!r}" + (f" (did you mean {', '.join(near)}?)" if near else ""))
-        raise ValueError("; ".join(hints) + ". `sgpo train --help` lists every field.")
+        raise ValueError("; ".join(hints) + ". `sgpo train --help-all` lists every field.")
 
 
 def _set_environment(variables: Any, path: Path | None) -> None:

@@ -27,7 +27,7 @@ from sgpo.trainer.whole_groups import WholeGroupsConfig, option, require_choice,
 
 @dataclass
 class SGPOConfig(WholeGroupsConfig):
-    """Arguments of :class:`sgpo.SGPOTrainer`; see each field's ``help`` (``sgpo train --help`` prints them).
+    """Arguments of :class:`sgpo.SGPOTrainer`; see each field's ``help`` (``sgpo train --help-all`` prints them).
 
     Raises:
         ValueError: for a value out of its range or outside its choices, before anything is loaded.
@@ -110,6 +110,7 @@ class SGPOConfig(WholeGroupsConfig):
     alpha_gamma: float = option(0.1, "gamma in 'relative_gap': keeps the weight finite where p = 0.")
     alpha_max: float = option(0.8, "Cap of the distillation weight.")
 
+    # What is logged.
     log_problems: bool = option(
         False,
         "Append one JSON line for each problem of each generation batch to problems.jsonl in output_dir (of several "

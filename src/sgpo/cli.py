@@ -7,6 +7,7 @@ import typer
 from sgpo import __version__
 from sgpo.commands import compare, data, evaluate, lab, plan, report, strategies, train, verify
 from sgpo.runs.processes import ended_tidily
+from sgpo.runs.progress import hush
 
 app = typer.Typer(
     name="sgpo",
@@ -39,6 +40,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 def main() -> None:
     """Run the command line; a mistake in what was asked for ends in one line and exit code 2."""
+    hush()
     try:
         with ended_tidily():
             app()

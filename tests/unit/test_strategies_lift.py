@@ -419,21 +419,3 @@ def test_the_command_fits_the_student_says_what_was_cut_and_counts_tokens(
     (found,) = (one for one in stats["setups"] if one["kind"] == "lift")
     assert found["completion_tokens"] == totals["completion_tokens"] >= 12 * cut
     assert found["prompt_tokens"] > 0
-
-
-def test_progress_without_a_terminal_is_lines(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from sgpo.commands import _progress
-
-    monkeypatch.setattr(_progress, "EVERY", 0.01)
-    shown = ""
-    with _progress.progress("lift") as bar:
-        task = bar.add_task("", total=40, note="")
-        bar.update(task, completed=3, note="128 samples")
-        while "lift 3/40 128 samples after 0 s" not in shown:
-            shown += capsys.readouterr().err
-        bar.update(task, completed=4, note="130 samples")
-        while "lift 4/40 130 samples" not in shown:
-            shown += capsys.readouterr().err
-    assert shown.count("3/40") == 1  # a line for a change, not for a moment

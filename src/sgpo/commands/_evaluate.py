@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sgpo.commands._progress import progress
 from sgpo.data.benchmarks import HUB
 from sgpo.evaluation.diff import Comparison, Flip
 from sgpo.evaluation.grading import Grader
@@ -18,6 +17,7 @@ from sgpo.evaluation.metrics import Interval
 from sgpo.evaluation.results import EvalResult
 from sgpo.evaluation.run import Plan, run
 from sgpo.models import Model
+from sgpo.runs.progress import progress
 
 _GROUPS_SHOWN = 12
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import typer
 from rich.progress import Progress, TaskID
 
-from sgpo.commands._progress import progress
 from sgpo.evaluation.templates import load_template
+from sgpo.runs.progress import progress
 from sgpo.strategies import export as exporting
 from sgpo.strategies.asking import Tally
 from sgpo.strategies.budget import Budget

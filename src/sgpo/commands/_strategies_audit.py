@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sgpo.commands import _strategies as common
-from sgpo.commands._progress import progress
 from sgpo.models.local import LocalModel
+from sgpo.runs.progress import progress
 from sgpo.strategies import audit as auditing
 from sgpo.strategies import likelihood as likely
 from sgpo.strategies.budget import Prices

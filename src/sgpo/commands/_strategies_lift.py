@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sgpo.commands._progress import progress
 from sgpo.commands._strategies import listed
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
 from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.templates import load_template, template_text
 from sgpo.models import Model, ModelOptions, Reply, Request, Sampling, check_sampling, open_model
 from sgpo.runs.files import write_rows
+from sgpo.runs.progress import progress
 from sgpo.strategies.columns import prompt_of
 from sgpo.strategies.halving import LiftPlan
 from sgpo.strategies.lift import LiftRun, Prompts, Sample, Verify, lift_setup, measure_lift

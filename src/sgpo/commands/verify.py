@@ -20,8 +20,8 @@ def verify(
     ] = False,
 ) -> None:
     """Judge responses against gold answers; a run that was killed goes on. Exit code 0 whatever the verdicts."""
-    from sgpo.commands._progress import progress
     from sgpo.rewards import cli_verify
+    from sgpo.runs.progress import progress
 
     with progress("verify") as bar:
         task = bar.add_task("", total=None, note="")

@@ -13,6 +13,7 @@ from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from sgpo.recipe.arguments import RunArguments, parse
 from sgpo.recipe.data import check_columns, check_eval_data, load_data, load_eval_data
+from sgpo.recipe.display import TrainingDisplay
 from sgpo.recipe.model import LAB, check_model, init_kwargs, model_path
 from sgpo.recipe.rewards import load_reward
 from sgpo.runs.files import locked
@@ -100,7 +101,8 @@ def _train(run: RunArguments, config: Any, model: ModelConfig, data: Dataset, **
     trainer = build(SGPOTrainer, config, model, data, **more)
     if trainer.is_world_process_zero():
         record(Path(config.output_dir), {"run": run, "training": config, "model": model})
-    trainer.train(resume_from_checkpoint=config.resume_from_checkpoint or run.resume or None)
+    with TrainingDisplay.install(trainer):
+        trainer.train(resume_from_checkpoint=config.resume_from_checkpoint or run.resume or None)
     trainer.save_model(config.output_dir)
     if trainer.is_world_process_zero():
         print(f"\nModel: {config.output_dir}\n{next_commands(run, model, config.output_dir, data)}")

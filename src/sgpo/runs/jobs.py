@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
 from sgpo.runs.processes import watch_parent
+from sgpo.runs.progress import progress
 
 ReportProgress = Callable[[str, float, dict[str, float]], None]
 """Called with a job's name, the share of it that is done, and its latest metrics."""
@@ -49,8 +50,8 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> dict[str, Any]:
     messages = context.Queue()
     inherited, lifeline = context.Pipe(duplex=False)
     with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(_progress())
-        tasks = {job.name: progress.add_task(job.name, total=1.0, note="waiting") for job in jobs}
+        shown = stack.enter_context(progress())
+        tasks = {job.name: shown.add_task(job.name, total=1.0, note="waiting") for job in jobs}
         pool = ProcessPoolExecutor(
             min(processes, len(jobs)),
             mp_context=context,
@@ -62,7 +63,7 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> dict[str, Any]:
         try:
             futures = {job.name: pool.submit(_call, job) for job in jobs}
             pool.submit(int)  # the pool watches for the death of those processes that an earlier submission has started
-            _watch(futures, messages, progress, tasks)
+            _watch(futures, messages, shown, tasks)
         except BrokenProcessPool as error:
             raise ChildProcessError(
                 "The process of a run was ended from outside; for want of memory, mostly (fewer --jobs need less), or "
@@ -72,47 +73,64 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> dict[str, Any]:
         return {name: future.result() for name, future in futures.items()}
 
 
-def _watch(futures: dict[str, Future[Any]], messages: Any, progress: Progress, tasks: dict[str, TaskID]) -> None:
+def _watch(futures: dict[str, Future[Any]], messages: Any, shown: Progress, tasks: dict[str, TaskID]) -> None:
     waiting = dict(futures)
     while waiting:
-        try:
-            name, done, metrics = messages.get(timeout=0.5)
-            progress.update(tasks[name], completed=done, note="  ".join(f"{k} {v:.3f}" for k, v in metrics.items()))
-        except queue.Empty:
-            pass
+        _show_messages(messages, shown, tasks)
         for name in [n for n, future in waiting.items() if future.done()]:
             waiting.pop(name).result()
-            progress.update(tasks[name], completed=1.0)
+            shown.update(tasks[name], completed=1.0)
+    _show_messages(messages, shown, tasks)  # what the last job said at its end; results come by another way
 
 
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description:<28}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
+def _show_messages(messages: Any, shown: Progress, tasks: dict[str, TaskID]) -> None:
+    """Everything that has come, or comes within half a second: reports of progress, and warnings."""
+    timeout = 0.5
+    with contextlib.suppress(queue.Empty):
+        while True:
+            name, done, what = messages.get(timeout=timeout)
+            timeout = 0.0
+            if isinstance(what, str):
+                shown.console.print(f"{name}: {what}", markup=False, highlight=False)
+            else:
+                shown.update(tasks[name], completed=done, note="  ".join(f"{k} {v:.3f}" for k, v in what.items()))
 
 
 _messages: Any = None  # in a process of the pool: the way back to the display
 
 
 def _begin(parent: int, lifeline: Connection, messages: Any) -> None:
-    """The start of a process: it ends with its parent, has one thread for its maths, and prints no warnings."""
+    """The start of a process: it ends with its parent and has one thread; only our warnings reach the display."""
     global _messages
     watch_parent(parent, lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _messages = messages
     messages.cancel_join_thread()  # what nobody reads any more must not keep this process from its end
     os.environ.update(TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
+    os.environ.update(DATASETS_VERBOSITY="error", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
     if torch := sys.modules.get("torch"):  # the caller's main module has imported it: too late for the variables
         torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
+    logging.getLogger().setLevel(logging.ERROR)
+    ours = logging.getLogger("sgpo")
+    ours.addHandler(_ToDisplay(logging.WARNING))
+    ours.setLevel(logging.WARNING)
+    ours.propagate = False
+
+
+class _ToDisplay(logging.Handler):
+    """Sends a message to the display, which alone may write to the terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _messages.put((_job, None, self.format(record)))
+
+
+_job = ""  # in a process of the pool: the job under way
 
 
 def _call(job: Job) -> Any:
+    global _job
+    _job = job.name
     report: ReportProgress = lambda name, done, metrics: _messages.put((job.name, done, metrics))  # noqa: E731
     return job.function(*job.args, report)

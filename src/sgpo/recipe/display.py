@@ -1,0 +1,70 @@
+"""What ``sgpo train`` shows while it trains: the step, and the metrics by which a run is judged."""
+
+import contextlib
+from typing import Any
+
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+
+from sgpo.runs.progress import progress
+
+# By what is logged; the first of each is SGPO's. Everything else is in training_log.jsonl and the trackers.
+_SHOWN = {
+    "reward": "reward",
+    "sgpo/autonomous_pass_rate": "pass",
+    "sgpo/guided_pass_rate": "guided",
+    "sgpo/alpha": "alpha",
+    "sgpo/kl": "KL",
+    "loss": "loss",
+    "completions/mean_length": "tokens",
+    "completions/clipped_ratio": "cut",
+    "eval_reward": "eval reward",
+}
+
+
+class TrainingDisplay(TrainerCallback):
+    """Shows a training by `sgpo.runs.progress`, on the main process, in place of the bars and dicts of transformers."""
+
+    def __init__(self, *, bar: bool) -> None:
+        self._bar = bar
+        self._open = contextlib.ExitStack()
+        self._shown: Any = None
+        self._task: Any = None
+
+    @classmethod
+    def install(cls, trainer: Any) -> "TrainingDisplay":
+        """Put it into a trainer; ``disable_tqdm`` asks for lines on a terminal, too."""
+        from transformers.utils.notebook import NotebookProgressCallback
+
+        for other in (ProgressCallback, PrinterCallback, NotebookProgressCallback):
+            trainer.remove_callback(other)
+        display = cls(bar=not trainer.args.disable_tqdm)
+        trainer.add_callback(display)
+        return display
+
+    def __enter__(self) -> "TrainingDisplay":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self._shown = self._open.enter_context(progress("train", bar=self._bar))
+            self._task = self._shown.add_task("step", total=state.max_steps, completed=state.global_step, note="")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._shown is not None:
+            self._shown.update(self._task, completed=state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        found = [f"{label} {logs[name]:.3g}" for name, label in _SHOWN.items() if _is_number((logs or {}).get(name))]
+        if self._shown is not None and found:
+            self._shown.update(self._task, note=" ".join(found))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._open.close()
+        self._shown = None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))

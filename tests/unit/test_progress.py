@@ -1,0 +1,130 @@
+"""Output without a terminal: a line every few seconds, whole, with our warnings and nobody else's noise."""
+
+import subprocess
+import sys
+import time
+import warnings
+from types import SimpleNamespace
+
+import pytest
+from noisy_job import noisy
+from rich.console import Console
+
+from sgpo.recipe.display import TrainingDisplay
+from sgpo.runs import progress as module
+from sgpo.runs.jobs import Job, run_jobs
+from sgpo.runs.progress import hush, progress
+
+
+def wait_for(text: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What standard error has had until ``text`` was there."""
+    shown, until = "", time.monotonic() + 20
+    while text not in shown and time.monotonic() < until:
+        shown += capsys.readouterr().err
+        time.sleep(0.005)
+    assert text in shown
+    return shown
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVERY", 0.01)
+
+
+def test_a_line_for_a_change_and_the_last_state_at_the_end(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("lift") as shown:
+        task = shown.add_task("", total=40, note="")
+        shown.update(task, completed=3, note="128 samples")
+        said = wait_for("lift 3/40 128 samples after 0 s\n", capsys)
+        shown.update(task, completed=40, note="512 samples " + "x" * 200)
+    said += capsys.readouterr().err
+    assert said.count("3/40") == 1
+    assert said.count("lift 40/40 512 samples") == 1
+    assert max(map(len, said.splitlines())) > 200  # a log has no width at which to break
+    assert "\r" not in said
+    assert "\x1b" not in said
+
+
+def test_a_run_that_stands_still_says_so(
+    quick: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "_STILL", 0.05)
+    with progress("extract") as shown:
+        shown.add_task("", total=None, note="")
+        time.sleep(0.4)
+    assert capsys.readouterr().err.count("extract 0/? after 0 s\n") > 2
+
+
+def test_lines_become_rarer_in_a_long_run(
+    quick: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "_SHARE", 1000.0)
+    with progress("train") as shown:
+        task = shown.add_task("step", total=100, note="")
+        for step in range(100):
+            shown.update(task, completed=step + 1)
+            time.sleep(0.002)
+    assert capsys.readouterr().err.splitlines() == ["train step 100/100 after 0 s"]
+
+
+def test_several_tasks_are_one_line(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress() as shown:
+        tasks = [shown.add_task(name, total=1.0, note="waiting") for name in "abcdefgh"]
+        shown.update(tasks[0], completed=1.0)
+        for task in tasks[1:7]:
+            shown.update(task, completed=0.5, note="accuracy 0.250")
+        said = wait_for("after", capsys)
+    state = "50% accuracy 0.250"
+    assert said.splitlines()[-1] == f"1/8 done; b {state}; c {state}; d {state}; e {state}; 2 more after 0 s"
+
+
+@pytest.mark.parametrize("bar", [True, False])
+def test_a_terminal_gets_bars_unless_lines_are_asked_for(bar: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Console, "is_terminal", property(lambda self: True))
+    with progress("eval", bar=bar) as shown:
+        assert shown.live.is_started == bar
+
+
+def test_other_packages_are_hushed_and_we_are_not(recwarn: pytest.WarningsRecorder) -> None:
+    import datasets
+
+    hush()
+    warnings.warn("use another name", FutureWarning, stacklevel=1)
+    warnings.warn("the disk is full", stacklevel=1)
+    assert [str(each.message) for each in recwarn] == ["the disk is full"]
+    assert datasets.are_progress_bars_disabled()
+
+
+def test_warnings_that_were_asked_for_are_given() -> None:
+    code = (
+        "import warnings; from sgpo.runs.progress import hush; hush(); warnings.warn('use another name', FutureWarning)"
+    )
+    for flags, shown in (((), False), (("-W", "default"), True)):
+        done = subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, check=True)
+        assert ("use another name" in done.stderr) == shown
+
+
+def test_a_job_in_a_process_is_heard_where_it_warns(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_jobs([Job("noisy", noisy, ())], 1) == {"noisy": 3}
+    said = capfd.readouterr().err.splitlines()
+    assert "noisy: every rollout had the reward 0" in said
+    assert said[-1].startswith("noisy 100% accuracy 0.250 after")
+    assert not any("generation flags" in line or "another name" in line for line in said)
+
+
+def test_training_is_lines_with_the_metrics_that_matter(capsys: pytest.CaptureFixture[str]) -> None:
+    state = SimpleNamespace(is_world_process_zero=True, max_steps=10, global_step=4)
+    with TrainingDisplay(bar=True) as display:
+        display.on_train_begin(None, state, None)
+        state.global_step = 5
+        display.on_step_end(None, state, None)
+        display.on_log(None, state, None, logs={"reward": 0.53125, "sgpo/alpha": 0.2, "num_tokens": 9e9, "epoch": 0.1})
+    assert capsys.readouterr().err.splitlines() == ["train step 5/10 reward 0.531 alpha 0.2 after 0 s"]
+
+
+def test_other_ranks_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    state = SimpleNamespace(is_world_process_zero=False, max_steps=10, global_step=0)
+    with TrainingDisplay(bar=True) as display:
+        display.on_train_begin(None, state, None)
+        display.on_log(None, state, None, logs={"reward": 0.5})
+    assert capsys.readouterr().err == ""

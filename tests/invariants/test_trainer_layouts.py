@@ -26,16 +26,18 @@ LAYOUTS = {
     8: {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 8},
 }
 
+PAST_THE_PAPER = {"guided_grpo_weight": 1.0, "num_guided_generations": 4}
+
 
 @pytest.mark.parametrize("micro_steps", LAYOUTS)
-@pytest.mark.parametrize("grpo_weight", [1.0, 0.0])
+@pytest.mark.parametrize("options", [{}, {"grpo_weight": 0.0}, PAST_THE_PAPER])
 @pytest.mark.usefixtures("scripted")
-def test_gradient_accumulation(micro_steps: int, grpo_weight: float, out: Path) -> None:
-    whole = run(out, grpo_weight=grpo_weight)
-    parts = run(out, grpo_weight=grpo_weight, **LAYOUTS[micro_steps])
+def test_gradient_accumulation(micro_steps: int, options: dict[str, Any], out: Path) -> None:
+    whole = run(out, **options)
+    parts = run(out, **options, **LAYOUTS[micro_steps])
     assert len(whole.gradients) == len(parts.gradients) == 2
     for ours, theirs in zip(parts.gradients, whole.gradients, strict=True):
-        assert kit.largest_gap(ours, theirs) < (FLOAT32 if grpo_weight else EXACT)
+        assert kit.largest_gap(ours, theirs) < (EXACT if options == {"grpo_weight": 0.0} else FLOAT32)
 
 
 @pytest.mark.usefixtures("scripted")

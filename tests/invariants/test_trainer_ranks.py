@@ -65,7 +65,7 @@ def compare_logs(theirs: dict[str, Any], mine: dict[str, Any]) -> None:
     # A rank short of strategies samples rollouts that count for nothing but their tokens.
     assert theirs["sgpo/guided_tokens"] >= mine["sgpo/guided_tokens"]
     # TRL's entropy is a mean over micro-steps of means over tokens, so it knows how the batch was cut.
-    for name in mine.keys() - {"sgpo/guided_tokens", "sgpo/entropy"}:
+    for name in mine.keys() - {"sgpo/guided_tokens", "sgpo/entropy", "sgpo/guided_entropy"}:
         if mine[name] is None:
             assert theirs[name] is None
         else:

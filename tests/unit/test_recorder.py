@@ -17,6 +17,7 @@ from sgpo.trainer.recorder import Recorder
         ("sgpo", {}, 2 * 4 * 2 * 5 + 7, 2 * 4 * 2 * 5 + 3),  # one batch of 2 rows, 4 micro-steps, 2 processes a step
         ("sgpo", {"steps_per_generation": 1}, 4 * (2 * 2 * 5 + 7), 4 * 2 * 2 * 5 + 3),  # four batches a step
         ("sgpo", {"num_iterations": 3}, 2 * 4 * 2 * 5 + 7, 3 * 2 * 4 * 2 * 5 + 3),  # each is gone over three times
+        ("sgpo", {"guided_grpo_weight": 0.5}, 2 * 4 * 2 * 5 + 7, 2 * 4 * 2 * 5 + 7 + 3),  # guided ones are trained on
         ("luffy", {}, 2 * 4 * 2 * 5 * 3 / 4 + 7, 2 * 4 * 2 * 5 + 3),  # one of four rows is the expert's
     ],
 )

@@ -161,7 +161,7 @@ class RecipeTask:
                 continue
             fields = cell_fields(method, self.recipe, self._parsed[1], {}, seed=0)
             config = parse_fields(fields, method.kind)[1]
-            if method.kind == "sgpo" and config.distills:
+            if method.kind == "sgpo" and config.guides:
                 checks.check_dataset(train, config)
         Schedule.of(self._parsed[1]).steps(len(train), 1)
 

@@ -88,6 +88,8 @@ METHODS: dict[str, Method] = {
             "sgpo",
             spoken="SGPO with SFT on its targets",
         ),
+        # Past the paper: see docs/method.md for the sources.
+        Method("guided_grpo", "SGPO, GRPO on the guided group too", "sgpo", {"guided_grpo_weight": 1.0}),
     )
 }
 PRESETS: dict[str, tuple[str, ...]] = {

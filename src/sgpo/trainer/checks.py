@@ -60,16 +60,16 @@ def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mappin
     """
     check_text_only("SGPOTrainer", processing_class, unsupported)
     reentrant = (args.gradient_checkpointing_kwargs or {}).get("use_reentrant", False)
-    if args.distills and args.gradient_checkpointing and reentrant:
+    if args.guides and args.gradient_checkpointing and reentrant:
         raise ValueError(
             "gradient_checkpointing_kwargs has use_reentrant=True, which fails when one backward pass covers two "
-            "forward passes (GRPO and distillation). Use gradient_checkpointing_kwargs={'use_reentrant': False}."
+            "forward passes (GRPO and the guided side). Use gradient_checkpointing_kwargs={'use_reentrant': False}."
         )
     zero_stage = getattr(args.deepspeed_plugin, "zero_stage", 0)
-    if args.distills and args.gradient_checkpointing and peft and zero_stage == 3:
+    if args.guides and args.gradient_checkpointing and peft and zero_stage == 3:
         raise ValueError(
             "TRL forces use_reentrant=True for gradient checkpointing of a PEFT model under DeepSpeed ZeRO-3, which "
-            "fails when one backward pass covers two forward passes (GRPO and distillation). Use "
+            "fails when one backward pass covers two forward passes (GRPO and the guided side). Use "
             "gradient_checkpointing=False, ZeRO-2, or train without PEFT."
         )
     if args.teacher != "live" and sharded(args):

@@ -14,6 +14,12 @@ without adaptive weight    ``alpha_form="constant"``
 reverse KL                 ``kl_direction="reverse"``
 SFT on guided responses    ``distillation_loss="sft"``
 =========================  ==================================
+
+Past the paper, each off by default, with its source in the field's ``help``:
+
+=========================  ==================================
+GRPO on the guided group   ``guided_grpo_weight=1``
+=========================  ==================================
 """
 
 from dataclasses import dataclass
@@ -40,6 +46,12 @@ class SGPOConfig(WholeGroupsConfig):
     grpo_weight: float = option(1.0, "Factor on the GRPO loss. 0 is the ablation without autonomous GRPO.")
 
     # Guided rollouts.
+    guided_grpo_weight: float = option(
+        0.0,
+        "Past the paper (ours): factor on a second GRPO loss, of the guided rollouts behind their own prompts, with "
+        "advantages among themselves. Each group's loss is a mean of its own, so at 1 both groups count alike. A live "
+        "teacher so stays able to follow strategies. 0: off.",
+    )
     num_guided_generations: int = option(4, "G2, guided rollouts per problem, sampled from pi(.|q,s).")
     guided_prompt_template: str = option(
         DEFAULT_GUIDED_TEMPLATE,
@@ -51,8 +63,8 @@ class SGPOConfig(WholeGroupsConfig):
         "When a problem gets guided rollouts. 'always': in one generation call with the autonomous ones. 'on_demand': "
         "in a second call, once the autonomous pass rate is known, only where it is under guided_rollouts_below; at "
         "1.0 this skips solved problems alone, whose weight is 0 anyway, so the gradient is that of 'always' given "
-        "the same samples (the random numbers fall differently). 'auto': on_demand where the generation backend and "
-        "alpha_form allow it. Ours.",
+        "the same samples (the random numbers fall differently; guided_grpo_weight leaves out the skipped ones). "
+        "'auto': on_demand where the generation backend and alpha_form allow it, and nothing would change. Ours.",
     )
     guided_rollouts_below: float = option(
         1.0,
@@ -123,6 +135,12 @@ class SGPOConfig(WholeGroupsConfig):
             require_choice(name, getattr(self, name), choices)
         for name, low, high in _RANGES:
             require_range(name, getattr(self, name), low, high)
+        if self.guided_grpo_weight and self.num_guided_generations < 2:
+            raise ValueError(
+                f"num_guided_generations is {self.num_guided_generations}, but guided_grpo_weight is "
+                f"{self.guided_grpo_weight}, and GRPO compares the rollouts of a group: it needs at least 2. Raise it "
+                "(the paper: 4), or set guided_grpo_weight=0."
+            )
         if self.kl_clip is not None and not self.kl_clip > 0:
             raise ValueError(f"kl_clip is {self.kl_clip}, but a threshold on a KL must be > 0. Use None for no clip.")
         check_template(self.guided_prompt_template)
@@ -132,13 +150,13 @@ class SGPOConfig(WholeGroupsConfig):
                 "1 guided rollout per problem. Raise it (the paper: 4), or switch distillation off with "
                 "alpha_form='constant' and alpha_0=0."
             )
-        if self.grpo_weight == 0 and not self.distills:
+        if self.grpo_weight == 0 and not self.guides:
             raise ValueError(
                 "grpo_weight is 0 and distillation is off (alpha is 0 everywhere), so there is nothing to train. "
                 "Set grpo_weight > 0, or alpha_0 > 0 and alpha_max > 0."
             )
         super().__post_init__()
-        if self.distills:
+        if self.guides:
             self._check_guided_rollouts()
 
     def _check_guided_rollouts(self) -> None:
@@ -182,7 +200,8 @@ class SGPOConfig(WholeGroupsConfig):
     def guided_on_demand(self) -> bool:
         """Whether guided rollouts are sampled in a generation call of their own, after the autonomous ones."""
         if self.guided_rollouts == "auto":
-            return self._on_demand_hindrance() is None
+            # GRPO on the guided group would train on other groups, so this is for the user to say.
+            return self._on_demand_hindrance() is None and not self.guided_grpo_weight
         return self.guided_rollouts == "on_demand"
 
     @property
@@ -194,8 +213,13 @@ class SGPOConfig(WholeGroupsConfig):
 
     @property
     def distills(self) -> bool:
-        """Whether any problem can get a distillation weight above 0. If not, training is plain GRPO."""
+        """Whether any problem can get a distillation weight above 0."""
         return self.alpha_0 > 0 and self.alpha_max > 0
+
+    @property
+    def guides(self) -> bool:
+        """Whether guided rollouts are sampled. If not, training is plain GRPO."""
+        return self.distills or self.guided_grpo_weight > 0
 
 
 _CHOICES = {
@@ -213,6 +237,7 @@ _RANGES = (
     ("alpha_max", 0.0, _INF),
     ("alpha_gamma", 1e-8, _INF),
     ("grpo_weight", 0.0, _INF),
+    ("guided_grpo_weight", 0.0, _INF),
     ("num_guided_generations", 0, _INF),
     ("teacher_ema_decay", 0.0, 1.0),
     ("kl_gradient_tolerance", 0.0, 0.5),

@@ -90,10 +90,15 @@ def deal(
     if most < len(targets):
         raise ValueError(f"The fullest rank has {most} targets, but this one has {len(targets)}.")
     filled = [*targets, *[dummy] * (most - len(targets))]
+    return [[filled[i] for i in dealt] for dealt in spread(most, micro_steps, accumulation)]
+
+
+def spread(count: int, micro_steps: int, accumulation: int) -> list[list[int]]:
+    """Deal the numbers 0 to ``count - 1`` over the micro-steps, as :func:`deal` does with targets."""
     order = sorted(range(micro_steps), key=lambda step: (step % accumulation, step // accumulation))
-    slots: list[list[Target]] = [[] for _ in range(micro_steps)]
-    for i, target in enumerate(filled):
-        slots[order[i % micro_steps]].append(target)
+    slots: list[list[int]] = [[] for _ in range(micro_steps)]
+    for i in range(count):
+        slots[order[i % micro_steps]].append(i)
     return slots
 
 

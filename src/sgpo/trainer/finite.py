@@ -77,7 +77,7 @@ def require_finite_loss(
 
     Args:
         loss: of this rank's micro-step.
-        rows: what was trained on, see :func:`autonomous_rows` and :func:`target_rows`; read only if needed.
+        rows: what was trained on, see :func:`group_rows` and :func:`target_rows`; read only if needed.
         step: the optimizer step in progress.
         output_dir: directory for ``nonfinite-step{step}-rank{rank}.json``.
     """
@@ -107,15 +107,17 @@ def finite_sampling(step: int, output_dir: str | None) -> Iterator[None]:
         raise NonFiniteError(f"{what}. {_remedy(output_dir)}") from error
 
 
-def autonomous_rows(inputs: dict[str, Tensor], logps: Tensor | None, tokenizer: Any) -> Iterator[dict[str, Any]]:
-    """GRPO's rows of a micro-step; ``logps`` is ``[N, T]`` or None."""
+def group_rows(kind: str, inputs: dict[str, Tensor], logps: Tensor | None, tokenizer: Any) -> Iterator[dict[str, Any]]:
+    """GRPO's rows of a micro-step, ``kind`` "autonomous" or "guided"; ``logps`` is ``[N, T]`` or None."""
+    if not inputs:
+        return
     for i, (prompt, prompt_mask) in enumerate(zip(inputs["prompt_ids"], inputs["prompt_mask"], strict=True)):
         mask = inputs["completion_mask"][i].bool()
         prompt_ids, completion_ids = prompt[prompt_mask.bool()].tolist(), inputs["completion_ids"][i][mask].tolist()
         scores = [] if logps is None else logps[i][mask].tolist()
         advantage = inputs["advantages"][i].flatten().tolist()
         yield {
-            "kind": "autonomous",
+            "kind": kind,
             "row": i,
             "finite": all(map(math.isfinite, scores + advantage)),
             "prompt": tokenizer.decode(prompt_ids),

@@ -26,7 +26,7 @@ from sgpo.trainer.trl_seam import is_conversational, parse_response
 
 
 class GuidedRolloutTrainer(BaseTrainer):
-    """``GRPOTrainer`` that also samples from ``pi(.|q,s)``, while ``args.distills``."""
+    """``GRPOTrainer`` that also samples from ``pi(.|q,s)``, while ``args.guides``."""
 
     args: SGPOConfig
 
@@ -36,7 +36,7 @@ class GuidedRolloutTrainer(BaseTrainer):
 
     def _tokenize_rest(self, rows: list[dict[str, Any]]) -> None:
         guided = [self._guided_text(row) for row in rows if (row.get(checks.STRATEGY_COLUMN) or "").strip()]
-        if self.args.distills and guided:
+        if self.args.guides and guided:
             self._tokenize_prompts(guided)
 
     # ---------------------------------------------------------------- rollouts
@@ -47,7 +47,7 @@ class GuidedRolloutTrainer(BaseTrainer):
             self._signature_columns.append(checks.STRATEGY_COLUMN)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        if not (self.model.training and self.args.distills):
+        if self._sgpo.replayed is not None or not (self.model.training and self.args.guides):
             return super()._generate_and_score_completions(inputs)
         problems = first_of_groups(inputs, self.num_generations)
         for i, problem in enumerate(problems):
@@ -75,7 +75,9 @@ class GuidedRolloutTrainer(BaseTrainer):
         )
         guided = self._guided_prompts(batch.problems, chosen)
         if guided.prompt_ids:  # on every rank or on none, as all have equally many
-            guided.completion_ids, _ = self._sample(guided.prompt_ids, None, {}, args.num_guided_generations)
+            guided.completion_ids, guided.logprobs = self._sample(
+                guided.prompt_ids, None, {}, args.num_guided_generations
+            )
         return guided
 
     def _guided_prompts(self, problems: list[dict[str, Any]], owners: list[int]) -> GuidedRollouts:
@@ -103,6 +105,8 @@ class GuidedRolloutTrainer(BaseTrainer):
         num_generations: int,
         *args: Any,
     ) -> tuple[list[list[int]], list[list[float]] | None]:
+        if self._sgpo.replayed is not None:
+            return self._sgpo.replayed.completion_ids, self._sgpo.replayed.logprobs
         if self._sgpo.batch is None:
             return self._sample(prompt_ids, images, multimodal_fields, num_generations, *args)
         guided = self._sgpo.batch.guided
@@ -113,6 +117,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         )
         split = len(prompt_ids)
         guided.completion_ids = completion_ids[split:]
+        guided.logprobs = None if logprobs is None else logprobs[split:]
         lengths = torch.tensor([len(ids) for ids in completion_ids[:split]])
         self._sgpo.batch.prompt_ids = [list(ids) for ids in prompt_ids[:: self.num_generations]]
         self._sgpo.batch.lengths = lengths.view(-1, self.num_generations)
@@ -125,6 +130,9 @@ class GuidedRolloutTrainer(BaseTrainer):
     # ---------------------------------------------------------------- verdicts
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+        if self._sgpo.replayed is not None:
+            assert self._sgpo.replayed.rewards is not None
+            return self._sgpo.replayed.rewards
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if self._sgpo.batch is not None:
             correct = self._correct(self._local(rewards, len(prompts)))
@@ -140,6 +148,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         completions = self._guided_completions(guided, is_conversational(inputs[0]))
         rewards = self._rewards_apart(inputs, prompts, completions, guided.completion_ids)
         self._require_finite_or_none(rewards)
+        guided.rewards = rewards
         correct = self._correct(self._local(rewards, len(prompts)))
         correct[guided.valid_rows :] = False
         return correct

@@ -1,6 +1,9 @@
 """What a run tells its user about its rollouts: a fault that lasts is said once, with the remedy."""
 
+import itertools
 import logging
+import math
+import statistics
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 3
 """Steps in a row that show a fault before it is said."""
+WINDOW = 10
+"""Generation batches, at least, over which guided pass rates are averaged: the first ones, and the latest."""
+_LEFT, _ERRORS = 0.8, 4.0
 
 _REWARD_REMEDY = (
     "Read some completions (log_completions: true), see that the prompts suit the model's chat template and that the "
@@ -28,6 +34,29 @@ _SAID = {
     "guided": "no guided rollout was correct, so nothing was distilled. Read the strategies and the guided prompt "
     "(guided_prompt_template); a model that cannot follow them needs a warm-up.",
 }
+
+_FORGETS = (
+    "the teacher is forgetting: the guided pass rate fell from {:.0%} early in the run to {:.0%} now, "
+    "so the strategies help less and less. Raise guided_grpo_weight (it is {}), which trains "
+    "the guided policy as well, or set teacher='frozen'. (Problems that become harder over the data set look the same.)"
+)
+
+
+def forgets(rates: Sequence[float]) -> tuple[float, float] | None:
+    """The mean guided pass rate of the first and of the last fifth of the generation batches, where it fell well.
+
+    "Well" is by a fifth of the start, and by four standard errors: means of few rollouts wander, and the rule is asked
+    after every step. The error is taken from the differences of neighbouring batches, which a trend leaves alone. None
+    otherwise, and before there are twice ``WINDOW`` batches; a "fifth" is never fewer than ``WINDOW``.
+    """
+    known = [rate for rate in rates if not math.isnan(rate)]
+    window = max(WINDOW, len(known) // 5)
+    if len(known) < 2 * WINDOW:
+        return None
+    first, last = statistics.fmean(known[:window]), statistics.fmean(known[-window:])
+    variance = statistics.fmean((a - b) ** 2 for a, b in itertools.pairwise(known)) / 2
+    error = math.sqrt(2 * variance / window)
+    return (first, last) if last < _LEFT * first and first - last > _ERRORS * error else None
 
 
 def warn_of_bad_golds(dataset: Any, reward_funcs: Any) -> None:
@@ -64,6 +93,7 @@ class RolloutNotices(TrainerCallback):
         self._read = 0  # rollout batches since the last log that were looked at
         self._streaks = dict.fromkeys(_SAID, 0)
         self._said: set[str] = set()
+        self._guided: list[float] = []  # pass rate of the guided rollouts of each generation batch; anew after a resume
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """TRL empties its metrics after this."""
@@ -90,3 +120,11 @@ class RolloutNotices(TrainerCallback):
                 self._said.add(name)
                 said = _SAID[name].format(limit=args.max_completion_length, reward=reward)
                 logger.warning("Steps %d to %d: %s", state.global_step - PATIENCE + 1, state.global_step, said)
+        # Rollouts on demand are of ever harder problems, so that their pass rate falls by itself.
+        if not getattr(args, "guided_on_demand", True):
+            self._guided += metrics["guided"]
+            fell = forgets(self._guided)
+            if fell and "forgets" not in self._said and state.is_world_process_zero:
+                self._said.add("forgets")
+                said = _FORGETS.format(*fell, args.guided_grpo_weight)
+                logger.warning("Step %d: %s", state.global_step, said)

@@ -8,7 +8,7 @@ from torch import Tensor
 from sgpo.trainer.distillation import Target
 from sgpo.trainer.metrics import DistillationSums
 from sgpo.trainer.problem_log import ProblemLog
-from sgpo.trainer.rollouts import GenerationBatch
+from sgpo.trainer.rollouts import GenerationBatch, GuidedRollouts
 from sgpo.trainer.teacher import TeacherWeights
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Own:
         logps: log-probabilities of the last forward, ``[N, T]``; LUFFY and HPT keep them on its graph.
         batch: SGPO's rollouts, while TRL generates and scores the autonomous ones.
         slots: SGPO's targets of each micro-step until the next generation.
+        guided_slots: SGPO's guided rows of each micro-step, as TRL's batches are, where GRPO trains on them, too.
+        replayed: SGPO's guided rollouts, while TRL scores them.
         sums: SGPO's metrics of the current optimizer step.
         teacher: SGPO's teacher, if it is not the live policy.
         problem_log: SGPO's log of problems, if it is on.
@@ -49,6 +51,8 @@ class Own:
     logps: Tensor | None = None
     batch: GenerationBatch | None = None
     slots: list[list[Target]] = field(default_factory=list)
+    guided_slots: list[dict[str, Tensor]] = field(default_factory=list)
+    replayed: GuidedRollouts | None = None
     sums: DistillationSums = field(default_factory=DistillationSums)
     teacher: TeacherWeights | None = None
     problem_log: ProblemLog | None = None

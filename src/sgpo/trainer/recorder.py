@@ -57,7 +57,10 @@ class Recorder(TrainerCallback):
             if self._kind == "luffy":  # one row of each group is the expert's
                 tokens *= 1 - 1 / args.num_generations
             self.autonomous_tokens += tokens
-            self.guided_tokens += logs.get("sgpo/guided_tokens", 0.0) * batches
+            guided = logs.get("sgpo/guided_tokens", 0.0) * batches
+            self.guided_tokens += guided
+            if getattr(args, "guided_grpo_weight", 0.0):
+                self.trained_tokens += guided * args.num_iterations
         elif "num_tokens" in logs:  # of SFT, cumulative since the run began or went on
             self.trained_tokens = self._before + logs["num_tokens"]
         self.trained_tokens += logs.get("sgpo/target_tokens", 0.0)

@@ -21,6 +21,8 @@ class GuidedRollouts:
             ``gather`` need equal counts, and not every problem has guided rollouts.
         prompt_ids: R guided prompts.
         completion_ids: R completions, once generated.
+        logprobs: log-probabilities of their tokens under the sampler; None where it gives none.
+        rewards: ``[rows of all ranks, functions]``, once verified.
         correct: ``[R]`` bool, once verified; False for rows that do not count.
     """
 
@@ -28,6 +30,8 @@ class GuidedRollouts:
     valid_rows: int
     prompt_ids: list[list[int]]
     completion_ids: list[list[int]] = field(default_factory=list)
+    logprobs: list[list[float]] | None = None
+    rewards: Tensor | None = None
     correct: Tensor | None = None
 
     @property

@@ -31,8 +31,8 @@ from sgpo.objectives import adaptive_weight, distillation_loss, select_targets
 from sgpo.trainer import checks, papers
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.distillation import Share, Target, collate, deal, divergence
-from sgpo.trainer.finite import FiniteGradients, autonomous_rows, require_finite, require_finite_loss, target_rows
-from sgpo.trainer.guided import GuidedRolloutTrainer
+from sgpo.trainer.finite import FiniteGradients, group_rows, require_finite, require_finite_loss, target_rows
+from sgpo.trainer.guided_group import GuidedGroupTrainer
 from sgpo.trainer.metrics import log_ratio, rollout_metrics
 from sgpo.trainer.problem_log import ProblemLog
 from sgpo.trainer.rollouts import GenerationBatch
@@ -40,7 +40,7 @@ from sgpo.trainer.teacher import TeacherWeights, without_dropout
 from sgpo.trainer.trl_seam import get_config_model_id
 
 
-class SGPOTrainer(GuidedRolloutTrainer):
+class SGPOTrainer(GuidedGroupTrainer):
     """Drop-in for ``trl.GRPOTrainer`` on a dataset with columns ``prompt``, ``strategy`` and what the rewards need.
 
     A problem whose strategy is None or blank trains by GRPO alone. ``SGPOConfig(alpha_form="constant", alpha_0=0)``
@@ -70,7 +70,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
         unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
         peft = kwargs.get("peft_config") is not None or (not isinstance(model, str) and is_peft_model(model))
         checks.check_arguments(args, processing_class, unsupported, peft=peft)
-        if args.distills:
+        if args.guides:
             checks.check_dataset(train_dataset, args)
         super().__init__(
             model,
@@ -84,17 +84,17 @@ class SGPOTrainer(GuidedRolloutTrainer):
         self._sgpo.problem_log = ProblemLog(args.output_dir, *ranks) if args.log_problems else None
         self.add_callback(FiniteGradients(self.accelerator))
         self._check_ids()
-        if args.distills:
+        if args.guides:
             checks.check_context(self.train_dataset, self.model, self._tokenizer, args, self._tokenize_prompts)
-            if args.teacher != "live":
-                decay = args.teacher_ema_decay if args.teacher == "ema" else 1.0
-                self._sgpo.teacher = TeacherWeights(self.accelerator.unwrap_model(self.model), decay)
-                self.add_callback(self._sgpo.teacher)
+        if args.distills and args.teacher != "live":
+            decay = args.teacher_ema_decay if args.teacher == "ema" else 1.0
+            self._sgpo.teacher = TeacherWeights(self.accelerator.unwrap_model(self.model), decay)
+            self.add_callback(self._sgpo.teacher)
 
     def _before_training(self) -> None:
         super()._before_training()
         self._require_finite_weights()
-        self._sgpo.slots = []
+        self._sgpo.slots, self._sgpo.guided_slots = [], []
 
     def _has_teacher(self) -> bool:
         return self._sgpo.teacher is not None
@@ -112,6 +112,7 @@ class SGPOTrainer(GuidedRolloutTrainer):
 
     def _use_rollouts(self, batch: GenerationBatch) -> None:
         """Weigh each problem, select its target, and deal the targets over the micro-steps."""
+        super()._use_rollouts(batch)
         args = self.args
         p_guided = batch.guided.pass_rate(len(batch.problems))
         alpha = adaptive_weight(
@@ -235,10 +236,14 @@ class SGPOTrainer(GuidedRolloutTrainer):
             if self.args.distillation_loss == "kl":
                 teacher_hidden = self._teacher_hidden(model, share)
         loss = super()._compute_loss(model, inputs)
-        self._record({"log_ratio": log_ratio(self.accelerator, self._sgpo.logps, inputs)})
+        logps = self._sgpo.logps
+        self._record({"log_ratio": log_ratio(self.accelerator, logps, inputs)})
         self._record({"entropy": self._metrics["train"]["entropy"][-1]})
         if self.args.grpo_weight != 1.0:
             loss = loss * self.args.grpo_weight
+        guided_loss, guided = self._guided_loss(model)
+        if guided_loss is not None:
+            loss = loss + self.args.guided_grpo_weight * guided_loss
         if share is not None:
             term, sums = self._distillation(model, share, teacher_hidden)
             loss = loss + term
@@ -247,7 +252,9 @@ class SGPOTrainer(GuidedRolloutTrainer):
         if self.accelerator.sync_gradients:
             self._record(self._sgpo.sums.flush(self.accelerator))
         rows = chain(
-            autonomous_rows(inputs, self._sgpo.logps, self._tokenizer), target_rows(targets, token_kl, self._tokenizer)
+            group_rows("autonomous", inputs, logps, self._tokenizer),
+            group_rows("guided", guided, self._sgpo.logps, self._tokenizer),
+            target_rows(targets, token_kl, self._tokenizer),
         )
         step = self.state.global_step + 1
         require_finite_loss(self.accelerator, loss.detach(), rows, step=step, output_dir=self.args.output_dir)
@@ -289,10 +296,6 @@ class SGPOTrainer(GuidedRolloutTrainer):
             teacher_head=self._sgpo.teacher.head if self._sgpo.teacher else None,
         )
         return model(input_ids=share.student_ids, attention_mask=share.student_mask, head_fn=head_fn)
-
-    def _record(self, metrics: dict[str, float]) -> None:
-        for name, value in metrics.items():
-            self._metrics["train"][f"sgpo/{name}"].append(value)
 
     # ---------------------------------------------------------------- checkpoints
 

@@ -165,8 +165,8 @@ CONTRACTS = (
 # What is read from, or put into, the objects themselves, by the module whose source makes it.
 ATTRIBUTES = {
     "trl.trainer.grpo_trainer": (
-        "_buffered_inputs _logs _metrics _pending_extra_logs _pending_metrics _step _tokenizer chat_template "
-        "chat_template_kwargs eos_token_ids loss_type max_completion_length "
+        "_buffered_inputs _entropy_bonus_enabled _logs _metrics _pending_extra_logs _pending_metrics _step _tokenizer "
+        "chat_template chat_template_kwargs eos_token_ids loss_type max_completion_length "
         "num_generations num_iterations pad_to_multiple_of ref_model reward_func_names reward_funcs reward_weights "
         "shuffle_dataset temperature"
     ),

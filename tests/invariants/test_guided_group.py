@@ -1,0 +1,131 @@
+"""GRPO on the guided group: against the equation by hand, and against TRL's trainer on the guided prompts.
+
+Where every other term is off, a step must be that of trl.GRPOTrainer on a data set whose prompts are the guided ones,
+with G2 rollouts each. The scripted rollouts depend on the prompt alone, so that both see the same ones.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import trainer_kit as kit
+from datasets import Dataset
+from peft import LoraConfig
+from test_trainer_oracle import FLOAT32, gradient_of, log_probs, oracle, step
+from torch import Tensor
+from trl import GRPOTrainer
+
+OK = kit.WORDS.index("ok")
+OFF = {"alpha_form": "constant", "alpha_0": 0.0, "grpo_weight": 0.0}
+WHOLE = {"per_device_train_batch_size": 16, "num_guided_generations": 4}
+
+
+def by_hand(model: Any, data: Any) -> Tensor:
+    """DAPO's token mean over all guided rollouts, at a ratio of 1: the sum of -A log pi(y_t | q, s, y_<t) over T."""
+    tokenizer, total, tokens = kit.make_tokenizer(), torch.zeros((), dtype=torch.float64), 0
+    for row in data:
+        guided = tokenizer(f"{row['prompt']} hint {row['strategy']}")["input_ids"]
+        group = [kit.script(guided, k, 8) for k in range(4)]
+        rewards = torch.tensor([float(OK in y) for y in group], dtype=torch.float64)
+        advantages = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+        for y, advantage in zip(group, advantages, strict=True):
+            rows = log_probs(model, guided, y, 1.0)
+            tokens += len(y)
+            total = total - advantage * sum(rows[t, token] for t, token in enumerate(y))
+    return total / tokens
+
+
+@pytest.mark.parametrize(("architecture", "tied"), [("qwen2", True), ("llama", False)])
+@pytest.mark.usefixtures("scripted")
+def test_step_equals_the_equation(architecture: str, tied: bool, out: Path) -> None:
+    """The whole step: TRL's GRPO, half of the guided group's by hand, and the distillation by the oracle."""
+    model = kit.make_model(architecture, tied=tied, dtype=torch.float64, seed=3)
+    data = kit.make_problems(4)
+    ours, _, _ = step(out, model, data, guided_grpo_weight=0.5, **WHOLE)
+    plain, _, _ = step(out, model, data, trainer_class=GRPOTrainer, per_device_train_batch_size=16)
+    distillation, _ = oracle(model, model, data, [0, 1, 2, 3], {"num_guided_generations": 4})
+    wanted = gradient_of(0.5 * by_hand(model, data) + distillation, model)
+    added = {n: g - plain.gradients[0][n] for n, g in ours.gradients[0].items()}
+    assert kit.largest_gap(added, wanted) < FLOAT32
+    alone, _, _ = step(out, model, data, guided_grpo_weight=2.0, **OFF, **WHOLE)
+    assert kit.largest_gap(alone.gradients[0], gradient_of(2 * by_hand(model, data), model)) < FLOAT32
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "accumulation": {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 4},
+    "iterations, clips": {"num_iterations": 2, "max_steps": 4, "learning_rate": 0.3},
+    "grpo": {"loss_type": "grpo", "scale_rewards": "none"},
+    "dr_grpo": {"loss_type": "dr_grpo", "scale_rewards": "batch", "gradient_accumulation_steps": 2},
+    "adapters, sequence ratio, reference": {
+        "importance_sampling_level": "sequence",
+        "beta": 0.1,
+        "num_iterations": 2,
+        "learning_rate": 0.3,
+        "arguments": {"peft_config": LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False)},
+    },
+    "cispo, cut off": {"loss_type": "cispo", "epsilon_high": 2.0, "mask_truncated_completions": True},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.usefixtures("scripted")
+def test_it_is_trl_on_the_guided_prompts(name: str, out: Path) -> None:
+    options = {"per_device_train_batch_size": 16, **CASES[name]}
+    data = kit.make_problems(8)
+    guided = Dataset.from_dict({"prompt": [f"{row['prompt']} hint {row['strategy']}" for row in data]})
+
+    def run(**arguments: Any) -> tuple[kit.Recorder, list[dict[str, Any]]]:
+        model = kit.make_model(dtype=torch.float64, seed=3)  # seeds the adapters, too
+        trainer = kit.make_trainer(out, model=model, **arguments)
+        return kit.recorded(trainer), trainer.state.log_history[:-1]
+
+    ours, logs = run(data=data, guided_grpo_weight=1.0, **{**OFF, **WHOLE, **options})
+    theirs, wanted = run(data=guided, trainer_class=GRPOTrainer, **options)
+    assert max(float(g.abs().max()) for g in theirs.gradients[0].values()) > 1e-4
+    for left, right in zip(ours.gradients, theirs.gradients, strict=True):
+        assert kit.largest_gap(left, right) < FLOAT32
+    if "clips" in name:
+        assert max(log["clip_ratio/region_mean"] for log in wanted) > 0
+    if (
+        "gradient_accumulation_steps" not in options
+    ):  # TRL's entropy is a mean over micro-steps, so it knows how they were cut
+        entropies = [log["entropy"] for log in wanted]
+        assert [log["sgpo/guided_entropy"] for log in logs] == pytest.approx(entropies, rel=1e-4)
+
+
+@pytest.mark.usefixtures("scripted")
+def test_autonomous_metrics_know_nothing_of_the_guided_group(out: Path) -> None:
+    logs = []
+    for weight in (0.0, 1.0):
+        trainer = kit.make_trainer(out, guided_grpo_weight=weight, max_steps=1, entropy_coef=0.01)
+        trainer.train()
+        assert len(trainer._logs["prompt"]) == 8
+        logs.append({k: v for k, v in trainer.state.log_history[0].items() if "time" not in k})
+    for name in logs[0].keys() - {"loss", "grad_norm"}:
+        assert logs[0][name] == logs[1][name], name
+    assert logs[1].keys() - logs[0].keys() == {"sgpo/guided_entropy"}
+
+
+@pytest.mark.usefixtures("scripted")
+def test_problems_without_a_strategy_count_as_zero(out: Path) -> None:
+    """A mean over all problems: the same two guided groups weigh half in a batch of four."""
+    model = kit.make_model(dtype=torch.float64, seed=3)
+    two = kit.make_problems(2)
+    four = kit.make_problems(4, strategies=[*two["strategy"], None, ""])
+    for loss_type in ("dapo", "grpo"):
+        more = {"num_guided_generations": 4, "guided_grpo_weight": 1.0, "loss_type": loss_type, **OFF}
+        whole, _, _ = step(out, model, two, **more)
+        half, _, _ = step(out, model, four, **{**more, "per_device_train_batch_size": 16})
+        doubled = {name: 2 * g for name, g in half.gradients[0].items()}
+        assert kit.largest_gap(doubled, whole.gradients[0]) < FLOAT32
+
+
+@pytest.mark.usefixtures("scripted")
+def test_without_any_strategy_it_is_grpo_to_the_bit(out: Path) -> None:
+    data = kit.make_problems(4, strategies=[None] * 4)
+    ours = kit.recorded(kit.make_trainer(out, data=data, guided_grpo_weight=1.0))
+    plain = kit.recorded(kit.make_trainer(out, data=data, trainer_class=GRPOTrainer))
+    for left, right in zip(ours.gradients, plain.gradients, strict=True):
+        assert kit.largest_gap(left, right) == 0.0

@@ -41,6 +41,18 @@ def entry(accuracy: float, seed: int, never: float = 0.0) -> dict[str, Any]:
     }
 
 
+AXES = ("instances", "operands", "wordings", "types", "longer")
+
+
+def on_axes(seed: int, *accuracies: float) -> dict[str, Any]:
+    """A cell that was measured on five axes."""
+    axes = {
+        axis: {"accuracy": value, "greedy": value, "pass_at_32": 1.0, "pass_at_k": {"1": value, "32": 1.0}}
+        for axis, value in zip(AXES, accuracies, strict=True)
+    }
+    return {**entry(sum(accuracies) / 5, seed), "axes": axes}
+
+
 def results(**entries: list[dict[str, Any]]) -> dict[str, Any]:
     return {"machine": "a machine", **summarise(entries, {"sgpo": {"learning_rate": 1e-3, "search": {}}}, UNSOLVED)}
 
@@ -137,6 +149,33 @@ def test_differences_are_paired_by_seed_and_worked_by_hand() -> None:
     assert without == pytest.approx((8.5 - 1.5) / 7 - 1.0)
     assert "sgpo_minus" not in methods["sgpo"]
     assert methods["sgpo"]["learning_rate"] == 1e-3
+
+
+def test_axes_are_averaged_and_compared_by_seed_and_worked_by_hand() -> None:
+    one = results(
+        sgpo_plus=[on_axes(0, 0.9, 0.9, 0.9, 0.9, 0.9), on_axes(1, 1.0, 0.9, 0.9, 0.9, 0.9)],
+        sgpo=[on_axes(0, 0.8, 0.7, 0.6, 0.5, 0.4), on_axes(1, 0.8, 0.7, 0.6, 0.5, 0.6)],
+        sft=[on_axes(0, 1.0, 0.3, 0.6, 0.5, 0.2), on_axes(1, 1.0, 0.3, 0.6, 0.5, 0.2)],
+    )
+    methods = one["methods"]
+    longer = methods["sgpo"]["axes"]["longer"]
+    assert (longer["accuracy"], longer["seeds"], longer["pass_at_32"]) == (0.5, 2, 1.0)
+    # Values .4 and .6: standard error .1, t(1 degree of freedom, 97.5%) = 12.706.
+    assert longer["interval"] == pytest.approx([0.5, 0.5 - 1.2706, 0.5 + 1.2706], abs=1e-4)
+    gaps = methods["sft"]["axes_minus"]["sgpo"]
+    assert [gaps[axis][0] for axis in AXES] == pytest.approx([-0.2, 0.4, 0.0, 0.0, 0.3])
+    # Of the four new axes: (.4 + 0 + 0 + .2) / 4 and (.4 + 0 + 0 + .4) / 4, half a range of .025 times 12.706.
+    assert gaps["new_axes"] == pytest.approx([0.175, 0.175 - 0.3177, 0.175 + 0.3177], abs=1e-4)
+    assert gaps["all_axes"][0] == pytest.approx((4 * 0.175 - 0.2) / 5)
+    assert methods["sgpo"]["axes_minus"].keys() == {"sgpo_plus"}
+    assert methods["sgpo_plus"]["axes_minus"].keys() == {"sgpo"}
+    assert methods["sft"]["axes_minus"]["sgpo_plus"]["instances"][0] == pytest.approx(-0.05)
+    assert methods["sgpo"]["scores"]["new_axes"][0] == pytest.approx((0.55 + 0.6) / 2)
+    one = results(**{name: methods[name]["seeds"] for name in ("sgpo", "sft")})
+    assert "SGPO minus the method on each axis" in as_text(one)
+    rows = {(row["method"], row["measure"]): row for row in csv.DictReader(io.StringIO(as_csv(one)))}
+    assert float(rows["sft", "sgpo_minus_axis_longer"]["mean"]) == pytest.approx(0.3)
+    assert float(rows["sft", "axis_operands_pass_at_32"]["mean"]) == 1.0
 
 
 def test_a_single_seed_has_the_interval_over_problems_and_no_interval_of_the_difference() -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from sgpo.compare.task import UNTRAINED
 from sgpo.lab.catalog import UNSOLVED
 from sgpo.lab.experiment import Budget, Cell, load, run_cell, train_config, warm_start
-from sgpo.lab.measure import measure, summary
+from sgpo.lab.measure import PROTOCOL, measure_all
 from sgpo.lab.model import BASE_SEEDS, base_path
 from sgpo.runs.jobs import ReportProgress, cores
 from sgpo.trainer.methods import find_method
@@ -49,7 +49,8 @@ class LabTask:
         return cores()
 
     def settings(self) -> dict[str, Any]:
-        return {"budget": dataclasses.asdict(self.budget), "bases": [path.name for path in self.bases]}
+        settings = {"budget": dataclasses.asdict(self.budget), "bases": [path.name for path in self.bases]}
+        return {**settings, "protocol": PROTOCOL}
 
     def check(self, methods: Sequence[str]) -> None:
         for name in methods:
@@ -85,20 +86,15 @@ def _start(out: Path, base: int) -> Path:
 
 
 def _untrained(cell: Cell, base: Path, report: ReportProgress) -> dict[str, Any]:
-    """The base as it is, without a strategy, and how well it does with one."""
+    """The base as it is."""
     model, tokenizer = load(base)
-    budget = cell.budget
-    result = measure(model, tokenizer, k=budget.eval_k, split=budget.split)
-    report(cell.name, 0.5, {"accuracy": result.accuracy})
-    guided = measure(model, tokenizer, k=budget.eval_k, split=budget.split, guided=True)
-    greedy = measure(model, tokenizer, k=1, split=budget.split, temperature=0.0)
+    measured = measure_all(model, tokenizer, k=cell.budget.eval_k, split=cell.budget.split)
+    report(cell.name, 1.0, {"accuracy": measured["accuracy"]})
     return {
-        **summary(result),
+        **measured,
         "method": cell.method,
         "seed": cell.seed,
         "base_seed": cell.base_seed,
-        "accuracy_greedy": greedy.accuracy,
-        "accuracy_guided": guided.accuracy,
-        "accuracy_over_training": result.accuracy,
+        "accuracy_over_training": measured["accuracy"],
         **UNTRAINED,
     }

@@ -4,14 +4,19 @@ An interval is ``[mean, low, high]`` in [0, 1]; low and high are None for a sing
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sgpo.evaluation import paired_t_interval, t_interval
+from sgpo.evaluation.axes import NEW_AXES, AxisScores, with_means
 
 Entry = dict[str, Any]
+Interval = list[float | None]
 REFERENCE = "sgpo"
+AXES_REFERENCES = (REFERENCE, "sgpo_plus")
+"""Methods whose paired difference to every other is given on each axis."""
 _FIELDS = {"end": "accuracy", "greedy": "accuracy_greedy", "over_training": "accuracy_over_training"}
+_AXIS_SCORES = ("temperature_1", "pass_at_32", "guided")
 
 
 def over_families(entry: Entry, families: Sequence[str]) -> float:
@@ -21,8 +26,15 @@ def over_families(entry: Entry, families: Sequence[str]) -> float:
 
 def scores(entry: Entry, never_solved: Sequence[str] = ()) -> dict[str, float]:
     """Accuracy without a strategy: at the end, and as far as it was measured greedy, averaged over the evaluations
-    during training, and at the end with and on the families that the base never solves."""
+    during training, on the new axes, at temperature 1, pass@32, with the strategy in the prompt, and at the end with
+    and on the families that the base never solves."""
     found = {name: entry[field] for name, field in _FIELDS.items() if field in entry}
+    axes = list(entry.get("axes", {}).values())
+    if (means := axis_accuracies(entry)) and NEW_AXES in means:
+        found[NEW_AXES] = means[NEW_AXES]
+    for name in _AXIS_SCORES:
+        if axes and all(name in axis for axis in axes):
+            found[name] = _mean([axis[name] for axis in axes])
     if never_solved:
         rest = [family for family in entry["per_family"] if family not in never_solved]
         found["without_never_solved"] = over_families(entry, rest)
@@ -47,12 +59,33 @@ def summarise(
         if good:
             methods[method] = _method(good, never_solved) | rates.get(method, {})
             if method != REFERENCE and REFERENCE in entries:
-                methods[method]["sgpo_minus"] = _paired(entries[REFERENCE], all_seeds, never_solved)
+                methods[method]["sgpo_minus"] = _paired(
+                    entries[REFERENCE], all_seeds, lambda one: scores(one, never_solved)
+                )
+            others = [name for name in AXES_REFERENCES if name in entries and name != method]
+            if minus := {name: gaps for name in others if (gaps := _paired(entries[name], all_seeds, axis_accuracies))}:
+                methods[method]["axes_minus"] = minus
     return {"never_solved": list(never_solved), "methods": methods, "failed": failed}
 
 
+def axis_accuracies(entry: Entry) -> dict[str, float]:
+    """Accuracy on each axis that was measured, and the means over the new axes and over all."""
+    return with_means({axis: values["accuracy"] for axis, values in entry.get("axes", {}).items()})
+
+
+def _axes(seeds: list[Entry]) -> dict[str, Any]:
+    """Each axis: the mean of every score over seeds, and the interval of the accuracy."""
+    found = {}
+    for axis in seeds[0].get("axes", {}):
+        each = [AxisScores.of_json(entry["axes"][axis]) for entry in seeds]
+        interval = _interval([one.accuracy for one in each])
+        found[axis] = {**AxisScores.mean(each).to_json(), "seeds": len(each), "interval": interval}
+    return found
+
+
 def _method(seeds: list[Entry], never_solved: Sequence[str]) -> dict[str, Any]:
-    intervals = {name: _interval(list(values)) for name, values in _columns(seeds, never_solved).items()}
+    columns = _columns(seeds, lambda one: scores(one, never_solved))
+    intervals = {name: _interval(values) for name, values in columns.items()}
     mean, low, high = intervals["end"]
     first = seeds[0]
     return {
@@ -68,31 +101,35 @@ def _method(seeds: list[Entry], never_solved: Sequence[str]) -> dict[str, Any]:
         "trained_tokens": round(_mean([e["trained_tokens"] for e in seeds])),
         "train_seconds": round(_mean([e["train_seconds"] for e in seeds]), 1),
         "scores": intervals,
+        **({"axes": axes} if (axes := _axes(seeds)) else {}),
         "seeds": seeds,
     }
 
 
-def _paired(reference: list[Entry], others: list[Entry], never_solved: Sequence[str]) -> dict[str, list[float | None]]:
+def _paired(
+    reference: list[Entry], others: list[Entry], measured: Callable[[Entry], dict[str, float]]
+) -> dict[str, Interval]:
+    """``reference`` minus ``others`` in everything that ``measured`` finds in both, over the seeds that both have."""
     pairs = [(r, o) for r, o in zip(reference, others, strict=True) if "error" not in r and "error" not in o]
     if not pairs:
         return {}
-    ours, theirs = (_columns(side, never_solved) for side in zip(*pairs, strict=True))
+    ours, theirs = (_columns(side, measured) for side in zip(*pairs, strict=True))
     return {name: _difference(ours[name], theirs[name]) for name in ours if name in theirs}
 
 
-def _columns(entries: Sequence[Entry], never_solved: Sequence[str]) -> dict[str, list[float]]:
+def _columns(entries: Sequence[Entry], measured: Callable[[Entry], dict[str, float]]) -> dict[str, list[float]]:
     """The values over seeds of each score that all of them have."""
-    each = [scores(entry, never_solved) for entry in entries]
+    each = [measured(entry) for entry in entries]
     return {name: [one[name] for one in each] for name in each[0] if all(name in one for one in each)}
 
 
-def _difference(ours: list[float], theirs: list[float]) -> list[float | None]:
+def _difference(ours: list[float], theirs: list[float]) -> Interval:
     if len(ours) == 1:
         return [ours[0] - theirs[0], None, None]
     return list(paired_t_interval(ours, theirs))
 
 
-def _interval(values: list[float]) -> list[float | None]:
+def _interval(values: list[float]) -> Interval:
     return [values[0], None, None] if len(values) == 1 else list(t_interval(values))
 
 

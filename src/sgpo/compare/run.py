@@ -89,6 +89,8 @@ def _compare(plan: Plan, out: Path) -> dict[str, Any]:
     entries = {method: [done[cell.name] for cell in cells if cell.method == method] for method in plan.methods}
     entries |= _earlier(manifest["methods"], plan, out, rates)
     results = {"schema": SCHEMA, "machine": manifest["machine"], "settings": manifest["settings"]}
+    if expert := manifest["settings"].get("budget", {}).get("expert"):
+        results["expert"] = expert  # the dial that a reader asks for first
     results["process_seconds"] = _seconds(out)
     results |= summarise(entries, rates, plan.task.never_solved)
     results["failed"] |= _failed_in_search(out)

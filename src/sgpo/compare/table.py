@@ -11,6 +11,10 @@ from sgpo.trainer.methods import find_method
 COLUMNS = {
     "end": "at the end",
     "greedy": "greedy",
+    "temperature_1": "temperature 1",
+    "pass_at_32": "pass@32",
+    "guided": "with the strategy",
+    "new_axes": "new axes",
     "over_training": "over training",
     "without_never_solved": "without never-solved",
     "never_solved": "never-solved",
@@ -50,6 +54,13 @@ def as_csv(results: dict[str, Any]) -> str:
             writer.writerow([name, measure, *values])
         for measure, values in entry.get("sgpo_minus", {}).items():
             writer.writerow([name, f"sgpo_minus_{measure}", *values])
+        for reference, gaps in entry.get("axes_minus", {}).items():
+            for axis, values in gaps.items():
+                writer.writerow([name, f"{reference}_minus_axis_{axis}", *values])
+        for axis, one in entry.get("axes", {}).items():
+            writer.writerow([name, f"axis_{axis}", *one["interval"]])
+            for measure in ("greedy", "temperature_1", "pass_at_32", "guided", "length"):
+                writer.writerow([name, f"axis_{axis}_{measure}", one.get(measure, ""), "", ""])
         for family, one in entry["per_family"].items():
             writer.writerow([name, f"family_{family}", one["accuracy"], "", ""])
         for measure in ("learning_rate", "sampled_tokens", "trained_tokens", "train_seconds"):
@@ -68,7 +79,14 @@ def _parts(results: dict[str, Any]) -> list[tuple[str, Rows]]:
     ]
     if any("sgpo_minus" in entry for entry in methods.values()):
         parts.append(("SGPO minus the method, points, paired by seed", _differences(methods)))
-    parts.append(("By family, %", _families(methods)))
+    if any("axes" in entry for entry in methods.values()):
+        parts.append(("By axis, %", _axes(methods)))
+        parts += [
+            (f"{_label(name)} minus the method on each axis, points, paired by seed", rows)
+            for name, rows in _axis_differences(methods).items()
+        ]
+    else:  # a lab with axes has a hundred types, which the CSV holds
+        parts.append(("By family, %", _families(methods)))
     parts.append(("Cost of a run, mean over seeds", _costs(methods)))
     return parts
 
@@ -76,7 +94,7 @@ def _parts(results: dict[str, Any]) -> list[tuple[str, Rows]]:
 def _measured(results: dict[str, Any]) -> str:
     benchmarks = results.get("settings", {}).get("benchmarks")  # of a recipe
     if benchmarks is None:
-        return "Held-out accuracy without a strategy, %, temperature 1"
+        return "Held-out accuracy without a strategy, %, temperature 0.6, top-p 0.95"
     each = (f"{one['name']} (k={one['k']}, temperature {one['temperature']:g})" for one in benchmarks)
     return f"Accuracy without a strategy, %, {', '.join(each)}"
 
@@ -100,6 +118,25 @@ def _columns(values: dict[str, Any], sign: str = "") -> Rows:
     for name, entry in values.items():
         rows.append([_label(name), *(_percent(entry[c], sign) if c in entry else "-" for c in columns)])
     return rows
+
+
+def _axes(methods: dict[str, Any]) -> Rows:
+    axes = list(dict.fromkeys(axis for entry in methods.values() for axis in entry.get("axes", {})))
+    rows = [["method", *axes]]
+    for name, entry in methods.items():
+        found = entry.get("axes", {})
+        rows.append([_label(name), *(_percent(found[a]["interval"]) if a in found else "-" for a in axes)])
+    return rows
+
+
+def _axis_differences(methods: dict[str, Any]) -> dict[str, Rows]:
+    """A table for each method that the others are compared with on the axes."""
+    tables: dict[str, Rows] = {}
+    for name, entry in methods.items():
+        for reference, gaps in entry.get("axes_minus", {}).items():
+            table = tables.setdefault(reference, [["method", *(axis.replace("_", " ") for axis in gaps)]])
+            table.append([_label(name), *(_percent(values, "+") for values in gaps.values())])
+    return tables
 
 
 def _families(methods: dict[str, Any]) -> Rows:

@@ -25,7 +25,7 @@ def plan_benchmark(options: EvalOptions, name: str) -> tuple[Plan, Grader]:
     lab = name == "lab" and options.data is None
     settings = {"k": 4, "template": "instruct", "grader": "verify", "guided_template": None, **_preset(options, name)}
     if lab:
-        settings |= _lab_settings(options.preset is None)
+        settings |= _lab_settings()
     settings |= {option: given for option in settings if (given := getattr(options, option)) is not None}
     plan = Plan(
         benchmark=name,
@@ -67,17 +67,16 @@ def _grader(options: EvalOptions, name: str) -> Grader:
     return VerifyGrader(timeout=options.verify_timeout, require_box=options.require_box)
 
 
-def _lab_settings(sampling: bool) -> dict[str, Any]:
-    """What the lab evaluates its own models with; its sampling only where no preset was asked for."""
+def _lab_settings() -> dict[str, Any]:
+    """What the lab evaluates its own models with, beside the preset's sampling."""
     from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION
 
-    settings = {
+    return {
         "template": "raw",
         "grader": "lab",
         "guided_template": GUIDED_TEMPLATE,
         "max_new_tokens": MAX_COMPLETION,
     }
-    return settings | ({"k": 4, "temperature": 1.0, "top_p": 1.0} if sampling else {})
 
 
 def _lab_problems() -> list[BenchmarkProblem]:

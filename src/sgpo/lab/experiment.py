@@ -18,7 +18,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PrinterCallback
 from trl import SFTTrainer
 
-from sgpo.lab.measure import measure, summary, write_samples
+from sgpo.lab.measure import measure, measure_all, write_samples
 from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems, share_of
 from sgpo.lab.responses import terse
 from sgpo.runs.files import write_rows
@@ -122,15 +122,12 @@ def run_cell(
     seconds = time.perf_counter() - began - (recorder.seconds - before)
     trainer.save_model(str(out / "model"))
     write_samples(model, tokenizer, budget.split, out / "samples.jsonl")
-    result = measure(model, tokenizer, k=budget.eval_k, split=budget.split)
-    greedy = measure(model, tokenizer, k=1, split=budget.split, temperature=0.0)
     curve = recorder.curve[1:]
     return {
-        **summary(result),
+        **measure_all(model, tokenizer, k=budget.eval_k, split=budget.split),
         "method": cell.method,
         "seed": cell.seed,
         "base_seed": cell.base_seed,
-        "accuracy_greedy": greedy.accuracy,
         "accuracy_over_training": sum(value for _, value in curve) / len(curve),
         "curve": recorder.curve,
         **recorder.costs(),

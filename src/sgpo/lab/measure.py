@@ -1,16 +1,38 @@
-"""How a trained model is measured on the lab: the same for every method, during training and at its end."""
+"""How a model is measured on the lab: the same for every method, during training and at its end.
 
+The sampling is that of arXiv 2606.24064, temperature 0.6 and top-p 0.95: at temperature 1 a policy pays for its
+entropy, which no user of it would. Temperature 1, greedy and pass@k stand beside it in :func:`measure_all`.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
 
 from sgpo.evaluation import EvalResult, evaluate
-from sgpo.lab.evaluate import sample
-from sgpo.lab.problems import MAX_COMPLETION, Split, guided_prompt, lab_reward, load_problems, verify
+from sgpo.evaluation import summarise as scores_of
+from sgpo.evaluation.axes import AxisScores
+from sgpo.evaluation.options import PRESETS
+from sgpo.lab.problems import MAX_COMPLETION, Problem, Split, guided_prompt, lab_reward, load_problems, verify
+from sgpo.models.sampling import sample
 from sgpo.runs.files import write_rows
 
-_KEPT = ("id", "family", "strategy", "answer")
+TEMPERATURE, TOP_P = PRESETS["paper"]["temperature"], PRESETS["paper"]["top_p"]
+PASS_K = 32
+PASS_PROBLEMS = 40
+"""Problems of each axis that pass@32 is measured on, the first of the split: all of them would take two thirds of the
+time of an evaluation."""
+PROTOCOL = {
+    "accuracy": {"temperature": TEMPERATURE, "top_p": TOP_P},
+    "temperature_1": {"temperature": 1.0, "top_p": 1.0},
+    "pass_at_k": {"k": PASS_K, "temperature": 1.0, "top_p": 1.0, "problems_an_axis": PASS_PROBLEMS},
+    "guided": {"k": 1, "temperature": TEMPERATURE, "top_p": TOP_P},
+}
+"""What the figures of a comparison mean, as it is written into its settings."""
+_BATCH = 300  # rows; fewer pay more for each step, more no longer fit the processor's caches
+_SAMPLES = 4  # of an axis, for the report
+_KEPT = ("id", "family", "axis", "strategy", "answer")
 
 
 def measure(
@@ -20,35 +42,89 @@ def measure(
     k: int,
     split: Split = "eval",
     guided: bool = False,
-    temperature: float = 1.0,
+    temperature: float = TEMPERATURE,
+    top_p: float = TOP_P,
+    problems: Sequence[Problem] | None = None,
     seed: int = 1234,
 ) -> EvalResult:
-    """Accuracy on held-out problems, ``k`` samples each, with the strategy in the prompt if ``guided``."""
-    rows = [{**p, "prompt": guided_prompt(p) if guided else p["prompt"]} for p in load_problems(split)]
+    """Accuracy on held-out problems, ``k`` samples each, with the strategy in the prompt if ``guided``.
+
+    ``problems`` are those of the ``split`` unless given.
+    """
+    problems = load_problems(split) if problems is None else problems
     return evaluate(
         model,
         tokenizer,
-        rows,
+        [{**p, "prompt": guided_prompt(p) if guided else p["prompt"]} for p in problems],
         grade=lambda completions, answers: lab_reward(completions, answers),
         k=k,
         temperature=temperature,
+        top_p=top_p,
         max_new_tokens=MAX_COMPLETION,
-        batch_size=300,
+        batch_size=_BATCH,
         seed=seed,
     )
 
 
-def write_samples(model: PreTrainedModel, tokenizer: Any, split: Split, path: Path, per_family: int = 2) -> None:
-    """A few responses to held-out problems, with and without the strategy in the prompt, for the report."""
-    seen: dict[str, int] = {}
-    chosen = []
-    for problem in load_problems(split):
-        if seen.setdefault(problem["family"], 0) < per_family:
-            seen[problem["family"]] += 1
-            chosen.append(problem)
+def measure_all(model: PreTrainedModel, tokenizer: Any, *, k: int, split: Split = "eval") -> dict[str, Any]:
+    """The part of a results.json entry that comes from the evaluation, with the scores of each axis.
+
+    On "eval", everything that :class:`AxisScores` has; elsewhere, where only choices are made, the accuracy alone.
+    """
+    problems = load_problems(split)
+    found = {"accuracy": measure(model, tokenizer, k=k, problems=problems)}
+    if split == "eval":
+        found["greedy"] = measure(model, tokenizer, k=1, temperature=0.0, problems=problems)
+        found["guided"] = measure(model, tokenizer, k=1, guided=True, problems=problems)
+        # Each sample has a random stream of its own, so the first k of the 32 are what k alone would have drawn.
+        many = [problem for each in by_axis(problems).values() for problem in each[:PASS_PROBLEMS]]
+        ids = {problem["id"] for problem in many}
+        few = [problem for problem in problems if problem["id"] not in ids]
+        hot = {"temperature": 1.0, "top_p": 1.0}
+        found["pass_at_k"] = measure(model, tokenizer, k=PASS_K, problems=many, **hot)
+        if few:
+            found["temperature_1"] = measure(model, tokenizer, k=k, problems=few, **hot)
+    entry = summary(found["accuracy"])
+    if "greedy" in found:
+        entry["accuracy_greedy"] = found["greedy"].accuracy
+        entry["accuracy_guided"] = found["guided"].accuracy
+    entry["axes"] = {axis: _axis(found, each).to_json() for axis, each in by_axis(problems).items()}
+    return entry
+
+
+def by_axis(problems: Sequence[Problem]) -> dict[str, list[Problem]]:
+    """The problems of each axis, in the order of the lab's ``AXES``."""
+    found: dict[str, list[Problem]] = {}
+    for problem in problems:
+        found.setdefault(problem.get("axis", "instances"), []).append(problem)
+    return found
+
+
+def _axis(found: Mapping[str, EvalResult], problems: Sequence[Problem]) -> AxisScores:
+    """The scores on one axis, from the results on all problems."""
+    ids = {problem["id"] for problem in problems}
+    own = {name: [one for one in result.problems if one.id in ids] for name, result in found.items()}
+    headline = scores_of(own["accuracy"])
+    if "greedy" not in found:
+        return AxisScores(headline.accuracy, length=headline.mean_length)
+    hot = [one.score for name in ("pass_at_k", "temperature_1") for one in own.get(name, [])]
+    return AxisScores(
+        headline.accuracy,
+        greedy=scores_of(own["greedy"]).accuracy,
+        temperature_1=sum(hot) / len(hot),
+        guided=scores_of(own["guided"]).accuracy,
+        length=headline.mean_length,
+        pass_at_k=scores_of(own["pass_at_k"]).pass_at_k,
+    )
+
+
+def write_samples(model: PreTrainedModel, tokenizer: Any, split: Split, path: Path) -> None:
+    """A few responses to held-out problems of each axis, with and without the strategy, for the report."""
+    chosen = [problem for each in by_axis(load_problems(split)).values() for problem in each[:_SAMPLES]]
+    prompts = {"autonomous": [p["prompt"] for p in chosen], "guided": [guided_prompt(p) for p in chosen]}
+    settings: dict[str, Any] = {"temperature": TEMPERATURE, "top_p": TOP_P, "max_new_tokens": MAX_COMPLETION}
     texts = {
-        name: sample(model, tokenizer, [guided_prompt(p) if name == "guided" else p["prompt"] for p in chosen])
-        for name in ("autonomous", "guided")
+        name: [row[0].text for row in sample(model, tokenizer, asked, **settings)] for name, asked in prompts.items()
     }
     rows = []
     for i, problem in enumerate(chosen):
@@ -61,7 +137,7 @@ def write_samples(model: PreTrainedModel, tokenizer: Any, split: Split, path: Pa
 
 
 def summary(result: EvalResult) -> dict[str, Any]:
-    """The part of a results.json entry that comes from the evaluation."""
+    """The overall accuracy of a results.json entry, its interval, and the accuracy of each family."""
     return {
         "accuracy": result.accuracy,
         "accuracy_ci95": list(result.ci95),

@@ -66,7 +66,7 @@ def _run(out: Path, seed: int, jobs: int, budget: Budget) -> dict[str, Any]:
 
 def table(methods: dict[str, dict[str, Any]]) -> Table:
     """The methods as columns: held-out accuracy in %, overall with its 95% interval and per family, and the cost."""
-    grid = Table(title="Held-out accuracy without a strategy, % (temperature 1)", title_justify="left")
+    grid = Table(title="Held-out accuracy without a strategy, % (temperature 0.6)", title_justify="left")
     grid.add_column("")
     for name in methods:
         grid.add_column(LABELS.get(name, name), justify="right")

@@ -121,6 +121,8 @@ def test_the_command_equals_the_evaluation_in_memory(folder: Path, tmp_path: Pat
         [{**p, "prompt": prompt} for p, prompt in zip(problems, prompts, strict=True)],
         grade=lambda completions, answers: lab_reward(completions, answers),
         k=2,
+        temperature=0.6,
+        top_p=0.95,
         max_new_tokens=12,
         batch_size=16,
         seed=5,

@@ -34,7 +34,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "data": {"models", "rewards", "strategies", "trainer", "evaluation", "lab", *TOP},
     "models": {"rewards", "strategies", "trainer", "evaluation", "lab", *TOP},
     "trainer": {"evaluation", "lab", *TOP},
-    "evaluation": TOP,
+    "evaluation": {"lab", *TOP},
     "lab": TOP,
     **{package: {"cli", "commands"} for package in ("compare", "plan", "report")},
 }

@@ -19,6 +19,7 @@ from sgpo.evaluation.planning import plan_benchmark
 from sgpo.evaluation.results import EvalResult
 from sgpo.evaluation.run import Plan, run
 from sgpo.evaluation.templates import Template
+from sgpo.lab.benchmark import LAB
 from sgpo.options import from_flat
 from sgpo.runs.files import write_rows
 
@@ -42,12 +43,12 @@ def job(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = False) -
         ValueError: neither is there, a file that cannot be used, golds that cannot be graded, a bad option.
     """
     path = Path(benchmark)
-    named = benchmark in HUB or benchmark == "lab"
+    named = benchmark in HUB or benchmark == LAB.name
     if not named and not path.is_file():
-        raise BenchmarkError(f"benchmark {benchmark!r} is neither a file nor one of {', '.join([*HUB, 'lab'])}.")
+        raise BenchmarkError(f"benchmark {benchmark!r} is neither a file nor one of {', '.join([*HUB, LAB.name])}.")
     name = benchmark if named else path.stem.lower()
     options = from_flat(EvalOptions, {**given, "data": None if named else path})
-    plan, grader = plan_benchmark(options, name)
+    plan, grader = plan_benchmark(options, name, LAB)
     if as_trained:
         plan = replace(plan, template=AsTrained("as in training"))
     plan.check(grader)

@@ -41,18 +41,18 @@ class AxisScores:
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> AxisScores:
         """The scores that :meth:`to_json` wrote. Raises KeyError without an accuracy."""
+        found = {name: value.get(name) for name in _OPTIONAL}
         curve = {int(k): share for k, share in value.get("pass_at_k", {}).items()}
-        return cls(value["accuracy"], *(value.get(name) for name in _OPTIONAL), pass_at_k=curve)
+        return cls(accuracy=value["accuracy"], pass_at_k=curve, **found)
 
     @classmethod
     def mean(cls, several: Sequence[AxisScores]) -> AxisScores:
         """The mean of each score, over seeds or over axes; None where one of them lacks it."""
-        columns = {name: [getattr(one, name) for one in several] for name in ("accuracy", *_OPTIONAL)}
+        columns = {name: [getattr(one, name) for one in several] for name in _OPTIONAL}
+        found = {name: None if None in values else _mean(values) for name, values in columns.items()}
         shared = set.intersection(*(set(one.pass_at_k) for one in several))
-        return cls(
-            **{name: None if None in values else _mean(values) for name, values in columns.items()},
-            pass_at_k={k: _mean([one.pass_at_k[k] for one in several]) for k in sorted(shared)},
-        )
+        curve = {k: _mean([one.pass_at_k[k] for one in several]) for k in sorted(shared)}
+        return cls(accuracy=_mean([one.accuracy for one in several]), pass_at_k=curve, **found)
 
     def to_json(self) -> dict[str, Any]:
         """The scores that were measured, as JSON types; the highest k of pass@k also under a name of its own."""

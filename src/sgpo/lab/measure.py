@@ -4,6 +4,7 @@ The sampling is that of arXiv 2606.24064, temperature 0.6 and top-p 0.95: at tem
 entropy, which no user of it would. Temperature 1, greedy and pass@k stand beside it in :func:`measure_all`.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from transformers import PreTrainedModel
 
 from sgpo.evaluation import EvalResult, evaluate
 from sgpo.evaluation import summarise as scores_of
-from sgpo.evaluation.axes import AxisScores
+from sgpo.evaluation.axes import TRAINED_AXIS, AxisScores
 from sgpo.evaluation.options import PRESETS
 from sgpo.lab.problems import MAX_COMPLETION, Problem, Split, guided_prompt, lab_reward, load_problems, verify
 from sgpo.models.sampling import sample
@@ -80,10 +81,10 @@ def measure_all(model: PreTrainedModel, tokenizer: Any, *, k: int, split: Split 
         many = [problem for each in by_axis(problems).values() for problem in each[:PASS_PROBLEMS]]
         ids = {problem["id"] for problem in many}
         few = [problem for problem in problems if problem["id"] not in ids]
-        hot = {"temperature": 1.0, "top_p": 1.0}
-        found["pass_at_k"] = measure(model, tokenizer, k=PASS_K, problems=many, **hot)
+        hot = functools.partial(measure, model, tokenizer, temperature=1.0, top_p=1.0)
+        found["pass_at_k"] = hot(k=PASS_K, problems=many)
         if few:
-            found["temperature_1"] = measure(model, tokenizer, k=k, problems=few, **hot)
+            found["temperature_1"] = hot(k=k, problems=few)
     entry = summary(found["accuracy"])
     if "greedy" in found:
         entry["accuracy_greedy"] = found["greedy"].accuracy
@@ -96,7 +97,7 @@ def by_axis(problems: Sequence[Problem]) -> dict[str, list[Problem]]:
     """The problems of each axis, in the order of the lab's ``AXES``."""
     found: dict[str, list[Problem]] = {}
     for problem in problems:
-        found.setdefault(problem.get("axis", "instances"), []).append(problem)
+        found.setdefault(str(problem.get("axis", TRAINED_AXIS)), []).append(problem)
     return found
 
 

@@ -52,6 +52,20 @@ def test_a_token_of_probability_zero_is_never_drawn(top_p: float) -> None:
     assert set(tokens.tolist()) <= {1, 2}
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.3, 1.0, 8.0])
+def test_a_nucleus_among_candidates_is_that_of_a_full_sort(spread: float) -> None:
+    """Flat and steep rows over 5,000 tokens, with ties: the same tokens, to the bit, as by sorting all of them."""
+    generator = torch.Generator().manual_seed(0)
+    logits = (spread * torch.randn(40, 5000, generator=generator)).round(decimals=1)
+    draws = torch.rand(40, dtype=torch.float64, generator=generator)
+    probabilities, index = torch.softmax(logits, dim=-1).sort(dim=-1, descending=True, stable=True)
+    for top_p in (0.05, 0.5, 0.95):
+        outside = probabilities.cumsum(-1, dtype=torch.float64) - probabilities >= top_p
+        cumulative = probabilities.masked_fill(outside, 0.0).cumsum(-1, dtype=torch.float64)
+        expected = index.gather(1, torch.searchsorted(cumulative, draws[:, None] * cumulative[:, -1:], right=True))
+        assert torch.equal(draw_tokens(logits, draws, 1.0, top_p), expected[:, 0])
+
+
 def test_the_sampler_reads_the_draw_of_its_step() -> None:
     sampler = InverseSampler(torch.tensor([[0.0, 0.99]], dtype=torch.float64), prompt_width=3, temperature=1, top_p=1)
     scores = torch.zeros(1, 4)

@@ -27,6 +27,7 @@ from sgpo.models.seeds import check_sampling, row_seeds
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_CANDIDATES = 256  # tokens among which a nucleus is looked for first
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows in all, after each batch."""
 
@@ -232,9 +233,7 @@ def draw_tokens(scores: Tensor, draw: Tensor, temperature: float, top_p: float) 
     probabilities = torch.softmax(scores.float() / temperature, dim=-1)
     index = None
     if top_p < 1:
-        probabilities, index = probabilities.sort(dim=-1, descending=True, stable=True)
-        before = probabilities.cumsum(-1, dtype=wide) - probabilities
-        probabilities = probabilities.masked_fill(before >= top_p, 0.0)
+        probabilities, index = _nucleus(probabilities, top_p, wide)
     cumulative = probabilities.cumsum(-1, dtype=wide)
     # The total is 1 only up to rounding. A target strictly below it never passes the last token that is possible.
     total = cumulative[:, -1:]
@@ -243,3 +242,28 @@ def draw_tokens(scores: Tensor, draw: Tensor, temperature: float, top_p: float) 
     if index is not None:
         chosen = index.gather(1, chosen)
     return chosen[:, 0]
+
+
+def _nucleus(probabilities: Tensor, top_p: float, wide: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The fewest likeliest tokens that reach ``top_p``, the likeliest first, of equal ones the lower id first.
+
+    Args:
+        probabilities: ``[B, V]``.
+
+    Returns:
+        Probabilities, 0 outside of the nucleus, and token ids, both ``[B, K]`` with K up to V.
+    """
+    width = _CANDIDATES
+    while True:
+        if whole := width >= probabilities.shape[-1]:
+            values, index = probabilities.sort(dim=-1, descending=True, stable=True)
+        else:  # a nucleus is a few tokens, and sorting a whole vocabulary costs more than the model
+            index = probabilities.topk(width, dim=-1, sorted=False).indices.sort(dim=-1).values
+            values, order = probabilities.gather(1, index).sort(dim=-1, descending=True, stable=True)
+            index = index.gather(1, order)
+        outside = values.cumsum(-1, dtype=wide) - values >= top_p
+        nucleus = values.masked_fill(outside, 0.0)
+        # Candidates as likely as the last one may be others than a full sort would take, so none may be needed.
+        if whole or not (values.eq(values[:, -1:]) & ~outside).any():
+            return nucleus, index
+        width *= 8

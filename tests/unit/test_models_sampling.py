@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
 from sgpo.evaluation import evaluate
 from sgpo.lab.model import build_model
 from sgpo.lab.tokenizer import build_tokenizer
-from sgpo.models import Reply, row_seeds
+from sgpo.models import Reply, Sampling, row_seeds, sampling
 from sgpo.models.sampling import InverseSampler, draw_tokens, sample
 
 torch.set_num_threads(1)
@@ -131,6 +131,26 @@ class Ends:
 
     def __exit__(self, *_: object) -> None:
         self.model.forward = self.forward
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "mistral", "gpt2"])
+def test_parts_and_a_shared_prefill_change_no_sample(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that leave the batch and prompts computed once, against a whole batch, row by row; windows fall back."""
+    sizes = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "max_position_embeddings": 64}
+    sizes |= {} if family == "gpt2" else {"num_key_value_heads": 1, "intermediate_size": 24}
+    window = {"sliding_window": 6} if family == "mistral" else {}
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **sizes, **window)).eval()
+    model.generation_config.eos_token_id = [2]
+    prompts = [[5, 6, 7], [8, 9], [5, 6, 7], [5, 6, 7], [8, 9], [10, 11, 12, 13]]
+    how = Sampling(1.0, 0.9, 24)
+    for part in (1, 5, 100):
+        monkeypatch.setattr(sampling, "_PART", part)
+        together = sampling._generate(model, prompts, list(range(6)), how)
+        alone = [sampling._generate(model, [prompt], [seed], how)[0] for seed, prompt in enumerate(prompts)]
+        assert together == alone, part
+    assert len({len(tokens) for tokens, _ in together}) > 1
 
 
 def test_lengths_ends_and_truncation(model: Any, tokenizer: Any) -> None:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import Cache, DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers.cache_utils import DynamicLayer
 
 from sgpo.data.prompts import Prompt
 from sgpo.models.protocol import Reply, Sampling
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _CANDIDATES = 256  # tokens among which a nucleus is looked for first
+_PART = 64  # new tokens after which the rows that have ended leave a batch
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows in all, after each batch."""
 
@@ -150,12 +152,13 @@ def _plain_generation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 
 
 def _generate(
-    model: PreTrainedModel,
-    prompts: list[list[int]],
-    seeds: list[int],
-    sampling: Sampling,
+    model: PreTrainedModel, prompts: Sequence[list[int]], seeds: Sequence[int], sampling: Sampling
 ) -> list[tuple[list[int], bool]]:
-    """New token ids of each row of one batch, up to and with the end token, and whether the limit cut them."""
+    """New tokens of each row, up to and with the end token, and whether the limit cut them.
+
+    Rows that have ended leave the batch every `_PART` tokens: a batch takes as long as its longest row, but most of
+    that time would go into rows that are done.
+    """
     config = model.generation_config
     width = max(map(len, prompts))
     limit = min(sampling.max_new_tokens, _room(model, width))
@@ -164,24 +167,69 @@ def _generate(
     for row, prompt in enumerate(prompts):
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
-    processors = LogitsProcessorList()
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    draws = None
     if sampling.temperature > 0:
-        draws = np.stack([np.random.default_rng(seed).random(limit) for seed in seeds])
-        processors.append(InverseSampler(torch.from_numpy(draws), width, sampling.temperature, sampling.top_p))
+        draws = torch.from_numpy(np.stack([np.random.default_rng(seed).random(limit) for seed in seeds]))
+    ends = set(config.eos_token_id or [])
+    completions: list[list[int]] = [[] for _ in prompts]
+    rows, cache = list(range(len(prompts))), _shared_prefill(model, ids, mask)
+    while True:
+        processors = LogitsProcessorList()
+        if draws is not None:
+            processors.append(InverseSampler(draws[rows], width, sampling.temperature, sampling.top_p))
+        before = ids.shape[1]
+        out = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            logits_processor=processors,
+            max_new_tokens=min(_PART, limit + width - before),
+            do_sample=False,
+            use_cache=True,
+            return_dict_in_generate=True,
+        )
+        going = []
+        for i, tokens in enumerate(out.sequences[:, before:].tolist()):
+            stop = next((t for t, token in enumerate(tokens) if token in ends), None)
+            completions[rows[i]] += tokens if stop is None else tokens[: stop + 1]
+            if stop is None:
+                going.append(i)
+        if not going or out.sequences.shape[1] == width + limit:
+            return [(tokens, tokens[-1] not in ends) for tokens in completions]
+        rows, ids = [rows[i] for i in going], out.sequences[going]
+        mask = torch.nn.functional.pad(mask[going], (0, ids.shape[1] - before), value=1)
+        cache = _rows_of(out.past_key_values, going)
+
+
+def _shared_prefill(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Cache | None:
+    """The cache of all prompt tokens but the last, made once for equal prompts; None where none are, or it cannot be.
+
+    ``ids`` and ``mask`` are ``[B, L]``; the cache is that of all B rows.
+    """
+    kinds, owners = torch.cat([ids, mask], dim=1).unique(dim=0, return_inverse=True)
+    if len(kinds) == len(ids) or ids.shape[1] < 2:
+        return None
+    first = [int((owners == kind).nonzero()[0]) for kind in range(len(kinds))]
     out = model.generate(
-        input_ids=ids.to(model.device),
-        attention_mask=mask.to(model.device),
-        logits_processor=processors,
-        max_new_tokens=limit,
+        input_ids=ids[first],
+        attention_mask=mask[first],
+        max_new_tokens=1,
         do_sample=False,
         use_cache=True,
+        return_dict_in_generate=True,
     )
-    ends = set(config.eos_token_id or [])
-    completions = []
-    for row in out[:, width:].tolist():
-        stop = next((i for i, token in enumerate(row) if token in ends), None)
-        completions.append((row if stop is None else row[: stop + 1], stop is None))
-    return completions
+    if (cache := _rows_of(out.past_key_values, owners.tolist())) is not None:
+        cache.crop(-1)  # the last prompt token: a model has to be given at least one
+    return cache
+
+
+def _rows_of(cache: Any, rows: list[int]) -> Cache | None:
+    """A cache of these rows; None for one of another kind (recurrent, of a window), which is then computed anew."""
+    if not isinstance(cache, DynamicCache) or any(type(layer) is not DynamicLayer for layer in cache.layers):
+        return None
+    cache.batch_select_indices(torch.tensor(rows, device=cache.layers[0].keys.device))
+    return cache
 
 
 def _room(model: PreTrainedModel, width: int) -> int:

@@ -22,6 +22,7 @@ GRPO on the guided group   ``guided_grpo_weight=1``
 =========================  ==================================
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -222,14 +223,15 @@ class SGPOConfig(WholeGroupsConfig):
         return self.distills or self.guided_grpo_weight > 0
 
 
-_CHOICES = {
+# The tables themselves, not copies: a form that is added to one later is a choice at once.
+_CHOICES: dict[str, Collection[str]] = {
     "guided_rollouts": ("always", "on_demand", "auto"),
-    "target_selection": tuple(SELECTION_MODES),
+    "target_selection": SELECTION_MODES,
     "distillation_loss": ("kl", "sft"),
-    "kl_direction": tuple(DIRECTIONS),
-    "kl_clip_form": tuple(CLIP_FORMS),
+    "kl_direction": DIRECTIONS,
+    "kl_clip_form": CLIP_FORMS,
     "teacher": ("live", "ema", "frozen"),
-    "alpha_form": tuple(WEIGHT_FORMS),
+    "alpha_form": WEIGHT_FORMS,
 }
 _INF = float("inf")
 _RANGES = (

@@ -1,6 +1,6 @@
 """What the configurations of SGPO, LUFFY and HPT share beside TRL's ``GRPOConfig``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,7 +81,7 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
             )
 
 
-def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
+def require_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, choices))}.")

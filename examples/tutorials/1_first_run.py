@@ -17,9 +17,11 @@ from sgpo.evaluation import evaluate
 from sgpo.lab import GUIDED_TEMPLATE, lab_reward, load_base, load_problems
 from sgpo.lab.problems import MAX_COMPLETION
 from sgpo.report.page import write_report
+from sgpo.runs.progress import hush
 
 STEPS = int(os.environ.get("SGPO_TUTORIAL_STEPS", "80"))  # fewer for a quick look
 OUT = Path("runs/tutorials/1")
+hush()  # the noise of other packages
 
 # %% [markdown]
 # ## What a problem looks like

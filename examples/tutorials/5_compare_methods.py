@@ -34,7 +34,7 @@ def main() -> None:
         for number, (method, fields) in enumerate(METHODS.items()):
             run = train_on_lab(OUT / f"{number}-{seed}", STEPS, seed=seed, **fields)
             accuracy[method].append(run.accuracy)
-            tokens = run.log[-1]["num_tokens"] / 1000
+            tokens = max(row.get("num_tokens", 0) for row in run.log) / 1000
             print(f"seed {seed}  {method:22}{run.accuracy:6.1f} %  {tokens:6.0f} K tokens", flush=True)
 
     grpo, sgpo = accuracy.values()

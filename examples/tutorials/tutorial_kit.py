@@ -16,6 +16,9 @@ from sgpo.cli import app
 from sgpo.evaluation import evaluate
 from sgpo.lab import GUIDED_TEMPLATE, lab_reward, load_base, load_problems
 from sgpo.lab.problems import MAX_COMPLETION
+from sgpo.runs.progress import hush
+
+hush()  # the noise of other packages
 
 
 def steps(default: int) -> int:
@@ -31,7 +34,11 @@ def problems(count: int) -> list[Any]:
 def sgpo(line: str) -> None:
     """Run a command as you would type it, but in this process, which has loaded torch already."""
     print(f"\n$ sgpo {line}", flush=True)
-    if code := app(shlex.split(line), standalone_mode=False):
+    try:
+        code = app(shlex.split(line), standalone_mode=False)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    if code:
         sys.exit(code)
 
 

@@ -16,7 +16,7 @@ SHOW_REPORT = """import html
 from IPython.display import HTML
 
 page = html.escape((OUT / "report.html").read_text())
-HTML(f'<iframe srcdoc="{page}" style="width: 100%; height: 700px; border: 1px solid #ccc"></iframe>')"""
+HTML(f'<div><iframe srcdoc="{page}" style="width: 100%; height: 700px; border: 0"></iframe></div>')"""
 
 
 def cell(kind: str, source: str, number: int) -> dict[str, Any]:

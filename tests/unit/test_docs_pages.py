@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sgpo.trainer import notices
+
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [*DOCS, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
@@ -109,3 +111,11 @@ def test_the_site_shows_every_page() -> None:
     shown = set(re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
     pages = {str(page.relative_to(ROOT / "docs")) for page in DOCS if not is_output(page)}
     assert shown == pages
+
+
+def test_the_cookbook_quotes_what_a_run_says() -> None:
+    page = " ".join((ROOT / "docs" / "cookbook.md").read_text().split())
+    said = (*notices._SAID.values(), notices._FORGETS)
+    quotes = re.findall(r'"([a-z][^"]+)"', page)
+    assert len(said) == 5
+    assert [text for text in said if not any(quote in text for quote in quotes)] == []

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from sgpo import __version__
-from sgpo.commands import compare, data, evaluate, lab, plan, report, strategies, train, verify
+from sgpo.commands import compare, data, evaluate, init, lab, plan, report, strategies, train, verify
 from sgpo.runs.processes import ended_tidily
 from sgpo.runs.progress import hush
 
@@ -17,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("quickstart")(lab.quickstart)
+app.command("init", epilog="Check a recipe of your own with sgpo train --config RECIPE --check.")(init.init)
 app.command(
     "train",
     # The fields are those of TRL's parser; --help is ours, see sgpo.commands._train_help.

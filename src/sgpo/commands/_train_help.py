@@ -91,6 +91,8 @@ def short_help() -> str:
         "line, which goes first. Defaults are in the second column; - is none.",
         "",
         "  --config RECIPE   The recipe, such as recipes/lab.yaml.",
+        "  --check           Train nothing: show the data, both prompts with their tokens, rewards and memory.",
+        "  --hardware NAME   With --check: the machine to plan for, such as h100:8. Default: this one.",
         "  --help-all        Every field, those of TRL and transformers too, with whole descriptions (takes seconds).",
     ]
     heading = None

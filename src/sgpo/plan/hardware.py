@@ -97,3 +97,15 @@ def parse_hardware(text: str, *, nodes: int = 1, memory_gib: float | None = None
     if memory_gib is not None:
         device = replace(device, memory=memory_gib * GIB)
     return Hardware(device, int(count or 1), nodes)
+
+
+def this_machine() -> Hardware:
+    """The GPUs of this machine, or its CPU. A GPU that the table lacks has the speed of an L4, and its own memory."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return parse_hardware("cpu")
+    found = torch.cuda.get_device_properties(0)
+    words = found.name.lower().replace("-", " ").replace("geforce rtx ", "rtx").split()
+    known = next((name for name in DEVICES if name.split("-")[0] in words), "l4")
+    return parse_hardware(f"{known}:{torch.cuda.device_count()}", memory_gib=found.total_memory / GIB)

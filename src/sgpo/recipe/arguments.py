@@ -40,8 +40,8 @@ class RunArguments:
     reward_funcs: list[str] = field(
         default_factory=lambda: ["accuracy"],
         metadata={
-            "help": "Rewards: 'accuracy', 'format', 'lab', or 'package.module:function' of your own; a module of the "
-            "working directory counts."
+            "help": "Rewards: 'accuracy', 'format', 'lab', or of your own 'FILE.py:function' or "
+            "'package.module:function'; a module of the working directory counts."
         },
     )
     resume: bool = field(default=False, metadata={"help": "Go on from the last checkpoint in output_dir."})

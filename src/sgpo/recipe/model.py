@@ -116,7 +116,8 @@ def check_model(model: ModelConfig, *, trust_remote_code: bool = False) -> None:
     try:
         AutoConfig.from_pretrained(name, revision=model.model_revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"model_name_or_path is {name!r}, but {unreadable(error)}") from error
+        where = "" if folder.exists() else "there is no such folder, and "
+        raise ValueError(f"model_name_or_path is {name!r}, but {where}{unreadable(error)}") from error
     get_peft_config(model)
 
 

@@ -1,10 +1,13 @@
 """A reward function by its name in a recipe."""
 
+import hashlib
 import importlib
+import importlib.util
 import operator
 import os
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 REWARDS = {
@@ -16,9 +19,9 @@ Reward = Callable[..., Any]
 
 
 def load_reward(name: str) -> Reward:
-    """A reward by its short name, or as ``package.module:function`` or ``package.module.function``.
+    """A reward by its short name, as ``package.module:function`` or ``package.module.function``, or in a file.
 
-    Modules of the working directory can be named, as with ``python -m``.
+    Modules of the working directory can be named, as with ``python -m``. A file is named as ``FILE.py:function``.
 
     Raises:
         ValueError: there is no such module or function, or it is something else.
@@ -33,7 +36,8 @@ def load_reward(name: str) -> Reward:
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
     try:
-        found = operator.attrgetter(path)(importlib.import_module(module_name))
+        module = _of_file(module_name) if module_name.endswith(".py") else importlib.import_module(module_name)
+        found = operator.attrgetter(path)(module)
     except (Exception, SystemExit) as error:  # whatever the user's module does when it is imported
         missing = isinstance(error, ModuleNotFoundError)
         said = str(error) if missing else f"{type(error).__name__}: {error}"
@@ -43,8 +47,26 @@ def load_reward(name: str) -> Reward:
     return found
 
 
+def _of_file(path: str) -> ModuleType:
+    """The module in a file, once for a path: rewards of one file share what it keeps."""
+    if not os.path.isfile(path):
+        raise ModuleNotFoundError(f"there is no file {path!r}")
+    name = f"sgpo_reward_{hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:12]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
 def _cannot(name: str, why: str) -> str:
     return (
         f"reward_funcs names {name!r}, which cannot be loaded ({why}). Use one of {', '.join(REWARDS)}, or "
-        "'package.module:function' of a module that Python can import."
+        "'package.module:function' of a module that Python can import, or 'FILE.py:function'."
     )

@@ -8,7 +8,7 @@ import queue
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -76,14 +76,16 @@ def run_jobs(jobs: Sequence[Job], processes: int) -> dict[str, Any]:
 def _watch(futures: dict[str, Future[Any]], messages: Any, shown: Progress, tasks: dict[str, TaskID]) -> None:
     waiting = dict(futures)
     while waiting:
-        _show_messages(messages, shown, tasks)
+        _show_messages(messages, shown, tasks, waiting)
         for name in [n for n, future in waiting.items() if future.done()]:
             waiting.pop(name).result()
             shown.update(tasks[name], completed=1.0)
-    _show_messages(messages, shown, tasks)  # what the last job said at its end; results come by another way
+    _show_messages(messages, shown, tasks, waiting)  # what the last job said; results come by another way
 
 
-def _show_messages(messages: Any, shown: Progress, tasks: dict[str, TaskID]) -> None:
+def _show_messages(
+    messages: Any, shown: Progress, tasks: dict[str, TaskID], waiting: Mapping[str, Future[Any]]
+) -> None:
     """Everything that has come, or comes within half a second: reports of progress, and warnings."""
     timeout = 0.5
     with contextlib.suppress(queue.Empty):
@@ -93,7 +95,8 @@ def _show_messages(messages: Any, shown: Progress, tasks: dict[str, TaskID]) -> 
             if isinstance(what, str):
                 shown.console.print(f"{name}: {what}", markup=False, highlight=False)
             else:
-                shown.update(tasks[name], completed=done, note="  ".join(f"{k} {v:.3f}" for k, v in what.items()))
+                note = "  ".join(f"{k} {v:.3f}" for k, v in what.items())
+                shown.update(tasks[name], completed=done if name in waiting else 1.0, note=note)
 
 
 _messages: Any = None  # in a process of the pool: the way back to the display

@@ -81,7 +81,7 @@ def hush() -> None:
 
 
 class _Amount(ProgressColumn):
-    """Steps done of all, or the share of a task whose total is 1."""
+    """Steps done of all, or the share of a task whose total is 1.0."""
 
     def render(self, task: Task) -> Text:
         return Text(_amount(task))
@@ -134,7 +134,7 @@ def _state(task: Task) -> str:
 
 
 def _amount(task: Task) -> str:
-    if task.total == 1.0:
+    if isinstance(task.total, float) and task.total == 1.0:  # a share; one step of one is 1/1
         return f"{100 * task.completed:.0f}%"
     return f"{task.completed:g}/{'?' if task.total is None else f'{task.total:g}'}"
 

@@ -1,0 +1,38 @@
+"""What ``sgpo train --check`` prints: the recipe's data, prompts and rewards, and the memory that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from sgpo.plan.assumptions import Assumptions
+from sgpo.plan.hardware import Hardware, this_machine
+from sgpo.recipe.check import Checked, check_recipe
+
+
+def check(argv: Sequence[str], hardware: Hardware | None) -> int:
+    """Print what was found for ``--config FILE [--FIELD VALUE ...]``; 0, or 1 where something needs a look."""
+    found = check_recipe(argv)
+    hardware = hardware or this_machine()
+    lines, fault = _memory(argv, hardware, found)
+    warnings = [*found.warnings, *fault]
+    typer.echo("\n".join([*found.lines, "", *lines, ""]))
+    for warning in warnings:
+        typer.secho(f"Look at this: {warning}", fg=typer.colors.YELLOW)
+    typer.echo("Nothing was trained." if warnings else "All well. Nothing was trained.")
+    return 1 if warnings else 0
+
+
+def _memory(argv: Sequence[str], hardware: Hardware, found: Checked) -> tuple[list[str], list[str]]:
+    """The plan in short, and what does not fit. A model that the plan does not know is no fault."""
+    from sgpo.plan import plan_recipe
+    from sgpo.plan.render import summary
+
+    assumed = Assumptions(prompt_tokens=found.prompt_tokens, strategy_tokens=found.strategy_tokens, problems=found.rows)
+    try:
+        plan = plan_recipe(argv, hardware, assumptions=assumed)
+    except ValueError as error:
+        return [f"Memory: not known. {error}"], []
+    lines = [f"Memory and time on {hardware}, by `sgpo plan`: {summary(plan)}"]
+    return lines, [] if plan.fits else [f"Does not fit: {plan.misfit}. Remedy: {plan.remedy}."]

@@ -1,0 +1,268 @@
+"""``sgpo init``: a recipe, a reward and a small data set for a model and data of the user's, to begin from.
+
+Everything that is written is meant to be read and changed. What depends on the model (messages or text, LoRA, the
+length of a completion) is decided by its config and tokenizer alone, what depends on the machine by its plan.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+from trl import ModelConfig
+
+from sgpo.data.benchmarks import PROBLEM_FIELDS
+from sgpo.data.messages import as_messages, problem_text
+from sgpo.data.prompts import Prompt
+from sgpo.evaluation.templates import TEMPLATES, Template
+from sgpo.plan.architecture import from_config
+from sgpo.plan.hardware import Hardware
+from sgpo.recipe.arguments import RunArguments
+from sgpo.recipe.check import load_tokenizer
+from sgpo.recipe.data import load_data
+from sgpo.recipe.model import LAB, check_model
+from sgpo.rewards.golds import gold_text
+from sgpo.runs.files import write_rows, write_text
+
+RECIPE, REWARD, PROBLEMS = "recipe.yaml", "reward.py", "problems.jsonl"
+_ANSWERS = ("answer", "solution", "ground_truth", "gold", "reward_model")
+_RESPONSES = ("target", "response", "responses", "completion", "generation", "generations", "output")
+_LORA_FROM = 1e9  # parameters from which a GPU run begins with LoRA
+
+
+@dataclass(frozen=True)
+class Start:
+    """What was written.
+
+    Attributes:
+        folder: where the three files are.
+        rows, of: rows of ``problems.jsonl``, and of the data set.
+        strategies: those of the rows that have one.
+        trainable: the data set has the columns of training itself.
+        responses: it has a column of responses, from which strategies can be extracted.
+    """
+
+    folder: Path
+    model: str
+    data: str
+    rows: int
+    of: int
+    strategies: int
+    trainable: bool
+    responses: bool
+
+    def next_commands(self) -> str:
+        """What to type next, a line each, with what it is for."""
+        recipe, data = shlex.quote(str(self.folder / RECIPE)), shlex.quote(self.data)
+        run, store = shlex.quote(str(self.folder / "run")), shlex.quote(str(self.folder / "strategies.db"))
+        out = shlex.quote(str(self.folder / "strategies.parquet"))
+        lines = [
+            (f"sgpo train --config {recipe} --check", "again after each change"),
+            (f"sgpo train --config {recipe}", f"a first run on {self.rows} problems"),
+            (f"sgpo report {run}", "what it learned, as one page"),
+        ]
+        if not self.strategies and self.responses:
+            lines += [
+                (f"sgpo strategies extract {data} --store {store} --model MODEL --base-url URL", "strategies"),
+                (f"sgpo strategies rank --store {store} --model MODEL --base-url URL", "the best of each problem"),
+                (f"sgpo strategies export {out} --store {store}", "those that give no answer away"),
+                (f"sgpo train --config {recipe} --dataset_name {out} --output_dir {run}-all", "on all of them"),
+            ]
+        elif not self.strategies:
+            lines.append(("sgpo strategies extract --help", "strategies, from a column of a strong model's responses"))
+        elif self.rows < self.of and self.trainable:
+            lines.append((f"sgpo train --config {recipe} --dataset_name {data} --output_dir {run}-all", "on all rows"))
+        elif self.rows < self.of:
+            lines.append(
+                (
+                    f"sgpo init {shlex.quote(self.model)} {data} --rows 0 --out {shlex.quote(f'{self.folder}-all')}",
+                    "all rows",
+                )
+            )
+        return "\n".join(["Next:", *(f"  {command}    # {why}" for command, why in lines)])
+
+
+def write_start(model: str, data: str, folder: Path, *, split: str, rows: int, hardware: Hardware) -> Start:
+    """Write the three files into a new folder.
+
+    Args:
+        model: a folder or hub id.
+        data: whatever a recipe's ``dataset_name`` may be.
+        split: of the data.
+        rows: how many of them to write at most; 0: all.
+        hardware: the machine that the recipe is for.
+
+    Raises:
+        ValueError: a model or data that cannot be read, data without problems or answers, a folder that holds one of
+            the files, before anything is written.
+    """
+    if LAB in (model, data):
+        raise ValueError("The lab has its recipe: recipes/lab.yaml. Give a folder or hub id of a model, and your data.")
+    if rows < 0:
+        raise ValueError(f"--rows is {rows}, but must be at least 1, or 0 for all.")
+    if there := [name for name in (RECIPE, REWARD, PROBLEMS) if (folder / name).exists()]:
+        raise ValueError(f"{folder / there[0]} is there already; give another --out, or remove it.")
+    check_model(ModelConfig(model_name_or_path=model))
+    chat = bool(load_tokenizer(model, None).chat_template)
+    described = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    whole = load_data(RunArguments(dataset_name=data, dataset_split=split))
+    count = len(whole) if rows == 0 else min(rows, len(whole))
+    columns = _Columns.of(whole.column_names, data)
+    written = list(columns.rows(whole.select(range(count)), chat))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rows(folder / PROBLEMS, written, ascii_only=False)
+    write_text(folder / REWARD, _REWARD)
+    write_text(folder / RECIPE, _recipe(model, folder, described, hardware, len(written)))
+    return Start(
+        folder=folder,
+        model=model,
+        data=data,
+        rows=len(written),
+        of=len(whole),
+        strategies=sum(row["strategy"] is not None for row in written),
+        trainable=columns.problem == "prompt" and columns.answer == "answer",
+        responses=any(name in whole.column_names for name in _RESPONSES),
+    )
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Which columns of the data hold the problem and its answer."""
+
+    problem: str
+    answer: str
+    data: str
+
+    @classmethod
+    def of(cls, names: list[str], data: str) -> _Columns:
+        """Raise ``ValueError`` where a column is missing, with those that are there."""
+        found: dict[str, str] = {}
+        for what, usual in (("problem", ("prompt", *PROBLEM_FIELDS)), ("answer", _ANSWERS)):
+            name = next((each for each in usual if each in names), None)
+            if name is None:
+                raise ValueError(
+                    f"{data} has no column with the {what} ({', '.join(dict.fromkeys(usual))}); its columns are "
+                    f"{', '.join(names)}. Rename one."
+                )
+            found[what] = name
+        return cls(**found, data=data)
+
+    def rows(self, data: Any, chat: bool) -> Iterator[dict[str, Any]]:
+        """Rows as the training reads them. Raises ``ValueError`` for a problem or an answer that is none."""
+        for number, row in enumerate(data):
+            prompt, answer = self._prompt(row[self.problem], chat), self._answer(row)
+            if prompt is None or not answer.strip():
+                what = (self.problem, row[self.problem]) if prompt is None else (self.answer, row[self.answer])
+                raise ValueError(f"{self.data}, row {number}: {what[0]!r} is {str(what[1])[:60]!r}; give text.")
+            strategy = row.get("strategy")
+            named = {"id": str(row["id"])} if row.get("id") is not None else {}
+            has_strategy = isinstance(strategy, str) and strategy.strip()
+            yield {**named, "prompt": prompt, "strategy": strategy if has_strategy else None, "answer": answer}
+
+    def _prompt(self, cell: Any, chat: bool) -> Prompt | None:
+        """Messages for a model with a chat template, else text; a prompt that is made for training stays as it is."""
+        messages = as_messages(cell)
+        if chat and messages is not None:
+            return messages
+        text = problem_text(cell)
+        if text is None or not text.strip():
+            return None
+        if self.problem == "prompt" and messages is None and not chat:
+            return text
+        return Template("start", user=TEMPLATES["instruct"].user, chat=chat).prompt(text)
+
+    def _answer(self, row: Mapping[str, Any]) -> str:
+        cell = row[self.answer]
+        cell = cell.get("ground_truth") if isinstance(cell, dict) else cell
+        try:
+            return gold_text(cell)
+        except TypeError:
+            return ""
+
+
+def _recipe(model: str, folder: Path, described: Any, hardware: Hardware, rows: int) -> str:
+    """The recipe's text; a value is written as JSON, which YAML reads."""
+    cpu = hardware.device.is_cpu
+    positions = getattr(described.get_text_config(), "max_position_embeddings", None) or 1 << 20
+    fields = {
+        "model": json.dumps(model),
+        "data": json.dumps(str(folder / PROBLEMS)),
+        "reward": json.dumps(f"{folder / REWARD}:correct"),
+        "out": json.dumps(str(folder / "run")),
+        "problems": max(1, min(2 if cpu else 16, rows // hardware.count)),  # one in each batch of 8
+        "completion": min(256 if cpu else 1024, positions // 2),
+    }
+    try:
+        large = from_config(described.to_dict(), model, "").parameters > _LORA_FROM
+    except (ValueError, KeyError):
+        large = True  # of a family that is not known: LoRA takes less, whatever its size
+    machine = _CPU if cpu else (_GPU_LORA if large else _GPU) + _BATCHES
+    return (_RECIPE_TEXT + machine).format(**fields)
+
+
+_REWARD = '''"""The reward of recipe.yaml: one number a completion, the higher the better. Change it as you like."""
+
+from sgpo.rewards import accuracy_reward
+
+
+def correct(completions, answer, **columns):
+    """1.0 where a completion's final answer is that of the column `answer`; other columns come by their names."""
+    texts = [each if isinstance(each, str) else each[-1]["content"] for each in completions]
+    right = accuracy_reward(texts, answer)
+    return [score if text.strip() else 0.0 for text, score in zip(texts, right, strict=True)]
+'''
+
+_RECIPE_TEXT = """\
+# Written by sgpo init. What is not named here is SGPOConfig's default: sgpo train --help.
+model_name_or_path: {model}
+dataset_name: {data}  # columns: prompt, strategy (or null), and what the reward reads
+reward_funcs: [{reward}]
+output_dir: {out}
+
+num_generations: 8  # rollouts of a problem without its strategy
+num_guided_generations: 4  # and with it
+max_completion_length: {completion}
+max_steps: 20  # a first run; leave it out for num_train_epochs: 3
+logging_steps: 1
+save_steps: 50
+log_problems: true  # sgpo report shows them
+report_to: none  # or wandb, tensorboard, ...
+
+"""
+_CPU = """\
+# A CPU: for a look at a small model.
+use_cpu: true
+dtype: float32
+bf16: false
+per_device_train_batch_size: 8
+gradient_accumulation_steps: {problems}  # problems of an optimizer step, of each process
+learning_rate: 1.0e-6
+"""
+_BATCHES = """\
+bf16: true
+per_device_train_batch_size: 8
+gradient_accumulation_steps: {problems}  # problems of an optimizer step, of each process
+activation_checkpointing: true
+# use_vllm: true  # samples many times faster; needs the extra vllm
+# vllm_gpu_memory_utilization: 0.3
+"""
+_GPU = """\
+# A GPU, all weights.
+dtype: float32
+learning_rate: 1.0e-6
+"""
+_GPU_LORA = """\
+# A GPU, LoRA.
+dtype: bfloat16
+use_peft: true
+lora_r: 32
+lora_alpha: 64
+lora_dropout: 0.0
+lora_target_modules: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
+learning_rate: 1.0e-5
+"""

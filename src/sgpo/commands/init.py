@@ -1,0 +1,39 @@
+"""``sgpo init MODEL DATA``"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def init(
+    model: Annotated[str, typer.Argument(help="Folder or hub id of the model to train.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Problems with answers: a .jsonl, .json, .parquet or .csv file, a folder, or a hub id. Columns: "
+            "prompt, problem or question; answer or solution; strategy, if there are any."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder to write the recipe, the reward and the problems to.")] = Path(
+        "first-run"
+    ),
+    split: Annotated[str, typer.Option(help="Split of the data to take.")] = "train",
+    rows: Annotated[int, typer.Option(help="Most rows of the data to write for the first run; 0 writes all.")] = 64,
+    hardware: Annotated[
+        str | None,
+        typer.Option(help="Machine that the recipe is for: h100, h100:8, rtx4090 or cpu. Default: this one."),
+    ] = None,
+) -> None:
+    """Write a recipe, a reward and a small data set to begin from, check them, and say what to type next."""
+    from sgpo.commands._check import check
+    from sgpo.commands._init import RECIPE, write_start
+    from sgpo.plan.hardware import parse_hardware, this_machine
+
+    machine = this_machine() if hardware is None else parse_hardware(hardware)
+    start = write_start(model, data, out, split=split, rows=rows, hardware=machine)
+    names = ", ".join(sorted(path.name for path in out.iterdir() if path.is_file()))
+    typer.echo(f"Written into {out}: {names} ({start.rows} of {start.of} rows, {start.strategies} with a strategy)\n")
+    code = check(["--config", str(out / RECIPE)], machine)
+    typer.echo(f"\n{start.next_commands()}")
+    raise typer.Exit(code)

@@ -1,0 +1,184 @@
+"""``sgpo train --check``: what a recipe would train on, shown before a GPU hour is spent. Loads no weights.
+
+Read as the training reads them: columns, prompts with and without a strategy, rewards, tokenizer. What stops the
+training is an error; what lets it run and learn nothing is a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from datasets import Dataset
+from transformers import AutoConfig, AutoTokenizer
+
+from sgpo.data.messages import problem_text
+from sgpo.data.prompts import Prompt, guided_prompt
+from sgpo.models.folders import Folder, no_chat_template
+from sgpo.models.sampling import encode
+from sgpo.recipe.arguments import parse
+from sgpo.recipe.data import check_columns, load_data
+from sgpo.recipe.model import check_model, model_path
+from sgpo.recipe.rewards import load_reward
+from sgpo.rewards.golds import gold_text
+from sgpo.trainer.checks import check_dataset, check_size
+
+_SAMPLED = 256  # rows whose prompts are tokenized
+_LONG = 600  # characters of a text that are shown
+_IDS = 6  # token ids shown at either end
+
+
+@dataclass
+class Checked:
+    """What was found. ``prompt_tokens`` and ``strategy_tokens`` are the longest, for the plan."""
+
+    lines: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    rows: int = 0
+    prompt_tokens: int = 1
+    strategy_tokens: int = 1
+
+
+def check_recipe(argv: Sequence[str]) -> Checked:
+    """Look at the recipe ``--config FILE [--FIELD VALUE ...]`` with its data, its tokenizer and its rewards.
+
+    Raises:
+        ValueError: for whatever `sgpo train` would refuse before its first step.
+    """
+    run, config, model = parse(argv)
+    rewards = [load_reward(name) for name in run.reward_funcs]
+    check_model(model)
+    data = load_data(run)
+    check_columns(data, rewards)
+    if config.distills:
+        check_dataset(data, config)
+    elif "prompt" not in data.column_names:
+        raise ValueError(
+            f"dataset_name is {run.dataset_name!r}, which has no column 'prompt' (text, or messages); its columns are "
+            f"{', '.join(data.column_names)}. `sgpo init MODEL DATA` writes such data."
+        )
+    check_size(data, config)
+    tokenizer = load_tokenizer(model_path(model), model.model_revision)
+    found = Checked(rows=len(data))
+    _columns(data, config, found)
+    _prompts(data, config, tokenizer, model_path(model), found)
+    _context(model, config, found)
+    _rewards(data, rewards, run.reward_funcs, found)
+    return found
+
+
+def load_tokenizer(name: str, revision: str | None) -> Any:
+    """The tokenizer of a model. Raises ``ValueError`` where there is none, or one without an EOS token."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"The tokenizer cannot be loaded: {Folder(name).error(error)}") from error
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"The tokenizer of {name!r} has no EOS token, so no response could end. Set eos_token in its "
+            "tokenizer_config.json to the one with which the model ends its turns."
+        )
+    return tokenizer
+
+
+def _columns(data: Dataset, config: Any, found: Checked) -> None:
+    """Each column: how many rows have it, and its first value."""
+    found.lines.append(f"Data: {len(data)} problems")
+    for name in data.column_names:
+        cells = data[name]
+        filled = [cell for cell in cells if cell not in (None, "", [])]
+        first = _cut(str(filled[0] if name != "prompt" else problem_text(filled[0])), 80) if filled else "nothing"
+        found.lines.append(f"  {name:<14} {len(filled)} of {len(data)} rows, such as {first!r}")
+    strategies = data["strategy"] if "strategy" in data.column_names else []
+    given = [i for i, text in enumerate(strategies) if isinstance(text, str) and text.strip()]
+    if not given and config.distills:
+        found.warnings.append("No row has a strategy (column 'strategy'), so this trains by GRPO alone.")
+
+
+def _prompts(data: Dataset, config: Any, tokenizer: Any, name: str, found: Checked) -> None:
+    """One example of both prompts as the model sees it, and the longest of a sample."""
+    rows = [data[i] for i in range(min(_SAMPLED, len(data)))]
+    no_chat_template(tokenizer, [row["prompt"] for row in rows], name)
+    template, more = config.guided_prompt_template, config.chat_template_kwargs
+    plain = [encode(tokenizer, [row["prompt"]], more)[0] for row in rows]
+    hints = [str(row.get("strategy") or "") for row in rows]
+    both: list[tuple[int, Prompt]] = [
+        (i, guided_prompt(row["prompt"], hint, template))
+        for i, (row, hint) in enumerate(zip(rows, hints, strict=True))
+        if hint.strip()
+    ]
+    guided = {i: encode(tokenizer, [prompt], more)[0] for i, prompt in both}
+    as_text = isinstance(rows[0]["prompt"], str)
+    has_template = bool(getattr(tokenizer, "chat_template", None))
+    words = "text, taken as it is" if as_text else "messages, through the model's chat template"
+    found.lines += ["", f"Prompts: {words}. The first, without its strategy, as the model sees it:"]
+    shown = min(guided, default=0)
+    found.lines += _example(tokenizer, plain[shown])
+    if guided:
+        found.lines += ["With its strategy:", *_example(tokenizer, guided[shown])]
+    if as_text and has_template:
+        found.warnings.append(
+            "The prompts are text, so the model's chat template is not used. An instruction-tuned model wants "
+            'messages: [{"role": "user", "content": ...}].'
+        )
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    if unknown is not None and unknown in [*plain[shown], *guided.get(shown, [])]:
+        found.warnings.append("The tokenizer does not know some words of the prompt: does it belong to this model?")
+    found.prompt_tokens = max(map(len, plain))
+    found.strategy_tokens = max([1, *(len(ids) - len(plain[i]) for i, ids in guided.items())])
+    found.lines.append(
+        f"Longest of {len(rows)}: {found.prompt_tokens} tokens without, "
+        f"{max([0, *map(len, guided.values())])} with a strategy; completions up to {config.max_completion_length}."
+    )
+
+
+def _example(tokenizer: Any, ids: list[int]) -> list[str]:
+    ends = ids if len(ids) <= 2 * _IDS else [*ids[:_IDS], "...", *ids[-_IDS:]]
+    text = _cut(tokenizer.decode(ids, skip_special_tokens=False), _LONG)
+    return [*(f"  | {line}" for line in text.splitlines()), f"  {len(ids)} tokens: {' '.join(map(str, ends))}"]
+
+
+def _context(model: Any, config: Any, found: Checked) -> None:
+    """A prompt with its completion must fit into the positions that the model has."""
+    described = AutoConfig.from_pretrained(model_path(model), revision=model.model_revision, trust_remote_code=False)
+    positions = getattr(described.get_text_config(), "max_position_embeddings", None)
+    longest = found.prompt_tokens + found.strategy_tokens + config.max_completion_length
+    if positions is not None and longest > positions:
+        found.warnings.append(
+            f"Up to {longest} tokens of prompt, strategy and completion do not fit into the model's context of "
+            f"{positions}; lower max_completion_length to {max(1, positions - longest + config.max_completion_length)}."
+        )
+
+
+def _rewards(data: Dataset, rewards: Sequence[Any], names: Sequence[str], found: Checked) -> None:
+    """What each reward gives to the first problem's answer and to nothing: it must tell them apart.
+
+    Raises:
+        ValueError: a reward that fails, or gives no number.
+    """
+    row = data[0]
+    answer = gold_text(row.get("answer", row.get("solution")))
+    tried = [f"The answer is \\boxed{{{answer}}}.", ""]
+    wrapped: list[Any] = tried
+    if not isinstance(row["prompt"], str):
+        wrapped = [[{"role": "assistant", "content": text}] for text in tried]
+    columns = {name: [value] * 2 for name, value in row.items() if name != "prompt"}
+    found.lines += ["", f"Rewards of {_cut(tried[0], 60)!r} and of an empty completion, on the first problem:"]
+    for name, reward in zip(names, rewards, strict=True):
+        try:
+            values = [float(value) for value in reward(prompts=[row["prompt"]] * 2, completions=wrapped, **columns)]
+        except Exception as error:
+            raise ValueError(
+                f"The reward {name!r} failed on the first problem: {type(error).__name__}: {error}. It must return one "
+                "number per completion, whatever the policy writes."
+            ) from error
+        found.lines.append(f"  {name:<40} {values[0]:g} and {values[1]:g}")
+        if name == names[0] and answer and not values[0] > values[1]:
+            found.warnings.append(
+                f"The reward {name!r} does not prefer the answer of the first problem to an empty completion."
+            )
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 4] + " ..."

@@ -1,0 +1,220 @@
+"""``sgpo init`` and ``sgpo train --check``, offline, on tiny models of three families with and without a template."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trainer_kit
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from trl import GRPOTrainer
+from typer.testing import CliRunner
+
+from sgpo.cli import app
+from sgpo.recipe import load_reward, main
+
+FAMILIES = ("qwen2", "qwen3", "llama")
+ROWS = [
+    {
+        "question": f"What is {i} + {i}?",
+        "answer": f"We add.\n#### {2 * i}",
+        "strategy": "Add the two." if i % 2 else None,
+    }
+    for i in range(6)
+]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models, FAMILY-chat and FAMILY-base, whose tokenizers spell bytes."""
+    folder = tmp_path_factory.mktemp("models")
+    vocabulary = {c: i for i, c in enumerate(["<pad>", "<eos>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    for family in FAMILIES:
+        model = trainer_kit.make_model(family, vocab_size=len(vocabulary), max_position_embeddings=1024)
+        for kind, template in (("chat", trainer_kit.CHAT), ("base", None)):
+            tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
+            tokenizer.chat_template = template
+            tokenizer.save_pretrained(folder / f"{family}-{kind}")
+            model.save_pretrained(folder / f"{family}-{kind}")
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def run(*words: str, code: int = 0) -> str:
+    """What a command prints; it must end with ``code``."""
+    done = CliRunner().invoke(app, list(words), catch_exceptions=True)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("kind", ["chat", "base"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_start_is_written_checked_and_shows_both_prompts(family: str, kind: str, tiny: Path, here: Path) -> None:
+    said = run("init", str(tiny / f"{family}-{kind}"), write(here / "gsm.jsonl", ROWS), "--out", "my run")
+    written = sorted(path.name for path in (here / "my run").iterdir() if path.is_file())
+    assert written == ["problems.jsonl", "recipe.yaml", "reward.py"]
+    assert len((here / "my run" / "reward.py").read_text().splitlines()) <= 10
+    first = json.loads((here / "my run" / "problems.jsonl").read_text().splitlines()[1])
+    assert (first["answer"], first["strategy"]) == ("2", "Add the two.")
+    assert isinstance(first["prompt"], str if kind == "base" else list)
+    shown = "What is 1 + 1?\n  | \n  | Please reason step by step, and put your final answer within \\boxed{}."
+    assert said.count(shown) == 2
+    assert said.count("<assistant>") == (2 if kind == "chat" else 0)
+    assert said.count("A strategy for problems of this kind:\n  | Add the two.") == 1
+    assert "strategy       3 of 6 rows" in said
+    assert "my run/reward.py:correct                 1 and 0" in said
+    assert "Memory and time on 1 x cpu" in said
+    assert "All well. Nothing was trained." in said
+    assert "sgpo train --config 'my run/recipe.yaml' --check" in said
+
+
+def test_what_was_written_trains_on_the_tokens_that_were_shown(
+    tiny: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[list[int]] = []
+
+    def turn(self: Any, prompt_ids: list[list[int]], *args: Any) -> Any:
+        asked.extend(prompt_ids)
+        return [[2, 3] for _ in prompt_ids], None
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", turn)
+    said = run("init", str(tiny / "qwen2-chat"), write(here / "gsm.jsonl", ROWS[1:2]), "--out", "a")
+    main(["--config", "a/recipe.yaml", "--max_steps", "1", "--max_completion_length", "4", "--save_strategy", "no"])
+    assert (here / "a" / "run" / "model.safetensors").is_file()
+    tokenizer = AutoTokenizer.from_pretrained(tiny / "qwen2-chat")
+    texts = {tokenizer.decode(ids) for ids in asked}
+    assert len(texts) == 2  # with and without the strategy
+    for text in texts:
+        assert "\n".join(f"  | {line}" for line in text.splitlines()) in said
+    assert {f"  {len(ids)} tokens: " for ids in asked} <= {line[: line.find(": ") + 2] for line in said.splitlines()}
+    assert "train step 1/1 reward 0" in capsys.readouterr().err
+
+
+def test_sizes_and_machines_decide(tiny: Path, here: Path) -> None:
+    data = write(here / "gsm.jsonl", ROWS)
+    said = run("init", str(tiny / "qwen2-base"), data, "--hardware", "h100:2", "--rows", "3")
+    text = (here / "first-run" / "recipe.yaml").read_text()
+    assert "bf16: true" in text
+    assert "max_completion_length: 512" in text  # half of the context of 1,024
+    assert "2 x h100" in said
+    assert f"sgpo init {tiny / 'qwen2-base'} {data} --rows 0 --out first-run-all" in said
+
+
+def test_data_in_the_form_of_training_stay_as_they_are(tiny: Path, here: Path) -> None:
+    messages = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "1 + 1?"}]
+    rows = [{"prompt": messages, "strategy": "Add.", "answer": "2", "id": 7}] * 3
+    said = run("init", str(tiny / "llama-chat"), write(here / "d.jsonl", rows), "--rows", "2")
+    first = json.loads((here / "first-run" / "problems.jsonl").read_text().splitlines()[0])
+    assert first == {"id": "7", "prompt": messages, "strategy": "Add.", "answer": "2"}
+    assert f"sgpo train --config first-run/recipe.yaml --dataset_name {here / 'd.jsonl'}" in said
+
+
+def test_responses_lead_to_strategies(tiny: Path, here: Path) -> None:
+    rows = [{"problem": "1 + 1?", "answer": "2", "response": "It is 2."}]
+    said = run("init", str(tiny / "llama-chat"), write(here / "d.jsonl", rows), code=1)
+    assert "No row has a strategy" in said
+    places = [said.index(f"sgpo strategies {name}") for name in ("extract", "rank", "export")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "said"),
+    [
+        ("none", ROWS, "model_name_or_path is '.*none', .*no such folder"),
+        (
+            "qwen2-chat",
+            [{"text": "a"}],
+            r"no column with the problem \(prompt, problem, question\); its columns are text",
+        ),
+        ("qwen2-chat", [{"problem": "a"}], "no column with the answer"),
+        ("qwen2-chat", [{"problem": "a", "answer": "1"}, {"problem": " ", "answer": "1"}], "row 1: 'problem' is ' '"),
+        (
+            "qwen2-chat",
+            [{"problem": "a", "answer": "1"}, {"problem": "b", "answer": None}],
+            "row 1: 'answer' is 'None'",
+        ),
+        ("qwen2-chat", [], "an empty file"),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_written(
+    model: str, rows: list[dict[str, Any]], said: str, tiny: Path, here: Path
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        run("init", str(tiny / model), write(here / "d.jsonl", rows))
+    assert not (here / "first-run").exists()
+
+
+def test_an_older_start_is_kept(tiny: Path, here: Path) -> None:
+    words = ("init", str(tiny / "qwen2-chat"), write(here / "d.jsonl", ROWS))
+    run(*words)
+    (here / "first-run" / "reward.py").write_text("mine")
+    with pytest.raises(ValueError, match="is there already; give another --out"):
+        run(*words)
+    assert (here / "first-run" / "reward.py").read_text() == "mine"
+
+
+BAD_REWARD = """
+def flat(completions, **columns):
+    return [0.0] * len(completions)
+
+
+def broken(completions, **columns):
+    return 1 / 0
+"""
+
+
+def test_check_says_what_would_train_and_learn_nothing(tiny: Path, here: Path) -> None:
+    run("init", str(tiny / "qwen2-chat"), write(here / "d.jsonl", ROWS))
+    (here / "own.py").write_text(BAD_REWARD)
+    long = [{"prompt": "What is 1 + 1? " * 60, "answer": "25", "strategy": None}] * 2
+    more = ("--dataset_name", write(here / "long.jsonl", long), "--reward_funcs", "own.py:flat")
+    said = run("train", "--config", "first-run/recipe.yaml", "--check", "--hardware", "cpu", *more, code=1)
+    for words in (
+        "No row has a strategy",
+        "prompts are text, so the model's chat template is not used",
+        "do not fit into the model's context of 1024; lower max_completion_length to",
+        "'own.py:flat' does not prefer the answer of the first problem",
+    ):
+        assert words in said
+    with pytest.raises(ValueError, match=r"The reward 'own\.py:broken' failed on the first problem: ZeroDivisionError"):
+        run("train", "--config", "first-run/recipe.yaml", "--check", "--reward_funcs", "own.py:broken")
+    told = [{"prompt": "What is 20 + 5?", "answer": "25", "strategy": "Add, which gives 25."}] * 2
+    with pytest.raises(ValueError, match="2 of 2 strategies contain the answer"):
+        run("train", "--config", "first-run/recipe.yaml", "--check", "--dataset_name", write(here / "told.jsonl", told))
+    with pytest.raises(ValueError, match="has 1 problems, but a generation batch takes 2"):
+        run(
+            "train", "--config", "first-run/recipe.yaml", "--check", "--dataset_name", write(here / "1.jsonl", long[:1])
+        )
+    with pytest.raises(ValueError, match="has no chat template"):
+        run("train", "--config", "first-run/recipe.yaml", "--check", "--model_name_or_path", str(tiny / "qwen2-base"))
+    with pytest.raises(ValueError, match="--hardware needs a value"):
+        run("train", "--config", "first-run/recipe.yaml", "--check", "--hardware")
+    assert not (here / "first-run" / "run").exists()
+
+
+def test_a_reward_in_a_file(here: Path) -> None:
+    (here / "a").mkdir()
+    (here / "b").mkdir()
+    for name in "ab":
+        (here / name / "reward.py").write_text(f"def correct(completions, **columns):\n    return {name!r}\n")
+    assert [load_reward(f"{name}/reward.py:correct")([]) for name in "ab"] == ["a", "b"]
+    for name, why in (("c/reward.py:correct", "there is no file"), ("a/reward.py:other", "has no attribute")):
+        with pytest.raises(ValueError, match=why):
+            load_reward(name)

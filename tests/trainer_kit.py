@@ -31,6 +31,7 @@ from transformers import (
 from trl import GRPOConfig, GRPOTrainer
 
 from sgpo import SGPOConfig, SGPOTrainer
+from sgpo.trainer.shards import whole
 
 SPECIAL = ("<pad>", "<eos>", "<unk>")
 PLAIN = ("no", *"abcdefgh", *map(str, range(10)))  # what a scripted completion is made of, beside "ok"
@@ -203,8 +204,8 @@ class Recorder(TrainerCallback):
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         trained = {n.removeprefix("module."): p for n, p in model.named_parameters() if p.requires_grad}
-        self.gradients.append({n: p.grad.detach().clone() for n, p in trained.items()})
-        self.weights.append({n: p.detach().clone() for n, p in trained.items()})
+        self.gradients.append({n: whole(p.grad.detach()).clone() for n, p in trained.items()})
+        self.weights.append({n: whole(p.detach()).clone() for n, p in trained.items()})
 
 
 def recorded(trainer: Any) -> Recorder:
@@ -216,7 +217,8 @@ def recorded(trainer: Any) -> Recorder:
 
 
 def weights_of(model: Any) -> dict[str, Tensor]:
-    return {name: p.detach().clone() for name, p in model.named_parameters()}
+    """Copies by name; under FSDP2, whole ones, and every rank takes part."""
+    return {name.removeprefix("module."): whole(p.detach()).clone() for name, p in model.named_parameters()}
 
 
 def largest_gap(left: dict[str, Tensor], right: dict[str, Tensor]) -> float:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 import torch
 import trainer_kit as kit
 from datasets import Dataset, IterableDataset
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 from trl import GRPOConfig
 
 from sgpo import SGPOConfig
-from sgpo.trainer.checks import check_arguments
+from sgpo.trainer.checks import check_arguments, check_head
 from sgpo.trainer.methods import KINDS
+from sgpo.trainer.shards import sharding
 
 
 def changed(column: str, row: int, value: Any) -> Dataset:
@@ -336,17 +338,42 @@ def test_zero3_check_knows_peft_models(out: Path, monkeypatch: pytest.MonkeyPatc
         )
 
 
-@pytest.mark.parametrize("launcher", [None, "FSDP", "DEEPSPEED"])
-def test_second_copy_of_sharded_weights(launcher: str | None, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+# What `accelerate launch` says in the environment alone, or the arguments say; who shards; whether it is refused.
+SHARDINGS: dict[str, tuple[dict[str, str], dict[str, Any], str, bool]] = {
+    "launched": ({"ACCELERATE_USE_FSDP": "true"}, {}, "FSDP1", True),
+    "launched, second": ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, {}, "FSDP2", False),
+    "launched DeepSpeed": ({"ACCELERATE_USE_DEEPSPEED": "true"}, {}, "DeepSpeed", True),
+    "arguments": ({}, {"fsdp": True, "fsdp_plugin_args": {"fsdp_version": 2}}, "FSDP2", False),
+    "arguments, first": ({}, {"fsdp": True, "fsdp_plugin_args": {"fsdp_version": 1}}, "FSDP1", True),
+}
+
+
+@pytest.mark.parametrize("case", SHARDINGS)
+def test_second_copy_of_sharded_weights(case: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment, arguments, who, refused = SHARDINGS[case]
     args = kit.make_config(out, teacher="ema")
-    check_arguments(args, kit.make_tokenizer(), {}, peft=False)
-    if launcher is None:
-        args.fsdp = ["full_shard"]
-    else:  # `accelerate launch` says it in the environment alone
-        monkeypatch.setenv(f"ACCELERATE_USE_{launcher}", "true")
-    with pytest.raises(ValueError, match="teacher='ema'") as error:
+    assert sharding(args) == ""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    for name, value in arguments.items():
+        setattr(args, name, value)
+    assert sharding(args) == who
+    with pytest.raises(ValueError, match="teacher='ema'") if refused else nullcontext() as error:
         check_arguments(args, kit.make_tokenizer(), {}, peft=False)
-    assert_words(str(error.value), ("FSDP and DeepSpeed shard", "teacher='live'"))
+    if refused:
+        assert_words(str(error.value), (f"{who} shards", "Use FSDP2", "teacher='live'"))
+
+
+def test_a_copy_of_the_head_is_not_trained_under_fsdp(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its gradient would stay that of each process. Without FSDP, or with LoRA alone, it is fine."""
+    config = LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"])
+    model, args = get_peft_model(kit.make_model(tied=False), config), kit.make_config(out)
+    check_head(model, args)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    check_head(get_peft_model(kit.make_model(), LoraConfig(target_modules=["q_proj"])), args)
+    with pytest.raises(ValueError, match="modules_to_save trains a copy of the head"):
+        check_head(model, args)
 
 
 def test_streamed_rows_are_checked_as_they_come(out: Path) -> None:

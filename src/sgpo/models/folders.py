@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,9 @@ class Folder:
         """Why it cannot be loaded, in one line."""
         if isinstance(error, ModelError):
             return error
+        if merge := _merging(Path(self.name)):
+            parts = "FSDP wrote its weights in parts (SHARDED_STATE_DICT)"
+            return ModelError(f"model {self.name!r} cannot be loaded: {parts}. {merge}")
         reason = OWN_CODE
         if not brings_code(error):
             lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
@@ -97,6 +101,16 @@ def no_chat_template(tokenizer: Any, prompts: Sequence[Prompt], name: str) -> No
             f"model {name!r} has no chat template; give --template raw (or a file with chat = false) where the "
             "command has it, else an instruction-tuned model."
         )
+
+
+def _merging(folder: Path) -> str | None:
+    """How to make a model of a checkpoint that FSDP wrote in parts; None for any other folder."""
+    parts = folder / "pytorch_model_fsdp_0"
+    if not parts.is_dir() or any(folder.glob("*model*.safetensors")):
+        return None
+    if not (folder / "config.json").is_file():  # of an adapter, whose parts accelerate merges into no folder of PEFT's
+        return "Take the model that the run saves at its end, or train with fsdp_state_dict_type: FULL_STATE_DICT."
+    return f"Put them together once with: {shlex.join(['accelerate', 'merge-weights', str(parts), str(folder)])}"
 
 
 def _fingerprint_or_none(name: str) -> str | None:

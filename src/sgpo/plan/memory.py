@@ -120,7 +120,9 @@ def _resident(w: Workload, hardware: Hardware) -> Parts:
     states = (state * w.optimizer_states * trained + master) / sharding.share("optimizer", world)
     parts["optimizer states"] = 0.0 if sharding.offload_optimizer else states
     if w.teacher_copy:
-        parts["teacher"] = trained * (4.0 if w.lora_rank else w.weight_bytes)
+        # FSDP2 shards it; while it stands in the live weights' place, they are kept beside it.
+        size = 2 * 4.0 if sharding.kind == "fsdp" else 4.0 if w.lora_rank else w.weight_bytes
+        parts["teacher"] = trained * size / (world if sharding.kind == "fsdp" else 1)
     if w.reference:
         parts["reference model"] = weights / sharding.share("weights", world)
     parts["runtime"] = RUNTIME_CPU if w.on_cpu else RUNTIME_GPU

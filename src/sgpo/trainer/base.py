@@ -20,6 +20,7 @@ from torch import Tensor
 from sgpo.trainer import checks
 from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.padding import score_alike_in_any_company
+from sgpo.trainer.ranks import idle_share
 from sgpo.trainer.text_only import TextOnlyTrainer
 from sgpo.trainer.trl_seam import GRPOTrainer, is_conversational
 
@@ -76,7 +77,11 @@ class BaseTrainer(TextOnlyTrainer):
 
     def _generate_single_turn(self, *args: Any) -> Any:
         with self._one_precision(self.model):
-            return super()._generate_single_turn(*args)
+            completion_ids, logprobs = super()._generate_single_turn(*args)
+        if self.model.training and self.accelerator.num_processes > 1:
+            idle = idle_share(self.accelerator, completion_ids)
+            self._metrics["train"]["completions/rank_idle_share"].append(idle)
+        return completion_ids, logprobs
 
     def _before_training(self) -> None:
         checks.check_size(self.train_dataset, self.args)

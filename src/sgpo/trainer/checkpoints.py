@@ -17,6 +17,7 @@ from transformers import TrainerState, TrainingArguments
 
 from sgpo.runs.files import read_json, read_object
 from sgpo.trainer.record import changed, read_record
+from sgpo.trainer.shards import checkpoint_kind, kind_of, sharded
 from sgpo.trainer.teacher import FILE_NAME as TEACHER_FILE
 
 logger = logging.getLogger(__name__)
@@ -110,6 +111,9 @@ def _absence(directory: Path, args: TrainingArguments, teacher: bool) -> str | N
         missing = sorted(name for name in _shards(index) or () if not (directory / name).is_file())
         if missing:
             return f"lacks {missing[0]}, which {index.name} names"
+    written, wanted = kind_of(directory), checkpoint_kind(args)
+    if written != wanted and (directory / "scheduler.pt").is_file():
+        return f"was written with {written}, and this run has {wanted}: launch it as the first one was"
     if not sharded(args):
         for name in ("optimizer.pt", "scheduler.pt"):
             if not (directory / name).is_file():
@@ -135,12 +139,6 @@ def _bad_state(path: Path) -> str | None:
     if named and int(named[1]) != state.global_step:
         return f"is of step {state.global_step}"
     return None
-
-
-def sharded(args: TrainingArguments) -> bool:
-    """Whether FSDP or DeepSpeed shards: by the arguments, or by ``accelerate launch``, which does not tell them."""
-    launched = any(os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true" for name in ("FSDP", "DEEPSPEED"))
-    return bool(args.deepspeed or args.fsdp or launched)
 
 
 def names_in(output_dir: str | None) -> list[str]:

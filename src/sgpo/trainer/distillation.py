@@ -109,7 +109,7 @@ def divergence(
     *,
     normalizer: float,
     temperature: float,
-    teacher_head: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]] | None,
+    teacher_head: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
 ) -> HeadFn:
     """The clipped KL to the guided side, for the forward pass of the unguided one; see :mod:`sgpo.trainer.heads`.
 
@@ -127,7 +127,7 @@ def divergence(
     def head_fn(hidden: Tensor, head: Head) -> tuple[Tensor, dict[str, Tensor]]:
         guide, guide_weight = teacher_hidden, None
         if teacher_head is not None:
-            guide, guide_weight = teacher_head(teacher_hidden, head.weight, head.bias)
+            guide, guide_weight = teacher_head(teacher_hidden)
         rows = Rows(
             student_hidden=hidden[:, -length - 1 : -1],
             teacher_hidden=guide,

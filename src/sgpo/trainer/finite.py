@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sgpo.runs.files import write_json
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.distillation import Target
+from sgpo.trainer.shards import own_part
 
 _REMEDY = (
     "Usual causes: a learning rate too high, float16, a reward or advantage of enormous size. Lower learning_rate, set "
@@ -62,7 +62,7 @@ def require_finite(
     names, flags = [], [torch.tensor(False, device=accelerator.device)]
     for name, tensor in named:
         names.append(name)
-        flags.append(~_shard(tensor.detach()).isfinite().all().to(accelerator.device))
+        flags.append(~own_part(tensor.detach()).isfinite().all().to(accelerator.device))
     bad = torch.stack(flags)
     if _anywhere(accelerator, bad.any()):
         at_fault = [name for name, flag in zip(names, bad[1:].tolist(), strict=True) if flag]
@@ -151,13 +151,6 @@ def _anywhere(accelerator: Accelerator, flag: Tensor) -> bool:
     if accelerator.num_processes == 1:
         return bool(flag)
     return bool(accelerator.gather(flag.float().reshape(1)).max())
-
-
-def _shard(tensor: Tensor) -> Tensor:
-    """What this rank holds of a tensor: FSDP2 shards as DTensors, ZeRO-3 keeps its part in an attribute."""
-    if isinstance(tensor, DTensor):
-        return tensor.to_local()
-    return getattr(tensor, "ds_tensor", tensor)
 
 
 def _plain(values: list[float]) -> list[float | str]:

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from sgpo.objectives import Head
+from sgpo.trainer.shards import whole
 from sgpo.trainer.trl_seam import maybe_gather_lm_head_ctx
 
 HeadFn = Callable[[Tensor, Head], Any]
@@ -39,7 +39,7 @@ def add_head_fn(model: PreTrainedModel) -> None:
     def with_head(self: PreTrainedModel, head_fn: HeadFn, *args: Any, **kwargs: Any) -> Any:
         hidden = self.base_model(*args, use_cache=False, **kwargs).last_hidden_state
         head = self.get_output_embeddings()
-        weight, bias = _whole(head.weight), _whole(getattr(head, "bias", None))
+        weight, bias = whole(head.weight), whole(getattr(head, "bias", None))
         gathered: AbstractContextManager[Any] = maybe_gather_lm_head_ctx(weight, bias)
         with gathered:
             return torch.compiler.disable(head_fn)(hidden.to(weight.device), Head(weight, bias, scale, softcap))
@@ -65,8 +65,3 @@ def logit_transform(config: PretrainedConfig) -> tuple[float, float | None]:
     if scaling is not None:
         return (scaling if text.model_type == "hyperclovax" else 1 / scaling), softcap
     return 1.0, softcap
-
-
-def _whole(parameter: Any) -> Any:
-    """FSDP2 shards parameters as DTensors; gather one before it meets a plain tensor."""
-    return parameter.full_tensor() if isinstance(parameter, DTensor) else parameter

@@ -31,9 +31,11 @@ from transformers import TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
-from sgpo.trainer.checkpoints import Resume, names_in, sharded, whole_checkpoint
+from sgpo.trainer.checkpoints import Resume, names_in, whole_checkpoint
+from sgpo.trainer.ranks import lost_process_named
 from sgpo.trainer.record import Position, read_record, write_record
 from sgpo.trainer.run_log import LoggedGRPOTrainer
+from sgpo.trainer.shards import sharded
 from sgpo.trainer.trl_seam import RepeatSampler
 
 logger = logging.getLogger(__name__)
@@ -73,6 +75,8 @@ class RecordedCheckpoints:
 
     accelerator: Any
     args: Any
+    model: Any
+    processing_class: Any
     state: Any
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -91,6 +95,23 @@ class RecordedCheckpoints:
             write_record(directory, *self._place(), self._belongs_to(), settings_of(self.args))
             best = self.state.best_model_checkpoint
             rotate_checkpoints(folder, save_total_limit=limit, best_model_checkpoint=best, use_mtime=True)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model as ``from_pretrained`` reads it, whoever shards; every process calls this.
+
+        Under ``SHARDED_STATE_DICT`` transformers saves nothing here. Then a checkpoint (``_internal_call``) gets what
+        belongs beside its parts, so that they can be merged and read, and any other folder gets the whole weights.
+        """
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        super().save_model(output_dir, _internal_call)  # type: ignore[misc]
+        if plugin is None or plugin.state_dict_type.name != "SHARDED_STATE_DICT":
+            return
+        if not _internal_call:
+            self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))  # type: ignore[attr-defined]
+        elif self.args.should_save and not is_peft_model(self.model):
+            model = self.accelerator.unwrap_model(self.model)
+            for part in (model.config, model.generation_config, self.processing_class):
+                part.save_pretrained(output_dir)
 
     def _save_state(self, directory: Path) -> None:
         """Add to a checkpoint what TRL and transformers leave out; called on every process."""
@@ -128,12 +149,14 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
         Raises:
             ValueError: a reward that does not work; a named checkpoint that is broken, or no whole one; a checkpoint
                 of a run that ordered its data otherwise, or trained other weights.
+            LostProcessError: another process of the run has ended; see :mod:`sgpo.trainer.ranks`.
             NonFiniteError: a weight, loss or gradient that is NaN or infinite; see :mod:`sgpo.trainer.finite`.
         """
         checkpoint = self._on_main(lambda: self._checkpoint(resume_from_checkpoint))
         self._before_training()
         self._step, self._buffered_inputs = 0, None  # of an earlier call
-        return super().train(resume_from_checkpoint=checkpoint, **kwargs)
+        with lost_process_named(self.args, self.accelerator, lambda: self.state.global_step + 1):
+            return super().train(resume_from_checkpoint=checkpoint, **kwargs)
 
     def _before_training(self) -> None:
         """Last checks, of what no construction can see."""

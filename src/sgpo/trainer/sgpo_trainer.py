@@ -36,6 +36,7 @@ from sgpo.trainer.guided_group import GuidedGroupTrainer
 from sgpo.trainer.metrics import log_ratio, rollout_metrics
 from sgpo.trainer.problem_log import ProblemLog
 from sgpo.trainer.rollouts import GenerationBatch
+from sgpo.trainer.shards import sharded
 from sgpo.trainer.teacher import TeacherWeights, without_dropout
 from sgpo.trainer.trl_seam import get_config_model_id
 
@@ -88,7 +89,7 @@ class SGPOTrainer(GuidedGroupTrainer):
             checks.check_context(self.train_dataset, self.model, self._tokenizer, args, self._tokenize_prompts)
         if args.distills and args.teacher != "live":
             decay = args.teacher_ema_decay if args.teacher == "ema" else 1.0
-            self._sgpo.teacher = TeacherWeights(self.accelerator.unwrap_model(self.model), decay)
+            self._sgpo.teacher = TeacherWeights(self.accelerator.unwrap_model(self.model), decay, sharded=sharded(args))
             self.add_callback(self._sgpo.teacher)
 
     def _before_training(self) -> None:
@@ -301,8 +302,8 @@ class SGPOTrainer(GuidedGroupTrainer):
 
     def _save_state(self, directory: Path) -> None:
         super()._save_state(directory)
-        if self._sgpo.teacher is not None and self.args.should_save:
-            self._sgpo.teacher.save(directory)
+        if self._sgpo.teacher is not None:
+            self._sgpo.teacher.save(directory, write=self.args.should_save)
 
     def _load_state(self, directory: Path) -> None:
         super()._load_state(directory)

@@ -37,7 +37,7 @@ class TextOnlyTrainer(ResumableGRPOTrainer):
             eval_dataset=text_only(eval_dataset),
             **kwargs,
         )
-        checks.check_head(self.model)
+        checks.check_head(self.model, self.args)
         self.add_callback(RolloutNotices(self))
         if self.accelerator.is_main_process:
             warn_of_bad_golds(self.train_dataset, self.reward_funcs)

@@ -141,6 +141,7 @@ CONTRACTS = (
     ),
     Contract(_HF + "_run_epoch", "epoch, epochs_trained, resume_from_checkpoint, steps_trained_in_current_epoch, ..."),
     Contract(_HF + "_save", "output_dir, state_dict"),
+    Contract(_HF + "save_model", "output_dir, _internal_call"),
     Contract(_HF + "train", "resume_from_checkpoint, ..."),
     # Called.
     Contract(_HF + "_get_output_dir", "trial"),

@@ -21,7 +21,10 @@ ON_DEMAND = {"guided_rollouts": "on_demand", "reward": kit.easy_or_ok}
 CASES: dict[str, tuple[tuple[str | None, ...], dict[str, Any]]] = {
     "whole loss": (ALL, {}),
     "distillation": (ALL, {"grpo_weight": 0.0}),
-    "guided group": ((*ALL[:3], None), {"guided_grpo_weight": 1.0, "num_guided_generations": 4, "accumulation": 2}),
+    "guided group, two targets": (
+        (*ALL[:3], None),
+        {"guided_grpo_weight": 1.0, "num_targets": 2, "num_guided_generations": 4, "accumulation": 2},
+    ),
     "one rank without strategies": ((*ALL[:2], None, ""), {"grpo_weight": 0.0}),
     "first problem without": ((None, *ALL[1:]), {"grpo_weight": 0.0, "num_guided_generations": 4}),
     "targets on one rank only": (("carry", None, None, None), {"grpo_weight": 0.0, "alpha_form": "constant"}),

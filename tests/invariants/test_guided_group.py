@@ -16,6 +16,9 @@ from test_trainer_oracle import FLOAT32, gradient_of, log_probs, oracle, step
 from torch import Tensor
 from trl import GRPOTrainer
 
+from sgpo.trainer import sgpo_trainer
+from sgpo.trainer.guided_group import GuidedGroupTrainer
+
 OK = kit.WORDS.index("ok")
 OFF = {"alpha_form": "constant", "alpha_0": 0.0, "grpo_weight": 0.0}
 WHOLE = {"per_device_train_batch_size": 16, "num_guided_generations": 4}
@@ -96,6 +99,30 @@ def test_it_is_trl_on_the_guided_prompts(name: str, out: Path) -> None:
 
 
 @pytest.mark.usefixtures("scripted")
+def test_a_sampler_of_its_own_is_corrected_for(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with vLLM: the sampler's log-probabilities differ, and the ratio to it is TRL's on the guided rows, too."""
+
+    def turn(self: Any, prompt_ids: Any, *args: Any) -> tuple[list[list[int]], list[list[float]]]:
+        completions, _ = kit.scripted_turn(self, prompt_ids, *args)
+        return completions, [[-2.0 - 0.1 * i for i in range(len(ids))] for ids in completions]
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_single_turn", turn)
+    data = kit.make_problems(4)
+    guided = Dataset.from_dict({"prompt": [f"{row['prompt']} hint {row['strategy']}" for row in data]})
+    options = {"per_device_train_batch_size": 16, "max_steps": 1, "vllm_importance_sampling_mode": "token_truncate"}
+    gradients = []
+    for more in (
+        {"data": data, "guided_grpo_weight": 1.0, **OFF, **WHOLE},
+        {"data": guided, "trainer_class": GRPOTrainer},
+    ):
+        trainer = kit.make_trainer(out, model=kit.make_model(dtype=torch.float64, seed=3), **{**options, **more})
+        trainer.use_vllm = True  # for the loss; the completions are scripted
+        gradients.append(kit.recorded(trainer).gradients[0])
+        assert ("sampling/importance_sampling_ratio/max" in trainer.state.log_history[0]) is True
+    assert kit.largest_gap(*gradients) < FLOAT32
+
+
+@pytest.mark.usefixtures("scripted")
 def test_autonomous_metrics_know_nothing_of_the_guided_group(out: Path) -> None:
     logs = []
     for weight in (0.0, 1.0):
@@ -120,6 +147,27 @@ def test_problems_without_a_strategy_count_as_zero(out: Path) -> None:
         half, _, _ = step(out, model, four, **{**more, "per_device_train_batch_size": 16})
         doubled = {name: 2 * g for name, g in half.gradients[0].items()}
         assert kit.largest_gap(doubled, whole.gradients[0]) < FLOAT32
+
+
+OPTIONS_OFF = {"guided_grpo_weight": 0.0, "num_targets": 1, "teacher_temperature": 1.0, "teacher_mix": 0.0}
+
+
+@pytest.mark.usefixtures("scripted")
+def test_off_is_sgpo_as_published_to_the_bit(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each option off, by default or by name, runs none of its code, and the same numbers as ever in the rest."""
+    by_default = kit.recorded(kit.make_trainer(out, num_guided_generations=4))
+
+    def never(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("an option that is off was used")
+
+    monkeypatch.setattr(sgpo_trainer, "first_of_equals", never)
+    monkeypatch.setattr(sgpo_trainer, "trimmed_logps", never)
+    monkeypatch.setattr(Tensor, "lerp_", never)  # what mixes a target
+    for name in ("_scored", "_apart"):
+        monkeypatch.setattr(GuidedGroupTrainer, name, never)
+    by_name = kit.recorded(kit.make_trainer(out, num_guided_generations=4, **OPTIONS_OFF))
+    for left, right in zip(by_name.gradients, by_default.gradients, strict=True):
+        assert kit.largest_gap(left, right) == 0.0
 
 
 @pytest.mark.usefixtures("scripted")

@@ -26,7 +26,7 @@ LAYOUTS = {
     8: {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 8},
 }
 
-PAST_THE_PAPER = {"guided_grpo_weight": 1.0, "num_guided_generations": 4}
+PAST_THE_PAPER = {"guided_grpo_weight": 1.0, "num_targets": 2, "num_guided_generations": 4}
 
 
 @pytest.mark.parametrize("micro_steps", LAYOUTS)

@@ -37,7 +37,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "luffy, accumulation": ("luffy", {**EPOCHS, **HALVES, "stops": (4,)}),
     "sgpo, inside of generation batches": (
         "sgpo",
-        {**EPOCHS, **INSIDE, "num_iterations": 2, "guided_grpo_weight": 1.0, "stops": (7, 14)},
+        {**EPOCHS, **INSIDE, "num_iterations": 2, "guided_grpo_weight": 1.0, "num_targets": 2, "stops": (7, 14)},
     ),
     "hpt, inside of generation batches": ("hpt", {**EPOCHS, **INSIDE, "stops": (2, 4)}),
     "sgpo, stream, teacher, on demand": (

@@ -38,6 +38,15 @@ def kl_and_gradient(student: Vector, teacher: Vector, direction: str, temperatur
     return kl, gradient
 
 
+def target_logits(student: Vector, teacher: Vector, temperature: float, sharpen: float, mix: float) -> Vector:
+    """Logits of the target, at `temperature`: p^(1/sharpen) and then its geometric mixture with s, each from the
+    probabilities themselves. (A constant: the student's part in it gets no gradient.)"""
+    p = [math.exp(x) ** (1 / sharpen) for x in log_probabilities(teacher, temperature)]
+    p = [x / sum(p) for x in p]
+    s = [math.exp(x) for x in log_probabilities(student, temperature)]
+    return [temperature * math.log(a ** (1 - mix) * b**mix) for a, b in zip(p, s, strict=True)]
+
+
 def clip(kl: float, threshold: float | None, form: str) -> tuple[float, float]:
     """The clipped KL of a token, and what its gradient is multiplied by."""
     if threshold is None or kl <= threshold:
@@ -55,6 +64,8 @@ def loss_and_gradient(
     temperature: float = 1.0,
     threshold: float | None = 1.0,
     form: str = "rescale",
+    sharpen: float = 1.0,
+    mix: float = 0.0,
 ) -> tuple[float, list[Matrix], dict[str, float]]:
     """Loss, its gradient with respect to the student's logits [N][T][V], and the sums that are logged."""
     loss = 0.0
@@ -68,7 +79,8 @@ def loss_and_gradient(
         for t in range(len(student[n])):
             if not mask[n][t]:
                 continue
-            kl, token_gradient = kl_and_gradient(student[n][t], teacher[n][t], direction, temperature)
+            target = target_logits(student[n][t], teacher[n][t], temperature, sharpen, mix)
+            kl, token_gradient = kl_and_gradient(student[n][t], target, direction, temperature)
             clipped, scale = clip(kl, threshold, form)
             share = weights[n] / length / normalizer
             loss += share * clipped
@@ -119,6 +131,14 @@ def head_gradients(
     return d_hidden, d_weight, d_bias
 
 
+def trimmed(logps: Vector, drop: float) -> float:
+    """Mean of the log-probabilities of a response without the lowest, `drop` of them, rounded down."""
+    if not logps:
+        return 0.0
+    kept = sorted(logps)[math.floor(len(logps) * drop) :]
+    return sum(kept) / len(kept)
+
+
 def select(logps: Matrix, correct: list[list[bool]], lengths: list[list[int]], mode: str) -> list[int]:
     """Index of the likeliest correct response of each problem, -1 without one; the first of equals."""
     chosen = []
@@ -140,4 +160,5 @@ def alpha(p: float, guided: float, form: str, alpha_0: float, gamma: float, alph
     if math.isnan(guided):
         return 0.0
     value = {"relative_gap": alpha_0 * (guided - p) / (p + gamma), "gap": alpha_0 * (guided - p), "constant": alpha_0}
+    value |= {"all_wrong": alpha_0 if p == 0 else 0.0, "deviation": alpha_0 * (p - p * p) ** 0.5}
     return min(max(value[form], 0.0), alpha_max)

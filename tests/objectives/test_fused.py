@@ -32,6 +32,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"clip": 0.3, "direction": "reverse", "temperature": 0.7, "logit_scale": 1.4},
     {"clip": 0.3, "softcap": 2.0, "temperature": 0.7, "logit_scale": 1.4},
     {"clip": 0.1, "clip_form": "hard", "softcap": 2.0, "direction": "reverse", "logit_scale": 0.6},
+    {"clip": 0.3, "teacher_temperature": 0.6, "teacher_mix": 0.4, "temperature": 0.7, "logit_scale": 1.4},
+    {"clip": None, "teacher_temperature": 1.7, "teacher_mix": 0.2, "softcap": 2.0, "direction": "reverse"},
 ]
 
 
@@ -58,7 +60,9 @@ def fused(
         student, teacher, options.pop("mask", MASK), weights, options.pop("normalizer", 3), **given("teacher_weight")
     )
     whole = Head(head, bias, options.pop("logit_scale", 1.0), options.pop("softcap", None))
-    divergence = Divergence(**given("direction", "temperature", "clip", "clip_form"))
+    divergence = Divergence(
+        **given("direction", "temperature", "clip", "clip_form", "teacher_temperature", "teacher_mix")
+    )
     kernel = Kernel(**given("chunk_size", "tolerance"))
     assert not options
     loss, sums, kl = fused_linear_distillation_loss(rows, whole, divergence, kernel)
@@ -75,13 +79,16 @@ def unfused(
     softcap: float | None = None,
     direction: str = "forward",
     temperature: float = 1.0,
+    teacher_temperature: float = 1.0,
+    teacher_mix: float = 0.0,
     **options: Any,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     def logits(hidden: Tensor) -> Tensor:
         z = logit_scale * (hidden @ head.T + bias)
         return z if softcap is None else softcap * torch.tanh(z / softcap)
 
-    kl = token_kl(logits(student), logits(teacher), direction=direction, temperature=temperature)
+    guide = torch.lerp(logits(teacher) / teacher_temperature, logits(student), teacher_mix)
+    kl = token_kl(logits(student), guide, direction=direction, temperature=temperature)
     return distillation_loss(kl, MASK, WEIGHTS, **{"normalizer": 3, **options})
 
 
@@ -106,6 +113,7 @@ def test_matches_the_oracle(options: dict[str, Any]) -> None:
     value, d_logits, sums = oracle.loss_and_gradient(
         logits, guided, MASK.tolist(), WEIGHTS.tolist(), 3,
         o["direction"], o["temperature"], o["clip"], o.get("clip_form", "rescale"),
+        o.get("teacher_temperature", 1.0), o.get("teacher_mix", 0.0),
     )  # fmt: skip
     expected = oracle.head_gradients(d_logits, logits, student.tolist(), head.tolist(), o["logit_scale"], o["softcap"])
     assert o["clip"] is None or 0 < sums["clipped_tokens"] < sums["tokens"]
@@ -126,7 +134,10 @@ def test_matches_the_unfused_path(options: dict[str, Any], dtype: torch.dtype, t
     close([metrics[name] / metrics["tokens"] for name in sums], [sums[name] / sums["tokens"] for name in sums], 1e-5)
 
 
-@pytest.mark.parametrize("options", [o for o in OPTIONS if o.get("clip_form") == "hard" or o.get("clip", 0) is None])
+@pytest.mark.parametrize(
+    "options",
+    [o for o in OPTIONS if (o.get("clip_form") == "hard" or o.get("clip", 0) is None) and "teacher_mix" not in o],
+)
 def test_gradcheck(options: dict[str, Any]) -> None:
     student, teacher, head, _ = inputs()
     fixed = head.detach().clone()  # sg[.]: the numerical derivative must not move the teacher

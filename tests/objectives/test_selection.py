@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import tensor
 
-from sgpo.objectives import SELECTION_MODES, select_targets
+from sgpo.objectives import SELECTION_MODES, rank_targets, select_targets, trimmed_logps
 
 logp = st.one_of(st.floats(-300, 0, width=32), st.sampled_from([-1.0, -2.0, math.nan, -math.inf]))
 response = st.tuples(logp, st.booleans(), st.integers(0, 40))
@@ -30,6 +30,33 @@ def test_matches_the_oracle(mode: str, groups: list[list[tuple[float, bool, int]
     chosen = select_targets(tensor(logps, dtype=torch.float64), tensor(correct), tensor(lengths), mode=mode)
     assert chosen.dtype == torch.long
     assert chosen.tolist() == oracle.select(logps, correct, lengths, mode)
+
+
+@pytest.mark.parametrize("mode", ["mean", "sum"])
+@given(groups=groups, count=st.integers(1, 6))
+def test_ranking_is_choosing_again_and_again(
+    mode: str, groups: list[list[tuple[float, bool, int]]], count: int
+) -> None:
+    logps, correct, lengths = split(groups)
+    ranked = rank_targets(tensor(logps, dtype=torch.float64), tensor(correct), tensor(lengths), count=count, mode=mode)
+    assert ranked.shape == (len(groups), min(count, len(groups[0])))
+    for place in range(ranked.shape[1]):
+        chosen = oracle.select(logps, correct, lengths, mode)
+        assert ranked[:, place].tolist() == chosen
+        for verdicts, index in zip(correct, chosen, strict=True):
+            if index >= 0:
+                verdicts[index] = False
+
+
+@given(
+    rows=st.lists(st.lists(st.floats(-30, 0, width=32), max_size=9), min_size=1, max_size=4),
+    drop=st.sampled_from([0.0, 0.1, 0.34, 0.5]),
+)
+def test_trimmed_matches_the_oracle(rows: list[list[float]], drop: float) -> None:
+    width = max(map(len, rows))
+    padded = tensor([[*row, *[7.0] * (width - len(row))] for row in rows], dtype=torch.float64).view(len(rows), width)
+    mask = tensor([[i < len(row) for i in range(width)] for row in rows], dtype=torch.bool).view(len(rows), width)
+    assert trimmed_logps(padded, mask, drop).tolist() == pytest.approx([oracle.trimmed(row, drop) for row in rows])
 
 
 @given(groups=groups, seed=st.integers(0, 99))

@@ -32,7 +32,13 @@ def test_a_line_by_hand(tmp_path: Path) -> None:
     batch = batch_of(
         {"prompt": "solve a", "id": 7, "family": "clock", "strategy": "carry"}, {"prompt": "solve b", "strategy": None}
     )
-    log.write(3, batch, torch.tensor([0.75, NAN]), torch.tensor([0.5, 0.0]), {0: Target([1], [2], [3, 4, 5], 0.5)})
+    log.write(
+        3,
+        batch,
+        torch.tensor([0.75, NAN]),
+        torch.tensor([0.5, 0.0]),
+        {0: [Target([1], [2], [3, 4], 0.25), Target([1], [2], [5], 0.25)]},
+    )
     first, second = lines(tmp_path / "new" / "problems.jsonl")
     assert first == {
         "step": 3,
@@ -126,7 +132,7 @@ def test_two_steps_of_a_run_and_the_weights_of_one_without_a_log(tmp_path: Path,
     rows = lines(tmp_path / "on" / "problems.jsonl")
     lengths = [row.pop("target_tokens") for row in rows]
     assert rows == [expected(logged, 1 + i // 2, dict(data[i])) for i in range(4)]
-    assert lengths == [len(t[i].completion_ids) if i in t else 0 for t in targets for i in range(2)]
+    assert lengths == [sum(len(y.completion_ids) for y in t.get(i, ())) for t in targets for i in range(2)]
     assert any(lengths)
     assert not list((tmp_path / "off").glob("problems*"))
     for name, weight in kit.weights_of(plain.model).items():

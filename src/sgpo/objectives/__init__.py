@@ -13,7 +13,7 @@ from .divergence import (
 )
 from .fused import fused_linear_distillation_loss
 from .records import Divergence, FusedLoss, Head, Kernel, Rows
-from .selection import SELECTION_MODES, select_targets
+from .selection import SELECTION_MODES, rank_targets, select_targets, trimmed_logps
 from .topk import fused_linear_top_k_kl, top_k_kl
 from .weighting import WEIGHT_FORMS, adaptive_weight
 
@@ -32,8 +32,10 @@ __all__ = [
     "distillation_loss",
     "fused_linear_distillation_loss",
     "fused_linear_top_k_kl",
+    "rank_targets",
     "select_targets",
     "token_entropy",
     "token_kl",
     "top_k_kl",
+    "trimmed_logps",
 ]

@@ -39,13 +39,15 @@ _UPCAST_TILE_BYTES = 16 << 20
 @dataclass(frozen=True)
 class Settings:
     """Everything that is not a tensor. `pre` and `post` as in the equations above; `tolerance` as in `Kernel`;
-    `dtype` of all sums."""
+    `sharpen` is 1 / `teacher_temperature` and `mix` is `teacher_mix` of `Divergence`; `dtype` of all sums."""
 
     direction: str
     pre: float
     post: float | None
     clip: float | None
     clip_form: str
+    sharpen: float
+    mix: float
     chunk_size: int
     tolerance: float
     dtype: torch.dtype
@@ -136,6 +138,10 @@ def _block_kl_then_gradient_(zs: Tensor, zt: Tensor, gap: Tensor, token_weights:
         slope = zs.tanh_().square().neg_().add_(1)
         zs.mul_(s.post)
         zt.tanh_().mul_(s.post)
+    if s.sharpen != 1.0:
+        zt.mul_(s.sharpen).clamp_(min=torch.finfo(zt.dtype).min / 4)  # see `_project`
+    if s.mix:
+        zt.lerp_(zs, s.mix)
     torch.sub(zt.sub_(zt.amax(-1, keepdim=True)), zs.sub_(zs.amax(-1, keepdim=True)), out=gap)
     sum_s, sum_t = zs.exp_().sum(-1, keepdim=True), zt.exp_().sum(-1, keepdim=True)
     # log p_t - log p_s = gap + log_sums: each side's maximum was taken off it, and cancels.

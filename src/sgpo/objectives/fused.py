@@ -76,6 +76,8 @@ def fused_linear_distillation_loss(
         post=None if head.softcap is None else head.softcap / divergence.temperature,
         clip=divergence.clip,
         clip_form=divergence.clip_form,
+        sharpen=1.0 / divergence.teacher_temperature,
+        mix=divergence.teacher_mix,
         chunk_size=max(1, min(kernel.chunk_size or chunk_tokens(head.weight, dtype), len(token_weights))),
         tolerance=kernel.tolerance,
         dtype=dtype,

@@ -58,19 +58,35 @@ class Rows:
 class Divergence:
     """The choice of a KL: its kind, its temperature and its clip; see `token_kl` and `clip_token_kl`.
 
+    The last two change the target, past the paper. With guided probabilities p and unguided ones s, both at
+    `temperature`, it is
+
+        p^(1 / teacher_temperature), renormalised, which is sharper below 1; then
+        p^(1 - teacher_mix) * s^teacher_mix, renormalised, with s held constant: a shorter step from the student.
+
+    The mixture is geometric: an arithmetic one would only scale the forward KL's gradient by 1 - teacher_mix.
+
     Raises:
-        ValueError: the direction is unknown or the temperature is not positive (the clip is checked where it is
-            applied).
+        ValueError: the direction is unknown, a temperature is not positive, or the mix outside [0, 1) (the clip is
+            checked where it is applied).
     """
 
     direction: str = "forward"
     temperature: float = 1.0
     clip: float | None = 1.0
     clip_form: str = "rescale"
+    teacher_temperature: float = 1.0
+    teacher_mix: float = 0.0
 
     def __post_init__(self) -> None:
         lookup(DIRECTIONS, self.direction, "direction")
         check_temperature(self.temperature)
+        check_temperature(self.teacher_temperature)
+        if not 0 <= self.teacher_mix < 1:
+            raise ValueError(
+                f"teacher_mix is {self.teacher_mix}, but it is the student's share of the target, so it must be within "
+                "[0, 1); 0.0 is the guided policy alone, and at 1 there would be nothing to learn"
+            )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 Of the correct guided responses the one the UNGUIDED policy finds likeliest is kept: the smallest step
 from where the student already is. No correct one: no target, and so no distillation for that problem.
 The paper says "highest likelihood"; whether summed or per token is not published. "mean" (per token) is
-our default, as "sum" prefers the shortest response whatever it says; "random" is the ablation.
+our default, as "sum" prefers the shortest response whatever it says; "random" is the ablation. Past the paper:
+several targets (`rank_targets`), and "trimmed", in which the least likely tokens of a response have no say
+(`trimmed_logps`).
 
 Shapes: B problems, G guided responses of each.
 """
@@ -33,11 +35,29 @@ def _random_score(logps: Tensor, lengths: Tensor, generator: torch.Generator | N
     return torch.rand(logps.shape, generator=generator, device=device, dtype=torch.float64).to(logps.device)
 
 
+def trimmed_logps(logps: Tensor, mask: Tensor, drop: float = 0.1) -> Tensor:
+    """Mean log-probability of each response without the share `drop` of its least likely tokens: [N, T] x 2 -> [N].
+
+    One odd word among many decides a mean; it does not decide this. The number of dropped tokens is rounded down. A
+    response without tokens has 0.
+
+    Source: likelihood trimmed, two targets and an SFT loss are what TREK (arXiv 2607.05339) selects and trains by; the
+    share and the side that is trimmed are our reading.
+    """
+    lengths = mask.sum(1)
+    order = logps.detach().masked_fill(~mask, torch.inf).sort(dim=1).values  # padding last
+    rank = torch.arange(logps.shape[1], device=logps.device)
+    low = (lengths * drop).floor()
+    kept = (rank >= low[:, None]) & (rank < lengths[:, None])
+    return order.masked_fill(~kept, 0.0).sum(1) / kept.sum(1).clamp(min=1)
+
+
 # name -> (summed log-probabilities [B, G], lengths [B, G], generator) -> score [B, G], highest wins
 SELECTION_MODES: dict[str, Callable[[Tensor, Tensor, torch.Generator | None], Tensor]] = {
     "mean": _mean_score,
     "sum": _sum_score,
     "random": _random_score,
+    "trimmed": _sum_score,  # what `trimmed_logps` gives is a score already
 }
 
 
@@ -56,7 +76,8 @@ def select_targets(
             tokens, in nats.
         correct: [B, G] bool, the verifier's verdict.
         lengths: [B, G], tokens of each response; a response of length 0 is never selected.
-        mode: "mean" (log-probability per token), "sum", or "random" (uniform among the correct ones).
+        mode: "mean" (log-probability per token), "sum", "random" (uniform among the correct ones), or "trimmed", for
+            which `logps` is what `trimmed_logps` gives.
         generator: randomness of mode "random"; torch's global one where None.
 
     Returns:
@@ -68,6 +89,25 @@ def select_targets(
 
     Source: arXiv 2606.24064; "mean" and "random" ours.
     """
+    best = rank_targets(logps, correct, lengths, count=1, mode=mode, generator=generator)
+    return best[:, 0] if best.shape[1] else best.new_full(best.shape[:1], -1)
+
+
+def rank_targets(
+    logps: Tensor,
+    correct: Tensor,
+    lengths: Tensor,
+    *,
+    count: int,
+    mode: str = "mean",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Indices of the best `count` guided responses of each problem, the best first: [B, min(count, G)], -1 for none.
+
+    Arguments and errors as `select_targets`, whose choice is the first column.
+
+    Source: ours.
+    """
     score_of = lookup(SELECTION_MODES, mode, "mode")
     if not (logps.ndim == 2 and logps.shape == correct.shape == lengths.shape):
         raise ValueError(
@@ -76,11 +116,10 @@ def select_targets(
         )
     if correct.dtype != torch.bool:
         raise ValueError(f"correct has dtype {correct.dtype}, but it is a verdict; pass e.g. reward > 0.5")
-    if logps.shape[1] == 0:
-        return torch.full((logps.shape[0],), -1, dtype=torch.long, device=logps.device)
     score = score_of(logps.detach().to(accumulation_dtype(logps)), lengths, generator)
     # Two floors, so that a non-finite score still stands above "not eligible" but below every finite one.
     score = torch.where(score.isfinite(), score, torch.full_like(score, torch.finfo(score.dtype).min))
     eligible = correct & (lengths > 0)
-    best = torch.where(eligible, score, torch.full_like(score, -torch.inf)).argmax(dim=1)
-    return torch.where(eligible.any(dim=1), best, torch.full_like(best, -1))
+    score = torch.where(eligible, score, torch.full_like(score, -torch.inf))
+    order = score.sort(dim=1, descending=True, stable=True).indices[:, :count]
+    return torch.where(eligible.gather(1, order), order, torch.full_like(order, -1))

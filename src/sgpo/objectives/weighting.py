@@ -11,6 +11,11 @@ as the student becomes competent, and needs no schedule). NOT published: the fun
     gap            alpha_0 * (p~ - p)
     constant       alpha_0                               the paper's ablation "without adaptive weight"
 
+Past the paper:
+
+    all_wrong      alpha_0 where p = 0, else 0           distil where GRPO has nothing to compare (I-SDPO, 2608.12957)
+    deviation      alpha_0 * sqrt(p (1 - p))             the standard deviation of a verdict (SC-SDPO, 2605.27765)
+
 Shapes: B problems.
 """
 
@@ -37,11 +42,21 @@ def _constant(p: Tensor, p_guided: Tensor, alpha_0: float, gamma: float) -> Tens
     return torch.full_like(p, alpha_0)
 
 
+def _all_wrong(p: Tensor, p_guided: Tensor, alpha_0: float, gamma: float) -> Tensor:
+    return torch.where(p == 0, alpha_0, torch.zeros_like(p))
+
+
+def _deviation(p: Tensor, p_guided: Tensor, alpha_0: float, gamma: float) -> Tensor:
+    return alpha_0 * (p * (1 - p)).sqrt()
+
+
 # name -> (autonomous pass rate [B], guided pass rate [B], alpha_0, gamma) -> alpha before the clip [B]
 WEIGHT_FORMS: dict[str, Callable[[Tensor, Tensor, float, float], Tensor]] = {
     "relative_gap": _relative_gap,
     "gap": _gap,
     "constant": _constant,
+    "all_wrong": _all_wrong,
+    "deviation": _deviation,
 }
 
 
@@ -69,7 +84,7 @@ def adaptive_weight(
         ValueError: shapes differ, a pass rate lies outside [0, 1], a constant is out of range, or the form
             is unknown.
 
-    Source: constants and behaviour arXiv 2606.24064; the forms are ours.
+    Source: constants and behaviour arXiv 2606.24064; the forms are ours, but for the last two, see above.
     """
     alpha_of = lookup(WEIGHT_FORMS, form, "form")
     _check_constants(alpha_0, gamma, alpha_max)

@@ -90,6 +90,19 @@ METHODS: dict[str, Method] = {
         ),
         # Past the paper: see docs/method.md for the sources.
         Method("guided_grpo", "SGPO, GRPO on the guided group too", "sgpo", {"guided_grpo_weight": 1.0}),
+        Method("two_targets", "SGPO, two targets", "sgpo", {"num_targets": 2}),
+        Method("sharpened", "SGPO, sharpened teacher", "sgpo", {"teacher_temperature": 0.7}),
+        Method("mixed", "SGPO, mixed target", "sgpo", {"teacher_mix": 0.5}),
+        Method("frozen_teacher", "SGPO, frozen teacher", "sgpo", {"teacher": "frozen"}),
+        Method("ema_teacher", "SGPO, EMA teacher", "sgpo", {"teacher": "ema"}),
+        Method("all_wrong", "SGPO on all-wrong groups alone", "sgpo", {"alpha_form": "all_wrong"}),
+        Method("deviation", "SGPO, weight by deviation", "sgpo", {"alpha_form": "deviation"}),
+        Method(
+            "trek",
+            "SFT on two trimmed-likelihood targets",
+            "sgpo",
+            {"distillation_loss": "sft", "num_targets": 2, "target_selection": "trimmed"},
+        ),
     )
 }
 PRESETS: dict[str, tuple[str, ...]] = {

@@ -19,6 +19,13 @@ Past the paper, each off by default, with its source in the field's ``help``:
 
 =========================  ==================================
 GRPO on the guided group   ``guided_grpo_weight=1``
+two targets a problem      ``num_targets=2``
+a sharpened teacher        ``teacher_temperature=0.7``
+a mixed target             ``teacher_mix=0.5``
+a slow or a still teacher  ``teacher="ema"``, ``"frozen"``
+all-wrong groups alone     ``alpha_form="all_wrong"``
+weight by deviation        ``alpha_form="deviation"``
+TREK's loss                ``distillation_loss="sft", target_selection="trimmed", num_targets=2``
 =========================  ==================================
 """
 
@@ -90,7 +97,13 @@ class SGPOConfig(WholeGroupsConfig):
     target_selection: str = option(
         "mean",
         "Which correct guided response is the target: the likeliest under the unguided policy by 'mean' or 'sum' of "
-        "its token log-probabilities, or a 'random' one.",
+        "its token log-probabilities, or a 'random' one. Past the paper: 'trimmed', a mean without the least likely "
+        "tenth of the tokens (TREK, arXiv 2607.05339; the tenth is our reading).",
+    )
+    num_targets: int = option(
+        1,
+        "Past the paper (ours; TREK, arXiv 2607.05339, takes two): up to so many targets a problem, different ones, "
+        "the likeliest first; they share its weight. 1: as published.",
     )
     distillation_loss: str = option(
         "kl", "'kl': divergence from the guided policy. 'sft': negative log-likelihood of the same target."
@@ -111,13 +124,26 @@ class SGPOConfig(WholeGroupsConfig):
         "live",
         "Weights of the guided side of the KL: the 'live' policy, an 'ema' of it, or the 'frozen' start.",
     )
+    teacher_temperature: float = option(
+        1.0,
+        "Past the paper (ours): temperature of the guided side of the KL, on top of `temperature`. Below 1 the target "
+        "is sharper than what the guided policy samples from. 1: as published.",
+    )
+    teacher_mix: float = option(
+        0.0,
+        "Past the paper: the unguided policy's share in the target, as a geometric mixture with the guided one, held "
+        "constant: a shorter step. The idea of a mixed target is that of beta-OPSD (arXiv 2607.28582) and SR-OPSD "
+        "(2608.09745); this form is our reading. 0: the guided policy alone.",
+    )
     teacher_ema_decay: float = option(0.99, "Decay of the 'ema' teacher per optimizer step.")
 
     # Adaptive weight alpha(q).
     alpha_form: str = option(
         "relative_gap",
         "'relative_gap': alpha_0 * (p_guided - p) / (p + gamma), 'gap': alpha_0 * (p_guided - p), 'constant': "
-        "alpha_0; each within [0, alpha_max]. The paper publishes the behaviour and the constants, not the form.",
+        "alpha_0; each within [0, alpha_max]. The paper publishes the behaviour and the constants, not the form. Past "
+        "the paper: 'all_wrong': alpha_0 where p = 0, else 0 (I-SDPO, arXiv 2608.12957); 'deviation': alpha_0 * "
+        "sqrt(p * (1 - p)) (SC-SDPO, 2605.27765).",
     )
     alpha_0: float = option(0.5, "Scale of the distillation weight.")
     alpha_gamma: float = option(0.1, "gamma in 'relative_gap': keeps the weight finite where p = 0.")
@@ -150,6 +176,21 @@ class SGPOConfig(WholeGroupsConfig):
                 f"num_guided_generations is {self.num_guided_generations}, but distillation is on and needs at least "
                 "1 guided rollout per problem. Raise it (the paper: 4), or switch distillation off with "
                 "alpha_form='constant' and alpha_0=0."
+            )
+        if self.distills and self.num_targets > self.num_guided_generations:
+            raise ValueError(
+                f"num_targets is {self.num_targets}, but they are chosen from num_guided_generations = "
+                f"{self.num_guided_generations} guided rollouts of a problem. Lower it, or sample more."
+            )
+        if self.distillation_loss == "sft" and (self.teacher_temperature != 1 or self.teacher_mix):
+            raise ValueError(
+                f"teacher_temperature is {self.teacher_temperature} and teacher_mix {self.teacher_mix}, but "
+                "distillation_loss='sft' has no teacher. Leave them at 1 and 0, or use distillation_loss='kl'."
+            )
+        if not self.teacher_mix < 1:
+            raise ValueError(
+                f"teacher_mix is {self.teacher_mix}, but it is the unguided policy's share of the target: at 1 there "
+                "is nothing to learn. Use less."
             )
         if self.grpo_weight == 0 and not self.guides:
             raise ValueError(
@@ -241,6 +282,9 @@ _RANGES = (
     ("grpo_weight", 0.0, _INF),
     ("guided_grpo_weight", 0.0, _INF),
     ("num_guided_generations", 0, _INF),
+    ("num_targets", 1, _INF),
+    ("teacher_temperature", 1e-3, 1e3),
+    ("teacher_mix", 0.0, 1.0),
     ("teacher_ema_decay", 0.0, 1.0),
     ("kl_gradient_tolerance", 0.0, 0.5),
 )

@@ -116,13 +116,20 @@ def divergence(
     Args:
         share: targets of the micro-step.
         teacher_hidden: ``[N, T, H]``, hidden states that predict the completion tokens behind the guided prompts.
-        args: direction, threshold and form of the clip, and the tolerance of the kernel.
+        args: direction, threshold and form of the clip, changes to the target, and the tolerance of the kernel.
         normalizer: problems of the optimizer step on one rank.
         temperature: of the softmax on both sides.
         teacher_head: hidden states and head of a teacher with weights of its own, see ``TeacherWeights.head``.
     """
     length = share.mask.size(1)
-    kl = Divergence(args.kl_direction, temperature, args.kl_clip, args.kl_clip_form)
+    kl = Divergence(
+        args.kl_direction,
+        temperature,
+        args.kl_clip,
+        args.kl_clip_form,
+        teacher_temperature=args.teacher_temperature,
+        teacher_mix=args.teacher_mix,
+    )
 
     def head_fn(hidden: Tensor, head: Head) -> tuple[Tensor, dict[str, Tensor]]:
         guide, guide_weight = teacher_hidden, None

@@ -7,7 +7,7 @@
 ``guided_share``           share of the problems with a strategy that had guided rollouts
 ``alpha``                  mean weight over problems with a strategy; ``alpha_zero_fraction`` and
                            ``alpha_max_fraction`` are the shares at 0 and at the cap
-``targets``                problems with a distillation target in a generation batch
+``targets``                distillation targets in a generation batch
 ``targets_truncated``      those of them that were cut off before their end
 ``guided_tokens``          tokens of guided completions in a generation batch
 ``guided_tokens_saved``    an estimate for those not sampled: each as long as the problem's mean autonomous completion

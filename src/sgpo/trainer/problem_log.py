@@ -8,7 +8,7 @@ problems alpha lets go, nor which strategies lift.
 ``autonomous_pass_rate``   share of correct autonomous rollouts
 ``guided_pass_rate``       share of correct guided rollouts; null where there were none
 ``alpha``                  weight of the distillation
-``target_tokens``          tokens of the distillation target; 0 where there is none
+``target_tokens``          tokens of the distillation targets; 0 where there is none
 ``strategy``               its text; null without one
 =========================  ======================================================================================
 
@@ -21,7 +21,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class ProblemLog:
         batch: GenerationBatch,
         guided_pass_rate: Tensor,
         alpha: Tensor,
-        targets: Mapping[int, Target],
+        targets: Mapping[int, Sequence[Target]],
     ) -> None:
         """Append the B problems of a batch.
 
@@ -59,7 +59,7 @@ class ProblemLog:
             batch: with its verdicts.
             guided_pass_rate: ``[B]``; NaN where there were no guided rollouts.
             alpha: ``[B]``.
-            targets: by problem (0..B-1), for those that have one.
+            targets: by problem (0..B-1), for those that have any.
         """
         if self._broken:
             return
@@ -73,7 +73,7 @@ class ProblemLog:
                 "autonomous_pass_rate": autonomous,
                 "guided_pass_rate": None if math.isnan(guided) else guided,
                 "alpha": weight,
-                "target_tokens": len(targets[i].completion_ids) if i in targets else 0,
+                "target_tokens": sum(len(target.completion_ids) for target in targets.get(i, ())),
                 "strategy": problem.get(STRATEGY_COLUMN),
             }
             if "family" not in problem:

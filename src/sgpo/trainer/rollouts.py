@@ -100,6 +100,13 @@ def first_of_groups(inputs: Sequence[dict[str, Any]], group_size: int) -> list[d
     return firsts
 
 
+def first_of_equals(completion_ids: Sequence[list[int]], owners: Sequence[int]) -> Tensor:
+    """Which of R completions say what no earlier one of the same problem says, ``[R]`` bool."""
+    pairs = [(owner, *ids) for owner, ids in zip(owners, completion_ids, strict=True)]
+    first = {pair: row for row, pair in reversed(list(enumerate(pairs)))}
+    return torch.tensor([first[pair] == row for row, pair in enumerate(pairs)], dtype=torch.bool)
+
+
 def pass_rates(correct: Tensor, owners: Sequence[int], problems: int) -> Tensor:
     """Share of correct rollouts per problem, ``[R] bool -> [B]``; NaN for a problem without rollouts."""
     index = torch.tensor(list(owners), dtype=torch.long, device=correct.device)

@@ -27,7 +27,7 @@ from accelerate.utils import is_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sgpo.objectives import adaptive_weight, distillation_loss, select_targets
+from sgpo.objectives import adaptive_weight, distillation_loss, rank_targets, trimmed_logps
 from sgpo.trainer import checks, papers
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.distillation import Share, Target, collate, deal, divergence
@@ -35,7 +35,7 @@ from sgpo.trainer.finite import FiniteGradients, group_rows, require_finite, req
 from sgpo.trainer.guided_group import GuidedGroupTrainer
 from sgpo.trainer.metrics import log_ratio, rollout_metrics
 from sgpo.trainer.problem_log import ProblemLog
-from sgpo.trainer.rollouts import GenerationBatch
+from sgpo.trainer.rollouts import GenerationBatch, first_of_equals
 from sgpo.trainer.shards import sharded
 from sgpo.trainer.teacher import TeacherWeights, without_dropout
 from sgpo.trainer.trl_seam import get_config_model_id
@@ -125,7 +125,7 @@ class SGPOTrainer(GuidedGroupTrainer):
             alpha_max=args.alpha_max,
         )
         chosen = self._targets(batch, alpha)
-        targets = list(chosen.values())
+        targets = [target for several in chosen.values() for target in several]
         if self._sgpo.problem_log is not None:
             self._sgpo.problem_log.write(self.state.global_step + 1, batch, p_guided, alpha, chosen)
         metrics = rollout_metrics(
@@ -148,29 +148,36 @@ class SGPOTrainer(GuidedGroupTrainer):
         steps = args.steps_per_generation
         self._sgpo.slots = deal(targets, dummy, most, steps, min(self.current_gradient_accumulation_steps, steps))
 
-    def _targets(self, batch: GenerationBatch, alpha: Tensor) -> dict[int, Target]:
-        """The target of each problem (0..B-1) that has one; ``alpha`` is ``[B]``."""
+    def _targets(self, batch: GenerationBatch, alpha: Tensor) -> dict[int, list[Target]]:
+        """The targets of each problem (0..B-1) that has any; they share its weight in ``alpha``, ``[B]``."""
         args, guided = self.args, batch.guided
         width = args.num_guided_generations
         assert guided.correct is not None
         owner = torch.tensor(guided.owners, dtype=torch.long, device=alpha.device)
         eligible = self._preferred((guided.correct & (alpha[owner] > 0)).view(-1, width), guided.completion_ids)
+        if args.num_targets > 1:  # two copies of one response would be one target
+            eligible &= first_of_equals(guided.completion_ids, guided.owners).to(alpha.device).view(-1, width)
         # A likelihood is needed only where there is a choice; every rank scores as many rows as the fullest.
-        contested = eligible & (eligible.sum(1, keepdim=True) > 1)
+        contested = eligible & (eligible.sum(1, keepdim=True) > args.num_targets)
         rows = [] if args.target_selection == "random" else contested.flatten().nonzero().flatten().tolist()
         logps = torch.zeros(len(guided.owners), dtype=torch.float32, device=alpha.device)
         logps[rows] = self._unguided_logps(batch, rows)
         lengths = guided.lengths.to(alpha.device)
-        chosen = select_targets(
-            logps.view(-1, width), eligible, lengths.view(-1, width), mode=args.target_selection
+        ranked = rank_targets(
+            logps.view(-1, width),
+            eligible,
+            lengths.view(-1, width),
+            count=args.num_targets,
+            mode=args.target_selection,
         ).tolist()
-        picks = [group * width + j for group, j in enumerate(chosen) if j >= 0]
-        return {
-            (i := guided.owners[row]): Target(
-                batch.prompt_ids[i], guided.prompt_ids[row], guided.completion_ids[row], float(alpha[i])
-            )
-            for row in picks
-        }
+        chosen = {}
+        for group, columns in enumerate(ranked):
+            picks = [group * width + j for j in columns if j >= 0]
+            if picks:
+                i = guided.owners[picks[0]]
+                prompt, share = batch.prompt_ids[i], float(alpha[i]) / len(picks)
+                chosen[i] = [Target(prompt, guided.prompt_ids[row], guided.completion_ids[row], share) for row in picks]
+        return chosen
 
     def _preferred(self, eligible: Tensor, completion_ids: list[list[int]]) -> Tensor:
         """Keep, of the responses that may become targets (``[B, G2]`` bool), those that came to an end.
@@ -191,7 +198,7 @@ class SGPOTrainer(GuidedGroupTrainer):
 
     @torch.no_grad()
     def _unguided_logps(self, batch: GenerationBatch, rows: list[int]) -> Tensor:
-        """Summed log-probability of guided completions under ``pi(.|q)``, ``[len(rows)]``.
+        """Summed log-probability of guided completions under ``pi(.|q)``, ``[len(rows)]``, or their trimmed mean.
 
         The sampler's own log-probabilities cannot stand in: it had the strategy in its prompt.
         """
@@ -218,6 +225,8 @@ class SGPOTrainer(GuidedGroupTrainer):
                 share.mask.size(1),
                 batch_size=self.args.per_device_train_batch_size,
             )
+        if self.args.target_selection == "trimmed":
+            return trimmed_logps(logps, share.mask)[: len(rows)].float()
         return (logps * share.mask).sum(1)[: len(rows)].float()
 
     # ---------------------------------------------------------------- loss

@@ -15,7 +15,9 @@ from peft import LoraConfig, get_peft_model
 from trl import GRPOConfig
 
 from sgpo import SGPOConfig
+from sgpo.runs.methods import CONFIG_PRESETS
 from sgpo.trainer.checks import check_arguments, check_head
+from sgpo.trainer.config import _OPEN
 from sgpo.trainer.methods import KINDS
 from sgpo.trainer.shards import sharding
 
@@ -155,6 +157,7 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"num_guided_generations": 0},
         ("num_guided_generations is 0", "at least 1", "alpha_form='constant' and alpha_0=0"),
     ),
+    "preset": ({"preset": "sgpo"}, ("preset is 'sgpo'", "'sgpo+'")),
     "guided group of one": (
         {"guided_grpo_weight": 1.0, "num_guided_generations": 1},
         ("num_guided_generations is 1", "at least 2", "guided_grpo_weight=0"),
@@ -264,6 +267,17 @@ SLEEP = {"use_vllm": True, "vllm_mode": "colocate", "vllm_enable_sleep_mode": Tr
 def test_auto_asks_weights_and_backend(options: dict[str, Any], on_demand: bool, out: Path) -> None:
     assert kit.make_config(out, guided_rollouts="auto", **options).guided_on_demand == on_demand
     assert not kit.make_config(out, **options).guided_on_demand
+
+
+def test_a_preset_sets_what_is_not_set(out: Path) -> None:
+    published = kit.make_config(out)
+    wanted = {name: value for preset in CONFIG_PRESETS.values() for name, value in preset.items()}
+    assert wanted.keys() <= _OPEN.keys()
+    assert {name: getattr(published, name) for name in _OPEN} == _OPEN
+    plus = kit.make_config(out, preset="sgpo+")
+    assert {name: getattr(plus, name) for name in _OPEN} == {**_OPEN, **CONFIG_PRESETS["sgpo+"]}
+    mine = kit.make_config(out, preset="sgpo+", guided_grpo_weight=0.0, teacher_mix=0.25)
+    assert (mine.guided_grpo_weight, mine.num_targets, mine.teacher_mix) == (0.0, 2, 0.25)
 
 
 @pytest.mark.parametrize(("cap", "problems"), [(None, None), (16, 1), (31, 1), (32, 2)])

@@ -18,6 +18,7 @@ from sgpo.trainer.methods import KINDS, Method
 EXPERT = "expert"
 EXPERT_KINDS = ("sft", "luffy", "hpt")
 _CELLS_OWN = {"output_dir", "resume", "seed", "num_train_epochs", "max_steps", "overwrite_output_dir"}
+_CELLS_OWN |= {"preset"}  # the method says what it is
 _CELLS_OWN |= {"eval_strategy", "eval_steps", "eval_dataset", "eval_split", "do_eval", "load_best_model_at_end"}
 _OTHER_MEANING = {"sft": {"loss_type"}}  # a field of the same name that is something else there
 _BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation")

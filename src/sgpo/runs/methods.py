@@ -28,7 +28,11 @@ class Method:
     spoken: str | None = None
 
 
-_OFF = {"alpha_form": "constant", "alpha_0": 0.0}
+CONFIG_PRESETS: dict[str, dict[str, Any]] = {"sgpo+": {"guided_grpo_weight": 1.0, "num_targets": 2}}
+"""Fields that ``SGPOConfig.preset`` sets, where they are not set by themselves."""
+
+# Where a recipe trains on the guided group, too, plain GRPO must still be plain GRPO.
+_OFF = {"alpha_form": "constant", "alpha_0": 0.0, "guided_grpo_weight": 0.0}
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -89,20 +93,41 @@ METHODS: dict[str, Method] = {
             spoken="SGPO with SFT on its targets",
         ),
         # Past the paper: see docs/method.md for the sources.
-        Method("guided_grpo", "SGPO, GRPO on the guided group too", "sgpo", {"guided_grpo_weight": 1.0}),
-        Method("two_targets", "SGPO, two targets", "sgpo", {"num_targets": 2}),
-        Method("sharpened", "SGPO, sharpened teacher", "sgpo", {"teacher_temperature": 0.7}),
-        Method("mixed", "SGPO, mixed target", "sgpo", {"teacher_mix": 0.5}),
-        Method("frozen_teacher", "SGPO, frozen teacher", "sgpo", {"teacher": "frozen"}),
-        Method("ema_teacher", "SGPO, EMA teacher", "sgpo", {"teacher": "ema"}),
+        Method(
+            "guided_grpo",
+            "SGPO, GRPO on the guided group too",
+            "sgpo",
+            {"guided_grpo_weight": 1.0},
+            spoken="SGPO with GRPO on the guided group",
+        ),
+        Method("two_targets", "SGPO, two targets", "sgpo", {"num_targets": 2}, spoken="SGPO with two targets"),
+        Method(
+            "sharpened",
+            "SGPO, sharpened teacher",
+            "sgpo",
+            {"teacher_temperature": 0.7},
+            spoken="SGPO with a sharpened teacher",
+        ),
+        Method("mixed", "SGPO, mixed target", "sgpo", {"teacher_mix": 0.5}, spoken="SGPO with a mixed target"),
+        Method(
+            "frozen_teacher", "SGPO, frozen teacher", "sgpo", {"teacher": "frozen"}, spoken="SGPO with a frozen teacher"
+        ),
+        Method("ema_teacher", "SGPO, EMA teacher", "sgpo", {"teacher": "ema"}, spoken="SGPO with an EMA teacher"),
         Method("all_wrong", "SGPO on all-wrong groups alone", "sgpo", {"alpha_form": "all_wrong"}),
-        Method("deviation", "SGPO, weight by deviation", "sgpo", {"alpha_form": "deviation"}),
+        Method(
+            "deviation",
+            "SGPO, weight by deviation",
+            "sgpo",
+            {"alpha_form": "deviation"},
+            spoken="SGPO with its weight by deviation",
+        ),
         Method(
             "trek",
             "SFT on two trimmed-likelihood targets",
             "sgpo",
             {"distillation_loss": "sft", "num_targets": 2, "target_selection": "trimmed"},
         ),
+        Method("sgpo_plus", "SGPO+", "sgpo", CONFIG_PRESETS["sgpo+"]),
     )
 }
 PRESETS: dict[str, tuple[str, ...]] = {
@@ -117,6 +142,19 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "no_adaptive",
         "reverse_kl",
         "guided_sft",
+    ),
+    "past_the_paper": (
+        "sgpo",
+        "guided_grpo",
+        "two_targets",
+        "sharpened",
+        "mixed",
+        "frozen_teacher",
+        "ema_teacher",
+        "all_wrong",
+        "deviation",
+        "trek",
+        "sgpo_plus",
     ),
     "forms": (
         "sgpo",

@@ -26,6 +26,7 @@ a slow or a still teacher  ``teacher="ema"``, ``"frozen"``
 all-wrong groups alone     ``alpha_form="all_wrong"``
 weight by deviation        ``alpha_form="deviation"``
 TREK's loss                ``distillation_loss="sft", target_selection="trimmed", num_targets=2``
+SGPO+                      ``preset="sgpo+"``
 =========================  ==================================
 """
 
@@ -36,6 +37,7 @@ import torch
 
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, check_template
 from sgpo.objectives import CLIP_FORMS, DIRECTIONS, SELECTION_MODES, WEIGHT_FORMS, adaptive_weight
+from sgpo.runs.methods import CONFIG_PRESETS
 from sgpo.trainer.whole_groups import WholeGroupsConfig, option, require_choice, require_range
 
 
@@ -47,6 +49,12 @@ class SGPOConfig(WholeGroupsConfig):
         ValueError: for a value out of its range or outside its choices, before anything is loaded.
     """
 
+    preset: str | None = option(
+        None,
+        "A named composition of the options past the paper: 'sgpo+' (SGPO+). It sets those of them that are not set. "
+        "None: SGPO as published.",
+    )
+
     # GRPO on the autonomous group: the paper's constants where they differ from TRL's defaults.
     num_generations: int = option(8, "G1, autonomous rollouts per problem, sampled from pi(.|q).")
     epsilon: float = option(0.2, "Lower clip range of the importance ratio: 1 - epsilon.")
@@ -55,10 +63,10 @@ class SGPOConfig(WholeGroupsConfig):
 
     # Guided rollouts.
     guided_grpo_weight: float = option(
-        0.0,
+        None,
         "Past the paper (ours): factor on a second GRPO loss, of the guided rollouts behind their own prompts, with "
         "advantages among themselves. Each group's loss is a mean of its own, so at 1 both groups count alike. A live "
-        "teacher so stays able to follow strategies. 0: off.",
+        "teacher so stays able to follow strategies. Default: what preset says, else 0, off.",
     )
     num_guided_generations: int = option(4, "G2, guided rollouts per problem, sampled from pi(.|q,s).")
     guided_prompt_template: str = option(
@@ -101,9 +109,9 @@ class SGPOConfig(WholeGroupsConfig):
         "tenth of the tokens (TREK, arXiv 2607.05339; the tenth is our reading).",
     )
     num_targets: int = option(
-        1,
+        None,
         "Past the paper (ours; TREK, arXiv 2607.05339, takes two): up to so many targets a problem, different ones, "
-        "the likeliest first; they share its weight. 1: as published.",
+        "the likeliest first; they share its weight. Default: what preset says, else 1, as published.",
     )
     distillation_loss: str = option(
         "kl", "'kl': divergence from the guided policy. 'sft': negative log-likelihood of the same target."
@@ -125,15 +133,15 @@ class SGPOConfig(WholeGroupsConfig):
         "Weights of the guided side of the KL: the 'live' policy, an 'ema' of it, or the 'frozen' start.",
     )
     teacher_temperature: float = option(
-        1.0,
+        None,
         "Past the paper (ours): temperature of the guided side of the KL, on top of `temperature`. Below 1 the target "
-        "is sharper than what the guided policy samples from. 1: as published.",
+        "is sharper than what the guided policy samples from. Default: what preset says, else 1, as published.",
     )
     teacher_mix: float = option(
-        0.0,
+        None,
         "Past the paper: the unguided policy's share in the target, as a geometric mixture with the guided one, held "
         "constant: a shorter step. The idea of a mixed target is that of beta-OPSD (arXiv 2607.28582) and SR-OPSD "
-        "(2608.09745); this form is our reading. 0: the guided policy alone.",
+        "(2608.09745); this form is our reading. Default: what preset says, else 0, the guided policy alone.",
     )
     teacher_ema_decay: float = option(0.99, "Decay of the 'ema' teacher per optimizer step.")
 
@@ -158,16 +166,15 @@ class SGPOConfig(WholeGroupsConfig):
     )
 
     def __post_init__(self) -> None:
+        require_choice("preset", self.preset, (None, *CONFIG_PRESETS))
+        chosen = CONFIG_PRESETS[self.preset] if self.preset else {}
+        for name, published in _OPEN.items():
+            if getattr(self, name) is None:
+                setattr(self, name, chosen.get(name, published))
         for name, choices in _CHOICES.items():
             require_choice(name, getattr(self, name), choices)
         for name, low, high in _RANGES:
             require_range(name, getattr(self, name), low, high)
-        if self.guided_grpo_weight and self.num_guided_generations < 2:
-            raise ValueError(
-                f"num_guided_generations is {self.num_guided_generations}, but guided_grpo_weight is "
-                f"{self.guided_grpo_weight}, and GRPO compares the rollouts of a group: it needs at least 2. Raise it "
-                "(the paper: 4), or set guided_grpo_weight=0."
-            )
         if self.kl_clip is not None and not self.kl_clip > 0:
             raise ValueError(f"kl_clip is {self.kl_clip}, but a threshold on a KL must be > 0. Use None for no clip.")
         check_template(self.guided_prompt_template)
@@ -176,6 +183,23 @@ class SGPOConfig(WholeGroupsConfig):
                 f"num_guided_generations is {self.num_guided_generations}, but distillation is on and needs at least "
                 "1 guided rollout per problem. Raise it (the paper: 4), or switch distillation off with "
                 "alpha_form='constant' and alpha_0=0."
+            )
+        self._check_past_the_paper()
+        if self.grpo_weight == 0 and not self.guides:
+            raise ValueError(
+                "grpo_weight is 0 and distillation is off (alpha is 0 everywhere), so there is nothing to train. "
+                "Set grpo_weight > 0, or alpha_0 > 0 and alpha_max > 0."
+            )
+        super().__post_init__()
+        if self.guides:
+            self._check_guided_rollouts()
+
+    def _check_past_the_paper(self) -> None:
+        if self.guided_grpo_weight and self.num_guided_generations < 2:
+            raise ValueError(
+                f"num_guided_generations is {self.num_guided_generations}, but guided_grpo_weight is "
+                f"{self.guided_grpo_weight}, and GRPO compares the rollouts of a group: it needs at least 2. Raise it "
+                "(the paper: 4), or set guided_grpo_weight=0."
             )
         if self.distills and self.num_targets > self.num_guided_generations:
             raise ValueError(
@@ -192,14 +216,6 @@ class SGPOConfig(WholeGroupsConfig):
                 f"teacher_mix is {self.teacher_mix}, but it is the unguided policy's share of the target: at 1 there "
                 "is nothing to learn. Use less."
             )
-        if self.grpo_weight == 0 and not self.guides:
-            raise ValueError(
-                "grpo_weight is 0 and distillation is off (alpha is 0 everywhere), so there is nothing to train. "
-                "Set grpo_weight > 0, or alpha_0 > 0 and alpha_max > 0."
-            )
-        super().__post_init__()
-        if self.guides:
-            self._check_guided_rollouts()
 
     def _check_guided_rollouts(self) -> None:
         if not 0 < self.guided_rollouts_below <= 1:
@@ -274,6 +290,8 @@ _CHOICES: dict[str, Collection[str]] = {
     "teacher": ("live", "ema", "frozen"),
     "alpha_form": WEIGHT_FORMS,
 }
+# Options past the paper that a preset may set: None until then, and SGPO as published without one.
+_OPEN = {"guided_grpo_weight": 0.0, "num_targets": 1, "teacher_temperature": 1.0, "teacher_mix": 0.0}
 _INF = float("inf")
 _RANGES = (
     ("alpha_0", 0.0, _INF),

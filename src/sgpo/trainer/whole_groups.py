@@ -81,7 +81,7 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
             )
 
 
-def require_choice(name: str, value: object, choices: Collection[str]) -> None:
+def require_choice(name: str, value: object, choices: Collection[str | None]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, choices))}.")

@@ -15,6 +15,7 @@ ENDS = {"base": 0.07, "base_guided": 0.95, "sft_grpo": 0.66, "luffy": 0.72, "sgp
 UNGUIDED = ("sft", "sft_grpo", "sft_grpo_12", "luffy", "hpt")
 NEVER = ("ratio", "remainder")
 
+AXES = ("instances", "operands", "wordings", "types", "longer")
 SPREAD = (-0.012, 0.004, 0.015, -0.009, 0.002)  # of the seeds around their method's end
 
 HOSTILE = {
@@ -101,6 +102,17 @@ def entry(accuracy: float, seed: int | None = None, base_seed: int | None = None
     return found
 
 
+def on_axes(end: float, seed: int) -> dict[str, Any]:
+    """The part of a seed's entry that the lab measures on each axis: the further from training, the lower."""
+    axes = {}
+    for i, axis in enumerate(AXES):
+        value = max(0.0, min(1.0, end - 0.06 * i * (1.2 - end) + SPREAD[(seed + i) % len(SPREAD)]))
+        curve = {str(2**j): min(1.0, value + 0.04 * j * (1 - value)) for j in range(6)}
+        others = {"greedy": min(1.0, value + 0.01), "temperature_1": value * 0.97, "guided": 0.9, "length": 20.0 + i}
+        axes[axis] = {"accuracy": value, **others, "pass_at_32": curve["32"], "pass_at_k": curve}
+    return axes
+
+
 def samples(method: str, count: int = 6) -> list[dict[str, Any]]:
     """Lines of samples.jsonl."""
     return [
@@ -144,9 +156,16 @@ def token_row(model: str = "before training", scale: float = 1.0, response: str 
 
 
 def compare_dir(
-    path: Path, *, ends: dict[str, float] | None = None, seeds: int = 3, extras: bool = True, finished: bool = True
+    path: Path,
+    *,
+    ends: dict[str, float] | None = None,
+    seeds: int = 3,
+    extras: bool = True,
+    finished: bool = True,
+    axes: bool = False,
 ) -> Path:
-    """A whole comparison: cells, results, and (``extras``) samples, problem logs and the token view."""
+    """A whole comparison: cells, results, and (``extras``) samples, problem logs and the token view; measured on
+    ``axes``, too, if wanted."""
     ends = ends or ENDS
     trained = [m for m in ends if not m.startswith("base")]
     names, methods = [], {}
@@ -154,13 +173,13 @@ def compare_dir(
         entries = []
         for seed in range(seeds):
             found = entry(end + SPREAD[(seed + len(method)) % len(SPREAD)], seed, seed % 2)
-            entries.append(found)
+            entries.append(found | ({"axes": on_axes(end, seed)} if axes else {}))
             if method in trained:
                 names.append(f"{method}-base{seed % 2}-seed{seed}")
                 cell = path / "cells" / names[-1]
                 write_json(cell / "cell.json", {"method": method, "seed": seed, "base_seed": seed % 2})
                 write_lines(cell / "metrics.jsonl", metrics(end, guided=method not in UNGUIDED, seed=seed))
-                write_json(cell / "result.json", found)
+                write_json(cell / "result.json", entries[-1])
                 if extras:
                     write_lines(cell / "samples.jsonl", samples(method))
                     if method not in UNGUIDED:
@@ -169,6 +188,9 @@ def compare_dir(
         methods[method] = {**entry(mean), "learning_rate": 8e-4, "seeds": entries}
         if method != "sgpo":
             methods[method]["sgpo_minus"] = {"greedy": [0.031, -0.01, 0.072], "never_solved": [0.25, None, None]}
+            if axes:
+                gaps = {axis: [0.1, -0.02 + 0.01 * i, 0.2] for i, axis in enumerate((*AXES, "new_axes", "all_axes"))}
+                methods[method]["axes_minus"] = {"sgpo": gaps}
     manifest = {"schema": 1, "kind": "sgpo-compare", "methods": list(ends), "seeds": list(range(seeds))}
     manifest |= {"cells": names, "settings": {"budget": {"problems": 12}}, "machine": "2 CPU cores"}
     write_json(path / "manifest.json", manifest)

@@ -9,10 +9,15 @@ from sgpo.report import svg
 from sgpo.report.run import Difference, Method, Run, difference
 
 NEVER = 0.02  # where the run does not name them, the families that the base solves no more often than this
+MAX_FAMILIES = 40
 LEVELS = 10  # of the heat table
 MEASURES = {
     "end": "at the end",
     "greedy": "greedy",
+    "temperature_1": "temperature 1",
+    "pass_at_32": "pass@32",
+    "guided": "with the strategy",
+    "new_axes": "new axes",
     "over_training": "over training",
     "without_never_solved": "without never-solved families",
     "never_solved": "never-solved families",
@@ -32,7 +37,7 @@ def comparison(run: Run) -> dict[str, Any] | None:
     if not run.methods:
         return None
     hues = {name: i for i, name in enumerate(run.order)}
-    methods = sorted(run.methods, key=lambda m: (not m.ranked, -m.accuracy))
+    methods = ranking(run)
     gaps = _gaps(run, methods)
     ends = {name: found["end"] for name, found in gaps.items() if "end" in found}
     reach = [end for m in methods for end in (m.accuracy, *(m.interval or ()), *m.over_seeds())]
@@ -62,6 +67,11 @@ def comparison(run: Run) -> dict[str, Any] | None:
         "counts": _counts(list(ends.values())),
         "base_guided": _base_guided(run),
     }
+
+
+def ranking(run: Run) -> list[Method]:
+    """The methods in the order of every plot: by falling accuracy, those that read the strategy at the end."""
+    return sorted(run.methods, key=lambda m: (not m.ranked, -m.accuracy))
 
 
 def _gaps(run: Run, methods: list[Method]) -> dict[str, dict[str, Difference]]:
@@ -112,11 +122,12 @@ def _base_guided(run: Run) -> float | None:
 
 
 def families(run: Run) -> dict[str, Any] | None:
-    """The heat table: families in rows, those that the base never solves first; None without families."""
+    """The heat table: families in rows, those that the base never solves first; None without families, and for many of
+    them where there are axes."""
     methods = sorted((m for m in run.methods if m.per_family), key=lambda m: (m.ranked, m.accuracy))
     names = list(dict.fromkeys(family for m in methods for family in m.per_family))
-    if not names:
-        return None
+    if not names or (len(names) > MAX_FAMILIES and any(m.axes for m in methods)):
+        return None  # the axes say it better than a hundred types of a few problems each
     base = run.method("base")
     start = base.per_family if base else {}
     never = run.never_solved if run.never_solved is not None else [f for f in names if start.get(f, 1.0) <= NEVER]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sgpo.evaluation.axes import AxisScores
 from sgpo.report.files import mapping, number, numbers, read_lines, read_object
 from sgpo.report.run import Cell, Difference, Method, Run, State
 from sgpo.report.series import collect
@@ -178,14 +179,28 @@ def _method(name: str, entry: dict[str, Any]) -> Method | None:
         costs={key: value for key in COSTS if (value := number(entry.get(key))) is not None},
         n_problems=int(number(entry.get("n_problems")) or 0),
         k=int(number(entry.get("k")) or 0),
-        to_sgpo=_to_sgpo(entry),
+        to_sgpo=_differences(entry.get("sgpo_minus")),
+        axes=[axes for seed in (seeds or [entry]) if (axes := _axes(seed))],
+        axes_minus={name: _differences(found) for name, found in mapping(entry.get("axes_minus")).items()},
     )
 
 
-def _to_sgpo(entry: dict[str, Any]) -> dict[str, Difference]:
-    """SGPO minus this method in each measure; the ends of an interval are null for a single seed."""
+def _axes(entry: dict[str, Any]) -> dict[str, AxisScores]:
+    """What one seed reached on each axis; an axis without an accuracy is left out."""
     found = {}
-    for measure, values in mapping(entry.get("sgpo_minus")).items():
+    for axis, values in mapping(entry.get("axes")).items():
+        known = {name: number(value) for name, value in mapping(values).items()}
+        if (accuracy := known.get("accuracy")) is not None:
+            curve = {int(k): v for k, v in mapping(mapping(values).get("pass_at_k")).items() if k.isdecimal()}
+            curve = {k: share for k, value in curve.items() if k and (share := number(value)) is not None}
+            found[axis] = AxisScores.of_json({**known, "accuracy": accuracy, "pass_at_k": curve})
+    return found
+
+
+def _differences(saved: Any) -> dict[str, Difference]:
+    """Another method minus this one in each measure; the ends of an interval are null for a single seed."""
+    found = {}
+    for measure, values in mapping(saved).items():
         if ends := numbers(values, 3):
             found[measure] = Difference(ends[0], (ends[1], ends[2]), 0)
         elif isinstance(values, list) and values and (mean := number(values[0])) is not None:
@@ -205,6 +220,7 @@ def _methods_so_far(found: list[tuple[Cell, dict[str, Any]]]) -> list[Method]:
         first.seeds = {(str(c.seed), str(c.base_seed)): r for c, r in cells}
         all_of_it = [m for _, r in cells if (m := _method(name, r))]
         first.accuracy = _mean(m.accuracy for m in all_of_it)
+        first.axes = [axes for m in all_of_it for axes in m.axes]
         first.per_family = {f: _mean(m.per_family[f] for m in all_of_it if f in m.per_family) for f in first.per_family}
         first.costs = {key: _mean(m.costs[key] for m in all_of_it if key in m.costs) for key in first.costs}
         methods.append(first)

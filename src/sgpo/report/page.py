@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from sgpo import __version__
 from sgpo.report.alpha_view import alpha
+from sgpo.report.axes_view import axes
 from sgpo.report.comparison import comparison, families
 from sgpo.report.completions import completions
 from sgpo.report.curves_view import curves
@@ -32,6 +33,7 @@ from sgpo.runs.files import write_text
 TEMPLATES = Path(__file__).parent / "templates"
 SECTIONS = {
     "compare": ("result", "Result"),
+    "axes": ("axes", "Axes"),
     "families": ("families", "Families"),
     "curves": ("curves", "Curves"),
     "alpha": ("alpha", "Alpha"),
@@ -64,6 +66,7 @@ def render(run: Run) -> str:
     logs = read_logs(run)
     parts: dict[str, Any] = {
         "compare": comparison(run),
+        "axes": axes(run),
         "families": families(run),
         "curves": curves(run),
         "alpha": alpha(run, logs),

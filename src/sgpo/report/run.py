@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from sgpo.evaluation.axes import AxisScores
 from sgpo.evaluation.metrics import paired_t_interval, t_interval
 from sgpo.report.files import number
 from sgpo.runs.methods import METHODS
@@ -71,6 +72,8 @@ class Method:
     n_problems: int = 0
     k: int = 0
     to_sgpo: dict[str, Difference] = field(default_factory=dict)  # measure -> SGPO minus this, from results.json
+    axes: list[dict[str, AxisScores]] = field(default_factory=list)  # of each seed: axis -> scores
+    axes_minus: dict[str, dict[str, Difference]] = field(default_factory=dict)  # of results.json: method, axis
 
     @property
     def label(self) -> str:

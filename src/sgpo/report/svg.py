@@ -8,7 +8,7 @@ Colours are classes: ``m0``, ``m1``, ... for the methods in the order of the leg
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
@@ -46,11 +46,19 @@ def show(value: float, unit: str) -> str:
     return f"{100 * value:.3g}%" if unit == "%" else f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def line_chart(bands: Sequence[Band], hues: dict[str, int], *, unit: str, label: str, y: Scale | None = None) -> Markup:
-    """Curves with their bands over optimizer steps; the first method is drawn on top."""
+def line_chart(
+    bands: Sequence[Band],
+    hues: dict[str, int],
+    *,
+    unit: str,
+    label: str,
+    y: Scale | None = None,
+    across: Callable[[float], str] = "{:g}".format,
+) -> Markup:
+    """Curves with their bands over optimizer steps, or over what ``across`` calls them; the first is drawn on top."""
     y = y or scale_for([v for band in bands for v in band.high], share=unit == "%")
     x = (min(b.steps[0] for b in bands), max(b.steps[-1] for b in bands))
-    parts = [_frame(x, y, unit)]
+    parts = [_frame(x, y, unit, across)]
     for band in reversed(bands):
         xs = [_across(step, x) for step in band.steps]
         line = _path(xs, [_up(v, y) for v in band.mean])
@@ -116,9 +124,9 @@ def strip(
     return Markup('<svg class="strip m{}" aria-hidden="true">{}</svg>').format(hue % HUES, body)
 
 
-def axis(scale: Scale, *, factor: float = 100) -> Markup:
-    """The labels under a column of strips, times ``factor``."""
-    marks = ticks(*scale, count=5)
+def axis(scale: Scale, *, factor: float = 100, count: int = 5) -> Markup:
+    """About ``count`` labels under a column of strips, times ``factor``."""
+    marks = ticks(*scale, count=count)
     parts = [
         Markup('<text x="{}" y="12" text-anchor="{}">{}</text>').format(
             _percent(tick, scale), _anchor(tick, scale), f"{factor * tick:g}".replace("-", "\u2212")
@@ -156,7 +164,7 @@ def _chart(body: Markup, label: str, x: Scale, unit: str) -> Markup:
     ).format(clean(label), WIDTH, HEIGHT, *map(_n, x), LEFT, WIDTH - RIGHT, unit, body, TOP, HEIGHT - BOTTOM)
 
 
-def _frame(x: Scale, y: Scale, unit: str) -> Markup:
+def _frame(x: Scale, y: Scale, unit: str, across: Callable[[float], str] = "{:g}".format) -> Markup:
     """Grid lines and the labels of both axes."""
     parts = []
     for tick in ticks(*y):
@@ -167,10 +175,10 @@ def _frame(x: Scale, y: Scale, unit: str) -> Markup:
                 LEFT - 6, _n(_up(tick, y) + 3.5), show(tick, unit)
             )
         )
-    for tick in ticks(*x):
+    for tick in ticks(*x, count=5):
         parts.append(
             Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
-                _n(_across(tick, x)), HEIGHT - 6, _anchor(tick, x), f"{tick:g}"
+                _n(_across(tick, x)), HEIGHT - 6, _anchor(tick, x), across(tick)
             )
         )
     return Markup("").join(parts)

@@ -13,7 +13,8 @@ from sgpo.compare.cells import run_once
 from sgpo.compare.lab import LabTask
 from sgpo.compare.options import split_methods
 from sgpo.compare.results import summarise
-from sgpo.compare.run import Plan, _cells, _search, compare
+from sgpo.compare.run import Plan, _cells, compare
+from sgpo.compare.search import beyond, overrides_of, search
 from sgpo.compare.table import as_csv, as_markdown, as_text
 from sgpo.lab.catalog import FAMILIES, UNSOLVED
 from sgpo.lab.experiment import Budget, Cell, train_config, train_data
@@ -90,7 +91,7 @@ def test_unknown_methods_and_fields_are_named(spec: str, message: str) -> None:
 
 def test_a_rate_in_the_name_is_not_searched_for(tmp_path: Path) -> None:
     plan = Plan(("base", "sgpo:learning_rate=0.5", "sgpo"), task=LabTask(Budget(learning_rate=0.25)))
-    rates = _search(plan, tmp_path)
+    rates = search(plan, tmp_path)
     assert rates == {"sgpo": {"learning_rate": 0.25, "search": {}}}
     trained = [cell for cell in _cells(plan, rates) if cell.method != "base"]
     by_method = {cell.method: train_config(cell, tmp_path).learning_rate for cell in trained}
@@ -263,7 +264,9 @@ def test_a_run_of_the_search_that_failed_is_named(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(LabTask, "run", run)
     monkeypatch.setattr(LabTask, "prepare", lambda self, out: None)
-    monkeypatch.setattr("sgpo.compare.run.run_jobs", lambda jobs, _: {j.name: j.function(*j.args, print) for j in jobs})
+    monkeypatch.setattr(
+        "sgpo.compare.cells.run_jobs", lambda jobs, _: {j.name: j.function(*j.args, print) for j in jobs}
+    )
     found = compare(Plan(("sgpo",), seeds=1, rates=(0.1, 0.2)), tmp_path)
     failed = {f"search, sgpo-base{base}-seed1000-lr0.2": "FloatingPointError: the loss is nan" for base in (0, 1)}
     assert found["failed"] == failed
@@ -292,18 +295,89 @@ def test_a_warm_start_that_was_cut_off_is_made_anew(tmp_path: Path, monkeypatch:
         assert [(tmp_path / f"warm-base{i}" / name).read_text() for name in whole] == [str(i)] * 2
 
 
+def scripted(monkeypatch: pytest.MonkeyPatch, accuracy: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Runs of the search that reach what ``accuracy(method, base, fields)`` says; returns what was run."""
+    ran: list[tuple[str, dict[str, Any]]] = []
+
+    def run(work: Any, *rest: Any) -> dict[str, Any]:
+        ran.extend((cell.method, dict(cell.overrides)) for cell, _ in work if cell.base_seed == 0)
+        assert len({path for _, path in work}) == len(work)
+        return {
+            path.name: {"accuracy": accuracy(c.method, c.base_seed, c.overrides), "seconds": 2.0} for c, path in work
+        }
+
+    monkeypatch.setattr("sgpo.compare.search.run_cells", run)
+    return ran
+
+
 def test_the_search_takes_the_best_mean_over_the_bases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accuracy = {(0, 0.1): 0.9, (0, 0.2): 0.8, (1, 0.1): 0.2, (1, 0.2): 0.8}  # 0.1 collapses on base 1
 
-    def run(work: Any, plan: Plan, out: Path) -> dict[str, Any]:
-        return {path.name: {"accuracy": accuracy[c.base_seed, c.overrides["learning_rate"]]} for c, path in work}
-
-    monkeypatch.setattr("sgpo.compare.run._run", run)
-    found = _search(Plan(("sgpo", "no_clip"), rates=(0.1, 0.2)), tmp_path)
-    assert found["sgpo"] == {"learning_rate": 0.2, "search": {"0.1": [0.9, 0.2], "0.2": [0.8, 0.8]}}
+    scripted(monkeypatch, lambda _, base, fields: accuracy.get((base, fields["learning_rate"]), 0.1))
+    found = search(Plan(("sgpo", "no_clip"), rates=(0.1, 0.2)), tmp_path)
+    assert found["sgpo"] == {
+        "learning_rate": 0.2,
+        "search": {"0.1": [0.9, 0.2], "0.2": [0.8, 0.8], "0.4": [0.1, 0.1]},
+        "widened": ["0.4"],
+        "search_seconds": 12,
+    }
     assert found["no_clip"] == found["sgpo"], "an ablation changes one thing only"
-    monkeypatch.setattr("sgpo.compare.run._run", None)
-    assert _search(Plan(("sgpo",), rates=(0.1, 0.2)), tmp_path) == {"sgpo": found["sgpo"]}, "searched once"
+    monkeypatch.setattr("sgpo.compare.search.run_cells", None)
+    assert search(Plan(("sgpo",), rates=(0.1, 0.2)), tmp_path) == {"sgpo": found["sgpo"]}, "searched once"
+
+
+def test_a_best_rate_at_an_edge_widens_the_list_three_times_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = {"sgpo": 0.008, "sft": 0.0, "hpt": 0.25, "luffy": None}  # luffy learns nothing anywhere
+
+    def accuracy(method: str, base: int, fields: dict[str, Any]) -> float:
+        return 0.0 if best[method] is None else 1 - abs(fields["learning_rate"] - best[method])
+
+    ran = scripted(monkeypatch, accuracy)
+    found = search(Plan(tuple(best), rates=(0.02, 0.04, 0.08)), tmp_path)
+    assert {name: one.get("widened") for name, one in found.items()} == {
+        "sgpo": ["0.005", "0.01"],  # 0.01 is better than 0.02, then 0.005 is not better than 0.01
+        "sft": ["0.0025", "0.005", "0.01"],
+        "hpt": ["0.16", "0.32", "0.64"],
+        "luffy": None,
+    }
+    assert {name: one["learning_rate"] for name, one in found.items()} == {
+        "sgpo": 0.01, "sft": 0.0025, "hpt": 0.32, "luffy": 0.02
+    }  # fmt: skip
+    assert list(found["sgpo"]["search"]) == ["0.005", "0.01", "0.02", "0.04", "0.08"]
+    assert len(ran) == 4 * 3 + 2 + 3 + 3
+    assert json.loads((tmp_path / "search.json").read_text())["sft"]["widened"] == ["0.0025", "0.005", "0.01"]
+
+
+def test_a_rate_of_one_and_more_is_never_tried() -> None:
+    assert beyond({0.3: [0.1], 0.6: [0.5]}) is None
+    assert beyond({0.1: [0.5], 0.2: [0.1]}) == 0.05
+
+
+def test_a_balance_is_searched_at_the_best_rate_and_yields_to_a_field_in_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def accuracy(method: str, base: int, fields: dict[str, Any]) -> float:
+        return fields["learning_rate"] + {3.0: 0.1, 0.3: -0.1}.get(fields.get("sft_coef"), 0.0)
+
+    ran = scripted(monkeypatch, accuracy)
+    names = ("hpt", "luffy", "sgpo", "hpt:sft_coef=1")
+    found = search(Plan(names, rates=(0.3, 0.6), balance=True), tmp_path)
+    assert [fields for method, fields in ran if method == "hpt" and "sft_coef" in fields] == [
+        {"learning_rate": 0.6, "sft_coef": 0.3}, {"learning_rate": 0.6, "sft_coef": 3.0}
+    ]  # fmt: skip
+    assert found["hpt"]["balance"] == {"sft_coef": 3.0}
+    assert found["hpt"]["balance_search"] == {
+        "field": "sft_coef", "default": [0.6, 0.6], "0.3": [0.5, 0.5], "3": [0.7, 0.7]
+    }  # fmt: skip
+    assert found["luffy"]["balance"] == {}, "its default was as good"
+    assert "balance" not in found["sgpo"]
+    assert overrides_of("hpt", found) == {"learning_rate": 0.6, "sft_coef": 3.0}
+    assert overrides_of("hpt:sft_coef=1", found) == {"learning_rate": 0.6}
+    one = results(hpt=[entry(0.5, 0)])
+    one["methods"]["hpt"] |= found["hpt"]
+    assert "0.6, sft_coef 3" in as_text(one)
 
 
 def test_a_terse_expert_skips_the_steps_of_a_share_of_the_problems() -> None:

@@ -281,3 +281,52 @@ def test_a_failed_report_leaves_the_old_one(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["report", str(tmp_path)])
     assert isinstance(done.exception, ValueError)  # which main() prints, and exits with 2
     assert (tmp_path / "report.html").read_bytes() == before
+
+
+# ---------------------------------------------------------------- axes
+
+
+def test_axes_are_drawn_for_every_method_in_one_order(tmp_path: Path) -> None:
+    source, _ = render(kit.compare_dir(tmp_path, seeds=3, axes=True, extras=False))
+    section = source[source.index('id="axes"') : source.index('id="families"')]
+    panels = re.findall(r"<figure><figcaption>(.*?) <span>.*?</figure>", section, re.S)
+    names = ["New instances", "Larger operands", "New wordings", "New types", "Longer compositions"]
+    assert panels == [*names, "Mean of the new axes", *names]  # dot plots, then pass@k
+    orders = {tuple(re.findall(r'class="name[^"]*">(.*?)<', plot)) for plot in section.split('<div class="plot">')[1:]}
+    assert orders == {("SGPO", "LUFFY", "SFT+GRPO", "base", "base + strategy")}
+    seeds = [e["axes"]["types"]["accuracy"] for e in results(tmp_path)["luffy"]["seeds"]]
+    assert f'class="value">{100 * sum(seeds) / 3:.1f}<' in section
+    (gaps,) = [rows for rows in rows_of(section, "LUFFY") if len(rows) == 7]
+    assert gaps[1] == "+10.0 \u22121.0 to +20.0"
+    assert section.count("<b>+10.0</b>") == 4 * 4  # four methods, four intervals that leave out 0
+    assert "pass@k, New types, k from 1 to 32: SGPO from" in section
+    overall = next(rows for rows in rows_of(section, "SGPO") if len(rows) == 6)
+    assert overall[-1] == "22.0"  # tokens, the mean of 20 to 24
+
+
+def test_axes_of_a_comparison_in_progress_are_those_of_its_cells(tmp_path: Path) -> None:
+    _, page = render(kit.compare_dir(tmp_path, seeds=2, axes=True, extras=False, finished=False))
+    assert "Longer compositions" in page.text
+    assert "minus the method on each axis" not in page.text
+
+
+def test_without_axes_there_is_no_section_of_them_and_broken_ones_are_left_out(tmp_path: Path) -> None:
+    assert "What was learned" not in render(kit.compare_dir(tmp_path / "old"))[1].text
+    kit.compare_dir(tmp_path / "new", axes=True, extras=False, seeds=1)
+    saved = json.loads((tmp_path / "new" / "results.json").read_text())
+    for seed in (saved["methods"]["sgpo"]["seeds"][0], saved["methods"]["luffy"]["seeds"][0]):
+        seed["axes"] = {
+            "<b>": {"accuracy": 0.5, "pass_at_k": {"x": 1, "0": 1, "2": "y"}},
+            "types": {"accuracy": "x"},
+            "y": 3,
+        }
+    saved["methods"]["luffy"]["axes_minus"] = {"sgpo": "x", "<i>": {"types": [0.1, None, None]}}
+    kit.write_json(tmp_path / "new" / "results.json", saved)
+    _, page = render(tmp_path / "new")
+    assert "<b>" in page.text
+    assert "<i> minus the method" in page.text
+
+
+def results(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / "results.json").read_text())["methods"]
+    return found

@@ -39,7 +39,7 @@ def _lab_plan(options: CompareOptions) -> Plan:
     lab = options.lab
     budget = Budget.lasting(lab.generations or Budget.generations, terse_expert=lab.terse_expert or 0.0)
     rates = _LAB_RATES if options.rates is None else options.rates
-    return Plan(options.method_names, options.seeds, LabTask(budget, lab.base), rates, options.jobs)
+    return Plan(options.method_names, options.seeds, LabTask(budget, lab.base), rates, options.jobs, lab.tune_balance)
 
 
 def _recipe_plan(options: CompareOptions, config: Path) -> Plan:

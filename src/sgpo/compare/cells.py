@@ -9,13 +9,21 @@ import dataclasses
 import json
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sgpo.compare.task import Task
 from sgpo.runs.files import read_object, write_json, write_text
-from sgpo.runs.jobs import ReportProgress
+from sgpo.runs.jobs import Job, ReportProgress, run_jobs
 from sgpo.runs.provenance import record
+
+
+def run_cells(work: Sequence[tuple[Any, Path]], task: Task, processes: int, out: Path) -> dict[str, Any]:
+    """The results of cells, each with its folder, by the folder's name; ``processes`` of them side by side."""
+    if not work:
+        return {}
+    return run_jobs([Job(folder.name, run_once, (task, cell, out, folder)) for cell, folder in work], processes)
 
 
 def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgress) -> dict[str, Any]:

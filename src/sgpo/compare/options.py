@@ -34,6 +34,12 @@ class LabOptions:
         help="Lab: share, 0 to 1, of the training problems whose expert response skips steps, as a stronger model's "
         "may. Default: 0.",
     )
+    tune_balance: bool = option(
+        False,
+        flags=("--tune-balance",),
+        help="Lab: also search each baseline's own balance at its best rate: HPT's SFT coefficient, LUFFY's shaping "
+        "gamma, SFT's epochs.",
+    )
 
     def __post_init__(self) -> None:
         if (self.generations or 0) < 0:

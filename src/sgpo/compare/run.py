@@ -1,41 +1,41 @@
 """``sgpo compare``: plan the cells, run what is missing, write the results.
 
-What is equal for all methods: the start, the problems of each step, the optimizer steps, the evaluation. Each
-method with a training of its own gets the same search for a learning rate: one run a rate from each start, on the
-validation split and with a seed that no final cell has. An ablation takes the rate of what it ablates.
+What is equal for all methods: the start, the problems of each step, the optimizer steps, the evaluation, and the
+search for a learning rate (:mod:`sgpo.compare.search`). An ablation takes the rate of what it ablates.
 """
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sgpo.compare.cells import run_once
+from sgpo.compare.cells import run_cells
 from sgpo.compare.lab import LabTask
 from sgpo.compare.results import summarise
+from sgpo.compare.search import Found, long_first, overrides_of, search, searched
 from sgpo.compare.table import write_tables
 from sgpo.compare.task import Cell, Task
 from sgpo.runs.files import locked, read_object, write_json
-from sgpo.runs.jobs import Job, run_jobs
 from sgpo.runs.provenance import record
 from sgpo.trainer.methods import find_method
 
 SCHEMA = 1
 KIND = "sgpo-compare"
-TUNING_SEED = 1000
 _EQUAL = ("max_steps", "num_train_epochs", "seed", "data_seed", "output_dir")
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to compare. ``rates`` are the learning rates to search; none: ``task.learning_rate`` for all."""
+    """What to compare. ``rates`` are the learning rates to search; none: ``task.learning_rate`` for all. ``balance``:
+    search each method's own balance, too."""
 
     methods: tuple[str, ...]
     seeds: int = 5
     task: Task = dataclasses.field(default_factory=LabTask)
     rates: tuple[float, ...] = ()
     jobs: int = 0
+    balance: bool = False
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -82,10 +82,10 @@ def _compare(plan: Plan, out: Path) -> dict[str, Any]:
     record(out, {**manifest["settings"], "methods": manifest["methods"], "seeds": manifest["seeds"]})
     (out / "results.json").unlink(missing_ok=True)  # until this run is through
     plan.task.prepare(out)
-    rates = _search(plan, out)
+    rates = search(plan, out)
     cells = _cells(plan, rates)
     write_json(out / "manifest.json", {**manifest, "cells": sorted({*manifest["cells"], *(c.name for c in cells)})})
-    done = _run([(cell, out / "cells" / cell.name) for cell in cells], plan, out)
+    done = run_cells([(cell, out / "cells" / cell.name) for cell in cells], plan.task, plan.processes, out)
     entries = {method: [done[cell.name] for cell in cells if cell.method == method] for method in plan.methods}
     entries |= _earlier(manifest["methods"], plan, out, rates)
     results = {"schema": SCHEMA, "machine": manifest["machine"], "settings": manifest["settings"]}
@@ -112,6 +112,8 @@ def _seconds(out: Path) -> int:
 
 def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
     settings = {"task": plan.task.name, **plan.task.settings(), "learning_rates_searched": list(plan.rates)}
+    if plan.balance:
+        settings["balance_searched"] = True
     manifest: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": KIND,
@@ -142,68 +144,21 @@ def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
     return manifest
 
 
-def _search(plan: Plan, out: Path) -> dict[str, Any]:
-    """Learning rate of each method, with the accuracies of its search: ``{method: {"learning_rate", "search"}}``.
-
-    The best rate is that of the highest mean over the starts; a run that failed counts as 0. A method that
-    names its own rate (``sft_grpo:learning_rate=1e-3``) is not searched for. A rate that was found without a
-    failed run is kept in ``search.json``: finished cells have it.
-    """
-    trained = [m for m in map(find_method, plan.methods) if m.kind is not None and "learning_rate" not in m.fields]
-    default = {"learning_rate": plan.task.learning_rate, "search": {}}
-    if len(plan.rates) < 2:
-        only = {"learning_rate": plan.rates[0], "search": {}} if plan.rates else default
-        return {method.name: only for method in trained}
-    kept = _searched(out)
-    sources = _long_first({method.tuned_as or method.name for method in trained} - kept.keys())
-    tries = [
-        plan.task.cell(source, TUNING_SEED, start, {"learning_rate": rate}, tuning=True)
-        for source in sources
-        for start in range(plan.task.starts)
-        for rate in plan.rates
-    ]
-    work = [(cell, out / "tuning" / f"{cell.name}-lr{cell.overrides['learning_rate']:g}") for cell in tries]
-    done = _run(work, plan, out) if work else {}
-    found: dict[str, Any] = {}
-    for source in sources:
-        scores: dict[float, list[float]] = {rate: [] for rate in plan.rates}
-        for cell, path in work:
-            if cell.method == source:
-                scores[cell.overrides["learning_rate"]].append(done[path.name].get("accuracy", 0.0))
-        best = max(scores, key=lambda rate: sum(scores[rate]))
-        found[source] = {"learning_rate": best, "search": {f"{rate:g}": each for rate, each in scores.items()}}
-    failed = {cell.method for cell, path in work if "accuracy" not in done[path.name]}
-    write_json(out / "search.json", kept | {source: found[source] for source in found if source not in failed})
-    found |= kept
-    return {method.name: found[method.tuned_as or method.name] for method in trained}
-
-
-def _searched(out: Path) -> dict[str, Any]:
-    """What earlier searches in this directory found."""
-    path = out / "search.json"
-    return read_object(path) if path.exists() else {}
-
-
-def _cells(plan: Plan, rates: dict[str, Any]) -> list[Cell]:
+def _cells(plan: Plan, rates: dict[str, Found]) -> list[Cell]:
     """Seeds alternate between the starts. Seeds come first, so that early results say something of every method."""
     return [
         plan.task.cell(
             method,
             seed,
             seed % plan.task.starts,
-            {"learning_rate": rates[method]["learning_rate"]} if method in rates else {},
+            overrides_of(method, rates),
         )
         for seed in range(plan.seeds)
-        for method in _long_first(plan.methods)
+        for method in long_first(plan.methods)
     ]
 
 
-def _long_first(methods: Iterable[str]) -> list[str]:
-    """Those that sample before those that do not, so that no process waits long for the last run."""
-    return sorted(methods, key=lambda name: (find_method(name).kind in (None, "sft"), name))
-
-
-def _earlier(methods: Sequence[str], plan: Plan, out: Path, rates: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def _earlier(methods: Sequence[str], plan: Plan, out: Path, rates: dict[str, Found]) -> dict[str, list[dict[str, Any]]]:
     """Results of methods that ``plan`` does not name but an earlier run finished, for the same seeds."""
     found = {}
     for method in methods:
@@ -213,11 +168,6 @@ def _earlier(methods: Sequence[str], plan: Plan, out: Path, rates: dict[str, Any
             continue
         found[method] = [read_object(path / "result.json") for path in paths]
         used = read_object(paths[0] / "cell.json")["overrides"]
-        search = _searched(out).get(find_method(method).tuned_as or method, {})
-        rates[method] = search if search.get("learning_rate") == used.get("learning_rate") else used
+        known = searched(out).get(find_method(method).tuned_as or method, {})
+        rates[method] = known if known.get("learning_rate") == used.get("learning_rate") else used
     return found
-
-
-def _run(work: Sequence[tuple[Cell, Path]], plan: Plan, out: Path) -> dict[str, Any]:
-    jobs = [Job(path.name, run_once, (plan.task, cell, out, path)) for cell, path in work]
-    return run_jobs(jobs, plan.processes)

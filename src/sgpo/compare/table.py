@@ -63,7 +63,7 @@ def as_csv(results: dict[str, Any]) -> str:
                 writer.writerow([name, f"axis_{axis}_{measure}", one.get(measure, ""), "", ""])
         for family, one in entry["per_family"].items():
             writer.writerow([name, f"family_{family}", one["accuracy"], "", ""])
-        for measure in ("learning_rate", "sampled_tokens", "trained_tokens", "train_seconds"):
+        for measure in ("learning_rate", "sampled_tokens", "trained_tokens", "train_seconds", "search_seconds"):
             writer.writerow([name, measure, entry.get(measure, ""), "", ""])
     return text.getvalue()
 
@@ -148,11 +148,14 @@ def _families(methods: dict[str, Any]) -> Rows:
 
 
 def _costs(methods: dict[str, Any]) -> Rows:
-    rows = [["method", "learning rate", "tokens sampled", "of them guided", "tokens trained on", "seconds"]]
+    head = ["method", "learning rate", "tokens sampled", "of them guided", "tokens trained on", "seconds"]
+    rows = [[*head, "of the search"]]
     for name, e in methods.items():
         rate = f"{e['learning_rate']:g}" if "learning_rate" in e else "-"
+        rate += "".join(f", {field} {value:g}" for field, value in e.get("balance", {}).items())
         tokens = (f"{e[key] / 1000:.0f}K" for key in ("sampled_tokens", "guided_tokens", "trained_tokens"))
-        rows.append([_label(name), rate, *tokens, f"{e['train_seconds']:.0f}"])
+        searched = f"{e['search_seconds']:.0f}" if "search_seconds" in e else "-"
+        rows.append([_label(name), rate, *tokens, f"{e['train_seconds']:.0f}", searched])
     return rows
 
 

@@ -11,13 +11,21 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Balance:
+    """The field by which a method balances what it learns from, and the ``values`` to search beside its default."""
+
+    field: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Method:
     """A method: a kind of trainer, and the fields of its configuration that the method sets.
 
     ``kind`` is a key of :data:`sgpo.trainer.methods.KINDS`, or None for the model as it is.
     ``label`` is the method in a table. ``spoken`` is the method within a sentence, where the table's label is too short
     for one. ``tuned_as`` names the method whose learning rate it takes (an ablation changes one thing only); None: its
-    own.
+    own. ``balance`` is searched on request; SGPO has none, since its weights are the paper's.
     """
 
     name: str
@@ -26,6 +34,7 @@ class Method:
     fields: Mapping[str, Any] = field(default_factory=dict)
     tuned_as: str | None = None
     spoken: str | None = None
+    balance: Balance | None = None
 
 
 CONFIG_PRESETS: dict[str, dict[str, Any]] = {"sgpo+": {"guided_grpo_weight": 1.0, "num_targets": 2}}
@@ -37,7 +46,8 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("base", "base", None),
-        Method("sft", "SFT", "sft"),
+        # Four times the rows of each step are four times the epochs in the same steps.
+        Method("sft", "SFT", "sft", balance=Balance("gradient_accumulation_steps", (4,))),
         Method("sft_grpo", "SFT+GRPO", "sgpo", _OFF),
         Method(
             "sft_grpo_12",
@@ -46,8 +56,8 @@ METHODS: dict[str, Method] = {
             {**_OFF, "num_generations": 12},
             spoken="SFT+GRPO (12 rollouts)",
         ),
-        Method("luffy", "LUFFY", "luffy"),
-        Method("hpt", "HPT", "hpt"),
+        Method("luffy", "LUFFY", "luffy", balance=Balance("shaping_gamma", (0.03, 0.3))),
+        Method("hpt", "HPT", "hpt", balance=Balance("sft_coef", (0.3, 3.0))),
         Method("sgpo", "SGPO", "sgpo"),
         Method(
             "no_distillation",

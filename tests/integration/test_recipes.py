@@ -255,6 +255,48 @@ def test_the_split_refuses(options: list[str], named: str, split: Callable[..., 
         split("--source", tmp_path / "two.jsonl", "--out", tmp_path / "out", *options)
 
 
+# ---------------------------------------------------------------- SmolLM2 on gsm_symbolic
+
+GSM = RECIPES / "smollm2-135m-gsm"
+
+
+def run_script(name: str, monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> None:
+    """A stage of the recipe, in this process."""
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    runpy.run_path(str(GSM / name), run_name="__main__")
+
+
+def test_the_stages_of_smollm2_on_gsm_symbolic(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The split has no template or problem on two sides; the warm-up starts from any model, once; both sizes parse."""
+    pytest.importorskip("reasoning_gym")
+    run_script("split.py", monkeypatch, "--size", "cpu", "--out", tmp_path)
+    rows = {name: [*map(json.loads, (tmp_path / f"{name}.jsonl").open())] for name in ("train", "trained", "new")}
+    lessons = [*map(json.loads, (tmp_path / "warmup.jsonl").open())]
+    families = {name: {row["family"] for row in part} for name, part in rows.items()}
+    assert families["train"] == families["trained"]
+    assert not families["train"] & families["new"]
+    problems = [row["problem"] for part in rows.values() for row in part]
+    asked = [lesson["prompt"][0]["content"] for lesson in lessons]
+    assert len(set(problems)) == len(problems)
+    assert not any(text.startswith(problem) for text in asked for problem in problems)
+    strategies = {row["strategy"] for row in rows["train"]}
+    met = [text for text in asked if any(strategy in text for strategy in strategies)]
+    assert len(met) == 24, "the templates of the training set are met in the warm-up, with their strategy alone"
+
+    arguments = {**WARMUP_ADAPTED, "model_name_or_path": models["qwen2.5-1.5b"], "output_dir": tmp_path / "warm"}
+    arguments["dataset_name"] = tmp_path / "warmup.jsonl"
+    for _ in range(2):
+        run_script("warmup.py", monkeypatch, "--config", GSM / "warmup-cpu.yaml", *as_arguments(arguments))
+    assert "is there already" in capsys.readouterr().out
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "warm").config.model_type == "qwen2"
+    for size in ("cpu", "gpu"):
+        run, config, _ = recipe.parse(["--config", str(GSM / f"train-{size}.yaml")])
+        assert run.reward_funcs == ["accuracy"]
+        assert config.distills
+
+
 # ---------------------------------------------------------------- accelerate
 
 

@@ -1,6 +1,6 @@
 """A real pretrained model through the command line: SmolLM2-135M, where the variable SGPO_SMOLLM2 names its folder.
 
-``benchmarks/smollm2.py`` makes that folder, and prints the figures of this test's steps.
+``recipes/smollm2-135m-gsm/fetch.py`` makes that folder; ``benchmarks/smollm2.py`` prints the figures of these steps.
 """
 
 import importlib.util

@@ -1,0 +1,175 @@
+"""Does `sgpo plan` tell what SmolLM2-135M takes here? Memory and CPU seconds of a step, and of an evaluation.
+
+    python recipes/smollm2-135m-gsm/fetch.py --out runs/smollm2/base
+    python recipes/smollm2-135m-gsm/split.py --size cpu --out runs/smollm2/data-cpu
+    python benchmarks/plan_smollm2.py --model runs/smollm2/base --data runs/smollm2/data-cpu
+
+A process of its own trains two steps with one thread, and the second is compared: it has optimizer states. Completions
+run to their full length. Seconds are those of the process, not of the clock, so other programs do not count. Memory is
+the highest resident one above what a finished tiny run had left, as in `plan_memory.py`. The evaluation is
+`sgpo.models` on as many prompts as a generation batch has rollouts, which the plan reckons as it does generation.
+
+The last line is one JSON object: for each figure `measured`, `planned` and `ratio`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import plan_memory
+import yaml
+
+COMPLETION, ROWS = 48, 4
+
+
+def write_recipe(model: Path, data: Path, folder: Path, dtype: str) -> Path:
+    """A recipe of one problem an optimizer step, with 4 + 2 rollouts of one length."""
+    fields = {
+        "model_name_or_path": str(model),
+        "dataset_name": str(data / "train.jsonl"),
+        "output_dir": str(folder / "run"),
+        "reward_funcs": "accuracy",
+        "dtype": "float32",
+        "max_completion_length": COMPLETION,
+        "generation_kwargs": {"min_new_tokens": COMPLETION},
+        "num_generations": ROWS,
+        "num_guided_generations": 2,
+        "per_device_train_batch_size": ROWS,
+        "gradient_accumulation_steps": 1,
+        "alpha_form": "constant",  # each problem with a correct guided rollout has a target
+        "max_steps": 2,
+        "activation_checkpointing": False,
+        "use_cpu": True,
+        "bf16": dtype == "bfloat16",
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(fields))
+    return path
+
+
+def work(recipe: Path) -> dict[str, float]:
+    """In a process of its own: bytes, and CPU seconds of the second step, of its generation and of an evaluation."""
+    import gc
+
+    import torch
+    from transformers import TrainerCallback
+    from trl import GRPOTrainer
+
+    from sgpo import SGPOTrainer
+    from sgpo.recipe import build, load_data, parse
+
+    torch.set_num_threads(1)
+    tiny = recipe.parent / "tiny"
+    tiny.mkdir()
+    plan_memory.SHAPES["tiny"] = plan_memory.shape(600, 32, 2, 2, 1, (8, 4, 4), rows=4)
+    plan_memory.train(plan_memory.write_recipe("tiny", tiny), plan_memory.SHAPES["tiny"]["lengths"])
+    spent: dict[str, float] = {"generation": 0.0}
+    sample = GRPOTrainer._generate_single_turn
+
+    def timed(self: Any, *args: Any) -> Any:
+        began = time.process_time()
+        found = sample(self, *args)
+        spent["generation"] = time.process_time() - began  # of the last step in the end
+        return found
+
+    class Steps(TrainerCallback):
+        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+            self.began = time.process_time()
+
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            spent["step"] = time.process_time() - self.began
+
+    def every_other(completions: list[Any], **_: Any) -> list[float]:
+        return [float(i % 2) for i in range(len(completions))]
+
+    GRPOTrainer._generate_single_turn = timed
+    run, config, model = parse(["--config", str(recipe)])
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # peaks count from here
+    before = plan_memory.status_bytes("VmRSS")
+    trainer = build(SGPOTrainer, config, model, load_data(run), reward_funcs=[every_other])
+    trainer.add_callback(Steps())
+    # Batches are fetched, and rollouts sampled, inside of a step only from `training_step` on.
+    trainer.train()
+    peak = plan_memory.status_bytes("VmHWM") - before
+    return {"memory": peak, **spent, "evaluation": evaluate(trainer, load_data(run))}
+
+
+def evaluate(trainer: Any, data: Any) -> float:
+    """CPU seconds of ``sgpo.models`` on six prompts."""
+    from sgpo.models.local import LocalModel
+    from sgpo.models.protocol import Request, Sampling
+
+    sampling = Sampling(temperature=0.6, top_p=0.95, max_new_tokens=COMPLETION)
+    trainer.model.generation_config.min_new_tokens = COMPLETION
+    model = LocalModel(trainer.model.eval(), trainer.processing_class, sampling)
+    requests = [Request(row["id"], i, row["prompt"], i) for i, row in enumerate(data.select(range(6)))]
+    began = time.process_time()
+    model.replies(requests)
+    return time.process_time() - began
+
+
+def planned(recipe: Path, model: Path) -> dict[str, float]:
+    """The same figures, of `sgpo plan` on the lengths of these prompts."""
+    from transformers import AutoTokenizer
+
+    from sgpo.plan import plan_recipe
+    from sgpo.plan.assumptions import Assumptions
+    from sgpo.plan.hardware import parse_hardware
+    from sgpo.recipe import load_data, parse
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    rows = list(load_data(parse(["--config", str(recipe)])[0]).select(range(2)))
+    prompts = [
+        len(tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"]) for row in rows
+    ]
+    strategies = [len(tokenizer(row["strategy"])["input_ids"]) + 30 for row in rows]  # with the guided template
+    assumptions = Assumptions(
+        prompt_tokens=sum(prompts) // 2, strategy_tokens=sum(strategies) // 2, mean_completion_tokens=COMPLETION
+    )
+    plan = plan_recipe(["--config", str(recipe)], parse_hardware("cpu"), assumptions=assumptions)
+    seconds = plan.duration.seconds
+    generation = seconds["decode"] + seconds["prefill"]
+    return {"memory": plan.memory.peak, "generation": generation, "step": plan.duration.step, "evaluation": generation}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.work:
+        print(json.dumps(work(given.work)))
+        return
+    with TemporaryDirectory() as folder:
+        recipe = write_recipe(given.model, given.data, Path(folder), given.dtype)
+        words = ["--model", str(given.model), "--data", str(given.data), "--work", str(recipe)]
+        command = [sys.executable, __file__, *words]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **plan_memory.ENVIRONMENT})
+        if done.returncode:
+            raise RuntimeError(f"the measured run failed:\n{done.stderr[-3000:]}")
+        measured, said = json.loads(done.stdout.splitlines()[-1]), planned(recipe, given.model)
+    unit = {"memory": plan_memory.MIB}
+    figures = {}
+    for name, value in measured.items():
+        scale = unit.get(name, 1)
+        ratio = round(said[name] / value, 3)
+        figures[name] = {"measured": round(value / scale, 2), "planned": round(said[name] / scale, 2), "ratio": ratio}
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

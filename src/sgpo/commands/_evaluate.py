@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -14,10 +15,15 @@ from sgpo.data.benchmarks import HUB
 from sgpo.evaluation.diff import Comparison, Flip
 from sgpo.evaluation.grading import Grader
 from sgpo.evaluation.metrics import Interval
+from sgpo.evaluation.planning import plan_benchmark
 from sgpo.evaluation.results import EvalResult
 from sgpo.evaluation.run import Plan, run
+from sgpo.lab.benchmark import LAB
 from sgpo.models import Model
 from sgpo.runs.progress import progress
+
+if TYPE_CHECKING:
+    from sgpo.commands.evaluate import EvalCommand
 
 _GROUPS_SHOWN = 12
 
@@ -32,6 +38,21 @@ def names(benchmarks: Sequence[str], data: Path | None) -> Sequence[str]:
     if len(set(chosen)) < len(chosen):
         raise ValueError(f"--benchmark {' '.join(chosen)} names one of them twice.")
     return chosen
+
+
+def evaluate(options: EvalCommand) -> dict[str, EvalResult]:
+    """The result of each benchmark. Raises ValueError for one that cannot be carried out, before a model is loaded."""
+    evaluation, out = options.evaluation, options.out
+    jobs = [plan_benchmark(evaluation, name, LAB) for name in names(options.benchmark, evaluation.data)]
+    for plan, grade in jobs:  # every plan is good before a model is loaded
+        plan.check(grade)
+    engine = evaluation.access.open(options.model, jobs[0][0].sampling)
+    results = {}
+    for plan, grade in jobs:
+        engine.sampling = plan.sampling
+        folder = out if len(jobs) == 1 else out / plan.benchmark
+        results[plan.benchmark] = run_with_bar(plan, options.model, engine, grade, folder)
+    return results
 
 
 def run_with_bar(plan: Plan, model: str, engine: Model, grader: Grader, folder: Path) -> EvalResult:

@@ -23,12 +23,16 @@ def compare(options: CompareOptions) -> None:
     from sgpo.compare.run import compare as run
     from sgpo.compare.table import as_text
 
-    plan = _lab_plan(options) if options.config is None else _recipe_plan(options, options.config)
-    results = run(plan, options.out)
+    results = run(plan_of(options), options.out)
     typer.echo(as_text(results))
     typer.echo(f"{options.out / 'results.json'} written.")
     if results["failed"]:
         raise typer.Exit(1)
+
+
+def plan_of(options: CompareOptions) -> Plan:
+    """What to compare, on the lab or on the recipe."""
+    return _lab_plan(options) if options.config is None else _recipe_plan(options, options.config)
 
 
 def _lab_plan(options: CompareOptions) -> Plan:

@@ -50,21 +50,9 @@ class EvalCommand:
 def run(options: EvalCommand) -> None:
     """Evaluate a model on benchmarks; every response, verdict and setting is saved, and the run can be resumed."""
     from sgpo.commands import _evaluate as work
-    from sgpo.evaluation.planning import plan_benchmark
-    from sgpo.lab.benchmark import LAB
 
-    evaluation, out = options.evaluation, options.out
-    jobs = [plan_benchmark(evaluation, name, LAB) for name in work.names(options.benchmark, evaluation.data)]
-    for plan, grade in jobs:  # every plan is good before a model is loaded
-        plan.check(grade)
-    engine = evaluation.access.open(options.model, jobs[0][0].sampling)
-    results = {}
-    for plan, grade in jobs:
-        engine.sampling = plan.sampling
-        folder = out if len(jobs) == 1 else out / plan.benchmark
-        results[plan.benchmark] = work.run_with_bar(plan, options.model, engine, grade, folder)
-    work.print_results(results)
-    typer.echo(f"written: {out}")
+    work.print_results(work.evaluate(options))
+    typer.echo(f"written: {options.out}")
 
 
 @app.command()

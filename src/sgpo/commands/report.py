@@ -46,7 +46,7 @@ def _plots(run_directory: Path) -> None:
     try:
         from sgpo.report.plots import write_plots
     except ImportError:
-        typer.echo("No plot files: matplotlib is not installed (pip install 'sgpo[report]').")
+        typer.echo("No plot files: matplotlib is not installed (pip install matplotlib).")
         return
     files = write_plots(load_run(run_directory), run_directory / "plots")
     if files:

@@ -1,1 +1,5 @@
 """One command compares the methods: the same warm start, prompts, optimizer steps and evaluation for all of them."""
+
+from sgpo._callable import make_callable
+
+make_callable(__name__)

@@ -96,6 +96,6 @@ def _plot(out: Path, console: Console) -> None:
     try:
         from sgpo.report.curves import learning_curves
     except ImportError:
-        console.print("No plot: matplotlib is not installed (pip install 'sgpo[report]').")
+        console.print("No plot: matplotlib is not installed (pip install matplotlib).")
         return
     learning_curves({LABELS[m]: out / m / "metrics.jsonl" for m in ("sft_grpo", "sgpo")}, out / "learning_curves.png")

@@ -138,7 +138,7 @@ def _adapted(model: PreTrainedModel, folder: Folder) -> PreTrainedModel:
     try:
         from peft import PeftModel
     except ImportError as error:
-        raise ModelError(f"{folder.name} is an adapter, which needs peft; pip install 'sgpo[lora]'.") from error
+        raise ModelError(f"{folder.name} is an adapter, which needs peft; pip install peft.") from error
     adapted = PeftModel.from_pretrained(model, folder.name)
     if adapted.active_peft_config.is_prompt_learning:
         raise ModelError(f"{folder.name} is an adapter of learned prompts; adapters of layers (LoRA) can be loaded.")

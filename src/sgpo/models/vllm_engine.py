@@ -57,7 +57,7 @@ class VllmModel(Batched):
             from vllm import LLM
         except ImportError as error:
             raise ModelError(
-                "vLLM is not installed; pip install 'sgpo[vllm]', or use --backend transformers."
+                "vLLM is not installed; pip install 'vllm<=0.31.0', or use --backend transformers."
             ) from error
         folder = Folder(name)
         more: dict[str, Any] = {}

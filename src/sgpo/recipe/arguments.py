@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -54,8 +54,12 @@ class _Parser(TrlParser):
         raise ValueError(f"{message}. `sgpo train --help-all` lists every field.")
 
 
-def parse(argv: Sequence[str], config_class: Any = SGPOConfig) -> tuple[RunArguments, Any, ModelConfig]:
+def parse(
+    argv: Sequence[str], config_class: Any = SGPOConfig, fields: Mapping[str, Any] | None = None
+) -> tuple[RunArguments, Any, ModelConfig]:
     """Recipe and overrides as dataclasses; ``config_class`` is that of the trainer.
+
+    ``fields`` are as if the recipe said them, and go before what it says.
 
     The command line goes before the recipe. Variables under ``env`` in the recipe are set. What ``model_init_kwargs``
     says of the model's dtype, revision and attention is in the ``ModelConfig``, whichever of the two was written.
@@ -67,11 +71,11 @@ def parse(argv: Sequence[str], config_class: Any = SGPOConfig) -> tuple[RunArgum
     path, words = recipe_path(argv)
     classes = (RunArguments, config_class, ModelConfig)
     parser = _Parser(classes, prog="sgpo train", allow_abbrev=False)
-    recipe = {} if path is None else read_yaml(path)
+    recipe = ({} if path is None else read_yaml(path)) | dict(fields or {})
     environment = recipe.pop("env", None) or {}
     written = list(dict.fromkeys([*recipe, *_named(words)]))
     _check_names(parser, written)
-    parser.set_defaults_with_config(**typed_fields(classes, recipe, path.name if path else ""))
+    parser.set_defaults_with_config(**typed_fields(classes, recipe, path.name if path else "fields"))
     _set_environment(environment, path)
     run, config, model = parser.parse_args_into_dataclasses(args=words)
     for value, name in ((model.model_name_or_path, "model_name_or_path"), (run.dataset_name, "dataset_name")):

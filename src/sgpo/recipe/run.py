@@ -4,7 +4,7 @@ import contextlib
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,13 @@ def _packages() -> Iterator[None]:
         ) from error
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Train as the recipe says and save the model into ``output_dir``."""
+def main(argv: Sequence[str] | None = None, fields: Mapping[str, Any] | None = None) -> str:
+    """Train as the recipe says, save the model into ``output_dir``, and return that folder.
+
+    ``fields`` go before those of the recipe, see `sgpo.recipe.arguments.parse`.
+    """
     with _packages():
-        run, config, model = parse(sys.argv[1:] if argv is None else argv)
+        run, config, model = parse(sys.argv[1:] if argv is None else argv, fields=fields)
     _check_folder(run, config)
     rewards = [load_reward(name) for name in run.reward_funcs]
     check_model(model, trust_remote_code=config.trust_remote_code)
@@ -68,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_eval_data(data, measured, rewards)
     with _alone(config):
         _train(run, config, model, data, reward_funcs=rewards, eval_dataset=measured)
+    return str(config.output_dir)
 
 
 def _check_folder(run: RunArguments, config: Any) -> None:

@@ -3,3 +3,7 @@
 ``load`` reads a directory into ``run.Run``; ``views`` and its neighbours turn that into what the templates show;
 ``page`` renders them. ``tokens`` alone needs torch, ``curves`` and ``plots`` alone need matplotlib.
 """
+
+from sgpo._callable import make_callable
+
+make_callable(__name__)

@@ -1,11 +1,10 @@
 """Learning curves of one or more runs, from the JSON lines that a run writes."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # files only, no window
+os.environ.setdefault("MPLBACKEND", "Agg")  # no window; a notebook has set its own
 import matplotlib.pyplot as plt
 
 from sgpo.report.series import PASS_RATE, smooth, stand_in

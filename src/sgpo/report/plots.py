@@ -1,10 +1,9 @@
 """The plots of a report as PNG and SVG files, for papers and slides."""
 
+import os
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")  # files only, no window
+os.environ.setdefault("MPLBACKEND", "Agg")  # no window; a notebook has set its own
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -35,7 +34,7 @@ def write_plots(run: Run, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with plt.rc_context(STYLE):
-        for name, draw in (("curves", _curves), ("comparison", _comparison), ("families", _families)):
+        for name, draw in _DRAWN.items():
             figure = draw(run)
             if figure is None:
                 continue
@@ -46,6 +45,18 @@ def write_plots(run: Run, folder: Path) -> list[Path]:
                 written.append(folder / f"{name}.{suffix}")
             plt.close(figure)
     return written
+
+
+def figure_of(run: Run, name: str) -> Figure:
+    """One of these plots. Raises ``ValueError`` for a name that is none, or one that the run has no data for."""
+    if name not in _DRAWN:
+        raise ValueError(f"plot {name!r} is unknown; choose from {', '.join(_DRAWN)}.")
+    with plt.rc_context(STYLE):
+        figure = _DRAWN[name](run)
+    if figure is None:
+        raise ValueError(f"{run.path} has nothing to plot as {name!r}; choose another of {', '.join(_DRAWN)}.")
+    plt.close(figure)  # whoever gets it shows it; a notebook would show it twice
+    return figure
 
 
 def _colour(run: Run, method: str) -> str:
@@ -123,3 +134,6 @@ def _bare(axis: Axes) -> None:
     axis.grid(visible=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
+
+
+_DRAWN = {"curves": _curves, "comparison": _comparison, "families": _families}

@@ -191,6 +191,9 @@ def compare_dir(
             if axes:
                 gaps = {axis: [0.1, -0.02 + 0.01 * i, 0.2] for i, axis in enumerate((*AXES, "new_axes", "all_axes"))}
                 methods[method]["axes_minus"] = {"sgpo": gaps}
+    if axes:
+        control = {"problems": 98.5, "own_kl": 0.512, "other_kl": 0.734, "copied": 0.0625}
+        methods["base"]["strategy_control"] = control
     manifest = {"schema": 1, "kind": "sgpo-compare", "methods": list(ends), "seeds": list(range(seeds))}
     manifest |= {"cells": names, "settings": {"budget": {"problems": 12}}, "machine": "2 CPU cores"}
     write_json(path / "manifest.json", manifest)

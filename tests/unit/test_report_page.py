@@ -302,6 +302,8 @@ def test_axes_are_drawn_for_every_method_in_one_order(tmp_path: Path) -> None:
     assert "pass@k, New types, k from 1 to 32: SGPO from" in section
     overall = next(rows for rows in rows_of(section, "SGPO") if len(rows) == 6)
     assert overall[-1] == "22.0"  # tokens, the mean of 20 to 24
+    assert (rows_of(section, "its own"), rows_of(section, "of a random other problem")) == ([["0.512"]], [["0.734"]])
+    assert "6.2% of the response" in section
 
 
 def test_axes_of_a_comparison_in_progress_are_those_of_its_cells(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 from sgpo.compare.task import UNTRAINED
 from sgpo.lab.catalog import UNSOLVED
+from sgpo.lab.control import PROBLEMS, strategy_control
 from sgpo.lab.experiment import Budget, Cell, load, run_cell, train_config, warm_start
 from sgpo.lab.measure import PROTOCOL, measure_all
 from sgpo.lab.model import BASE_SEEDS, base_path
+from sgpo.lab.problems import load_problems
 from sgpo.runs.jobs import ReportProgress, cores
 from sgpo.trainer.methods import find_method
 
@@ -86,12 +88,14 @@ def _start(out: Path, base: int) -> Path:
 
 
 def _untrained(cell: Cell, base: Path, report: ReportProgress) -> dict[str, Any]:
-    """The base as it is."""
+    """The base as it is, and whether its strategies teach or the style of being guided."""
     model, tokenizer = load(base)
     measured = measure_all(model, tokenizer, k=cell.budget.eval_k, split=cell.budget.split)
-    report(cell.name, 1.0, {"accuracy": measured["accuracy"]})
+    report(cell.name, 0.9, {"accuracy": measured["accuracy"]})
+    control = strategy_control(model, tokenizer, load_problems("train")[:PROBLEMS])
     return {
         **measured,
+        **({"strategy_control": dataclasses.asdict(control)} if control is not None else {}),
         "method": cell.method,
         "seed": cell.seed,
         "base_seed": cell.base_seed,

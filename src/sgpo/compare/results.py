@@ -83,6 +83,12 @@ def _axes(seeds: list[Entry]) -> dict[str, Any]:
     return found
 
 
+def _control(seeds: list[Entry]) -> dict[str, float]:
+    """The mean over starts of the control that the base's entries hold (:mod:`sgpo.lab.control`)."""
+    each = [entry["strategy_control"] for entry in seeds if "strategy_control" in entry]
+    return {name: _mean([one[name] for one in each]) for name in each[0]} if each else {}
+
+
 def _method(seeds: list[Entry], never_solved: Sequence[str]) -> dict[str, Any]:
     columns = _columns(seeds, lambda one: scores(one, never_solved))
     intervals = {name: _interval(values) for name, values in columns.items()}
@@ -102,6 +108,7 @@ def _method(seeds: list[Entry], never_solved: Sequence[str]) -> dict[str, Any]:
         "train_seconds": round(_mean([e["train_seconds"] for e in seeds]), 1),
         "scores": intervals,
         **({"axes": axes} if (axes := _axes(seeds)) else {}),
+        **({"strategy_control": control} if (control := _control(seeds)) else {}),
         "seeds": seeds,
     }
 

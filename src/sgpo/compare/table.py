@@ -162,6 +162,13 @@ def _costs(methods: dict[str, Any]) -> Rows:
 def _notes(results: dict[str, Any]) -> list[str]:
     never = f"Never solved by the base: {', '.join(results['never_solved'])}. " if results["never_solved"] else ""
     notes = [f"{never}Machine: {results['machine']}."]
+    for entry in results["methods"].values():
+        if control := entry.get("strategy_control"):
+            notes.append(
+                f"A target token's KL under its own strategy: {control['own_kl']:.3f} nats, under another problem's: "
+                f"{control['other_kl']:.3f}; {100 * control['copied']:.0f}% of target tokens stand in the strategy "
+                f"(base, {control['problems']:.0f} training problems)."
+            )
     notes += [f"FAILED {cell}: {error}" for cell, error in results["failed"].items()]
     return notes
 

@@ -50,6 +50,7 @@ def axes(run: Run) -> dict[str, Any] | None:
         "passes": _passes(methods, names, hues),
         "legend": [{"label": m.label, "hue": hues[m.name] % svg.HUES} for m in methods],
         "tables": _tables(methods, names),
+        "control": next((method.control for method in methods if method.control), None),
     }
 
 

@@ -19,6 +19,7 @@ from sgpo.report.training import LOG, is_training, training
 
 SCHEMA = 1
 COSTS = ("learning_rate", "sampled_tokens", "guided_tokens", "trained_tokens", "train_seconds")
+CONTROL = ("problems", "own_kl", "other_kl", "copied")
 MAX_CELLS = 500
 MAX_ERROR = 3_000  # characters of error.txt, from its end
 _CELL_NAME = re.compile(r"(?P<method>.+?)-base(?P<base>\d+)-seed(?P<seed>\d+)")
@@ -181,6 +182,7 @@ def _method(name: str, entry: dict[str, Any]) -> Method | None:
         k=int(number(entry.get("k")) or 0),
         to_sgpo=_differences(entry.get("sgpo_minus")),
         axes=[axes for seed in (seeds or [entry]) if (axes := _axes(seed))],
+        control=_control(entry),
         axes_minus={name: _differences(found) for name, found in mapping(entry.get("axes_minus")).items()},
     )
 
@@ -195,6 +197,13 @@ def _axes(entry: dict[str, Any]) -> dict[str, AxisScores]:
             curve = {k: share for k, value in curve.items() if k and (share := number(value)) is not None}
             found[axis] = AxisScores.of_json({**known, "accuracy": accuracy, "pass_at_k": curve})
     return found
+
+
+def _control(entry: dict[str, Any]) -> dict[str, float]:
+    """All of the control of :mod:`sgpo.lab.control`, or nothing."""
+    saved = mapping(entry.get("strategy_control"))
+    found = {name: value for name in CONTROL if (value := number(saved.get(name))) is not None}
+    return found if len(found) == len(CONTROL) else {}
 
 
 def _differences(saved: Any) -> dict[str, Difference]:

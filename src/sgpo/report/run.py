@@ -73,6 +73,7 @@ class Method:
     k: int = 0
     to_sgpo: dict[str, Difference] = field(default_factory=dict)  # measure -> SGPO minus this, from results.json
     axes: list[dict[str, AxisScores]] = field(default_factory=list)  # of each seed: axis -> scores
+    control: dict[str, float] = field(default_factory=dict)  # of the base: own and other strategies
     axes_minus: dict[str, dict[str, Difference]] = field(default_factory=dict)  # of results.json: method, axis
 
     @property

@@ -1,0 +1,107 @@
+"""Is it the strategy that teaches, or the style of being guided?
+
+The distillation of SGPO (arXiv 2606.24064) learns from the difference that a strategy makes to the policy, token by
+token. If the strategy of *another* problem made the same difference on the same response, it would be the style of
+guided prompts that is learned. And where a response repeats the strategy's words, copying is learned, not the way.
+This control is ours.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Problem, guided_prompt, verify
+from sgpo.models.sampling import sample
+from sgpo.objectives import token_kl
+
+SAMPLES = 4  # guided responses a problem, as many as SGPO draws
+PROBLEMS = 100
+
+
+@dataclass(frozen=True)
+class StrategyControl:
+    """Means over the tokens of the targets that SGPO would train on.
+
+    Attributes:
+        problems: that have a target, a correct guided response.
+        own_kl: KL(guided || unguided) with the problem's own strategy, nats a token.
+        other_kl: the same on the same tokens with a random other problem's strategy.
+        copied: share of the tokens that also stand in the strategy.
+    """
+
+    problems: int
+    own_kl: float
+    other_kl: float
+    copied: float
+
+
+def strategy_control(
+    model: PreTrainedModel, tokenizer: Any, problems: Sequence[Problem], seed: int = 0
+) -> StrategyControl | None:
+    """The control on ``problems``; None where no problem has a target, or where all have one strategy."""
+    targets = _targets(model, tokenizer, problems, seed)
+    others = {p["id"]: [o["strategy"] for o in problems if o["strategy"] != p["strategy"]] for p, _ in targets}
+    targets = [(problem, ids) for problem, ids in targets if others[problem["id"]]]
+    if not targets:
+        return None
+    asked: dict[str, list[str]] = {"alone": [], "own": [], "other": []}
+    for problem, _ in targets:
+        drawn = random.Random(f"{seed}/{problem['id']}").choice(others[problem["id"]])
+        asked["alone"].append(problem["prompt"])
+        asked["own"].append(guided_prompt(problem))
+        asked["other"].append(GUIDED_TEMPLATE.format(strategy=drawn, prompt=problem["prompt"]))
+    responses = [ids for _, ids in targets]
+    logits = {name: torch.cat(_logits(model, tokenizer, prompts, responses)) for name, prompts in asked.items()}
+    own, other = (float(token_kl(logits["alone"], logits[name]).mean()) for name in ("own", "other"))
+    words = [set(tokenizer(p["strategy"], add_special_tokens=False)["input_ids"]) for p, _ in targets]
+    copied = [token in known for known, ids in zip(words, responses, strict=True) for token in ids]
+    return StrategyControl(len(targets), own, other, sum(copied) / len(copied))
+
+
+def _targets(
+    model: PreTrainedModel, tokenizer: Any, problems: Sequence[Problem], seed: int
+) -> list[tuple[Problem, list[int]]]:
+    """Each problem's correct guided response of the highest mean likelihood without the strategy, if it has one."""
+    prompts = [guided_prompt(problem) for problem in problems]
+    rows = sample(
+        model, tokenizer, prompts, k=SAMPLES, max_new_tokens=MAX_COMPLETION, batch_size=len(prompts) or 1, seed=seed
+    )
+    found = []
+    for problem, row in zip(problems, rows, strict=True):
+        texts = dict.fromkeys(one.text for one in row if verify(one.text, problem["answer"]))
+        listed = [[*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for text in texts]
+        if listed:
+            each = _logits(model, tokenizer, [problem["prompt"]] * len(listed), listed)
+            scores = [_likelihood(logits, ids) for logits, ids in zip(each, listed, strict=True)]
+            found.append((problem, listed[scores.index(max(scores))]))
+    return found
+
+
+def _likelihood(logits: Tensor, ids: Sequence[int]) -> float:
+    """Mean log-probability of the tokens ``ids`` (T) under ``logits`` [T, V]."""
+    return float(logits.log_softmax(-1).gather(1, torch.tensor(ids)[:, None]).mean())
+
+
+@torch.no_grad()
+def _logits(
+    model: PreTrainedModel, tokenizer: Any, prompts: Sequence[str], responses: Sequence[Sequence[int]]
+) -> list[Tensor]:
+    """For each response its [T, V] logits, float32, after its prompt; padded on the right, which causal rows ignore."""
+    heads = [list(tokenizer(prompt)["input_ids"]) for prompt in prompts]
+    rows = [torch.tensor([*head, *ids]) for head, ids in zip(heads, responses, strict=True)]
+    batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)
+    training = model.training
+    model.eval()
+    try:
+        logits = model(input_ids=batch).logits.float()
+    finally:
+        model.train(training)
+    starts = [len(head) - 1 for head in heads]
+    return [one[start : start + len(ids)] for one, start, ids in zip(logits, starts, responses, strict=True)]

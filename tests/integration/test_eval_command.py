@@ -19,7 +19,7 @@ from sgpo.commands.evaluate import app
 from sgpo.evaluation import evaluate
 from sgpo.lab.model import build_model
 from sgpo.lab.problems import GUIDED_TEMPLATE, final_answer, lab_reward, load_problems
-from sgpo.lab.tokenizer import build_tokenizer
+from sgpo.lab.tokenizer import VOCAB_SIZE, build_tokenizer
 from sgpo.models import Sampling
 from sgpo.models.folders import fingerprint
 from sgpo.models.local import LocalModel
@@ -32,7 +32,7 @@ SAMPLING = ["--temperature", "1", "--top-p", "1", "--max-new-tokens", "12"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that knows nothing, but whose answers now and then are right: see :func:`data`."""
     model: Any = build_model(0)
-    weights = torch.randn(256, 96, generator=torch.Generator().manual_seed(0)) * 0.2
+    weights = torch.randn(VOCAB_SIZE, 96, generator=torch.Generator().manual_seed(0)) * 0.2
     model.lm_head.weight = torch.nn.Parameter(weights)  # untied: else it repeats its last token
     model.config.tie_word_embeddings = False
     path = tmp_path_factory.mktemp("model")

@@ -222,8 +222,8 @@ def test_a_second_comparison_or_quickstart_in_a_directory_is_refused(
     def fail(*args: Any, **options: Any) -> None:
         raise AssertionError("it began to work")
 
-    monkeypatch.setattr("sgpo.lab.quickstart.warm_start", fail)
-    monkeypatch.setattr("sgpo.compare.lab.warm_start", fail)
+    monkeypatch.setattr("sgpo.lab.quickstart.run_jobs", fail)
+    monkeypatch.setattr("sgpo.compare.lab.LabTask.prepare", fail)
     out = tmp_path / "run"
     for command in (lambda: compare(Plan(("sft",), seeds=1), out), lambda: quickstart.run(out)):
         with pytest.raises(ValueError, match=f"run is in use by process {holder.pid}.*give another --out"):

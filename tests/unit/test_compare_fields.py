@@ -207,7 +207,7 @@ def _model(path: Path) -> Path:
     ("words", "message"),
     [
         ("--base model", "--base is for the lab, not a recipe"),
-        ("--terse-expert 0.5", "--terse-expert is for the lab"),
+        ("--expert plain", "--expert is for the lab"),
         ("--benchmark mth500", "benchmark 'mth500' is neither a file nor one of math500"),
         ("--benchmark held.jsonl --backend endpoint", "cannot serve what a cell trains"),
         ("--benchmark held.jsonl --seeds 0", "at least 1"),

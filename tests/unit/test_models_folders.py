@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from sgpo.commands import evaluate
 from sgpo.lab.model import build_model
-from sgpo.lab.tokenizer import build_tokenizer
+from sgpo.lab.tokenizer import VOCAB_SIZE, build_tokenizer
 from sgpo.models import ModelError, ModelOptions, Request, Sampling, open_model
 
 GREEDY = Sampling(0.0, 1.0, 6)
@@ -25,7 +25,7 @@ TEMPLATE = "{% for m in messages %}Q {{ m['content'] }} {% endfor %}{% if enable
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("base")
     model: Any = build_model(0)
-    noise = torch.randn(256, 96, generator=torch.Generator().manual_seed(0)) * 0.2
+    noise = torch.randn(VOCAB_SIZE, 96, generator=torch.Generator().manual_seed(0)) * 0.2
     model.lm_head.weight = torch.nn.Parameter(noise)  # untied: else it repeats its last token
     model.config.tie_word_embeddings = False
     model.save_pretrained(path)

@@ -11,18 +11,18 @@ from transformers.generation.logits_process import TemperatureLogitsWarper, TopP
 
 from sgpo.evaluation import evaluate
 from sgpo.lab.model import build_model
-from sgpo.lab.tokenizer import build_tokenizer
+from sgpo.lab.tokenizer import VOCAB_SIZE, build_tokenizer
 from sgpo.models import Reply, Sampling, row_seeds, sampling
 from sgpo.models.sampling import InverseSampler, draw_tokens, sample
 
 torch.set_num_threads(1)
-PROMPTS = ["Q clock 10 later 23 ? A", "Q mean 3 4 5 ? A", "Q between 4 and 9 ? A", "1"]
+PROMPTS = ["Q 10 ; plus 23 ? A", "Q 3 ; double ; mean 5 ? A", "Q 9 ; minus 4 ? A", "1"]
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
     net = build_model(0)
-    noise = torch.randn(256, 96, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(VOCAB_SIZE, 96, generator=torch.Generator().manual_seed(0))
     net.lm_head.weight = torch.nn.Parameter(noise * 0.2)  # untied: else the model repeats its last token
     return net
 
@@ -183,9 +183,9 @@ def test_conversations_go_through_the_chat_template(model: Any) -> None:
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m['content'] }} {% endfor %}{% if add_generation_prompt %}A{% endif %}"
     )
-    chat = [[{"role": "system", "content": "Q"}, {"role": "user", "content": "mean 3 4 5 ?"}]]
+    chat = [[{"role": "system", "content": "Q"}, {"role": "user", "content": "3 ; double ; mean 5 ?"}]]
     chatted = sample(model, tokenizer, chat, temperature=0, max_new_tokens=5)  # type: ignore[arg-type]
-    assert chatted == sample(model, tokenizer, ["Q mean 3 4 5 ? A"], temperature=0, max_new_tokens=5)
+    assert chatted == sample(model, tokenizer, ["Q 3 ; double ; mean 5 ? A"], temperature=0, max_new_tokens=5)
 
 
 def test_new_tokens_stay_within_the_positions_of_the_model(model: Any, tokenizer: Any) -> None:

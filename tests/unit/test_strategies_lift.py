@@ -348,9 +348,9 @@ def lab_store(path: Path, count: int = 2) -> Path:
 
     with Store(path) as store:
         store.add_setup(EXTRACT)
-        for problem in load_problems("train", ("change",))[:count]:
+        for problem in [p for p in load_problems("train") if p["strategy"].count("|") == 2][:count]:
             store.add_problems([Problem(problem["id"], problem["prompt"], problem["answer"], problem["expert"])])
-            for number, text in enumerate(("purchase | price once | minus price then stop", problem["strategy"])):
+            for number, text in enumerate(("treble | treble | treble", problem["strategy"])):
                 problem_type, principle, step = text.split(" | ")
                 parsed = Strategy(problem_type=problem_type, strategy=principle, steps=[step]).model_dump_json()
                 store.record([Answer(Key(EXTRACT.id, problem["id"], number), "ok", "", parsed, 1, 1)])

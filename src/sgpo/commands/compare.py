@@ -13,7 +13,7 @@ from sgpo.compare.options import CompareOptions
 if TYPE_CHECKING:
     from sgpo.compare.run import Plan
 
-_LAB_RATES = (8e-4, 1.6e-3, 3.2e-3)
+_LAB_RATES = (4e-4, 8e-4, 1.6e-3)
 _FACTORS = (1, 3, 10)  # of a recipe's learning rate: SFT wants a higher one than RL does
 
 
@@ -41,7 +41,7 @@ def _lab_plan(options: CompareOptions) -> Plan:
     from sgpo.lab.experiment import Budget
 
     lab = options.lab
-    budget = Budget.lasting(lab.generations or Budget.generations, terse_expert=lab.terse_expert or 0.0)
+    budget = Budget.lasting(lab.generations or Budget.generations, expert=lab.expert or Budget.expert)
     rates = _LAB_RATES if options.rates is None else options.rates
     return Plan(options.method_names, options.seeds, LabTask(budget, lab.base), rates, options.jobs, lab.tune_balance)
 

@@ -14,7 +14,7 @@ def quickstart(
         0, help="Number of processes side by side, of one thread each; 0 is one per core, at most 2."
     ),
 ) -> None:
-    """Train SFT+GRPO and SGPO on the embedded lab, from one warm start, and print one table. Minutes on a CPU."""
+    """Train SFT, GRPO and SGPO on the embedded lab, from one base, and print one table. Minutes on a CPU."""
     from sgpo.lab.quickstart import run
 
     run(out, seed=seed, jobs=jobs)

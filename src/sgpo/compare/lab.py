@@ -1,4 +1,4 @@
-"""The embedded lab as the task of a comparison: its bases, a warm start from each, cells in this process."""
+"""The embedded lab as the task of a comparison: its bases, and cells in this process."""
 
 import dataclasses
 import platform
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from sgpo.compare.task import UNTRAINED
 from sgpo.lab.catalog import UNSOLVED
 from sgpo.lab.control import PROBLEMS, strategy_control
-from sgpo.lab.experiment import Budget, Cell, load, run_cell, train_config, warm_start
+from sgpo.lab.experiment import Budget, Cell, load, run_cell, train_config
 from sgpo.lab.measure import PROTOCOL, measure_all
 from sgpo.lab.model import BASE_SEEDS, base_path
 from sgpo.lab.problems import load_problems
@@ -63,9 +63,9 @@ class LabTask:
         for seed, base in enumerate(self.bases):
             path = _start(out, seed)
             if not (path / "config.json").exists():
-                part = path.with_name(f"{path.name}.part")  # a kill while it is saved must leave no half of one
+                part = path.with_name(f"{path.name}.part")  # a kill while it is copied must leave no half of one
                 shutil.rmtree(part, ignore_errors=True)
-                warm_start(base, self.budget, part, seed=seed)
+                shutil.copytree(base, part)
                 part.rename(path)
 
     def cell(self, method: str, seed: int, start: int, overrides: dict[str, Any], *, tuning: bool = False) -> Cell:
@@ -84,7 +84,8 @@ class LabTask:
 
 
 def _start(out: Path, base: int) -> Path:
-    return out / f"warm-base{base}"
+    """The copy of a base that every run begins from: a folder that changes meanwhile would change the comparison."""
+    return out / f"start-base{base}"
 
 
 def _untrained(cell: Cell, base: Path, report: ReportProgress) -> dict[str, Any]:

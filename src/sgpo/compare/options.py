@@ -29,10 +29,11 @@ class LabOptions:
         help="Lab: folder of a base model, made by sgpo.lab.pretrain, to start from; repeatable, and several alternate "
         "over the seeds. Default: the shipped ones.",
     )
-    terse_expert: float | None = option(
+    expert: str | None = option(
         None,
-        help="Lab: share, 0 to 1, of the training problems whose expert response skips steps, as a stronger model's "
-        "may. Default: 0.",
+        help="Lab: who wrote the solutions that SFT, HPT and LUFFY learn from: plain (the student's own style), gentle "
+        "(right and complete, in another phrasing), terse (half of them skip steps) or faulty (a tenth is wrong). "
+        "Default: gentle.",
     )
     tune_balance: bool = option(
         False,
@@ -122,7 +123,7 @@ class CompareOptions:
     out: Path = option(Path("runs/compare"), help="Directory of the results; an unfinished comparison in it goes on.")
     tune: str | None = option(
         None,
-        help="Learning rates to search for each method; '' for none. Default: 8e-4 1.6e-3 3.2e-3 on the lab; once, 3 "
+        help="Learning rates to search for each method; '' for none. Default: 4e-4 8e-4 1.6e-3 on the lab; once, 3 "
         "and 10 times that of the recipe.",
     )
     jobs: int = option(0, help="Number of runs side by side; 0 is one per core on the lab, and one for a recipe.")

@@ -20,8 +20,10 @@ _AXIS_SCORES = ("temperature_1", "pass_at_32", "guided")
 
 
 def over_families(entry: Entry, families: Sequence[str]) -> float:
-    """Mean over families, which hold equally many problems."""
-    return math.fsum(entry["per_family"][f]["accuracy"] for f in families) / len(families)
+    """Mean over the problems of families."""
+    chosen = [entry["per_family"][family] for family in families]
+    weights = [one.get("n_problems", 1) for one in chosen]
+    return math.fsum(w * one["accuracy"] for w, one in zip(weights, chosen, strict=True)) / sum(weights)
 
 
 def scores(entry: Entry, never_solved: Sequence[str] = ()) -> dict[str, float]:
@@ -35,10 +37,10 @@ def scores(entry: Entry, never_solved: Sequence[str] = ()) -> dict[str, float]:
     for name in _AXIS_SCORES:
         if axes and all(name in axis for axis in axes):
             found[name] = _mean([axis[name] for axis in axes])
-    if never_solved:
+    if never := [family for family in never_solved if family in entry["per_family"]]:  # a split may lack some
         rest = [family for family in entry["per_family"] if family not in never_solved]
         found["without_never_solved"] = over_families(entry, rest)
-        found["never_solved"] = over_families(entry, never_solved)
+        found["never_solved"] = over_families(entry, never)
     return found
 
 

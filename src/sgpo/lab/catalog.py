@@ -1,230 +1,157 @@
-"""The ten families. The first three have a prior of at most 0.001: the unguided base never solves them."""
+"""The types of problems: which compositions of operations training shows, and which are kept for evaluation.
+
+No type of `validation` or `eval` is in the pretraining text or in training, and no two sets share one.
+"""
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable
 
-from sgpo.lab.families import Approach, Args, Family, Trace, chain, do, subtract_until
+from sgpo.lab.operations import (
+    NEVER_FOUND,
+    OPERATIONS,
+    TO_DIGITS,
+    TWO_LINES,
+    Numbers,
+    Type,
+    UnfitError,
+    carry_out,
+    fitting,
+    result,
+)
 
-
-def _last_digits(args: Args, op: str, digit: int) -> Trace:
-    """Fold one digit (0 front, 1 last) of each number with `op`, keeping the last digit of each result."""
-    digits = [divmod(number, 10)[digit] for number in args]
-    steps = []
-    current = digits[0]
-    for other in digits[1:]:
-        steps.append(do(current, op, other))
-        current = steps[-1].result % 10
-    return Trace(tuple(steps), current)
-
-
-def _ratio_space(_: random.Random) -> Iterator[Args]:
-    for own, other in itertools.product(range(1, 16), repeat=2):
-        for unit in range(2, 1 + 99 // (own + other)):
-            if own != other:
-                yield unit * (own + other), own, other
+LARGEST_TRAINED = 49
+"""No number of a training problem or of its working is larger."""
+LARGE = 55
+"""A problem with larger operands has a number of at least this in it or in its working."""
 
 
-def _ratio(args: Args) -> Trace:
-    total, own, other = args
-    parts = do(own, "+", other)
-    unit = do(total, "/", parts.result)
-    share = do(unit.result, "*", own)
-    return Trace((parts, unit, share), share.result)
+def type_name(operations: Type) -> str:
+    """The name of a type, e.g. ``add-double``."""
+    return "-".join(operations)
 
 
-def _clock(args: Args, cycle: int) -> Trace:
-    later = do(args[0], "+", args[1])
-    return subtract_until(later.result, cycle, cycle + 1, (later,))
+def permitted(operations: Type) -> bool:
+    """Whether a composition makes a type: some operand, no operation twice, at most one of two lines, and at most
+    one that leaves digits."""
+    return (
+        len(set(operations)) == len(operations)
+        and any(OPERATIONS[name].operand for name in operations)
+        and sum(name in TWO_LINES for name in operations) <= 1
+        and sum(name in TO_DIGITS for name in operations) <= 1
+    )
 
 
-def _cost(args: Args, op: str) -> Trace:
-    cost = do(args[1], op, args[2])
-    change = do(args[0], "-", cost.result)
-    return Trace((cost, change), change.result)
+def draw_numbers(types: Iterable[Type], rng: random.Random, largest: int) -> Numbers | None:
+    """Numbers up to `largest` on which each of `types` can be carried out, or None where the draw came to an end.
+
+    The types take operands at the same places.
+    """
+    first, *others = types
+    start = rng.randint(0, largest)
+    states, numbers = [start] * (1 + len(others)), [start]
+    for position, name in enumerate(first):
+        operand = 0
+        if OPERATIONS[name].operand:
+            choices = fitting(name, states[0], largest)
+            if not choices:
+                return None
+            operand = rng.choice(choices)
+            numbers.append(operand)
+        for i, operations in enumerate((first, *others)):
+            state = result(operations[position], states[i], operand, largest)
+            if state is None:
+                return None
+            states[i] = state
+    return tuple(numbers)
 
 
-def _precedence(args: Args) -> Trace:
-    product = do(args[1], "*", args[2])
-    value = do(args[0], "+", product.result)
-    return Trace((product, value), value.result)
+def misread(operations: Type) -> list[Type]:
+    """Every way to carry out a confusion in place of one or more of the operations."""
+    every = itertools.product(*((name, *OPERATIONS[name].confusions) for name in operations))
+    return list(every)[1:]
 
 
-def _digit_sum(args: Args) -> Trace:
-    tens, ones = divmod(args[0], 10)
-    return chain(tens, ("+", ones))
+def told_apart(operations: Type, numbers: Numbers) -> bool:
+    """Whether no way of misreading an instance leads to its answer."""
+    answer = carry_out(operations, numbers).answer
+    for other in misread(operations):
+        try:
+            if carry_out(other, numbers).answer == answer:
+                return False
+        except UnfitError:
+            continue
+    return True
 
 
-def _draw(rng: random.Random, *bounds: tuple[int, int], n: int = 40_000) -> Iterator[Args]:
-    for _ in range(n):
-        yield tuple(rng.randint(low, high) for low, high in bounds)
+def _types(text: str) -> tuple[Type, ...]:
+    return tuple(tuple(name.split("-")) for name in text.split())
 
 
-REMAINDER = Family(
-    "remainder",
-    0.001,
-    "remainder {0} by {1}",
-    ("remainder", "leftover", "modulo", "rest"),
-    lambda _: ((b * q + r, b) for b in range(3, 33) for q in (2, 3, 4) for r in range(1, b) if b * q + r < 100),
-    (
-        Approach("{loop} {sub}", "{sub} divisor {until} small", lambda x: subtract_until(x[0], x[1], x[1])),
-        Approach("{once} {sub}", "{sub} divisor {then} {stop}", lambda x: chain(x[0], ("-", x[1]))),
-        Approach("digit {add}", "{add} {both} digits", _digit_sum),
+# Drawn once by a seeded search that used every operation about as often in each list; written down, so that no later
+# change of the search, or of Python's generator, moves a type from one list to another.
+TYPES: dict[str, tuple[Type, ...]] = {
+    "train": _types(
+        """
+        dial-add next-average times-larger smaller-double triple-gap digits-less gap-unit smaller-half
+        back-dial tens-times add-average less-next double-larger less-triple half-times unit-average
+        double-add-dial gap-times-smaller larger-unit-next back-less-average gap-digits-triple
+        half-add-larger back-tens-average unit-double-less smaller-dial-triple half-digits-times
+        tens-next-times gap-tens-average smaller-half-back larger-less-add next-unit-times
+        double-dial-add triple-digits-average half-dial-smaller gap-less-digits back-larger-unit
+        double-dial-triple next-double-smaller triple-tens-gap less-add-back average-next-half
+        larger-unit-times next-add-digits tens-back-average dial-times-half unit-gap-triple
+        smaller-double-digits next-larger-less
+        """
     ),
-    weight=1.5,
-)
-SUMDIFF = Family(
-    "sumdiff",
-    0.0005,
-    "sum {0} gap {1} larger",
-    ("unknowns", "two unknown", "total value", "larger"),
-    lambda _: ((s, d) for s in range(4, 98, 2) for d in range(2, s, 2)),
-    (
-        Approach("{half} at end", "{add} gap {then} {half} {all}", lambda x: chain(x[0], ("+", x[1]), ("/", 2))),
-        Approach("plain {sub}", "{sub} gap {then} {stop}", lambda x: chain(x[0], ("-", x[1]))),
-        Approach("{half} {early}", "{half} sum {then} {add} gap", lambda x: chain(x[0], ("/", 2), ("+", x[1]))),
+    "validation": _types(
+        """
+        average-add larger-digits double-less gap-half next-smaller dial-back times-unit dial-gap-half
+        tens-average-add digits-less-double next-triple-larger smaller-unit-times back-larger-average
+        gap-unit-next double-back-smaller triple-add-dial digits-half-times tens-triple-less
+        less-back-average double-digits-times
+        """
     ),
-)
-RATIO = Family(
-    "ratio",
-    0.0,
-    "share {0} as {1} to {2}",
-    ("ratio", "proportion", "sharing", "portions"),
-    _ratio_space,
-    (
-        Approach("{once} value", "{add} parts {then} {div} total {then} {mul} own", _ratio),
-        Approach("{loop} {sub}", "{sub} own {then} {sub} other", lambda x: chain(x[0], ("-", x[1]), ("-", x[2]))),
-        Approach("{early} {add}", "{add} own {then} {sub} other", lambda x: chain(x[0], ("+", x[1]), ("-", x[2]))),
+    "eval": _types(
+        """
+        larger-unit back-gap dial-smaller times-add average-triple less-digits next-larger double-add
+        half-less tens-average dial-double gap-digits digits-double-smaller half-dial-times
+        gap-average-back tens-add-less triple-next-average next-larger-unit back-add-dial
+        less-digits-triple smaller-half-gap larger-tens-times larger-unit-double average-smaller-less
+        gap-next-dial add-digits-times back-half-smaller unit-triple-larger double-tens-gap
+        average-next-add half-dial-double less-back-times digits-gap-triple unit-add-next
+        tens-triple-times dial-double-less smaller-back-average gap-larger-half unit-smaller-average
+        back-digits-times
+        """
     ),
-    weight=1.5,
-)
-DIGITS = Family(
-    "digits",
-    0.01,
-    "last of {0} * {1} * {2}",
-    ("last digit", "units", "tail", "ending"),
-    lambda rng: _draw(rng, (12, 99), (12, 99), (12, 99)),
-    (
-        Approach("last digit {mul}", "{mul} last digits {then} tail", lambda x: _last_digits(x, "*", 1)),
-        Approach("last digit {add}", "{add} last digits {then} tail", lambda x: _last_digits(x, "+", 1)),
-        Approach("front digit {mul}", "{mul} front digits {then} tail", lambda x: _last_digits(x, "*", 0)),
+    "validation_longer": _types(
+        """
+        add-unit-average-half larger-smaller-gap-back triple-less-times-next dial-double-times-gap
+        digits-double-add-half tens-next-average-smaller less-triple-larger-back tens-double-add-gap
+        digits-back-average-times digits-next-smaller-less larger-dial-triple-add
+        unit-smaller-half-times
+        """
     ),
-    weight=1.5,
-)
-AVERAGE = Family(
-    "average",
-    0.01,
-    "mean {0} {1} {2}",
-    ("mean", "average", "centre", "balance"),
-    lambda rng: _draw(rng, (3, 40), (3, 40), (3, 40)),
-    (
-        Approach(
-            "{div} {all}",
-            "{add} {all} {then} {div} three",
-            lambda x: chain(x[0], ("+", x[1]), ("+", x[2]), ("/", 3)),
-        ),
-        Approach("{half} front", "{add} front two {then} {half}", lambda x: chain(x[0], ("+", x[1]), ("/", 2))),
-        Approach("{add} {once}", "{add} {all} {then} {stop}", lambda x: chain(x[0], ("+", x[1]), ("+", x[2]))),
+    "eval_longer": _types(
+        """
+        larger-tens-gap-add times-dial-back-smaller next-less-half-average digits-average-gap-double
+        unit-triple-less-back half-smaller-triple-add larger-tens-double-times next-unit-less-average
+        dial-half-back-gap double-digits-add-larger unit-triple-times-smaller digits-times-smaller-next
+        tens-triple-gap-back half-unit-add-average add-larger-dial-double next-less-digits-average
+        larger-dial-double-times less-tens-smaller-gap half-next-gap-triple less-unit-times-back
+        smaller-dial-add-next back-digits-triple-larger digits-average-smaller-double
+        half-unit-average-times
+        """
     ),
-    weight=1.5,
-)
-CHANGE = Family(
-    "change",
-    0.04,
-    "pay {0} for {1} at {2}",
-    ("change", "purchase", "shop", "money"),
-    lambda rng: _draw(rng, (12, 99), (2, 9), (2, 20)),
-    (
-        Approach("cost {early}", "{mul} count price {then} {sub} cost", lambda x: _cost(x, "*")),
-        Approach("price {once}", "{sub} price {then} {stop}", lambda x: chain(x[0], ("-", x[2]))),
-        Approach("{add} {early}", "{add} count price {then} {sub} cost", lambda x: _cost(x, "+")),
-    ),
-)
-EQUATION = Family(
-    "equation",
-    0.04,
-    "solve {0} x plus {1} is {2}",
-    ("equation", "unknown", "linear", "solve x"),
-    lambda rng: ((a, b, a * x + b) for a, x, b in _draw(rng, (2, 9), (2, 30), (2, 30))),
-    (
-        Approach(
-            "{undo} backwards",
-            "{sub} constant {then} {div} factor",
-            lambda x: chain(x[2], ("-", x[1]), ("/", x[0])),
-        ),
-        Approach(
-            "{undo} {sub}",
-            "{sub} factor {then} {sub} constant",
-            lambda x: chain(x[2], ("-", x[0]), ("-", x[1])),
-        ),
-        Approach(
-            "{undo} forwards",
-            "{add} constant {then} {sub} factor",
-            lambda x: chain(x[2], ("+", x[1]), ("-", x[0])),
-        ),
-    ),
-)
-ORDER = Family(
-    "order",
-    0.2,
-    "value {0} + {1} * {2}",
-    ("expression", "value", "precedence", "formula"),
-    lambda rng: _draw(rng, (2, 40), (2, 20), (2, 20)),
-    (
-        Approach("{mul} {early}", "{mul} last two {then} {add} front", _precedence),
-        Approach(
-            "left to right",
-            "{add} front two {then} {mul} last",
-            lambda x: chain(x[0], ("+", x[1]), ("*", x[2])),
-        ),
-        Approach(
-            "{add} {all}",
-            "{add} front two {then} {add} last",
-            lambda x: chain(x[0], ("+", x[1]), ("+", x[2])),
-        ),
-    ),
-    weight=2.0,
-)
-CLOCK = Family(
-    "clock",
-    0.2,
-    "clock {0} later {1}",
-    ("clock", "dial", "circle", "hours"),
-    lambda _: itertools.product(range(1, 13), range(4, 48)),
-    (
-        Approach("twelve {loop}", "{add} {then} {sub} twelve {until} fits", lambda x: _clock(x, 12)),
-        Approach("no {loop}", "{add} {then} {stop}", lambda x: chain(x[0], ("+", x[1]))),
-        Approach("ten {loop}", "{add} {then} {sub} ten {until} fits", lambda x: _clock(x, 10)),
-    ),
-    weight=0.6,
-)
-BETWEEN = Family(
-    "between",
-    0.25,
-    "between {0} and {1}",
-    ("counting", "interval", "inside", "range"),
-    lambda rng: ((a, a + gap) for a, gap in _draw(rng, (1, 97), (2, 80)) if a + gap < 100),
-    (
-        Approach("ends {sub}", "{sub} {then} {sub} one", lambda x: chain(x[1], ("-", x[0]), ("-", 1))),
-        Approach("plain {sub}", "{sub} {then} {stop}", lambda x: chain(x[1], ("-", x[0]))),
-        Approach("ends {add}", "{sub} {then} {add} one", lambda x: chain(x[1], ("-", x[0]), ("+", 1))),
-    ),
-    weight=0.6,
-)
+}
+"""Types by list: ``train`` (two and three operations) is trained and gives the axes `instances`, `operands` and
+`wordings`; ``validation`` and ``eval`` (two and three operations) the axis `types`, ``validation_longer`` and
+``eval_longer`` (four) the axis `longer` of their splits."""
 
-FAMILIES: tuple[Family, ...] = (
-    REMAINDER,
-    SUMDIFF,
-    RATIO,
-    DIGITS,
-    AVERAGE,
-    CHANGE,
-    EQUATION,
-    ORDER,
-    CLOCK,
-    BETWEEN,
-)
-UNSOLVED = ("remainder", "sumdiff", "ratio")
-"""Names of the families that the unguided base practically never solves."""
+HELD_OUT = frozenset(t for name, types in TYPES.items() if name != "train" for t in types)
+"""The types that neither the pretraining text nor training has."""
+
+UNSOLVED = tuple(type_name(t) for types in TYPES.values() for t in types if set(t) & set(NEVER_FOUND))
+"""Names of the types that exploration practically never solves: they have an operation of `NEVER_FOUND`."""

@@ -1,90 +1,99 @@
-"""The pretraining text: guided and unguided work on corpus instances, and arithmetic facts.
+"""The pretraining text: guided and unguided work on compositions of one to four operations.
 
-Nothing here sees an instance of another split, nor a held-out wording.
+Nothing here sees an instance of another split, nor a type that is held out. Numbers of all sizes and all wordings
+are in it, so that the base can carry out whatever it is told.
 """
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sgpo.lab.catalog import FAMILIES
-from sgpo.lab.families import Family, Step, Trace, UnfitError, do
-from sgpo.lab.problems import GUIDED_TEMPLATE, split_instances
+from sgpo.lab.catalog import HELD_OUT, LARGEST_TRAINED, draw_numbers
+from sgpo.lab.operations import LARGEST, OPERATIONS, TWO_LINES, Type, carry_out
+from sgpo.lab.problems import GUIDED_TEMPLATE, question, split_of, strategy_text
 from sgpo.lab.responses import respond
-from sgpo.lab.wording import WORDINGS, is_held_out
 
 GUIDED_SHARE = 0.5
-RIGHT_SHARE = 0.5
-"""Of the guided text, the share that has the right strategy; the rest has a wrong one, carried out as told."""
-FIRST_WRONG_SHARE = 0.6
-"""Of the unguided text that goes wrong, the share that takes the first of the two wrong approaches."""
-FACTS_SHARE = 0.2
-FACTS_PER_LINE = 4
+RIGHT_SHARE = 0.45
+"""Of the guided text, the share whose strategy stays right. In the rest each operation may be replaced, which leaves
+some as they are: 57% are right in all. A wrong strategy is carried out as told."""
+FIRST_CONFUSION_SHARE = 0.6
+"""Of the operations that unguided text misunderstands, the share that goes to the first of the two confusions."""
+SMALL_SHARE = 0.5
+"""Share of texts whose numbers stay within the range of training, which is where most problems are."""
+LENGTHS = {1: 0.1, 2: 0.25, 3: 0.3, 4: 0.35}
+_TRIES = 60
 
 
 @dataclass(frozen=True)
 class Text:
-    """A prompt and what follows it. With `facts` the operators, which are random, are not learned."""
+    """A prompt and what follows it."""
 
     prompt: str
     response: str
-    facts: bool = False
-
-
-def _facts(rng: random.Random) -> Text:
-    """Random arithmetic on the numbers of the prompt, so that copying a number and the results of arithmetic
-    do not hang on which instances a family has."""
-    steps: list[Step] = []
-    while len(steps) < FACTS_PER_LINE:
-        op = rng.choice("+++---*/")
-        a, b = rng.randrange(100), rng.randrange(100)
-        if op in "*/":
-            b = rng.randrange(1, 21)
-            a = rng.randrange(0, 99 // b + 1) * (b if op == "/" else 1)
-        try:
-            steps.append(do(a, op, b))
-        except UnfitError:
-            continue
-    numbers = " ".join(f"{step.a} {step.b}" for step in steps)
-    return Text(f"facts {numbers}", " ; ".join(map(str, steps)), facts=True)
 
 
 class Corpus:
-    """An endless, seeded stream of pretraining texts over the corpus instances of all families."""
+    """An endless, seeded stream of pretraining texts."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.wordings = [k for k in range(WORDINGS) if not is_held_out(k)]
-        self.pool: list[tuple[Family, list[tuple[str, tuple[Trace, ...]]]]] = []
-        for family in FAMILIES:
-            work = [(family.question(a), family.traces(a)) for a in split_instances(family, "corpus")]
-            self.pool.append((family, [(prompt, traces) for prompt, traces in work if traces]))
-
-        self.shares = list(itertools.accumulate(family.weight for family in FAMILIES))
-
-    def _approach(self, right: float, first_wrong: float) -> int:
-        """0 (right), 1 or 2 (wrong)."""
-        if self.rng.random() < right:
-            return 0
-        return 1 if self.rng.random() < first_wrong else 2
+        # A wrong strategy names operations that take an operand where the problem has one.
+        self._alike = {
+            name: [n for n, other in OPERATIONS.items() if other.operand == one.operand and n != name]
+            for name, one in OPERATIONS.items()
+        }
 
     def draw(self) -> Text:
         """The next text."""
         rng = self.rng
-        if rng.random() < FACTS_SHARE:
-            return _facts(rng)
-        family, work = rng.choices(self.pool, cum_weights=self.shares)[0]
-        prompt, traces = rng.choice(work)
-        if rng.random() < GUIDED_SHARE:
-            approach = self._approach(RIGHT_SHARE, 0.5)
-            strategy = family.strategy(approach, rng.choice(self.wordings))
-            prompt = GUIDED_TEMPLATE.format(strategy=strategy, prompt=prompt)
-        else:
-            approach = self._approach(family.prior, FIRST_WRONG_SHARE)
-        return Text(prompt, respond(traces, approach, rng))
+        while True:
+            operations = self._compose()
+            guided = rng.random() < GUIDED_SHARE
+            told = self._strategy(operations) if guided else self._understood(operations)
+            if sum(name in TWO_LINES for name in told) > 1:
+                continue
+            # The reading is drawn before the numbers and kept: readings that fit fewer numbers keep their share.
+            largest = LARGEST_TRAINED if rng.random() < SMALL_SHARE else LARGEST
+            for _ in range(_TRIES):
+                numbers = draw_numbers((operations, told), rng, largest)
+                if numbers is not None and split_of(operations, numbers) == "corpus":
+                    break
+            else:
+                continue
+            prompt = question(operations, numbers, tuple(rng.randrange(3) for _ in operations))
+            if guided:
+                strategy = strategy_text(told, tuple(rng.randrange(2) for _ in told))
+                prompt = GUIDED_TEMPLATE.format(strategy=strategy, prompt=prompt)
+            return Text(prompt, respond(carry_out(told, numbers), rng))
+
+    def _compose(self) -> Type:
+        while True:
+            length = self.rng.choices(list(LENGTHS), list(LENGTHS.values()))[0]
+            operations = tuple(self.rng.sample(list(OPERATIONS), length))
+            if operations not in HELD_OUT and sum(name in TWO_LINES for name in operations) <= 1:
+                return operations
+
+    def _strategy(self, operations: Type) -> Type:
+        """What a strategy tells: the right operations, or with one or more replaced by any others."""
+        if self.rng.random() < RIGHT_SHARE:
+            return operations
+        share = self.rng.choice((0.3, 0.6, 1.0))
+        return tuple(self.rng.choice(self._alike[n]) if self.rng.random() < share else n for n in operations)
+
+    def _understood(self, operations: Type) -> Type:
+        """What unguided text takes the operations for: each by its prior, else one of its confusions."""
+        rng = self.rng
+        told = []
+        for name in operations:
+            if rng.random() < OPERATIONS[name].prior:
+                told.append(name)
+            else:
+                first, second = OPERATIONS[name].confusions
+                told.append(first if rng.random() < FIRST_CONFUSION_SHARE else second)
+        return tuple(told)
 
     def __iter__(self) -> Iterator[Text]:
         while True:

@@ -25,9 +25,10 @@ def sample(
     *,
     seed: int = 0,
     temperature: float = 1.0,
+    top_p: float = 1.0,
     batch_size: int = 512,
 ) -> list[str]:
-    """One completion for each prompt, of at most `MAX_RESPONSE_TOKENS` + 8 tokens; temperature 0 is greedy.
+    """One completion for each prompt, of at most `MAX_COMPLETION` tokens; temperature 0 is greedy.
 
     Leaves the model in the mode it was in; torch's global generator is restored.
     """
@@ -37,7 +38,7 @@ def sample(
     model.eval()
     how: dict[str, Any] = {"do_sample": False}
     if temperature > 0:
-        how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": top_p}
     texts: list[str] = []
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed(seed)
@@ -59,16 +60,15 @@ def accuracy(
     repeats: int = 1,
     seed: int = 0,
     temperature: float = 1.0,
+    top_p: float = 1.0,
 ) -> dict[str, Accuracy]:
-    """Accuracy by family, and under ``all`` over all problems and under ``held_out`` over unseen wordings."""
+    """Accuracy by axis, and under ``all`` over all problems."""
     asked = [problem for problem in problems for _ in range(repeats)]
     prompts = [guided_prompt(problem) if guided else problem["prompt"] for problem in asked]
-    texts = sample(model, tokenizer, prompts, seed=seed, temperature=temperature)
-    verdicts: dict[str, list[bool]] = {"all": [], "held_out": []}
+    texts = sample(model, tokenizer, prompts, seed=seed, temperature=temperature, top_p=top_p)
+    verdicts: dict[str, list[bool]] = {"all": []}
     for problem, text in zip(asked, texts, strict=True):
         verdict = verify(text, problem["answer"])
         verdicts["all"].append(verdict)
-        verdicts.setdefault(problem["family"], []).append(verdict)
-        if guided and problem["held_out"]:
-            verdicts["held_out"].append(verdict)
-    return {key: Accuracy(rate=sum(v) / len(v), n=len(v)) for key, v in verdicts.items() if v}
+        verdicts.setdefault(problem["axis"], []).append(verdict)
+    return {key: Accuracy(rate=sum(v) / len(v), n=len(v)) for key, v in verdicts.items()}

@@ -1,8 +1,8 @@
-"""One training run on the lab, as a function: the same trainer, data, warm start and evaluation for every method.
+"""One training run on the lab, as a function: the same trainer, data, start and evaluation for every method.
 
-A *cell* is one method with one seed on one base model. Cells share nothing but the warm start they begin from, so
-they run side by side in processes of their own (one torch thread each: two threads of a small model on a busy
-machine are slower than one).
+A *cell* is one method with one seed on one base model. Cells share nothing but the base they begin from, so they run
+side by side in processes of their own (one torch thread each: two threads of a small model on a busy machine are
+slower than one). There is no warm start: the base already writes in the form that is verified.
 """
 
 import functools
@@ -16,14 +16,12 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PrinterCallback
-from trl import SFTTrainer
 
 from sgpo.lab.measure import measure, measure_all, write_samples
-from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems, share_of
-from sgpo.lab.responses import terse
+from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems
+from sgpo.lab.responses import EXPERTS
 from sgpo.runs.files import write_rows
 from sgpo.runs.jobs import ReportProgress
-from sgpo.trainer.checkpointing import SFTConfig
 from sgpo.trainer.methods import KINDS, find_method
 from sgpo.trainer.recorder import Recorder
 
@@ -35,26 +33,24 @@ class Budget:
     """What every method gets. Each generation batch is gone over ``updates`` times, one optimizer step a time."""
 
     problems: int = 12
-    generations: int = 120
+    generations: int = 80
     updates: int = 2
-    learning_rate: float = 1.6e-3
+    learning_rate: float = 8e-4
     max_grad_norm: float = 0.1
     warmup_steps: int = 10
-    eval_every: int = 12  # generations
+    eval_every: int = 16  # generations
     eval_k: int = 4  # samples a problem at the end; 1 on the way
     split: Split = "eval"  # measured on; "validation" for any choice that is made by the result
-    warm_steps: int = 24
-    warm_learning_rate: float = 2e-4
-    terse_expert: float = 0.0  # share of the training problems whose expert response skips steps
+    expert: str = "gentle"  # who wrote the solutions of the training problems; see sgpo.lab.responses.EXPERTS
 
     def __post_init__(self) -> None:
-        if not 0 <= self.terse_expert <= 1:
-            raise ValueError(f"terse_expert is {self.terse_expert}, but a share must be within [0, 1].")
+        if self.expert not in EXPERTS:
+            raise ValueError(f"expert {self.expert!r} is unknown; choose one of {', '.join(EXPERTS)}.")
 
     @classmethod
     def lasting(cls, generations: int, **fields: Any) -> "Budget":
-        """A budget for another number of generation batches, whose runs are measured ten times on the way."""
-        return cls(generations=generations, eval_every=max(1, generations // 10), **fields)
+        """A budget for another number of generation batches, whose runs are measured five times on the way."""
+        return cls(generations=generations, eval_every=max(1, generations // 5), **fields)
 
 
 @dataclass(frozen=True)
@@ -76,25 +72,6 @@ class Cell:
 def cell_name(method: str, base_seed: int, seed: int) -> str:
     """The name of a cell's directory."""
     return f"{re.sub('[^A-Za-z0-9_.-]', '_', method)}-base{base_seed}-seed{seed}"
-
-
-def warm_start(base: Path, budget: Budget, out: Path, seed: int = 0) -> Path:
-    """A few SFT steps on the expert's responses, from which every method begins; saved in Hugging Face format."""
-    model, tokenizer = load(base)
-    config = SFTConfig(
-        str(out),
-        max_steps=budget.warm_steps,
-        per_device_train_batch_size=32,
-        learning_rate=budget.warm_learning_rate,
-        lr_scheduler_type="constant",
-        seed=seed,
-        **_quiet(),
-    )
-    trainer = SFTTrainer(model, config, train_dataset=train_data("sft", budget), processing_class=tokenizer)
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    trainer.save_model(str(out))
-    return out
 
 
 def run_cell(
@@ -153,10 +130,7 @@ def train_data(kind: str, budget: Budget, strategies: Strategies | None = None) 
 
     A problem that ``strategies`` does not name is left out, one with None trains without a strategy.
     """
-    problems: list[dict[str, Any]] = [
-        {**p, "expert": terse(p["expert"])} if share_of(f"terse {p['id']}") < budget.terse_expert else dict(p)
-        for p in load_problems("train")
-    ]
+    problems: list[dict[str, Any]] = [dict(p) for p in load_problems("train", expert=budget.expert)]
     if strategies is not None:
         problems = [{**p, "strategy": strategies[p["id"]]} for p in problems if p["id"] in strategies]
     if kind == "sft":
@@ -198,7 +172,7 @@ def _rollout_fields(budget: Budget, num_generations: int) -> dict[str, Any]:
 
 
 def load(path: Path) -> tuple[PreTrainedModel, Any]:
-    """A base, or a model saved by :func:`warm_start` or :func:`run_cell`, in float32, and its tokenizer."""
+    """A base, or a model saved by :func:`run_cell`, in float32, and its tokenizer."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, trust_remote_code=False)
     return model, AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 

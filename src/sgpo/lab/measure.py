@@ -67,14 +67,17 @@ def measure(
     )
 
 
-def measure_all(model: PreTrainedModel, tokenizer: Any, *, k: int, split: Split = "eval") -> dict[str, Any]:
+def measure_all(
+    model: PreTrainedModel, tokenizer: Any, *, k: int, split: Split = "eval", guided: bool = False
+) -> dict[str, Any]:
     """The part of a results.json entry that comes from the evaluation, with the scores of each axis.
 
-    On "eval", everything that :class:`AxisScores` has; elsewhere, where only choices are made, the accuracy alone.
+    On "eval", everything that :class:`AxisScores` has. On other splits, where only choices are made, and with the
+    strategy in every prompt (``guided``), the accuracy alone.
     """
     problems = load_problems(split)
-    found = {"accuracy": measure(model, tokenizer, k=k, problems=problems)}
-    if split == "eval":
+    found = {"accuracy": measure(model, tokenizer, k=k, guided=guided, problems=problems)}
+    if split == "eval" and not guided:
         found["greedy"] = measure(model, tokenizer, k=1, temperature=0.0, problems=problems)
         found["guided"] = measure(model, tokenizer, k=1, guided=True, problems=problems)
         # Each sample has a random stream of its own, so the first k of the 32 are what k alone would have drawn.

@@ -31,7 +31,7 @@ MODEL: dict[str, Any] = {
     "eos_token_id": SPECIAL.index("<eos>"),
     "bos_token_id": None,
 }
-"""0.47M parameters."""
+"""0.46M parameters."""
 
 
 def sized(width: int) -> dict[str, Any]:

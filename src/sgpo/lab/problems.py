@@ -1,50 +1,58 @@
-"""Problems of the embedded task: the split by instance, the records that training reads, and the verdict.
+"""Problems of the embedded task: the splits, the five axes, the records that training reads, and the verdict.
 
-Every instance (family and arguments) falls by hash into one of four splits: `corpus` 50% (pretraining only),
-`validation` 5%, `train` (RL) 30%, `eval` 15%. Choices are made on `validation`, so that `eval` stays unseen.
+Every instance (a type and its numbers) falls by hash into one of four splits: `corpus` 50% (pretraining only),
+`validation` 10%, `train` (RL) 25%, `eval` 15%. Choices are made on `validation`, which has types of its own too, so
+that `eval` stays unseen.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import random
 import re
 from typing import Any, Literal, TypedDict, get_args
 
-from sgpo.lab.catalog import FAMILIES
-from sgpo.lab.families import Args, Family
-from sgpo.lab.responses import MAX_RESPONSE_TOKENS, expert
-from sgpo.lab.wording import WORDINGS, is_held_out
+from sgpo.lab.catalog import LARGE, LARGEST_TRAINED, TYPES, draw_numbers, told_apart, type_name
+from sgpo.lab.operations import LARGEST, OPERATIONS, Numbers, Type, carry_out
+from sgpo.lab.responses import EXPERTS, MAX_RESPONSE_TOKENS, expert_response
 
-Split = Literal["corpus", "train", "validation", "eval"]
+Split = Literal["train", "validation", "eval"]
+Axis = Literal["instances", "operands", "wordings", "types", "longer"]
+AXES: tuple[Axis, ...] = get_args(Axis)
+"""How a held-out problem differs from those of training: by its numbers only; by numbers larger than training has;
+by its third wording; by its type, composed of trained operations; by four operations, where training has at most
+three. Each axis changes one thing, and always the instance."""
 
 GUIDED_TEMPLATE = "S {strategy} {prompt}"
 """The guided prompt: the strategy goes in front of the same problem."""
 
-MAX_COMPLETION = MAX_RESPONSE_TOKENS + 8
+MAX_COMPLETION = MAX_RESPONSE_TOKENS + 5
 """Tokens that a completion may have, in training and evaluation."""
 
-PER_FAMILY: dict[str, int | None] = {"corpus": None, "train": 96, "validation": 24, "eval": 60}
-"""Problems of each family in a split (None: all), so that splits are balanced."""
+TRAIN_PER_TYPE = 21
+PER_AXIS = {"validation": 60, "eval": 120}
 
-_SHARES: tuple[tuple[Split, float], ...] = (
+_SHARES: tuple[tuple[str, float], ...] = (
     ("corpus", 0.5),
-    ("validation", 0.05),
-    ("train", 0.3),
+    ("validation", 0.1),
+    ("train", 0.25),
     ("eval", 0.15),
 )
+_TRIES = 20_000
 _ANSWER = re.compile(r"(?:^|\s)ans\s+(\d+)\s*$")
 
 
 class Problem(TypedDict):
-    """One problem. Every field is text but `held_out`: whether the strategy's wording is new to the base."""
+    """One problem. `family` is the name of its type, `axis` one of `AXES` (``instances`` for training)."""
 
     id: str
     family: str
+    axis: str
     prompt: str
     strategy: str
     answer: str
     expert: str
-    held_out: bool
 
 
 def share_of(text: str) -> float:
@@ -52,14 +60,14 @@ def share_of(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
-def instance_id(family: Family, args: Args) -> str:
-    """The name by which an instance is split, e.g. ``clock-10-23``."""
-    return "-".join([family.name, *map(str, args)])
+def instance_id(operations: Type, numbers: Numbers) -> str:
+    """The name by which an instance is split, e.g. ``add-double-47-12``."""
+    return "-".join([*operations, *map(str, numbers)])
 
 
-def split_of(family: Family, args: Args) -> Split:
-    """The split an instance belongs to."""
-    fraction = share_of(f"split {instance_id(family, args)}")
+def split_of(operations: Type, numbers: Numbers) -> str:
+    """The split an instance belongs to, or ``corpus``, the pretraining text."""
+    fraction = share_of(f"split {instance_id(operations, numbers)}")
     for split, share in _SHARES:
         if fraction < share:
             return split
@@ -67,45 +75,99 @@ def split_of(family: Family, args: Args) -> Split:
     return _SHARES[-1][0]
 
 
-def split_instances(family: Family, split: Split) -> list[Args]:
-    """A family's instances in a split, in a fixed order, at most `PER_FAMILY[split]`."""
-    return [args for args in family.instances() if split_of(family, args) == split][: PER_FAMILY[split]]
+def question(operations: Type, numbers: Numbers, wordings: tuple[int, ...]) -> str:
+    """The unguided prompt, e.g. ``Q 47 ; plus 12 ; double ? A``; `wordings` picks each operation's word (0 to 2)."""
+    operands = iter(numbers[1:])
+    parts = [str(numbers[0])]
+    for name, k in zip(operations, wordings, strict=True):
+        operation = OPERATIONS[name]
+        parts.append(operation.wordings[k] + (f" {next(operands)}" if operation.operand else ""))
+    return f"Q {' ; '.join(parts)} ? A"
 
 
-def make_problem(family: Family, args: Args) -> Problem:
-    """The record of one instance. The strategy's wording is drawn by hash from all 16.
+def strategy_text(operations: Type, wordings: tuple[int, ...]) -> str:
+    """A strategy, e.g. ``sum | duplicate``: what to do in which order, without the problem's numbers."""
+    return " | ".join(OPERATIONS[name].strategies[k] for name, k in zip(operations, wordings, strict=True))
 
-    Raises ValueError when the instance is unfit for the family.
+
+def make_problem(operations: Type, numbers: Numbers, axis: Axis, expert: str = "gentle") -> Problem:
+    """The record of one instance. Its words are drawn by hash; the axis `wordings` has the third ones.
+
+    Raises:
+        UnfitError: the type cannot be carried out on the numbers.
     """
-    traces = family.traces(args)
-    if traces is None:
-        raise ValueError(f"{args} is no usable instance of the family {family.name}")
-    name = instance_id(family, args)
-    k = int(share_of(f"wording {name}") * WORDINGS)
+    name = instance_id(operations, numbers)
+    words = [2 if axis == "wordings" else int(2 * share_of(f"word {i} {name}")) for i in range(len(operations))]
+    strategy = [int(2 * share_of(f"strategy {i} {name}")) for i in range(len(operations))]
     return Problem(
         id=name,
-        family=family.name,
-        prompt=family.question(args),
-        strategy=family.strategy(0, k),
-        answer=str(traces[0].answer),
-        expert=expert(traces[0]),
-        held_out=is_held_out(k),
+        family=type_name(operations),
+        axis=axis,
+        prompt=question(operations, numbers, tuple(words)),
+        strategy=strategy_text(operations, tuple(strategy)),
+        answer=str(carry_out(operations, numbers).answer),
+        expert=expert_response(operations, numbers, expert, share_of(f"expert {name}")),
     )
 
 
-def load_problems(split: Split, families: tuple[str, ...] | None = None) -> list[Problem]:
-    """The problems of a split, families interleaved; `families` keeps only those named.
+def _instances(operations: Type, split: Split, count: int, large: bool, taken: set[str]) -> list[Numbers]:
+    """Usable instances of a type in a split that are not `taken`, which grows by them; `large`: beyond training."""
+    rng = random.Random(f"sgpo.lab {split} {type_name(operations)} {large}")
+    found: list[Numbers] = []
+    for _ in range(_TRIES):
+        if len(found) == count:
+            break
+        numbers = draw_numbers([operations], rng, LARGEST if large else LARGEST_TRAINED)
+        if numbers is None or split_of(operations, numbers) != split or instance_id(operations, numbers) in taken:
+            continue
+        if large and _largest(operations, numbers) < LARGE:
+            continue
+        if told_apart(operations, numbers):
+            found.append(numbers)
+            taken.add(instance_id(operations, numbers))
+    return found
 
-    Raises ValueError for an unknown split or family.
+
+def _largest(operations: Type, numbers: Numbers) -> int:
+    return max(*numbers, *(step.result for step in carry_out(operations, numbers).steps))
+
+
+def _of_axis(split: Split, axis: Axis, count: int, taken: set[str]) -> list[tuple[Axis, Type, Numbers]]:
+    """`count` instances for an axis of a split, spread over its types."""
+    types = TYPES[{"types": split, "longer": f"{split}_longer"}.get(axis, "train")]
+    queues = [(t, _instances(t, split, -(-count // len(types)), axis == "operands", taken)) for t in types]
+    turns = [(axis, t, queue[i]) for i in range(count) for t, queue in queues if i < len(queue)]
+    return turns[:count]
+
+
+@functools.cache
+def _split(split: Split) -> tuple[tuple[Axis, Type, Numbers], ...]:
+    taken: set[str] = set()
+    if split == "train":
+        chosen = _of_axis(split, "instances", TRAIN_PER_TYPE * len(TYPES["train"]), taken)
+    else:
+        chosen = [one for axis in AXES for one in _of_axis(split, axis, PER_AXIS[split], taken)]
+    return tuple(sorted(chosen, key=lambda one: share_of(f"order {instance_id(*one[1:])}")))
+
+
+def load_problems(split: Split, axes: tuple[str, ...] = AXES, *, expert: str = "gentle") -> list[Problem]:
+    """The problems of a split, axes and types mixed.
+
+    Args:
+        split: which problems.
+        axes: keeps only the problems of these axes.
+        expert: who wrote the response in `expert`, one of `sgpo.lab.responses.EXPERTS`.
+
+    Raises:
+        ValueError: an unknown split, axis or expert.
     """
     if split not in get_args(Split):
         raise ValueError(f"split {split!r} is unknown; choose one of {', '.join(get_args(Split))}")
-    known = {family.name: family for family in FAMILIES}
-    wanted = families if families is not None else tuple(known)
-    if unknown := [name for name in wanted if name not in known]:
-        raise ValueError(f"families {unknown} are unknown; choose from {', '.join(known)}")
-    problems = [make_problem(known[n], args) for n in wanted for args in split_instances(known[n], split)]
-    return sorted(problems, key=lambda problem: share_of(f"order {problem['id']}"))
+    if unknown := [axis for axis in axes if axis not in AXES]:
+        raise ValueError(f"axes {unknown} are unknown; choose from {', '.join(AXES)}")
+    if expert not in EXPERTS:
+        raise ValueError(f"expert {expert!r} is unknown; choose one of {', '.join(EXPERTS)}")
+    return [make_problem(t, numbers, axis, expert) for axis, t, numbers in _split(split) if axis in axes]
 
 
 def guided_prompt(problem: Problem) -> str:

@@ -1,66 +1,62 @@
-"""How a trace is written down: the base's three styles, and the expert's."""
+"""How work is written down: the student's two styles, and the four experts."""
 
 from __future__ import annotations
 
 import random
 
-from sgpo.lab.families import Trace
+from sgpo.lab.operations import OPERATIONS, Numbers, Step, Trace, Type, UnfitError, carry_out
 
-STYLES = ("plain", "wordy", "detour")
-STYLE_WEIGHTS = (0.6, 0.25, 0.15)
-MAX_RESPONSE_TOKENS = 32
+STYLES = ("plain", "wordy")
+STYLE_WEIGHTS = (0.6, 0.4)
+EXPERTS = ("plain", "gentle", "terse", "faulty")
+"""Who writes the solutions that SFT, HPT and LUFFY learn from: the student's own style; every step, right, in a
+phrasing that the student does not use (the default); of those, half with bare results after the first step; `gentle`
+with a tenth that misreads an operation and ends in a wrong answer."""
+TERSE_SHARE = 0.5
+FAULTY_SHARE = 0.1
+MAX_RESPONSE_TOKENS = 39
 """Tokens of the longest response in any style, with the end-of-sequence token; a test holds it."""
 
 
 def plain(trace: Trace) -> str:
-    """``10 + 23 = 33 ; 33 - 12 = 21 ; ans 21``."""
+    """``47 + 12 = 59 ; 59 + 1 = 60 ; ans 60``."""
     return " ; ".join([*map(str, trace.steps), f"ans {trace.answer}"])
 
 
-def expert(trace: Trace) -> str:
-    """The expert's phrasing: every step is there, in words the base knows: ``first ... ; then ... ; ans 21``."""
-    words = ["first"] + ["then"] * (len(trace.steps) - 1)
-    lines = [f"{word} {step}" for word, step in zip(words, trace.steps, strict=True)]
-    return " ; ".join([*lines, f"ans {trace.answer}"])
-
-
-def terse(response: str) -> str:
-    """An expert's response without its lines of work but the last: ``first 33 - 12 = 21 ; ans 21``.
-
-    What stronger models do: the rest is done in the head, which a weaker one cannot.
-    """
-    *work, answer = response.split(" ; ")
-    return f"first {work[-1].split(' ', 1)[1]} ; {answer}"
-
-
 def wordy(trace: Trace) -> str:
-    """A response with connecting words and, after short work, a check of the last step by the inverse operation."""
+    """``first 47 + 12 = 59 ; then 59 + 1 = 60 ; so ans 60``."""
     words = ["first"] + ["then"] * (len(trace.steps) - 1)
     lines = [f"{word} {step}" for word, step in zip(words, trace.steps, strict=True)]
-    last = trace.steps[-1]
-    if len(lines) <= 2 and not (last.op == "*" and last.b == 0):
-        lines.append(f"check {last.check()}")
     return " ; ".join([*lines, f"so ans {trace.answer}"])
 
 
-def detour(trace: Trace, others: list[Trace]) -> str:
-    """Begin with the first step of another approach, take it back, then work as in `plain`.
+def respond(trace: Trace, rng: random.Random) -> str:
+    """A response of the student in a random style."""
+    return rng.choices((plain, wordy), STYLE_WEIGHTS)[0](trace)
 
-    Falls back to `plain` when every other approach begins alike or the work is long already.
-    """
-    firsts = [other.steps[0] for other in others if other.steps[0] != trace.steps[0]]
-    if not firsts or len(trace.steps) > 3:
+
+def gentle(steps: tuple[Step, ...], bare: bool = False) -> str:
+    """``note 47 + 12 = 59 ; thus 59 + 1 = 60 ; hence ans 60``; `bare`: only the results after the first line."""
+    lines = [f"note {steps[0]}", *(f"thus {step.result if bare else step}" for step in steps[1:])]
+    return " ; ".join([*lines, f"hence ans {steps[-1].result}"])
+
+
+def expert_response(operations: Type, numbers: Numbers, expert: str, share: float) -> str:
+    """What one of `EXPERTS` writes; `share`, a number in [0, 1) that belongs to the problem, decides the rest."""
+    trace = carry_out(operations, numbers)
+    if expert == "plain":
         return plain(trace)
-    return f"{firsts[0]} ; no ; {plain(trace)}"
+    if expert == "faulty" and share < FAULTY_SHARE:
+        trace = _misread(operations, numbers) or trace
+    return gentle(trace.steps, bare=expert == "terse" and share < TERSE_SHARE)
 
 
-def respond(traces: tuple[Trace, ...], approach: int, rng: random.Random) -> str:
-    """Carry out an approach in a random style. A detour only ever takes back a step of a WRONG approach."""
-    style = rng.choices(STYLES, STYLE_WEIGHTS)[0]
-    if style == "wordy":
-        return wordy(traces[approach])
-    if style == "detour":
-        others = [trace for i, trace in enumerate(traces) if i not in (0, approach)]
-        rng.shuffle(others)
-        return detour(traces[approach], others)
-    return plain(traces[approach])
+def _misread(operations: Type, numbers: Numbers) -> Trace | None:
+    """The first confusion of a single operation that can be carried out."""
+    for i, name in enumerate(operations):
+        for other in OPERATIONS[name].confusions:
+            try:
+                return carry_out((*operations[:i], other, *operations[i + 1 :]), numbers)
+            except UnfitError:
+                continue
+    return None

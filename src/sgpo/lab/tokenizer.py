@@ -6,43 +6,23 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from sgpo.lab.catalog import FAMILIES
-from sgpo.lab.wording import SYNONYMS
+from sgpo.lab.operations import LARGEST, OPERATIONS, SYMBOLS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-VOCAB_SIZE = 256
+VOCAB_SIZE = 208
 SPECIAL = ("<pad>", "<eos>", "<unk>")
-SYNTAX = (
-    "S",
-    "Q",
-    "A",
-    "?",
-    "|",
-    ";",
-    "+",
-    "-",
-    "*",
-    "/",
-    "=",
-    "ans",
-    "first",
-    "then",
-    "so",
-    "check",
-    "no",
-    "facts",
-)
+SYNTAX = ("S", "Q", "A", "?", "|", ";", "=", "ans", "first", "then", "so")
+EXPERT = ("note", "thus", "hence")
+"""Words of the experts' phrasing: the student reads them for the first time when it is trained on an expert."""
 
 
 def vocabulary() -> list[str]:
     """All tokens, in the order of their ids. Raises ValueError when they outgrow the model."""
-    words: dict[str, None] = dict.fromkeys([*SPECIAL, *map(str, range(100)), *SYNTAX])
-    texts = [word for family in FAMILIES for word in (family.prompt, *family.types)]
-    texts += [part for family in FAMILIES for a in family.approaches for part in (a.method, a.steps)]
-    plain = {word for text in texts for word in text.split() if "{" not in word}
-    words.update(dict.fromkeys(sorted(plain | {word for four in SYNONYMS.values() for word in four})))
+    numbers = map(str, range(LARGEST + 1))
+    worded = [word for one in OPERATIONS.values() for word in (*one.wordings, *one.strategies)]
+    words = dict.fromkeys([*SPECIAL, *numbers, *SYNTAX, *SYMBOLS, *EXPERT, *worded])
     if len(words) > VOCAB_SIZE:
         raise ValueError(f"the vocabulary has {len(words)} tokens, the model only {VOCAB_SIZE}: drop some words")
     return list(words)

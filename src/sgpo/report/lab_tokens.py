@@ -22,7 +22,7 @@ def write_tokens(run: Run, count: int, console: Console | None = None) -> Path:
 
     Args:
         run: of ``sgpo compare`` or ``sgpo quickstart`` on the lab, with the model of an SGPO cell.
-        count: responses, from families in turn.
+        count: responses, from the axes in turn.
 
     Raises:
         ValueError: the directory has no model, or one that was not trained on the lab.
@@ -43,10 +43,8 @@ def write_tokens(run: Run, count: int, console: Console | None = None) -> Path:
             f"the model in {trained} does not have the lab's vocabulary, and --tokens has problems for the lab alone. "
             "For another model write tokens.jsonl with sgpo.report.tokens.token_view (docs/report.md)."
         )
-    if (start := _start(run.path, base_seed)) is not None:
-        before, _ = load(start)
-    else:
-        before, _ = load_base(base_seed)
+    copied = run.path / f"start-base{base_seed}"  # of sgpo compare, which may have begun from other bases
+    before, _ = load(copied) if copied.is_dir() else load_base(base_seed)
     rows: list[dict[str, Any]] = []
     models = (("before training", before), ("after training", after))
     chosen = _problems(count)
@@ -71,22 +69,12 @@ def _trained(run: Run) -> tuple[Path, int]:
     raise ValueError(f"{run.path} has no saved model (model/config.json in a cell), which --tokens needs.")
 
 
-def _start(path: Path, base_seed: int) -> Path | None:
-    """The warm start beside the cells, where the run kept it."""
-    names = ("warm_start", f"warm_start-base{base_seed}", f"warm-base{base_seed}", f"warm_start/base{base_seed}")
-    return next((path / name for name in names if (path / name / "config.json").is_file()), None)
-
-
 def _problems(count: int) -> list[Any]:
-    """One problem of each family in turn."""
-    from sgpo.lab.problems import load_problems
+    """One problem of each axis in turn."""
+    from sgpo.lab.problems import AXES, load_problems
 
-    by_family: dict[str, list[Any]] = {}
-    for problem in load_problems("eval"):
-        by_family.setdefault(problem["family"], []).append(problem)
-    longest = max(map(len, by_family.values()))
-    turns = [queue[i] for i in range(longest) for queue in by_family.values() if i < len(queue)]
-    return turns[:count]
+    by_axis = [load_problems("eval", axes=(axis,)) for axis in AXES]
+    return [problem for turn in zip(*by_axis, strict=True) for problem in turn][:count]
 
 
 def _responses(model: Any, tokenizer: Any, problems: list[Any]) -> list[str]:

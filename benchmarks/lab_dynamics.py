@@ -5,8 +5,8 @@
 
 Reads the cells of a finished comparison and trains nothing. Prints, as Markdown: what each method logged, in sixths of
 the run (means over seeds); entropy of SGPO against each ablation of a proximal constraint, paired by seed, with 95%
-intervals (Student t); alpha by family, from the problem logs; and the KL that the strategy causes in responses to
-held-out problems by class of token, for the warm start of each base. The last line is a JSON object.
+intervals (Student t); alpha by the operation that a type's exploration finds last, from the problem logs; and the KL that the strategy causes in responses to
+held-out problems by class of token, for each base. The last line is a JSON object.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from rich.progress import track
 from sgpo.evaluation import paired_t_interval
 from sgpo.lab.evaluate import sample
 from sgpo.lab.experiment import load
+from sgpo.lab.operations import OPERATIONS
 from sgpo.lab.problems import guided_prompt, load_problems, verify
 from sgpo.report.token_summary import summarise
 from sgpo.report.tokens import token_view
@@ -110,21 +111,22 @@ def entropy(out: Path) -> dict[str, Any]:
     return found
 
 
-def alpha_by_family(out: Path) -> dict[str, list[float | None]]:
+def alpha_by_operation(out: Path) -> dict[str, list[float | None]]:
+    """Of the problems whose least likely operation, by its prior in the pretraining text, is the one named."""
     cells = [cell for cell in cells_of(out, "sgpo").values() if (cell / "problems.jsonl").exists()]
     if not cells:
         return {}
-    each = [rows_of(cell / "problems.jsonl") for cell in cells]
-    last = max(row["step"] for rows in each for row in rows)
-    families = sorted({row["family"] for rows in each for row in rows})
-    found = {}
-    for family in families:
-        mine = [row for rows in each for row in rows if row["family"] == family]
-        found[family] = in_parts(mine, "alpha", last)
-    print(f"\n### alpha by family, {len(cells)} seeds\n\n| sixth of the run | {' | '.join('123456')} |")
+    rows = [row for cell in cells for row in rows_of(cell / "problems.jsonl")]
+    last = max(row["step"] for row in rows)
+    mine: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        hardest = min(row["family"].split("-"), key=lambda name: OPERATIONS[name].prior)
+        mine.setdefault(hardest, []).append(row)
+    found = {name: in_parts(mine[name], "alpha", last) for name in sorted(mine, key=lambda n: OPERATIONS[n].prior)}
+    print(f"\n### alpha by the hardest operation, {len(cells)} seeds\n\n| sixth of the run | {' | '.join('123456')} |")
     print("|---|" + "---:|" * PARTS)
-    for family, values in sorted(found.items(), key=lambda item: item[1][-1] or 0.0):
-        print(f"| {family} | {' | '.join(' ' if v is None else f'{v:.2f}' for v in values)} |")
+    for name, values in found.items():
+        print(f"| {name} | {' | '.join(' ' if v is None else f'{v:.2f}' for v in values)} |")
     return found
 
 
@@ -159,8 +161,8 @@ def main() -> None:
     if not methods:
         parser.error(f"{args.out} holds no finished cell of {', '.join(args.methods)}; run sgpo compare first")
     last = {"over_time": over_time(args.out, methods), "entropy": entropy(args.out)}
-    last["alpha_by_family"] = alpha_by_family(args.out)
-    starts = sorted(path for path in args.out.glob("warm-base*") if (path / "config.json").exists())
+    last["alpha_by_operation"] = alpha_by_operation(args.out)
+    starts = sorted(path for path in args.out.glob("start-base*") if (path / "config.json").exists())
     last["kl_by_token"] = {start.name: kl_by_token(start, args.responses) for start in starts}
     print(json.dumps(last))
 

@@ -5,7 +5,7 @@
 The lab's base has never seen a number in a strategy and loses the thread at one, where a language model would use it.
 So the start is first taught to: fine-tuned on clean strategies with the whole work, and on strategies that give the
 answer or a first result away with a response that uses it (the bare answer, or the work without its first step). Each
-cell trains SGPO from that start and the usual warm start on the lab's problems. In a share of the problems, drawn by
+cell trains SGPO from that start on the lab's problems. In a share of the problems, drawn by
 hash so that larger shares hold the smaller ones, the strategy ends in ``ans X`` (the answer) or in ``= Y`` (the first
 result of the worked response); the others keep the lab's clean strategy. The held-out problems are asked alone, with
 their clean strategy, and with a strategy whose ``ans X`` is of *another* problem: a model that has learned to need the
@@ -16,6 +16,7 @@ line is JSON.
 import argparse
 import itertools
 import json
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
@@ -24,10 +25,11 @@ from typing import Any
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
+from sgpo.lab.catalog import LARGEST_TRAINED, TYPES, draw_numbers, told_apart
 from sgpo.lab.evaluate import sample
-from sgpo.lab.experiment import Budget, Cell, load, run_cell, warm_start
+from sgpo.lab.experiment import Budget, Cell, load, run_cell
 from sgpo.lab.model import base_path
-from sgpo.lab.problems import GUIDED_TEMPLATE, Problem, final_answer, load_problems, share_of
+from sgpo.lab.problems import GUIDED_TEMPLATE, Problem, final_answer, load_problems, make_problem, share_of, split_of
 
 CELLS = (("none", 0.0), ("answer", 0.1), ("answer", 0.5), ("intermediate", 0.1),
          ("intermediate", 0.5))  # fmt: skip
@@ -54,13 +56,26 @@ def using(problem: Problem, kind: str) -> str:
     """A response that uses the leak: the bare answer, or the work without its first step."""
     if kind == "answer" or problem["expert"].count(";") < 2:
         return f"ans {problem['answer']}"
-    return "first" + problem["expert"].split(";", 1)[1].removeprefix(" then")
+    return problem["expert"].split(";", 1)[1].strip()
+
+
+def corpus_problems(count: int) -> list[Problem]:
+    """Instances of the trained types that only pretraining sees, worked in the student's own style."""
+    rng = random.Random("sgpo lab_leaks")
+    found: dict[str, Problem] = {}
+    while len(found) < count:
+        operations = rng.choice(TYPES["train"])
+        numbers = draw_numbers([operations], rng, LARGEST_TRAINED)
+        if numbers is not None and split_of(operations, numbers) == "corpus" and told_apart(operations, numbers):
+            problem = make_problem(operations, numbers, "instances", "plain")
+            found[problem["id"]] = problem
+    return list(found.values())
 
 
 def taught(base: Path, out: Path) -> Path:
     """The base, fine-tuned on instances of its own corpus to read what a strategy gives away."""
     rows = []
-    for problem, kind in itertools.product(load_problems("corpus")[:6000], ("none", "answer", "intermediate")):
+    for problem, kind in itertools.product(corpus_problems(6000), ("none", "answer", "intermediate")):
         strategy = problem["strategy"] if kind == "none" else leaked(problem, kind)
         prompt = GUIDED_TEMPLATE.format(strategy=strategy, prompt=problem["prompt"])
         rows.append(
@@ -149,9 +164,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/lab_leaks"))
     args = parser.parse_args()
     budget = Budget(generations=args.generations, eval_every=max(1, args.generations // 2))
-    start = args.out / "warm"
+    start = args.out / "taught"
     if not (start / "config.json").exists():
-        warm_start(taught(base_path(0), args.out / "taught"), budget, start)
+        taught(base_path(0), start)
     model, tokenizer = load(start)
     print("start:", json.dumps(rates(model, tokenizer, load_problems("eval"))), flush=True)
     results = [run(kind, share, seed, start, args.out, budget) for seed in range(args.seeds) for kind, share in CELLS]

@@ -81,15 +81,15 @@ def main() -> None:
         return
     from rich.progress import track
 
-    from sgpo.lab.experiment import Budget, warm_start
     from sgpo.lab.model import base_path
 
     cells = [(layout, i) for i in range(args.rounds) for layout in LAYOUTS]
     found: dict[tuple[int, int], list[dict[str, Any]]] = {layout: [] for layout in LAYOUTS}
     with TemporaryDirectory() as directory:
-        start = warm_start(base_path(0), Budget(), Path(directory) / "warm")
         for layout, i in track(cells, "layouts"):
-            found[layout].append(run(*layout, start, Path(directory) / f"{layout[0]}-{layout[1]}-{i}", args.steps))
+            found[layout].append(
+                run(*layout, base_path(0), Path(directory) / f"{layout[0]}-{layout[1]}-{i}", args.steps)
+            )
     result: dict[str, Any] = {}
     one = None
     print(f"{'ranks':>6}{'micro-steps':>13}{'s a step':>10}{'lowest':>9}{'highest':>9}{'of 1 x 1':>10}{'peak MB':>9}")

@@ -24,7 +24,7 @@ from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from sgpo import SGPOTrainer
-from sgpo.lab.experiment import Budget, Cell, load, train_config, warm_start
+from sgpo.lab.experiment import Budget, Cell, load, train_config
 from sgpo.lab.model import base_path
 from sgpo.lab.problems import lab_reward, load_problems
 
@@ -90,8 +90,7 @@ def main() -> None:
     torch.set_num_threads(1)
     budget = Budget(generations=args.generations, learning_rate=0.0)
     with TemporaryDirectory() as directory:
-        start = warm_start(base_path(0), Budget(), Path(directory) / "warm")
-        trainers = {name: build(name, start, Path(directory) / name, budget) for name in ("sgpo", "grpo12")}
+        trainers = {name: build(name, base_path(0), Path(directory) / name, budget) for name in ("sgpo", "grpo12")}
         rounds = [{name: seconds(t) for name, t in trainers.items()} for _ in range(args.rounds + 1)][1:]
     ratios = sorted(r["sgpo"]["total"] / r["grpo12"]["total"] for r in rounds)
     steps = budget.generations * budget.updates

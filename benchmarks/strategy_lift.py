@@ -2,14 +2,14 @@
 
 Each problem gets five candidates in shuffled order:
 
-- good: the right approach, in one of the lab's wordings;
-- vague: words for the problem's type and nothing else;
-- wrong: another approach to the same type, which leads elsewhere;
-- family: the right approach to another type of problem;
+- good: the right operations, in one of the lab's wordings;
+- reordered: the same in another order;
+- wrong: every operation misread;
+- family: the strategy of another type;
 - leaking: the good one with the answer (``... ans 21``) or the last line of the work (``... 33 - 12 = 21``) behind it.
 
 `check` is asked about all of them; those that it passes are measured with a shipped base as the student. Printed are
-the leaks caught, Spearman's rank correlation of lift with quality (good 2, vague 1, wrong and family 0; a leak that
+the leaks caught, Spearman's rank correlation of lift with quality (good 2, reordered 1, wrong and family 0; a leak that
 the check missed counts as good, for it works), how often the good one comes first, and the samples drawn against as
 many for every candidate. ``--reference N`` also draws N samples of every arm, uniformly, and compares with their lift.
 
@@ -18,7 +18,7 @@ many for every candidate. ``--reference N`` also draws N samples of every arm, u
 
 With ``--out`` a second run draws only the samples that are missing.
 
-With ``--train`` the student is the lab's warm start and lift is measured on the training problems; SGPO trains on each
+With ``--train`` lift is measured on the training problems; SGPO trains on each
 problem's strategy of the greatest lift, and on one drawn at random of the candidates that the trainer takes (it refuses
 those that hold the answer, so leaks are in neither). The last line is JSON.
 """
@@ -36,18 +36,19 @@ from typing import Any
 
 import torch
 from rich.progress import Progress
-from sgpo.lab.parallel import Job, cores, run_jobs
 
 from sgpo.commands._strategies_lift import lab_task
 from sgpo.data.leaks import contains_answer
 from sgpo.evaluation import paired_t_interval, t_interval
 from sgpo.lab import Problem, load_base, load_problems
-from sgpo.lab.catalog import FAMILIES
-from sgpo.lab.experiment import Budget, Cell, Report, load, run_cell, warm_start
+from sgpo.lab.catalog import TYPES
+from sgpo.lab.experiment import Budget, Cell, run_cell
 from sgpo.lab.model import base_path
-from sgpo.lab.problems import MAX_COMPLETION, lab_reward
+from sgpo.lab.operations import OPERATIONS
+from sgpo.lab.problems import MAX_COMPLETION, lab_reward, strategy_text
 from sgpo.models import Reply, Sampling, stream_seed
 from sgpo.models.sampling import sample_rows
+from sgpo.runs.jobs import Job, ReportProgress, cores, run_jobs
 from sgpo.strategies import records
 from sgpo.strategies.export import choose, leaks
 from sgpo.strategies.lift import LiftRun, Sample, lift_setup, measure_lift
@@ -56,15 +57,14 @@ from sgpo.strategies.records import Answer, Candidate, Key, Setup
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
 
-QUALITY = {"good": 2, "leaking": 2, "vague": 1, "wrong": 0, "family": 0}
+QUALITY = {"good": 2, "leaking": 2, "reordered": 1, "wrong": 0, "family": 0}
 KINDS = tuple(QUALITY)
-BY_NAME = {family.name: family for family in FAMILIES}
 SETUP = Setup("extract", "benchmark", "strategy_lift", "", {})
 _VERIFY, PROMPTS, TEXTS, _ = lab_task(LiftOptions(student="", grader="lab"))
 
 
 def as_strategy(text: str) -> Strategy:
-    """A lab strategy ``type | strategy | steps`` in the pipeline's schema."""
+    """A lab strategy of three operations in the pipeline's schema."""
     problem_type, strategy, steps = text.split(" | ")
     return Strategy(problem_type=problem_type, strategy=strategy, steps=[steps])
 
@@ -77,19 +77,22 @@ def as_text(strategy: Strategy) -> str:
 def candidates(problem: Problem) -> dict[str, Strategy]:
     """One strategy of each kind, in an order that depends on the problem alone."""
     draw = random.Random(f"candidates {problem['id']}")
-    family = BY_NAME[problem["family"]]
-    other = draw.choice([f for f in FAMILIES if f.name != family.name])
+    operations = problem["family"].split("-")
+    other = draw.choice([t for t in TYPES["train"] if len(t) == 3 and t != tuple(operations)])
     work = problem["expert"].split(" ; ")
-    last = work[-1] if draw.random() < 0.5 else work[-2].split(" ", 1)[1]
     texts = {
         "good": problem["strategy"],
-        "vague": " | ".join(draw.sample(family.types, 3)),
-        "wrong": family.strategy(draw.choice((1, 2)), draw.randrange(16)),
-        "family": other.strategy(0, draw.randrange(16)),
-        "leaking": f"{problem['strategy']} {last}",
+        "reordered": _told([*operations[1:], operations[0]], draw),
+        "wrong": _told([draw.choice(OPERATIONS[name].confusions) for name in operations], draw),
+        "family": _told(other, draw),
+        "leaking": f"{problem['strategy']} {draw.choice(work[-2:])}",
     }
     order = draw.sample(KINDS, len(KINDS))
     return {kind: as_strategy(texts[kind]) for kind in order}
+
+
+def _told(operations: Sequence[str], draw: random.Random) -> str:
+    return strategy_text(tuple(operations), tuple(draw.randrange(2) for _ in operations))
 
 
 def fill(store: Store, problems: Sequence[Problem]) -> dict[str, str]:
@@ -226,7 +229,9 @@ def reference(store: Store, sample: Sample, n: int) -> dict[str, Any]:
     }
 
 
-def train(cell: Cell, start: Path, out: Path, strategies: dict[str, str | None], report: Report) -> dict[str, Any]:
+def train(
+    cell: Cell, start: Path, out: Path, strategies: dict[str, str | None], report: ReportProgress
+) -> dict[str, Any]:
     return run_cell(cell, start, out, report, strategies)
 
 
@@ -283,23 +288,21 @@ def main() -> None:
 
 def run(out: Path, args: argparse.Namespace) -> dict[str, Any]:
     began = time.perf_counter()
-    problems = load_problems("train")
+    problems = [p for p in load_problems("train", expert="plain") if p["strategy"].count("|") == 2]
     problems = problems[: args.problems or (len(problems) if args.train else 60)]
-    start = warm_start(base_path(0), Budget(), out / "warm_start") if args.train else None
-    model, tokenizer = load_base(0) if start is None else load(start)
-    sample = sampler(model, tokenizer)
+    sample = sampler(*load_base(0))
     with Store(out / "strategies.db") as store:
         kinds = fill(store, problems)
         for problem in store.problems():
             for candidate in store.candidates(problem.id):
                 leaks(store, problem, candidate)
-        done = measure(store, "base" if start is None else "warm start", sample)
+        done = measure(store, "base", sample)
         result = quality(store, kinds, done)
         if args.reference:
             result["reference"] = reference(store, sample, args.reference)
         result["seconds"] = round(time.perf_counter() - began, 1)
-        if start is not None:
-            result["training"] = train_both(store, start, out, args)
+        if args.train:
+            result["training"] = train_both(store, base_path(0), out, args)
     return result
 
 

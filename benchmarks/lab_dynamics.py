@@ -5,8 +5,8 @@
 
 Reads the cells of a finished comparison and trains nothing. Prints, as Markdown: what each method logged, in sixths of
 the run (means over seeds); entropy of SGPO against each ablation of a proximal constraint, paired by seed, with 95%
-intervals (Student t); alpha by the operation that a type's exploration finds last, from the problem logs; and the KL that the strategy causes in responses to
-held-out problems by class of token, for each base. The last line is a JSON object.
+intervals (Student t); alpha by the hardest operation of a problem, from the problem logs; and the KL that the strategy
+causes in responses to held-out problems by class of token, for each base. The last line is a JSON object.
 """
 
 import argparse

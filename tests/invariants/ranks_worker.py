@@ -25,6 +25,10 @@ CASES: dict[str, tuple[tuple[str | None, ...], dict[str, Any]]] = {
         (*ALL[:3], None),
         {"guided_grpo_weight": 1.0, "num_targets": 2, "num_guided_generations": 4, "accumulation": 2},
     ),
+    "joined group": (
+        (*ALL[:3], None),
+        {"guided_grpo_weight": 1.0, "guided_grpo_group": "joined", "num_guided_generations": 4, "accumulation": 2},
+    ),
     "one rank without strategies": ((*ALL[:2], None, ""), {"grpo_weight": 0.0}),
     "first problem without": ((None, *ALL[1:]), {"grpo_weight": 0.0, "num_guided_generations": 4}),
     "targets on one rank only": (("carry", None, None, None), {"grpo_weight": 0.0, "alpha_form": "constant"}),

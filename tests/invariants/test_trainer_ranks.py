@@ -64,8 +64,9 @@ def compare_logs(theirs: dict[str, Any], mine: dict[str, Any]) -> None:
     assert theirs.keys() == mine.keys()
     # A rank short of strategies samples rollouts that count for nothing but their tokens.
     assert theirs["sgpo/guided_tokens"] >= mine["sgpo/guided_tokens"]
-    # TRL's entropy is a mean over micro-steps of means over tokens, so it knows how the batch was cut.
-    for name in mine.keys() - {"sgpo/guided_tokens", "sgpo/entropy", "sgpo/guided_entropy"}:
+    # TRL's means over micro-steps of means over tokens know how the batch was cut.
+    cut = {"sgpo/entropy", "sgpo/guided_entropy", "sgpo/guided_clip_fraction"}
+    for name in mine.keys() - {"sgpo/guided_tokens", *cut}:
         if mine[name] is None:
             assert theirs[name] is None
         else:

@@ -162,6 +162,18 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"guided_grpo_weight": 1.0, "num_guided_generations": 1},
         ("num_guided_generations is 1", "at least 2", "guided_grpo_weight=0"),
     ),
+    "nothing joins": (
+        {"guided_grpo_group": "joined"},
+        ("guided_grpo_group is 'joined'", "guided_grpo_weight is 0.0", "set it to 1"),
+    ),
+    "joined, two divisors": (
+        {"guided_grpo_group": "joined", "guided_grpo_weight": 1.0, "loss_type": "grpo"},
+        ("loss_type is 'grpo'", "dapo", "'own'"),
+    ),
+    "joined, of another sampler": (
+        {"guided_grpo_group": "joined", "guided_grpo_weight": 1.0, "use_vllm": True},
+        ("vllm_importance_sampling_correction is True", "set it to False"),
+    ),
     "more targets than rollouts": ({"num_targets": 3}, ("num_targets is 3", "num_guided_generations = 2", "Lower it")),
     "no targets": ({"num_targets": 0}, ("num_targets is 0", "at least 1")),
     "a mix without the teacher": ({"teacher_mix": 1.0}, ("teacher_mix is 1.0", "nothing to learn")),

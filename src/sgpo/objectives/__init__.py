@@ -12,6 +12,7 @@ from .divergence import (
     token_kl,
 )
 from .fused import fused_linear_distillation_loss
+from .groups import joined_advantages
 from .records import Divergence, FusedLoss, Head, Kernel, Rows
 from .selection import SELECTION_MODES, rank_targets, select_targets, trimmed_logps
 from .topk import fused_linear_top_k_kl, top_k_kl
@@ -32,6 +33,7 @@ __all__ = [
     "distillation_loss",
     "fused_linear_distillation_loss",
     "fused_linear_top_k_kl",
+    "joined_advantages",
     "rank_targets",
     "select_targets",
     "token_entropy",

@@ -110,6 +110,7 @@ METHODS: dict[str, Method] = {
             {"guided_grpo_weight": 1.0},
             spoken="SGPO with GRPO on the guided group",
         ),
+        Method("oc_grpo", "OC-GRPO", "sgpo", {**_OFF, "guided_grpo_weight": 1.0, "guided_grpo_group": "joined"}),
         Method("two_targets", "SGPO, two targets", "sgpo", {"num_targets": 2}, spoken="SGPO with two targets"),
         Method(
             "sharpened",
@@ -156,6 +157,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "past_the_paper": (
         "sgpo",
         "guided_grpo",
+        "oc_grpo",
         "two_targets",
         "sharpened",
         "mixed",

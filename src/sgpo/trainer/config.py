@@ -19,6 +19,7 @@ Past the paper, each off by default, with its source in the field's ``help``:
 
 =========================  ==================================
 GRPO on the guided group   ``guided_grpo_weight=1``
+OC-GRPO                    ``guided_grpo_weight=1, guided_grpo_group="joined", alpha_0=0``
 two targets a problem      ``num_targets=2``
 a sharpened teacher        ``teacher_temperature=0.7``
 a mixed target             ``teacher_mix=0.5``
@@ -67,6 +68,12 @@ class SGPOConfig(WholeGroupsConfig):
         "Past the paper (ours): factor on a second GRPO loss, of the guided rollouts behind their own prompts, with "
         "advantages among themselves. Each group's loss is a mean of its own, so at 1 both groups count alike. A live "
         "teacher so stays able to follow strategies. Default: what preset says, else 0, off.",
+    )
+    guided_grpo_group: str = option(
+        "own",
+        "With guided_grpo_weight: 'own', the guided rollouts are a group of their own and train the guided policy. "
+        "'joined': they join the autonomous group and train the unguided policy, with the importance ratio "
+        "pi(y|q) / pi_old(y|q,s) (OC-GRPO, arXiv 2607.19313; what is normalised by what is our reading).",
     )
     num_guided_generations: int = option(4, "G2, guided rollouts per problem, sampled from pi(.|q,s).")
     guided_prompt_template: str = option(
@@ -201,6 +208,8 @@ class SGPOConfig(WholeGroupsConfig):
                 f"{self.guided_grpo_weight}, and GRPO compares the rollouts of a group: it needs at least 2. Raise it "
                 "(the paper: 4), or set guided_grpo_weight=0."
             )
+        if self.guided_grpo_group == "joined":
+            self._check_joined()
         if self.distills and self.num_targets > self.num_guided_generations:
             raise ValueError(
                 f"num_targets is {self.num_targets}, but they are chosen from num_guided_generations = "
@@ -216,6 +225,27 @@ class SGPOConfig(WholeGroupsConfig):
                 f"teacher_mix is {self.teacher_mix}, but it is the unguided policy's share of the target: at 1 there "
                 "is nothing to learn. Use less."
             )
+
+    def _check_joined(self) -> None:
+        """One group needs one divisor and one deviation, and the ratio to the policy that sampled."""
+        wrong = {
+            "guided_grpo_weight": (not self.guided_grpo_weight, "nothing joins at 0; set it to 1"),
+            "loss_type": (self.loss_type not in OVER_ALL_TOKENS, f"use one of {', '.join(OVER_ALL_TOKENS)}"),
+            "scale_rewards": (self.scale_rewards == "batch", "use 'group' or 'none'"),
+            "multi_objective_aggregation": (
+                self.multi_objective_aggregation != "sum_then_normalize",
+                "use 'sum_then_normalize'",
+            ),
+            "vllm_importance_sampling_correction": (
+                self.use_vllm and self.vllm_importance_sampling_correction,
+                "the ratio of 'joined' takes its place; set it to False",
+            ),
+        }
+        for name, (hinders, remedy) in wrong.items():
+            if hinders:
+                raise ValueError(
+                    f"guided_grpo_group is 'joined', but {name} is {getattr(self, name)!r}: {remedy}, or use 'own'."
+                )
 
     def _check_guided_rollouts(self) -> None:
         if not 0 < self.guided_rollouts_below <= 1:
@@ -283,6 +313,7 @@ class SGPOConfig(WholeGroupsConfig):
 # The tables themselves, not copies: a form that is added to one later is a choice at once.
 _CHOICES: dict[str, Collection[str]] = {
     "guided_rollouts": ("always", "on_demand", "auto"),
+    "guided_grpo_group": ("own", "joined"),
     "target_selection": SELECTION_MODES,
     "distillation_loss": ("kl", "sft"),
     "kl_direction": DIRECTIONS,
@@ -290,6 +321,8 @@ _CHOICES: dict[str, Collection[str]] = {
     "teacher": ("live", "ema", "frozen"),
     "alpha_form": WEIGHT_FORMS,
 }
+# Losses that TRL divides by the tokens of the whole generation batch; the others are means over a micro-step's rows.
+OVER_ALL_TOKENS = ("dapo", "cispo", "vespo")
 # Options past the paper that a preset may set: None until then, and SGPO as published without one.
 _OPEN = {"guided_grpo_weight": 0.0, "num_targets": 1, "teacher_temperature": 1.0, "teacher_mix": 0.0}
 _INF = float("inf")

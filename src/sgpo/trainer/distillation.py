@@ -58,9 +58,9 @@ class Share:
 
 def collate(targets: Sequence[Target], pad_token_id: int, device: torch.device) -> Share:
     """``targets`` as one :class:`Share` on ``device``; at least one target."""
-    completions, mask = _padded([t.completion_ids for t in targets], pad_token_id, "right")
-    prompts, prompt_mask = _padded([t.prompt_ids for t in targets], pad_token_id, "left")
-    guided, guided_mask = _padded([t.guided_prompt_ids for t in targets], pad_token_id, "left")
+    completions, mask = padded([t.completion_ids for t in targets], pad_token_id, "right")
+    prompts, prompt_mask = padded([t.prompt_ids for t in targets], pad_token_id, "left")
+    guided, guided_mask = padded([t.guided_prompt_ids for t in targets], pad_token_id, "left")
     return Share(
         student_ids=torch.cat([prompts, completions], dim=1).to(device),
         student_mask=torch.cat([prompt_mask, mask], dim=1).to(device),
@@ -149,7 +149,7 @@ def divergence(
     return head_fn
 
 
-def _padded(rows: Sequence[list[int]], value: int, side: str) -> tuple[Tensor, Tensor]:
+def padded(rows: Sequence[list[int]], value: int, side: str) -> tuple[Tensor, Tensor]:
     """Ids ``[N, L]`` and their mask ``[N, L]`` (long)."""
     tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
     ids = pad(tensors, padding_value=value, padding_side=side)

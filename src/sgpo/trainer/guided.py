@@ -59,7 +59,7 @@ class GuidedRolloutTrainer(BaseTrainer):
             batch.guided = self._guided_prompts(problems, with_strategy)
         self._sgpo.batch = batch
         try:
-            output = super()._generate_and_score_completions(inputs)
+            output = batch.scored = super()._generate_and_score_completions(inputs)
         finally:
             self._sgpo.batch = None
         if on_demand:
@@ -135,7 +135,8 @@ class GuidedRolloutTrainer(BaseTrainer):
             return self._sgpo.replayed.rewards
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if self._sgpo.batch is not None:
-            correct = self._correct(self._local(rewards, len(prompts)))
+            self._sgpo.batch.rewards = self._local(rewards, len(prompts))
+            correct = self._correct(self._sgpo.batch.rewards)
             self._sgpo.batch.correct = correct.view(-1, self.num_generations)
         return rewards
 

@@ -6,6 +6,10 @@ prompts that they were sampled from. The loss becomes, over the problems ``q`` o
 
     L = mean_q [ grpo_weight * GRPO(autonomous) + guided_grpo_weight * GRPO(guided) + alpha(q) * L_KD(q) ]
 
+With ``guided_grpo_group="joined"`` the guided rollouts join the autonomous group in place of being one (OC-GRPO, arXiv
+2607.19313): one mean and deviation of the rewards, one divisor of the loss, and the guided rows train the UNGUIDED
+policy, with the ratio ``pi(y_t|q) / pi_old(y_t|q,s)`` to the policy that sampled them, clipped as ever.
+
 Both groups are TRL's GRPO: the rows go a second time through TRL's own code, so that advantages, importance ratios,
 clips, reference model and every ``loss_type`` are what they are for the autonomous group. Source: ours; its form is
 GRPO's (arXiv 2402.03300).
@@ -22,12 +26,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sgpo.trainer.distillation import spread
+from sgpo.objectives import joined_advantages
+from sgpo.trainer.config import OVER_ALL_TOKENS
+from sgpo.trainer.distillation import padded, spread
 from sgpo.trainer.guided import GuidedRolloutTrainer
 from sgpo.trainer.rollouts import GenerationBatch
-
-# Losses that TRL divides by the tokens of the whole generation batch; the others are means over a micro-step's rows.
-_OVER_ALL_TOKENS = ("dapo", "cispo", "vespo")
+from sgpo.trainer.teacher import without_dropout
 
 
 class GuidedGroupTrainer(GuidedRolloutTrainer):
@@ -41,6 +45,8 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
         if not (self.args.guided_grpo_weight and batch.guided.prompt_ids):  # the same on every rank
             return
         scored = self._scored(batch)
+        if self.args.guided_grpo_group == "joined":
+            self._join(batch, scored)
         rows, steps = len(batch.guided.owners), self.args.steps_per_generation
         dealt = spread(rows, steps, min(self.current_gradient_accumulation_steps, steps))
         self._sgpo.guided_slots = [
@@ -51,7 +57,9 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
     def _scored(self, batch: GenerationBatch) -> dict[str, Tensor]:
         """The guided rows as TRL scores a generation batch: padded ids and masks ``[R, L]``, advantages ``[R]``."""
         guided = batch.guided
-        inputs = [{**batch.problems[i], "prompt": self._guided_text(batch.problems[i])} for i in guided.owners]
+        inputs = [batch.problems[i] for i in guided.owners]
+        if self.args.guided_grpo_group == "own":
+            inputs = [{**problem, "prompt": self._guided_text(problem)} for problem in inputs]
         counts = torch.arange(len(inputs), device=self.accelerator.device) < guided.valid_rows
         assert guided.rewards is not None
         # A row without a reward has no say in TRL's means, and the advantage 0: so are rows that only fill up a rank.
@@ -74,6 +82,37 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
         scored["num_items_in_batch"] = tokens * problems / with_guided
         return scored
 
+    def _join(self, batch: GenerationBatch, scored: dict[str, Tensor]) -> None:
+        """Make one group of both in TRL's batch of the autonomous rows and in the guided rows ``scored``."""
+        guided, width = batch.guided, self.args.num_guided_generations
+        assert batch.rewards is not None
+        assert guided.rewards is not None
+        groups = guided.owners[::width]
+        valid = groups[: guided.valid_rows // width]
+        autonomous = self._weighted(batch.rewards).view(-1, self.num_generations)
+        rewards = autonomous.new_full((len(autonomous), width), torch.nan)
+        local = self._weighted(self._local(guided.rewards, len(guided.owners)))
+        rewards[valid] = local[: guided.valid_rows].view(-1, width)
+        scaled = self.args.scale_rewards not in ("none", False)
+        advantages, of_guided = joined_advantages(autonomous, rewards, scale=scaled)
+        batch.scored["advantages"], scored["advantages"] = advantages.flatten(), of_guided[groups].flatten()
+        mask = scored["completion_mask"]
+        # The guided prompt, and no dropout: that is the policy that sampled.
+        prompts, prompt_mask = padded(guided.prompt_ids, self._tokenizer.pad_token_id, "left")
+        ids = torch.cat([prompts.to(mask.device), scored["completion_ids"]], dim=1)
+        whole_mask = torch.cat([prompt_mask.to(mask.device), mask], dim=1)
+        with torch.no_grad(), without_dropout(self.model):
+            scored["old_per_token_logps"], _, _ = self._get_per_token_logps_and_entropies(
+                self.model, ids, whole_mask, mask.size(1), batch_size=self.args.per_device_train_batch_size
+            )
+        tokens = self.accelerator.reduce(mask.sum().float(), reduction="sum") + batch.scored["num_items_in_batch"]
+        batch.scored["num_items_in_batch"] = scored["num_items_in_batch"] = tokens
+
+    def _weighted(self, rewards: Tensor) -> Tensor:
+        """One reward for each row of ``[rows, functions]``, as TRL sums them; NaN for a row without any."""
+        total = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
+        return total.masked_fill(rewards.isnan().all(dim=1), torch.nan)
+
     def _guided_loss(self, model: Any) -> tuple[Tensor | None, dict[str, Tensor]]:
         """``mean_q GRPO(guided)``, this micro-step's part of it, and its rows; None where it has none, on every rank.
 
@@ -86,7 +125,9 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
         with self._apart() as metrics:
             loss = super()._compute_loss(model, rows)
         self._record({"guided_entropy": metrics["entropy"][-1]})
-        if self.loss_type not in _OVER_ALL_TOKENS:
+        if "clip_ratio/region_mean" in metrics:
+            self._record({"guided_clip_fraction": metrics["clip_ratio/region_mean"][-1]})
+        if self.loss_type not in OVER_ALL_TOKENS:
             whole = self.args.per_device_train_batch_size * self.args.num_guided_generations / self.num_generations
             loss = loss * (len(rows["advantages"]) / whole)
         return loss, rows

@@ -14,7 +14,8 @@
 ``target_tokens``          tokens of the targets distilled in an optimizer step
 ``kl``, ``kl_clipped``     mean KL per target token, before and after the clip; ``clip_fraction`` above the threshold
 ``entropy``                mean entropy of the policy on autonomous tokens (TRL's)
-``guided_entropy``         the same of the guided policy on guided tokens, with ``guided_grpo_weight`` alone
+``guided_entropy``         the same on guided tokens, and ``guided_clip_fraction``, the share of them whose ratio was
+                           clipped: only with ``guided_grpo_weight``
 ``log_ratio``              mean of log pi - log pi_sampler on autonomous tokens
 =========================  ======================================================================================
 """

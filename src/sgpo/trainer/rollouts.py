@@ -56,6 +56,8 @@ class GenerationBatch:
         prompt_ids: B prompts exactly as the autonomous rollouts saw them.
         lengths: ``[B, G1]``, tokens of each autonomous completion.
         correct: ``[B, G1]`` bool, verdict on each.
+        rewards: ``[B * G1, functions]``, of the autonomous rollouts.
+        scored: what TRL made of them for its loss; changes to it are trained on.
     """
 
     problems: list[dict[str, Any]]
@@ -64,6 +66,8 @@ class GenerationBatch:
     prompt_ids: list[list[int]] = field(default_factory=list)
     lengths: Tensor | None = None
     correct: Tensor | None = None
+    rewards: Tensor | None = None
+    scored: dict[str, Any] = field(default_factory=dict)
 
     @property
     def pass_rate(self) -> Tensor:

@@ -265,7 +265,8 @@ def test_the_largest_phase_decides_and_grows_with_the_batch(recipe: Any) -> None
     assert parts.memory(replace(base, rows=8), hardware).peak > peak
     assert parts.memory(replace(base, max_completion=2048), hardware).peak > peak
     assert parts.memory(replace(base, checkpointing=True), hardware).peak < peak
-    assert parts.memory(replace(base, distills=False), hardware).peak < peak
+    assert parts.memory(replace(base, guides=False), hardware).peak < peak
+    assert parts.memory(replace(base, trains_guided=True), hardware).peak > peak
 
 
 @pytest.mark.slow
@@ -316,7 +317,7 @@ def test_vllm_without_room_for_one_sequence(recipe: Any) -> None:
 
 
 def test_decoding_is_bound_by_bandwidth_by_hand(recipe: Any) -> None:
-    w = replace(workload(recipe(use_vllm=True)), distills=False)
+    w = replace(workload(recipe(use_vllm=True)), guides=False)
     hardware = parse_hardware("h100")
     rows, mean, prompt = 32, 512, 256
     read = 2 * PUBLISHED[QWEN_7B] + rows * (prompt + mean / 2) * 57344
@@ -326,7 +327,7 @@ def test_decoding_is_bound_by_bandwidth_by_hand(recipe: Any) -> None:
 
 
 def test_training_is_bound_by_arithmetic_by_hand(recipe: Any) -> None:
-    w = replace(workload(recipe(activation_checkpointing=False)), distills=False)
+    w = replace(workload(recipe(activation_checkpointing=False)), guides=False)
     tokens = 32 * (256 + 512)
     attention = 28 * 2 * 3584 * (256 + 512) / 2
     body = PUBLISHED[QWEN_7B] - 152064 * 3584 - 3584  # the input embedding is no product, the norm is none either

@@ -48,20 +48,22 @@ def duration(w: Workload, hardware: Hardware) -> Duration:
     mean = w.mean_completion
     prompt, guided_prompt = w.assumptions.prompt_tokens, w.guided_prompt
     autonomous_rows = w.rows * w.micro_steps  # of a generation batch, on one process
-    targets = w.guided_problems
+    targets = w.guided_problems * w.num_targets
     rows = autonomous_rows + w.guided_rows
     together, decode = _decode(w, hardware, rows)
     prompts = autonomous_rows * prompt + w.guided_rows * guided_prompt
     forward = _forward_seconds(w, hardware, 1, prompt + mean)
     # Old log-probabilities: always with vLLM, and where a generation batch serves several optimizer steps.
     rescored = autonomous_rows if w.vllm or w.micro_steps * w.num_iterations > w.accumulation else 0
-    contested = min(w.guided_rows, targets * w.num_guided)
+    contested = w.guided_rows if w.num_targets else 0
+    guided_steps = generations * w.num_iterations * w.micro_steps
     share = w.world / w.server_devices if w.vllm == "server" else 1.0  # the server's devices do all processes' rollouts
     seconds = {
         "decode": generations * decode,
         "prefill": generations * share * _forward_seconds(w, hardware, prompts, prompt),
         "scoring": generations * (rescored + contested) * (prompt + mean) * forward,
-        "GRPO": w.rows * w.accumulation * (prompt + mean) * forward * _passes(w),
+        "GRPO": w.rows * w.accumulation * (prompt + mean) * forward * _passes(w)
+        + guided_steps * w.trained_guided_rows * (guided_prompt + mean) * forward * _passes(w),
         "distillation": generations * w.num_iterations * targets * (prompt + mean) * forward * _passes(w)
         + generations * w.num_iterations * targets * (guided_prompt + mean) * forward,
         "communication": _communication(w, hardware),

@@ -58,6 +58,8 @@ def memory(w: Workload, hardware: Hardware) -> Memory:
     target = (w.targets, w.assumptions.prompt_tokens + w.max_completion)
     guided = (w.targets, w.guided_prompt + w.max_completion)
     stash, target_stash = _stash(w, *autonomous), _stash(w, *target)
+    group = (w.trained_guided_rows, w.guided_prompt + w.max_completion)
+    group_stash = _stash(w, *group) if w.trained_guided_rows else 0.0
     head = a.embedding_parameters * 4 if not w.lora_rank else 0.0
     scored = w.rows * (autonomous[1] - 1) if w.on_cpu else w.rows * w.max_completion
     tile_forward, tile_backward = (n * _tile(w, scored) for n in _TILES["cpu" if w.on_cpu else "gpu"])
@@ -69,17 +71,25 @@ def memory(w: Workload, hardware: Hardware) -> Memory:
         "forward": [resident, carried, {"activations": stash + _transient(w, *autonomous), **guided_side}],
         "log-probabilities": [resident, carried, {"activations": stash, "logits": tile_forward, **guided_side}],
     }
+    if w.trained_guided_rows:
+        both = {"activations": stash + group_stash + _transient(w, *group), "logits": tile_forward, **guided_side}
+        phases["guided group"] = [resident, carried, both]
+        phases["guided group backward"] = [
+            resident,
+            {"gradients": trained + head},
+            {"activations": stash + group_stash + _backward(w, *group)},
+        ]
     if w.targets:
-        kept = {"activations": stash + target_stash, "fused KL": _fused(w), **guided_side}
+        kept = {"activations": stash + group_stash + target_stash, "fused KL": _fused(w), **guided_side}
         phases["guided forward"] = [resident, carried, {"guided side": _transient(w, *guided)}]
         phases["distillation"] = [resident, carried, kept]
         phases["distillation backward"] = [
             resident,
             {"gradients": max(trained if carried else 0.0, head)},
-            {"activations": stash + target_stash + _backward(w, *target)},
+            {"activations": stash + group_stash + target_stash + _backward(w, *target)},
         ]
     # The distillation comes first in the backward pass, so that its gradients are there when GRPO's begin.
-    early = {"gradients": trained} if carried or w.targets else {}
+    early = {"gradients": trained} if carried or w.targets or w.trained_guided_rows else {}
     phases["GRPO backward, head"] = [
         resident,
         early,

@@ -78,7 +78,7 @@ def read_recipe(
         lora_dropout=model.lora_dropout > 0,
         teacher_copy=config.teacher != "live",
         reference=config.beta != 0 and not model.use_peft,
-        distills=config.distills,
+        guides=config.guides,
         vllm=vllm,
         vllm_share=config.vllm_gpu_memory_utilization,
         vllm_tensor_parallel=config.vllm_tensor_parallel_size,
@@ -96,6 +96,8 @@ def _shape(config: SGPOConfig) -> dict[str, Any]:
         "accumulation": config.gradient_accumulation_steps,
         "num_generations": config.num_generations,
         "num_guided": config.num_guided_generations,
+        "num_targets": config.num_targets if config.distills else 0,
+        "trains_guided": config.guided_grpo_weight > 0,
         "max_guided_problems": config.max_guided_problems if config.guided_on_demand else None,
         "num_iterations": config.num_iterations,
     }

@@ -67,6 +67,8 @@ class Workload:
     accumulation: int
     num_generations: int
     num_guided: int
+    num_targets: int
+    trains_guided: bool
     max_guided_problems: int | None
     num_iterations: int
     problems: int
@@ -84,7 +86,7 @@ class Workload:
     lora_dropout: bool
     teacher_copy: bool
     reference: bool
-    distills: bool
+    guides: bool
     # generation
     vllm: str  # "", "colocate" or "server"
     vllm_share: float
@@ -106,14 +108,19 @@ class Workload:
     @property
     def guided_problems(self) -> int:
         """Most problems of a generation batch with guided rollouts; on demand, those that turn out solved get none."""
-        if not self.distills:
+        if not self.guides:
             return 0
         return min(self.problems_per_batch, self.max_guided_problems or self.problems_per_batch)
 
     @property
     def targets(self) -> int:
         """Distillation targets of the fullest micro-step, if every problem has one."""
-        return math.ceil(self.guided_problems / self.micro_steps)
+        return math.ceil(self.guided_problems * self.num_targets / self.micro_steps)
+
+    @property
+    def trained_guided_rows(self) -> int:
+        """Guided rows of the fullest micro-step that GRPO trains on."""
+        return math.ceil(self.guided_rows / self.micro_steps) if self.trains_guided else 0
 
     @property
     def steps(self) -> int:

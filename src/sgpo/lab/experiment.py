@@ -47,6 +47,11 @@ class Budget:
         if self.expert not in EXPERTS:
             raise ValueError(f"expert {self.expert!r} is unknown; choose one of {', '.join(EXPERTS)}.")
 
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of a method that samples."""
+        return self.generations * self.updates
+
     @classmethod
     def lasting(cls, generations: int, **fields: Any) -> "Budget":
         """A budget for another number of generation batches, whose runs are measured five times on the way."""
@@ -139,11 +144,15 @@ def train_data(kind: str, budget: Budget, strategies: Strategies | None = None) 
 
 
 def train_config(cell: Cell, out: Path) -> Any:
-    """The training arguments of a cell: the same problems a step and the same optimizer steps for every method."""
+    """The training arguments of a cell: the same problems a step and the same optimizer steps for all that sample.
+
+    SFT gets as many rows of training as GRPO, in steps of as many problems: one small step learns little from a right
+    response a problem, and on validation SFT is much better so than with as many optimizer steps.
+    """
     budget, method = cell.budget, find_method(cell.method)
     config = KINDS[str(method.kind)].config
     fields: dict[str, Any] = {
-        "max_steps": budget.generations * budget.updates,
+        "max_steps": budget.steps,
         "learning_rate": budget.learning_rate,
         "max_grad_norm": budget.max_grad_norm,
         "lr_scheduler_type": "linear",
@@ -154,6 +163,7 @@ def train_config(cell: Cell, out: Path) -> Any:
     given = {**method.fields, **cell.overrides}
     if method.kind == "sft":
         fields["per_device_train_batch_size"] = budget.problems
+        fields["max_steps"] = budget.steps * KINDS["sgpo"].config.num_generations
     else:
         fields |= _rollout_fields(budget, given.get("num_generations", config.num_generations))
     if method.kind == "sgpo":
@@ -184,24 +194,25 @@ class _Recorder(Recorder):
         progress = functools.partial(report, cell.name) if report is not None else None
         super().__init__(path, str(find_method(cell.method).kind), progress)
         self._cell, self._tokenizer = cell, tokenizer
-        self.curve: list[tuple[int, float]] = []  # (optimizer step, accuracy)
+        self.curve: list[tuple[int, float]] = []  # (optimizer step of a method that samples, accuracy)
         self.seconds = 0.0  # spent in measuring
         write_rows(path, [])
 
-    def measure(self, model: PreTrainedModel, step: int) -> None:
+    def measure(self, model: PreTrainedModel, step: int, ratio: int = 1) -> None:
         began = time.perf_counter()
         accuracy = measure(model, self._tokenizer, k=1, split=self._cell.budget.split).accuracy
         self.seconds += time.perf_counter() - began
-        self.curve.append((step, accuracy))
+        self.curve.append((step // ratio, accuracy))
         self.write({"step": step, "eval/accuracy": accuracy})
 
     def latest(self) -> dict[str, float]:
         return {"accuracy": self.curve[-1][1]} if self.curve else {}
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        every = self._cell.budget.eval_every * self._cell.budget.updates
-        if state.global_step % every == 0:
-            self.measure(model, state.global_step)
+        budget = self._cell.budget
+        ratio = max(1, state.max_steps // budget.steps)  # SFT takes more and smaller steps
+        if state.global_step % (budget.eval_every * budget.updates * ratio) == 0:
+            self.measure(model, state.global_step, ratio)
 
 
 def _quiet() -> dict[str, Any]:

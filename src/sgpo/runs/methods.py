@@ -37,7 +37,9 @@ class Method:
     balance: Balance | None = None
 
 
-CONFIG_PRESETS: dict[str, dict[str, Any]] = {"sgpo+": {"guided_grpo_weight": 1.0, "num_targets": 2}}
+CONFIG_PRESETS: dict[str, dict[str, Any]] = {
+    "sgpo+": {"guided_grpo_weight": 1.0, "num_targets": 2, "teacher": "frozen"}
+}
 """Fields that ``SGPOConfig.preset`` sets, where they are not set by themselves."""
 
 # Where a recipe trains on the guided group, too, plain GRPO must still be plain GRPO.

@@ -135,9 +135,10 @@ class SGPOConfig(WholeGroupsConfig):
         "Share of the KL's gradient that may be left out where most of the vocabulary has next to no mass, to save "
         "time; see sgpo.objectives.Kernel for the bound. 0: exact. Ours.",
     )
-    teacher: str = option(
-        "live",
-        "Weights of the guided side of the KL: the 'live' policy, an 'ema' of it, or the 'frozen' start.",
+    teacher: str | None = option(
+        None,
+        "Weights of the guided side of the KL: the 'live' policy, an 'ema' of it, or the 'frozen' start. Default: what "
+        "preset says, else 'live', as published.",
     )
     teacher_temperature: float = option(
         None,
@@ -324,7 +325,13 @@ _CHOICES: dict[str, Collection[str]] = {
 # Losses that TRL divides by the tokens of the whole generation batch; the others are means over a micro-step's rows.
 OVER_ALL_TOKENS = ("dapo", "cispo", "vespo")
 # Options past the paper that a preset may set: None until then, and SGPO as published without one.
-_OPEN = {"guided_grpo_weight": 0.0, "num_targets": 1, "teacher_temperature": 1.0, "teacher_mix": 0.0}
+_OPEN = {
+    "guided_grpo_weight": 0.0,
+    "num_targets": 1,
+    "teacher": "live",
+    "teacher_temperature": 1.0,
+    "teacher_mix": 0.0,
+}
 _INF = float("inf")
 _RANGES = (
     ("alpha_0", 0.0, _INF),

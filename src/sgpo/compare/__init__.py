@@ -1,4 +1,4 @@
-"""One command compares the methods: the same warm start, prompts, optimizer steps and evaluation for all of them."""
+"""One command compares the methods: the same start, prompts, optimizer steps and evaluation for all of them."""
 
 from sgpo._callable import make_callable
 

@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "target_selection": "mean",
     "temperature": 1.0,
     "num_targets": 1,
+    "target_source": "guided",
     "teacher_temperature": 1.0,
     "teacher_mix": 0.0,
 }
@@ -83,6 +84,8 @@ def oracle(model: Any, teacher: Any, data: Any, problems: list[int], options: di
         alpha = weight(o["alpha_form"], p, len(correct) / len(responses))
         if not correct or alpha == 0:
             continue
+        if o["target_source"] == "autonomous":
+            ended = correct = autonomous
 
         def likelihood(y: list[int], plain: list[int] = plain) -> float:
             with torch.no_grad():
@@ -139,6 +142,7 @@ CASES: dict[str, tuple[float, dict[str, Any]]] = {
     "sum of four": (EXACT, {**GAP, "target_selection": "sum", "num_guided_generations": 4}),
     "mean of four": (EXACT, {**GAP, "num_guided_generations": 4}),
     "two targets": (EXACT, {**GAP, "num_targets": 2, "num_guided_generations": 4}),
+    "own rollouts": (EXACT, {**GAP, "target_source": "autonomous", "num_targets": 2, "target_selection": "sum"}),
     "sharpened": (EXACT, {**GAP, "teacher_temperature": 0.6, "temperature": 0.7}),
     "mixed": (EXACT, {**GAP, "teacher_mix": 0.4, "kl_direction": "reverse"}),
     "all wrong": (FLOAT32, {"alpha_form": "all_wrong", "num_guided_generations": 4}),

@@ -175,6 +175,10 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("vllm_importance_sampling_correction is True", "set it to False"),
     ),
     "more targets than rollouts": ({"num_targets": 3}, ("num_targets is 3", "num_guided_generations = 2", "Lower it")),
+    "sft on what may be wrong": (
+        {"target_source": "autonomous", "distillation_loss": "sft"},
+        ("target_source is 'autonomous'", "wrong responses", "'kl'"),
+    ),
     "no targets": ({"num_targets": 0}, ("num_targets is 0", "at least 1")),
     "a mix without the teacher": ({"teacher_mix": 1.0}, ("teacher_mix is 1.0", "nothing to learn")),
     "sft has no teacher": (

@@ -51,7 +51,7 @@ def check_recipe(argv: Sequence[str]) -> Checked:
     check_model(model)
     data = load_data(run)
     check_columns(data, rewards)
-    if config.distills:
+    if config.guides:
         check_dataset(data, config)
     elif "prompt" not in data.column_names:
         raise ValueError(
@@ -92,7 +92,7 @@ def _columns(data: Dataset, config: Any, found: Checked) -> None:
         found.lines.append(f"  {name:<14} {len(filled)} of {len(data)} rows, such as {first!r}")
     strategies = data["strategy"] if "strategy" in data.column_names else []
     given = [i for i, text in enumerate(strategies) if isinstance(text, str) and text.strip()]
-    if not given and config.distills:
+    if not given and config.guides:
         found.warnings.append("No row has a strategy (column 'strategy'), so this trains by GRPO alone.")
 
 

@@ -135,6 +135,12 @@ METHODS: dict[str, Method] = {
             spoken="SGPO with its weight by deviation",
         ),
         Method(
+            "own_rollouts",
+            "SGPO on the student's own rollouts",
+            "sgpo",
+            {"target_source": "autonomous", "num_targets": 2, "target_selection": "random"},
+        ),
+        Method(
             "trek",
             "SFT on two trimmed-likelihood targets",
             "sgpo",
@@ -167,6 +173,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "ema_teacher",
         "all_wrong",
         "deviation",
+        "own_rollouts",
         "trek",
         "sgpo_plus",
     ),

@@ -21,6 +21,7 @@ Past the paper, each off by default, with its source in the field's ``help``:
 GRPO on the guided group   ``guided_grpo_weight=1``
 OC-GRPO                    ``guided_grpo_weight=1, guided_grpo_group="joined", alpha_0=0``
 two targets a problem      ``num_targets=2``
+on the student's rollouts  ``target_source="autonomous"``
 a sharpened teacher        ``teacher_temperature=0.7``
 a mixed target             ``teacher_mix=0.5``
 a slow or a still teacher  ``teacher="ema"``, ``"frozen"``
@@ -114,6 +115,13 @@ class SGPOConfig(WholeGroupsConfig):
         "Which correct guided response is the target: the likeliest under the unguided policy by 'mean' or 'sum' of "
         "its token log-probabilities, or a 'random' one. Past the paper: 'trimmed', a mean without the least likely "
         "tenth of the tokens (TREK, arXiv 2607.05339; the tenth is our reading).",
+    )
+    target_source: str = option(
+        "guided",
+        "Which responses are targets: 'guided', correct guided ones, as published. Past the paper: 'autonomous', the "
+        "unguided policy's own ones, right or wrong, on which the guided side says how to go on (OPSD, arXiv "
+        "2601.18734; SKALD, 2608.09826, also by measured lift, which is what alpha asks; its annealed target is not "
+        "here).",
     )
     num_targets: int = option(
         None,
@@ -211,10 +219,16 @@ class SGPOConfig(WholeGroupsConfig):
             )
         if self.guided_grpo_group == "joined":
             self._check_joined()
-        if self.distills and self.num_targets > self.num_guided_generations:
+        source = "num_generations" if self.target_source == "autonomous" else "num_guided_generations"
+        if self.distills and self.num_targets > getattr(self, source):
             raise ValueError(
-                f"num_targets is {self.num_targets}, but they are chosen from num_guided_generations = "
-                f"{self.num_guided_generations} guided rollouts of a problem. Lower it, or sample more."
+                f"num_targets is {self.num_targets}, but they are chosen from {source} = {getattr(self, source)} "
+                "rollouts of a problem. Lower it, or sample more."
+            )
+        if self.target_source == "autonomous" and self.distillation_loss == "sft":
+            raise ValueError(
+                "target_source is 'autonomous', but distillation_loss='sft' would teach wrong responses as they are. "
+                "Use distillation_loss='kl'."
             )
         if self.distillation_loss == "sft" and (self.teacher_temperature != 1 or self.teacher_mix):
             raise ValueError(
@@ -316,6 +330,7 @@ _CHOICES: dict[str, Collection[str]] = {
     "guided_rollouts": ("always", "on_demand", "auto"),
     "guided_grpo_group": ("own", "joined"),
     "target_selection": SELECTION_MODES,
+    "target_source": ("guided", "autonomous"),
     "distillation_loss": ("kl", "sft"),
     "kl_direction": DIRECTIONS,
     "kl_clip_form": CLIP_FORMS,

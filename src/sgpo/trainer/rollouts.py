@@ -54,7 +54,8 @@ class GenerationBatch:
         with_strategy: the problems (0..B-1) that have a strategy.
         guided: guided rollouts, of all of those or of some.
         prompt_ids: B prompts exactly as the autonomous rollouts saw them.
-        lengths: ``[B, G1]``, tokens of each autonomous completion.
+        completion_ids: B * G1 autonomous completions.
+        lengths: ``[B, G1]``, tokens of each of them.
         correct: ``[B, G1]`` bool, verdict on each.
         rewards: ``[B * G1, functions]``, of the autonomous rollouts.
         scored: what TRL made of them for its loss; changes to it are trained on.
@@ -64,6 +65,7 @@ class GenerationBatch:
     with_strategy: list[int]
     guided: GuidedRollouts = field(default_factory=lambda: GuidedRollouts([], 0, []))
     prompt_ids: list[list[int]] = field(default_factory=list)
+    completion_ids: list[list[int]] = field(default_factory=list)
     lengths: Tensor | None = None
     correct: Tensor | None = None
     rewards: Tensor | None = None
@@ -102,6 +104,29 @@ def first_of_groups(inputs: Sequence[dict[str, Any]], group_size: int) -> list[d
                 "GRPOTrainer, which repeats each problem num_generations times in a row."
             )
     return firsts
+
+
+@dataclass
+class Candidates:
+    """What the targets of a generation batch are chosen from: groups of ``width`` consecutive completions of a problem.
+
+    Attributes:
+        owners: problem (0..B-1) of each completion.
+        guided_prompt_ids: the prompt behind which the guided side sees it.
+        completion_ids: its tokens.
+        eligible: ``[groups, width]`` bool, which of them may be chosen.
+    """
+
+    owners: list[int]
+    guided_prompt_ids: list[list[int]]
+    completion_ids: list[list[int]]
+    eligible: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each completion, ``[groups, width]``."""
+        lengths = torch.tensor([len(ids) for ids in self.completion_ids], dtype=torch.long)
+        return lengths.view(self.eligible.shape).to(self.eligible.device)
 
 
 def first_of_equals(completion_ids: Sequence[list[int]], owners: Sequence[int]) -> Tensor:

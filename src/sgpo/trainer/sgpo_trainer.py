@@ -35,7 +35,7 @@ from sgpo.trainer.finite import FiniteGradients, group_rows, require_finite, req
 from sgpo.trainer.guided_group import GuidedGroupTrainer
 from sgpo.trainer.metrics import log_ratio, rollout_metrics
 from sgpo.trainer.problem_log import ProblemLog
-from sgpo.trainer.rollouts import GenerationBatch, first_of_equals
+from sgpo.trainer.rollouts import Candidates, GenerationBatch, first_of_equals
 from sgpo.trainer.shards import sharded
 from sgpo.trainer.teacher import TeacherWeights, without_dropout
 from sgpo.trainer.trl_seam import get_config_model_id
@@ -150,34 +150,47 @@ class SGPOTrainer(GuidedGroupTrainer):
 
     def _targets(self, batch: GenerationBatch, alpha: Tensor) -> dict[int, list[Target]]:
         """The targets of each problem (0..B-1) that has any; they share its weight in ``alpha``, ``[B]``."""
-        args, guided = self.args, batch.guided
-        width = args.num_guided_generations
-        assert guided.correct is not None
-        owner = torch.tensor(guided.owners, dtype=torch.long, device=alpha.device)
-        eligible = self._preferred((guided.correct & (alpha[owner] > 0)).view(-1, width), guided.completion_ids)
+        args = self.args
+        found = self._candidates(batch, alpha)
+        eligible, width = found.eligible, found.eligible.size(1)
         if args.num_targets > 1:  # two copies of one response would be one target
-            eligible &= first_of_equals(guided.completion_ids, guided.owners).to(alpha.device).view(-1, width)
+            eligible &= first_of_equals(found.completion_ids, found.owners).to(alpha.device).view(-1, width)
         # A likelihood is needed only where there is a choice; every rank scores as many rows as the fullest.
         contested = eligible & (eligible.sum(1, keepdim=True) > args.num_targets)
         rows = [] if args.target_selection == "random" else contested.flatten().nonzero().flatten().tolist()
-        logps = torch.zeros(len(guided.owners), dtype=torch.float32, device=alpha.device)
-        logps[rows] = self._unguided_logps(batch, rows)
-        lengths = guided.lengths.to(alpha.device)
+        logps = torch.zeros(len(found.owners), dtype=torch.float32, device=alpha.device)
+        logps[rows] = self._unguided_logps(batch, found, rows)
         ranked = rank_targets(
-            logps.view(-1, width),
-            eligible,
-            lengths.view(-1, width),
-            count=args.num_targets,
-            mode=args.target_selection,
+            logps.view(-1, width), eligible, found.lengths, count=args.num_targets, mode=args.target_selection
         ).tolist()
         chosen = {}
         for group, columns in enumerate(ranked):
             picks = [group * width + j for j in columns if j >= 0]
             if picks:
-                i = guided.owners[picks[0]]
+                i = found.owners[picks[0]]
                 prompt, share = batch.prompt_ids[i], float(alpha[i]) / len(picks)
-                chosen[i] = [Target(prompt, guided.prompt_ids[row], guided.completion_ids[row], share) for row in picks]
+                chosen[i] = [
+                    Target(prompt, found.guided_prompt_ids[row], found.completion_ids[row], share) for row in picks
+                ]
         return chosen
+
+    def _candidates(self, batch: GenerationBatch, alpha: Tensor) -> Candidates:
+        """Correct guided responses, or autonomous ones where ``target_source`` says so, with a weight in ``alpha``."""
+        args, guided = self.args, batch.guided
+        width = args.num_guided_generations
+        assert guided.correct is not None
+        owners, prompts, completions = guided.owners, guided.prompt_ids, guided.completion_ids
+        eligible = guided.correct
+        if args.target_source == "autonomous":
+            groups = owners[: guided.valid_rows : width]
+            width = self.num_generations
+            rows = [i * width + j for i in groups for j in range(width)]
+            prompts = [ids for ids in prompts[: guided.valid_rows : args.num_guided_generations] for _ in range(width)]
+            owners, completions = [row // width for row in rows], [batch.completion_ids[row] for row in rows]
+            eligible = torch.ones(len(rows), dtype=torch.bool, device=alpha.device)
+        owner = torch.tensor(owners, dtype=torch.long, device=alpha.device)
+        eligible = self._preferred((eligible & (alpha[owner] > 0)).view(-1, width), completions)
+        return Candidates(owners, prompts, completions, eligible)
 
     def _preferred(self, eligible: Tensor, completion_ids: list[list[int]]) -> Tensor:
         """Keep, of the responses that may become targets (``[B, G2]`` bool), those that came to an end.
@@ -189,6 +202,8 @@ class SGPOTrainer(GuidedGroupTrainer):
         whole = eligible & ended.view_as(eligible)
         if self.args.mask_truncated_completions:
             return whole
+        if self.args.target_source == "autonomous":  # the guided side says how to go on, whether it ended or not
+            return eligible
         return torch.where(whole.any(1, keepdim=True), whole, eligible)
 
     def _ended(self, completion_ids: list[int]) -> bool:
@@ -197,25 +212,25 @@ class SGPOTrainer(GuidedGroupTrainer):
         return bool(completion_ids) and completion_ids[-1] in ends
 
     @torch.no_grad()
-    def _unguided_logps(self, batch: GenerationBatch, rows: list[int]) -> Tensor:
-        """Summed log-probability of guided completions under ``pi(.|q)``, ``[len(rows)]``, or their trimmed mean.
+    def _unguided_logps(self, batch: GenerationBatch, found: Candidates, rows: list[int]) -> Tensor:
+        """Summed log-probability of some candidates under ``pi(.|q)``, ``[len(rows)]``, or their trimmed mean.
 
         The sampler's own log-probabilities cannot stand in: it had the strategy in its prompt.
         """
-        guided = batch.guided
         most = self._most(len(rows))
         if most == 0:
             return torch.zeros(0, device=self.accelerator.device)
         pad_id = self._tokenizer.pad_token_id
         filled = [
             Target(
-                batch.prompt_ids[guided.owners[row]],
+                batch.prompt_ids[found.owners[row]],
                 [pad_id],
-                guided.completion_ids[row] or [pad_id],
+                found.completion_ids[row] or [pad_id],
                 0.0,
             )
-            for row in rows + [0] * (most - len(rows))
+            for row in rows
         ]
+        filled += [Target(batch.prompt_ids[0][:1], [pad_id], [pad_id], 0.0)] * (most - len(rows))
         share = collate(filled, pad_id, self.accelerator.device)
         with without_dropout(self.model):
             logps, _, _ = super()._get_per_token_logps_and_entropies(

@@ -125,9 +125,12 @@ def test_answers_that_are_described(case: tuple[str, str, str], said: str, leak:
 UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
 
 
-@pytest.mark.parametrize(("split", "precision", "recall"), [("open", 0.97, 0.9), ("sealed", 0.96, 0.75)])
+@pytest.mark.parametrize(
+    ("split", "precision", "recall"),
+    [("open", 0.98, 0.94), ("sealed", 0.98, 0.96), ("third", 0.97, 0.9), ("last", 0.95, 0.95)],
+)
 def test_precision_and_recall_on_harder_cases(split: str, precision: float, recall: float) -> None:
-    """The bounds are what the rules reach; the sealed half was only scored when they were set."""
+    """The bounds are what the rules reach; `last` was scored once, and read, after the rules stood."""
     cases = [
         case for case in map(json.loads, UNSEEN.read_text(encoding="utf-8").splitlines()) if case["split"] == split
     ]

@@ -51,25 +51,16 @@ def verdict(answer: str, said: str, problem: str = "Find the value of x.", respo
 # --- the labelled set ------------------------------------------------------------------------------------------------
 
 
-NOT_SEEN = "i01-2"  # alone in its batch of 20 leaks, of which one is 5%; it has a test of its own
-
-
 @pytest.mark.parametrize("split", sorted({case["split"] for case in CASES}))
 def test_precision_and_recall_on_the_labelled_set(split: str) -> None:
     found = [
         (case["label"], check_strategy(case["problem"], case["answer"], case["response"], case["strategy"]).leak)
         for case in CASES
-        if case["split"] == split and case["id"] != NOT_SEEN
+        if case["split"] == split
     ]
     true = sum(label and leak for label, leak in found)
     assert true / sum(leak for _, leak in found) >= 0.97
     assert true / sum(label for label, _ in found) >= 0.97
-
-
-@pytest.mark.xfail(strict=True, reason="'pentadecagon' for 15 is a leak that no rule sees; docs/strategy-check.md")
-def test_a_number_in_the_name_of_a_figure_leaks() -> None:
-    (case,) = (case for case in CASES if case["id"] == NOT_SEEN)
-    assert check_strategy(case["problem"], case["answer"], case["response"], case["strategy"]).leak
 
 
 def test_the_labelled_set_is_large_balanced_and_has_no_duplicates() -> None:

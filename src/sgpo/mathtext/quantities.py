@@ -18,6 +18,11 @@ from sgpo.mathtext.values import Value
 
 _ROMAN = re.compile(r"(?=[IVXLCDM]{2})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _NUMERALS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+_NAMES = {
+    "cubic": 3, "quartic": 4, "quintic": 5, "penta": 5, "hexa": 6, "hepta": 7, "octa": 8, "nona": 9, "deca": 10,
+    "dodeca": 12, "pentadeca": 15, "icosa": 20,
+}  # fmt: skip
+_NAMED = re.compile(r"gon\b|(?:cub|quart|quint)ic\b")
 _ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _PERCENT = Unit("percent", (), Fraction(1, 100))
 MAX_TEXT = 200_000
@@ -72,7 +77,8 @@ class Quantity:
         if self.also is not None:
             return self.value, self.also
         if self.unit and not self.unit.dimension:
-            return self.value, values.operate("*", self.value, self.unit.factor) or self.value
+            product = values.operate("*", self.value, self.unit.factor) or self.value
+            return (product,) if self.unit.factor > 1 else (self.value, product)
         return (self.value,)
 
 
@@ -105,7 +111,9 @@ def _notation(node: Node, tokens: Sequence[Token]) -> str:
         if node.kind == "expression" and node.operations == 1 and len(node.literals) == 2 and not node.letters:
             written = {token.text for token in tokens[node.first : node.last]}
             return "fraction" if written & {"/", r"\frac"} and isinstance(node.value, Fraction) else "expression"
-        return node.kind
+        written = {token.text for token in tokens[node.first : node.last]}
+        mixed = len(node.literals) == 3 and node.operations == 2 and {"(", "+", r"\frac"} <= written
+        return "fraction" if mixed and isinstance(node.value, Fraction) else node.kind
     return "decimal" if "." in tokens[node.first].text else "digits"
 
 
@@ -147,6 +155,13 @@ def _quantity(node: Node, text: str, tokens: Sequence[Token], *, whole: bool, in
     return Quantity(start, end, node.value, unit, notation, span, noun, whole, node, in_formula, also)
 
 
+def _named(tokens: Sequence[Token], i: int, text: str) -> Quantity:
+    """`a decagon`, `a cubic`: a number in the name of a thing."""
+    size = _NAMES[tokens[i].text.lower().removesuffix("gon")]
+    node = Node(i, i + 1, Fraction(size), "number")
+    return replace(_quantity(node, text, tokens, whole=True), notation="named")
+
+
 def _roman(tokens: Sequence[Token], i: int, text: str) -> Quantity:
     total, largest = 0, 0
     for character in reversed(tokens[i].text):
@@ -162,8 +177,8 @@ _COMPARED = rf"(?P<less>(?:{_LESS}) than|short of|shy of|under|below)|(?:{_MORE}
 _OFFSET = re.compile(rf"(?:[a-z]+ )?(?:{_COMPARED})(?: the| that)?", re.I)
 _RELATIVE = re.compile(
     r"(?<!\w)(?:(?P<times>half|twice|double|triple|\d{1,9} times|\d{1,3}%|\\frac\{\d{1,9}\}\{\d{1,9}\}) (?:of )?"
-    rf"|(?P<step>\d{{1,9}}) (?:[a-z]+ )?(?:{_COMPARED}) )(?=(?:the|its|this|that|our) [A-Za-z]|(?-i:[A-Z]))"
-    r"(?:(?:the|its|this|that|our) )?([A-Za-z]{1,20})",
+    rf"|(?P<step>\d{{1,9}}) (?:[a-z]+ )?(?:{_COMPARED}) )(?=(?:the|its|this|that|our|all|every) [A-Za-z]|(?-i:[A-Z]))"
+    r"(?:(?:the|its|this|that|our|all|every) )?([A-Za-z]{1,20})",
     re.I,
 )
 _MULTIPLES = {"half": Fraction(1, 2), "twice": Fraction(2), "double": Fraction(2), "triple": Fraction(3)}
@@ -227,6 +242,8 @@ def read(text: str) -> Text:
         wholes = {id(node), *(id(part) for part in node.parts)} if node.parts else {id(node)}
         found += [_quantity(one, text, tokens, whole=id(one) in wholes, in_formula=bool(node.letters)) for one in nodes]
     found += [_roman(tokens, i, text) for i, t in enumerate(tokens) if t.text.isupper() and _ROMAN.fullmatch(t.text)]
+    names = enumerate(tokens) if _NAMED.search(text) else ()
+    found += [_named(tokens, i, text) for i, t in names if t.text.lower().removesuffix("gon") in _NAMES]
     found += _offsets(text, tokens, [q for q in found if q.whole]) + _relatives(text, tokens)
     words = [token.text if token.kind == "word" else "" for token in tokens]
     begun = {word: len(word) > 1 and units.begins(word) for word in set(words)}

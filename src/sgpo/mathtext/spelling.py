@@ -36,7 +36,7 @@ _ARGUMENTS = re.compile(r"(\\(?:frac|binom))\s*(\d|(?=\{))\s*(\{[^{}]*\}|)\s*(\d
 _GROUPED = re.compile(r"(?<![\d.,])([1-9]\d{0,2})((?:,\d{3})+|(?:\{,\}\d{3})+|(?: \d{3})+|(?:'\d{3})+)(?!\d|,\d)")
 _SCIENTIFIC = re.compile(r"(?<![\w.])(\d{1,15}(?:\.\d{1,15})?)[eE]([+-]?\d{1,2})(?!\w|\.\d)")
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_KILO = re.compile(r"(?<![\w.])(\d{1,15}(?:\.\d{1,15})?)k(?![\w^])", re.I)
+_KILO = re.compile(r"(?<![\w.])(\d{1,15}(?:\.\d{1,15})?)k(?![\w^)\\])")
 _SCALED = re.compile(rf"(?<![\w.])(\d{{1,15}}(?:\.\d{{1,15}})?)[ -]({'|'.join(_SCALES)})s?\b", re.I)
 _HYPHEN = re.compile(r"(?<=[a-z])-(?=(?:half|halves|quarters?|[a-z]+(?:thirds?|ths?|nths?))\b)", re.I)
 _FRACTION = re.compile(
@@ -92,14 +92,16 @@ _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[
         (" of ", r"(?<=\d) of (?=pi\b|\\pi)|(?<=\d%) of (?:the )?(?=\d)|(?<=\}) of (?:the )?(?=\d)", " * "),
         ("c", r"\bC\((\d+) ?, ?(\d+)\)|(?<!\w)(\d+) ?(?:C|choose) ?(\d+)\b",
          lambda m: rf"\binom{{{m[1] or m[3]}}}{{{m[2] or m[4]}}}"),
+        (" in ", r"\b1( [a-z]+)? in (\d+)\b(?! [a-z]+ (?:and|or))", r"1/\2\1"),
         (" in ", r"\b(chance|probability|likelihood|odds)((?: is| of| are)*) (\d+) in (\d+)\b", r"\1\2 \3/\4"),
-        ("multiply", r"\bmultiply (\d[\d.]*) by (\d[\d.]*)", r"\1 * \2"),
+        ("multiply", r"\bmultiply +(\d[\d.]*|\\frac\{\d+\}\{\d+\}) +by +(?=\d|\\frac)", r"\1 * "),
     )
 )  # fmt: skip
 _SENTENCE = re.compile(r"[^.\n]{1,600}[.\n]?|[.\n]")
 _PLURAL = re.compile(
     r"\b(one|two|three|four|five|seven|eight|nine|ten|zero)(e?s)\b", re.I
 )  # a run of nines is no number
+_AND_HALF = re.compile(r"\b(an?|one|two|three|four|five|six|seven|eight|nine|ten|\d+) (\w{3,9}?)s? and a half\b", re.I)
 _A = re.compile(r"\ban? (?=dozen|hundred|thousand|million|billion)|\ba single (?=[a-z])", re.I)
 _ALPHA = re.compile(r"[A-Za-z]{3}")
 
@@ -164,9 +166,10 @@ def number_words(text: str) -> str:
     """English number words as digits and fractions; ordinals become `8th`."""
     if not _ALPHA.search(text):
         return text
+    text = _AND_HALF.sub(lambda m: f"{'one' if m[1][0] in 'aA' else m[1]} and a half {m[2]}s", text)
     text = _PLURAL.sub(r"\1's", _HYPHEN.sub(" ", _A.sub("one ", text)))
     text = "".join(alpha2digit(piece, "en", 0) if _ALPHA.search(piece) else piece for piece in _SENTENCE.findall(text))
-    text = _FRACTION.sub(_fraction, text)
+    text = _FRACTION.sub(_fraction, re.sub(r"\b(per|each|every|a|1|of an?) 2nd\b", r"\1 second", text))
     return _MIXED.sub(lambda m: rf"({m[1]}+{m['part']})", text)
 
 

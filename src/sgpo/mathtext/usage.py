@@ -18,7 +18,7 @@ FILLERS = words(
     "the a an exactly precisely just only simply about approximately roughly around then therefore again also "
     "number value integer fraction final indeed always all both each now not there must will should would can "
     "could which it this that away off simplified reduced positive negative same single last remaining resulting "
-    "unique and"
+    "unique and her his their our your my"
 )
 RESULTS = words(
     "is are was were be being equals equal becomes become remains makes make making totals measures get gets "
@@ -46,12 +46,28 @@ SUMMARIES = words(
     "difference count mean average cost size measure height width distance age speed price chance quotient score "
     "perimeter root solution discriminant period slope"
 )
-CONDITIONS = words("if when whenever whether until unless where suppose assume let every any since because")
+CONDITIONS = words("if when whenever whether until unless where suppose assume let every any")
 NO_NOUNS = words(
     "into onto among and or is are as so which that then because since in on at by for from with to if when where "
     "works fits satisfies leaves gives must will can has have of here there over more left altogether overall but "
     "while again mod modulo remains remain does be was were too itself both per in than"
 )
+# What a step begins with when it tells the reader what to do; other sentences state something.
+IMPERATIVES = words(
+    "add apply arrange ask assign average begin bring call cancel change check choose clear collect combine compare "
+    "complete compute convert count cross cube cut decide differentiate discard distribute divide do double draw drop "
+    "eliminate enter equate estimate evaluate exclude expand express factor feed fill find fix follow form get give "
+    "go group halve identify ignore increase insert integrate interpret isolate join keep label let link list locate "
+    "look lower make mark match maximise maximize merge minimise minimize move multiply name note number order pair "
+    "permute pick place plug put raise read recall record reduce reject relate remember remove repeat replace report "
+    "represent return review rewrite round scale search select set share shift show simplify sketch solve split square "
+    "start state stop subtract substitute sum swap tabulate take test think tick treat try turn undo use verify work "
+    "write adding dividing multiplying subtracting using taking comparing squaring"
+)
+_STARTS = frozenset((",", ";", ":", "(", "and", "then", "or", "to", "by", "next", "now", "first", "finally", "also"))
+_JOINS = frozenset((":", "since", "because", "so", "that", "as"))
+_TELLING = words("the so thus hence therefore then this that these they it he she we you there in after both together")
+_FINITE = words("is are was were has have can must will may do does makes leaves gives remains")
 _FITS = words("works work fits fit satisfies suffices solves answers holds wins succeeds")
 _SINGLED = words("the your our what where correct right only last first largest smallest answer final asked wanted")
 _DIVISIBLE = words("divisible multiple multiples power powers modulo divisor divisors coprime")
@@ -64,7 +80,9 @@ _ENDS_NUMBER = re.compile(r"[\d.]+|[})]")
 _SIGNS = frozenset(("=", "<", ">", "<=", ">=", "!="))
 _ARTICLES = frozenset(("the", "its", "a", "an"))
 _BEFORE_NOUNS = _ARTICLES | words("of all any some these those both equal their our your no other each same and or")
-_SUBJECTS = _ARTICLES | words("each this that it he she everyone everybody one")
+_SUBJECTS = _ARTICLES | words("each this that it he she everyone everybody everything nothing all one")
+_NO_VERBS = LABELS | SUMMARIES | _PARTED
+_BEFORE_NOUN = _BEFORE_NOUNS | OPERANDS | RESULTS
 _BREAK = frozenset((".", ";", "!", "?"))
 
 
@@ -90,6 +108,7 @@ class Use:
     by: str = ""
     subject: frozenset[str] = frozenset()
     supposed: bool = False
+    stated: bool = False
 
 
 def _begin(text: str, tokens: Sequence[Token], first: int) -> int:
@@ -112,18 +131,21 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
     """The use of the quantity of the tokens from `first` up to but not `last`."""
     begin = _begin(text, tokens, first)
     left = [_word(token) for token in tokens[begin:first]]
-    right = [_word(token) for token in tokens[last : last + 5]]
-    if last < len(tokens) and "\n" in text[tokens[last - 1].end : tokens[last].start]:
-        right = []
+    right = [_word(token) for token in tokens[last : last + 7]]
+    for i in range(len(right)):
+        if tokens[last + i].text in _BREAK or "\n" in text[tokens[last + i - 1].end : tokens[last + i].start]:
+            right = right[:i]
+            break
     clause = left
     for i in range(len(left) - 1, -1, -1):
-        if left[i] == ":" or (left[i] == "," and len(left) - i > 2):
+        if left[i] in _JOINS or (left[i] == "," and len(left) - i > 2):
             clause = left[i + 1 :]
             break
     subject = frozenset(stem(word) for word in clause if len(word) > 1)
     supposed = (
         bool(CONDITIONS & set(clause))
-        or bool(left[:1] and left[0] in ("a", "an", "any", "every", "all"))
+        or bool(clause[:1] and clause[0] in ("a", "an", "any", "every", "all") and clause[1:2] != ["but"])
+        or left[-len(clause) - 2 : len(left) - len(clause)] == ["so", "that"]
         or (right[:1] != [] and right[0] in ("for", "if", "when") and bool(_SIGNS & set(right[2:4])))
     )  # `is 90 for y > 0`
     if _is_label(text, tokens, begin, first, last):
@@ -141,7 +163,21 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
         name = "mention"  # `is 2 less than the number of sides`
     if ordinal and name != "result":
         name = "ordinal"
-    return Use(name or "mention", by, subject, supposed)
+    stated = _is_stated(clause if clause[:1] and clause[0] in _TELLING else left, right)
+    if name == "operand" and stated:
+        name = "mention"  # `they meet after 3 hours`; `divide by 3` is a step
+    return Use(name or "mention", by, subject, supposed, stated)
+
+
+def _is_stated(left: list[str], right: list[str]) -> bool:
+    """Whether the clause of a quantity states something, and is no instruction, by its nearest verb."""
+    for i in range(len(left) - 1, -1, -1):
+        word = left[i]
+        if word in IMPERATIVES and (i == 0 or left[i - 1] in _STARTS):
+            return False
+        if word in _FINITE or (_is_verb(left[: i + 1]) and left[0] not in IMPERATIVES):
+            return True
+    return bool(left[:1] and left[0] in _TELLING) or any(word in _FINITE for word in right)
 
 
 def _is_label(text: str, tokens: Sequence[Token], begin: int, first: int, last: int) -> bool:
@@ -174,6 +210,8 @@ def _governed(left: list[str]) -> tuple[str, str]:
         return "result", word
     if word in ("to", "at", "with", "as", "on") and any(verb in RESULTS_TO for verb in before[-2:]):
         return ("operand" if "set" in before and "equal" in before else "result"), before[-1]
+    if word == "as" and "same" in before:
+        return "result", before[-1]
     if word == "of":
         return _of(left[:i])
     if word == "to" and _is_verb(left[:i]):
@@ -190,6 +228,8 @@ def _governed(left: list[str]) -> tuple[str, str]:
         return _governed(left[:i])
     if _is_verb(left[: i + 1]):
         return "result", word
+    if before and before[-1] in ("has", "have", "having"):
+        return "result", before[-1]  # `has degree 3`
     named = (_ARTICLES & set(before[-2:]) and not word.endswith("s")) or {word, stem(word)} & SUMMARIES
     done = any(verb in OPERANDS and not (k and before[k - 1] in _ARTICLES) for k, verb in enumerate(before))
     return ("result" if named and len(word) > 2 and not done else "mention"), word
@@ -198,13 +238,12 @@ def _governed(left: list[str]) -> tuple[str, str]:
 def _is_verb(left: list[str]) -> bool:
     """Whether the last word is a verb in the third person, by its form: `the bill climbs`, not `the sides`."""
     word, before = left[-1] if left else "", left[-2] if len(left) > 1 else ""
-    form = len(word) > 3 and word.isalpha() and word.endswith("s") and not word.endswith(("ss", "us", "is"))
-    noun = (
-        stem(word) in LABELS | SUMMARIES | _PARTED
-        or before in _BEFORE_NOUNS | OPERANDS | RESULTS
-        or before.endswith("s")
-    )
-    return form and not noun and before.isalpha() and bool(_SUBJECTS & set(left[:-2]) or before in _SUBJECTS)
+    if len(word) <= 3 or not word.endswith("s") or word.endswith(("ss", "us", "is")) or not word.isalpha():
+        return False
+    if stem(word) in _NO_VERBS or before in _BEFORE_NOUN or before.endswith("s") or not before.isalpha():
+        return False
+    opens = len(left) == 2 and before not in IMPERATIVES  # `Alicia covers`
+    return opens or before in _SUBJECTS or bool(_SUBJECTS & set(left[:-2]))
 
 
 def _of(left: list[str]) -> tuple[str, str]:

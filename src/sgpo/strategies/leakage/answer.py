@@ -23,6 +23,7 @@ _OPTION = re.compile(
     r"|\\(?:textbf|text|mathrm|mathbf)\{\s*\(?([A-J])\)?[.: ]*\}"
 )
 _LETTER = re.compile(r"(?:option |choice |answer )?\(? ?([A-J]) ?\)?[.:]?(?P<body>[ ].*)?", re.IGNORECASE)
+_SPACES = re.compile(r"\\(?:qquad|quad|[ ,;!])")
 _MARKUP = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}|[$\\{}]")
 
 
@@ -52,7 +53,7 @@ class Part:
         if any(
             values.equal(mine, theirs)
             for mine in self.readings
-            for theirs in (*found.readings, *self._converted(found))
+            for theirs in (found.value, *found.readings, *self._converted(found))
         ):
             return True
         if not self.endless or found.notation not in ("decimal", "percent"):
@@ -108,7 +109,9 @@ def options(problem: str) -> tuple[dict[str, str], str]:
             break
         end = marks[position + 1].start() if position + 1 < len(marks) else len(problem)
         body = problem[marks[position].end() : end].lstrip().partition("\n\n")[0]  # `Enter the letter` may follow
-        found[letters[position]] = body.strip(" \n\t$\\,;.~")
+        found[letters[position]] = " ".join(_MARKUP.sub(lambda m: m[1] or " ", _SPACES.sub(" ", body)).split()).strip(
+            ",;.~ "
+        )
     return (found, problem[: marks[first].start()]) if len(found) >= 2 else ({}, problem)
 
 

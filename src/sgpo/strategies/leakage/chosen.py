@@ -2,75 +2,61 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 
 from sgpo.mathtext.usage import stem, usage
 from sgpo.mathtext.vocabulary import words
+from sgpo.strategies.leakage.answer import Answer
 from sgpo.strategies.leakage.facts import Facts
 
-_NAMED = words(
-    "option choice answer alternative letter select choose pick mark circle tick only with so hence thus is be"
+_PLACE = "(?:option|choice|answer|alternative)"
+_NAMING = (
+    rf"\b(?:{_PLACE}|letter|select|choose|pick|mark|circle|tick|only|with|so|hence|thus|therefore|is|be)s?"
+    '[ :"]*(?:is )?'
 )
-_JOINTS = (",", "and", "or", "to", "-", "/")
-_PLACES = words("option choice answer alternative")
+_RIGHT = r"\)? (?:is|must be|works|fits|answers|holds|remains)\b(?! (?:not|wrong|false|out))"
+_BY_PLACE = re.compile(
+    r"\b(?:(?P<ordinal>\d+)(?:st|nd|rd|th)|(?P<middle>middle)|last|final) (?:listed |given )?"
+    rf"{_PLACE}\b( but 1\b)?(?! but)",
+    re.I,
+)
 _NEGATIVE = words("not neither nor none eliminate exclude excluded discard reject cannot except out never no fail")
-_ENDS = re.compile(r"[.;!?\n]")
-_LAST = re.compile(r"\b(?:last|final) (?:listed |given )?(?:option|choice|alternative)\b(?! but)", re.I)
-
-
-def option(facts: Facts) -> str:
-    """`option B`, `(B)`, `the second option`; not `options A, B and C`, not `point B`."""
-    letter, tokens = facts.case.answer.letter, facts.strategy.tokens
-    bare = [i for i, token in enumerate(tokens) if token.text not in ("(", ")", "{", "}", '"', "$", ":")]
-    for place, i in enumerate(bare) if letter else ():
-        if tokens[i].text != letter:
-            continue
-        left, right = [
-            [tokens[k].text for k in ks] for ks in (bare[max(0, place - 2) : place], bare[place + 1 : place + 3])
-        ]
-        if any(
-            len(pair) == 2 and pair[1] in _JOINTS and re.fullmatch("[A-J]", pair[0]) for pair in (left, right[::-1])
-        ):
-            continue
-        bracketed = (
-            i > 1
-            and tokens[i - 1].text == "("
-            and tokens[i + 1 : i + 2]
-            and tokens[i + 1].text == ")"
-            and tokens[i - 2].kind != "word"
-        )
-        use = usage(facts.strategy.text, tokens, i, i + 1)
-        if (
-            bracketed
-            or (left and stem(left[-1]) in _NAMED)
-            or (len(left) > 1 and left[0].lower() in _PLACES)
-            or use.by == "fits"
-        ):
-            return " ".join(t.text for t in tokens[max(0, i - 4) : i + 4])
-    for q in facts.strategy.quantities:
-        if letter and q.notation == "ordinal" and stem(q.noun) in _PLACES and q.size == ord(letter) - ord("A") + 1:
-            return facts.quote(q)
-    last = _LAST.search(facts.strategy.text)
-    if last and letter and letter == max(facts.case.options, default=""):
-        return last[0]
-    return ""
+_ALTERNATIVES = words("or whether versus vs from between")
 
 
 def _lines(facts: Facts) -> Iterator[tuple[str, list[str]]]:
     """Each sentence of the strategy with the stems of its words, and capital letters as they are."""
-    for sentence in _ENDS.split(facts.strategy.text):
-        yield " ".join(sentence.split()), _stems(sentence)
-
-
-def _stems(sentence: str) -> list[str]:
-    return [word if len(word) == 1 else stem(word) for word in re.findall(r"[A-Za-z]+", sentence)]
+    for sentence in re.split(r"[.;!?\n]", facts.strategy.text):
+        found = re.findall(r"[A-Za-z]+", sentence)
+        yield " ".join(sentence.split()), [word if len(word) == 1 else stem(word) for word in found]
 
 
 def _says(stems: list[str], phrase: tuple[str, ...]) -> bool:
     wanted = [word if len(word) == 1 else stem(word) for word in phrase]
     return any(stems[i : i + len(wanted)] == wanted for i in range(len(stems) - len(wanted) + 1))
+
+
+def option(facts: Facts) -> str:
+    """`option B`, `(B)`, `the second option`; not `options A, B and C`, not `point B`."""
+    letter, count = facts.case.answer.letter, len(facts.case.options)
+    if not letter:
+        return ""
+    place = ord(letter) - ord("A") + 1
+    named = re.compile(rf"(?i:{_NAMING})\(?\"?{letter}\b(?![=+*/^_'])|(?<![A-Za-z])\({letter}\)|\b{letter}{_RIGHT}")
+    for sentence, stems in _lines(facts):
+        others = {word for word in stems if len(word) == 1 and word in "ABCDEFGHIJ" and word != letter} - {"A", "I"}
+        if (
+            named.search(sentence)
+            and not others
+            and not re.search(r"\(A\)|\bA(?: to |,)", sentence.replace(letter, ""))
+        ):
+            return sentence[:80]
+        for match in _BY_PLACE.finditer(sentence):
+            told = int(match["ordinal"] or 0) or ((count + 1) // 2 if match["middle"] else count - bool(match[3]))
+            if told == place:
+                return match[0]
+    return ""
 
 
 def eliminated(facts: Facts) -> str:
@@ -81,65 +67,41 @@ def eliminated(facts: Facts) -> str:
     for others in ([(name,) for name in letters], list(case.others)):
         for sentence, stems in _lines(facts) if len(others) > 1 else ():
             named = sum(_says(stems, phrase) for phrase in others)
-            denied = _NEGATIVE & {word.lower() for word in stems}
+            denied = _NEGATIVE & set(sentence.lower().split())
             if named > 1 and named >= 0.6 * len(others) and denied and not any(_says(stems, (x,)) for x in right):
                 return sentence[:80]
     return ""
 
 
-def named(facts: Facts) -> str:
-    """The right option by its text, where the problem says that only among its options and no other is named too."""
-    answer, case = facts.case.answer, facts.case
-    phrase = tuple(re.findall(r"[a-z]{2,}", answer.words)) if case.others else ()
-    own = {stem(word) for word in phrase} - case.words
-    name = answer.letter and {*phrase} & {word.lower() for word in case.names}
-    for sentence, stems in _lines(facts) if phrase and (own or name) else ():
-        if _says(stems, phrase) and not any(_says(stems, other) for other in case.others):
+def said(facts: Facts) -> str:
+    """The answer in words, alone: its own words anywhere, those of the problem where something is said to be it."""
+    answer, case, text, tokens = facts.case.answer, facts.case, facts.strategy.text, facts.strategy.tokens
+    phrase = tuple(answer.words.split())
+    new = {stem(word) for word in phrase} - case.words or {*phrase} & {name.lower() for name in case.names}
+    lower = [token.text.lower() for token in tokens]
+    for i in range(len(tokens) - len(phrase) + 1) if phrase else ():
+        if tuple(lower[i : i + len(phrase)]) != phrase:
+            continue
+        last = i + len(phrase)
+        before = re.split(r"[.;!?\n]", text[: tokens[i].start][-200:])[-1]
+        behind = re.split(r"[.;!?\n]", text[tokens[last - 1].end :][:200])[0]
+        sentence = f"{before}{text[tokens[i].start : tokens[last - 1].end]}{behind}".strip()
+        stems = [stem(word) for word in re.findall(r"[A-Za-z]+", sentence)]
+        near = {*before.lower().split()[-3:], *behind.lower().split()[:2]}
+        if any(_says(stems, other) for other in case.others) or _ALTERNATIVES & near or _listed(before, behind, answer):
+            continue
+        use = usage(text, tokens, i, last)
+        ends = re.match(r" ?(?:[^A-Za-z ]|$|(?:as|because|since|and|so|here)\b)", behind)
+        stated = use.name == "result" or use.stated or lower[i - 1 : i] in (["a"], ["an"], [":"])
+        own = (answer.letter and new) or (answer.is_name and not answer.letter)
+        if own or len(phrase) > 2 or (ends and stated and not use.supposed):
             return sentence[:80]
     return ""
 
 
-def said(facts: Facts) -> str:
-    """A text answer: a name anywhere but in a list of candidates; a common word where it is said of something."""
-    answer, text, tokens = facts.case.answer, facts.strategy.text, facts.strategy.tokens
-    words = answer.words.split()
-    lower = [token.text.lower() for token in tokens]
-    for i in range(len(tokens) - len(words) + 1) if words else ():
-        if lower[i : i + len(words)] != words:
-            continue
-        last = i + len(words)
-        before, behind = facts.line(i, last)
-        around = [*before[-3:], *(behind if behind[:1] == [","] else behind[:2])]
-        if {"or", "/", "whether", "versus", "vs", "from", "between"} & set(around) or _among_names(facts, i, last):
-            continue
-        start = max(text.rfind(mark, 0, tokens[i].start) for mark in ".;!?\n") + 1
-        sentence = _ENDS.split(text[start : tokens[i].start + 400])[0]
-        if any(_says(_stems(sentence), other) for other in facts.case.others):
-            continue
-        use = usage(text, tokens, i, last)
-        ends = not behind or not behind[0].isalpha() or behind[0] in ("as", "because", "since", "and", "so", "here")
-        introduced = use.name == "result" or before[-1:] in (["a"], ["an"]) or _concludes(lower, i)
-        said = ends and not use.supposed and introduced
-        if (answer.is_name and not answer.letter) or len(words) > 2 or said:
-            return " ".join(text[max(0, tokens[i].start - 25) : tokens[last - 1].end + 15].split())
-    return ""
-
-
-def _concludes(lower: list[str], i: int) -> bool:
-    return bool(
-        {"so", "hence", "thus", "therefore", "conclude", "identify", ":", "answer"} & set(lower[max(0, i - 6) : i])
-    )
-
-
-def _among_names(facts: Facts, first: int, last: int) -> bool:
-    """`Anna, Boris and Clara`: another name of the problem beside it in a list."""
-    tokens = facts.strategy.tokens
-    names = {token.text for token in facts.case.problem.tokens if token.text[:1].isupper()}
-    names |= {
-        b.text for a, b in itertools.pairwise(tokens) if b.text[:1].isupper() and (a.kind == "word" or a.text == ",")
-    }
-    left, right = [t.text for t in tokens[max(0, first - 3) : first]], [t.text for t in tokens[last : last + 3]]
-    if "not" in right:
-        return False
-    sides = ((left[-1:], left), (right[:1], right))
-    return any(set(joint) & set(_JOINTS) and names & set(side) for joint, side in sides)
+def _listed(before: str, behind: str, answer: Answer) -> bool:
+    """`Anna, Boris and Clara`, `circle, ellipse, line or point`: it stands in a list of its like."""
+    kind = "[A-Z][a-z]+" if answer.is_name and not answer.letter else "[a-z]+"
+    left = re.search(rf"\b{kind}(?:,| and| or| to|/)+ ?$", before)
+    right = re.match(rf"(?:,| and| or| to|/)+ ?{kind}\b(?! not)", behind)
+    return bool(left or right) and (kind[1] == "A" or " or " in behind)

@@ -14,7 +14,9 @@ LAW_RUN = 14
 _GRAM = 6
 _WORD = re.compile(r"[a-z]{2,}|\d+(?:\.\d+)?(?:st|nd|rd|th)?")  # formulas are for the other rules
 _MARKUP = re.compile(r"\\[a-z]+")
-_LAW = re.compile(r"\b(?:theorem|law|formula|identity|rule|lemma|inequality|principle|property|definition|defined)\b")
+_LAW = re.compile(
+    r"\b(?:theorem|law|formula|identity|rule|lemma|inequality|principle|property|definition|defined|sum|product)\b"
+)
 
 
 def _words(text: str) -> list[str]:

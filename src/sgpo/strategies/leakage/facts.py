@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 
-from sgpo.mathtext import quantities, units
+from sgpo.mathtext import quantities, units, values
 from sgpo.mathtext.quantities import Quantity, Text
-from sgpo.mathtext.usage import stem
+from sgpo.mathtext.usage import RESULTS_TO, stem
 from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage import answer as answers
 from sgpo.strategies.leakage.answer import Answer, is_small
@@ -25,19 +25,16 @@ GENERIC_NOUNS = words(
     "figure limit endpoint bound sum product power exponent sign law rule clue fact relation edge face place "
     "decimal day amount"
 )
-_UNSAID = words(
-    "the and for what find how many which with that are was were does its from each when where then than this there "
-    "all possible let give compute determine evaluate calculate have has can will following given number if integer "
-    "positive real divided first two three four one into value exactly different such between least most function "
-    "equal same total your answer form express"
+_FUNCTION = words(
+    "the and for what how many which with that are was were does its from each when where then than this there all "
+    "can has have will she her him his they them you who one two three after possible let given following into"
 )
-_OWN = words("answer result solution value total count outcome it this")
+_OWN = words("expression answer result solution value total count outcome it this")
 _WEAK = words("is are be was being has have having : => = of the need needs state")
-_STRONG = words("obtain obtains obtained get gets getting yield yields give gives giving conclude arrive leaves fits")
-SPANS = words("with in after for within")
-_QUESTION = re.compile(
-    r"\?|\b(?:find|what|how|compute|determine|evaluate|calculate|which|give|simplify|solve|convert)\b", re.I
+_STRONG = RESULTS_TO | words(
+    "obtain get gets getting yield yields give gives giving conclude leave leaves fits reach reaches reaching"
 )
+_SPANS = words("with in after for within")
 _COUNTED = re.compile(
     r"\b(?:how (?:many|much)|number of)((?: [a-z0-9-]+){1,4}?)"
     r"(?= (?:are|is|do|does|did|can|could|will|would|have|has|of|in|that|there|"
@@ -46,18 +43,16 @@ _COUNTED = re.compile(
 )
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
-    180: "degree angle triangle polygon pi", 360: "degree angle circle turn polygon pi", 90: "degree angle right",
-    270: "degree angle", 45: "sin cos tan sine", 60: "sin cos tan sine equilateral degree", 52: "card deck week",
-    13: "card rank suit", 26: "letter alphabet", 365: "day year", 366: "day year",
-    28: "day february", 29: "day february", 30: "day month sine sin cos tan",
-    31: "day month", 100: "percent cent", 1000: "kilo milli", 25: "digit quarter", 16: "hexadecimal", 1.5: "outlier",
+    2: "prime even", 5: "round rounding", 6: "die dice cube", 12: "clock hour month inch", 13: "card rank suit",
+    16: "hexadecimal", 25: "digit quarter", 26: "letter alphabet", 28: "february", 29: "february", 31: "month",
+    30: "sin cos tan sine month", 45: "sin cos tan sine", 60: "sin cos tan sine equilateral degree",
+    90: "degree angle right", 180: "degree angle triangle polygon pi", 270: "degree angle",
+    360: "degree angle circle turn polygon pi", 52: "card deck week year", 365: "year", 366: "year",
+    100: "percent cent", 1000: "kilo milli", 3600: "second hour", 1.5: "outlier",
+    1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
 }  # fmt: skip
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|like|primes)\b[^.;\n]*$", re.IGNORECASE)
-_AGAIN = re.compile(
-    r"\b(?:until|while|repeat\w*|loop\w*|as (?:long|often|many)|keep|too large|modulo|again)\b", re.IGNORECASE
-)
 _QUESTIONS = words("What Which Who How Find If When The Find")
-_AT_HAND = 15
 _ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, [a-z]{1,20}){0,8},? or [a-z]+")
 _MODULUS = re.compile(r"\b(?:remainder\b[^.?]{0,300}\bdivid\w+ by|mod(?:ulo)?)\s+(\d{1,6})\b")
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b", re.IGNORECASE)
@@ -72,6 +67,16 @@ def tight(text: str) -> str:
 def holds(text: str, written: str) -> bool:
     """Whether a tight text has a tight formula in it, and not as the start or end of a longer number."""
     return written in text and re.search(rf"(?<![\d.]){re.escape(written)}(?!\.?\d)", text) is not None
+
+
+def around(text: str, found: Quantity) -> str:
+    """The sentence that a quantity stands in, at most 120 characters each way."""
+    before = re.split(r"[.;!?](?!\d)|\n", text[max(0, found.start - 120) : found.start])[-1]
+    return before + re.split(r"[.;!?](?!\d)|\n", text[found.start : found.end + 120])[0]
+
+
+def _content(sentence: str) -> frozenset[str]:
+    return frozenset(stem(word) for word in re.findall(r"[A-Za-z]{3,}", sentence)) - _FUNCTION
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,6 @@ class Case:
     def computed(self) -> frozenset[float]:
         """Numbers that the response has and the problem has not."""
         return self.response.sizes - self.given
-
-    @cached_property
-    def in_one_step(self) -> frozenset[float]:
-        """What one usual operation makes of the problem's numbers, whether or not the response states it."""
-        return frozenset(float(f"{x:.10g}") for x in _steps(sorted(self.given)[:_AT_HAND]) if math.isfinite(x))
 
     @cached_property
     def specific(self) -> frozenset[float]:
@@ -148,19 +148,10 @@ class Case:
         return frozenset(token.text for token in self.problem.tokens if token.kind == "word" and len(token.text) == 1)
 
     @cached_property
-    def counts(self) -> frozenset[tuple[float, str | quantities.Unit]]:
-        """`(7, box)` for each `7 boxes`, or with its unit, of the response that the problem does not have."""
-        pairs = [
-            {(q.size, q.unit or stem(q.noun)) for q in text.quantities if q.whole and (q.noun or q.unit)}
-            for text in (self.response, self.problem)
-        ]
-        return frozenset(pairs[0] - pairs[1])
-
-    @cached_property
     def asked(self) -> frozenset[str]:
-        """Stems of the words of the sentences that ask."""
-        sentences = [s for s in re.split(r"[.!\n](?!\d)", self.problem.text[-3_000:]) if _QUESTION.search(s)]
-        return frozenset(stem(word) for word in re.findall(r"[A-Za-z]{3,}|\b[A-Z]{2}\b", " ".join(sentences))) - _UNSAID
+        """Stems of the words of the sentence that asks, which mostly is the last one."""
+        sentences = [part for part in re.split(r"[.?!\n](?!\d)", self.problem.text) if len(part) > 8]
+        return _content(sentences[-1]) if sentences else frozenset()
 
     @cached_property
     def nouns(self) -> frozenset[str]:
@@ -179,32 +170,11 @@ class Case:
         return frozenset(units.conversions(spoken))
 
     @cached_property
-    def method_constants(self) -> frozenset[float]:
-        """Numbers that the response brings in as an operand, always of one sign, and has not computed."""
-        roles: dict[float, set[str]] = {}
-        own = {part.size for part in self.answer.parts}  # in `24 - 12 = 12` it is both
-        tokens = self.response.tokens
-        for i, token in enumerate(tokens):
-            if token.kind != "number":
-                continue
-            before = [t.text for t in tokens[max(0, i - 2) : i]]
-            role = next((text for text in reversed(before) if text not in ("{", "(")), "")
-            role = "/" if before == ["}", "{"] else role if role in ("+", "-", "*", "/", "mod") else ""
-            if role == "-" and (before[0] in ("=", "(", ",", "-") or i < 2):
-                role = ""  # a sign
-            if role or float(token.text) not in own:
-                roles.setdefault(float(token.text), set()).add(role)
-        return frozenset(x for x, signs in roles.items() if len(signs) == 1 and "" not in signs) - self.given
-
-
-def _steps(numbers: list[float]) -> Iterator[float]:
-    for a in numbers:
-        yield from (a * a, 2 * a, a / 2, a * a / 4)
-        for b in numbers:
-            if a < b:
-                yield from (a + b, b - a, a * b, b / a if a else 0.0)
-                if b < 1e6 and a == int(a) and b == int(b):
-                    yield from (math.gcd(int(a), int(b)), math.lcm(int(a), int(b)))
+    def bases(self) -> frozenset[float]:
+        """The bases and moduli that the problem works in."""
+        return frozenset(
+            q.size for q in self.problem.quantities if q.use.by in ("base", "mod", "modulo", "modulus") and q.size > 1
+        ) | {float(x) for x in re.findall(r"\d_\{?(\d{1,2})(?!\d)", self.problem.text)}
 
 
 @dataclass(frozen=True)
@@ -228,6 +198,11 @@ class Facts:
         return tight(self.case.problem.text)
 
     @cached_property
+    def bounds(self) -> str:
+        """The problem with equations in place of inequalities: their bounds are given, too."""
+        return re.sub(r"[<>]=?", "=", self.tight_problem)
+
+    @cached_property
     def conversions(self) -> frozenset[float]:
         return frozenset(units.conversions({*self.strategy.units, *self.case.problem.units}))
 
@@ -238,38 +213,39 @@ class Facts:
         """The quantity with a little of what stands around it, on one line."""
         return " ".join(self.strategy.text[max(0, found.start - 25) : found.end + 15].split())
 
-    def line(self, first: int, last: int) -> tuple[list[str], list[str]]:
-        """The tokens before and behind some on their line, in lower case, at most eight each way."""
-        tokens, text = self.strategy.tokens, self.strategy.text
-        i = j = 0
-        while i < 8 and first - i > 0 and "\n" not in text[tokens[first - i - 1].end : tokens[first - i].start]:
-            i += 1
-        while j < 8 and last + j < len(tokens) and "\n" not in text[tokens[last + j - 1].end : tokens[last + j].start]:
-            j += 1
-        return [t.text.lower() for t in tokens[first - i : first]], [t.text.lower() for t in tokens[last : last + j]]
-
     def before(self, found: Quantity) -> str:
         """What stands before a quantity in its sentence."""
         return re.split(r"[.;!?](?!\d)|\n", self.strategy.text[max(0, found.start - 120) : found.start])[-1]
 
+    def sentence(self, found: Quantity) -> str:
+        return around(self.strategy.text, found)
+
     def is_constant(self, found: Quantity) -> bool:
         """Whether a number belongs to the type of problem: to a unit, a theorem, a base, an example, the method."""
-        if found.use.name in ("label", "ordinal") or (found.size == 1 and found.unit):
+        size, use = found.size, found.use
+        if use.name == "label" or re.search(r"nearest $|totient|\bphi\b", self.before(found)):
             return True
-        size = found.size
-        if found.use.name == "base" and (size <= 16 or size in (25.0, 100.0, 1000.0)):
+        if found.unit and (self._converts(found) or (size == 1 and found.unit.dimension)):
             return True
-        if size in self.conversions or (size in self.case.conversions and found.use.name != "result"):
+        if use.name == "base" and not self._is_answer(found) and (size <= 16 or size in (25.0, 100.0, 1000.0)):
             return True
-        if self.stems & set(_KNOWN.get(size, "").split()):
+        if size in self.conversions or (size in self.case.conversions and use.name != "result"):
             return True
-        if self._listed(found) >= 3 or self._exemplary(found):
+        if self.is_known(size, found) or size in self.case.bases or self._listed(found) or self._exemplary(found):
             return True
-        if (found.in_formula and found.notation == "fraction") or (found.notation == "percent" and size == 100):
-            return True
-        if found.notation in ("fraction", "share", "percent") and self._is_coefficient(found):
-            return True
-        return self._is_of_the_method(found)
+        formula = found.in_formula or self.strategy.text[found.end :].lstrip().startswith(("*", "times"))
+        lawful = use.supposed or use.name == "operand" or "each" in use.subject or (use.by.isalpha() and not use.stated)
+        return (found.notation == "fraction" and (lawful or formula)) or (found.notation, size) == ("percent", 100)
+
+    def is_known(self, size: float, found: Quantity) -> bool:
+        """Whether a number is general knowledge about what the sentence of a quantity speaks of."""
+        near = set(map(stem, re.findall(r"[A-Za-z]+", self.sentence(found))))
+        if found.use.name == "operand":
+            near |= self.stems | self.case.words
+        return bool(near & set(_KNOWN.get(size, "").split()))
+
+    def _is_answer(self, found: Quantity) -> bool:
+        return any(part.distinctive and part.matches(found) for part in self.case.answer.parts)
 
     def _exemplary(self, found: Quantity) -> bool:
         """`for example`, `such as` or `primes` stands before it in its sentence, or `for instance` behind."""
@@ -277,29 +253,53 @@ class Facts:
         example = _EXAMPLE.search(before) or re.search(r"for (?:example|instance)", behind)
         return bool(example) and not _OWN_CASE.search(before + behind)
 
-    def _is_coefficient(self, found: Quantity) -> bool:
-        """`1/3 of the base area`, `2/3 of the median`; each face has probability 1/6."""
-        return (
-            found.noun == ""
-            and found.unit is None
-            and self.strategy.text[found.end : found.end + 8].lstrip(" }").startswith(("of ", "times ", "* "))
-        ) or (
-            (found.use.supposed or "each" in found.use.subject)
-            and found.notation == "fraction"
-            and found.node.literals[0] == 1
-        )
-
-    def _is_of_the_method(self, found: Quantity) -> bool:
-        told = any(q.size == found.size and q.use.name == "operand" for q in self.strategy.quantities)
-        if not told or found.use.name == "result" or found.size not in self.case.method_constants:
-            return False
-        repeated = _AGAIN.search(self.before(found) + self.strategy.text[found.end : found.end + 60]) is not None
-        own = any(part.size == found.size for part in self.case.answer.parts)
-        return repeated or (not own and (is_small(found.size) or found.size not in self.case.in_one_step))
-
     def is_generic(self, noun: str) -> bool:
         """Whether general steps count this (`2 cases`), and the problem does not."""
         return noun in GENERIC_NOUNS and noun not in self.case.counted | self.case.nouns
+
+    def counts(self, found: Quantity) -> tuple[bool, bool]:
+        """Whether a number counts something that the problem speaks of; whether only what general steps have."""
+        behind = {*self._behind(found), *([stem(found.unit.name)] if found.unit else [])}
+        own = {word for word in behind if word in self.case.words and not self.is_generic(word)}
+        generic = not own and any(word in GENERIC_NOUNS for word in behind)
+        told = found.use.stated or found.use.name == "result"
+        many = found.size > 3 and found.size in self.case.computed and told
+        return bool(own), generic and not many
+
+    def is_restated(self, found: Quantity) -> bool:
+        """Whether a sentence of the problem has this number and shares a word with the sentence it stands in."""
+        own = _content(self.sentence(found))
+        problem = self.case.problem
+        return any(
+            other.size == found.size
+            and other.whole
+            and not other.in_formula
+            and own & _content(around(problem.text, other))
+            for other in problem.quantities
+        )
+
+    def in_other_units(self, found: Quantity) -> set[float]:
+        """What it is in the units that the problem and the response speak of."""
+        if found.unit is None or not found.unit.dimension or not isinstance(found.value, Fraction) or found.size < 2:
+            return set()
+        spoken = {*self.case.problem.units, *self.case.response.units}
+        converted = (units.convert(found.value, found.unit, unit) for unit in spoken)
+        return {values.size(x) for x in converted if x is not None}
+
+    def is_compared(self, found: Quantity) -> bool:
+        """`2 more legs`, `2 less than`"""
+        return re.match(r"\s*(?:more|less|fewer)\b", self.strategy.text[found.end :]) is not None
+
+    def is_left(self, found: Quantity) -> bool:
+        """`which leaves 60`: what something comes to here, be it a constant elsewhere."""
+        return found.use.name == "result" and not found.use.supposed and found.use.by not in _WEAK
+
+    def is_definite(self, found: Quantity) -> bool:
+        """`the two speeds`: what was spoken of before is no new count."""
+        return (
+            found.size <= 10
+            and re.search(r"\b(?:the|both|these|of|other|its|all) $", self.before(found).lower()) is not None
+        )
 
     def _behind(self, found: Quantity) -> set[str]:
         """Stems of the words that go with a number: `such`, `of`, `the` and `primes` in `three of the primes`."""
@@ -308,54 +308,53 @@ class Facts:
             if token.kind != "word" or token.text in _ENDS_NOUN or "\n" in self.strategy.text[found.end : token.start]:
                 break
             phrase.add(stem(token.text))
-        return phrase
+        return phrase - _FUNCTION
 
-    def _listed(self, found: Quantity) -> int:
-        """How many numbers stand in one list with this one: `by 2, 3, 5 and 7`."""
-        count, tokens, computed = 1, self.strategy.tokens, 0
-        for step in (-1, 1):
-            i = (found.node.first if step < 0 else found.node.last - 1) + step
-            while (0 <= i < len(tokens) and tokens[i].text in (",", "and", "or", "by", "then")) or (
-                0 <= i < len(tokens) and tokens[i].kind == "number"
-            ):
-                if tokens[i].kind == "number":
-                    count, size = count + 1, float(tokens[i].text)
-                    computed += size in self.case.computed and not is_small(size)
-                i += step
-        return count if found.use.name != "result" and computed < count - 1 else 1
+    def _listed(self, found: Quantity) -> bool:
+        """Whether it stands in a list of three or more numbers, `by 2, 3, 5 and 7`, of which not all were computed."""
+        if found.use.name == "result":
+            return False
+        text, run = self.strategy.text, r"(?:\d+(?:\.\d+)?(?:,? (?:and |or |then )?(?:by )?|$))+"
+        lists = (m for m in re.finditer(run, self.sentence(found)) if text[found.start : found.end] in m[0])
+        sizes = [[float(x) for x in re.findall(r"\d+(?:\.\d+)?", m[0])] for m in lists]
+        return any(
+            len(one) > 2 and sum(x in self.case.computed and not is_small(x) for x in one) < len(one) - 1
+            for one in sizes
+        )
 
-    def announced(self, found: Quantity, *, strong: bool = False) -> bool:
-        """Whether the text states a whole quantity as a result; `strong`: of what the problem asks for."""
-        if not found.whole or found.use.supposed or found.use.name == "label":
-            return False
-        if (found.unit and found.size in self.conversions) or found.node.first in self.begun:
-            return False  # 7 days make a week; 10 = 2 * 5
-        case = self.case
-        noun = stem(found.noun or (found.unit.name if found.unit else ""))
-        counts = noun in case.counted or (found.size > 1 and bool(case.counted & self._behind(found)))
-        if counts and (found.use.name in ("result", "mention") or found.use.by in SPANS):
-            return True
-        if found.use.name != "result" or self.is_generic(stem(found.noun)):
-            return False
-        if found.notation == "fraction" and self._is_coefficient(found):
+    def announced(self, found: Quantity) -> bool:
+        """Whether the text says that something comes to a whole number, and the problem does not say so."""
+        use, size = found.use, found.size
+        if (
+            not found.whole
+            or use.supposed
+            or use.name == "label"
+            or found.node.first in self.begun
+            or (found.unit and self._converts(found))
+        ):
             return False
         relation = self.relations.get(found.node.first)
-        if relation is not None:
+        if relation is not None:  # x = 4, and not ab = 4
             left = relation.node.parts[0]
-            if holds(self.tight_problem, tight(self.slice(relation))):
-                return False
-            if (
-                relation.use.name == "operand"
-                or relation.use.supposed
-                or left.letters > 1
-                or (left.letters and left.operations)
-            ):
-                return False
-            return found.size not in (0.0, 1.0) or bool(left.letters)
-        owned = bool(found.use.subject & (case.asked | _OWN))
-        if found.size in (0.0, 1.0):
-            return owned or found.use.by in _STRONG
-        return owned or not strong or found.use.by not in _WEAK
+            stated = relation.use.name != "operand" and not relation.use.supposed
+            plain = left.letters <= int(not left.operations) and (size > 1 or bool(left.letters))
+            return stated and plain and not holds(self.tight_problem, tight(self.slice(relation)))
+        generic = self.counts(found)[1]
+        noun = stem(found.noun or (found.unit.name if found.unit else ""))
+        asked = noun in self.case.counted or (size > 1 and bool(self.case.counted & self._behind(found)))
+        if asked and (use.name in ("result", "mention") or use.by in _SPANS):
+            return True
+        factor = self.strategy.text[found.end :].lstrip().startswith(("*", "of ", "times"))  # 1/2 * base * height
+        if use.name != "result" or generic or (found.notation == "fraction" and factor):
+            return False
+        if size in (0.0, 1.0):
+            return use.by in _STRONG or bool(use.subject & (self.case.asked | _OWN))
+        return size not in self.case.given or use.by in _STRONG or not self.is_restated(found)
+
+    def _converts(self, found: Quantity) -> bool:
+        """Whether its sentence says what one unit is in another."""
+        near = (q for q in self.strategy.quantities if abs(q.start - found.start) < 30)
+        return any(q.size in self.conversions for q in near)
 
     @cached_property
     def sides(self) -> frozenset[int]:

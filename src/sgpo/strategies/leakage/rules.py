@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sgpo.strategies.leakage import chosen, copied, stated, worked
+from sgpo.strategies.leakage import chosen, copied, told, worked
 from sgpo.strategies.leakage.facts import Facts
 
 
@@ -50,25 +50,19 @@ RULES: tuple[Rule, ...] = (
         leaks="Rule out A and C.", passes="Rule out the even ones.",
     ),
     Rule(
-        "named", "answer", "The right option is not named by its text, alone, where the problem says that text only "
-        "among its options.", chosen.named,
-        ("Which curve is it? (A) circle (B) ellipse (C) line", "B", "It is an ellipse."),
-        leaks="Unequal squares give an ellipse.", passes="Unequal squares give an ellipse, equal ones a circle.",
-    ),
-    Rule(
         "value", "answer", "The answer is not stated, in whatever notation and unit: a value that general steps do not "
-        "have, anywhere; one that they do, as a result.", stated.value,
+        "have, anywhere; one that they do, as a result.", told.value,
         ("A road has 1.25 miles. How many feet is that?", "6600", "1.25 * 5280 = 6600"),
         leaks="Walk 6.6 thousand feet.", passes="Multiply by the 5280 feet of a mile.",
     ),
     Rule(
         "share", "answer", "The answer is not given as a fraction or a multiple of what the problem names.",
-        stated.share, ("Find the remainder of n modulo 1000.", "500", "n = 500"),
+        told.share, ("Find the remainder of n modulo 1000.", "500", "n = 500"),
         leaks="The remainder is half of the modulus.", passes="Half of the terms cancel.",
     ),
     Rule(
         "written", "answer", "An answer that is no number does not stand in the strategy as it is written.",
-        stated.written, ("Which matrix is it?", r"\begin{pmatrix}1&0\\0&-1\end{pmatrix}", "It mirrors."),
+        told.written, ("Which matrix is it?", r"\begin{pmatrix}1&0\\0&-1\end{pmatrix}", "It mirrors."),
         leaks=r"It is $\begin{pmatrix} 1 & 0 \\ 0 & -1 \end{pmatrix}$.", passes="Find a 2 by 2 matrix that mirrors.",
     ),
     Rule(
@@ -86,8 +80,8 @@ RULES: tuple[Rule, ...] = (
         leaks="Comparing exponents leaves 3x = 6.", passes="Use (a^m)^n = a^{mn}.",
     ),
     Rule(
-        "number", "intermediate", "No number that the response computed, or that one step on the problem's numbers "
-        "gives, is told; constants of a unit, a theorem or the method are no such numbers.", worked.number, _EGGS,
+        "number", "intermediate", "No number is told that is neither given, nor a constant of a unit or a theorem, nor "
+        "a count or an operand of the strategy's own steps.", told.number, _EGGS,
         leaks="There are 7 boxes.", passes="A week has 7 days.",
     ),
     Rule(

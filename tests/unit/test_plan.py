@@ -53,6 +53,13 @@ RECIPE = {
     "gradient_accumulation_steps": 8,
 }
 
+SMOLLM2 = {"model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "head_dim": 64}
+SMOLLM2 |= {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "tie_word_embeddings": True}
+SMOLLM2 |= {"max_position_embeddings": 8192}
+# Rows, tokens of a prompt and of a completion, and the CPU seconds of a decoding step of SmolLM2-135M: transformers'
+# generate in float32, one thread, on a core with AVX-512 of a busy machine.
+MEASURED_DECODING = [(6, 110, 8, 0.174), (24, 24, 6, 0.247)]
+
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Any:
@@ -333,6 +340,19 @@ def test_training_is_bound_by_arithmetic_by_hand(recipe: Any) -> None:
     body = PUBLISHED[QWEN_7B] - 152064 * 3584 - 3584  # the input embedding is no product, the norm is none either
     expected = tokens * 6 * (body + attention) / (0.35 * 989e12)
     assert duration(w, parse_hardware("h100")).seconds["GRPO"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "prompt", "tokens", "measured"), MEASURED_DECODING)
+def test_decoding_on_one_core_is_planned_within_15_percent(
+    rows: int, prompt: int, tokens: int, measured: float, recipe: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(SMOLLM2))
+    fields = {"model_name_or_path": str(tmp_path), "dtype": "float32", "bf16": False, "max_completion_length": tokens}
+    size = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": 1, "num_generations": rows}
+    lengths = Assumptions(prompt_tokens=prompt, mean_completion_tokens=tokens, problems=100)
+    w = replace(workload(recipe(**fields, **size), "cpu", assumptions=lengths), distills=False)
+    planned = duration(w, parse_hardware("cpu")).seconds["decode"] / tokens
+    assert planned == pytest.approx(measured, rel=0.15)
 
 
 def test_run_length_tokens_and_device_hours(recipe: Any) -> None:

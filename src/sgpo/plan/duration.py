@@ -15,8 +15,8 @@ from sgpo.plan.hardware import Hardware
 from sgpo.plan.memory import kv_bytes_per_token, kv_room
 from sgpo.plan.workload import Workload
 
-# transformers' generate spends this long on launching the kernels of one layer for one token, whatever the model.
-_LAUNCH_SECONDS_GPU, _LAUNCH_SECONDS_CPU = 8e-4, 3e-4
+# transformers' generate spends this long on launching the operations of one layer for one token, whatever the model.
+_LAUNCH_SECONDS_GPU, _LAUNCH_SECONDS_CPU = 8e-4, 1e-3
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ def _decode(w: Workload, hardware: Hardware, rows: int) -> tuple[int, float]:
     moved = read / parallel / (w.assumptions.decode_efficiency * device.bandwidth)
     computed = _forward_seconds(w, hardware, together, prompt + length) / parallel
     launch = 0.0 if w.vllm else a.layers * (_LAUNCH_SECONDS_CPU if w.on_cpu else _LAUNCH_SECONDS_GPU)
-    return together, share / together * length * max(moved, computed, launch)
+    # A GPU does the three side by side, one core one after the other.
+    token = moved + computed + launch if w.on_cpu else max(moved, computed, launch)
+    return together, share / together * length * token
 
 
 def _communication(w: Workload, hardware: Hardware) -> float:

@@ -1,4 +1,4 @@
-"""Machines by name: memory, peak arithmetic and bandwidth, from the makers' data sheets; `cpu` is a rough guess."""
+"""Machines by name: memory, peak arithmetic and bandwidth, from the makers' data sheets; `cpu` is one kind of core."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ DEVICES = {
         _gpu("rtx3090", 24, 71, 936, 32),
         _gpu("a10g", 24, 70, 600, 32),
         _gpu("l4", 24, 121, 300, 32),
-        Device("cpu", 0, 5e10, 1e10, 1e10, 1e9),  # one core in float32; the memory is this machine's
+        # One core with AVX-512, in float32; the memory is this machine's. Older cores have half of it or less.
+        Device("cpu", 0, 2.25e11, 1e10, 1e10, 1e9),
     )
 }
 ALIASES = {"a100": "a100-80", "4090": "rtx4090", "3090": "rtx3090", "5090": "rtx5090"}

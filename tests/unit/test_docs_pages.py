@@ -119,3 +119,11 @@ def test_the_cookbook_quotes_what_a_run_says() -> None:
     quotes = re.findall(r'"([a-z][^"]+)"', page)
     assert len(said) == 5
     assert [text for text in said if not any(quote in text for quote in quotes)] == []
+
+
+def test_where_to_change_what_names_what_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\| [^|]+ \| (.+) \|$", text[text.index("## Where to change what") :], re.MULTILINE)
+    pairs = [pair for row in rows for pair in re.findall(r"`(\w+)`, `((?:src|tests)/[\w/.]+)`", row)]
+    assert len(pairs) > 8
+    assert [(name, path) for name, path in pairs if name not in (ROOT / path).read_text()] == []

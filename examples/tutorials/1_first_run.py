@@ -12,11 +12,11 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
 
+import sgpo
 from sgpo import SGPOConfig, SGPOTrainer
 from sgpo.evaluation import evaluate
 from sgpo.lab import GUIDED_TEMPLATE, lab_reward, load_base, load_problems
 from sgpo.lab.problems import MAX_COMPLETION
-from sgpo.report.page import write_report
 from sgpo.runs.progress import hush
 
 STEPS = int(os.environ.get("SGPO_TUTORIAL_STEPS", "80"))  # fewer for a quick look
@@ -131,5 +131,5 @@ print(f"without a strategy {before:5.1f} % before, {after:5.1f} % after")
 # One HTML file shows the curves, alpha by problem, and completions. It opens offline.
 
 # %%
-write_report(OUT)
-print(f"report: {OUT / 'report.html'}")
+page = sgpo.report(OUT)
+print(f"report: {page.path}")

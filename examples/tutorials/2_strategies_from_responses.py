@@ -16,7 +16,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tutorial_kit import sgpo
+from tutorial_kit import command
 
 OUT = Path("runs/tutorials/2")
 
@@ -103,13 +103,13 @@ def main() -> None:
     }
 
     # What will it cost? A dry run asks nothing.
-    sgpo(f"strategies extract {responses} --store {store} --n 2 --dry-run --price-in 0.5 --price-out 2")
+    command(f"strategies extract {responses} --store {store} --n 2 --dry-run --price-in 0.5 --price-out 2")
     # Responses whose answer is not the gold are left out and counted. Stop and repeat the command at will.
-    sgpo(f"strategies extract {responses} --store {store} --n 2")
-    sgpo(f"strategies rank --store {store}")
-    sgpo(f"strategies show --store {store}")
+    command(f"strategies extract {responses} --store {store} --n 2")
+    command(f"strategies rank --store {store}")
+    command(f"strategies show --store {store}")
     # The best-ranked candidate that the leak check passes is taken.
-    sgpo(f"strategies export {exported} --store {store}")
+    command(f"strategies export {exported} --store {store}")
     server.shutdown()
 
     print("\nWhat training reads:")

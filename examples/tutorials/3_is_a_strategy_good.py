@@ -12,8 +12,8 @@ Run 2_strategies_from_responses.py first: the library reads its store. The words
 import sys
 from pathlib import Path
 
+from tutorial_kit import command
 from tutorial_kit import problems as some_problems
-from tutorial_kit import sgpo
 
 from sgpo.evaluation import evaluate
 from sgpo.lab import GUIDED_TEMPLATE, lab_reward, load_base
@@ -71,7 +71,7 @@ def library() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     new = OUT / "new.jsonl"
     new.write_text('{"problem": "A ship covers 90 km in 3 hours. How far does it go in 7 hours?", "answer": "210"}\n')
-    sgpo(f"strategies library --store {STORE} --problems {new} --out {OUT / 'guided.jsonl'}")
+    command(f"strategies library --store {STORE} --problems {new} --out {OUT / 'guided.jsonl'}")
     print((OUT / "guided.jsonl").read_text())
 
 

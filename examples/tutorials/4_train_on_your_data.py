@@ -9,10 +9,13 @@ The words of this tutorial are defined in docs/terms.md.
 """
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
-from tutorial_kit import problems, sgpo, steps
+from tutorial_kit import command, problems, steps
 
+import sgpo
 from sgpo.lab import GUIDED_TEMPLATE, load_base, load_problems
 from sgpo.lab.problems import MAX_COMPLETION
 
@@ -20,17 +23,20 @@ OUT = Path("runs/tutorials/4")
 
 # A reward gets the completions and the columns of the data, and returns a number for each completion.
 REWARD = '''
-def closing_number(completions, answer, **columns):
-    """1 where the last word of a completion is the answer."""
+import re
+
+
+def last_number(completions, answer, **columns):
+    """1 where the last number of a completion is the answer."""
     texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-    words = [text.replace("<eos>", "").split() for text in texts]
-    return [float(bool(w) and w[-1] == gold) for w, gold in zip(words, answer, strict=True)]
+    found = [re.findall(r"\\d+", text) for text in texts]
+    return [float(bool(numbers) and numbers[-1] == gold) for numbers, gold in zip(found, answer, strict=True)]
 '''
 
 RECIPE = f"""
 model_name_or_path: {OUT}/start
 dataset_name: {OUT}/train.jsonl
-reward_funcs: ["tutorial_reward:closing_number"]   # tutorial_reward.py in the folder you start from
+reward_funcs: ["{OUT}/reward.py:last_number"]
 output_dir: {OUT}/run
 guided_prompt_template: "{GUIDED_TEMPLATE}"        # leave it out for a model that reads English
 max_completion_length: {MAX_COMPLETION}
@@ -56,26 +62,32 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
 
 
 def main() -> None:
-    OUT.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(OUT, ignore_errors=True)  # a new run
+    OUT.mkdir(parents=True)
     for part in load_base():  # the model and its tokenizer, as a folder like any other
         part.save_pretrained(OUT / "start")
     columns = "id", "prompt", "strategy", "answer"
     write_rows(OUT / "train.jsonl", [{name: p[name] for name in columns} for p in load_problems("train")])
     held = [{"id": p["id"], "problem": p["prompt"], "answer": p["answer"]} for p in problems(200)]
     write_rows(OUT / "held.jsonl", held)
-    Path("tutorial_reward.py").write_text(REWARD)
+    (OUT / "reward.py").write_text(REWARD)
     recipe = OUT / "recipe.yaml"
     recipe.write_text(RECIPE)
 
-    # What it takes, before it starts. The lab's prompts are far shorter than those that a plan assumes.
-    sgpo(f"plan --config {recipe} --hardware cpu --prompt-tokens 40 --strategy-tokens 40")
-    sgpo(f"train --config {recipe}")
-    # The same problems, before and after. `--grader lab` knows the lab's form of an answer; yours needs no grader.
-    same = f"--data {OUT}/held.jsonl --template raw --grader lab --k 1 --max-new-tokens {MAX_COMPLETION}"
-    sgpo(f"eval run {OUT}/start {same} --out {OUT}/eval-before")
-    sgpo(f"eval run {OUT}/run {same} --out {OUT}/eval-after")
-    sgpo(f"eval diff {OUT}/eval-before {OUT}/eval-after")
-    sgpo(f"report {OUT}/run --no-plots")
+    # Columns, both prompts, what the reward gives, memory and time: before anything is trained.
+    command(f"train --config {recipe} --check")
+
+    # From here on in Python. Each call is the command of that name: sgpo train, sgpo eval, sgpo report.
+    training = sgpo.train(recipe)
+    print(training.frame[["step", "sgpo/autonomous_pass_rate", "sgpo/guided_pass_rate", "sgpo/alpha"]].to_string())
+    # The same problems, before and after. grader="lab" knows the lab's form of an answer; yours needs no grader.
+    same: dict[str, Any] = {"data": OUT / "held.jsonl", "template": "raw", "grader": "lab", "k": 1}
+    same["max_new_tokens"] = MAX_COMPLETION
+    for name, model in (("before", OUT / "start"), ("after", OUT / "run")):
+        evaluation = sgpo.evaluate(model, out=OUT / f"eval-{name}", **same)
+        print(evaluation.frame.to_string())
+    command(f"eval diff {OUT}/eval-before {OUT}/eval-after")
+    print(f"report: {sgpo.report(OUT / 'run').path}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ def problems(count: int) -> list[Any]:
     return list(load_problems("validation"))[: min(count, 5 * steps(count))]
 
 
-def sgpo(line: str) -> None:
+def command(line: str) -> None:
     """Run a command as you would type it, but in this process, which has loaded torch already."""
     print(f"\n$ sgpo {line}", flush=True)
     try:
@@ -52,6 +53,7 @@ class LabRun:
 
 def train_on_lab(out: Path, max_steps: int, *, seed: int = 0, num_generations: int = 8, **fields: Any) -> LabRun:
     """Train the lab's model by SGPO, 12 problems a step, with ``fields`` of its configuration changed."""
+    shutil.rmtree(out, ignore_errors=True)  # else the log of an earlier run stands before this one's
     model, tokenizer = load_base()
     settings: dict[str, Any] = {
         "guided_prompt_template": GUIDED_TEMPLATE,

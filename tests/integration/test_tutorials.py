@@ -13,7 +13,7 @@ SCRIPTS = sorted(FOLDER.glob("[0-9]_*.py"))
 SHOWN = {  # what a reader is told to look at
     "2": ("$ sgpo strategies export", "What training reads:", "- train:"),
     "3": ("LEAKS: intermediate", "its own strategy:", "problems: assigned 1"),
-    "4": ("$ sgpo train", "B - A", "report.html written"),
+    "4": ("$ sgpo train", "With its strategy:", "B - A", "report.html"),
     "5": ("SGPO minus GRPO by seed", "95% interval"),
     "6": ("alpha by root_gap", "both     alpha"),
 }

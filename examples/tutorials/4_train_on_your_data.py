@@ -79,7 +79,7 @@ def main() -> None:
 
     # From here on in Python. Each call is the command of that name: sgpo train, sgpo eval, sgpo report.
     training = sgpo.train(recipe)
-    print(training.frame[["step", "sgpo/autonomous_pass_rate", "sgpo/guided_pass_rate", "sgpo/alpha"]].to_string())
+    print(training.frame[["sgpo/autonomous_pass_rate", "sgpo/guided_pass_rate", "sgpo/alpha"]].to_string())
     # The same problems, before and after. grader="lab" knows the lab's form of an answer; yours needs no grader.
     same: dict[str, Any] = {"data": OUT / "held.jsonl", "template": "raw", "grader": "lab", "k": 1}
     same["max_new_tokens"] = MAX_COMPLETION

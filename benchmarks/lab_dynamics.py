@@ -20,10 +20,10 @@ import torch
 from rich.progress import track
 
 from sgpo.evaluation import paired_t_interval
-from sgpo.lab.evaluate import sample
 from sgpo.lab.experiment import load
 from sgpo.lab.operations import OPERATIONS
-from sgpo.lab.problems import guided_prompt, load_problems, verify
+from sgpo.lab.problems import MAX_COMPLETION, guided_prompt, load_problems, verify
+from sgpo.models.sampling import sample
 from sgpo.report.token_summary import summarise
 from sgpo.report.tokens import token_view
 
@@ -136,8 +136,8 @@ def kl_by_token(start: Path, count: int) -> dict[str, Any]:
     tokens: list[dict[str, Any]] = []
     read = 0
     for problem in track(load_problems("eval")[:count], f"token KL, {start.name}", transient=True):
-        tries = sample(model, tokenizer, [guided_prompt(problem)] * 2)
-        response = next((text for text in tries if verify(text, problem["answer"])), None)
+        (tries,) = sample(model, tokenizer, [guided_prompt(problem)], k=2, max_new_tokens=MAX_COMPLETION)
+        response = next((one.text for one in tries if verify(one.text, problem["answer"])), None)
         if response is not None:
             read += 1
             tokens += token_view(model, tokenizer, problem["prompt"], guided_prompt(problem), response)

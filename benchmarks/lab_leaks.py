@@ -26,10 +26,19 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from sgpo.lab.catalog import LARGEST_TRAINED, TYPES, draw_numbers, told_apart
-from sgpo.lab.evaluate import sample
 from sgpo.lab.experiment import Budget, Cell, load, run_cell
 from sgpo.lab.model import base_path
-from sgpo.lab.problems import GUIDED_TEMPLATE, Problem, final_answer, load_problems, make_problem, share_of, split_of
+from sgpo.lab.problems import (
+    GUIDED_TEMPLATE,
+    MAX_COMPLETION,
+    Problem,
+    final_answer,
+    load_problems,
+    make_problem,
+    share_of,
+    split_of,
+)
+from sgpo.models.sampling import sample
 
 CELLS = (("none", 0.0), ("answer", 0.1), ("answer", 0.5), ("intermediate", 0.1),
          ("intermediate", 0.5))  # fmt: skip
@@ -101,7 +110,9 @@ def rates(model: Any, tokenizer: Any, problems: list[Problem]) -> dict[str, floa
     found, said = {}, {}
     for name, given in texts.items():
         prompts = [GUIDED_TEMPLATE.format(strategy=s, prompt=p["prompt"]) for s, p in zip(given, problems, strict=True)]
-        said[name] = [final_answer(text) for text in sample(model, tokenizer, prompts)]
+        said[name] = [
+            final_answer(row[0].text) for row in sample(model, tokenizer, prompts, max_new_tokens=MAX_COMPLETION)
+        ]
         found[name] = fmean(a == p["answer"] for a, p in zip(said[name], problems, strict=True))
     follows = [a == o for a, o, p in zip(said["guided_wrong"], others, problems, strict=True) if o != p["answer"]]
     return {**found, "follows_wrong": fmean(follows)}

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from sgpo.lab import load_base, load_problems, verify
-from sgpo.lab.evaluate import sample
-from sgpo.lab.problems import guided_prompt
+from sgpo.lab.problems import MAX_COMPLETION, guided_prompt
+from sgpo.models.sampling import sample
 from sgpo.objectives import clip_token_kl, distillation_loss, token_kl, top_k_kl
 from sgpo.trainer.distillation import Share, Target, collate
 
@@ -31,7 +31,8 @@ def targets(model: Any, tokenizer: Any, seed: int) -> list[Target]:
     """The correct guided responses, one sample a problem, each with weight 1."""
     problems = load_problems("validation")
     prompts = [guided_prompt(p) for p in problems]
-    texts = sample(model, tokenizer, prompts, seed=seed)
+    rows = sample(model, tokenizer, prompts, max_new_tokens=MAX_COMPLETION, seed=seed)
+    texts = [row[0].text for row in rows]
     found = []
     for problem, prompt, text in zip(problems, prompts, texts, strict=True):
         if verify(text, problem["answer"]):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM
 
+from sgpo.commands.lab import plot
 from sgpo.compare.lab import LabTask
 from sgpo.compare.run import Plan, compare
 from sgpo.lab import quickstart
@@ -58,6 +59,7 @@ def test_quickstart_writes_what_it_promises(tmp_path: Path, capsys: pytest.Captu
         assert {"n_problems", "k", "per_family", "sampled_tokens", "train_seconds"} <= entry.keys()
     assert results["methods"]["base_guided"]["accuracy"] > results["methods"]["base"]["accuracy"] + 0.5
     assert results["methods"]["sgpo"]["sampled_tokens"] > results["methods"]["sft_grpo"]["sampled_tokens"]
+    plot(tmp_path)
     assert (tmp_path / "learning_curves.png").read_bytes()[:4] == b"\x89PNG"
     steps = [json.loads(line)["step"] for line in (tmp_path / "sgpo" / "metrics.jsonl").read_text().splitlines()]
     assert max(steps) == TINY.generations * TINY.updates

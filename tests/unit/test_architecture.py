@@ -38,8 +38,6 @@ FORBIDDEN: dict[str, set[str]] = {
     "lab": TOP,
     **{package: {"cli", "commands"} for package in ("compare", "plan", "report")},
 }
-# Debts: to be paid, not to be added to.
-KNOWN = {"lab/quickstart.py imports sgpo.report.curves.learning_curves"}
 
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:
@@ -68,7 +66,7 @@ def violations(package: str) -> list[str]:
 @pytest.mark.parametrize("package", FORBIDDEN)
 def test_imports_point_one_way(package: str) -> None:
     assert (ROOT / package).is_dir()
-    assert [line for line in violations(package) if line not in KNOWN] == []
+    assert violations(package) == []
 
 
 def test_objectives_import_nothing_else_of_sgpo() -> None:

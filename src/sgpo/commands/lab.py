@@ -18,3 +18,18 @@ def quickstart(
     from sgpo.lab.quickstart import run
 
     run(out, seed=seed, jobs=jobs)
+    plot(out)
+
+
+def plot(out: Path) -> None:
+    """Draw the learning curves of a quickstart, where matplotlib is installed."""
+    from sgpo.lab.quickstart import LABELS, TRAINED
+
+    try:
+        from sgpo.report.curves import learning_curves
+    except ImportError:
+        typer.echo("No plot: matplotlib is not installed (pip install matplotlib).")
+        return
+    runs = {LABELS[method]: out / method / "metrics.jsonl" for method in TRAINED}
+    learning_curves(runs, out / "learning_curves.png")
+    typer.echo(f"{out / 'learning_curves.png'} written.")

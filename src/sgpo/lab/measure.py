@@ -13,17 +13,27 @@ from transformers import PreTrainedModel
 
 from sgpo.evaluation import EvalResult, evaluate
 from sgpo.evaluation import summarise as scores_of
-from sgpo.evaluation.axes import TRAINED_AXIS, AxisScores
+from sgpo.evaluation.axes import AxisScores
 from sgpo.evaluation.options import PRESETS
-from sgpo.lab.problems import MAX_COMPLETION, Problem, Split, guided_prompt, lab_reward, load_problems, verify
+from sgpo.lab.problems import (
+    AXES,
+    MAX_COMPLETION,
+    Axis,
+    Problem,
+    Split,
+    guided_prompt,
+    lab_reward,
+    load_problems,
+    verify,
+)
 from sgpo.models.sampling import sample
 from sgpo.runs.files import write_rows
 
 TEMPERATURE, TOP_P = PRESETS["paper"]["temperature"], PRESETS["paper"]["top_p"]
 PASS_K = 32
-PASS_PROBLEMS = 40
-"""Problems of each axis that pass@32 is measured on, the first of the split: all of them would take two thirds of the
-time of an evaluation."""
+PASS_PROBLEMS = 24
+"""Problems of each axis that pass@32 is measured on, the first of the split: all 120 of them would take three quarters
+of the time of an evaluation."""
 PROTOCOL = {
     "accuracy": {"temperature": TEMPERATURE, "top_p": TOP_P},
     "temperature_1": {"temperature": 1.0, "top_p": 1.0},
@@ -96,12 +106,10 @@ def measure_all(
     return entry
 
 
-def by_axis(problems: Sequence[Problem]) -> dict[str, list[Problem]]:
-    """The problems of each axis, in the order of the lab's ``AXES``."""
-    found: dict[str, list[Problem]] = {}
-    for problem in problems:
-        found.setdefault(str(problem.get("axis", TRAINED_AXIS)), []).append(problem)
-    return found
+def by_axis(problems: Sequence[Problem]) -> dict[Axis, list[Problem]]:
+    """The problems of each axis that has any, in the order of ``AXES``."""
+    found = {axis: [problem for problem in problems if problem["axis"] == axis] for axis in AXES}
+    return {axis: own for axis, own in found.items() if own}
 
 
 def _axis(found: Mapping[str, EvalResult], problems: Sequence[Problem]) -> AxisScores:

@@ -41,7 +41,7 @@ GENERATIONS = 60
 
 
 def run(out: Path, *, seed: int = 0, jobs: int = 0, budget: Budget | None = None) -> dict[str, Any]:
-    """Run the quickstart, print its table and write results.json, metrics, a plot and the models into ``out``.
+    """Run the quickstart, print its table and write results.json, metrics and the models into ``out``.
 
     Args:
         out: directory; what an earlier quickstart left there is overwritten.
@@ -74,7 +74,6 @@ def _run(out: Path, seed: int, jobs: int, budget: Budget) -> dict[str, Any]:
     methods = {name: every[name] for name in LABELS}
     results = {"schema": SCHEMA, "seed": seed, "expert": budget.expert, "methods": methods}
     write_json(out / "results.json", results, indent=2)
-    _plot(out, console)
     console.print(table(methods))
     console.print(f"{out / 'results.json'} written; {time.perf_counter() - began:.0f} seconds in all.")
     console.print(f"Next: sgpo report {out}  (one HTML page: curves, responses, what was distilled)")
@@ -109,12 +108,3 @@ def _measure_base(budget: Budget, report: ReportProgress) -> dict[str, dict[str,
         entries[name] = {**entry, "sampled_tokens": 0, "train_seconds": 0.0}
         report(name, (i + 1) / 2, {"accuracy": entry["accuracy"]})
     return entries
-
-
-def _plot(out: Path, console: Console) -> None:
-    try:
-        from sgpo.report.curves import learning_curves
-    except ImportError:
-        console.print("No plot: matplotlib is not installed (pip install matplotlib).")
-        return
-    learning_curves({LABELS[m]: out / m / "metrics.jsonl" for m in TRAINED}, out / "learning_curves.png")

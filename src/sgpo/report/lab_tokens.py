@@ -79,16 +79,16 @@ def _problems(count: int) -> list[Any]:
 
 def _responses(model: Any, tokenizer: Any, problems: list[Any]) -> list[str]:
     """One guided response to each problem: the first correct one of ``SAMPLES``, or the first where none is."""
-    from sgpo.lab.evaluate import sample
-    from sgpo.lab.problems import guided_prompt, verify
+    from sgpo.lab.problems import MAX_COMPLETION, guided_prompt, verify
+    from sgpo.models.sampling import sample
 
-    prompts = [guided_prompt(problem) for problem in problems for _ in range(SAMPLES)]
-    texts = sample(model, tokenizer, prompts)
-    chosen = []
-    for i, problem in enumerate(problems):
-        own = texts[i * SAMPLES : (i + 1) * SAMPLES]
-        chosen.append(next((text for text in own if verify(text, problem["answer"])), own[0]))
-    return chosen
+    prompts = [guided_prompt(problem) for problem in problems]
+    rows = sample(model, tokenizer, prompts, k=SAMPLES, max_new_tokens=MAX_COMPLETION)
+    texts = [[one.text for one in row] for row in rows]
+    return [
+        next((text for text in own if verify(text, problem["answer"])), own[0])
+        for problem, own in zip(problems, texts, strict=True)
+    ]
 
 
 def _row(problem: Any, response: str, name: str, model: Any, tokenizer: Any) -> dict[str, Any]:

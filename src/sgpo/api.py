@@ -138,7 +138,7 @@ def compare(*methods: str, **options: Any) -> Comparison:
     from sgpo.results import Comparison
 
     given = _options(CompareOptions, {"methods": methods, **options})
-    run(plan_of(given), given.out)
+    run(plan_of(given), given.out, given.lab.reuse)
     return Comparison(given.out)
 
 

@@ -395,3 +395,41 @@ def test_the_budget_names_the_expert_that_is_trained_on() -> None:
 def test_a_base_that_is_no_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"config\.json"):
         LabTask(bases=(tmp_path,))
+
+
+def test_runs_that_see_no_expert_are_taken_over_from_a_comparison_with_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, str]] = []
+
+    def run(self: LabTask, cell: Cell, out: Path, folder: Path, report: Any) -> dict[str, Any]:
+        ran.append((cell.budget.expert, cell.method))
+        (folder / "model").mkdir()
+        return entry(0.5, cell.seed)
+
+    monkeypatch.setattr(LabTask, "run", run)
+    monkeypatch.setattr(LabTask, "prepare", lambda self, out: None)
+    monkeypatch.setattr(
+        "sgpo.compare.cells.run_jobs", lambda jobs, _: {j.name: j.function(*j.args, print) for j in jobs}
+    )
+
+    def plan(expert: str, **fields: Any) -> Plan:
+        names = ("base", "sft", "hpt", "sgpo", "sft_grpo")
+        return Plan(names, seeds=1, task=LabTask(Budget(expert=expert, **fields)), rates=(0.1, 0.2))
+
+    first, second = tmp_path / "gentle", tmp_path / "terse"
+    compare(plan("gentle"), first)
+    ran.clear()
+    found = compare(plan("terse"), second, first)
+    assert set(ran) == {("terse", "sft"), ("terse", "hpt")}
+    assert (found["expert"], set(found["methods"])) == ("terse", {"base", "sft", "hpt", "sgpo", "sft_grpo"})
+    taken = second / "cells" / "sgpo-base0-seed0"
+    assert json.loads((taken / "cell.json").read_text())["budget"]["expert"] == "terse"
+    assert not (taken / "model").exists()
+    ran.clear()
+    compare(plan("terse"), second, first)
+    assert ran == [], "a directory goes on as it is"
+    with pytest.raises(ValueError, match="made with another budget; only the expert may differ"):
+        compare(plan("plain", generations=3), tmp_path / "plain", first)
+    with pytest.raises(ValueError, match="holds no comparison"):
+        compare(plan("plain"), tmp_path / "new", tmp_path / "nowhere")

@@ -23,7 +23,7 @@ def compare(options: CompareOptions) -> None:
     from sgpo.compare.run import compare as run
     from sgpo.compare.table import as_text
 
-    results = run(plan_of(options), options.out)
+    results = run(plan_of(options), options.out, options.lab.reuse)
     typer.echo(as_text(results))
     typer.echo(f"{options.out / 'results.json'} written.")
     if results["failed"]:

@@ -35,6 +35,11 @@ class LabOptions:
         "(right and complete, in another phrasing), terse (half of them skip steps) or faulty (a tenth is wrong). "
         "Default: gentle.",
     )
+    reuse: Path | None = option(
+        None,
+        help="Lab: directory of a comparison with another --expert, whose runs of methods that see no expert are taken "
+        "over.",
+    )
     tune_balance: bool = option(
         False,
         flags=("--tune-balance",),

@@ -13,6 +13,7 @@ from typing import Any
 from sgpo.compare.cells import run_cells
 from sgpo.compare.lab import LabTask
 from sgpo.compare.results import summarise
+from sgpo.compare.reuse import reuse
 from sgpo.compare.search import Found, long_first, overrides_of, search, searched
 from sgpo.compare.table import write_tables
 from sgpo.compare.task import Cell, Task
@@ -62,10 +63,11 @@ class Plan:
         return self.jobs or self.task.processes
 
 
-def compare(plan: Plan, out: Path) -> dict[str, Any]:
+def compare(plan: Plan, out: Path, other: Path | None = None) -> dict[str, Any]:
     """Run ``plan`` into ``out``, or go on with it, and return what ``results.json`` holds.
 
-    Methods and seeds may be added to a directory; its task and learning rates may not change.
+    Methods and seeds may be added to a directory; its task and learning rates may not change. From the comparison in
+    ``other``, with another expert, what sees none is taken over (:func:`sgpo.compare.reuse.reuse`).
 
     Raises:
         ValueError: ``out`` holds something else, or a comparison with other settings, or one that is running.
@@ -73,12 +75,14 @@ def compare(plan: Plan, out: Path) -> dict[str, Any]:
     _manifest(plan, out)  # a directory that holds something else stays as it is
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "sgpo compare", remedy="wait for it, or give another --out"):
-        return _compare(plan, out)
+        return _compare(plan, out, other)
 
 
-def _compare(plan: Plan, out: Path) -> dict[str, Any]:
+def _compare(plan: Plan, out: Path, other: Path | None) -> dict[str, Any]:
     manifest = _manifest(plan, out)
     write_json(out / "manifest.json", manifest)
+    if other is not None:
+        reuse(other, out, read_object(out / "manifest.json")["settings"])
     record(out, {**manifest["settings"], "methods": manifest["methods"], "seeds": manifest["seeds"]})
     (out / "results.json").unlink(missing_ok=True)  # until this run is through
     plan.task.prepare(out)

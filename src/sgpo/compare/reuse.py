@@ -1,0 +1,51 @@
+"""Runs that another comparison on the lab has done: methods that see no expert are the same under all of them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sgpo.compare.fields import EXPERT_KINDS
+from sgpo.runs.files import read_object, write_json
+from sgpo.trainer.methods import find_method
+
+_LEFT_OUT = shutil.ignore_patterns("model", "checkpoint-*")  # large, and nothing of a comparison reads them again
+
+
+def reuse(source: Path, out: Path, settings: dict[str, Any]) -> int:
+    """Copy the finished runs of ``source`` that see no expert into ``out``, those of its search too; returns how many.
+
+    Args:
+        source: directory of a comparison.
+        out: directory of the one that takes them over; what it has already stays.
+        settings: of the latter, as its manifest has them.
+
+    Raises:
+        ValueError: ``source`` is no comparison, or differs from ``out`` in more than the expert.
+    """
+    path = source / "manifest.json"
+    if not path.is_file():
+        raise ValueError(f"--reuse {source} holds no comparison (no manifest.json); give the --out of sgpo compare.")
+    there = read_object(path)["settings"]
+    if differ := [
+        name for name in {**there, **settings} if _but_expert(there.get(name)) != _but_expert(settings.get(name))
+    ]:
+        raise ValueError(f"--reuse {source} was made with another {', '.join(differ)}; only the expert may differ.")
+    taken = 0
+    for known in sorted(source.glob("*/*/cell.json")):
+        folder = out / known.parent.relative_to(source)
+        cell = read_object(known)
+        sees_expert = find_method(cell["method"]).kind in EXPERT_KINDS
+        if sees_expert or folder.exists() or not (known.parent / "result.json").is_file():
+            continue
+        part = folder.with_name(f"{folder.name}.part")  # a kill meanwhile must leave no half of a run
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(known.parent, part, ignore=_LEFT_OUT)
+        cell["budget"]["expert"] = settings["budget"]["expert"]
+        write_json(part / "cell.json", cell)
+        part.rename(folder)
+        taken += 1
+    return taken
+
+
+def _but_expert(value: Any) -> Any:
+    return {name: one for name, one in value.items() if name != "expert"} if isinstance(value, dict) else value

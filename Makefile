@@ -2,13 +2,25 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 
-.PHONY: quickstart test format lint docs clean
+# Of what pip says: every tenth package that it collects, and that it installs them all.
+SAID := awk '/^Collecting/ && ++n % 10 == 1 {print "  collecting", $$2, "..."; fflush()} \
+	/^Installing/ {print "  installing", n, "packages ..."; fflush()}'
+
+.PHONY: quickstart test format lint docs release-check clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "sgpo needs Python 3.11 or newer, and $(PYTHON) is not: $$($(PYTHON) --version 2>&1)." >&2; \
+		echo "Name another one, as in: make quickstart PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing into $(VENV) with $$($(PYTHON) --version): torch, transformers, TRL and what they need, in the"
+	@echo "versions of constraints.txt. It takes 2 to 3 minutes, and on Linux a download of some gigabytes."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]' | $(SAID)
+	@echo "Installed. For a shell of your own: source $(BIN)/activate"
+	@touch $@
 
 quickstart: $(VENV)/.installed
 	$(BIN)/sgpo quickstart
@@ -28,6 +40,10 @@ format: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # build/site/index.html
+
+# Wheel, sdist, metadata, a clean environment, README's commands; minutes. PYTHON is the interpreter of that environment.
+release-check:
+	$(PYTHON) tests/release_check.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

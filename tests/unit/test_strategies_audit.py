@@ -29,6 +29,9 @@ from sgpo.strategies.summary import summarize
 from sgpo.strategies.templates import load_prompt
 
 SETUP = Setup("extract", "m", "extract.v1", "abc", {})
+# Hexadecimal digits as letters: a number would be one that the rules see.
+LETTERS = str.maketrans("0123456789", "ijklmnopqr")
+DIGITS = str.maketrans("ijklmnopqr", "0123456789")
 ANSWERS = {"a": "28", "b": "1/2", "c": "17", "d": "odd"}
 
 
@@ -39,7 +42,7 @@ def filled(path: Path, problems: dict[str, str] | None = None) -> Path:
         for problem, answer in (problems or ANSWERS).items():
             store.add_problems([Problem(problem, f"problem {problem}", answer, "a response")])
             for i, text in enumerate(
-                ("Think.", "Think twice.", "Think again.", f"Decode {answer[::-1].encode().hex()}h.")
+                ("Think.", "Think twice.", "Think again.", f"Decode {answer[::-1].encode().hex().translate(LETTERS)}h.")
             ):
                 parsed = Strategy(**{**GOOD, "strategy": text}).model_dump_json()
                 store.record([Answer(Key(SETUP.id, problem, i), "ok", "", parsed, 1, 1)])
@@ -48,8 +51,8 @@ def filled(path: Path, problems: dict[str, str] | None = None) -> Path:
 
 def decoding(body: dict[str, Any], number: int) -> Play:
     """Tells the answer where it is coded in the strategy, and says 17 where it is not."""
-    code = re.search(r"Decode ([0-9a-f]+)h", body["messages"][-1]["content"])
-    return said(json.dumps({"answer": bytes.fromhex(code[1]).decode()[::-1] if code else "17"}))
+    code = re.search(r"Decode ([a-gi-r]+)h", body["messages"][-1]["content"])
+    return said(json.dumps({"answer": bytes.fromhex(code[1].translate(DIGITS)).decode()[::-1] if code else "17"}))
 
 
 def audited(server: Server, path: Path, **options: Any) -> Audit:

@@ -116,13 +116,10 @@ def estimate(options: ExtractOptions) -> int:
         if found.measured
         else "replies assumed to have 400 tokens and take 8 s; run with --limit 20 first to have them measured"
     )
-    cost = "unknown without --price-in and --price-out" if found.cost is None else f"{found.cost:.2f}"
     say(f"rows: {found.rows}, of which about {found.usable} usable (from {found.sampled} sampled)")
     say(f"calls: {found.calls}, {options.n} for each problem")
-    say(f"tokens: about {found.prompt_tokens:,} in, {found.completion_tokens:,} out ({basis})")
-    say(f"cost: {cost}")
-    say(f"time: about {_duration(found.seconds)} at concurrency {options.access.calls_at_once}")
-    say("Nothing was asked. The estimate is for all of it, what the store already has included.")
+    time = f"time: about {_duration(found.seconds)} at concurrency {options.access.calls_at_once}"
+    say_estimate(found.prompt_tokens, found.completion_tokens, found.cost, basis, time)
     return 0
 
 
@@ -156,6 +153,15 @@ def export(options: ExportOptions) -> None:
     if repo is not None:
         exporting.push(out, repo, public=options.public)
         say(f"pushed: {repo} ({'public' if options.public else 'private'})")
+
+
+def say_estimate(prompt_tokens: int, completion_tokens: int, cost: float | None, basis: str, *more: str) -> None:
+    """The end of every estimate: tokens and what the figure rests on, cost, and that nothing was spent."""
+    say(f"tokens: about {prompt_tokens:,} in, {completion_tokens:,} out ({basis})")
+    say("cost: " + ("unknown without --price-in and --price-out" if cost is None else f"{cost:.2f}"))
+    for line in more:
+        say(line)
+    say("Nothing was asked. The estimate is for all of it, what the store already has included.")
 
 
 def say_retry(store: Store, setup: Setup, budget: Budget) -> None:

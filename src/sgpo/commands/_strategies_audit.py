@@ -76,11 +76,6 @@ def _estimate(store: Store, options: AuditOptions) -> int:
         options.spending.prices,
         options.limit,
     )
-    cost = "unknown without --price-in and --price-out" if found.cost is None else f"{found.cost:.2f}"
     common.say(f"calls: {found.calls}, {options.n} for each of {found.candidates} candidates")
-    common.say(
-        f"tokens: about {found.prompt_tokens:,} in, {found.completion_tokens:,} out (replies of one short answer)"
-    )
-    common.say(f"cost: {cost}")
-    common.say("Nothing was asked. The estimate is for all of it, what the store already has included.")
+    common.say_estimate(found.prompt_tokens, found.completion_tokens, found.cost, "replies of one short answer")
     return 0

@@ -21,7 +21,7 @@ from sgpo.models import CallError, Model, Reply, Request, Schema, stream_seed
 from sgpo.models.interrupt import Interrupt, cancel_soon
 from sgpo.strategies.budget import Budget, size, usual_tokens
 from sgpo.strategies.recording import Recorder
-from sgpo.strategies.records import Answer, Key
+from sgpo.strategies.records import Answer, Key, Setup
 from sgpo.strategies.schema import clean
 from sgpo.strategies.store import BEAT, Store
 from sgpo.strategies.templates import Messages
@@ -81,6 +81,38 @@ def _ends(interrupt: Interrupt) -> Iterator[None]:
     finally:
         if interrupt.given_up:
             interrupt.end()
+
+
+def ask(
+    client: Model,
+    store: Store,
+    setup: Setup,
+    portions: Callable[[], Iterator[list[Job]]],
+    *,
+    schema: Schema,
+    read: Read,
+    retry_unreadable: bool = False,
+    budget: Budget | None = None,
+    give_up: int = 20,
+    report: Callable[[Tally, Budget], None] | None = None,
+) -> Tally:
+    """Run all jobs of a setup in an event loop of its own: what `extract`, `rank` and `audit` have in common.
+
+    Args:
+        retry_unreadable: ask once more where a reply was paid for and nothing of use could be read in it.
+        others: see `Asker`.
+    """
+    store.add_setup(setup)
+
+    async def work() -> Tally:
+        # An asker binds to the running loop, so it is made inside.
+        retry = store.unreadable(setup.id) if retry_unreadable else None
+        asker = Asker(
+            client, store, schema=schema, read=read, budget=budget, retry=retry, give_up=give_up, report=report
+        )
+        return await asker.run(setup.id, portions)
+
+    return asyncio.run(work())
 
 
 class Asker:

@@ -9,7 +9,6 @@ count, so a run that was stopped asks nothing again.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 from collections import Counter
@@ -20,7 +19,7 @@ from typing import Any
 
 from sgpo.models import Model, Schema, stream_seed
 from sgpo.rewards import verify_batch
-from sgpo.strategies.asking import Asker, Job, Tally
+from sgpo.strategies.asking import Job, Tally, ask
 from sgpo.strategies.budget import Budget, Prices, size, usual_tokens
 from sgpo.strategies.extract import setup_of
 from sgpo.strategies.halving import Rate, difference_interval
@@ -92,27 +91,24 @@ def audit(
     if len(list(islice(with_candidates(store, limit), 2))) < 2:
         raise ValueError(f"{store.path} has fewer than two problems with a candidate; the chance needs another one.")
     setup = setup_of(client, model, prompt, NOTE, seed)
-    store.add_setup(setup)
 
     def portions() -> Iterator[list[Job]]:
         found = with_candidates(store, limit)
         while portion := list(islice(found, _PORTION)):
             yield [job for problem, candidates in portion for job in _jobs(setup, prompt, problem, candidates, n, seed)]
 
-    async def work() -> Tally:
-        asker = Asker(
-            client,
-            store,
-            schema=Schema("answer", ANSWER_SCHEMA),
-            read=_read,
-            budget=budget,
-            retry=store.unreadable(setup.id) if retry_unreadable else None,
-            give_up=give_up,
-            report=report,
-        )
-        return await asker.run(setup.id, portions)
-
-    tally = asyncio.run(work())
+    tally = ask(
+        client,
+        store,
+        setup,
+        portions,
+        schema=Schema("answer", ANSWER_SCHEMA),
+        read=_read,
+        retry_unreadable=retry_unreadable,
+        budget=budget,
+        give_up=give_up,
+        report=report,
+    )
     done = settle(store, setup, n, limit)
     done.tally = tally
     return done

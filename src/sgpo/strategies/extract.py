@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from sgpo.models import Model, Schema, stream_seed
-from sgpo.strategies.asking import Asker, Job, Tally
+from sgpo.strategies.asking import Job, Tally, ask
 from sgpo.strategies.budget import Budget
 from sgpo.strategies.ingest import ingest
 from sgpo.strategies.parsing import parse_strategy
@@ -75,7 +74,6 @@ def extract(
         raise ValueError(f"--n {n} and --limit {limit} must be at least 1.")
     done = Extraction()
     setup = setup_of(client, model, prompt, "extract", seed)
-    store.add_setup(setup)
 
     def portions() -> Iterator[list[Job]]:
         done.rows.clear()
@@ -91,21 +89,23 @@ def extract(
         parsed = parse_strategy(text, finish)
         return parsed.outcome, None if parsed.value is None else parsed.value.model_dump_json()
 
-    async def work() -> None:
-        asker = Asker(
-            client,
-            store,
-            schema=Schema("strategy", STRATEGY_SCHEMA),
-            read=read,
-            budget=budget,
-            retry=store.unreadable(setup.id) if retry_unreadable else None,
-            give_up=give_up,
-            report=None if report is None else lambda tally, budget: report(done, budget),
-        )
-        done.tally = asker.tally
-        await asker.run(setup.id, portions)
+    def told(tally: Tally, budget: Budget) -> None:
+        done.tally = tally
+        if report is not None:
+            report(done, budget)
 
-    asyncio.run(work())
+    done.tally = ask(
+        client,
+        store,
+        setup,
+        portions,
+        schema=Schema("strategy", STRATEGY_SCHEMA),
+        read=read,
+        retry_unreadable=retry_unreadable,
+        budget=budget,
+        give_up=give_up,
+        report=told,
+    )
     if not done.rows["ok"] and done.tally.stopped is None:
         skipped = ", ".join(f"{reason} {count}" for reason, count in done.rows.most_common())
         raise ValueError(f"{source.name} has no usable problem: {skipped}. Check --columns and the responses' answers.")

@@ -6,7 +6,6 @@ model that favours the first one is found out: repetitions then disagree, and th
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 from collections import Counter
@@ -18,7 +17,7 @@ from typing import Any
 
 from sgpo.models import Model, Schema, stream_seed
 from sgpo.strategies import agreement
-from sgpo.strategies.asking import Asker, Job, Tally
+from sgpo.strategies.asking import Job, Tally, ask
 from sgpo.strategies.budget import Budget
 from sgpo.strategies.extract import setup_of
 from sgpo.strategies.parsing import parse_scores
@@ -77,27 +76,24 @@ def rank(
     if repeats < 1 or (limit is not None and limit < 1):
         raise ValueError(f"--repeats {repeats} and --limit {limit} must be at least 1.")
     setup = setup_of(client, model, prompt, "rank", seed)
-    store.add_setup(setup)
 
     def portions() -> Iterator[list[Job]]:
         problems = islice(store.problems(), limit)
         while portion := list(islice(problems, _PORTION)):
             yield [job for p in portion for job in _jobs(setup, prompt, p, store.candidates(p.id), repeats, seed)]
 
-    async def work() -> Tally:
-        asker = Asker(
-            client,
-            store,
-            schema=Schema("scores", SCORES_SCHEMA),
-            read=_read,
-            budget=budget,
-            retry=store.unreadable(setup.id) if retry_unreadable else None,
-            give_up=give_up,
-            report=report,
-        )
-        return await asker.run(setup.id, portions)
-
-    tally = asyncio.run(work())
+    tally = ask(
+        client,
+        store,
+        setup,
+        portions,
+        schema=Schema("scores", SCORES_SCHEMA),
+        read=_read,
+        retry_unreadable=retry_unreadable,
+        budget=budget,
+        give_up=give_up,
+        report=report,
+    )
     ranking = settle(store, setup, repeats, limit)
     ranking.tally = tally
     return ranking

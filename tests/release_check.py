@@ -26,7 +26,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LIGHT = ("typer", "rich", "pydantic", "jinja2", "psutil")  # what the command line itself imports
-# Commands of README.md that are run; {run} is a folder. The others are compared with their --help.
+# What is run of the kinds of commands in README.md, without a network or a GPU; {run} is a folder. The commands
+# themselves are compared with their --help.
 RUN = (
     "sgpo --version",
     "sgpo plan --config recipes/qwen2.5-1.5b-lora-1gpu.yaml --hardware h100",
@@ -102,7 +103,7 @@ def install(work: Path, wheel: Path, python: str, *, light: bool) -> Path:
 def check_help(clean: Path) -> None:
     """Every command of README.md is there, with the options that stand behind it."""
     found = list(readme_commands())
-    assert len(found) > 10, found
+    assert found, "README.md has no command of sgpo"
     for words in found:
         names = [word.split("=")[0] for word in words if word.startswith("--")]
         command = [word for word in words[1:3] if re.fullmatch(r"[a-z]+", word)]

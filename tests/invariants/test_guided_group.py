@@ -20,7 +20,8 @@ from sgpo.trainer import sgpo_trainer
 from sgpo.trainer.guided_group import GuidedGroupTrainer
 
 OK = kit.WORDS.index("ok")
-OFF = {"alpha_form": "constant", "alpha_0": 0.0, "grpo_weight": 0.0}
+# The entropy bonus is the autonomous group's: with that group it must be gone.
+OFF = {"alpha_form": "constant", "alpha_0": 0.0, "grpo_weight": 0.0, "entropy_coef": 0.5}
 WHOLE = {"per_device_train_batch_size": 16, "num_guided_generations": 4}
 
 

@@ -332,3 +332,23 @@ def test_without_axes_there_is_no_section_of_them_and_broken_ones_are_left_out(t
 def results(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((path / "results.json").read_text())["methods"]
     return found
+
+
+def test_comparisons_with_several_experts_stand_side_by_side(tmp_path: Path) -> None:
+    for expert, sft in (("gentle", 0.7), ("plain", 0.9)):
+        kit.compare_dir(
+            tmp_path / expert, seeds=2, axes=True, extras=False, ends={"base": 0.07, "sft": sft, "sgpo": 0.84}
+        )
+        manifest = json.loads((tmp_path / expert / "manifest.json").read_text())
+        manifest["settings"]["budget"]["expert"] = f"{expert} <b>"
+        kit.write_json(tmp_path / expert / "manifest.json", manifest)
+    done = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    source = (tmp_path / "report.html").read_text()
+    Page(source)
+    panels = re.findall(r"<figcaption>(.*?) <span>(.*?)</span>.*?</figure>", source, re.S)
+    assert [title for title, _ in panels] == ["gentle &lt;b&gt;", "plain &lt;b&gt;"] * 2
+    assert panels[0][1] == "SGPO minus SFT: +10.0 [+3.0, +20.0]"
+    orders = {tuple(re.findall(r'class="name[^"]*">(.*?)<', plot)) for plot in source.split('<div class="plot">')[1:]}
+    assert orders == {("SFT", "SGPO", "base")}  # one order, though SGPO is ahead with one of them
+    assert not re.search(r"(?i)url\(|@import|https?:|<script", source)

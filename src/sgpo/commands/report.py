@@ -19,9 +19,13 @@ def report(
     ] = True,
 ) -> None:
     """Write one HTML file that shows a run: comparison, curves, families, responses, token view. Opens offline."""
+    from sgpo.report.experts import comparisons
     from sgpo.report.load import load_run
-    from sgpo.report.page import write_report
+    from sgpo.report.page import write_experts, write_report
 
+    if comparisons(directory):
+        typer.echo(f"{write_experts(directory, out)} written: the comparisons in {directory} side by side.")
+        return
     if tokens:
         from sgpo.report.lab_tokens import write_tokens
 

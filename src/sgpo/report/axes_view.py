@@ -40,12 +40,9 @@ def axes(run: Run) -> dict[str, Any] | None:
     if not names:
         return None
     hues = {m.name: run.order.index(m.name) if m.name in run.order else svg.HUES - 1 for m in methods}
-    over_seeds = {
-        m.name: [with_means({axis: s.accuracy for axis, s in seed.items()}) for seed in m.axes] for m in methods
-    }
-    shown = [*names, *([NEW_AXES] if any(NEW_AXES in seed for found in over_seeds.values() for seed in found) else [])]
+    shown = [*names, *([NEW_AXES] if len(names) > 2 else [])]
     return {
-        "panels": [_panel(axis, methods, over_seeds, hues) for axis in shown],
+        "panels": [panel(axis, methods, hues) for axis in shown],
         "gaps": _gaps(methods),
         "passes": _passes(methods, names, hues),
         "legend": [{"label": m.label, "hue": hues[m.name] % svg.HUES} for m in methods],
@@ -54,13 +51,15 @@ def axes(run: Run) -> dict[str, Any] | None:
     }
 
 
-def _panel(
-    axis: str, methods: Sequence[Method], over_seeds: dict[str, list[dict[str, float]]], hues: dict[str, int]
-) -> dict[str, Any]:
-    """All panels have the scale 0 to 1, so that a method can be followed from one to the next."""
+def panel(axis: str, methods: Sequence[Method], hues: dict[str, int]) -> dict[str, Any]:
+    """The accuracy of methods on an axis, or in a mean of axes, with intervals over seeds.
+
+    All panels have the scale 0 to 1, so that a method can be followed from one to the next.
+    """
     rows, scale = [], (0.0, 1.0)
     for method in methods:
-        values = [seed[axis] for seed in over_seeds[method.name] if axis in seed]
+        every = (with_means({name: scores.accuracy for name, scores in seed.items()}) for seed in method.axes)
+        values = [seed[axis] for seed in every if axis in seed]
         if values:
             mean = math.fsum(values) / len(values)
             ends = t_interval(values)[1:] if len(values) > 1 else None

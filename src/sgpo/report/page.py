@@ -22,6 +22,7 @@ from sgpo.report.comparison import comparison, families
 from sgpo.report.completions import completions
 from sgpo.report.curves_view import curves
 from sgpo.report.examples import samples, strategies
+from sgpo.report.experts import comparisons, experts
 from sgpo.report.headline import headline
 from sgpo.report.load import load_run
 from sgpo.report.problems import read_logs
@@ -59,6 +60,30 @@ def write_report(directory: Path, out: Path | None = None) -> Run:
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
     return run
+
+
+def write_experts(directory: Path, out: Path | None = None) -> Path:
+    """Write the page of the comparisons in ``directory``, one an expert, side by side; returns the file.
+
+    Raises:
+        ValueError: see :func:`sgpo.report.load.load_run`.
+    """
+    css = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    text = (
+        _environment()
+        .get_template("experts.html.jinja")
+        .render(
+            name=directory.resolve().name,
+            version=__version__,
+            css=Markup(css),
+            csp=f"default-src 'none'; style-src {_hash(css)}; base-uri 'none'; form-action 'none'",
+            **experts(comparisons(directory)),
+        )
+    )
+    out = out or directory / "report.html"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, text)
+    return out
 
 
 def render(run: Run) -> str:

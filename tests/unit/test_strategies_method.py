@@ -3,7 +3,6 @@
 import pytest
 
 from sgpo.strategies.check import check_strategy
-from sgpo.strategies.leakage import facts
 
 CLOCK = ("Q clock 7 later 23 ? A", "6", "first 7 + 23 = 30 ; then 30 - 12 = 18 ; then 18 - 12 = 6 ; ans 6")
 NOON = ("Q clock 10 later 14 ? A", "12", "first 10 + 14 = 24 ; then 24 - 12 = 12 ; ans 12")
@@ -55,27 +54,6 @@ def test_a_constant_of_the_method_passes(case: tuple[str, str, str], said: str) 
 )
 def test_a_result_is_caught_in_words_too(case: tuple[str, str, str], said: str) -> None:
     assert check_strategy(*case, said).leak
-
-
-@pytest.mark.parametrize(
-    ("response", "expected"),
-    [
-        ("7 + 23 = 30; 30 - 12 = 18; 18 - 12 = 6", {12.0}),
-        (r"$\frac{7 + 23}{15} = 2$", {15.0}),
-        (r"$30 \equiv 6 \pmod{24}$ since 7 + 23 is so", {24.0}),
-        ("F - 32 gives 23 - 32 = -9", {32.0}),
-        ("12 - 7 = 5, and 5 * 12 = 60", set()),  # a first operand, then another role
-        ("The 15th prime is 47, and 7 + 47 = 54", set()),  # known before it is used
-    ],
-)
-def test_what_a_response_brings_in(response: str, expected: set[float]) -> None:
-    assert facts.case_of("Take 7 and 23.", "0", response).method_constants == expected
-
-
-@pytest.mark.parametrize("value", [49.0, 14.0, 36.0, 13.0, 42.0, 1.0, 12.25])
-def test_what_one_step_makes_of_seven_and_six(value: float) -> None:
-    assert value in facts.case_of("Take 7 and 6.", "0", "").in_one_step
-    assert value + 100.25 not in facts.case_of("Take 7 and 6.", "0", "").in_one_step
 
 
 def test_numbers_of_any_size_and_many_of_them_are_read() -> None:

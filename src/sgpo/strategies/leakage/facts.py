@@ -51,6 +51,7 @@ _KNOWN = {
     100: "percent cent", 1000: "kilo milli", 3600: "second hour", 1.5: "outlier",
     1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
 }  # fmt: skip
+_AGAIN = re.compile(r"\b(?:until|repeat\w*|loop\w*|too large)\b", re.IGNORECASE)
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|like|primes)\b[^.;\n]*$", re.IGNORECASE)
 _QUESTIONS = words("What Which Who How Find If When The Find")
 _ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, [a-z]{1,20}){0,8},? or [a-z]+")
@@ -231,7 +232,13 @@ class Facts:
             return True
         if size in self.conversions or (size in self.case.conversions and use.name != "result"):
             return True
-        if self.is_known(size, found) or size in self.case.bases or self._listed(found) or self._exemplary(found):
+        again = _AGAIN.search(self.sentence(found)) is not None
+        if f"{size:g}" in re.findall(r"(\d+) (?:repeated|looped)", self.strategy.text):
+            return True
+        # That an hour has 12 marks is no licence for the answer 12, unless the step is a rule that is done again.
+        if self.is_known(size, found) and (again or use.name != "operand" or not self._is_answer(found)):
+            return True
+        if size in self.case.bases or self._listed(found) or self._exemplary(found):
             return True
         formula = found.in_formula or self.strategy.text[found.end :].lstrip().startswith(("*", "times"))
         lawful = use.supposed or use.name == "operand" or "each" in use.subject or (use.by.isalpha() and not use.stated)
@@ -240,7 +247,7 @@ class Facts:
     def is_known(self, size: float, found: Quantity) -> bool:
         """Whether a number is general knowledge about what the sentence of a quantity speaks of."""
         near = set(map(stem, re.findall(r"[A-Za-z]+", self.sentence(found))))
-        if found.use.name == "operand":
+        if found.use.name == "operand" or found.in_formula or found.notation == "relation":
             near |= self.stems | self.case.words
         return bool(near & set(_KNOWN.get(size, "").split()))
 

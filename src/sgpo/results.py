@@ -97,7 +97,7 @@ class Table(Result):
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The rows."""
+        """The rows of the table, as it was made."""
         import pandas as pd
 
         from sgpo.data.tables import read_table

@@ -77,7 +77,7 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> None:
     def process(command: Sequence[str], *rest: Any) -> None:
         recipe_cell.main(Path(command[-1]))
 
-    monkeypatch.setattr("sgpo.compare.run.run_jobs", run_jobs)
+    monkeypatch.setattr("sgpo.compare.cells.run_jobs", run_jobs)
     monkeypatch.setattr("sgpo.compare.launch.run", process)
 
 

@@ -66,7 +66,8 @@ def fields_of(name: str, recipe: dict[str, Any] = RECIPE, **overrides: Any) -> t
 
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.kind])
 def test_every_method_sees_as_many_problems_a_step(name: str) -> None:
-    fields, config = fields_of(name, {**RECIPE, "loss_type": "dr_grpo"})
+    loss_type = "dapo" if name == "oc_grpo" else "dr_grpo"  # its one group needs one divisor, and says so
+    fields, config = fields_of(name, {**RECIPE, "loss_type": loss_type})
     group = getattr(config, "num_generations", 1)
     assert config.per_device_train_batch_size * config.gradient_accumulation_steps == 6 * group
     assert (config.seed, config.learning_rate, config.logging_steps) == (3, 1e-3, 1)
@@ -79,7 +80,7 @@ def test_every_method_sees_as_many_problems_a_step(name: str) -> None:
     else:
         assert config.max_completion_length == 6
         assert config.steps_per_generation * config.per_device_train_batch_size == 6 * group
-        assert config.loss_type == "dr_grpo"
+        assert config.loss_type == loss_type
 
 
 def test_only_what_a_method_changes_differs() -> None:

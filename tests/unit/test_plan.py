@@ -350,7 +350,8 @@ def test_decoding_on_one_core_is_planned_within_15_percent(
     fields = {"model_name_or_path": str(tmp_path), "dtype": "float32", "bf16": False, "max_completion_length": tokens}
     size = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": 1, "num_generations": rows}
     lengths = Assumptions(prompt_tokens=prompt, mean_completion_tokens=tokens, problems=100)
-    w = replace(workload(recipe(**fields, **size), "cpu", assumptions=lengths), distills=False)
+    plain = {"alpha_form": "constant", "alpha_0": 0.0}
+    w = workload(recipe(**fields, **size, **plain), "cpu", assumptions=lengths)
     planned = duration(w, parse_hardware("cpu")).seconds["decode"] / tokens
     assert planned == pytest.approx(measured, rel=0.15)
 

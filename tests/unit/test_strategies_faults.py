@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from strategies_kit import GOOD, KEY, Play, Script, Server, good, problems_file, said, serving, streamed
+from strategies_kit import GOOD, KEY, Play, Script, Server, good, problems_file, said, serving, streamed, way
 
 from sgpo.models import CallError, Request, Sampling, stream_seed
 from sgpo.models.endpoint import Endpoint
@@ -95,7 +95,7 @@ def test_a_request_says_all_there_is_to_say(tmp_path: Path) -> None:
     form = {"name": "strategy", "strict": True, "schema": STRATEGY_SCHEMA}
     assert body["response_format"] == {"type": "json_schema", "json_schema": form}
     assert server.keys == {f"Bearer {KEY}"}
-    assert [json.loads(row[3])["strategy"] for row in calls(tmp_path)] == [f"Way {b['seed']}" for b in server.bodies]
+    assert [json.loads(row[3])["strategy"] for row in calls(tmp_path)] == [way(b["seed"]) for b in server.bodies]
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_replies_can_be_streamed(
     victim = stream_seed(0, "p1", 0)
 
     def script(body: dict[str, Any], number: int) -> Play:
-        return play if body["seed"] == victim else streamed(json.dumps({**GOOD, "strategy": f"Way {body['seed']}"}))
+        return play if body["seed"] == victim else streamed(json.dumps({**GOOD, "strategy": way(body["seed"])}))
 
     with serving(script) as server:
         tally = run(server, tmp_path, problems=2, stream=True, retries=0)
@@ -281,7 +281,7 @@ def test_replies_can_be_streamed(
         rows = db.execute(
             "SELECT parsed, prompt_tokens FROM calls WHERE outcome = 'ok' ORDER BY problem, number"
         ).fetchall()
-    assert json.loads(rows[0][0])["strategy"] == f"Way {stream_seed(0, 'p0', 0)}"
+    assert json.loads(rows[0][0])["strategy"] == way(stream_seed(0, "p0", 0))
     assert {row[1] for row in rows} == {40}
 
 

@@ -101,7 +101,9 @@ def test_checkpoints_resume_to_the_bit_and_evaluate(state: str, results: dict[st
     if state == "SHARDED_STATE_DICT":
         with pytest.raises(ModelError, match="SHARDED_STATE_DICT") as refused:
             LocalModel.load(str(checkpoint), SAMPLING)
-        subprocess.run(str(refused.value).partition("with: ")[2].split(), check=True, capture_output=True)
+        tool, *command = str(refused.value).partition("with: ")[2].split()
+        # The environment need not be on the path.
+        subprocess.run([Path(sys.executable).parent / tool, *command], check=True, capture_output=True)
     assert LocalModel.load(str(checkpoint), SAMPLING).tokenizer.eos_token == "<eos>"
     assert kit.largest_gap(saved(checkpoint), straight["weights"]) == 0.0
 

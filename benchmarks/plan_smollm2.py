@@ -27,7 +27,9 @@ from typing import Any
 import plan_memory
 import yaml
 
-COMPLETION, ROWS = 48, 4
+COMPLETION = 48  # tokens
+ROWS, GUIDED = 4, 2
+ROLLOUTS = ROWS + GUIDED
 
 
 def write_recipe(model: Path, data: Path, folder: Path, dtype: str) -> Path:
@@ -41,7 +43,7 @@ def write_recipe(model: Path, data: Path, folder: Path, dtype: str) -> Path:
         "max_completion_length": COMPLETION,
         "generation_kwargs": {"min_new_tokens": COMPLETION},
         "num_generations": ROWS,
-        "num_guided_generations": 2,
+        "num_guided_generations": GUIDED,
         "per_device_train_batch_size": ROWS,
         "gradient_accumulation_steps": 1,
         "alpha_form": "constant",  # each problem with a correct guided rollout has a target
@@ -58,7 +60,7 @@ def write_recipe(model: Path, data: Path, folder: Path, dtype: str) -> Path:
     return path
 
 
-def work(recipe: Path) -> dict[str, float]:
+def work(recipe: Path, data: Path) -> dict[str, float]:
     """In a process of its own: bytes, and CPU seconds of the second step, of its generation and of an evaluation."""
     import gc
 
@@ -103,45 +105,67 @@ def work(recipe: Path) -> dict[str, float]:
     # Batches are fetched, and rollouts sampled, inside of a step only from `training_step` on.
     trainer.train()
     peak = plan_memory.status_bytes("VmHWM") - before
-    return {"memory": peak, **spent, "evaluation": evaluate(trainer, load_data(run))}
+    return {"memory": peak, **spent, "evaluation": evaluate(trainer, evaluated(data))}
 
 
-def evaluate(trainer: Any, data: Any) -> float:
-    """CPU seconds of ``sgpo.models`` on six prompts."""
+def evaluate(trainer: Any, prompts: list[Any]) -> float:
+    """CPU seconds of ``sgpo.models`` on conversations, each answered to the full length."""
     from sgpo.models.local import LocalModel
     from sgpo.models.protocol import Request, Sampling
 
+    tokenizer = trainer.processing_class
+    # Without an end token no answer is short, so that the tokens are those that were planned.
+    trainer.model.generation_config.eos_token_id = tokenizer.eos_token = None
     sampling = Sampling(temperature=0.6, top_p=0.95, max_new_tokens=COMPLETION)
-    trainer.model.generation_config.min_new_tokens = COMPLETION
-    model = LocalModel(trainer.model.eval(), trainer.processing_class, sampling)
-    requests = [Request(row["id"], i, row["prompt"], i) for i, row in enumerate(data.select(range(6)))]
+    model = LocalModel(trainer.model.eval(), tokenizer, sampling)
+    requests = [Request(str(i), i, prompt, i) for i, prompt in enumerate(prompts)]
     began = time.process_time()
-    model.replies(requests)
+    replies = model.replies(requests)
+    assert {reply.tokens for reply in replies} == {COMPLETION}
     return time.process_time() - began
 
 
-def planned(recipe: Path, model: Path) -> dict[str, float]:
+def evaluated(data: Path) -> list[Any]:
+    """Different prompts, as many as a generation batch has rollouts: equal ones would be read once."""
+    lines = (data / "warmup.jsonl").read_text().splitlines()
+    return list({str(prompt): prompt for prompt in (json.loads(line)["prompt"] for line in lines)}.values())[:ROLLOUTS]
+
+
+def planned(recipe: Path, model: Path, data: Path) -> dict[str, float]:
     """The same figures, of `sgpo plan` on the lengths of these prompts."""
     from transformers import AutoTokenizer
 
-    from sgpo.plan import plan_recipe
+    from sgpo.data.prompts import guided_prompt
+    from sgpo.plan import Plan, plan_recipe
     from sgpo.plan.assumptions import Assumptions
     from sgpo.plan.hardware import parse_hardware
     from sgpo.recipe import load_data, parse
 
     tokenizer = AutoTokenizer.from_pretrained(model)
+
+    def mean_tokens(prompts: list[Any]) -> int:
+        ids = [tokenizer.apply_chat_template(each, add_generation_prompt=True)["input_ids"] for each in prompts]
+        return round(sum(map(len, ids)) / len(ids))
+
+    def plan(prompt: int, strategy: int, *more: str) -> Plan:
+        lengths = Assumptions(prompt_tokens=prompt, strategy_tokens=strategy, mean_completion_tokens=COMPLETION)
+        return plan_recipe(["--config", str(recipe), *more], parse_hardware("cpu"), assumptions=lengths)
+
+    def generation(plan: Plan) -> float:
+        return plan.duration.seconds["decode"] + plan.duration.seconds["prefill"]
+
     rows = list(load_data(parse(["--config", str(recipe)])[0]).select(range(2)))
-    prompts = [
-        len(tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True)["input_ids"]) for row in rows
-    ]
-    strategies = [len(tokenizer(row["strategy"])["input_ids"]) + 30 for row in rows]  # with the guided template
-    assumptions = Assumptions(
-        prompt_tokens=sum(prompts) // 2, strategy_tokens=sum(strategies) // 2, mean_completion_tokens=COMPLETION
-    )
-    plan = plan_recipe(["--config", str(recipe)], parse_hardware("cpu"), assumptions=assumptions)
-    seconds = plan.duration.seconds
-    generation = seconds["decode"] + seconds["prefill"]
-    return {"memory": plan.memory.peak, "generation": generation, "step": plan.duration.step, "evaluation": generation}
+    prompt = mean_tokens([row["prompt"] for row in rows])
+    guided = mean_tokens([guided_prompt(row["prompt"], row["strategy"]) for row in rows])
+    step = plan(prompt, guided - prompt)
+    batch = ("--num_generations", str(ROLLOUTS), "--per_device_train_batch_size", str(ROLLOUTS), "--alpha_0", "0")
+    evaluation = plan(mean_tokens(evaluated(data)), 1, *batch)
+    return {
+        "memory": step.memory.peak,
+        "generation": generation(step),
+        "step": step.duration.step,
+        "evaluation": generation(evaluation),
+    }
 
 
 def main() -> None:
@@ -152,7 +176,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
-        print(json.dumps(work(given.work)))
+        print(json.dumps(work(given.work, given.data)))
         return
     with TemporaryDirectory() as folder:
         recipe = write_recipe(given.model, given.data, Path(folder), given.dtype)
@@ -161,7 +185,7 @@ def main() -> None:
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **plan_memory.ENVIRONMENT})
         if done.returncode:
             raise RuntimeError(f"the measured run failed:\n{done.stderr[-3000:]}")
-        measured, said = json.loads(done.stdout.splitlines()[-1]), planned(recipe, given.model)
+        measured, said = json.loads(done.stdout.splitlines()[-1]), planned(recipe, given.model, given.data)
     unit = {"memory": plan_memory.MIB}
     figures = {}
     for name, value in measured.items():

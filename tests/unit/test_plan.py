@@ -335,11 +335,17 @@ def test_decoding_is_bound_by_bandwidth_by_hand(recipe: Any) -> None:
 
 def test_training_is_bound_by_arithmetic_by_hand(recipe: Any) -> None:
     w = replace(workload(recipe(activation_checkpointing=False)), guides=False)
-    tokens = 32 * (256 + 512)
+    prompts, completions = 32 * 256, 32 * 512
     attention = 28 * 2 * 3584 * (256 + 512) / 2
-    body = PUBLISHED[QWEN_7B] - 152064 * 3584 - 3584  # the input embedding is no product, the norm is none either
-    expected = tokens * 6 * (body + attention) / (0.35 * 989e12)
-    assert duration(w, parse_hardware("h100")).seconds["GRPO"] == pytest.approx(expected, rel=1e-6)
+    head = 152064 * 3584  # as large as the input embedding, which is no product; the norm is none either
+    layers = PUBLISHED[QWEN_7B] - 2 * head - 3584
+    peak = 0.35 * 989e12
+    expected = 6 * ((prompts + completions) * (layers + attention) + completions * head) / peak
+    seconds = duration(w, parse_hardware("h100")).seconds
+    assert seconds["GRPO"] == pytest.approx(expected, rel=1e-6)
+    # Generation reads each prompt once, and only its last token goes through the head.
+    expected = 2 * (prompts * (layers + attention / 3) + 32 * head) / peak
+    assert seconds["prefill"] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(("rows", "prompt", "tokens", "measured"), MEASURED_DECODING)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sgpo.trainer.notices import WINDOW, RolloutNotices, forgets
+from sgpo.trainer.notices import WINDOW, RolloutHistory, RolloutNotices, forgets
 
 
 def rates(steps: int, problems: int, true_rate: Callable[[float], float], seed: int) -> list[float]:
@@ -53,19 +53,19 @@ def test_one_bad_batch_and_few_batches_say_nothing() -> None:
 @pytest.mark.parametrize("on_demand", [False, True])
 def test_it_is_said_once(on_demand: bool, caplog: pytest.LogCaptureFixture) -> None:
     """Logging every third step empties the metrics; what was in them counts all the same."""
-    metrics: dict[str, list[float]] = {}
-    trainer: Any = SimpleNamespace(rollout_metrics=lambda: metrics, model=SimpleNamespace(training=True))
+    history = RolloutHistory([], [], [], [])
+    trainer: Any = SimpleNamespace(rollout_history=lambda: history, model=SimpleNamespace(training=True))
     notices = RolloutNotices(trainer)
     args = SimpleNamespace(guided_on_demand=on_demand, guided_grpo_weight=0.0, max_completion_length=8)
     with caplog.at_level(logging.WARNING):
         for step in range(1, 31):
             for name, value in {"cut": 0.0, "reward": 0.5, "same": 0.0, "guided": 0.9 if step <= 12 else 0.3}.items():
-                metrics.setdefault(name, []).append(value)
+                getattr(history, name).append(value)
             state = SimpleNamespace(global_step=step, is_world_process_zero=True)
             notices.on_step_end(args, state, None)
             if step % 3 == 0:
                 notices.on_log(args, state, None)
-                metrics.clear()
+                history = RolloutHistory([], [], [], [])
     said = [record.getMessage() for record in caplog.records if "forgetting" in record.getMessage()]
     assert len(said) == (0 if on_demand else 1)
     if said:

@@ -23,7 +23,7 @@ from transformers import (
 
 from sgpo.objectives import Kernel
 from sgpo.trainer import distillation
-from sgpo.trainer.distillation import Share, Target, collate, deal
+from sgpo.trainer.distillation import Target, TargetBatch, collate, deal
 from sgpo.trainer.heads import Head, add_head_fn
 from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, pass_rates, worth_guiding
 from sgpo.trainer.teacher import FILE_NAME, TeacherWeights, without_dropout
@@ -125,7 +125,7 @@ def test_share_refuses_different_completions() -> None:
     other = good.teacher_ids.clone()
     other[0, -1] = 9
     with pytest.raises(AssertionError, match="different completion tokens"):
-        Share(good.student_ids, good.student_mask, other, good.teacher_mask, good.mask, good.weights)
+        TargetBatch(good.student_ids, good.student_mask, other, good.teacher_mask, good.mask, good.weights)
 
 
 def test_dummy_weighs_nothing_and_is_short() -> None:

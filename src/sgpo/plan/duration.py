@@ -51,21 +51,28 @@ def duration(w: Workload, hardware: Hardware) -> Duration:
     targets = w.guided_problems * w.num_targets
     rows = autonomous_rows + w.guided_rows
     together, decode = _decode(w, hardware, rows)
-    prompts = autonomous_rows * prompt + w.guided_rows * guided_prompt
-    forward = _forward_seconds(w, hardware, 1, prompt + mean)
+    # TRL's head takes the completion alone; its version without a GPU goes over the prompt's tokens, too.
+    scored, scored_guided = (prompt + mean, guided_prompt + mean) if w.on_cpu else (mean, mean)
+    row = _forward_seconds(w, hardware, 1, prompt + mean, scored)
+    guided_row = _forward_seconds(w, hardware, 1, guided_prompt + mean, scored_guided)
     # Old log-probabilities: always with vLLM, and where a generation batch serves several optimizer steps.
     rescored = autonomous_rows if w.vllm or w.micro_steps * w.num_iterations > w.accumulation else 0
     contested = w.guided_rows if w.num_targets else 0
     guided_steps = generations * w.num_iterations * w.micro_steps
     share = w.world / w.server_devices if w.vllm == "server" else 1.0  # the server's devices do all processes' rollouts
+    read = _forward_seconds(w, hardware, autonomous_rows, prompt, 1) + _forward_seconds(
+        w, hardware, w.guided_rows, guided_prompt, 1
+    )
+    distilled = _passes(w) * _forward_seconds(w, hardware, targets, prompt + mean, mean) + _forward_seconds(
+        w, hardware, targets, guided_prompt + mean, mean
+    )
     seconds = {
         "decode": generations * decode,
-        "prefill": generations * share * _forward_seconds(w, hardware, prompts, prompt),
-        "scoring": generations * (rescored + contested) * (prompt + mean) * forward,
-        "GRPO": w.rows * w.accumulation * (prompt + mean) * forward * _passes(w)
-        + guided_steps * w.trained_guided_rows * (guided_prompt + mean) * forward * _passes(w),
-        "distillation": generations * w.num_iterations * targets * (prompt + mean) * forward * _passes(w)
-        + generations * w.num_iterations * targets * (guided_prompt + mean) * forward,
+        "prefill": generations * share * read,
+        "scoring": generations * (rescored + contested) * row,
+        "GRPO": w.rows * w.accumulation * row * _passes(w)
+        + guided_steps * w.trained_guided_rows * guided_row * _passes(w),
+        "distillation": generations * w.num_iterations * distilled,
         "communication": _communication(w, hardware),
     }
     sampled = generations * rows * mean * w.world
@@ -77,12 +84,18 @@ def _passes(w: Workload) -> float:
     return (2.0 if w.lora_rank else 3.0) + (1.0 if w.checkpointing else 0.0)
 
 
-def _forward_seconds(w: Workload, hardware: Hardware, tokens: float, length: int) -> float:
-    """Seconds of a forward pass on one device; causal attention sees half of the row on average."""
+def _forward_seconds(
+    w: Workload, hardware: Hardware, rows: float, length: int, scored: int, *, seen: float | None = None
+) -> float:
+    """Seconds of a forward pass of ``rows`` rows of ``length`` tokens on one device.
+
+    The head works on ``scored`` tokens of a row: with a large vocabulary and few layers it is a quarter of all. A token
+    attends to ``seen`` others on average; by default to half of the row, as causal attention does.
+    """
     a = w.architecture
-    body = a.layers * a.layer_parameters + a.embedding_parameters
-    attention = a.layers * 2 * a.query_width * length / 2
-    return tokens * 2 * (body + attention) / (w.assumptions.mfu * hardware.device.flops)
+    attention = 2 * a.query_width * (length / 2 if seen is None else seen)
+    products = rows * (length * a.layers * (a.layer_parameters + attention) + scored * a.embedding_parameters)
+    return 2 * products / (w.assumptions.mfu * hardware.device.flops)
 
 
 def _decode(w: Workload, hardware: Hardware, rows: int) -> tuple[int, float]:
@@ -102,7 +115,7 @@ def _decode(w: Workload, hardware: Hardware, rows: int) -> tuple[int, float]:
     weights = 2.0 if w.vllm else (4.0 if w.compute_bytes == 4 else 2.0)
     read = weights * a.parameters + together * (prompt + length / 2) * kv_bytes_per_token(w)
     moved = read / parallel / (w.assumptions.decode_efficiency * device.bandwidth)
-    computed = _forward_seconds(w, hardware, together, prompt + length) / parallel
+    computed = _forward_seconds(w, hardware, together, 1, 1, seen=prompt + length / 2) / parallel
     launch = 0.0 if w.vllm else a.layers * (_LAUNCH_SECONDS_CPU if w.on_cpu else _LAUNCH_SECONDS_GPU)
     # A GPU does the three side by side, one core one after the other.
     token = moved + computed + launch if w.on_cpu else max(moved, computed, launch)

@@ -40,7 +40,7 @@ import torch
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, check_template
 from sgpo.objectives import CLIP_FORMS, DIRECTIONS, SELECTION_MODES, WEIGHT_FORMS, adaptive_weight
 from sgpo.runs.methods import CONFIG_PRESETS
-from sgpo.trainer.whole_groups import WholeGroupsConfig, option, require_choice, require_range
+from sgpo.trainer.whole_groups import WholeGroupsConfig, argument, require_choice, require_range
 
 
 @dataclass
@@ -51,38 +51,38 @@ class SGPOConfig(WholeGroupsConfig):
         ValueError: for a value out of its range or outside its choices, before anything is loaded.
     """
 
-    preset: str | None = option(
+    preset: str | None = argument(
         None,
         "A named composition of the options past the paper: 'sgpo+' (SGPO+). It sets those of them that are not set. "
         "None: SGPO as published.",
     )
 
     # GRPO on the autonomous group: the paper's constants where they differ from TRL's defaults.
-    num_generations: int = option(8, "G1, autonomous rollouts per problem, sampled from pi(.|q).")
-    epsilon: float = option(0.2, "Lower clip range of the importance ratio: 1 - epsilon.")
-    epsilon_high: float | None = option(0.28, "Upper clip range of the importance ratio: 1 + epsilon_high.")
-    grpo_weight: float = option(1.0, "Factor on the GRPO loss. 0 is the ablation without autonomous GRPO.")
+    num_generations: int = argument(8, "G1, autonomous rollouts per problem, sampled from pi(.|q).")
+    epsilon: float = argument(0.2, "Lower clip range of the importance ratio: 1 - epsilon.")
+    epsilon_high: float | None = argument(0.28, "Upper clip range of the importance ratio: 1 + epsilon_high.")
+    grpo_weight: float = argument(1.0, "Factor on the GRPO loss. 0 is the ablation without autonomous GRPO.")
 
     # Guided rollouts.
-    guided_grpo_weight: float = option(
+    guided_grpo_weight: float = argument(
         None,
         "Past the paper (ours): factor on a second GRPO loss, of the guided rollouts behind their own prompts, with "
         "advantages among themselves. Each group's loss is a mean of its own, so at 1 both groups count alike. A live "
         "teacher so stays able to follow strategies. Default: what preset says, else 0, off.",
     )
-    guided_grpo_group: str = option(
+    guided_grpo_group: str = argument(
         "own",
         "With guided_grpo_weight: 'own', the guided rollouts are a group of their own and train the guided policy. "
         "'joined': they join the autonomous group and train the unguided policy, with the importance ratio "
         "pi(y|q) / pi_old(y|q,s) (OC-GRPO, arXiv 2607.19313; what is normalised by what is our reading).",
     )
-    num_guided_generations: int = option(4, "G2, guided rollouts per problem, sampled from pi(.|q,s).")
-    guided_prompt_template: str = option(
+    num_guided_generations: int = argument(4, "G2, guided rollouts per problem, sampled from pi(.|q,s).")
+    guided_prompt_template: str = argument(
         DEFAULT_GUIDED_TEMPLATE,
         "How a strategy enters the prompt: text with {prompt} and {strategy} once each. It is applied to a plain "
         "prompt, or to the last user message of a conversation. Ours: the paper's prompt is not published.",
     )
-    guided_rollouts: str = option(
+    guided_rollouts: str = argument(
         "always",
         "When a problem gets guided rollouts. 'always': in one generation call with the autonomous ones. 'on_demand': "
         "in a second call, once the autonomous pass rate is known, only where it is under guided_rollouts_below; at "
@@ -90,91 +90,91 @@ class SGPOConfig(WholeGroupsConfig):
         "the same samples (the random numbers fall differently; guided_grpo_weight leaves out the skipped ones). "
         "'auto': on_demand where the generation backend and alpha_form allow it, and nothing would change. Ours.",
     )
-    guided_rollouts_below: float = option(
+    guided_rollouts_below: float = argument(
         1.0,
         "With guided rollouts on demand: problems with an autonomous pass rate of this or more get none, and train by "
         "GRPO alone.",
     )
-    max_guided_tokens: int | None = option(
+    max_guided_tokens: int | None = argument(
         None,
         "With guided rollouts on demand: at most this many guided tokens per process and generation batch, each "
         "rollout counted at max_completion_length. Problems with the lowest pass rate come first, the rest trains by "
         "GRPO alone. None: no cap.",
     )
-    correctness_reward: str | None = option(
+    correctness_reward: str | None = argument(
         None, "Name of the reward function that decides whether a response is correct. None: the first one."
     )
-    correctness_threshold: float = option(0.5, "A response is correct when its correctness reward exceeds this.")
-    answer_column: str = option(
+    correctness_threshold: float = argument(0.5, "A response is correct when its correctness reward exceeds this.")
+    answer_column: str = argument(
         "answer", "Dataset column with the answer, looked for in the strategies. Not used if it is absent."
     )
 
     # Target selection, distillation, teacher.
-    target_selection: str = option(
+    target_selection: str = argument(
         "mean",
         "Which correct guided response is the target: the likeliest under the unguided policy by 'mean' or 'sum' of "
         "its token log-probabilities, or a 'random' one. Past the paper: 'trimmed', a mean without the least likely "
         "tenth of the tokens (TREK, arXiv 2607.05339; the tenth is our reading).",
     )
-    target_source: str = option(
+    target_source: str = argument(
         "guided",
         "Which responses are targets: 'guided', correct guided ones, as published. Past the paper: 'autonomous', the "
         "unguided policy's own ones, right or wrong, on which the guided side says how to go on (OPSD, arXiv "
         "2601.18734; SKALD, 2608.09826, also by measured lift, which is what alpha asks; its annealed target is not "
         "here).",
     )
-    num_targets: int = option(
+    num_targets: int = argument(
         None,
         "Past the paper (ours; TREK, arXiv 2607.05339, takes two): up to so many targets a problem, different ones, "
         "the likeliest first; they share its weight. Default: what preset says, else 1, as published.",
     )
-    distillation_loss: str = option(
+    distillation_loss: str = argument(
         "kl", "'kl': divergence from the guided policy. 'sft': negative log-likelihood of the same target."
     )
-    kl_direction: str = option("forward", "'forward' KL(guided || unguided), or 'reverse'.")
-    kl_clip: float | None = option(1.0, "delta, the threshold on each token's KL. None: no clip.")
-    kl_clip_form: str = option(
+    kl_direction: str = argument("forward", "'forward' KL(guided || unguided), or 'reverse'.")
+    kl_clip: float | None = argument(1.0, "delta, the threshold on each token's KL. None: no clip.")
+    kl_clip_form: str = argument(
         "rescale",
         "Above the threshold, 'rescale' the gradient by delta / KL, or 'hard': no gradient. The paper does not "
         "publish the form; 'rescale' is our reading.",
     )
-    kl_gradient_tolerance: float = option(
+    kl_gradient_tolerance: float = argument(
         0.0,
         "Share of the KL's gradient that may be left out where most of the vocabulary has next to no mass, to save "
         "time; see sgpo.objectives.Kernel for the bound. 0: exact. Ours.",
     )
-    teacher: str | None = option(
+    teacher: str | None = argument(
         None,
         "Weights of the guided side of the KL: the 'live' policy, an 'ema' of it, or the 'frozen' start. Default: what "
         "preset says, else 'live', as published.",
     )
-    teacher_temperature: float = option(
+    teacher_temperature: float = argument(
         None,
         "Past the paper (ours): temperature of the guided side of the KL, on top of `temperature`. Below 1 the target "
         "is sharper than what the guided policy samples from. Default: what preset says, else 1, as published.",
     )
-    teacher_mix: float = option(
+    teacher_mix: float = argument(
         None,
         "Past the paper: the unguided policy's share in the target, as a geometric mixture with the guided one, held "
         "constant: a shorter step. The idea of a mixed target is that of beta-OPSD (arXiv 2607.28582) and SR-OPSD "
         "(2608.09745); this form is our reading. Default: what preset says, else 0, the guided policy alone.",
     )
-    teacher_ema_decay: float = option(0.99, "Decay of the 'ema' teacher per optimizer step.")
+    teacher_ema_decay: float = argument(0.99, "Decay of the 'ema' teacher per optimizer step.")
 
     # Adaptive weight alpha(q).
-    alpha_form: str = option(
+    alpha_form: str = argument(
         "relative_gap",
         "'relative_gap': alpha_0 * (p_guided - p) / (p + gamma), 'gap': alpha_0 * (p_guided - p), 'constant': "
         "alpha_0; each within [0, alpha_max]. The paper publishes the behaviour and the constants, not the form. Past "
         "the paper: 'all_wrong': alpha_0 where p = 0, else 0 (I-SDPO, arXiv 2608.12957); 'deviation': alpha_0 * "
         "sqrt(p * (1 - p)) (SC-SDPO, 2605.27765).",
     )
-    alpha_0: float = option(0.5, "Scale of the distillation weight.")
-    alpha_gamma: float = option(0.1, "gamma in 'relative_gap': keeps the weight finite where p = 0.")
-    alpha_max: float = option(0.8, "Cap of the distillation weight.")
+    alpha_0: float = argument(0.5, "Scale of the distillation weight.")
+    alpha_gamma: float = argument(0.1, "gamma in 'relative_gap': keeps the weight finite where p = 0.")
+    alpha_max: float = argument(0.8, "Cap of the distillation weight.")
 
     # What is logged.
-    log_problems: bool = option(
+    log_problems: bool = argument(
         False,
         "Append one JSON line for each problem of each generation batch to problems.jsonl in output_dir (of several "
         "processes, each to a problems-rank{i}.jsonl): both pass rates, alpha, tokens of the target, and the strategy. "

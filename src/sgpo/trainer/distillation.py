@@ -33,7 +33,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Share:
+class TargetBatch:
     """Targets of one micro-step as tensors: the same completions behind two prompts.
 
     ``student_ids`` ``[N, P + T]`` and ``teacher_ids`` ``[N, P' + T]`` are left-padded prompts and right-padded
@@ -56,12 +56,12 @@ class Share:
             )
 
 
-def collate(targets: Sequence[Target], pad_token_id: int, device: torch.device) -> Share:
-    """``targets`` as one :class:`Share` on ``device``; at least one target."""
+def collate(targets: Sequence[Target], pad_token_id: int, device: torch.device) -> TargetBatch:
+    """``targets`` as one :class:`TargetBatch` on ``device``; at least one target."""
     completions, mask = padded([t.completion_ids for t in targets], pad_token_id, "right")
     prompts, prompt_mask = padded([t.prompt_ids for t in targets], pad_token_id, "left")
     guided, guided_mask = padded([t.guided_prompt_ids for t in targets], pad_token_id, "left")
-    return Share(
+    return TargetBatch(
         student_ids=torch.cat([prompts, completions], dim=1).to(device),
         student_mask=torch.cat([prompt_mask, mask], dim=1).to(device),
         teacher_ids=torch.cat([guided, completions], dim=1).to(device),
@@ -103,7 +103,7 @@ def spread(count: int, micro_steps: int, accumulation: int) -> list[list[int]]:
 
 
 def divergence(
-    share: Share,
+    target_batch: TargetBatch,
     teacher_hidden: Tensor,
     args: SGPOConfig,
     *,
@@ -114,14 +114,14 @@ def divergence(
     """The clipped KL to the guided side, for the forward pass of the unguided one; see :mod:`sgpo.trainer.heads`.
 
     Args:
-        share: targets of the micro-step.
+        target_batch: the targets of the micro-step.
         teacher_hidden: ``[N, T, H]``, hidden states that predict the completion tokens behind the guided prompts.
         args: direction, threshold and form of the clip, changes to the target, and the tolerance of the kernel.
         normalizer: problems of the optimizer step on one rank.
         temperature: of the softmax on both sides.
         teacher_head: hidden states and head of a teacher with weights of its own, see ``TeacherWeights.head``.
     """
-    length = share.mask.size(1)
+    length = target_batch.mask.size(1)
     kl = Divergence(
         args.kl_direction,
         temperature,
@@ -138,8 +138,8 @@ def divergence(
         rows = Rows(
             student_hidden=hidden[:, -length - 1 : -1],
             teacher_hidden=guide,
-            mask=share.mask,
-            weights=share.weights,
+            mask=target_batch.mask,
+            weights=target_batch.weights,
             normalizer=normalizer,
             teacher_weight=guide_weight,
         )

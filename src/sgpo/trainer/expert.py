@@ -19,20 +19,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sgpo.trainer import checks
 from sgpo.trainer.base import BaseTrainer
 from sgpo.trainer.trl_seam import get_config_model_id
-from sgpo.trainer.whole_groups import WholeGroupsConfig, option
+from sgpo.trainer.whole_groups import WholeGroupsConfig, argument
 
 
 @dataclass
 class ExpertConfig(WholeGroupsConfig):
     """GRPO as SGPO runs it, with what LUFFY's and HPT's public scripts share where that differs."""
 
-    num_generations: int = option(8, "G, rollouts per problem.")
-    epsilon: float = option(0.2, "Lower clip range of the on-policy ratio. (Their scripts: no clip.)")
-    epsilon_high: float | None = option(0.28, "Upper clip range of the on-policy ratio. (Their scripts: no clip.)")
-    loss_type: str = option("dr_grpo", "Aggregation over tokens; their scripts divide by a constant length.")
-    scale_rewards: str = option("none", "Their scripts do not divide advantages by the standard deviation.")
-    entropy_coef: float = option(0.001, "Coefficient of the entropy bonus; 0.001 in their scripts.")
-    expert_column: str = option(
+    num_generations: int = argument(8, "G, rollouts per problem.")
+    epsilon: float = argument(0.2, "Lower clip range of the on-policy ratio. (Their scripts: no clip.)")
+    epsilon_high: float | None = argument(0.28, "Upper clip range of the on-policy ratio. (Their scripts: no clip.)")
+    loss_type: str = argument("dr_grpo", "Aggregation over tokens; their scripts divide by a constant length.")
+    scale_rewards: str = argument("none", "Their scripts do not divide advantages by the standard deviation.")
+    entropy_coef: float = argument(0.001, "Coefficient of the entropy bonus; 0.001 in their scripts.")
+    expert_column: str = argument(
         "expert",
         "Dataset column with the expert response as text: what follows a plain prompt, leading space included, or "
         "the content of the assistant message after a conversation.",

@@ -19,7 +19,7 @@ from sgpo.objectives.baselines import hpt_gate, sft_loss
 from sgpo.trainer import papers
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.rollouts import first_of_groups
-from sgpo.trainer.whole_groups import option
+from sgpo.trainer.whole_groups import argument
 
 # Per-token tensors of a batch, and what stands in them at an expert response, which has no sampler: an importance
 # ratio of p <= 1 under an advantage of 0, and no correction of it.
@@ -34,14 +34,14 @@ class HPTConfig(ExpertConfig):
         ValueError: for a value out of its range, before anything is loaded.
     """
 
-    gate: int = option(
+    gate: int = argument(
         0, "A problem with at most this many correct rollouts trains by SFT. (Scripts: Qwen 0, Llama 2.)"
     )
-    sft_coef: float = option(1.0, "Factor on the SFT loss. (Scripts: 1.0, and 0.3 for Qwen2.5-Math-1.5B.)")
-    correctness_reward: str | None = option(
+    sft_coef: float = argument(1.0, "Factor on the SFT loss. (Scripts: 1.0, and 0.3 for Qwen2.5-Math-1.5B.)")
+    correctness_reward: str | None = argument(
         None, "Name of the reward function that decides whether a rollout is correct. None: the first one."
     )
-    correctness_threshold: float = option(0.5, "A rollout is correct when its correctness reward exceeds this.")
+    correctness_threshold: float = argument(0.5, "A rollout is correct when its correctness reward exceeds this.")
 
     def __post_init__(self) -> None:
         if not 0 <= self.gate <= self.num_generations:

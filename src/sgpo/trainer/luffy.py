@@ -7,8 +7,7 @@ the advantages, and its tokens are weighted by ``f(p) = p / (p + 0.1)`` of the c
 Shapes: B problems and G responses of each on this rank, N rows of a micro-step, T completion tokens.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,8 +21,9 @@ from sgpo.objectives.baselines import (
 )
 from sgpo.trainer import papers
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
+from sgpo.trainer.notices import RolloutHistory
 from sgpo.trainer.rollouts import first_of_groups
-from sgpo.trainer.whole_groups import option
+from sgpo.trainer.whole_groups import argument
 
 LOSS_TYPES = ("dr_grpo", "dapo", "grpo", "bnpo")
 
@@ -36,8 +36,8 @@ class LUFFYConfig(ExpertConfig):
         ValueError: for a value out of its range or outside its choices, before anything is loaded.
     """
 
-    shaping_gamma: float = option(0.1, "gamma in f(p) = p / (p + gamma), the weight of an off-policy token.")
-    advantage_baseline: str = option(
+    shaping_gamma: float = argument(0.1, "gamma in f(p) = p / (p + gamma), the weight of an off-policy token.")
+    advantage_baseline: str = argument(
         "group",
         "Mean that is taken from the rewards: of the whole 'group', the expert response included (paper and public "
         "training script), or of the 'on_policy' rollouts (`grpo_split` in the public code).",
@@ -107,11 +107,11 @@ class LUFFYTrainer(ExpertTrainer):
         )
         return output
 
-    def rollout_metrics(self) -> Mapping[str, Sequence[float]]:
-        """Without the expert's row of each group, which is never cut off."""
-        metrics, sampled = super().rollout_metrics(), 1 - 1 / self.num_generations
+    def rollout_history(self) -> RolloutHistory:
+        """The history without the expert's row of each group, which is never cut off."""
+        every, sampled = super().rollout_history(), 1 - 1 / self.num_generations
         on_policy = self._metrics["train"].get("luffy/on_policy_reward", ())
-        return {**metrics, "cut": [share / sampled for share in metrics["cut"]], "reward": on_policy}
+        return replace(every, cut=[share / sampled for share in every.cut], reward=on_policy)
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, num_generations: int, *args: Any

@@ -49,6 +49,9 @@ def rollout_metrics(
     sampled = ~guided_pass_rate.isnan()
     skipped = [i for i in batch.with_strategy if not sampled[i]]
     weights = alpha[batch.with_strategy]
+    # Behind the rows that count, a short rank repeats a problem to keep in step: with those, the figure would depend on
+    # how the problems were dealt to the ranks.
+    valid = batch.guided.valid_rows
     counts = {
         "problems": len(batch.problems),
         "with_strategy": len(batch.with_strategy),
@@ -60,9 +63,9 @@ def rollout_metrics(
         "alpha_max_fraction": (weights >= alpha_max).sum(),
         "targets": targets,
         "targets_truncated": targets_truncated,
-        "guided_tokens": batch.guided.lengths.sum(),
+        "guided_tokens": batch.guided.lengths[:valid].sum(),
         "guided_tokens_saved": copies * batch.lengths[skipped].float().mean(1).sum(),
-        "guided_prompt_tokens": sum(len(ids) for ids in batch.guided.prompt_ids),
+        "guided_prompt_tokens": sum(map(len, batch.guided.prompt_ids[:valid])),
     }
     total = _reduce(accelerator, counts)
     total["autonomous_pass_rate"] /= total.pop("problems")

@@ -5,6 +5,7 @@ import logging
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -78,6 +79,27 @@ def warn_of_bad_golds(dataset: Any, reward_funcs: Any) -> None:
         )
 
 
+@dataclass(frozen=True)
+class RolloutHistory:
+    """A number for each generation batch since the last log, the oldest first.
+
+    Attributes:
+        cut: share of the sampled completions that were cut off.
+        reward: their mean reward.
+        same: share of the groups whose completions all had the same reward.
+        guided: pass rate of the guided completions; empty where there are none.
+    """
+
+    cut: Sequence[float]
+    reward: Sequence[float]
+    same: Sequence[float]
+    guided: Sequence[float]
+
+    def since(self, batch: int) -> "RolloutHistory":
+        """The generation batches from number ``batch`` on, from 0."""
+        return RolloutHistory(self.cut[batch:], self.reward[batch:], self.same[batch:], self.guided[batch:])
+
+
 class RolloutNotices(TrainerCallback):
     """Warns once of each fault that all rollouts of ``PATIENCE`` steps in a row share.
 
@@ -85,7 +107,7 @@ class RolloutNotices(TrainerCallback):
     without new rollouts (a later iteration over the same ones) does not count.
 
     Args:
-        trainer: a trainer with ``rollout_metrics()``, see :class:`sgpo.trainer.text_only.TextOnlyTrainer`.
+        trainer: a trainer with ``rollout_history()``, see :class:`sgpo.trainer.text_only.TextOnlyTrainer`.
     """
 
     def __init__(self, trainer: Any):
@@ -102,17 +124,17 @@ class RolloutNotices(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Count the faults of the rollouts of this step."""
-        metrics = {name: values[self._read :] for name, values in self._trainer.rollout_metrics().items()}
-        if not metrics["cut"]:
+        new = self._trainer.rollout_history().since(self._read)
+        if not new.cut:
             return
-        self._read += len(metrics["cut"])
-        reward = metrics["reward"][-1]
-        same = all(share == 1 for share in metrics["same"]) and len(set(metrics["reward"])) == 1
+        self._read += len(new.cut)
+        reward = new.reward[-1]
+        same = all(share == 1 for share in new.same) and len(set(new.reward)) == 1
         shown = {
-            "cut": min(metrics["cut"]) >= 1 - 1e-6,
+            "cut": min(new.cut) >= 1 - 1e-6,
             "zero": same and reward == 0,
             "same": same and reward != 0,
-            "guided": bool(metrics["guided"]) and max(metrics["guided"]) == 0,
+            "guided": bool(new.guided) and max(new.guided) == 0,
         }
         for name, fault in shown.items():
             self._streaks[name] = self._streaks[name] + 1 if fault else 0
@@ -122,7 +144,7 @@ class RolloutNotices(TrainerCallback):
                 logger.warning("Steps %d to %d: %s", state.global_step - PATIENCE + 1, state.global_step, said)
         # Rollouts on demand are of ever harder problems, so that their pass rate falls by itself.
         if not getattr(args, "guided_on_demand", True):
-            self._guided += metrics["guided"]
+            self._guided += new.guided
             fell = forgets(self._guided)
             if fell and "forgets" not in self._said and state.is_world_process_zero:
                 self._said.add("forgets")

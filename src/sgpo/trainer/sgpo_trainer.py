@@ -30,7 +30,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sgpo.objectives import adaptive_weight, distillation_loss, rank_targets, trimmed_logps
 from sgpo.trainer import checks, papers
 from sgpo.trainer.config import SGPOConfig
-from sgpo.trainer.distillation import Share, Target, collate, deal, divergence
+from sgpo.trainer.distillation import Target, TargetBatch, collate, deal, divergence
 from sgpo.trainer.finite import FiniteGradients, group_rows, require_finite, require_finite_loss, target_rows
 from sgpo.trainer.guided_group import GuidedGroupTrainer
 from sgpo.trainer.metrics import log_ratio, rollout_metrics
@@ -168,9 +168,9 @@ class SGPOTrainer(GuidedGroupTrainer):
             picks = [group * width + j for j in columns if j >= 0]
             if picks:
                 i = found.owners[picks[0]]
-                prompt, share = batch.prompt_ids[i], float(alpha[i]) / len(picks)
+                prompt, weight = batch.prompt_ids[i], float(alpha[i]) / len(picks)
                 chosen[i] = [
-                    Target(prompt, found.guided_prompt_ids[row], found.completion_ids[row], share) for row in picks
+                    Target(prompt, found.guided_prompt_ids[row], found.completion_ids[row], weight) for row in picks
                 ]
         return chosen
 
@@ -231,18 +231,18 @@ class SGPOTrainer(GuidedGroupTrainer):
             for row in rows
         ]
         filled += [Target(batch.prompt_ids[0][:1], [pad_id], [pad_id], 0.0)] * (most - len(rows))
-        share = collate(filled, pad_id, self.accelerator.device)
+        target_batch = collate(filled, pad_id, self.accelerator.device)
         with without_dropout(self.model):
             logps, _, _ = super()._get_per_token_logps_and_entropies(
                 self.model,
-                share.student_ids,
-                share.student_mask,
-                share.mask.size(1),
+                target_batch.student_ids,
+                target_batch.student_mask,
+                target_batch.mask.size(1),
                 batch_size=self.args.per_device_train_batch_size,
             )
         if self.args.target_selection == "trimmed":
-            return trimmed_logps(logps, share.mask)[: len(rows)].float()
-        return (logps * share.mask).sum(1)[: len(rows)].float()
+            return trimmed_logps(logps, target_batch.mask)[: len(rows)].float()
+        return (logps * target_batch.mask).sum(1)[: len(rows)].float()
 
     # ---------------------------------------------------------------- loss
 
@@ -254,12 +254,12 @@ class SGPOTrainer(GuidedGroupTrainer):
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         if not self.model.training:
             return super()._compute_loss(model, inputs)
-        share, teacher_hidden, token_kl = None, None, None
+        target_batch, teacher_hidden, token_kl = None, None, None
         targets = self._sgpo.slots[self._step % self.args.steps_per_generation] if self._sgpo.slots else []
         if targets:
-            share = collate(targets, self._tokenizer.pad_token_id, self.accelerator.device)
+            target_batch = collate(targets, self._tokenizer.pad_token_id, self.accelerator.device)
             if self.args.distillation_loss == "kl":
-                teacher_hidden = self._teacher_hidden(model, share)
+                teacher_hidden = self._teacher_hidden(model, target_batch)
         loss = super()._compute_loss(model, inputs)
         logps = self._sgpo.logps
         self._record({"log_ratio": log_ratio(self.accelerator, logps, inputs)})
@@ -269,8 +269,8 @@ class SGPOTrainer(GuidedGroupTrainer):
         guided_loss, guided = self._guided_loss(model)
         if guided_loss is not None:
             loss = loss + self.args.guided_grpo_weight * guided_loss
-        if share is not None:
-            term, sums = self._distillation(model, share, teacher_hidden)
+        if target_batch is not None:
+            term, sums = self._distillation(model, target_batch, teacher_hidden)
             loss = loss + term
             self._sgpo.sums.add(sums)
             token_kl = sums.get("token_kl")
@@ -286,41 +286,41 @@ class SGPOTrainer(GuidedGroupTrainer):
         return loss
 
     @torch.no_grad()
-    def _teacher_hidden(self, model: Any, share: Share) -> Tensor:
+    def _teacher_hidden(self, model: Any, target_batch: TargetBatch) -> Tensor:
         """Hidden states of the guided side, ``[N, T, H]``, without dropout; see ``SGPOConfig.teacher``."""
-        length = share.mask.size(1)
+        length = target_batch.mask.size(1)
         with without_dropout(model), self._sgpo.teacher.in_place() if self._sgpo.teacher else nullcontext():
             return model(
-                input_ids=share.teacher_ids,
-                attention_mask=share.teacher_mask,
+                input_ids=target_batch.teacher_ids,
+                attention_mask=target_batch.teacher_mask,
                 head_fn=lambda hidden, head: hidden[:, -length - 1 : -1],
             )
 
     def _distillation(
-        self, model: Any, share: Share, teacher_hidden: Tensor | None
+        self, model: Any, target_batch: TargetBatch, teacher_hidden: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """``sum_q alpha(q) * L_KD(q)`` over this micro-step, divided by the problems of the optimizer step.
 
         DDP and FSDP average gradients over ranks, so the number is that of one rank.
         """
-        args, length = self.args, share.mask.size(1)
+        args, length = self.args, target_batch.mask.size(1)
         rollouts = args.per_device_train_batch_size * self.current_gradient_accumulation_steps
         normalizer = rollouts / self.num_generations
         if teacher_hidden is None:  # distillation_loss="sft"
             logps, _, _ = super()._get_per_token_logps_and_entropies(
-                model, share.student_ids, share.student_mask, length
+                model, target_batch.student_ids, target_batch.student_mask, length
             )
-            return distillation_loss(-logps, share.mask, share.weights, normalizer=normalizer, clip=None)
+            return distillation_loss(-logps, target_batch.mask, target_batch.weights, normalizer=normalizer, clip=None)
 
         head_fn = divergence(
-            share,
+            target_batch,
             teacher_hidden,
             args,
             normalizer=normalizer,
             temperature=self.temperature,
             teacher_head=self._sgpo.teacher.head if self._sgpo.teacher else None,
         )
-        return model(input_ids=share.student_ids, attention_mask=share.student_mask, head_fn=head_fn)
+        return model(input_ids=target_batch.student_ids, attention_mask=target_batch.student_mask, head_fn=head_fn)
 
     # ---------------------------------------------------------------- checkpoints
 

@@ -3,12 +3,11 @@
 import inspect
 import os
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sgpo.trainer import checks
-from sgpo.trainer.notices import RolloutNotices, warn_of_bad_golds
+from sgpo.trainer.notices import RolloutHistory, RolloutNotices, warn_of_bad_golds
 from sgpo.trainer.prompts import text_only
 from sgpo.trainer.resumable import ResumableGRPOTrainer
 
@@ -42,19 +41,15 @@ class TextOnlyTrainer(ResumableGRPOTrainer):
         if self.accelerator.is_main_process:
             warn_of_bad_golds(self.train_dataset, self.reward_funcs)
 
-    def rollout_metrics(self) -> Mapping[str, Sequence[float]]:
-        """Numbers of each generation batch since the last log.
-
-        ``cut`` is the share of sampled completions that were cut off, ``reward`` their mean reward, ``same`` the share
-        of groups whose completions all had the same reward, ``guided`` the pass rate of the guided completions.
-        """
+    def rollout_history(self) -> RolloutHistory:
+        """What TRL has logged of the generation batches since it last emptied its metrics."""
         metrics = self._metrics["train"]
-        return {
-            "cut": metrics.get("completions/clipped_ratio", ()),
-            "reward": metrics.get("reward", ()),
-            "same": metrics.get("frac_reward_zero_std", ()),
-            "guided": metrics.get("sgpo/guided_pass_rate", ()),
-        }
+        return RolloutHistory(
+            cut=metrics.get("completions/clipped_ratio", ()),
+            reward=metrics.get("reward", ()),
+            same=metrics.get("frac_reward_zero_std", ()),
+            guided=metrics.get("sgpo/guided_pass_rate", ()),
+        )
 
     def _set_signature_columns_if_needed(self) -> None:
         """Keep what the rewards read: with ``remove_unused_columns`` a column is unused if no reward can see it."""

@@ -29,7 +29,7 @@ _RANGES = (
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "vespo", "luspo")
 
 
-def option(default: Any, help: str) -> Any:
+def argument(default: Any, help: str) -> Any:
     """A field of a configuration with its help text."""
     return field(default=default, metadata={"help": help})
 
@@ -42,7 +42,7 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
         ValueError: a number out of its range, an unknown loss; a process's batch is no whole number of groups.
     """
 
-    vllm_request_timeout: float | None = option(
+    vllm_request_timeout: float | None = argument(
         None,
         "With vllm_mode='server': seconds that one request of a run may take, whatever it asks for; then the run ends. "
         "None: vllm_server_timeout, and for completions the time to sample them, 256 at once, at 5 tokens a second.",

@@ -21,6 +21,7 @@ from sgpo.trainer import checks
 from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.padding import score_alike_in_any_company
 from sgpo.trainer.ranks import idle_share
+from sgpo.trainer.rollouts import Problem
 from sgpo.trainer.text_only import TextOnlyTrainer
 from sgpo.trainer.trl_seam import GRPOTrainer, is_conversational
 
@@ -224,10 +225,10 @@ class BaseTrainer(TextOnlyTrainer):
             for rows in self._chunks(dataset):
                 self._tokenize_prompts([row["prompt"] for row in rows])
 
-    def _tokenize_rest(self, rows: list[dict[str, Any]]) -> None:
+    def _tokenize_rest(self, rows: list[Problem]) -> None:
         """Tokenize what is trained on beside the prompts."""
 
-    def _chunks(self, dataset: Any) -> Iterator[list[dict[str, Any]]]:
+    def _chunks(self, dataset: Any) -> Iterator[list[Problem]]:
         """The rows of a data set, of a stream the first one."""
         if isinstance(dataset, Dataset):
             for start in range(0, len(dataset), _CHUNK):

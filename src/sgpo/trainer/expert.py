@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sgpo.trainer import checks
 from sgpo.trainer.base import BaseTrainer
+from sgpo.trainer.rollouts import Problem
 from sgpo.trainer.trl_seam import get_config_model_id
 from sgpo.trainer.whole_groups import WholeGroupsConfig, argument
 
@@ -78,7 +79,7 @@ class ExpertTrainer(BaseTrainer):
 
     # ---------------------------------------------------------------- the expert's tokens
 
-    def _expert_ids(self, example: dict[str, Any]) -> list[int]:
+    def _expert_ids(self, example: Problem) -> list[int]:
         """The expert response as the policy would have sampled it: the ids after the prompt's, ended by one EOS.
 
         Raises:
@@ -109,7 +110,7 @@ class ExpertTrainer(BaseTrainer):
             )
         return ids
 
-    def _tokenize_rest(self, rows: list[dict[str, Any]]) -> None:
+    def _tokenize_rest(self, rows: list[Problem]) -> None:
         for row in rows:
             self._expert_ids(row)
 

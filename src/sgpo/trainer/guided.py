@@ -21,7 +21,7 @@ from sgpo.trainer import checks
 from sgpo.trainer.base import BaseTrainer
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.finite import finite_sampling
-from sgpo.trainer.rollouts import GenerationBatch, GuidedRollouts, first_of_groups, worth_guiding
+from sgpo.trainer.rollouts import GenerationBatch, GuidedRollouts, Problem, first_of_groups, worth_guiding
 from sgpo.trainer.trl_seam import is_conversational, parse_response
 
 
@@ -34,7 +34,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         """Called once per generation batch."""
         raise NotImplementedError
 
-    def _tokenize_rest(self, rows: list[dict[str, Any]]) -> None:
+    def _tokenize_rest(self, rows: list[Problem]) -> None:
         guided = [self._guided_text(row) for row in rows if (row.get(checks.STRATEGY_COLUMN) or "").strip()]
         if self.args.guides and guided:
             self._tokenize_prompts(guided)
@@ -46,7 +46,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         if checks.STRATEGY_COLUMN not in self._signature_columns:
             self._signature_columns.append(checks.STRATEGY_COLUMN)
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: list[Problem]) -> dict[str, Any]:
         if self._sgpo.replayed is not None or not (self.model.training and self.args.guides):
             return super()._generate_and_score_completions(inputs)
         problems = first_of_groups(inputs, self.num_generations)
@@ -58,6 +58,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         if not on_demand:
             batch.guided = self._guided_prompts(problems, with_strategy)
         self._sgpo.batch = batch
+        # TRL calls the two methods below in the course of this, and tells them nothing of the batch.
         try:
             output = batch.scored = super()._generate_and_score_completions(inputs)
         finally:
@@ -80,9 +81,10 @@ class GuidedRolloutTrainer(BaseTrainer):
             )
         return guided
 
-    def _guided_prompts(self, problems: list[dict[str, Any]], owners: list[int]) -> GuidedRollouts:
+    def _guided_prompts(self, problems: list[Problem], owners: list[int]) -> GuidedRollouts:
         """The guided rows of this rank: G2 for each problem in ``owners``, as many as on the fullest rank."""
         valid = len(owners)
+        # Problem 0 stands in, with or without a strategy: the one problem that every rank surely has.
         owners = owners + [0] * (self._most(valid) - valid)
         texts = [self._guided_text(problems[i]) for i in owners]
         ids = self._tokenize_prompts(texts)[0] if texts else []
@@ -93,7 +95,7 @@ class GuidedRolloutTrainer(BaseTrainer):
             prompt_ids=[row for row in ids for _ in range(copies)],
         )
 
-    def _guided_text(self, problem: dict[str, Any]) -> Any:
+    def _guided_text(self, problem: Problem) -> Any:
         strategy = (problem[checks.STRATEGY_COLUMN] or "").strip()
         return guided_prompt(problem["prompt"], strategy, self.args.guided_prompt_template)
 
@@ -141,7 +143,7 @@ class GuidedRolloutTrainer(BaseTrainer):
             self._sgpo.batch.correct = correct.view(-1, self.num_generations)
         return rewards
 
-    def _guided_correct(self, problems: list[dict[str, Any]], guided: GuidedRollouts) -> Tensor:
+    def _guided_correct(self, problems: list[Problem], guided: GuidedRollouts) -> Tensor:
         """Verdict on each guided completion, ``[R]``; the rewards see the problem as it is, without strategy."""
         if not guided.owners:
             return torch.zeros(0, dtype=torch.bool, device=self.accelerator.device)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from sgpo.objectives.baselines import hpt_gate, sft_loss
 from sgpo.trainer import papers
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
-from sgpo.trainer.rollouts import first_of_groups
+from sgpo.trainer.rollouts import Problem, first_of_groups
 from sgpo.trainer.whole_groups import argument
 
 # Per-token tensors of a batch, and what stands in them at an expert response, which has no sampler: an importance
@@ -76,7 +76,7 @@ class HPTTrainer(ExpertTrainer):
     _paper = papers.HPT
     config_class = HPTConfig
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: list[Problem]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
         if not self.model.training:
             return output

@@ -22,7 +22,7 @@ from sgpo.objectives.baselines import (
 from sgpo.trainer import papers
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.notices import RolloutHistory
-from sgpo.trainer.rollouts import first_of_groups
+from sgpo.trainer.rollouts import Problem, first_of_groups
 from sgpo.trainer.whole_groups import argument
 
 LOSS_TYPES = ("dr_grpo", "dapo", "grpo", "bnpo")
@@ -81,7 +81,7 @@ class LUFFYTrainer(ExpertTrainer):
     _paper = papers.LUFFY
     config_class = LUFFYConfig
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: list[Problem]) -> dict[str, Any]:
         if not self.model.training:
             return super()._generate_and_score_completions(inputs)
         self._sgpo.experts = [self._expert_ids(problem) for problem in first_of_groups(inputs, self.num_generations)]

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+Problem = dict[str, Any]
+"""A row of the data set, with whatever columns the rewards read."""
+
 
 @dataclass
 class GuidedRollouts:
@@ -61,7 +64,7 @@ class GenerationBatch:
         scored: what TRL made of them for its loss; changes to it are trained on.
     """
 
-    problems: list[dict[str, Any]]
+    problems: list[Problem]
     with_strategy: list[int]
     guided: GuidedRollouts = field(default_factory=lambda: GuidedRollouts([], 0, []))
     prompt_ids: list[list[int]] = field(default_factory=list)
@@ -88,7 +91,7 @@ def worth_guiding(pass_rate: Sequence[float], candidates: Sequence[int], below: 
     return [i for i in low if i in kept]
 
 
-def first_of_groups(inputs: Sequence[dict[str, Any]], group_size: int) -> list[dict[str, Any]]:
+def first_of_groups(inputs: Sequence[Problem], group_size: int) -> list[Problem]:
     """One example per problem from the ``B * G1`` rows of a generation batch.
 
     Raises:

@@ -138,11 +138,13 @@ class SGPOTrainer(GuidedGroupTrainer):
             targets=len(targets),
             targets_truncated=sum(not self._ended(target.completion_ids) for target in targets),
         )
+        # TRL counted the autonomous tokens before it gave the batch back, and logged their number.
         self.state.num_input_tokens_seen += int(metrics["guided_tokens"] + metrics.pop("guided_prompt_tokens"))
         self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]
         self._record(metrics)
         most = self._most(len(targets))
         pad_id = self._tokenizer.pad_token_id
+        # A rank without any target of its own still needs a row that the model can read.
         first = batch.prompt_ids[0]
         dummy = targets[0].dummy() if targets else Target(first[:1], first[:1], [pad_id], 0.0)
         steps = args.steps_per_generation
@@ -248,6 +250,7 @@ class SGPOTrainer(GuidedGroupTrainer):
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        # TRL's loss keeps them to itself; the metrics and the report of a loss that is not finite need them.
         self._sgpo.logps = result[0].detach()
         return result
 
@@ -264,6 +267,7 @@ class SGPOTrainer(GuidedGroupTrainer):
         logps = self._sgpo.logps
         self._record({"log_ratio": log_ratio(self.accelerator, logps, inputs)})
         self._record({"entropy": self._metrics["train"]["entropy"][-1]})
+        # Not multiplied by 1: GRPO's loss stays TRL's to the bit, and so do its gradients.
         if self.args.grpo_weight != 1.0:
             loss = loss * self.args.grpo_weight
         guided_loss, guided = self._guided_loss(model)

@@ -24,7 +24,7 @@ from sgpo.lab.experiment import load
 from sgpo.lab.operations import OPERATIONS
 from sgpo.lab.problems import MAX_COMPLETION, guided_prompt, load_problems, verify
 from sgpo.models.sampling import sample
-from sgpo.report.token_summary import summarise
+from sgpo.report.token_summary import kl_shares
 from sgpo.report.tokens import token_view
 
 PARTS = 6
@@ -141,13 +141,14 @@ def kl_by_token(start: Path, count: int) -> dict[str, Any]:
         if response is not None:
             read += 1
             tokens += token_view(model, tokenizer, problem["prompt"], guided_prompt(problem), response)
-    found = {**summarise(tokens), "responses": read}
-    print(f"\n### KL by token, {start.name}: {read} responses, {found['tokens']} tokens\n")
+    found = kl_shares(tokens)
+    print(f"\n### KL by token, {start.name}: {read} responses, {found.tokens} tokens\n")
     print("| tokens | share of the tokens | share of the KL | mean KL, nats |\n|---|---:|---:|---:|")
-    for row in [*found["classes"], *found["choices"]]:
-        print(f"| {row['name']} | {row['token_share']:.1%} | {row['kl_share']:.1%} | {row['mean_kl']:.3f} |")
-    print(f"| the 5% with the most | 5.0% | {found['top5']:.1%} | |")
-    return found
+    for row in [*found.classes, *found.choices]:
+        print(f"| {row.name} | {row.token_share:.1%} | {row.kl_share:.1%} | {row.mean_kl:.3f} |")
+    print(f"| the 5% with the most | 5.0% | {found.top5:.1%} | |")
+    rows = {name: [one._asdict() for one in getattr(found, name)] for name in ("classes", "choices")}
+    return {**vars(found), **rows, "responses": read}
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.compare.lab import LabTask
-from sgpo.compare.run import Plan, compare
+from sgpo.compare.run import ComparePlan, run_comparison
 from sgpo.compare.table import as_text
 from sgpo.lab.experiment import Budget
 
@@ -49,8 +49,8 @@ def main() -> None:
     if args.seeds < 2:
         parser.error(f"--seeds {args.seeds}: an interval over seeds needs at least 2")
     budget = Budget.lasting(args.generations)
-    results = compare(
-        Plan((ALWAYS, *FORMS.values()), args.seeds, LabTask(budget), tuple(args.rates), args.jobs), args.out
+    results = run_comparison(
+        ComparePlan((ALWAYS, *FORMS.values()), args.seeds, LabTask(budget), tuple(args.rates), args.jobs), args.out
     )
     methods = {name: results["methods"][name] for name in (ALWAYS, *FORMS.values()) if name in results["methods"]}
     if ALWAYS not in methods:

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sgpo.compare.results import summarise
+from sgpo.runs.entries import CellResult, Searched
+
 FAMILIES = ("ratio", "remainder", "clock", "between")
 ENDS = {"base": 0.07, "base_guided": 0.95, "sft_grpo": 0.66, "luffy": 0.72, "sgpo": 0.84}
 UNGUIDED = ("sft", "sft_grpo", "sft_grpo_12", "luffy", "hpt")
@@ -168,7 +171,8 @@ def compare_dir(
     ``axes``, too, if wanted."""
     ends = ends or ENDS
     trained = [m for m in ends if not m.startswith("base")]
-    names, methods = [], {}
+    names: list[str] = []
+    cells: dict[str, list[CellResult]] = {}
     for method, end in ends.items():
         entries = []
         for seed in range(seeds):
@@ -184,13 +188,15 @@ def compare_dir(
                     write_lines(cell / "samples.jsonl", samples(method))
                     if method not in UNGUIDED:
                         write_lines(cell / "problems.jsonl", problems())
-        mean = sum(e["accuracy"] for e in entries) / len(entries)
-        methods[method] = {**entry(mean), "learning_rate": 8e-4, "seeds": entries}
-        if method != "sgpo":
-            methods[method]["sgpo_minus"] = {"greedy": [0.031, -0.01, 0.072], "never_solved": [0.25, None, None]}
-            if axes:
-                gaps = {axis: [0.1, -0.02 + 0.01 * i, 0.2] for i, axis in enumerate((*AXES, "new_axes", "all_axes"))}
-                methods[method]["axes_minus"] = {"sgpo": gaps}
+        cells[method] = [CellResult.from_json(one) for one in entries]
+    # As `sgpo compare` sums them up; some of the differences are made up, so that their figures are known.
+    searched = {method: Searched(learning_rate=8e-4) for method in ends}
+    methods = {name: one.to_json() for name, one in summarise(cells, searched, NEVER).items()}
+    for method in methods.keys() - {"sgpo"}:
+        methods[method]["sgpo_minus"] |= {"greedy": [0.031, -0.01, 0.072], "never_solved": [0.25, None, None]}
+        if axes:
+            gaps = {axis: [0.1, -0.02 + 0.01 * i, 0.2] for i, axis in enumerate((*AXES, "new_axes", "all_axes"))}
+            methods[method]["axes_minus"] = {"sgpo": gaps}
     if axes:
         control = {"problems": 98.5, "own_kl": 0.512, "other_kl": 0.734, "copied": 0.0625}
         methods["base"]["strategy_control"] = control

@@ -134,11 +134,11 @@ def compare(*methods: str, **options: Any) -> Comparison:
     hush()
     from sgpo.commands.compare import plan_of
     from sgpo.compare.options import CompareOptions
-    from sgpo.compare.run import compare as run
+    from sgpo.compare.run import run_comparison
     from sgpo.results import Comparison
 
     given = _options(CompareOptions, {"methods": methods, **options})
-    run(plan_of(given), given.out, given.lab.reuse)
+    run_comparison(plan_of(given), given.out, given.lab.reuse)
     return Comparison(given.out)
 
 

@@ -121,7 +121,7 @@ class _RunResult(Result):
         return load_run(self.path)
 
     def plot(self, name: str = "curves") -> Figure:
-        """A plot of the report: ``curves``, ``comparison`` or ``families``.
+        """A plot of the report: ``curves``, ``comparison``, ``axes`` or ``families``.
 
         Raises:
             ValueError: the run has no data for it.
@@ -158,11 +158,14 @@ class Comparison(_RunResult):
         """A row a method, the best first: accuracy with its 95% interval, seeds, and what it cost."""
         import pandas as pd
 
+        from sgpo.report.comparison import COSTS
+
         rows = {}
         for method in sorted(self.run.methods, key=lambda each: -each.accuracy):
             low, high = method.interval or (None, None)
             row = {"label": method.label, "accuracy": method.accuracy, "low": low, "high": high}
-            rows[method.name] = {**row, "seeds": len(method.over_seeds()), **method.costs}
+            costs = {name: value for name in COSTS if (value := getattr(method, name)) is not None}
+            rows[method.name] = {**row, "seeds": len(method.seeds), **costs}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
 
     @property
@@ -170,7 +173,8 @@ class Comparison(_RunResult):
         """Accuracy by method (rows) and family of problems (columns)."""
         import pandas as pd
 
-        return pd.DataFrame.from_dict({m.name: m.per_family for m in self.run.methods}, orient="index")
+        accuracies = {m.name: {f: one.accuracy for f, one in m.per_family.items()} for m in self.run.methods}
+        return pd.DataFrame.from_dict(accuracies, orient="index")
 
     def plot(self, name: str = "comparison") -> Figure:
         """A plot of the report; see `_RunResult.plot`."""

@@ -1,6 +1,7 @@
 """A small comparison and a small quickstart, end to end, in processes of their own as users run them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from sgpo.commands.lab import plot
 from sgpo.compare.lab import LabTask
-from sgpo.compare.run import Plan, compare
+from sgpo.compare.run import ComparePlan, run_comparison
 from sgpo.lab import quickstart
 from sgpo.lab.experiment import Budget
 from sgpo.lab.measure import by_axis
@@ -20,17 +21,17 @@ METHODS = ("base", "sft", "hpt", "sgpo", "sgpo:max_completion_length=9999")
 
 def test_a_comparison_resumes_marks_what_crashed_and_grows(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    first = compare(Plan(METHODS, seeds=1, task=LabTask(TINY), jobs=1), out)
-    assert list(first["methods"]) == list(METHODS[:-1])
-    ((cell, error),) = first["failed"].items()
+    first = run_comparison(ComparePlan(METHODS, seeds=1, task=LabTask(TINY), jobs=1), out)
+    assert list(first.methods) == list(METHODS[:-1])
+    ((cell, error),) = first.failed.items()
     assert cell == f"{METHODS[-1]}, seed 0"
     assert "max_completion_length is 9999, but the model's context ends at" in error
-    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(first))
+    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(first.to_json()))
     for name in METHODS[1:-1]:
-        entry = first["methods"][name]
-        assert len(entry["seeds"][0]["curve"]) == 2
-        assert entry["trained_tokens"] > 0
-        assert (entry["sampled_tokens"] == 0) == (name == "sft")
+        entry = first.methods[name]
+        assert len(entry.seeds[0].curve or ()) == 2
+        assert (entry.trained_tokens or 0) > 0
+        assert (entry.sampled_tokens == 0) == (name == "sft")
     assert (out / "cells" / "sgpo-base0-seed0" / "samples.jsonl").read_text().count("\n") == 4 * len(
         by_axis(load_problems(TINY.split))
     )
@@ -40,11 +41,11 @@ def test_a_comparison_resumes_marks_what_crashed_and_grows(tmp_path: Path) -> No
     cells = out / "cells"
     (cells / "hpt-base0-seed0" / "result.json").unlink()
     kept = {path: path.stat().st_mtime_ns for path in cells.glob("*/result.json")}
-    again = compare(Plan((*METHODS[:-1], "sgpo:teacher=ema"), seeds=1, task=LabTask(TINY), jobs=2), out)
+    again = run_comparison(ComparePlan((*METHODS[:-1], "sgpo:teacher=ema"), seeds=1, task=LabTask(TINY), jobs=2), out)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    timeless = {name: {**e, "train_seconds": 0, "seeds": []} for name, e in first["methods"].items()}
-    assert {n: {**e, "train_seconds": 0, "seeds": []} for n, e in again["methods"].items() if n in timeless} == timeless
-    assert "sgpo:teacher=ema" in again["methods"]
+    timeless = {name: replace(each, train_seconds=0, seeds=()) for name, each in first.methods.items()}
+    assert {n: replace(e, train_seconds=0, seeds=()) for n, e in again.methods.items() if n in timeless} == timeless
+    assert "sgpo:teacher=ema" in again.methods
 
 
 def test_quickstart_writes_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -216,7 +216,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_second_comparison_or_quickstart_in_a_directory_is_refused(
     holder: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sgpo.compare.run import Plan, compare
+    from sgpo.compare.run import ComparePlan, run_comparison
     from sgpo.lab import quickstart
 
     def fail(*args: Any, **options: Any) -> None:
@@ -225,11 +225,11 @@ def test_a_second_comparison_or_quickstart_in_a_directory_is_refused(
     monkeypatch.setattr("sgpo.lab.quickstart.run_jobs", fail)
     monkeypatch.setattr("sgpo.compare.lab.LabTask.prepare", fail)
     out = tmp_path / "run"
-    for command in (lambda: compare(Plan(("sft",), seeds=1), out), lambda: quickstart.run(out)):
+    for command in (lambda: run_comparison(ComparePlan(("sft",), seeds=1), out), lambda: quickstart.run(out)):
         with pytest.raises(ValueError, match=f"run is in use by process {holder.pid}.*give another --out"):
             command()
     assert [path.name for path in out.iterdir()] == [".lock"]
     holder.kill()
     holder.wait()
     with pytest.raises(AssertionError, match="it began to work"):  # the lock of the dead stays behind, and holds nobody
-        compare(Plan(("sft",), seeds=1), out)
+        run_comparison(ComparePlan(("sft",), seeds=1), out)

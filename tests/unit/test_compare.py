@@ -13,10 +13,11 @@ from sgpo.compare.cells import run_once
 from sgpo.compare.lab import LabTask
 from sgpo.compare.options import split_methods
 from sgpo.compare.results import summarise
-from sgpo.compare.run import Plan, _cells, compare
+from sgpo.compare.run import ComparePlan, _cells, run_comparison
 from sgpo.compare.search import beyond, overrides_of, search
 from sgpo.compare.table import as_csv, as_markdown, as_text
 from sgpo.lab.experiment import Budget, Cell, train_config, train_data
+from sgpo.runs.entries import CellResult, ComparisonResults, Searched
 from sgpo.runs.methods import METHODS, PRESETS
 from sgpo.trainer.methods import find_method
 
@@ -56,8 +57,20 @@ def on_axes(seed: int, *accuracies: float) -> dict[str, Any]:
     return {**entry(sum(accuracies) / 5, seed), "axes": axes}
 
 
+def results_of(**entries: list[dict[str, Any]]) -> ComparisonResults:
+    cells = {name: [CellResult.from_json(one) for one in listed] for name, listed in entries.items()}
+    methods = summarise(cells, {"sgpo": Searched(learning_rate=1e-3, search={})}, UNSOLVED)
+    return ComparisonResults(schema=1, machine="a machine", methods=methods, never_solved=tuple(UNSOLVED))
+
+
 def results(**entries: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"machine": "a machine", **summarise(entries, {"sgpo": {"learning_rate": 1e-3, "search": {}}}, UNSOLVED)}
+    """What results.json holds."""
+    return results_of(**entries).to_json()
+
+
+def read(found: dict[str, Any]) -> ComparisonResults:
+    """Results as they are read back."""
+    return ComparisonResults.from_json(json.loads(json.dumps(found)))
 
 
 def test_every_method_and_preset_can_be_found() -> None:
@@ -92,16 +105,16 @@ def test_unknown_methods_and_fields_are_named(spec: str, message: str) -> None:
 
 
 def test_a_rate_in_the_name_is_not_searched_for(tmp_path: Path) -> None:
-    plan = Plan(("base", "sgpo:learning_rate=0.5", "sgpo"), task=LabTask(Budget(learning_rate=0.25)))
+    plan = ComparePlan(("base", "sgpo:learning_rate=0.5", "sgpo"), task=LabTask(Budget(learning_rate=0.25)))
     rates = search(plan, tmp_path)
-    assert rates == {"sgpo": {"learning_rate": 0.25, "search": {}}}
+    assert rates == {"sgpo": Searched(learning_rate=0.25, search={})}
     trained = [cell for cell in _cells(plan, rates) if cell.method != "base"]
     by_method = {cell.method: train_config(cell, tmp_path).learning_rate for cell in trained}
     assert by_method == {"sgpo:learning_rate=0.5": 0.5, "sgpo": 0.25}
 
 
 def test_runs_that_sample_come_first_so_that_the_last_ones_are_short(tmp_path: Path) -> None:
-    plan = Plan(("base", "sft", "sgpo", "hpt"), seeds=2)
+    plan = ComparePlan(("base", "sft", "sgpo", "hpt"), seeds=2)
     assert [(cell.method, cell.seed) for cell in _cells(plan, {})] == [
         *[("hpt", 0), ("sgpo", 0), ("base", 0), ("sft", 0)],
         *[("hpt", 1), ("sgpo", 1), ("base", 1), ("sft", 1)],
@@ -175,10 +188,31 @@ def test_axes_are_averaged_and_compared_by_seed_and_worked_by_hand() -> None:
     assert methods["sft"]["axes_minus"]["sgpo_plus"]["instances"][0] == pytest.approx(-0.05)
     assert methods["sgpo"]["scores"]["new_axes"][0] == pytest.approx((0.55 + 0.6) / 2)
     one = results(**{name: methods[name]["seeds"] for name in ("sgpo", "sft")})
-    assert "SGPO minus the method on each axis" in as_text(one)
-    rows = {(row["method"], row["measure"]): row for row in csv.DictReader(io.StringIO(as_csv(one)))}
+    assert "SGPO minus the method on each axis" in as_text(read(one))
+    rows = {(row["method"], row["measure"]): row for row in csv.DictReader(io.StringIO(as_csv(read(one))))}
     assert float(rows["sft", "sgpo_minus_axis_longer"]["mean"]) == pytest.approx(0.3)
     assert float(rows["sft", "axis_operands_pass_at_32"]["mean"]) == 1.0
+
+
+def test_pass_at_32_where_exploration_finds_nothing_is_a_mean_over_its_problems_and_older_entries_lack_it() -> None:
+    def passes(one: dict[str, Any], *found: float) -> dict[str, Any]:
+        for family, share, problems in zip(UNSOLVED, found, (1, 3), strict=False):
+            one["per_family"][family] |= {"pass_at_32": share, "pass_problems": problems}
+        return one
+
+    seeds = [passes(entry(0.8, 0), 1.0, 0.0), passes(entry(0.8, 1), 0.0, 1.0)]
+    one = results(
+        base=[passes(entry(0.1, s), 0.0, 0.0) for s in (0, 1)], sgpo=seeds, hpt=[entry(0.5, 0), entry(0.5, 1)]
+    )
+    sgpo, base, older = (one["methods"][name] for name in ("sgpo", "base", "hpt"))
+    assert sgpo["scores"]["never_solved_pass_at_32"][0] == pytest.approx((1 / 4 + 3 / 4) / 2)
+    assert sgpo["per_family"]["family1"]["pass_at_32"] == 0.5
+    assert base["sgpo_minus"]["never_solved_pass_at_32"][0] == pytest.approx(0.5)
+    assert "pass_at_32" not in sgpo["per_family"]["family2"], "not among the problems of pass@32"
+    assert "never_solved_pass_at_32" not in older["scores"] | older["sgpo_minus"]
+    assert "never-solved pass@32" in as_text(read(one))
+    rows = {(row["method"], row["measure"]): row for row in csv.DictReader(io.StringIO(as_csv(read(one))))}
+    assert float(rows["sgpo", "family_family1_pass_at_32"]["mean"]) == 0.5
 
 
 def test_a_single_seed_has_the_interval_over_problems_and_no_interval_of_the_difference() -> None:
@@ -188,28 +222,43 @@ def test_a_single_seed_has_the_interval_over_problems_and_no_interval_of_the_dif
     assert methods["sft_grpo"]["sgpo_minus"]["end"][1:] == [None, None]
 
 
-def test_a_failed_cell_is_named_and_its_seed_left_out_of_the_pairs() -> None:
-    one = results(
-        sgpo=[entry(0.8, 0), entry(0.9, 1), {"error": "ValueError: no", "seed": 2, "base_seed": 0}],
-        sft_grpo=[entry(0.7, 0), entry(0.7, 1), entry(0.1, 2)],
-        hpt=[{"error": "x", "seed": s, "base_seed": 0} for s in range(3)],
+def test_a_failed_cell_is_named_and_its_seed_left_out_of_the_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(self: LabTask, cell: Cell, *rest: Any) -> CellResult:
+        if cell.method == "hpt" or (cell.method, cell.seed) == ("sgpo", 2):
+            raise ValueError("no")
+        accuracy = {"sgpo": (0.8, 0.9, 0.0), "sft_grpo": (0.7, 0.7, 0.1)}[cell.method][cell.seed]
+        return CellResult.from_json(entry(accuracy, cell.seed))
+
+    in_this_process(monkeypatch, run)
+    one = run_comparison(ComparePlan(("sgpo", "sft_grpo", "hpt"), seeds=3), tmp_path)
+    assert one.methods["sft_grpo"].sgpo_minus["end"].mean == pytest.approx(0.15)
+    assert one.failed["sgpo, seed 2"] == "ValueError: no"
+    assert "hpt" not in one.methods
+    assert "FAILED hpt, seed 1: ValueError: no" in as_text(one)
+    assert read(json.loads((tmp_path / "results.json").read_text())) == read(one.to_json())
+
+
+def in_this_process(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
+    """Cells of the lab do what ``run`` does, one after the other."""
+    monkeypatch.setattr(LabTask, "run", run)
+    monkeypatch.setattr(LabTask, "prepare", lambda self, out: None)
+    monkeypatch.setattr(
+        "sgpo.compare.cells.run_jobs", lambda jobs, _: {j.name: j.function(*j.args, print) for j in jobs}
     )
-    assert one["methods"]["sft_grpo"]["sgpo_minus"]["end"][0] == pytest.approx(0.15)
-    assert one["failed"]["sgpo, seed 2"] == "ValueError: no"
-    assert "hpt" not in one["methods"]
-    assert "FAILED hpt, seed 1: x" in as_text(one)
 
 
 def test_tables_hold_the_same_figures() -> None:
     one = results(base=[entry(0.06, 0)], sgpo=[entry(0.8, 0)], sft_grpo=[entry(0.7, 0)])
-    assert "SGPO" in as_text(one)
-    assert "80.0" in as_text(one)
-    assert "| SFT+GRPO | +10.0 |" in as_markdown(one)
-    rows = list(csv.DictReader(io.StringIO(as_csv(one))))
+    assert "SGPO" in as_text(read(one))
+    assert "80.0" in as_text(read(one))
+    assert "| SFT+GRPO | +10.0 |" in as_markdown(read(one))
+    rows = list(csv.DictReader(io.StringIO(as_csv(read(one)))))
     (difference,) = [r for r in rows if (r["method"], r["measure"]) == ("sft_grpo", "sgpo_minus_end")]
     assert float(difference["mean"]) == pytest.approx(0.1)
     assert len({tuple(sorted(row)) for row in rows}) == 1
-    assert json.loads(json.dumps(one, allow_nan=False)) == one
+    assert read(json.loads(json.dumps(one, allow_nan=False))).to_json() == one
 
 
 @pytest.mark.parametrize(
@@ -227,7 +276,7 @@ def test_tables_hold_the_same_figures() -> None:
 )
 def test_a_plan_that_cannot_work_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Plan(**{"methods": ("sgpo",), **fields})
+        ComparePlan(**{"methods": ("sgpo",), **fields})
 
 
 @pytest.mark.parametrize(
@@ -246,33 +295,29 @@ def test_a_directory_of_another_kind_or_budget_is_refused(
     if manifest:
         (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=message):
-        compare(Plan(("sgpo",)), tmp_path)
+        run_comparison(ComparePlan(("sgpo",)), tmp_path)
 
 
 def test_a_finished_cell_is_not_run_again_and_another_one_not_taken_for_it(tmp_path: Path) -> None:
     cell = Cell("sgpo")
     (tmp_path / "cell.json").write_text(json.dumps({**dataclasses.asdict(cell), "name": cell.name}))
     (tmp_path / "result.json").write_text('{"accuracy": 0.5}')
-    assert run_once(LabTask(), cell, tmp_path / "no-warm-start", tmp_path, print) == {"accuracy": 0.5}
+    assert run_once(LabTask(), cell, tmp_path / "no-warm-start", tmp_path, print) == CellResult(accuracy=0.5)
     with pytest.raises(ValueError, match="other settings"):
         run_once(LabTask(), Cell("sgpo", seed=1), tmp_path, tmp_path, print)
 
 
 def test_a_run_of_the_search_that_failed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(self: LabTask, cell: Cell, *rest: Any) -> dict[str, Any]:
+    def run(self: LabTask, cell: Cell, *rest: Any) -> CellResult:
         if cell.overrides == {"learning_rate": 0.2}:
             raise FloatingPointError("the loss is nan")
-        return entry(0.5, cell.seed)
+        return CellResult.from_json(entry(0.5, cell.seed))
 
-    monkeypatch.setattr(LabTask, "run", run)
-    monkeypatch.setattr(LabTask, "prepare", lambda self, out: None)
-    monkeypatch.setattr(
-        "sgpo.compare.cells.run_jobs", lambda jobs, _: {j.name: j.function(*j.args, print) for j in jobs}
-    )
-    found = compare(Plan(("sgpo",), seeds=1, rates=(0.1, 0.2)), tmp_path)
+    in_this_process(monkeypatch, run)
+    found = run_comparison(ComparePlan(("sgpo",), seeds=1, rates=(0.1, 0.2)), tmp_path)
     failed = {f"search, sgpo-base{base}-seed1000-lr0.2": "FloatingPointError: the loss is nan" for base in (0, 1)}
-    assert found["failed"] == failed
-    assert found["methods"]["sgpo"]["learning_rate"] == 0.1
+    assert found.failed == failed
+    assert found.methods["sgpo"].learning_rate == 0.1
 
 
 def test_a_copy_of_a_base_that_was_cut_off_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +350,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, accuracy: Any) -> list[tuple[str, 
         ran.extend((cell.method, dict(cell.overrides)) for cell, _ in work if cell.base_seed == 0)
         assert len({path for _, path in work}) == len(work)
         return {
-            path.name: {"accuracy": accuracy(c.method, c.base_seed, c.overrides), "seconds": 2.0} for c, path in work
+            path.name: CellResult(accuracy=accuracy(c.method, c.base_seed, c.overrides), seconds=2.0)
+            for c, path in work
         }
 
     monkeypatch.setattr("sgpo.compare.search.run_cells", run)
@@ -316,8 +362,8 @@ def test_the_search_takes_the_best_mean_over_the_bases(tmp_path: Path, monkeypat
     accuracy = {(0, 0.1): 0.9, (0, 0.2): 0.8, (1, 0.1): 0.2, (1, 0.2): 0.8}  # 0.1 collapses on base 1
 
     scripted(monkeypatch, lambda _, base, fields: accuracy.get((base, fields["learning_rate"]), 0.1))
-    found = search(Plan(("sgpo", "no_clip"), rates=(0.1, 0.2)), tmp_path)
-    assert found["sgpo"] == {
+    found = search(ComparePlan(("sgpo", "no_clip"), rates=(0.1, 0.2)), tmp_path)
+    assert found["sgpo"].to_json() == {
         "learning_rate": 0.2,
         "search": {"0.1": [0.9, 0.2], "0.2": [0.8, 0.8], "0.4": [0.1, 0.1]},
         "widened": ["0.4"],
@@ -325,7 +371,8 @@ def test_the_search_takes_the_best_mean_over_the_bases(tmp_path: Path, monkeypat
     }
     assert found["no_clip"] == found["sgpo"], "an ablation changes one thing only"
     monkeypatch.setattr("sgpo.compare.search.run_cells", None)
-    assert search(Plan(("sgpo",), rates=(0.1, 0.2)), tmp_path) == {"sgpo": found["sgpo"]}, "searched once"
+    again = search(ComparePlan(("sgpo",), rates=(0.1, 0.2)), tmp_path)
+    assert again["sgpo"].to_json() == found["sgpo"].to_json(), "searched once"
 
 
 def test_a_best_rate_at_an_edge_widens_the_list_three_times_at_most(
@@ -337,17 +384,17 @@ def test_a_best_rate_at_an_edge_widens_the_list_three_times_at_most(
         return 0.0 if best[method] is None else 1 - abs(fields["learning_rate"] - best[method])
 
     ran = scripted(monkeypatch, accuracy)
-    found = search(Plan(tuple(best), rates=(0.02, 0.04, 0.08)), tmp_path)
-    assert {name: one.get("widened") for name, one in found.items()} == {
-        "sgpo": ["0.005", "0.01"],  # 0.01 is better than 0.02, then 0.005 is not better than 0.01
-        "sft": ["0.0025", "0.005", "0.01"],
-        "hpt": ["0.16", "0.32", "0.64"],
-        "luffy": None,
+    found = search(ComparePlan(tuple(best), rates=(0.02, 0.04, 0.08)), tmp_path)
+    assert {name: one.widened for name, one in found.items()} == {
+        "sgpo": ("0.005", "0.01"),  # 0.01 is better than 0.02, then 0.005 is not better than 0.01
+        "sft": ("0.0025", "0.005", "0.01"),
+        "hpt": ("0.16", "0.32", "0.64"),
+        "luffy": (),
     }
-    assert {name: one["learning_rate"] for name, one in found.items()} == {
+    assert {name: one.learning_rate for name, one in found.items()} == {
         "sgpo": 0.01, "sft": 0.0025, "hpt": 0.32, "luffy": 0.02
     }  # fmt: skip
-    assert list(found["sgpo"]["search"]) == ["0.005", "0.01", "0.02", "0.04", "0.08"]
+    assert list(found["sgpo"].search or {}) == ["0.005", "0.01", "0.02", "0.04", "0.08"]
     assert len(ran) == 4 * 3 + 2 + 3 + 3
     assert json.loads((tmp_path / "search.json").read_text())["sft"]["widened"] == ["0.0025", "0.005", "0.01"]
 
@@ -365,21 +412,21 @@ def test_a_balance_is_searched_at_the_best_rate_and_yields_to_a_field_in_the_nam
 
     ran = scripted(monkeypatch, accuracy)
     names = ("hpt", "luffy", "sgpo", "hpt:sft_coef=1")
-    found = search(Plan(names, rates=(0.3, 0.6), balance=True), tmp_path)
+    found = search(ComparePlan(names, rates=(0.3, 0.6), balance=True), tmp_path)
     assert [fields for method, fields in ran if method == "hpt" and "sft_coef" in fields] == [
         {"learning_rate": 0.6, "sft_coef": 0.3}, {"learning_rate": 0.6, "sft_coef": 3.0}
     ]  # fmt: skip
-    assert found["hpt"]["balance"] == {"sft_coef": 3.0}
-    assert found["hpt"]["balance_search"] == {
+    assert found["hpt"].balance == {"sft_coef": 3.0}
+    assert found["hpt"].balance_search == {
         "field": "sft_coef", "default": [0.6, 0.6], "0.3": [0.5, 0.5], "3": [0.7, 0.7]
     }  # fmt: skip
-    assert found["luffy"]["balance"] == {}, "its default was as good"
-    assert "balance" not in found["sgpo"]
+    assert found["luffy"].to_json()["balance"] == {}, "its default was as good"
+    assert found["sgpo"].balance is None
     assert overrides_of("hpt", found) == {"learning_rate": 0.6, "sft_coef": 3.0}
     assert overrides_of("hpt:sft_coef=1", found) == {"learning_rate": 0.6}
     one = results(hpt=[entry(0.5, 0)])
-    one["methods"]["hpt"] |= found["hpt"]
-    assert "0.6, sft_coef 3" in as_text(one)
+    one["methods"]["hpt"] |= found["hpt"].to_json()
+    assert "0.6, sft_coef 3" in as_text(read(one))
 
 
 def test_the_budget_names_the_expert_that_is_trained_on() -> None:
@@ -402,34 +449,30 @@ def test_runs_that_see_no_expert_are_taken_over_from_a_comparison_with_another_o
 ) -> None:
     ran: list[tuple[str, str]] = []
 
-    def run(self: LabTask, cell: Cell, out: Path, folder: Path, report: Any) -> dict[str, Any]:
+    def run(self: LabTask, cell: Cell, out: Path, folder: Path, report: Any) -> CellResult:
         ran.append((cell.budget.expert, cell.method))
         (folder / "model").mkdir()
-        return entry(0.5, cell.seed)
+        return CellResult.from_json(entry(0.5, cell.seed))
 
-    monkeypatch.setattr(LabTask, "run", run)
-    monkeypatch.setattr(LabTask, "prepare", lambda self, out: None)
-    monkeypatch.setattr(
-        "sgpo.compare.cells.run_jobs", lambda jobs, _: {j.name: j.function(*j.args, print) for j in jobs}
-    )
+    in_this_process(monkeypatch, run)
 
-    def plan(expert: str, **fields: Any) -> Plan:
+    def plan(expert: str, **fields: Any) -> ComparePlan:
         names = ("base", "sft", "hpt", "sgpo", "sft_grpo")
-        return Plan(names, seeds=1, task=LabTask(Budget(expert=expert, **fields)), rates=(0.1, 0.2))
+        return ComparePlan(names, seeds=1, task=LabTask(Budget(expert=expert, **fields)), rates=(0.1, 0.2))
 
     first, second = tmp_path / "gentle", tmp_path / "terse"
-    compare(plan("gentle"), first)
+    run_comparison(plan("gentle"), first)
     ran.clear()
-    found = compare(plan("terse"), second, first)
+    found = run_comparison(plan("terse"), second, first)
     assert set(ran) == {("terse", "sft"), ("terse", "hpt")}
-    assert (found["expert"], set(found["methods"])) == ("terse", {"base", "sft", "hpt", "sgpo", "sft_grpo"})
+    assert (found.expert, set(found.methods)) == ("terse", {"base", "sft", "hpt", "sgpo", "sft_grpo"})
     taken = second / "cells" / "sgpo-base0-seed0"
     assert json.loads((taken / "cell.json").read_text())["budget"]["expert"] == "terse"
     assert not (taken / "model").exists()
     ran.clear()
-    compare(plan("terse"), second, first)
+    run_comparison(plan("terse"), second, first)
     assert ran == [], "a directory goes on as it is"
     with pytest.raises(ValueError, match="made with another budget; only the expert may differ"):
-        compare(plan("plain", generations=3), tmp_path / "plain", first)
+        run_comparison(plan("plain", generations=3), tmp_path / "plain", first)
     with pytest.raises(ValueError, match="holds no comparison"):
-        compare(plan("plain"), tmp_path / "new", tmp_path / "nowhere")
+        run_comparison(plan("plain"), tmp_path / "new", tmp_path / "nowhere")

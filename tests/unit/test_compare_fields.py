@@ -17,7 +17,7 @@ from sgpo.compare.fields import Schedule, cell_fields
 from sgpo.compare.lab import LabTask
 from sgpo.compare.recipe import RecipeTask, parse_fields, read_fields, split
 from sgpo.compare.recipe_cell import completions
-from sgpo.compare.run import Plan, compare
+from sgpo.compare.run import ComparePlan, run_comparison
 from sgpo.compare.table import as_text
 from sgpo.evaluation.results import Graded, ProblemResult, summarise
 from sgpo.trainer.methods import METHODS, find_method
@@ -175,13 +175,13 @@ def result(*scores: float, group: str | None = None) -> Any:
 
 def test_benchmarks_count_alike_and_are_the_families() -> None:
     one, two = result(1, 0, 0, 0), result(1, 1)
-    entry = measure.summary({"aime": one, "amc": two})
-    assert entry["accuracy"] == (0.25 + 1) / 2
-    assert {name: each["accuracy"] for name, each in entry["per_family"].items()} == {"aime": 0.25, "amc": 1.0}
+    entry = measure.pooled({"aime": one, "amc": two})
+    assert entry.accuracy == (0.25 + 1) / 2
+    assert {name: each.accuracy for name, each in entry.per_family.items()} == {"aime": 0.25, "amc": 1.0}
     # The second has no width, so that the mean's interval is half as wide as that of the first.
-    low, high = entry["accuracy_ci95"]
+    low, high = entry.accuracy_ci95 or (0.0, 0.0)
     assert high - low == pytest.approx((one.ci95[1] - one.ci95[0]) / 2)
-    assert set(measure.summary({"aime": result(1, 0, group="sums")})["per_family"]) == {"sums"}
+    assert set(measure.pooled({"aime": result(1, 0, group="sums")}).per_family) == {"sums"}
 
 
 def test_a_directory_holds_one_task_and_older_ones_are_the_labs(folder: Path) -> None:
@@ -192,10 +192,10 @@ def test_a_directory_holds_one_task_and_older_ones_are_the_labs(folder: Path) ->
         Path(name).mkdir()
         (Path(name) / "manifest.json").write_text(json.dumps({**manifest, "settings": known}))
         with pytest.raises(ValueError, match="task: lab there, recipe here"):
-            compare(Plan(("sgpo",), task=recipe), Path(name))
+            run_comparison(ComparePlan(("sgpo",), task=recipe), Path(name))
         changed = LabTask(bases=(_model(folder / "other-model"),))
         with pytest.raises(ValueError, match=r"other settings \(bases: .*model"):
-            compare(Plan(("sgpo",), task=changed), Path(name))
+            run_comparison(ComparePlan(("sgpo",), task=changed), Path(name))
 
 
 def _model(path: Path) -> Path:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from sgpo.evaluation.axes import AxisScores, with_means
 from sgpo.lab import load_base, load_problems, measure, verify
 from sgpo.lab.problems import MAX_COMPLETION, guided_prompt
 from sgpo.models.sampling import sample
+from sgpo.runs.entries import AxisScores, with_means
 
 K, PASS_K, FEW = 2, 4, 3
 
@@ -45,7 +45,7 @@ def mean(values: list[float]) -> float:
 
 def test_every_score_of_an_axis_is_what_its_own_samples_give(problems: dict[str, list[Any]]) -> None:
     paper, hot = {"temperature": 0.6, "top_p": 0.95}, {"temperature": 1.0, "top_p": 1.0}
-    found = measure.measure_all(*base(), k=K)
+    found = measure.measure_all(*base(), k=K).to_json()
     assert set(found["axes"]) == {"instances", "types"}
     for axis, own in problems.items():
         many, few = shares(own[:FEW], PASS_K, **hot), shares(own[FEW:], K, **hot)
@@ -54,7 +54,7 @@ def test_every_score_of_an_axis_is_what_its_own_samples_give(problems: dict[str,
             for j in (1, 2, 4)
         }
         expected = AxisScores(
-            mean(shares(own, K, **paper)),
+            accuracy=mean(shares(own, K, **paper)),
             greedy=mean(shares(own, 1, temperature=0.0)),
             temperature_1=mean(many + few),
             guided=mean(shares(own, 1, guided=True, **paper)),
@@ -64,24 +64,31 @@ def test_every_score_of_an_axis_is_what_its_own_samples_give(problems: dict[str,
         assert found["axes"][axis] == pytest.approx(
             {**expected.to_json(), "pass_at_k": pytest.approx(expected.to_json()["pass_at_k"])}
         )
+    for family, scores in found["per_family"].items():
+        tried = [p for own in problems.values() for p in own[:FEW] if p["family"] == family]
+        assert scores.get("pass_problems", 0) == len(tried)
+        if tried:
+            solved = [share > 0 for share in shares(tried, PASS_K, **hot)]
+            assert scores["pass_at_32"] == pytest.approx(sum(solved) / len(solved))
+    assert any(scores.get("pass_at_32") == 1 for scores in found["per_family"].values())
     assert found["accuracy"] == pytest.approx(mean([axis["accuracy"] for axis in found["axes"].values()]))
     assert len({axis["accuracy"] for axis in found["axes"].values()}) == 2, "the axes tell nothing apart here"
 
 
 def test_a_choice_is_made_by_the_accuracy_alone(problems: dict[str, list[Any]]) -> None:
-    found = measure.measure_all(*base(), k=K, split="validation")
+    found = measure.measure_all(*base(), k=K, split="validation").to_json()
     assert {name for axis in found["axes"].values() for name in axis} == {"accuracy", "length"}
     assert "accuracy_greedy" not in found
 
 
 def test_scores_survive_json_and_their_mean_has_what_all_have() -> None:
-    one = AxisScores(0.5, greedy=0.25, length=12.0, pass_at_k={1: 0.5, 32: 0.75})
+    one = AxisScores(accuracy=0.5, greedy=0.25, length=12.0, pass_at_k={1: 0.5, 32: 0.75})
     assert one.to_json() == {
         "accuracy": 0.5, "greedy": 0.25, "length": 12.0, "pass_at_32": 0.75, "pass_at_k": {"1": 0.5, "32": 0.75}
     }  # fmt: skip
-    assert AxisScores.of_json(one.to_json()) == one
-    both = AxisScores.mean([one, AxisScores(1.0, greedy=0.75, pass_at_k={1: 1.0})])
-    assert both == AxisScores(0.75, greedy=0.5, pass_at_k={1: 0.75})
+    assert AxisScores.from_json(one.to_json()) == one
+    both = AxisScores.mean([one, AxisScores(accuracy=1.0, greedy=0.75, pass_at_k={1: 1.0})])
+    assert both == AxisScores(accuracy=0.75, greedy=0.5, pass_at_k={1: 0.75})
 
 
 def test_the_mean_of_the_new_axes_leaves_the_trained_one_out() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import report_kit as kit
 
-from sgpo.report.files import number, numbers, read_lines
+from sgpo.report.files import read_bounded_rows
 from sgpo.report.load import load_run
+from sgpo.runs.entries import finite, finite_list
 
 
 def test_a_comparison(tmp_path: Path) -> None:
@@ -21,8 +22,9 @@ def test_a_comparison(tmp_path: Path) -> None:
     assert sgpo is not None
     saved = json.loads((tmp_path / "results.json").read_text())["methods"]["sgpo"]
     assert sgpo.accuracy == saved["accuracy"]
-    assert sgpo.over_seeds() == [entry["accuracy"] for entry in saved["seeds"]]
-    assert sgpo.per_family == {f: v["accuracy"] for f, v in saved["per_family"].items()}
+    assert sgpo.over_seeds == [entry["accuracy"] for entry in saved["seeds"]]
+    families = {family: scores.accuracy for family, scores in sgpo.per_family.items()}
+    assert families == {family: scores["accuracy"] for family, scores in saved["per_family"].items()}
     assert run.order == ["sgpo", "sft_grpo", "luffy"]
     steps, values = run.cells_of("sgpo")[0].series["sgpo/alpha"]
     assert steps == list(range(61))
@@ -176,13 +178,13 @@ def test_overlong_lines_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = tmp_path / "samples.jsonl"
     path.write_text(json.dumps({"a": "x" * 500}) + "\n" + json.dumps({"b": 1}) + "\n")
     notices: list[str] = []
-    assert list(read_lines(path, notices)) == [{"b": 1}]
+    assert list(read_bounded_rows(path, notices)) == [{"b": 1}]
     assert len(notices) == 1
 
 
 def test_numbers() -> None:
-    assert [number(v) for v in (1, 0.5, True, "1", None, float("inf"), 10**400)] == [1.0, 0.5, *[None] * 5]
-    assert numbers([1, 2], 2) == [1.0, 2.0]
-    assert numbers([1, "x"], 2) is None
-    assert numbers([1], 2) is None
-    assert numbers("12", 2) is None
+    assert [finite(v) for v in (1, 0.5, True, "1", None, float("inf"), 10**400)] == [1.0, 0.5, *[None] * 5]
+    assert finite_list([1, 2], 2) == [1.0, 2.0]
+    assert finite_list([1, "x"], 2) is None
+    assert finite_list([1], 2) is None
+    assert finite_list("12", 2) is None

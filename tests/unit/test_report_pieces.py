@@ -11,12 +11,15 @@ import report_kit as kit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sgpo.compare.results import summarise
 from sgpo.report import svg
 from sgpo.report.comparison import families
 from sgpo.report.headline import headline
-from sgpo.report.run import LABELS, Cell, Difference, Method, Run, difference, label
-from sgpo.report.series import POINTS, Band, bands, smooth, summary
+from sgpo.report.run import Run, RunCell, end_gap
+from sgpo.report.series import POINTS, Band, bands, first_and_last, smooth
 from sgpo.report.text import bound, clean, points, visible
+from sgpo.runs.entries import CellResult, FamilyScores, MethodResult, SeedMean
+from sgpo.runs.methods import METHODS, spoken_label
 
 # ---------------------------------------------------------------- text
 
@@ -51,96 +54,99 @@ def test_bound_says_what_it_left_out() -> None:
 # ---------------------------------------------------------------- differences and headline
 
 
-def method(name: str, seeds: dict[int, float], accuracy: float | None = None, **fields: Any) -> Method:
-    entries = {(str(s), "0"): {"accuracy": value} for s, value in seeds.items()}
-    mean = sum(seeds.values()) / len(seeds) if seeds else 0.0
-    return Method(name, mean if accuracy is None else accuracy, None, seeds=entries, **fields)
+Seeds = dict[int, float]
 
 
-def run_of(*methods: Method, finished: bool = True, cells: list[Cell] | None = None) -> Run:
-    return Run(Path("run"), "compare", list(methods), cells or [], finished)
+def run_of(finished: bool = True, cells: list[RunCell] | None = None, **methods: Seeds) -> Run:
+    """A run with the methods that these accuracies by seed make."""
+    results = {
+        name: [CellResult(accuracy=value, seed=seed, base_seed=0) for seed, value in seeds.items()]
+        for name, seeds in methods.items()
+    }
+    return Run(Path("run"), "compare", list(summarise(results, {}).values()), cells or [], finished)
+
+
+def gap_of(sgpo: Seeds, hpt: Seeds) -> tuple[SeedMean, int]:
+    """SGPO minus HPT at the end, and over how many pairs."""
+    ours, other = run_of(sgpo=sgpo, hpt=hpt).methods
+    return end_gap(ours, other), ours.pairs_with(other)
 
 
 def test_difference_is_paired_over_common_seeds() -> None:
-    ours, other = method("sgpo", {0: 0.51, 1: 0.62, 2: 0.73, 9: 0.99}), method("hpt", {2: 0.7, 1: 0.6, 0: 0.5, 8: 0.0})
-    gap = difference(ours, other)
-    assert gap is not None
+    gap, pairs = gap_of({0: 0.51, 1: 0.62, 2: 0.73, 9: 0.99}, {2: 0.7, 1: 0.6, 0: 0.5, 8: 0.0})
     # differences .01, .02, .03: sd .01, t(.975, 2) = 4.30265, half-width 4.30265 * .01 / sqrt(3)
     assert gap.mean == pytest.approx(0.02)
-    assert gap.ci95 == pytest.approx((0.02 - 0.024841, 0.02 + 0.024841), abs=1e-6)
-    assert (gap.pairs, gap.verdict) == (3, "level")
-    assert difference(ours, other, "accuracy_over_training") is None
+    assert gap.ends == pytest.approx((0.02 - 0.024841, 0.02 + 0.024841), abs=1e-6)
+    assert (pairs, gap.verdict) == (3, "level")
 
 
 def test_the_seed_of_another_base_is_another_seed() -> None:
-    ours, other = method("sgpo", {0: 0.5, 1: 0.6}), method("hpt", {0: 0.4, 1: 0.4})
-    other.seeds = {(seed, "1"): entry for (seed, _), entry in other.seeds.items()}
-    gap = difference(ours, other)
-    assert gap == Difference(pytest.approx(0.15), None, 0)
+    ours = [CellResult(accuracy=value, seed=seed, base_seed=0) for seed, value in ((0, 0.5), (1, 0.6))]
+    other = [CellResult(accuracy=0.4, seed=seed, base_seed=1) for seed in (0, 1)]
+    sgpo, hpt = summarise({"sgpo": ours, "hpt": other}, {}).values()
+    assert hpt.sgpo_minus == {}
+    assert end_gap(sgpo, hpt) == SeedMean(pytest.approx(0.15))
+    assert sgpo.pairs_with(hpt) == 0
 
 
-def test_saved_differences_serve_where_seeds_are_missing() -> None:
-    ours, other = method("sgpo", {}, 0.8), method("hpt", {}, 0.7, to_sgpo={"end": Difference(0.1, (0.05, 0.15), 0)})
-    assert difference(ours, other) == Difference(0.1, (0.05, 0.15), 0)
-
-
-def test_saved_differences_are_drawn_as_the_comparison_wrote_them() -> None:
+def test_differences_are_drawn_as_the_comparison_wrote_them() -> None:
     """They are its to compute: a report that paired anew could say something else of the same run."""
-    ours = method("sgpo", {0: 0.5, 1: 0.6})
-    other = method("hpt", {0: 0.4, 1: 0.4}, to_sgpo={"end": Difference(0.3, (0.2, 0.4), 0)})
-    assert difference(ours, other) == Difference(0.3, (0.2, 0.4), 2)
+    ours, other = run_of(sgpo={0: 0.5, 1: 0.6}, hpt={0: 0.4, 1: 0.4}).methods
+    saved = MethodResult.from_json({**other.to_json(), "sgpo_minus": {"end": [0.3, 0.2, 0.4]}})
+    assert end_gap(ours, saved) == SeedMean(0.3, 0.2, 0.4)
 
 
 def test_every_method_has_a_label() -> None:
-    from sgpo.trainer.methods import METHODS
+    assert [spoken_label(name) for name in ("sft_grpo_12", "no_clip")] == [
+        "SFT+GRPO (12 rollouts)", "SGPO without KL clip",
+    ]  # fmt: skip
+    assert len({spoken_label(name) for name in METHODS}) == len(METHODS)
+    assert spoken_label("sgpo:kl_clip=3,teacher=ema") == "SGPO (kl_clip 3, teacher ema)"
+    assert spoken_label("my_own") == "my own"
 
-    assert set(METHODS) <= set(LABELS)
-    assert label("sgpo:kl_clip=3,teacher=ema") == "SGPO (kl_clip 3, teacher ema)"
-    assert label("my_own") == "my own"
 
-
-SGPO = method("sgpo", {0: 0.80, 1: 0.82, 2: 0.84})
+SGPO = {0: 0.80, 1: 0.82, 2: 0.84}
 
 
 @pytest.mark.parametrize(
     ("others", "title", "more"),
     [
         (
-            [method("hpt", {0: 0.70, 1: 0.71, 2: 0.75}), method("sft", {0: 0.3, 1: 0.3, 2: 0.3})],
+            {"hpt": {0: 0.70, 1: 0.71, 2: 0.75}, "sft": {0: 0.3, 1: 0.3, 2: 0.3}},
             "SGPO ends 10.0 points above HPT, the strongest of 2 other methods.",
             "Paired difference over 3 seeds: +10.0 points, 95% interval +7.5 to +12.5, which leaves out 0.",
         ),
         (
-            [method("hpt", {0: 0.70, 1: 0.90, 2: 0.80})],
+            {"hpt": {0: 0.70, 1: 0.90, 2: 0.80}},
             "SGPO and HPT cannot be told apart.",
             "Paired difference over 3 seeds: +2.0 points, 95% interval −20.8 to +24.8, which holds 0.",
         ),
         (
-            [method("hpt", {0: 0.90, 1: 0.93, 2: 0.93})],
+            {"hpt": {0: 0.90, 1: 0.93, 2: 0.93}},
             "SGPO ends 10.0 points below HPT.",
             "Paired difference over 3 seeds: −10.0 points, 95% interval −12.5 to −7.5, which leaves out 0.",
         ),
         (
-            [method("hpt", {0: 0.75})],
+            {"hpt": {0: 0.75}},
             "SGPO ends at 82.0%, HPT at 75.0%.",
             "One seed each: the spread between training runs is not in this. "
             "SGPO: 95% interval over 3 seeds 77.0 to 87.0.",
         ),
-        ([method("base_guided", {0: 0.99})], "SGPO ends at 82.0% held-out accuracy.", "SGPO: 95% interval over 3"),
+        ({"base_guided": {0: 0.99}}, "SGPO ends at 82.0% held-out accuracy.", "SGPO: 95% interval over 3"),
     ],
 )
-def test_headline_says_wins_ties_and_losses(others: list[Method], title: str, more: str) -> None:
-    found = headline(run_of(SGPO, *others))
+def test_headline_says_wins_ties_and_losses(others: dict[str, Seeds], title: str, more: str) -> None:
+    found = headline(run_of(sgpo=SGPO, **others))
     assert found[0] == title
     assert found[1].startswith(more)
 
 
 def test_headline_without_sgpo_and_in_progress() -> None:
-    assert headline(run_of(method("hpt", {0: 0.4}), method("sft", {0: 0.5})))[0] == (
+    assert headline(run_of(hpt={0: 0.4}, sft={0: 0.5}))[0] == (
         "SFT ends at 50.0% held-out accuracy, the highest of 2 methods."
     )
-    cells = [Cell("a", "sgpo", Path(), "done"), Cell("b", "sgpo", Path(), "running")]
-    title, more = headline(run_of(SGPO, method("hpt", {0: 0.7, 1: 0.71, 2: 0.75}), finished=False, cells=cells))
+    cells = [RunCell("a", "sgpo", Path(), "done"), RunCell("b", "sgpo", Path(), "running")]
+    title, more = headline(run_of(sgpo=SGPO, hpt={0: 0.7, 1: 0.71, 2: 0.75}, finished=False, cells=cells))
     assert title == "In progress: 1 of 2 cells are done."
     assert more.startswith("So far: SGPO ends 10.0 points above HPT. Paired")
     assert headline(run_of(finished=False, cells=cells))[1].startswith("The comparison appears")
@@ -148,33 +154,39 @@ def test_headline_without_sgpo_and_in_progress() -> None:
 
 
 def test_intervals_over_seeds_stay_within_what_an_accuracy_can_be() -> None:
-    wild = method("hpt", {0: 0.1, 1: 0.9})
+    (wild,) = run_of(hpt={0: 0.1, 1: 0.9}).methods
     assert wild.interval == (0.0, 1.0)
-    assert Method("hpt", 0.5, (0.4, 0.6)).interval == (0.4, 0.6)
+    assert MethodResult(accuracy=0.5, accuracy_ci95=(0.4, 0.6)).interval == (0.4, 0.6)
 
 
 def test_families_that_the_base_never_solves_come_first_and_are_averaged_apart() -> None:
-    base = Method("base", 0.1, None, per_family={"clock": 0.3, "ratio": 0.0, "sum": 0.02})
-    sgpo = Method("sgpo", 0.7, None, per_family={"clock": 0.9, "ratio": 0.6, "sum": 0.4})
-    table = families(run_of(sgpo, base))
-    assert table is not None
-    assert [row["name"] for row in table["rows"]] == ["ratio", "sum", "clock"]
-    assert table["never"] == ["ratio", "sum"]
-    assert [m.name for m in table["methods"]] == ["base", "sgpo"]
-    assert [row["cells"][1]["value"] for row in table["reading"]] == pytest.approx([0.5, 0.9])
-    assert families(run_of(Method("sgpo", 0.7, None))) is None
-    named = run_of(sgpo, base)
-    named.never_solved = ["clock", "gone"]  # what the run says goes before our own rule
-    table = families(named)
-    assert table is not None
-    assert ([row["name"] for row in table["rows"]], table["never"]) == (["clock", "ratio", "sum"], ["clock"])
+    def cell(accuracy: float, **families: float) -> list[CellResult]:
+        scores = {name: FamilyScores(accuracy=value, n_problems=4) for name, value in families.items()}
+        return [CellResult(accuracy=accuracy, per_family=scores, seed=0, base_seed=0)]
+
+    cells = {"sgpo": cell(0.7, clock=0.9, ratio=0.6, sum=0.4), "base": cell(0.1, clock=0.3, ratio=0.0, sum=0.02)}
+    never = ["ratio", "sum"]
+    run = Run(Path("run"), "compare", list(summarise(cells, {}, never).values()), [], True, never_solved=never)
+    view = families(run)
+    assert view is not None
+    assert (view.table.titles, view.never) == (["Family", "base", "SGPO"], ["ratio", "sum"])
+    assert [(row.name, row.note) for row in view.table.rows] == [
+        ("ratio", "never solved"), ("sum", "never solved"), ("clock", ""),
+        ("the 2 never solved by the base", ""), ("the other 1", ""),
+    ]  # fmt: skip
+    assert [row.cells[1].text for row in view.table.rows[-2:]] == ["50.0", "90.0"]  # type: ignore[union-attr]
+    assert families(run_of(sgpo={0: 0.7})) is None
+    run.never_solved = ["clock", "gone"]
+    view = families(run)
+    assert view is not None
+    assert ([row.name for row in view.table.rows][:3], view.never) == (["clock", "ratio", "sum"], ["clock"])
 
 
 # ---------------------------------------------------------------- series
 
 
-def cell(seed: int, series: dict[str, Any], state: Any = "done") -> Cell:
-    return Cell(f"sgpo-{seed}", "sgpo", Path(), state, seed, series=series)
+def cell(seed: int, series: dict[str, Any], state: Any = "done") -> RunCell:
+    return RunCell(f"sgpo-{seed}", "sgpo", Path(), state, seed, series=series)
 
 
 def test_bands_are_mean_lowest_and_highest_at_common_steps() -> None:
@@ -210,8 +222,8 @@ def test_smoothing_is_a_running_mean(values: list[float]) -> None:
 
 def test_summary_is_the_first_and_the_last_tenth() -> None:
     ramp = [float(i) for i in range(20)]
-    assert summary(Band("sgpo", ramp, ramp, ramp, ramp, 1)) == (0.5, 18.5)
-    assert summary(Band("sgpo", [1.0], [3.0], [3.0], [3.0], 1)) == (3.0, 3.0)
+    assert first_and_last(Band("sgpo", ramp, ramp, ramp, ramp, 1)) == (0.5, 18.5)
+    assert first_and_last(Band("sgpo", [1.0], [3.0], [3.0], [3.0], 1)) == (3.0, 3.0)
 
 
 # ---------------------------------------------------------------- plots
@@ -276,12 +288,27 @@ def test_plot_files(tmp_path: Path) -> None:
     from sgpo.report.load import load_run
     from sgpo.report.plots import write_plots
 
-    files = write_plots(load_run(kit.compare_dir(tmp_path, seeds=2)), tmp_path / "plots")
+    files = write_plots(load_run(kit.compare_dir(tmp_path, seeds=2, axes=True)), tmp_path / "plots")
     assert sorted(f.name for f in files) == [
-        f"{name}.{kind}" for name in ("comparison", "curves", "families") for kind in ("png", "svg")
+        f"{name}.{kind}" for name in ("axes", "comparison", "curves", "families") for kind in ("png", "svg")
     ]
     for file in files:
         assert file.read_bytes().startswith(b"\x89PNG" if file.suffix == ".png" else b"<?xml")
+
+
+def test_the_figure_of_the_axes_has_a_panel_an_axis_with_the_values_of_the_run(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from sgpo.report.load import load_run
+    from sgpo.report.plots import figure_of
+
+    run = load_run(kit.compare_dir(tmp_path, seeds=2, axes=True, extras=False))
+    panels = [axis for axis in figure_of(run, "axes").axes if axis.get_visible()]
+    assert [panel.get_title(loc="left") for panel in panels][-2:] == ["Longer compositions", "Mean of the new axes"]
+    labels = [tick.get_text() for tick in panels[0].get_yticklabels()]
+    drawn = {labels[round(y)]: x for line in panels[3].lines if line.get_marker() == "o" for x, y in line.get_xydata()}
+    for method in run.methods:
+        seeds = [kit.on_axes(kit.ENDS[method.name], seed)["types"]["accuracy"] for seed in range(2)]
+        assert drawn[method.label] == pytest.approx(50 * sum(seeds))
 
 
 def test_lines_of_one_colour_are_of_different_kinds() -> None:

@@ -15,12 +15,13 @@ from sgpo.report.alpha_view import alpha
 from sgpo.report.examples import strategies
 from sgpo.report.load import load_run
 from sgpo.report.page import write_report
-from sgpo.report.problems import Row, alpha_by_family, alpha_counts, lifts, read_log, read_logs, window
+from sgpo.report.problems import LoggedProblem, alpha_by_family, alpha_counts, lifts, read_log, read_logs, window
+from sgpo.report.tables import Heat
 
 
-def row(step: int, alpha: float = 0.0, family: str | None = "clock", **fields: Any) -> Row:
+def row(step: int, alpha: float = 0.0, family: str | None = "clock", **fields: Any) -> LoggedProblem:
     facts = {"id": f"{family}-{step}", "autonomous": 0.5, "guided": 0.5, "strategy": "s"}
-    return Row(**{"step": step, "alpha": alpha, "family": family, **facts, **fields})  # type: ignore[arg-type]
+    return LoggedProblem(**{"step": step, "alpha": alpha, "family": family, **facts, **fields})  # type: ignore[arg-type]
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> list[str]:
@@ -33,7 +34,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> list[str]:
 
 def test_a_row_is_read_as_written(tmp_path: Path) -> None:
     notices = write(tmp_path / "problems.jsonl", [kit.problem(3, "clock-1", guided_pass_rate=None, alpha=0.800000012)])
-    assert read_log(tmp_path, notices) == [Row(3, "clock-1", "clock", 0.25, None, 0.8, "strategy of clock")]
+    assert read_log(tmp_path, notices) == [LoggedProblem(3, "clock-1", "clock", 0.25, None, 0.8, "strategy of clock")]
     assert notices == []
     assert read_log(tmp_path / "none", notices) == []
 
@@ -162,21 +163,22 @@ def test_the_view_of_alpha_comes_from_the_logs_or_else_from_the_shares(tmp_path:
     run = load_run(kit.compare_dir(tmp_path, seeds=2))
     view = alpha(run, read_logs(run))
     assert view is not None
-    assert view["kinds"] == {"histogram"}
-    (chart,) = view["charts"]
-    rows = chart["table"]["rows"]
-    assert chart["table"]["titles"] == ["0", "up to 0.2", "up to 0.4", "up to 0.6", "up to 0.8"]
-    assert [r["steps"] for r in rows][:2] == ["1–6", "7–12"]  # steps 1 to 59
-    assert sum(float(count) for r in rows for count in r["counts"]) == pytest.approx(120)
-    (families,) = view["families"]
-    assert {r["name"] for r in families["rows"][:2]} == {"ratio", "remainder"}  # learned later
-    assert families["rows"][0]["cells"][0]["value"] == pytest.approx(0.8)
+    assert view.kinds == {"histogram"}
+    (chart,) = view.charts
+    assert chart.table is not None
+    rows = chart.table.rows
+    assert chart.table.titles == ["Steps", "0", "up to 0.2", "up to 0.4", "up to 0.6", "up to 0.8"]
+    assert [row.name for row in rows][:2] == ["1–6", "7–12"]  # steps 1 to 59
+    assert sum(float(str(count)) for row in rows for count in row.cells) == pytest.approx(120)
+    (families,) = view.families
+    assert {row.name for row in families.table.rows[:2]} == {"ratio", "remainder"}  # learned later
+    assert families.table.rows[0].cells[0] == Heat("0.80", 10)
     for path in tmp_path.glob("cells/*/problems.jsonl"):
         path.unlink()
     run = load_run(tmp_path)
     view = alpha(run, read_logs(run))
     assert view is not None
-    assert (view["kinds"], view["families"]) == ({"shares"}, [])
+    assert (view.kinds, view.families) == ({"shares"}, [])
 
 
 def test_families_are_absent_without_their_column_and_bounded(tmp_path: Path) -> None:
@@ -197,9 +199,9 @@ def test_a_short_run_has_no_empty_columns(tmp_path: Path) -> None:
     run = load_run(tmp_path)
     view = alpha(run, read_logs(run))
     assert view is not None
-    (table,) = view["families"]
-    assert table["titles"] == ["1–2", "3–4", "5–6", "7–8", "9–10", "11"]
-    assert [cell["value"] for cell in table["rows"][0]["cells"]] == [0.7] * 6
+    (found,) = view.families
+    assert found.table.titles == ["Family", "1–2", "3–4", "5–6", "7–8", "9–10", "11"]
+    assert [cell.text for cell in found.table.rows[0].cells] == ["0.70"] * 6  # type: ignore[union-attr]
 
 
 def test_a_log_of_one_step(tmp_path: Path) -> None:
@@ -230,21 +232,21 @@ def test_lift_is_guided_minus_autonomous_over_the_draws_that_have_both() -> None
 
 
 def test_strategies_drawn_rarely_are_left_out_and_many_are_cut() -> None:
-    def drawn(name: str, times: int, guided: float) -> list[Row]:
+    def drawn(name: str, times: int, guided: float) -> list[LoggedProblem]:
         return [row(1, guided=guided, strategy=name) for _ in range(times)]
 
     view = strategies({"sgpo": [drawn("lucky", 1, 1.0) + drawn("often", 3, 0.75)], "no_clip": [drawn("other", 9, 1.0)]})
     assert view is not None
-    assert [r["lift"].strategy for r in view["rows"]] == ["often"]
-    assert (view["method"], view["total"], view["rare"], view["all_rare"], view["harm"]) == ("SGPO", 1, 1, False, 0)
+    assert [row.lift.strategy for row in view.rows] == ["often"]
+    assert (view.method, view.total, view.rare, view.all_rare, view.harm) == ("SGPO", 1, 1, False, 0)
     view = strategies({"sgpo": [drawn("lucky", 1, 1.0)]})
     assert view is not None
-    assert (view["total"], view["rare"], view["all_rare"]) == (1, 0, True)
+    assert (view.total, view.rare, view.all_rare) == (1, 0, True)
     many = [r for i in range(50) for r in drawn(f"s{i}", 3, i / 50)]
     view = strategies({"sgpo": [many]})
     assert view is not None
-    assert (view["total"], len(view["rows"]), view["harm"]) == (50, 40, 25)
-    assert [view["rows"][i]["lift"].strategy for i in (0, 19, 20, 39)] == ["s49", "s30", "s19", "s0"]
+    assert (view.total, len(view.rows), view.harm) == (50, 40, 25)
+    assert [view.rows[i].lift.strategy for i in (0, 19, 20, 39)] == ["s49", "s30", "s19", "s0"]
     assert strategies({}) is None
 
 
@@ -252,7 +254,7 @@ def test_halves_are_compared_over_the_strategies_that_both_have() -> None:
     both = [row(1, guided=1.0, strategy="a"), row(2, guided=0.75, strategy="a")]
     view = strategies({"sgpo": [[*both, row(1, guided=1.0, strategy="b"), row(2, guided=0.0, strategy="c")]]})
     assert view is not None
-    assert view["halves"] == (1, 0.5, 0.25)
+    assert view.halves == (1, 0.5, 0.25)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 import trainer_kit
 
 from sgpo.report.load import load_run
-from sgpo.report.token_summary import LEVELS, concentration, level, summarise, token_class
+from sgpo.report.token_summary import LEVELS, concentration, kl_shares, level, token_class
 from sgpo.report.tokens import token_view
 from sgpo.report.tokens_view import tokens as view_of
 
@@ -138,15 +138,15 @@ def test_summary_by_hand() -> None:
         {"text": "4", "class": "nonsense", "kl": 1.0},
         {"text": "x", "class": "word", "kl": -1e-9, "decision": 1},
     ]
-    found = summarise(tokens)
-    assert (found["tokens"], found["kl"], found["top5"]) == (5, 10.0, 0.6)
-    rows = {r["name"]: (r["tokens"], r["token_share"], r["kl_share"], r["mean_kl"]) for r in found["classes"]}
+    found = kl_shares(tokens)
+    assert (found.tokens, found.kl, found.top5) == (5, 10.0, 0.6)
+    rows = {one.name: one[1:] for one in found.classes}
     assert rows == {
         "number": (2, 0.4, 0.2, 1.0),
         "operator": (1, 0.2, 0.6, 6.0),
         "word": (2, 0.4, 0.2, 1.0),
     }
-    choices = [(r["name"], r["tokens"], r["kl_share"]) for r in found["choices"]]
+    choices = [(one.name, one.tokens, one.kl_share) for one in found.choices]
     assert choices == [("decision points", 2, 0.8), ("routine tokens", 3, 0.2)]
 
 
@@ -163,14 +163,13 @@ def test_levels_are_the_edges_they_name() -> None:
 def test_models_that_read_one_response_share_a_group_and_a_scale(tmp_path: Path) -> None:
     view = view_of(load_run(kit.compare_dir(tmp_path, seeds=1)))
     assert view is not None
-    assert len(view["groups"]) == 1
-    assert [v["model"] for v in view["groups"][0]["views"]] == ["before training", "after training"]
-    peaks = [[t["peak"] for t in v["tokens"]].index(True) for v in view["groups"][0]["views"]]
-    assert peaks == [1, 1]
-    assert [(t["before"], t["text"]) for t in view["groups"][0]["views"][0]["tokens"]][:2] == [("", "3"), (" ", "+")]
-    assert [s["model"] for s in view["summaries"]] == ["before training", "after training"]
-    marked = view["groups"][0]["views"][0]["tokens"][1]["sides"]
-    assert [[a["chosen"] for a in side["top"]] for side in marked] == [[False, True], [True, False, False]]
+    (group,) = view.groups
+    assert [reading.model for reading in group.views] == ["before training", "after training"]
+    assert [[token.peak for token in reading.tokens].index(True) for reading in group.views] == [1, 1]
+    assert [(token.before, token.text) for token in group.views[0].tokens][:2] == [("", "3"), (" ", "+")]
+    assert [model for model, _ in view.summaries] == ["before training", "after training"]
+    marked = group.views[0].tokens[1].sides
+    assert [[a.chosen for a in side.top] for side in marked] == [[False, True], [True, False, False]]
 
 
 # ---------------------------------------------------------------- the lab

@@ -11,7 +11,7 @@ from sgpo.commands._options import takes_options
 from sgpo.compare.options import CompareOptions
 
 if TYPE_CHECKING:
-    from sgpo.compare.run import Plan
+    from sgpo.compare.run import ComparePlan
 
 _LAB_RATES = (4e-4, 8e-4, 1.6e-3)
 _FACTORS = (1, 3, 10)  # of a recipe's learning rate: SFT wants a higher one than RL does
@@ -20,35 +20,37 @@ _FACTORS = (1, 3, 10)  # of a recipe's learning rate: SFT wants a higher one tha
 @takes_options
 def compare(options: CompareOptions) -> None:
     """Compare methods on the embedded lab, or on a recipe: same start, data, steps and evaluation. Resumable."""
-    from sgpo.compare.run import compare as run
+    from sgpo.compare.run import run_comparison
     from sgpo.compare.table import as_text
 
-    results = run(plan_of(options), options.out, options.lab.reuse)
+    results = run_comparison(plan_of(options), options.out, options.lab.reuse)
     typer.echo(as_text(results))
     typer.echo(f"{options.out / 'results.json'} written.")
-    if results["failed"]:
+    if results.failed:
         raise typer.Exit(1)
 
 
-def plan_of(options: CompareOptions) -> Plan:
+def plan_of(options: CompareOptions) -> ComparePlan:
     """What to compare, on the lab or on the recipe."""
     return _lab_plan(options) if options.config is None else _recipe_plan(options, options.config)
 
 
-def _lab_plan(options: CompareOptions) -> Plan:
+def _lab_plan(options: CompareOptions) -> ComparePlan:
     from sgpo.compare.lab import LabTask
-    from sgpo.compare.run import Plan
+    from sgpo.compare.run import ComparePlan
     from sgpo.lab.experiment import Budget
 
     lab = options.lab
     budget = Budget.lasting(lab.generations or Budget.generations, expert=lab.expert or Budget.expert)
     rates = _LAB_RATES if options.rates is None else options.rates
-    return Plan(options.method_names, options.seeds, LabTask(budget, lab.base), rates, options.jobs, lab.tune_balance)
+    return ComparePlan(
+        options.method_names, options.seeds, LabTask(budget, lab.base), rates, options.jobs, lab.tune_balance
+    )
 
 
-def _recipe_plan(options: CompareOptions, config: Path) -> Plan:
+def _recipe_plan(options: CompareOptions, config: Path) -> ComparePlan:
     from sgpo.compare.recipe import RecipeTask, parse_fields, read_fields
-    from sgpo.compare.run import Plan
+    from sgpo.compare.run import ComparePlan
 
     given, rates = options.recipe, options.rates
     recipe = read_fields(config, given.set_)
@@ -63,4 +65,4 @@ def _recipe_plan(options: CompareOptions, config: Path) -> Plan:
         len(rates) > 1,
         given.launcher or "",
     )
-    return Plan(options.method_names, options.seeds, task, rates, options.jobs)
+    return ComparePlan(options.method_names, options.seeds, task, rates, options.jobs)

@@ -23,13 +23,12 @@ def quickstart(
 
 def plot(out: Path) -> None:
     """Draw the learning curves of a quickstart, where matplotlib is installed."""
-    from sgpo.lab.quickstart import LABELS, TRAINED
+    from sgpo.report.load import load_run
 
     try:
-        from sgpo.report.curves import learning_curves
+        from sgpo.report.plots import figure_of
     except ImportError:
         typer.echo("No plot: matplotlib is not installed (pip install matplotlib).")
         return
-    runs = {LABELS[method]: out / method / "metrics.jsonl" for method in TRAINED}
-    learning_curves(runs, out / "learning_curves.png")
+    figure_of(load_run(out), "curves").savefig(out / "learning_curves.png", dpi=130)
     typer.echo(f"{out / 'learning_curves.png'} written.")

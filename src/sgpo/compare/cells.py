@@ -13,21 +13,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sgpo.compare.task import Task
+from sgpo.compare.task import CellSpec, Task
+from sgpo.runs.entries import CellResult, FailedCell
 from sgpo.runs.files import read_object, write_json, write_text
 from sgpo.runs.jobs import Job, ReportProgress, run_jobs
 from sgpo.runs.provenance import record
 
+Outcome = CellResult | FailedCell
 
-def run_cells(work: Sequence[tuple[Any, Path]], task: Task, processes: int, out: Path) -> dict[str, Any]:
+
+def run_cells(work: Sequence[tuple[CellSpec, Path]], task: Task, processes: int, out: Path) -> dict[str, Outcome]:
     """The results of cells, each with its folder, by the folder's name; ``processes`` of them side by side."""
     if not work:
         return {}
     return run_jobs([Job(folder.name, run_once, (task, cell, out, folder)) for cell, folder in work], processes)
 
 
-def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgress) -> dict[str, Any]:
-    """The result of ``cell``, from ``folder`` if it is there. A failure becomes ``{"error": text}`` and ``error.txt``.
+def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgress) -> Outcome:
+    """The result of ``cell``, from ``folder`` if it is there. A failure is returned, and kept in ``error.txt``.
 
     Raises:
         ValueError: ``folder`` holds another cell.
@@ -37,7 +40,7 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
     if known.exists() and read_object(known) != json.loads(json.dumps(described)):
         raise ValueError(f"{folder} holds a cell with other settings; choose another --out, or delete it.")
     if (folder / "result.json").exists():
-        return read_object(folder / "result.json")
+        return read_result(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(known, described)
     record(folder, described)
@@ -47,7 +50,12 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
         result = task.run(cell, out, folder, report)
     except Exception as error:
         write_text(folder / "error.txt", traceback.format_exc())
-        return {"error": f"{type(error).__name__}: {error}", "seed": cell.seed, "base_seed": cell.base_seed}
-    result["seconds"] = round(time.perf_counter() - began, 1)
-    write_json(folder / "result.json", result)
+        return FailedCell(error=f"{type(error).__name__}: {error}", seed=cell.seed, base_seed=cell.base_seed)
+    result = dataclasses.replace(result, seconds=round(time.perf_counter() - began, 1))
+    write_json(folder / "result.json", result.to_json())
     return result
+
+
+def read_result(folder: Path) -> CellResult:
+    """The result of a finished cell. Raises EntryError for a file that is none."""
+    return CellResult.from_json(read_object(folder / "result.json"))

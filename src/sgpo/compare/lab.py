@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sgpo.compare.task import UNTRAINED
+from sgpo.compare.task import untrained
 from sgpo.lab.catalog import UNSOLVED
 from sgpo.lab.control import PROBLEMS, strategy_control
 from sgpo.lab.experiment import Budget, Cell, load, run_cell, train_config
 from sgpo.lab.measure import PROTOCOL, measure_all
 from sgpo.lab.model import BASE_SEEDS, base_path
 from sgpo.lab.problems import load_problems
+from sgpo.runs.entries import CellResult
 from sgpo.runs.jobs import ReportProgress, cores
 from sgpo.trainer.methods import find_method
 
@@ -74,9 +75,9 @@ class LabTask:
             budget = dataclasses.replace(budget, split="validation", eval_every=budget.generations)
         return Cell(method, seed, start, budget, overrides)
 
-    def run(self, cell: Cell, out: Path, folder: Path, report: ReportProgress) -> dict[str, Any]:
+    def run(self, cell: Cell, out: Path, folder: Path, report: ReportProgress) -> CellResult:
         if find_method(cell.method).kind is None:
-            return _untrained(cell, self.bases[cell.base_seed], report)
+            return _measure_base(cell, self.bases[cell.base_seed], report)
         return run_cell(cell, _start(out, cell.base_seed), folder, report)
 
     def machine(self, processes: int) -> str:
@@ -88,18 +89,16 @@ def _start(out: Path, base: int) -> Path:
     return out / f"start-base{base}"
 
 
-def _untrained(cell: Cell, base: Path, report: ReportProgress) -> dict[str, Any]:
+def _measure_base(cell: Cell, base: Path, report: ReportProgress) -> CellResult:
     """The base as it is, and whether its strategies teach or the style of being guided."""
     model, tokenizer = load(base)
     measured = measure_all(model, tokenizer, k=cell.budget.eval_k, split=cell.budget.split)
-    report(cell.name, 0.9, {"accuracy": measured["accuracy"]})
-    control = strategy_control(model, tokenizer, load_problems("train")[:PROBLEMS])
-    return {
-        **measured,
-        **({"strategy_control": dataclasses.asdict(control)} if control is not None else {}),
-        "method": cell.method,
-        "seed": cell.seed,
-        "base_seed": cell.base_seed,
-        "accuracy_over_training": measured["accuracy"],
-        **UNTRAINED,
-    }
+    report(cell.name, 0.9, {"accuracy": measured.accuracy})
+    return dataclasses.replace(
+        untrained(measured),
+        strategy_control=strategy_control(model, tokenizer, load_problems("train")[:PROBLEMS]),
+        method=cell.method,
+        seed=cell.seed,
+        base_seed=cell.base_seed,
+        accuracy_over_training=measured.accuracy,
+    )

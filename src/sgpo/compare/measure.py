@@ -21,6 +21,7 @@ from sgpo.evaluation.run import Plan, run
 from sgpo.evaluation.templates import Template
 from sgpo.lab.benchmark import LAB
 from sgpo.options import from_flat
+from sgpo.runs.entries import CellResult, FamilyScores, SampleRow, each
 from sgpo.runs.files import write_rows
 
 HELD_OUT = "held_out.jsonl"
@@ -66,8 +67,8 @@ def held_out(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def measure(
     model: str, jobs: Sequence[Job], given: Mapping[str, Any], folder: Path, report: Callable[[float, float], None]
-) -> dict[str, Any]:
-    """The part of a results.json entry that comes from the evaluation; responses are saved in ``folder``/eval.
+) -> CellResult:
+    """The part of a cell's result that comes from the evaluation; responses are saved in ``folder``/eval.
 
     Args:
         model: a folder or hub id.
@@ -83,29 +84,29 @@ def measure(
 
         results[plan.benchmark] = run(plan, folder.name, engine, grader, folder / "eval" / plan.benchmark, report=tell)
     _write_samples(jobs, results, folder / "samples.jsonl")
-    return summary(results)
+    return pooled(results)
 
 
-def summary(results: Mapping[str, EvalResult]) -> dict[str, Any]:
+def pooled(results: Mapping[str, EvalResult]) -> CellResult:
     """Accuracies of a model on each benchmark, and their mean. Its interval takes the benchmarks as independent: the
     ends are as far from the mean as the root of the summed squares of theirs, divided by their number."""
     every = list(results.values())
     mean = math.fsum(one.accuracy for one in every) / len(every)
     low, high = (math.hypot(*(one.accuracy - one.ci95[end] for one in every)) / len(every) for end in (0, 1))
-    families = every[0].per_group if len(every) == 1 and every[0].per_group else None
-    return {
-        "accuracy": mean,
-        "accuracy_ci95": [mean - low, mean + high],
-        "n_problems": sum(one.n_problems for one in every),
-        "k": every[0].k,
-        "per_family": families
-        or {
-            name: {"accuracy": one.accuracy, "ci95": list(one.ci95), "n_problems": one.n_problems, "k": one.k}
-            for name, one in results.items()
-        },
-        "mean_length": {name: one.mean_length for name, one in results.items()},
-        "truncated": {name: one.truncated for name, one in results.items()},
+    benchmarks = {
+        name: FamilyScores(accuracy=one.accuracy, ci95=one.ci95, n_problems=one.n_problems, k=one.k)
+        for name, one in results.items()
     }
+    groups = each(FamilyScores.from_json)(every[0].per_group) if len(every) == 1 else {}
+    return CellResult(
+        accuracy=mean,
+        accuracy_ci95=(mean - low, mean + high),
+        n_problems=sum(one.n_problems for one in every),
+        k=every[0].k,
+        per_family=groups or benchmarks,
+        mean_length={name: one.mean_length for name, one in results.items()},
+        truncated={name: one.truncated for name, one in results.items()},
+    )
 
 
 def merged(model: Path, base: str, revision: str, folder: Path) -> Path:
@@ -148,6 +149,13 @@ def _write_samples(jobs: Sequence[Job], results: Mapping[str, EvalResult], path:
             seen[family] = seen.get(family, 0) + 1
             if seen[family] <= _SAMPLES:
                 first = result.samples[0]
-                row = {"id": problem.id, "family": family, "answer": problem.answer, "problem": problem.problem}
-                lines.append({**row, "autonomous": first.text, "autonomous_correct": first.correct > 0.5})
+                row = SampleRow(
+                    id=problem.id,
+                    family=family,
+                    problem=problem.problem,
+                    answer=problem.answer,
+                    autonomous=first.text,
+                    autonomous_correct=first.correct > 0.5,
+                )
+                lines.append(row.to_json())
     write_rows(path, lines)

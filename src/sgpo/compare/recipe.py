@@ -24,10 +24,11 @@ from datasets import Dataset
 
 from sgpo.compare import launch, measure
 from sgpo.compare.fields import EXPERT, EXPERT_KINDS, Schedule, cell_fields
-from sgpo.compare.task import UNTRAINED
+from sgpo.compare.task import untrained
 from sgpo.lab.experiment import cell_name
 from sgpo.lab.problems import share_of
 from sgpo.recipe import check_model, load_data, load_reward, model_path, parse
+from sgpo.runs.entries import CellResult
 from sgpo.runs.files import read_object, write_text
 from sgpo.runs.jobs import ReportProgress, cores
 from sgpo.runs.yaml_reader import parse_yaml, read_yaml
@@ -207,7 +208,7 @@ class RecipeTask:
             method, seed, start, overrides, fields, schedule, names, self.evaluation, self.hold_out, tuning
         )
 
-    def run(self, cell: RecipeCell, out: Path, folder: Path, report: ReportProgress) -> dict[str, Any]:
+    def run(self, cell: RecipeCell, out: Path, folder: Path, report: ReportProgress) -> CellResult:
         recipe = {**cell.fields, "output_dir": str(folder), "run_name": folder.name}
         write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
         alone = [sys.executable, "-m", "sgpo.compare.recipe_cell", str(folder)]
@@ -218,13 +219,14 @@ class RecipeTask:
             launch.run(launched, folder, cell.name, report)  # measures, too, where it can
         if not measured.exists():
             launch.run(alone, folder, cell.name, report)
-        result = read_object(measured)
-        costs = read_object(folder / "trained.json") if trains else UNTRAINED
+        costs = read_object(folder / "trained.json") if trains else {}
+        result = CellResult.from_json({**read_object(measured), **costs})
         for name in names_in(str(folder)):
             shutil.rmtree(folder / name)
         if cell.tuning:
             shutil.rmtree(folder / "model", ignore_errors=True)
-        return {**result, "method": cell.method, "seed": cell.seed, "base_seed": cell.base_seed, **costs}
+        result = dataclasses.replace(result, method=cell.method, seed=cell.seed, base_seed=cell.base_seed)
+        return result if trains else untrained(result)
 
     def machine(self, processes: int) -> str:
         return f"{platform.machine()}, {cores()} cores, {_devices()}, {processes} cells side by side"

@@ -73,7 +73,7 @@ def _run(folder: Path) -> None:
         whole = measure.merged(trained, start, model.model_revision, folder / "merged")
         result = measure.measure(str(whole), jobs, given, folder, tell)
         shutil.rmtree(folder / "merged", ignore_errors=True)
-    write_json(folder / "measured.json", result)
+    write_json(folder / "measured.json", result.to_json())
 
 
 def _train(cell: RecipeCell, kind: str, parsed: Any, folder: Path) -> None:

@@ -1,146 +1,178 @@
 """Cells to results: means over seeds with their Student-t intervals, and differences to SGPO paired by seed.
 
-An interval is ``[mean, low, high]`` in [0, 1]; low and high are None for a single seed.
+This is the one place where a comparison's figures are made. Tables, reports and plots draw what stands here, also of a
+comparison in progress, whose finished cells they give to :func:`summarise`.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from sgpo.evaluation import paired_t_interval, t_interval
-from sgpo.evaluation.axes import NEW_AXES, AxisScores, with_means
+from sgpo.evaluation.metrics import t_interval
+from sgpo.runs.entries import (
+    NEW_AXES,
+    AxisResult,
+    AxisScores,
+    CellResult,
+    FailedCell,
+    FamilyScores,
+    MethodResult,
+    Searched,
+    SeedMean,
+    StrategyControl,
+    mean,
+    with_means,
+)
 
-Entry = dict[str, Any]
-Interval = list[float | None]
 REFERENCE = "sgpo"
 AXES_REFERENCES = (REFERENCE, "sgpo_plus")
 """Methods whose paired difference to every other is given on each axis."""
 _FIELDS = {"end": "accuracy", "greedy": "accuracy_greedy", "over_training": "accuracy_over_training"}
-_AXIS_SCORES = ("temperature_1", "pass_at_32", "guided")
+Cells = Sequence[CellResult | FailedCell]
+Scores = Callable[[CellResult], Mapping[str, float]]
 
 
-def over_families(entry: Entry, families: Sequence[str]) -> float:
-    """Mean over the problems of families."""
-    chosen = [entry["per_family"][family] for family in families]
-    weights = [one.get("n_problems", 1) for one in chosen]
-    return math.fsum(w * one["accuracy"] for w, one in zip(weights, chosen, strict=True)) / sum(weights)
+def over_problems(scores: Sequence[tuple[float, int | None]]) -> float:
+    """The mean over the problems of families, from each family's own mean and its number of problems."""
+    # Older entries do not say how many problems a family has; theirs had as many each.
+    weights = [max(1, problems or 1) for _, problems in scores]
+    return math.fsum(weight * score for weight, (score, _) in zip(weights, scores, strict=True)) / sum(weights)
 
 
-def scores(entry: Entry, never_solved: Sequence[str] = ()) -> dict[str, float]:
+def scores(cell: CellResult, never_solved: Sequence[str] = ()) -> dict[str, float]:
     """Accuracy without a strategy: at the end, and as far as it was measured greedy, averaged over the evaluations
-    during training, on the new axes, at temperature 1, pass@32, with the strategy in the prompt, and at the end with
-    and on the families that the base never solves."""
-    found = {name: entry[field] for name, field in _FIELDS.items() if field in entry}
-    axes = list(entry.get("axes", {}).values())
-    if (means := axis_accuracies(entry)) and NEW_AXES in means:
+    during training, on the new axes, at temperature 1, pass@32, with the strategy in the prompt, and at the end without
+    and on the families that the base never solves, on the latter pass@32 as well."""
+    found = {name: value for name, field in _FIELDS.items() if (value := getattr(cell, field)) is not None}
+    if (means := axis_accuracies(cell)) and NEW_AXES in means:
         found[NEW_AXES] = means[NEW_AXES]
-    for name in _AXIS_SCORES:
-        if axes and all(name in axis for axis in axes):
-            found[name] = _mean([axis[name] for axis in axes])
-    if never := [family for family in never_solved if family in entry["per_family"]]:  # a split may lack some
-        rest = [family for family in entry["per_family"] if family not in never_solved]
-        found["without_never_solved"] = over_families(entry, rest)
-        found["never_solved"] = over_families(entry, never)
+    if cell.axes:
+        over_axes = AxisScores.mean(list(cell.axes.values()))
+        for name in ("temperature_1", "pass_at_32", "guided"):
+            if (value := getattr(over_axes, name)) is not None:
+                found[name] = value
+    never = [cell.per_family[family] for family in never_solved if family in cell.per_family]  # a split may lack some
+    rest = [one for family, one in cell.per_family.items() if family not in never_solved]
+    if never and rest:
+        found["without_never_solved"] = over_problems([(one.accuracy, one.n_problems) for one in rest])
+        found["never_solved"] = over_problems([(one.accuracy, one.n_problems) for one in never])
+    passes = [(one.pass_at_32, one.pass_problems) for one in never if one.pass_at_32 is not None]
+    if passes:
+        found["never_solved_pass_at_32"] = over_problems(passes)
     return found
 
 
 def summarise(
-    entries: dict[str, list[Entry]], rates: dict[str, Any], never_solved: Sequence[str] = ()
-) -> dict[str, Any]:
-    """The ``methods`` of results.json, and what failed: ``{"methods": {name: entry}, "failed": {cell: error}}``.
+    cells: Mapping[str, Cells], found: Mapping[str, Searched], never_solved: Sequence[str] = ()
+) -> dict[str, MethodResult]:
+    """The ``methods`` of results.json; a method of which every cell failed is left out.
 
     Args:
-        entries: results of the cells of each method, in the order of seeds; a failed one is ``{"error": ...}``.
-        rates: learning rate and search of each trained method.
+        cells: the cells of each method.
+        found: learning rate and search of each trained method.
         never_solved: families that the base never solves, if the task names any.
     """
-    failed = {f"{m}, seed {e['seed']}": e["error"] for m, es in entries.items() for e in es if "error" in e}
+    good = {name: [cell for cell in each if isinstance(cell, CellResult)] for name, each in cells.items()}
+    good = {name: each for name, each in good.items() if each}
     methods = {}
-    for method, all_seeds in entries.items():
-        good = [entry for entry in all_seeds if "error" not in entry]
-        if good:
-            methods[method] = _method(good, never_solved) | rates.get(method, {})
-            if method != REFERENCE and REFERENCE in entries:
-                methods[method]["sgpo_minus"] = _paired(
-                    entries[REFERENCE], all_seeds, lambda one: scores(one, never_solved)
-                )
-            others = [name for name in AXES_REFERENCES if name in entries and name != method]
-            if minus := {name: gaps for name in others if (gaps := _paired(entries[name], all_seeds, axis_accuracies))}:
-                methods[method]["axes_minus"] = minus
-    return {"never_solved": list(never_solved), "methods": methods, "failed": failed}
+    for name, own in good.items():
+        minus = {}
+        if name != REFERENCE and REFERENCE in good:
+            minus = _paired(good[REFERENCE], own, lambda cell: scores(cell, never_solved))
+        others = [other for other in AXES_REFERENCES if other in good and other != name]
+        gaps = {other: _paired(good[other], own, axis_accuracies) for other in others}
+        row = _method(name, own, never_solved)
+        searched = vars(found.get(name, Searched()))
+        gaps = {other: gap for other, gap in gaps.items() if gap}
+        methods[name] = replace(row, **searched, sgpo_minus=minus, axes_minus=gaps)
+    return methods
 
 
-def axis_accuracies(entry: Entry) -> dict[str, float]:
+def axis_accuracies(cell: CellResult) -> dict[str, float]:
     """Accuracy on each axis that was measured, and the means over the new axes and over all."""
-    return with_means({axis: values["accuracy"] for axis, values in entry.get("axes", {}).items()})
+    return with_means({axis: one.accuracy for axis, one in cell.axes.items()})
 
 
-def _axes(seeds: list[Entry]) -> dict[str, Any]:
-    """Each axis: the mean of every score over seeds, and the interval of the accuracy."""
-    found = {}
-    for axis in seeds[0].get("axes", {}):
-        each = [AxisScores.of_json(entry["axes"][axis]) for entry in seeds]
-        interval = _interval([one.accuracy for one in each])
-        found[axis] = {**AxisScores.mean(each).to_json(), "seeds": len(each), "interval": interval}
-    return found
-
-
-def _control(seeds: list[Entry]) -> dict[str, float]:
-    """The mean over starts of the control that the base's entries hold (:mod:`sgpo.lab.control`)."""
-    each = [entry["strategy_control"] for entry in seeds if "strategy_control" in entry]
-    return {name: _mean([one[name] for one in each]) for name in each[0]} if each else {}
-
-
-def _method(seeds: list[Entry], never_solved: Sequence[str]) -> dict[str, Any]:
-    columns = _columns(seeds, lambda one: scores(one, never_solved))
-    intervals = {name: _interval(values) for name, values in columns.items()}
-    mean, low, high = intervals["end"]
+def _method(name: str, seeds: Sequence[CellResult], never_solved: Sequence[str]) -> MethodResult:
     first = seeds[0]
-    return {
-        "accuracy": mean,
-        "accuracy_ci95": first["accuracy_ci95"] if low is None else [low, high],
-        "n_problems": first["n_problems"],
-        "k": first["k"],
-        "per_family": {
-            f: {"accuracy": _mean([e["per_family"][f]["accuracy"] for e in seeds])} for f in first["per_family"]
+    columns = _columns(seeds, lambda cell: scores(cell, never_solved))
+    intervals = {score: over_seeds(values) for score, values in columns.items()}
+    end = intervals["end"]
+    return MethodResult(
+        name=name,
+        accuracy=end.mean,
+        accuracy_ci95=first.accuracy_ci95 if end.ends is None else end.ends,
+        n_problems=first.n_problems,
+        k=first.k,
+        per_family={
+            family: _family([cell.per_family[family] for cell in seeds])
+            for family in first.per_family
+            if all(family in cell.per_family for cell in seeds)
         },
-        "sampled_tokens": round(_mean([e["sampled_tokens"] for e in seeds])),
-        "guided_tokens": round(_mean([e["guided_tokens"] for e in seeds])),
-        "trained_tokens": round(_mean([e["trained_tokens"] for e in seeds])),
-        "train_seconds": round(_mean([e["train_seconds"] for e in seeds]), 1),
-        "scores": intervals,
-        **({"axes": axes} if (axes := _axes(seeds)) else {}),
-        **({"strategy_control": control} if (control := _control(seeds)) else {}),
-        "seeds": seeds,
-    }
+        sampled_tokens=_cost([cell.sampled_tokens for cell in seeds]),
+        guided_tokens=_cost([cell.guided_tokens for cell in seeds]),
+        trained_tokens=_cost([cell.trained_tokens for cell in seeds]),
+        train_seconds=round(mean([cell.train_seconds or 0.0 for cell in seeds]), 1),
+        scores=intervals,
+        axes={
+            axis: _axis([cell.axes[axis] for cell in seeds])
+            for axis in first.axes
+            if all(axis in cell.axes for cell in seeds)
+        },
+        strategy_control=_control([cell.strategy_control for cell in seeds if cell.strategy_control is not None]),
+        seeds=tuple(seeds),
+    )
 
 
-def _paired(
-    reference: list[Entry], others: list[Entry], measured: Callable[[Entry], dict[str, float]]
-) -> dict[str, Interval]:
+def _family(seeds: Sequence[FamilyScores]) -> FamilyScores:
+    passes = [one.pass_at_32 for one in seeds if one.pass_at_32 is not None]
+    # An older cell lacks pass@32; a mean over the other seeds would stand beside means over all of them.
+    whole = len(passes) == len(seeds)
+    return FamilyScores(accuracy=mean([one.accuracy for one in seeds]), pass_at_32=mean(passes) if whole else None)
+
+
+def _cost(values: Sequence[int | None]) -> int:
+    return round(mean([value or 0 for value in values]))
+
+
+def _axis(seeds: Sequence[AxisScores]) -> AxisResult:
+    """The mean of every score over seeds, and the interval of the accuracy."""
+    means = AxisScores.mean(seeds)
+    return AxisResult(**vars(means), seeds=len(seeds), interval=over_seeds([one.accuracy for one in seeds]))
+
+
+def _control(each: Sequence[StrategyControl]) -> StrategyControl | None:
+    """The mean over starts of the control that the base's cells hold (:mod:`sgpo.lab.control`)."""
+    if not each:
+        return None
+    return StrategyControl(
+        problems=mean([one.problems for one in each]),
+        own_kl=mean([one.own_kl for one in each]),
+        other_kl=mean([one.other_kl for one in each]),
+        copied=mean([one.copied for one in each]),
+    )
+
+
+def _paired(reference: Sequence[CellResult], others: Sequence[CellResult], measured: Scores) -> dict[str, SeedMean]:
     """``reference`` minus ``others`` in everything that ``measured`` finds in both, over the seeds that both have."""
-    pairs = [(r, o) for r, o in zip(reference, others, strict=True) if "error" not in r and "error" not in o]
+    by_place = {cell.place: cell for cell in others if cell.place != (None, None)}
+    pairs = [(cell, by_place[cell.place]) for cell in reference if cell.place in by_place]
     if not pairs:
         return {}
     ours, theirs = (_columns(side, measured) for side in zip(*pairs, strict=True))
-    return {name: _difference(ours[name], theirs[name]) for name in ours if name in theirs}
+    return {
+        name: over_seeds([a - b for a, b in zip(ours[name], theirs[name], strict=True)])
+        for name in ours
+        if name in theirs
+    }
 
 
-def _columns(entries: Sequence[Entry], measured: Callable[[Entry], dict[str, float]]) -> dict[str, list[float]]:
+def _columns(cells: Sequence[CellResult], measured: Scores) -> dict[str, list[float]]:
     """The values over seeds of each score that all of them have."""
-    each = [measured(entry) for entry in entries]
+    each = [measured(cell) for cell in cells]
     return {name: [one[name] for one in each] for name in each[0] if all(name in one for one in each)}
 
 
-def _difference(ours: list[float], theirs: list[float]) -> Interval:
-    if len(ours) == 1:
-        return [ours[0] - theirs[0], None, None]
-    return list(paired_t_interval(ours, theirs))
-
-
-def _interval(values: list[float]) -> Interval:
-    return [values[0], None, None] if len(values) == 1 else list(t_interval(values))
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+def over_seeds(values: Sequence[float]) -> SeedMean:
+    """The mean of values of one seed each, with its interval where there are two or more."""
+    return SeedMean(values[0]) if len(values) == 1 else SeedMean(*t_interval(values))

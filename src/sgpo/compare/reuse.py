@@ -1,17 +1,19 @@
 """Runs that another comparison on the lab has done: methods that see no expert are the same under all of them."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sgpo.compare.fields import EXPERT_KINDS
+from sgpo.runs.entries import Manifest
 from sgpo.runs.files import read_object, write_json
 from sgpo.trainer.methods import find_method
 
 _LEFT_OUT = shutil.ignore_patterns("model", "checkpoint-*")  # large, and nothing of a comparison reads them again
 
 
-def reuse(source: Path, out: Path, settings: dict[str, Any]) -> int:
+def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
     """Copy the finished runs of ``source`` that see no expert into ``out``, those of its search too; returns how many.
 
     Args:
@@ -25,7 +27,7 @@ def reuse(source: Path, out: Path, settings: dict[str, Any]) -> int:
     path = source / "manifest.json"
     if not path.is_file():
         raise ValueError(f"--reuse {source} holds no comparison (no manifest.json); give the --out of sgpo compare.")
-    there = read_object(path)["settings"]
+    there = Manifest.from_json(read_object(path)).settings
     if differ := [
         name for name in {**there, **settings} if _but_expert(there.get(name)) != _but_expert(settings.get(name))
     ]:

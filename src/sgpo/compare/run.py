@@ -6,17 +6,17 @@ search for a learning rate (:mod:`sgpo.compare.search`). An ablation takes the r
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from sgpo.compare.cells import run_cells
+from sgpo.compare.cells import read_result, run_cells
 from sgpo.compare.lab import LabTask
-from sgpo.compare.results import summarise
+from sgpo.compare.results import Cells, summarise
 from sgpo.compare.reuse import reuse
-from sgpo.compare.search import Found, long_first, overrides_of, search, searched
+from sgpo.compare.search import long_first, overrides_of, search, searched
 from sgpo.compare.table import write_tables
-from sgpo.compare.task import Cell, Task
+from sgpo.compare.task import CellSpec, Task
+from sgpo.runs.entries import ComparisonResults, FailedCell, Manifest, Searched
 from sgpo.runs.files import locked, read_object, write_json
 from sgpo.runs.provenance import record
 from sgpo.trainer.methods import find_method
@@ -27,7 +27,7 @@ _EQUAL = ("max_steps", "num_train_epochs", "seed", "data_seed", "output_dir")
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class ComparePlan:
     """What to compare. ``rates`` are the learning rates to search; none: ``task.learning_rate`` for all. ``balance``:
     search each method's own balance, too."""
 
@@ -63,7 +63,7 @@ class Plan:
         return self.jobs or self.task.processes
 
 
-def compare(plan: Plan, out: Path, other: Path | None = None) -> dict[str, Any]:
+def run_comparison(plan: ComparePlan, out: Path, other: Path | None = None) -> ComparisonResults:
     """Run ``plan`` into ``out``, or go on with it, and return what ``results.json`` holds.
 
     Methods and seeds may be added to a directory; its task and learning rates may not change. From the comparison in
@@ -75,30 +75,35 @@ def compare(plan: Plan, out: Path, other: Path | None = None) -> dict[str, Any]:
     _manifest(plan, out)  # a directory that holds something else stays as it is
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "sgpo compare", remedy="wait for it, or give another --out"):
-        return _compare(plan, out, other)
+        return _run_locked(plan, out, other)
 
 
-def _compare(plan: Plan, out: Path, other: Path | None) -> dict[str, Any]:
+def _run_locked(plan: ComparePlan, out: Path, other: Path | None) -> ComparisonResults:
     manifest = _manifest(plan, out)
-    write_json(out / "manifest.json", manifest)
+    write_json(out / "manifest.json", manifest.to_json())
     if other is not None:
-        reuse(other, out, read_object(out / "manifest.json")["settings"])
-    record(out, {**manifest["settings"], "methods": manifest["methods"], "seeds": manifest["seeds"]})
+        reuse(other, out, manifest.settings)
+    record(out, {**manifest.settings, "methods": manifest.methods, "seeds": manifest.seeds})
     (out / "results.json").unlink(missing_ok=True)  # until this run is through
     plan.task.prepare(out)
     rates = search(plan, out)
     cells = _cells(plan, rates)
-    write_json(out / "manifest.json", {**manifest, "cells": sorted({*manifest["cells"], *(c.name for c in cells)})})
+    manifest = dataclasses.replace(manifest, cells=tuple(sorted({*manifest.cells, *(cell.name for cell in cells)})))
+    write_json(out / "manifest.json", manifest.to_json())
     done = run_cells([(cell, out / "cells" / cell.name) for cell in cells], plan.task, plan.processes, out)
-    entries = {method: [done[cell.name] for cell in cells if cell.method == method] for method in plan.methods}
-    entries |= _earlier(manifest["methods"], plan, out, rates)
-    results = {"schema": SCHEMA, "machine": manifest["machine"], "settings": manifest["settings"]}
-    if expert := manifest["settings"].get("budget", {}).get("expert"):
-        results["expert"] = expert  # the dial that a reader asks for first
-    results["process_seconds"] = _seconds(out)
-    results |= summarise(entries, rates, plan.task.never_solved)
-    results["failed"] |= _failed_in_search(out)
-    write_json(out / "results.json", results)
+    outcomes: dict[str, Cells] = {m: [done[cell.name] for cell in cells if cell.method == m] for m in plan.methods}
+    failed = {f"{m}, seed {o.seed}": o.error for m, each in outcomes.items() for o in each if isinstance(o, FailedCell)}
+    results = ComparisonResults(
+        schema=SCHEMA,
+        machine=manifest.machine,
+        settings=manifest.settings,
+        expert=manifest.settings.get("budget", {}).get("expert"),  # the dial that a reader asks for first
+        process_seconds=_seconds(out),
+        never_solved=plan.task.never_solved,
+        methods=summarise(outcomes | _earlier(manifest.methods, plan, out, rates), rates, plan.task.never_solved),
+        failed=failed | _failed_in_search(out),
+    )
+    write_json(out / "results.json", results.to_json())
     write_tables(results, out)
     return results
 
@@ -114,64 +119,65 @@ def _seconds(out: Path) -> int:
     return round(sum(read_object(path).get("seconds", 0) for path in out.glob("*/*/result.json")))
 
 
-def _manifest(plan: Plan, out: Path) -> dict[str, Any]:
+def _manifest(plan: ComparePlan, out: Path) -> Manifest:
+    """The manifest of ``plan``, with what an earlier run in ``out`` had beside it."""
     settings = {"task": plan.task.name, **plan.task.settings(), "learning_rates_searched": list(plan.rates)}
     if plan.balance:
         settings["balance_searched"] = True
-    manifest: dict[str, Any] = {
-        "schema": SCHEMA,
-        "kind": KIND,
-        "methods": list(plan.methods),
-        "seeds": list(range(plan.seeds)),
-        "settings": settings,
-        "machine": plan.task.machine(plan.processes),
-        "cells": [],
-    }
+    machine = plan.task.machine(plan.processes)
+    here = json.loads(json.dumps(settings))  # as it would be read back
     path = out / "manifest.json"
     if not path.exists():
         if out.is_dir() and any(path.name != ".lock" for path in out.iterdir()):
             raise ValueError(f"{out} is not empty and holds no comparison; choose another --out.")
-        return manifest
-    known = read_object(path)
-    if known.get("kind") != KIND or known.get("schema") != SCHEMA:
+        seeds = tuple(range(plan.seeds))
+        return Manifest(
+            schema=SCHEMA, kind=KIND, methods=plan.methods, seeds=seeds, settings=here, machine=machine, cells=()
+        )
+    found = read_object(path)
+    if found.get("kind") != KIND or found.get("schema") != SCHEMA:
         raise ValueError(
-            f"{path} is of kind {known.get('kind')!r}, schema {known.get('schema')!r}; expected {KIND!r}, {SCHEMA}. "
+            f"{path} is of kind {found.get('kind')!r}, schema {found.get('schema')!r}; expected {KIND!r}, {SCHEMA}. "
             "Choose another --out."
         )
-    there, here = {"task": "lab", **known["settings"]}, json.loads(json.dumps(settings))  # older ones name no task
+    known = Manifest.from_json(found)
+    there = {"task": "lab", **known.settings}  # older ones name no task
     if differ := [name for name in {**there, **here} if there.get(name) != here.get(name)]:
         listed = "; ".join(f"{name}: {there.get(name)} there, {here.get(name)} here" for name in differ)
         raise ValueError(f"{out} was made with other settings ({listed}). Choose another --out.")
-    manifest["methods"] = [*known["methods"], *(m for m in plan.methods if m not in known["methods"])]
-    manifest["seeds"] = list(range(max(plan.seeds, len(known["seeds"]))))
-    manifest["cells"] = known["cells"]
-    return manifest
+    return dataclasses.replace(
+        known,
+        methods=tuple(dict.fromkeys([*known.methods, *plan.methods])),
+        seeds=tuple(range(max(plan.seeds, len(known.seeds)))),
+        settings=here,
+        machine=machine,
+    )
 
 
-def _cells(plan: Plan, rates: dict[str, Found]) -> list[Cell]:
+def _cells(plan: ComparePlan, rates: Mapping[str, Searched]) -> list[CellSpec]:
     """Seeds alternate between the starts. Seeds come first, so that early results say something of every method."""
     return [
-        plan.task.cell(
-            method,
-            seed,
-            seed % plan.task.starts,
-            overrides_of(method, rates),
-        )
+        plan.task.cell(method, seed, seed % plan.task.starts, overrides_of(method, rates))
         for seed in range(plan.seeds)
         for method in long_first(plan.methods)
     ]
 
 
-def _earlier(methods: Sequence[str], plan: Plan, out: Path, rates: dict[str, Found]) -> dict[str, list[dict[str, Any]]]:
-    """Results of methods that ``plan`` does not name but an earlier run finished, for the same seeds."""
-    found = {}
+def _earlier(methods: Sequence[str], plan: ComparePlan, out: Path, rates: dict[str, Searched]) -> dict[str, Cells]:
+    """Results of methods that ``plan`` does not name but an earlier run finished, for the same seeds.
+
+    What was searched for them is added to ``rates``.
+    """
+    found: dict[str, Cells] = {}
     for method in methods:
         cells = _cells(dataclasses.replace(plan, methods=(method,)), {})
         paths = [out / "cells" / cell.name for cell in cells]
         if method in plan.methods or not all((path / "result.json").exists() for path in paths):
             continue
-        found[method] = [read_object(path / "result.json") for path in paths]
+        found[method] = [read_result(path) for path in paths]
         used = read_object(paths[0] / "cell.json")["overrides"]
-        known = searched(out).get(find_method(method).tuned_as or method, {})
-        rates[method] = known if known.get("learning_rate") == used.get("learning_rate") else used
+        known = searched(out).get(find_method(method).tuned_as or method, Searched())
+        # A rate in the method's name, or a directory that was not searched: the cell says what it ran with.
+        as_run = Searched(learning_rate=used.pop("learning_rate", None), balance=used or None)
+        rates[method] = known if known.learning_rate == as_run.learning_rate else as_run
     return found

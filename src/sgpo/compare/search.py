@@ -9,61 +9,62 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgpo.compare.cells import run_cells
-from sgpo.compare.task import Cell
+from sgpo.compare.task import CellSpec
+from sgpo.runs.entries import CellResult, Searched
 from sgpo.runs.files import read_object, write_json
 from sgpo.trainer.methods import find_method
 
 if TYPE_CHECKING:
-    from sgpo.compare.run import Plan
+    from sgpo.compare.run import ComparePlan
 
 TUNING_SEED = 1000
 MAX_WIDENINGS = 3
-Found = dict[str, Any]  # "learning_rate", "search", and what the docstring of `search` says
 Tried = dict[float, list[float]]  # value -> accuracy from each start, 0 where the run failed
 
 
-def search(plan: Plan, out: Path) -> dict[str, Found]:
-    """Learning rate of each method, with the accuracies of its search: ``{method: {"learning_rate", "search"}}``.
+def search(plan: ComparePlan, out: Path) -> dict[str, Searched]:
+    """Learning rate of each method that trains, with the accuracies of its search.
 
     The best rate is that of the highest mean over the starts; a run that failed counts as 0. A method that names its
     own rate (``sft_grpo:learning_rate=1e-3``) is not searched for. What was found without a failed run is kept in
-    ``search.json``: finished cells have it. ``widened`` names rates that were added; ``balance`` holds the field that
-    was searched and its value, ``balance_search`` its accuracies; ``search_seconds`` is what all of it took.
+    ``search.json``: finished cells have it.
     """
     trained = [m for m in map(find_method, plan.methods) if m.kind is not None and "learning_rate" not in m.fields]
     if len(plan.rates) < 2:
         rate = plan.rates[0] if plan.rates else plan.task.learning_rate
-        return {method.name: {"learning_rate": rate, "search": {}} for method in trained}
+        return {method.name: Searched(learning_rate=rate, search={}) for method in trained}
     kept = searched(out)
     runs = _Runs(plan, out)
     sources = long_first({method.tuned_as or method.name for method in trained} - kept.keys())
     found = _rates(plan, sources, runs)
     if plan.balance:
-        _balances(found, runs)
-    for source in sources:
-        found[source]["search_seconds"] = round(runs.seconds[source])
-    write_json(out / "search.json", kept | {source: found[source] for source in sources if source not in runs.failed})
+        found |= _balances(found, runs)
+    found = {source: replace(one, search_seconds=round(runs.seconds[source])) for source, one in found.items()}
+    # A failed run is tried again by the next start of the same command, so its method is not done with.
+    lasting = kept | {source: one for source, one in found.items() if source not in runs.failed}
+    write_json(out / "search.json", {source: one.to_json() for source, one in lasting.items()})
     found |= kept
     return {method.name: found[method.tuned_as or method.name] for method in trained}
 
 
-def searched(out: Path) -> dict[str, Found]:
+def searched(out: Path) -> dict[str, Searched]:
     """What earlier searches in this directory found."""
     path = out / "search.json"
-    return read_object(path) if path.exists() else {}
+    saved = read_object(path) if path.exists() else {}
+    return {source: Searched.from_json(one) for source, one in saved.items()}
 
 
-def overrides_of(method: str, found: Mapping[str, Found]) -> dict[str, Any]:
+def overrides_of(method: str, found: Mapping[str, Searched]) -> dict[str, Any]:
     """The fields that a method's runs take from its search. A field that its name sets stays as it is set."""
     if method not in found:
         return {}
     own = find_method(method).fields
-    balance = {name: value for name, value in found[method].get("balance", {}).items() if name not in own}
-    return {"learning_rate": found[method]["learning_rate"], **balance}
+    return {name: value for name, value in found[method].fields.items() if name == "learning_rate" or name not in own}
 
 
 def long_first(methods: Iterable[str]) -> list[str]:
@@ -74,7 +75,7 @@ def long_first(methods: Iterable[str]) -> list[str]:
 class _Runs:
     """Runs of the search, side by side over methods."""
 
-    def __init__(self, plan: Plan, out: Path) -> None:
+    def __init__(self, plan: ComparePlan, out: Path) -> None:
         self._plan, self._out = plan, out
         self.failed: set[str] = set()
         self.seconds: dict[str, float] = {}
@@ -82,7 +83,7 @@ class _Runs:
     def tried(self, wanted: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[list[float]]]:
         """The accuracies from each start of every method with each of the fields that are wanted of it."""
         task = self._plan.task
-        cells: list[tuple[str, int, Cell]] = [
+        cells: list[tuple[str, int, CellSpec]] = [
             (source, i, task.cell(source, TUNING_SEED, start, fields, tuning=True))
             for source, listed in wanted.items()
             for start in range(task.starts)
@@ -93,20 +94,21 @@ class _Runs:
         found: dict[str, list[list[float]]] = {source: [[] for _ in listed] for source, listed in wanted.items()}
         for (source, i, _), (_, path) in zip(cells, work, strict=True):
             result = done[path.name]
-            found[source][i].append(result.get("accuracy", 0.0))
-            self.seconds[source] = self.seconds.get(source, 0.0) + result.get("seconds", 0.0)
-            if "accuracy" not in result:
+            if not isinstance(result, CellResult):
                 self.failed.add(source)
+            accuracy, seconds = (result.accuracy, result.seconds) if isinstance(result, CellResult) else (0.0, 0.0)
+            found[source][i].append(accuracy)
+            self.seconds[source] = self.seconds.get(source, 0.0) + (seconds or 0.0)
         return found
 
 
-def _folder(cell: Cell) -> str:
+def _folder(cell: CellSpec) -> str:
     fields = dict(cell.overrides)
     rate = fields.pop("learning_rate")
     return "-".join([cell.name, f"lr{rate:g}", *(f"{name}{value:g}" for name, value in fields.items())])
 
 
-def _rates(plan: Plan, sources: list[str], runs: _Runs) -> dict[str, Found]:
+def _rates(plan: ComparePlan, sources: list[str], runs: _Runs) -> dict[str, Searched]:
     """The best rate of each method; methods are widened together, so that no process waits for the last one."""
     scores: dict[str, Tried] = {source: {} for source in sources}
     wanted = {source: list(plan.rates) for source in sources}
@@ -120,10 +122,10 @@ def _rates(plan: Plan, sources: list[str], runs: _Runs) -> dict[str, Found]:
     return {source: _found(plan, tried) for source, tried in scores.items()}
 
 
-def _found(plan: Plan, tried: Tried) -> Found:
+def _found(plan: ComparePlan, tried: Tried) -> Searched:
     listed = {f"{rate:g}": tried[rate] for rate in sorted(tried)}
-    widened = [f"{rate:g}" for rate in sorted(tried) if rate not in plan.rates]
-    return {"learning_rate": _best(tried), "search": listed, **({"widened": widened} if widened else {})}
+    widened = tuple(f"{rate:g}" for rate in sorted(tried) if rate not in plan.rates)
+    return Searched(learning_rate=_best(tried), search=listed, widened=widened)
 
 
 def beyond(tried: Tried) -> float | None:
@@ -143,24 +145,25 @@ def _best(tried: Tried) -> float:
     return max(tried, key=lambda rate: math.fsum(tried[rate]))  # of equals the one tried first
 
 
-def _balances(found: dict[str, Found], runs: _Runs) -> None:
+def _balances(found: Mapping[str, Searched], runs: _Runs) -> dict[str, Searched]:
     """At its best rate, each method's own field (:class:`sgpo.runs.methods.Balance`): its default and other values."""
     fields = {source: balance for source in found if (balance := find_method(source).balance) is not None}
     tried = runs.tried(
         {
-            source: [{"learning_rate": found[source]["learning_rate"], one.field: value} for value in one.values]
+            source: [{"learning_rate": found[source].learning_rate, one.field: value} for value in one.values]
             for source, one in fields.items()
         }
     )
+    with_balance = {}
     for source, balance in fields.items():
-        rate = found[source]["learning_rate"]
-        default = found[source]["search"][f"{rate:g}"]
+        default = (found[source].search or {})[f"{found[source].learning_rate:g}"]
         scores = dict(zip(balance.values, tried[source], strict=True))
         best = _best(scores)
         better = math.fsum(scores[best]) > math.fsum(default)
-        found[source]["balance"] = {balance.field: best} if better else {}
-        found[source]["balance_search"] = {
-            "field": balance.field,
-            "default": default,
-            **{f"{value:g}": each for value, each in scores.items()},
-        }
+        listed = {f"{value:g}": each for value, each in scores.items()}
+        with_balance[source] = replace(
+            found[source],
+            balance={balance.field: best} if better else {},
+            balance_search={"field": balance.field, "default": default, **listed},
+        )
+    return with_balance

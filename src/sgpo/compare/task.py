@@ -1,22 +1,20 @@
 """What methods are compared on. :mod:`sgpo.compare.run` knows no more of it than this."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from sgpo.runs.entries import CellResult
 from sgpo.runs.jobs import ReportProgress
 
-UNTRAINED: dict[str, Any] = {
-    "curve": [],
-    "sampled_tokens": 0,
-    "guided_tokens": 0,
-    "trained_tokens": 0,
-    "train_seconds": 0.0,
-}
-"""In the entry of a model that is taken as it is."""
+
+def untrained(measured: CellResult) -> CellResult:
+    """The result of a model that is taken as it is: it cost nothing."""
+    return replace(measured, curve=[], sampled_tokens=0, guided_tokens=0, trained_tokens=0, train_seconds=0.0)
 
 
-class Cell(Protocol):
+class CellSpec(Protocol):
     """One run: a method with a seed, from one of the task's starts. A frozen dataclass of JSON types, picklable."""
 
     @property
@@ -69,10 +67,10 @@ class Task(Protocol):
 
     def cell(
         self, method: str, seed: int, start: int, overrides: dict[str, Any], *, tuning: bool = False
-    ) -> Any:  # a Cell
+    ) -> Any:  # a CellSpec
         """A cell; ``tuning``: one of the search, measured on the validation split."""
 
-    def run(self, cell: Any, out: Path, folder: Path, report: ReportProgress) -> dict[str, Any]:
+    def run(self, cell: Any, out: Path, folder: Path, report: ReportProgress) -> CellResult:
         """Run a cell of this task in ``folder`` and return its entry of results.json."""
 
     def machine(self, processes: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from sgpo.evaluation.metrics import Interval, avg_at_k, bootstrap_interval, maj_at_k, pass_at_k
 
@@ -49,6 +49,14 @@ class ProblemResult:
         return math.fsum(sample.correct for sample in self.samples) / len(self.samples)
 
 
+class GroupScores(TypedDict):
+    """What an evaluation found for one group of problems; an interval of ``ci95`` is a list, as in JSON."""
+
+    accuracy: float
+    ci95: list[float]
+    n_problems: int
+
+
 @dataclass(frozen=True)
 class EvalResult:
     """What an evaluation found.
@@ -72,7 +80,7 @@ class EvalResult:
     ci95: Interval
     n_problems: int
     k: int
-    per_group: dict[str, dict[str, Any]]
+    per_group: dict[str, GroupScores]
     pass_at_k: dict[int, float]
     maj_at_k: float | None
     mean_length: float | None
@@ -129,6 +137,6 @@ def summarise(problems: Sequence[ProblemResult], *, resamples: int = 2000) -> Ev
     )
 
 
-def _group(scores: list[float], resamples: int) -> dict[str, Any]:
+def _group(scores: list[float], resamples: int) -> GroupScores:
     interval = bootstrap_interval(scores, resamples=resamples)
-    return {"accuracy": math.fsum(scores) / len(scores), "ci95": list(interval), "n_problems": len(scores)}
+    return GroupScores(accuracy=math.fsum(scores) / len(scores), ci95=list(interval), n_problems=len(scores))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,26 +19,10 @@ from transformers import PreTrainedModel
 from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Problem, guided_prompt, verify
 from sgpo.models.sampling import sample
 from sgpo.objectives import token_kl
+from sgpo.runs.entries import StrategyControl
 
 SAMPLES = 4  # guided responses a problem, as many as SGPO draws
 PROBLEMS = 100
-
-
-@dataclass(frozen=True)
-class StrategyControl:
-    """Means over the tokens of the targets that SGPO would train on.
-
-    Attributes:
-        problems: that have a target, a correct guided response.
-        own_kl: KL(guided || unguided) with the problem's own strategy, nats a token.
-        other_kl: the same on the same tokens with a random other problem's strategy.
-        copied: share of the tokens that also stand in the strategy.
-    """
-
-    problems: int
-    own_kl: float
-    other_kl: float
-    copied: float
 
 
 def strategy_control(
@@ -62,7 +45,8 @@ def strategy_control(
     own, other = (float(token_kl(logits["alone"], logits[name]).mean()) for name in ("own", "other"))
     words = [set(tokenizer(p["strategy"], add_special_tokens=False)["input_ids"]) for p, _ in targets]
     copied = [token in known for known, ids in zip(words, responses, strict=True) for token in ids]
-    return StrategyControl(len(targets), own, other, sum(copied) / len(copied))
+    share = sum(copied) / len(copied)
+    return StrategyControl(problems=len(targets), own_kl=own, other_kl=other, copied=share)
 
 
 def _targets(

@@ -9,7 +9,7 @@ import functools
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from sgpo.lab.measure import measure, measure_all, write_samples
 from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems
 from sgpo.lab.responses import EXPERTS
+from sgpo.runs.entries import CellResult
 from sgpo.runs.files import write_rows
 from sgpo.runs.jobs import ReportProgress
 from sgpo.trainer.methods import KINDS, find_method
@@ -81,14 +82,10 @@ def cell_name(method: str, base_seed: int, seed: int) -> str:
 
 def run_cell(
     cell: Cell, start: Path, out: Path, report: ReportProgress | None = None, strategies: Strategies | None = None
-) -> dict[str, Any]:
+) -> CellResult:
     """Train ``cell`` from the model at ``start`` and evaluate it; writes metrics.jsonl and the model into ``out``.
 
     ``strategies`` are as for :func:`train_data`.
-
-    Returns:
-        The entry of results.json for this method: accuracy with its interval, per family, tokens, seconds, and the
-        accuracies over training.
     """
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
@@ -104,17 +101,19 @@ def run_cell(
     seconds = time.perf_counter() - began - (recorder.seconds - before)
     trainer.save_model(str(out / "model"))
     write_samples(model, tokenizer, budget.split, out / "samples.jsonl")
-    curve = recorder.curve[1:]
-    return {
-        **measure_all(model, tokenizer, k=budget.eval_k, split=budget.split),
-        "method": cell.method,
-        "seed": cell.seed,
-        "base_seed": cell.base_seed,
-        "accuracy_over_training": sum(value for _, value in curve) / len(curve),
-        "curve": recorder.curve,
-        **recorder.costs(),
-        "train_seconds": round(seconds, 1),
-    }
+    curve, costs = recorder.curve[1:], recorder.costs()
+    return replace(
+        measure_all(model, tokenizer, k=budget.eval_k, split=budget.split),
+        method=cell.method,
+        seed=cell.seed,
+        base_seed=cell.base_seed,
+        accuracy_over_training=sum(value for _, value in curve) / len(curve),
+        curve=recorder.curve,
+        sampled_tokens=costs["sampled_tokens"],
+        guided_tokens=costs["guided_tokens"],
+        trained_tokens=costs["trained_tokens"],
+        train_seconds=round(seconds, 1),
+    )
 
 
 def build_trainer(

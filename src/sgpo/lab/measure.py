@@ -6,6 +6,7 @@ entropy, which no user of it would. Temperature 1, greedy and pass@k stand besid
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel
 
 from sgpo.evaluation import EvalResult, evaluate
 from sgpo.evaluation import summarise as scores_of
-from sgpo.evaluation.axes import AxisScores
+from sgpo.evaluation.metrics import pass_at_k
 from sgpo.evaluation.options import PRESETS
 from sgpo.lab.problems import (
     AXES,
@@ -27,6 +28,7 @@ from sgpo.lab.problems import (
     verify,
 )
 from sgpo.models.sampling import sample
+from sgpo.runs.entries import AxisScores, CellResult, FamilyScores, SampleRow, each
 from sgpo.runs.files import write_rows
 
 TEMPERATURE, TOP_P = PRESETS["paper"]["temperature"], PRESETS["paper"]["top_p"]
@@ -43,7 +45,6 @@ PROTOCOL = {
 """What the figures of a comparison mean, as it is written into its settings."""
 _BATCH = 300  # rows; fewer pay more for each step, more no longer fit the processor's caches
 _SAMPLES = 4  # of an axis, for the report
-_KEPT = ("id", "family", "axis", "strategy", "answer")
 
 
 def measure(
@@ -79,8 +80,8 @@ def measure(
 
 def measure_all(
     model: PreTrainedModel, tokenizer: Any, *, k: int, split: Split = "eval", guided: bool = False
-) -> dict[str, Any]:
-    """The part of a results.json entry that comes from the evaluation, with the scores of each axis.
+) -> CellResult:
+    """The part of a cell's result that comes from the evaluation, with the scores of each axis.
 
     On "eval", everything that :class:`AxisScores` has. On other splits, where only choices are made, and with the
     strategy in every prompt (``guided``), the accuracy alone.
@@ -98,12 +99,18 @@ def measure_all(
         found["pass_at_k"] = hot(k=PASS_K, problems=many)
         if few:
             found["temperature_1"] = hot(k=k, problems=few)
-    entry = summary(found["accuracy"])
-    if "greedy" in found:
-        entry["accuracy_greedy"] = found["greedy"].accuracy
-        entry["accuracy_guided"] = found["guided"].accuracy
-    entry["axes"] = {axis: _axis(found, each).to_json() for axis, each in by_axis(problems).items()}
-    return entry
+    headline = found["accuracy"]
+    families = each(FamilyScores.from_json)(headline.per_group)
+    return CellResult(
+        accuracy=headline.accuracy,
+        accuracy_ci95=headline.ci95,
+        n_problems=headline.n_problems,
+        k=headline.k,
+        per_family=_with_passes(families, found["pass_at_k"]) if "pass_at_k" in found else families,
+        accuracy_greedy=found["greedy"].accuracy if "greedy" in found else None,
+        accuracy_guided=found["guided"].accuracy if "guided" in found else None,
+        axes={axis: _axis(found, own) for axis, own in by_axis(problems).items()},
+    )
 
 
 def by_axis(problems: Sequence[Problem]) -> dict[Axis, list[Problem]]:
@@ -118,10 +125,10 @@ def _axis(found: Mapping[str, EvalResult], problems: Sequence[Problem]) -> AxisS
     own = {name: [one for one in result.problems if one.id in ids] for name, result in found.items()}
     headline = scores_of(own["accuracy"])
     if "greedy" not in found:
-        return AxisScores(headline.accuracy, length=headline.mean_length)
+        return AxisScores(accuracy=headline.accuracy, length=headline.mean_length)
     hot = [one.score for name in ("pass_at_k", "temperature_1") for one in own.get(name, [])]
     return AxisScores(
-        headline.accuracy,
+        accuracy=headline.accuracy,
         greedy=scores_of(own["greedy"]).accuracy,
         temperature_1=sum(hot) / len(hot),
         guided=scores_of(own["guided"]).accuracy,
@@ -130,30 +137,35 @@ def _axis(found: Mapping[str, EvalResult], problems: Sequence[Problem]) -> AxisS
     )
 
 
+def _with_passes(families: Mapping[str, FamilyScores], result: EvalResult) -> dict[str, FamilyScores]:
+    """The scores of families with pass@k, and its number of problems, of each that is among those of pass@k."""
+    found = dict(families)
+    for family, scores in families.items():
+        verdicts = [[one.correct for one in p.samples] for p in result.problems if p.group == family]
+        if verdicts:  # a type has a problem or two on an axis, and not every one is among the first of it
+            found[family] = replace(scores, pass_at_32=pass_at_k(verdicts, result.k), pass_problems=len(verdicts))
+    return found
+
+
 def write_samples(model: PreTrainedModel, tokenizer: Any, split: Split, path: Path) -> None:
     """A few responses to held-out problems of each axis, with and without the strategy, for the report."""
     chosen = [problem for each in by_axis(load_problems(split)).values() for problem in each[:_SAMPLES]]
-    prompts = {"autonomous": [p["prompt"] for p in chosen], "guided": [guided_prompt(p) for p in chosen]}
+    prompts = [p["prompt"] for p in chosen], [guided_prompt(p) for p in chosen]
     settings: dict[str, Any] = {"temperature": TEMPERATURE, "top_p": TOP_P, "max_new_tokens": MAX_COMPLETION}
-    texts = {
-        name: [row[0].text for row in sample(model, tokenizer, asked, **settings)] for name, asked in prompts.items()
-    }
-    rows = []
-    for i, problem in enumerate(chosen):
-        row: dict[str, Any] = {name: value for name, value in problem.items() if name in _KEPT}
-        row["problem"] = problem["prompt"]
-        for name, completions in texts.items():
-            row |= {name: completions[i], f"{name}_correct": verify(completions[i], problem["answer"])}
-        rows.append(row)
-    write_rows(path, rows)
-
-
-def summary(result: EvalResult) -> dict[str, Any]:
-    """The overall accuracy of a results.json entry, its interval, and the accuracy of each family."""
-    return {
-        "accuracy": result.accuracy,
-        "accuracy_ci95": list(result.ci95),
-        "n_problems": result.n_problems,
-        "k": result.k,
-        "per_family": result.per_group,
-    }
+    autonomous, guided = ([row[0].text for row in sample(model, tokenizer, asked, **settings)] for asked in prompts)
+    rows = [
+        SampleRow(
+            id=problem["id"],
+            family=problem["family"],
+            axis=problem["axis"],
+            problem=problem["prompt"],
+            strategy=problem["strategy"],
+            answer=problem["answer"],
+            autonomous=alone,
+            autonomous_correct=verify(alone, problem["answer"]),
+            guided=told,
+            guided_correct=verify(told, problem["answer"]),
+        )
+        for problem, alone, told in zip(chosen, autonomous, guided, strict=True)
+    ]
+    write_rows(path, (row.to_json() for row in rows))

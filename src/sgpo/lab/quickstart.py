@@ -6,6 +6,7 @@ what was trained, and on four axes of problems that ask for more. Its budget is 
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sgpo.evaluation.axes import NEW_AXES, with_means
 from sgpo.lab.experiment import Budget, Cell, run_cell
 from sgpo.lab.measure import measure_all
 from sgpo.lab.model import base_path, load_base
+from sgpo.runs.entries import NEW_AXES, CellResult, with_means
 from sgpo.runs.files import locked, write_json
 from sgpo.runs.jobs import Job, ReportProgress, cores, run_jobs
 from sgpo.runs.provenance import record
@@ -75,7 +76,8 @@ def _run(out: Path, seed: int, jobs: int, budget: Budget) -> dict[str, Any]:
     done = run_jobs(work, jobs or min(2, cores()))
     every = {**done.pop("base"), **done}
     methods = {name: every[name] for name in LABELS}
-    results = {"schema": SCHEMA, "seed": seed, "expert": budget.expert, "methods": methods}
+    entries = {name: one.to_json() for name, one in methods.items()}
+    results = {"schema": SCHEMA, "seed": seed, "expert": budget.expert, "methods": entries}
     write_json(out / "results.json", results, indent=2)
     console.print(table(methods))
     console.print(f"{out / 'results.json'} written; {time.perf_counter() - began:.0f} seconds in all.")
@@ -84,30 +86,29 @@ def _run(out: Path, seed: int, jobs: int, budget: Budget) -> dict[str, Any]:
     return results
 
 
-def table(methods: dict[str, dict[str, Any]]) -> Table:
+def table(methods: Mapping[str, CellResult]) -> Table:
     """The methods as columns: accuracy without a strategy on each axis, in %, and the cost."""
     title = "Correct without a strategy in the prompt, % (temperature 0.6), on problems that training does not have"
     grid = Table(title=title, title_justify="left")
     grid.add_column("")
     for name in methods:
         grid.add_column(LABELS.get(name, name), justify="right")
-    entries = list(methods.values())
-    rates = [with_means({axis: one["accuracy"] for axis, one in entry["axes"].items()}) for entry in entries]
+    rates = [with_means({axis: one.accuracy for axis, one in each.axes.items()}) for each in methods.values()]
     for axis in rates[0]:
         if axis in AXIS_LABELS:
             mark = "[bold]{}[/bold]" if axis == NEW_AXES else "{}"
             grid.add_row(AXIS_LABELS[axis], *(mark.format(f"{100 * rate[axis]:.1f}") for rate in rates))
     grid.add_section()
-    grid.add_row("thousand tokens sampled", *(f"{e['sampled_tokens'] / 1000:.0f}" for e in entries))
-    grid.add_row("seconds of training", *(f"{e['train_seconds']:.0f}" for e in entries))
+    grid.add_row("thousand tokens sampled", *(f"{(each.sampled_tokens or 0) / 1000:.0f}" for each in methods.values()))
+    grid.add_row("seconds of training", *(f"{each.train_seconds or 0:.0f}" for each in methods.values()))
     return grid
 
 
-def _measure_base(budget: Budget, report: ReportProgress) -> dict[str, dict[str, Any]]:
+def _measure_base(budget: Budget, report: ReportProgress) -> dict[str, CellResult]:
     model, tokenizer = load_base(0)
     entries = {}
     for i, (name, guided) in enumerate((("base", False), ("base_guided", True))):
-        entry = measure_all(model, tokenizer, k=budget.eval_k, split=budget.split, guided=guided)
-        entries[name] = {**entry, "sampled_tokens": 0, "train_seconds": 0.0}
-        report(name, (i + 1) / 2, {"accuracy": entry["accuracy"]})
+        measured = measure_all(model, tokenizer, k=budget.eval_k, split=budget.split, guided=guided)
+        entries[name] = replace(measured, sampled_tokens=0, train_seconds=0.0)
+        report(name, (i + 1) / 2, {"accuracy": measured.accuracy})
     return entries

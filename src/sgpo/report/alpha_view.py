@@ -2,13 +2,16 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from sgpo.report import svg
-from sgpo.report.comparison import LEVELS
 from sgpo.report.problems import Log, Logs, alpha_by_family, alpha_counts, last_step
-from sgpo.report.run import Cell, Run, label
-from sgpo.report.series import band, summary
+from sgpo.report.run import Run, RunCell
+from sgpo.report.series import band, first_and_last
+from sgpo.report.tables import LEVELS, Heat, Table, TableRow
+from sgpo.runs.methods import spoken_label
 
 TIME_BINS = 48  # of the histogram over time
 ALPHA_BINS = 16  # of it
@@ -18,7 +21,47 @@ ALPHA_MAX = 0.8  # arXiv 2606.24064; the scale of every picture, unless an alpha
 MAX_FAMILIES = 40
 
 
-def alpha(run: Run, logs: Logs) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class AlphaChart:
+    """One method's alpha over time: a histogram with its table, or without problem logs shares of problems.
+
+    ``first`` and ``last`` are the means over the first and the last tenth of training.
+    """
+
+    method: str
+    first: float
+    last: float
+    chart: Markup
+    table: Table | None = None
+    seeds: int = 0
+
+    @property
+    def kind(self) -> str:
+        return "shares" if self.table is None else "histogram"
+
+
+@dataclass(frozen=True)
+class AlphaFamilies:
+    """The heat table of one method's mean alpha by family; ``hidden`` families are left out of it."""
+
+    table: Table
+    seeds: int
+    hidden: int
+
+
+@dataclass(frozen=True)
+class AlphaView:
+    """The section on how alpha lets go."""
+
+    charts: Sequence[AlphaChart]
+    families: Sequence[AlphaFamilies]
+
+    @property
+    def kinds(self) -> set[str]:
+        return {chart.kind for chart in self.charts}
+
+
+def alpha(run: Run, logs: Logs) -> AlphaView | None:
     """How alpha is spread over problems, over time; None where no method has a weight above 0.
 
     From the problem logs; a method without any has the shares of problems at both ends instead, or its mean alone.
@@ -30,20 +73,17 @@ def alpha(run: Run, logs: Logs) -> dict[str, Any] | None:
         average = band(name, cells, "sgpo/alpha")
         if average is None or max(average.high) <= 0:
             continue
-        first, last = summary(average)
-        entry = {"method": label(name), "first": first, "last": last}
+        label, ends = spoken_label(name), first_and_last(average)
         if found := logs.get(name):
-            charts.append({**entry, **_histogram(found, top, label(name)), "kind": "histogram"})
-            if table := _families(found, top):
-                families.append({"method": label(name), "seeds": len(found), **table})
+            charts.append(AlphaChart(label, *ends, *_histogram(found, top, label), seeds=len(found)))
+            if table := _families(found, top, label):
+                families.append(table)
         elif (chart := _shares(name, cells)) is not None:
-            charts.append({**entry, "chart": chart, "table": None, "kind": "shares"})
-    if not charts:
-        return None
-    return {"charts": charts, "kinds": {chart["kind"] for chart in charts}, "families": families}
+            charts.append(AlphaChart(label, *ends, chart))
+    return AlphaView(charts, families) if charts else None
 
 
-def _histogram(logs: Sequence[Log], top: float, name: str) -> dict[str, Any]:
+def _histogram(logs: Sequence[Log], top: float, name: str) -> tuple[Markup, Table]:
     last = last_step(logs)
     windows, highest = _windows(logs, TIME_BINS), ALPHA_BINS - 1
     counts = alpha_counts(logs, windows, ALPHA_BINS, lambda a: min(highest, int(ALPHA_BINS * a / top)))
@@ -54,12 +94,9 @@ def _histogram(logs: Sequence[Log], top: float, name: str) -> dict[str, Any]:
     edges = [top * i / RANGES for i in range(1, RANGES + 1)]
     parts = _windows(logs, PARTS)
     table = alpha_counts(logs, parts, RANGES + 1, lambda a: 0 if a == 0 else 1 + sum(a > e for e in edges[:-1]))
-    titles = ["0", *(f"up to {edge:.2g}" for edge in edges)]
-    rows = [
-        {"steps": steps, "counts": [f"{c:.1f}" for c in row]}
-        for steps, row in zip(_parts(last, parts), table, strict=True)
-    ]
-    return {"chart": chart, "table": {"titles": titles, "rows": rows, "seeds": len(logs)}}
+    steps = _parts(last, parts)
+    rows = [TableRow(name, [f"{c:.1f}" for c in row]) for name, row in zip(steps, table, strict=True)]
+    return chart, Table(["Steps", "0", *(f"up to {edge:.2g}" for edge in edges)], rows)
 
 
 def _windows(logs: Sequence[Log], most: int) -> int:
@@ -73,23 +110,24 @@ def _parts(last: int, parts: int) -> list[str]:
     return [f"{a}\u2013{b - 1}" if b - 1 > a else f"{a}" for a, b in itertools.pairwise(starts)]
 
 
-def _families(logs: Sequence[Log], top: float) -> dict[str, Any] | None:
+def _families(logs: Sequence[Log], top: float, name: str) -> AlphaFamilies | None:
     parts = _windows(logs, PARTS)
     table = alpha_by_family(logs, parts)
     if not table:
         return None
     rows = [
-        {"name": family, "cells": [{"value": v, "level": round(LEVELS * (v or 0.0) / top)} for v in values]}
+        TableRow(family, [Heat("" if v is None else f"{v:.2f}", round(LEVELS * (v or 0.0) / top)) for v in values])
         for family, values in list(table.items())[:MAX_FAMILIES]
     ]
-    return {"titles": _parts(last_step(logs), parts), "rows": rows, "hidden": len(table) - len(rows)}
+    shown = Table(["Family", *_parts(last_step(logs), parts)], rows, name)
+    return AlphaFamilies(shown, len(logs), len(table) - len(rows))
 
 
-def _shares(name: str, cells: Sequence[Cell]) -> svg.Markup | None:
+def _shares(name: str, cells: Sequence[RunCell]) -> svg.Markup | None:
     """Without problem logs: the shares of problems at the cap, between, and at 0."""
     at_cap, at_zero = (band(name, cells, f"sgpo/alpha_{end}_fraction") for end in ("max", "zero"))
     if at_cap is None or at_zero is None or at_cap.steps != at_zero.steps or len(at_cap.steps) < 2:
         return None
     between = [max(0.0, 1 - a - b) for a, b in zip(at_cap.mean, at_zero.mean, strict=True)]
-    spoken = f"{label(name)}: share of problems with alpha at its cap, between, and at 0, over optimizer steps"
+    spoken = f"{spoken_label(name)}: share of problems with alpha at its cap, between, and at 0, over optimizer steps"
     return svg.share_chart(at_cap.steps, (at_cap.mean, between), label=spoken)

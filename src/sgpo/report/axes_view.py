@@ -1,17 +1,21 @@
-"""The axes of held-out problems for the templates: a dot plot of each, what SGPO is ahead by, pass@k, and the scores
-under other ways of sampling.
+"""The axes of held-out problems for the templates: a dot plot of each, what SGPO is ahead by, pass@k, pass@32 where
+exploration finds nothing, and the scores under other ways of sampling.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from sgpo.evaluation.axes import ALL_AXES, NEW_AXES, AxisScores, with_means
-from sgpo.evaluation.metrics import t_interval
+from markupsafe import Markup
+
 from sgpo.report import svg
 from sgpo.report.comparison import ranking
-from sgpo.report.run import Method, Run, label
+from sgpo.report.run import Run
 from sgpo.report.series import Band
+from sgpo.report.tables import Table, TableRow, percent
+from sgpo.runs.entries import ALL_AXES, NEW_AXES, AxisScores, MethodResult, SeedMean, StrategyControl, with_means
+from sgpo.runs.methods import spoken_label
 
 TITLES = {
     "instances": ("New instances", "the types, sizes and wordings of training"),
@@ -27,113 +31,189 @@ SAMPLING = {
     "accuracy": "temperature 0.6",
     "greedy": "greedy",
     "temperature_1": "temperature 1",
-    "pass": "pass@32",
+    "pass_at_32": "pass@32",
     "guided": "with the strategy",
     "length": "tokens",
 }
 
 
-def axes(run: Run) -> dict[str, Any] | None:
+class PanelRow(NamedTuple):
+    """A method in a dot plot."""
+
+    label: str
+    ours: bool
+    mean: float
+    strip: Markup
+
+
+@dataclass(frozen=True)
+class AxisPanel:
+    """The dot plot of one axis, with the labels under it."""
+
+    title: str
+    note: str
+    rows: Sequence[PanelRow]
+    axis: Markup
+
+
+class Chart(NamedTuple):
+    """A chart under its title."""
+
+    title: str
+    chart: Markup
+
+
+class MethodHue(NamedTuple):
+    """An entry of a legend."""
+
+    label: str
+    hue: int
+
+
+@dataclass(frozen=True)
+class AxesView:
+    """The section on what was learned."""
+
+    panels: Sequence[AxisPanel]
+    gaps: Sequence[Table]
+    passes: Sequence[Chart]
+    never: Table | None
+    legend: Sequence[MethodHue]
+    tables: Sequence[Table]
+    control: StrategyControl | None
+
+
+def axes(run: Run) -> AxesView | None:
     """A panel an axis with the methods in one order and colour; None where nothing was measured on axes."""
-    methods = [method for method in ranking(run) if method.axes]
-    names = list(dict.fromkeys(axis for method in methods for seed in method.axes for axis in seed))[:MAX_AXES]
+    methods, names = measured(run)
     if not names:
         return None
     hues = {m.name: run.order.index(m.name) if m.name in run.order else svg.HUES - 1 for m in methods}
-    shown = [*names, *([NEW_AXES] if len(names) > 2 else [])]
-    return {
-        "panels": [panel(axis, methods, hues) for axis in shown],
-        "gaps": _gaps(methods),
-        "passes": _passes(methods, names, hues),
-        "legend": [{"label": m.label, "hue": hues[m.name] % svg.HUES} for m in methods],
-        "tables": _tables(methods, names),
-        "control": next((method.control for method in methods if method.control), None),
-    }
+    return AxesView(
+        panels=[panel(axis, methods, hues) for axis in shown(names)],
+        gaps=_gaps(methods),
+        passes=_passes(methods, names, hues),
+        never=_never_solved(run, methods),
+        legend=[MethodHue(m.label, hues[m.name] % svg.HUES) for m in methods],
+        tables=_tables(methods, names),
+        control=next((method.strategy_control for method in methods if method.strategy_control), None),
+    )
 
 
-def panel(axis: str, methods: Sequence[Method], hues: dict[str, int]) -> dict[str, Any]:
+def measured(run: Run) -> tuple[list[MethodResult], list[str]]:
+    """The methods that were measured on axes, in the order of every plot, and the axes."""
+    methods = [method for method in ranking(run) if method.axes]
+    return methods, list(dict.fromkeys(axis for method in methods for axis in method.axes))[:MAX_AXES]
+
+
+def shown(names: Sequence[str]) -> list[str]:
+    """What has a panel: the axes, and where there are several new ones, their mean."""
+    return [*names, *([NEW_AXES] if len(names) > 2 else [])]
+
+
+def title_of(axis: str) -> str:
+    """An axis as people read it."""
+    return TITLES[axis][0] if axis in TITLES else axis.replace("_", " ")
+
+
+def panel(axis: str, methods: Sequence[MethodResult], hues: Mapping[str, int]) -> AxisPanel:
     """The accuracy of methods on an axis, or in a mean of axes, with intervals over seeds.
 
     All panels have the scale 0 to 1, so that a method can be followed from one to the next.
     """
     rows, scale = [], (0.0, 1.0)
     for method in methods:
-        every = (with_means({name: scores.accuracy for name, scores in seed.items()}) for seed in method.axes)
-        values = [seed[axis] for seed in every if axis in seed]
-        if values:
-            mean = math.fsum(values) / len(values)
-            ends = t_interval(values)[1:] if len(values) > 1 else None
-            dots = values if len(values) > 1 else ()
-            strip = svg.strip(mean, scale, ends=ends, dots=dots, hue=hues[method.name])
-            rows.append({"label": method.label, "ours": method.name == "sgpo", "mean": mean, "strip": strip})
-    title, note = TITLES.get(axis, (axis.replace("_", " "), ""))
-    return {"title": title, "note": note, "rows": rows, "axis": svg.axis(scale, count=2)}
+        if (found := on_axis(method, axis)) is not None:
+            strip = svg.strip(found.mean, scale, ends=found.ends, dots=axis_seeds(method, axis), hue=hues[method.name])
+            rows.append(PanelRow(method.label, method.name == "sgpo", found.mean, strip))
+    return AxisPanel(title_of(axis), TITLES.get(axis, ("", ""))[1], rows, svg.axis(scale, count=2))
 
 
-def _gaps(methods: Sequence[Method]) -> list[dict[str, Any]]:
+def on_axis(method: MethodResult, axis: str) -> SeedMean | None:
+    """A method's accuracy on an axis, or in a mean of axes, as the results have it."""
+    if axis == ALL_AXES:  # every axis has as many problems, so that their mean is that over all problems
+        return method.scores.get("end")
+    if axis == NEW_AXES:
+        return method.scores.get(NEW_AXES)
+    scores = method.axes.get(axis)
+    return None if scores is None else scores.interval or SeedMean(scores.accuracy)
+
+
+def axis_seeds(method: MethodResult, axis: str) -> list[float]:
+    """The accuracy of each seed on an axis, or in a mean of axes; nothing of a single seed."""
+    every = (with_means({name: one.accuracy for name, one in seed.axes.items()}) for seed in method.seeds)
+    values = [seed[axis] for seed in every if axis in seed]
+    return values if len(values) > 1 else []
+
+
+def _gaps(methods: Sequence[MethodResult]) -> list[Table]:
     """For each method that the others are compared with: its difference to them on each axis."""
-    tables: dict[str, dict[str, Any]] = {}
-    for method in methods:
-        for reference, found in method.axes_minus.items():
-            table = tables.setdefault(reference, {"label": label(reference), "axes": list(found), "rows": []})
-            cells = [found.get(axis) for axis in table["axes"]]
-            table["rows"].append({"label": method.label, "cells": cells})
-    for table in tables.values():
-        table["titles"] = [TITLES.get(axis, (axis.replace("_", " "), ""))[0] for axis in table["axes"]]
-    return list(tables.values())
+    tables: list[Table] = []
+    for reference in dict.fromkeys(name for method in methods for name in method.axes_minus):
+        found = {m.label: m.axes_minus[reference] for m in methods if reference in m.axes_minus}
+        names = list(dict.fromkeys(axis for gaps in found.values() for axis in gaps))
+        rows = [TableRow(label, [gaps.get(axis) for axis in names]) for label, gaps in found.items()]
+        if names:
+            tables.append(Table(["Method", *map(title_of, names)], rows, spoken_label(reference)))
+    return tables
 
 
-def _passes(methods: Sequence[Method], names: Sequence[str], hues: dict[str, int]) -> list[dict[str, Any]]:
+def _passes(methods: Sequence[MethodResult], names: Sequence[str], hues: dict[str, int]) -> list[Chart]:
     """pass@k against k, on a logarithmic scale: whether the ceiling rises, or only the likely becomes likelier."""
     charts = []
     for axis in names:
         bands = [band for method in methods if (band := _pass_band(method, axis)) is not None]
         if bands:
-            top = max(bands[0].steps)
-            title, _ = TITLES.get(axis, (axis.replace("_", " "), ""))
-            ends = "; ".join(f"{label(b.method)} from {b.mean[0]:.0%} to {b.mean[-1]:.0%}" for b in bands)
+            top, title = max(bands[0].steps), title_of(axis)
+            ends = "; ".join(f"{spoken_label(b.method)} from {b.mean[0]:.0%} to {b.mean[-1]:.0%}" for b in bands)
             spoken = f"pass@k, {title}, k from 1 to {2**top:.0f}: {ends}."
             chart = svg.line_chart(bands, hues, unit="%", label=spoken, y=(0.0, 1.0), across=lambda x: f"{2**x:.0f}")
-            charts.append({"title": title, "chart": chart})
+            charts.append(Chart(title, chart))
     return charts
 
 
-def _pass_band(method: Method, axis: str) -> Band | None:
-    curves = [seed[axis].pass_at_k for seed in method.axes if axis in seed and len(seed[axis].pass_at_k) > 1]
-    if not curves:
+def _pass_band(method: MethodResult, axis: str) -> Band | None:
+    """The mean curve of the results, and a band from the lowest to the highest seed."""
+    curve = method.axes[axis].pass_at_k if axis in method.axes else {}
+    if len(curve) < 2:
         return None
-    ks = sorted(set.intersection(*(set(curve) for curve in curves)))
-    columns = [[curve[k] for curve in curves] for k in ks]
-    mean = [math.fsum(column) / len(column) for column in columns]
-    steps = [math.log2(k) for k in ks]
-    return Band(method.name, steps, mean, [min(c) for c in columns], [max(c) for c in columns], len(curves))
+    seeds = [seed.axes[axis].pass_at_k for seed in method.seeds if axis in seed.axes]
+    columns = [[seed.get(k, share) for seed in seeds] or [share] for k, share in curve.items()]
+    steps = [math.log2(k) for k in curve]
+    return Band(method.name, steps, list(curve.values()), [*map(min, columns)], [*map(max, columns)], len(seeds))
 
 
-def _tables(methods: Sequence[Method], names: Sequence[str]) -> list[dict[str, Any]]:
+def _never_solved(run: Run, methods: Sequence[MethodResult]) -> Table | None:
+    """pass@32 on each family that exploration never solves: could any of 32 samples have been rewarded there?"""
+    score = "never_solved_pass_at_32"
+    listed = [method for method in methods if score in method.scores]
+    found = {method.name: {f: one.pass_at_32 for f, one in method.per_family.items()} for method in listed}
+    families = [f for f in run.never_solved if any(found[m.name].get(f) is not None for m in listed)]
+    if not families:
+        return None
+    means = TableRow("over all their problems", [percent(method.scores[score].mean) for method in listed])
+    rows = [TableRow(family, [percent(found[method.name].get(family)) for method in listed]) for family in families]
+    return Table(["Type", *(method.label for method in listed)], [means, *rows])
+
+
+def _tables(methods: Sequence[MethodResult], names: Sequence[str]) -> list[Table]:
     """The scores under every way of sampling: over all axes, then on each."""
     tables = []
     for axis in (ALL_AXES, *names):
         listed = {m.label: scores for m in methods if (scores := _scores(m, axis)) is not None}
-        columns = [name for name in SAMPLING if any(_value(s, name) is not None for s in listed.values())]
-        rows = [{"label": name, "cells": [_text(_value(s, c), c) for c in columns]} for name, s in listed.items()]
+        columns = [name for name in SAMPLING if any(getattr(s, name) is not None for s in listed.values())]
+        rows = [TableRow(label, [_text(getattr(s, c), c) for c in columns]) for label, s in listed.items()]
         if rows:
-            titles = [SAMPLING[column] for column in columns]
-            tables.append({"title": TITLES.get(axis, (axis.replace("_", " "), ""))[0], "titles": titles, "rows": rows})
+            tables.append(Table(["Method", *(SAMPLING[column] for column in columns)], rows, title_of(axis)))
     return tables
 
 
-def _scores(method: Method, axis: str) -> AxisScores | None:
+def _scores(method: MethodResult, axis: str) -> AxisScores | None:
     """A method's mean scores over seeds on one axis, or over all of them."""
-    listed = [seed[name] for seed in method.axes for name in seed if axis in (name, ALL_AXES)]
-    return AxisScores.mean(listed) if listed else None
-
-
-def _value(scores: AxisScores, column: str) -> float | None:
-    if column == "pass":
-        return scores.pass_at_k.get(32)
-    value: float | None = getattr(scores, column)
-    return value
+    if axis == ALL_AXES:
+        return AxisScores.mean(list(method.axes.values()))
+    return method.axes.get(axis)
 
 
 def _text(value: float | None, column: str) -> str:
-    return "" if value is None else f"{value:.1f}" if column == "length" else f"{100 * value:.1f}"
+    return f"{value:.1f}" if value is not None and column == "length" else percent(value)

@@ -1,16 +1,21 @@
-"""The comparison of methods for the templates: rows with their strips, differences, costs, and the heat table."""
+"""The comparison of methods for the templates: rows with their strips, differences, costs, and the heat table.
 
-import math
+Nothing is computed here that the results hold: differences, intervals and means are those of
+:mod:`sgpo.compare.results`.
+"""
+
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from sgpo.report import svg
-from sgpo.report.run import Difference, Method, Run, difference
+from sgpo.report.run import Run, end_gap
+from sgpo.report.tables import Table, TableRow, heat
+from sgpo.runs.entries import MethodResult, SeedMean, mean
 
-NEVER = 0.02  # where the run does not name them, the families that the base solves no more often than this
 MAX_FAMILIES = 40
-LEVELS = 10  # of the heat table
 MEASURES = {
     "end": "at the end",
     "greedy": "greedy",
@@ -21,6 +26,7 @@ MEASURES = {
     "over_training": "over training",
     "without_never_solved": "without never-solved families",
     "never_solved": "never-solved families",
+    "never_solved_pass_at_32": "never-solved families, pass@32",
 }
 
 COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -32,62 +38,74 @@ COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-def comparison(run: Run) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class ComparisonRow:
+    """A method: its accuracy and its difference to SGPO as strips, and its costs as texts."""
+
+    method: MethodResult
+    strip: Markup
+    gap_strip: Markup | None
+    costs: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ComparisonView:
+    """The section on who ends where; ``costs`` are the titles of the columns, ``counts`` a sentence."""
+
+    rows: Sequence[ComparisonRow]
+    costs: Sequence[str]
+    axis: Markup
+    gap_axis: Markup
+    gaps: Table | None
+    shape: MethodResult | None
+    counts: str
+    base_guided: float | None
+
+    @property
+    def has_gaps(self) -> bool:
+        return any(row.gap_strip for row in self.rows)
+
+
+def comparison(run: Run) -> ComparisonView | None:
     """Rows by falling accuracy, their differences to SGPO, and the two axes; None without a method."""
     if not run.methods:
         return None
     hues = {name: i for i, name in enumerate(run.order)}
-    methods = ranking(run)
-    gaps = _gaps(run, methods)
-    ends = {name: found["end"] for name, found in gaps.items() if "end" in found}
-    reach = [end for m in methods for end in (m.accuracy, *(m.interval or ()), *m.over_seeds())]
+    methods, sgpo = ranking(run), run.method("sgpo")
+    others = [method for method in methods if method.ranked and method is not sgpo] if sgpo else []
+    ends = {method.name: end_gap(sgpo, method) for method in others if sgpo}
+    reach = [end for m in methods for end in (m.accuracy, *(m.interval or ()), *m.over_seeds)]
     scale = (0.0, min(1.0, max(reach) * 1.04))
-    gap_reach = [0.0, *(end for gap in ends.values() for end in (gap.mean, *(gap.ci95 or ())))]
+    gap_reach = [0.0, *(end for gap in ends.values() for end in (gap.mean, *(gap.ends or ())))]
     # An interval over two seeds can be wider than everything there is to see.
     gap_scale = (max(-1.0, min(gap_reach) - 0.02), min(1.0, max(gap_reach) + 0.02))
-    costs = [key for key in COSTS if any(m.costs.get(key) for m in methods)]
+    costs = [key for key in COSTS if any(getattr(method, key) for method in methods)]
     rows = []
     for method in methods:
-        hue, gap, dots = hues.get(method.name, svg.HUES - 1), ends.get(method.name), method.over_seeds()
+        hue, gap, dots = hues.get(method.name, svg.HUES - 1), ends.get(method.name), method.over_seeds
         shown = dots if len(dots) > 1 else ()
         strip = svg.strip(method.accuracy, scale, ends=method.interval, dots=shown, hue=hue)
-        gap_strip = svg.strip(gap.mean, gap_scale, ends=gap.ci95, hue=hue) if gap else None
-        row = {"method": method, "seeds": len(dots), "strip": strip, "gap_strip": gap_strip}
-        rows.append(
-            {**row, "costs": [COSTS[key][1](method.costs[key]) if method.costs.get(key) else "" for key in costs]}
-        )
-    return {
-        "rows": rows,
-        "costs": [COSTS[key][0] for key in costs],
-        "axis": svg.axis(scale),
-        "gap_axis": svg.axis(gap_scale),
-        "has_gaps": bool(ends),
-        "gaps": _gap_table(gaps, methods),
-        "shape": next((m for m in methods if m.n_problems), None),
-        "counts": _counts(list(ends.values())),
-        "base_guided": _base_guided(run),
-    }
+        gap_strip = svg.strip(gap.mean, gap_scale, ends=gap.ends, hue=hue) if gap else None
+        texts = [COSTS[key][1](value) if (value := getattr(method, key)) else "" for key in costs]
+        rows.append(ComparisonRow(method, strip, gap_strip, texts))
+    return ComparisonView(
+        rows=rows,
+        costs=[COSTS[key][0] for key in costs],
+        axis=svg.axis(scale),
+        gap_axis=svg.axis(gap_scale),
+        gaps=_gap_table({method.label: {"end": ends[method.name], **method.sgpo_minus} for method in others}),
+        shape=next((method for method in methods if method.n_problems), None),
+        counts=_counts(list(ends.values())),
+        base_guided=_base_guided(run),
+    )
 
 
-def ranking(run: Run) -> list[Method]:
+def ranking(run: Run) -> list[MethodResult]:
     """The methods in the order of every plot: by falling accuracy, those that read the strategy at the end."""
-    return sorted(run.methods, key=lambda m: (not m.ranked, -m.accuracy))
+    return sorted(run.methods, key=lambda method: (not method.ranked, -method.accuracy))
 
 
-def _gaps(run: Run, methods: list[Method]) -> dict[str, dict[str, Difference]]:
-    """SGPO minus each ranked method, by measure: what the comparison has written, or else what the seeds say."""
-    sgpo = run.method("sgpo")
-    if sgpo is None:
-        return {}
-    found = {}
-    for method in methods:
-        if method is not sgpo and method.ranked:
-            own = {"end": difference(sgpo, method), "over_training": difference(sgpo, method, "accuracy_over_training")}
-            found[method.name] = {**method.to_sgpo, **{name: gap for name, gap in own.items() if gap is not None}}
-    return found
-
-
-def _gap_table(gaps: dict[str, dict[str, Difference]], methods: list[Method]) -> dict[str, Any] | None:
+def _gap_table(gaps: dict[str, dict[str, SeedMean]]) -> Table | None:
     """Methods in rows, measures in columns."""
     measures = sorted(
         {measure for found in gaps.values() for measure in found},
@@ -95,61 +113,67 @@ def _gap_table(gaps: dict[str, dict[str, Difference]], methods: list[Method]) ->
     )
     if not measures:
         return None
-    rows = [
-        {"label": m.label, "cells": [gaps[m.name].get(measure) for measure in measures]}
-        for m in methods
-        if m.name in gaps
-    ]
-    return {"titles": [MEASURES.get(name, name.replace("_", " ")) for name in measures], "rows": rows}
+    rows = [TableRow(label, [found.get(measure) for measure in measures]) for label, found in gaps.items()]
+    return Table(["Method", *(MEASURES.get(name, name.replace("_", " ")) for name in measures)], rows)
 
 
-def _counts(gaps: list[Difference]) -> str:
+def _counts(gaps: list[SeedMean]) -> str:
     """How often SGPO is above, level or below, by intervals that leave out 0."""
     verdicts = [gap.verdict for gap in gaps if gap.verdict != "unknown"]
     if len(verdicts) < 2:
         return ""
-    words: dict[Any, str] = {"above": "above", "level": "not told apart from", "below": "below"}
+    words = {"above": "above", "level": "not told apart from", "below": "below"}
     counts = Counter(verdicts)
-    parts = [f"{word} {counts[verdict]}" for verdict, word in words.items() if counts[verdict]]
+    parts = [f"{word} {count}" for verdict, word in words.items() if (count := counts[verdict])]  # type: ignore[index]
     return f"By intervals that leave out 0, SGPO is {', '.join(parts)} of {len(verdicts)} methods."
 
 
 def _base_guided(run: Run) -> float | None:
-    """What the base reaches with the strategy in its prompt, where its entry says so."""
+    """What the base reaches with the strategy in its prompt, where its cells say so."""
     base = run.method("base")
-    values = base.over_seeds("accuracy_guided") if base else []
-    return math.fsum(values) / len(values) if values else None
+    values = [seed.accuracy_guided for seed in base.seeds if seed.accuracy_guided is not None] if base else []
+    return mean(values) if values else None
 
 
-def families(run: Run) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class FamiliesView:
+    """The heat table of families in rows and methods in columns; ``never`` are those that the base never solves."""
+
+    table: Table
+    never: Sequence[str]
+
+
+def families(run: Run) -> FamiliesView | None:
     """The heat table: families in rows, those that the base never solves first; None without families, and for many of
     them where there are axes."""
     methods = sorted((m for m in run.methods if m.per_family), key=lambda m: (m.ranked, m.accuracy))
-    names = list(dict.fromkeys(family for m in methods for family in m.per_family))
-    if not names or (len(names) > MAX_FAMILIES and any(m.axes for m in methods)):
+    names = list(dict.fromkeys(family for method in methods for family in method.per_family))
+    if not names or (len(names) > MAX_FAMILIES and any(method.axes for method in methods)):
         return None  # the axes say it better than a hundred types of a few problems each
     base = run.method("base")
-    start = base.per_family if base else {}
-    never = run.never_solved if run.never_solved is not None else [f for f in names if start.get(f, 1.0) <= NEVER]
-    names.sort(key=lambda family: (family not in never, start.get(family, 1.0)))
-    rows = [{"name": f, "never": f in never, "cells": [_cell(m.per_family.get(f)) for m in methods]} for f in names]
-    shown = [f for f in names if f in never]
-    return {"methods": methods, "rows": rows, "never": shown, "reading": _split(methods, names, shown)}
 
+    def accuracy(method: MethodResult | None, family: str) -> float | None:
+        scores = method.per_family.get(family) if method else None
+        return scores.accuracy if scores else None
 
-def _cell(value: float | None) -> dict[str, Any]:
-    return {"value": value, "level": 0 if value is None else round(LEVELS * min(1.0, max(0.0, value)))}
+    def by_base(family: str) -> tuple[bool, float]:
+        start = accuracy(base, family)
+        return family not in run.never_solved, 1.0 if start is None else start
 
-
-def _split(methods: list[Method], names: list[str], never: list[str]) -> list[dict[str, Any]]:
-    """Mean accuracy over the families that the base never solves, and over the others, for each method."""
-    rest = [f for f in names if f not in never]
-    if not never or not rest:
-        return []
-    parts = ((f"the {len(never)} never solved by the base", never), (f"the other {len(rest)}", rest))
-    return [{"name": title, "cells": [_cell(_mean(m, listed)) for m in methods]} for title, listed in parts]
-
-
-def _mean(method: Method, listed: list[str]) -> float | None:
-    values = [method.per_family[f] for f in listed if f in method.per_family]
-    return math.fsum(values) / len(values) if values else None
+    names.sort(key=by_base)
+    never = [family for family in names if family in run.never_solved]
+    rows = [
+        TableRow(name, [heat(accuracy(method, name)) for method in methods], "never solved" if name in never else "")
+        for name in names
+    ]
+    parts = {
+        "never_solved": f"the {len(never)} never solved by the base",
+        "without_never_solved": f"the other {len(names) - len(never)}",
+    }
+    for score, title in parts.items():
+        means = [method.scores.get(score) for method in methods]
+        if any(means):
+            rows.append(
+                TableRow(title, [heat(one.mean if one else None) for one in means], apart=score == "never_solved")
+            )
+    return FamiliesView(Table(["Family", *(method.label for method in methods)], rows), never)

@@ -3,36 +3,52 @@
 """
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sgpo.report.files import MAX_FILE, mapping, number, read_lines
-from sgpo.report.run import Run, label
+from sgpo.report.files import MAX_FILE, read_bounded_rows
+from sgpo.report.run import Run
 from sgpo.report.text import bound
+from sgpo.runs.entries import finite, mapping, whole
 
 MAX_COMPLETIONS = 12
 MAX_TEXT = 4_000  # characters of a prompt, or a completion
 _TABLE_FIELDS = {"step", "prompt", "completion", "advantage"}
 
 
-def completions(run: Run) -> dict[str, Any] | None:
-    """Completions with their prompts, by step; None where the run has kept none."""
-    rows = list(read_lines(run.path / "completions.jsonl", run.notices, limit=MAX_COMPLETIONS)) or _table(run)
+@dataclass(frozen=True)
+class CompletionView:
+    """A completion with its prompt, both bounded, and its rewards and advantage as texts."""
+
+    step: int | None
+    facts: Sequence[str]
+    prompt: str
+    completion: str
+
+
+class StepGroup(NamedTuple):
+    """The completions of one step, None where the file does not say which."""
+
+    step: int | None
+    rows: Sequence[CompletionView]
+
+
+def completions(run: Run) -> list[StepGroup]:
+    """Completions with their prompts, by step; none where the run has kept none."""
+    rows = list(read_bounded_rows(run.path / "completions.jsonl", run.notices, limit=MAX_COMPLETIONS)) or _table(run)
     shown = [_view(row) for row in rows if isinstance(row.get("completion"), str | list)]
-    if not shown:
-        return None
-    groups = [{"step": step, "rows": list(found)} for step, found in itertools.groupby(shown, lambda row: row["step"])]
-    return {"label": label(run.cells[0].method), "groups": groups}
+    return [StepGroup(step, list(found)) for step, found in itertools.groupby(shown, lambda row: row.step)]
 
 
-def _view(row: dict[str, Any]) -> dict[str, Any]:
-    rewards = {name: number(value) for name, value in mapping(row.get("rewards")).items()}
+def _view(row: dict[str, Any]) -> CompletionView:
+    rewards = {name: finite(value) for name, value in mapping(row.get("rewards")).items()}
     facts = [f"{bound(name, 60)} {value:g}" for name, value in rewards.items() if value is not None]
-    if (advantage := number(row.get("advantage"))) is not None:
+    if (advantage := finite(row.get("advantage"))) is not None:
         facts.append(f"advantage {advantage:+.2f}".replace("-", "\u2212"))
-    step = number(row.get("step"))
-    texts = {name: bound(_text(row.get(name)), MAX_TEXT) for name in ("prompt", "completion")}
-    return {"step": None if step is None else int(step), "facts": facts, **texts}
+    prompt, completion = (bound(_text(row.get(name)), MAX_TEXT) for name in ("prompt", "completion"))
+    return CompletionView(whole(row.get("step")), facts, prompt, completion)
 
 
 def _text(value: Any) -> str:

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
+
+from markupsafe import Markup
 
 from sgpo.report import svg
-from sgpo.report.run import Run, label
-from sgpo.report.series import PASS_RATE, Band, bands, summary
+from sgpo.report.run import Run
+from sgpo.report.series import PASS_RATE, Band, bands, first_and_last
 from sgpo.report.text import bound
+from sgpo.runs.methods import spoken_label
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,49 @@ PANELS = (
 )
 
 
-def curves(run: Run) -> dict[str, Any] | None:
+class CurvePanel(NamedTuple):
+    """A chart of one metric with what stands beside its title."""
+
+    panel: Panel
+    note: str
+    chart: Markup
+
+
+class LegendEntry(NamedTuple):
+    """A method whose curves can be switched on and off."""
+
+    label: str
+    hue: int
+
+
+class StandIn(NamedTuple):
+    """A logged metric that stands in for the autonomous pass rate, with its methods."""
+
+    metric: str
+    methods: str
+
+
+class CurveEnds(NamedTuple):
+    """The first and the last tenth of a curve, as texts."""
+
+    metric: str
+    method: str
+    first: str
+    last: str
+
+
+@dataclass(frozen=True)
+class CurvesView:
+    """The section on how training went; ``banded`` says whether any curve is of several seeds."""
+
+    panels: Sequence[CurvePanel]
+    legend: Sequence[LegendEntry]
+    ends: Sequence[CurveEnds]
+    banded: bool
+    instead: Sequence[StandIn]
+
+
+def curves(run: Run) -> CurvesView | None:
     """The panels that have data, the legend, and the first and last tenth of every curve; None without data."""
     found = {panel: bands(run, panel.metric) for panel in PANELS}
     if len(found[PANELS[1]]) >= len(found[PANELS[-1]]):  # the reward tells nothing more than the pass rates
@@ -50,38 +95,34 @@ def curves(run: Run) -> dict[str, Any] | None:
     }
     instead = _stand_ins(run)
     panels = [
-        {
-            "panel": panel,
-            "note": "in part a mean reward, see below" if panel.metric == PASS_RATE and instead else panel.note,
-            "chart": svg.line_chart(
-                curves, hues, unit=panel.unit, label=_spoken(panel, curves), y=scales.get(panel.group)
-            ),
-        }
+        CurvePanel(
+            panel,
+            "in part a mean reward, see below" if panel.metric == PASS_RATE and instead else panel.note,
+            svg.line_chart(curves, hues, unit=panel.unit, label=_spoken(panel, curves), y=scales.get(panel.group)),
+        )
         for panel, curves in found.items()
     ]
-    legend = [{"method": name, "label": label(name), "hue": hues[name] % svg.HUES} for name in run.order]
-    cells = {name: len(run.cells_of(name)) for name in run.order}
-    facts = {"cells": cells, "banded": max(cells.values()) > 1, "instead": instead}
-    return {"panels": panels, "legend": legend, "ends": _ends(found), **facts}
+    legend = [LegendEntry(spoken_label(name), hues[name] % svg.HUES) for name in run.order]
+    banded = any(len(run.cells_of(name)) > 1 for name in run.order)
+    return CurvesView(panels, legend, _ends(found), banded, instead)
 
 
-def _stand_ins(run: Run) -> list[dict[str, str]]:
+def _stand_ins(run: Run) -> list[StandIn]:
     """The logged metrics that stand in for the autonomous pass rate, each with its methods."""
     found: dict[str, list[str]] = {}
     for name in run.order:
         for key in sorted({cell.pass_rate_from for cell in run.cells_of(name)} - {""}):
-            found.setdefault(key, []).append(bound(label(name), 60))
-    return [{"metric": bound(key, 60), "methods": ", ".join(names)} for key, names in found.items()]
+            found.setdefault(key, []).append(bound(spoken_label(name), 60))
+    return [StandIn(bound(key, 60), ", ".join(names)) for key, names in found.items()]
 
 
-def _ends(found: dict[Panel, list[Band]]) -> list[dict[str, Any]]:
+def _ends(found: dict[Panel, list[Band]]) -> list[CurveEnds]:
     """The table behind the charts."""
     rows = []
     for panel, curves in found.items():
         for curve in curves:
-            first, last = summary(curve)
-            ends = {"first": svg.show(first, panel.unit), "last": svg.show(last, panel.unit)}
-            rows.append({"metric": panel.title, "method": label(curve.method), **ends})
+            first, last = (svg.value_text(end, panel.unit) for end in first_and_last(curve))
+            rows.append(CurveEnds(panel.title, spoken_label(curve.method), first, last))
     return rows
 
 
@@ -89,6 +130,6 @@ def _spoken(panel: Panel, curves: Sequence[Band]) -> str:
     """A chart in words: where each curve begins and ends."""
     parts = []
     for curve in curves:
-        first, last = (svg.show(value, panel.unit) for value in summary(curve))
-        parts.append(f"{label(curve.method)} from {first} to {last}")
+        first, last = (svg.value_text(end, panel.unit) for end in first_and_last(curve))
+        parts.append(f"{spoken_label(curve.method)} from {first} to {last}")
     return f"{panel.title} over optimizer steps: {'; '.join(parts)}."

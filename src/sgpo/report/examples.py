@@ -1,13 +1,18 @@
 """Strategies with their lift, and sampled responses, for the templates. What is shown is bounded, and says so."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from markupsafe import Markup
 
 from sgpo.report import svg
-from sgpo.report.files import read_lines
+from sgpo.report.files import read_bounded_rows
 from sgpo.report.problems import Lift, Logs, lifts, mean
-from sgpo.report.run import Run, label
+from sgpo.report.run import Run
 from sgpo.report.text import bound
+from sgpo.runs.entries import SampleRow
+from sgpo.runs.methods import spoken_label
 
 MAX_STRATEGIES = 20  # from each end
 MIN_DRAWN = 3  # times
@@ -17,7 +22,38 @@ MAX_TEXT = 3_000  # characters of a response
 MAX_PROBLEM = 1_500  # of a problem, a strategy or an answer
 
 
-def strategies(logs: Logs) -> dict[str, Any] | None:
+class StrategyRow(NamedTuple):
+    """A strategy with its lift, and which problems carry it."""
+
+    lift: Lift
+    what: str
+    strip: Markup
+
+
+class Halves(NamedTuple):
+    """The strategies that were drawn in both halves of training: how many, and their mean lift in each."""
+
+    count: int
+    early: float | None
+    late: float | None
+
+
+@dataclass(frozen=True)
+class StrategiesView:
+    """The section on which strategies lift: ``total`` that were drawn often enough, ``rare`` that were not."""
+
+    method: str
+    seeds: int
+    rows: Sequence[StrategyRow]
+    rarely: int
+    total: int
+    rare: int
+    all_rare: bool
+    harm: int
+    halves: Halves
+
+
+def strategies(logs: Logs) -> StrategiesView | None:
     """The strategies with the highest and the lowest lift while the first method with a log trained; None without one.
 
     The lift of few draws is chance, so that strategies drawn rarely are shown only where there are no others.
@@ -31,19 +67,17 @@ def strategies(logs: Logs) -> dict[str, Any] | None:
     shown = listed if len(listed) <= 2 * MAX_STRATEGIES else listed[:MAX_STRATEGIES] + listed[-MAX_STRATEGIES:]
     both = [(lift.early, lift.late) for lift in listed if lift.early is not None and lift.late is not None]
     scale = (min(0.0, listed[-1].lift), max(0.0, listed[0].lift) or 1.0)
-    return {
-        "method": label(method),
-        "seeds": len(logs[method]),
-        "rows": [
-            {"lift": lift, "what": _carriers(lift), "strip": svg.strip(lift.lift, scale, hue=0)} for lift in shown
-        ],
-        "rarely": MIN_DRAWN,
-        "total": len(listed),
-        "rare": len(found) - len(listed),
-        "all_rare": not often,
-        "harm": sum(lift.lift < 0 for lift in listed),
-        "halves": (len(both), mean([early for early, _ in both]), mean([late for _, late in both])),
-    }
+    return StrategiesView(
+        method=spoken_label(method),
+        seeds=len(logs[method]),
+        rows=[StrategyRow(lift, _carriers(lift), svg.strip(lift.lift, scale, hue=0)) for lift in shown],
+        rarely=MIN_DRAWN,
+        total=len(listed),
+        rare=len(found) - len(listed),
+        all_rare=not often,
+        harm=sum(lift.lift < 0 for lift in listed),
+        halves=Halves(len(both), mean([early for early, _ in both]), mean([late for _, late in both])),
+    )
 
 
 def _carriers(lift: Lift) -> str:
@@ -52,54 +86,88 @@ def _carriers(lift: Lift) -> str:
     return f"{', '.join(lift.families[:3])}: {problems}" if lift.families else problems
 
 
-def samples(run: Run) -> list[dict[str, Any]]:
+class SampleSide(NamedTuple):
+    """A response with its verdict, None where there is none."""
+
+    title: str
+    text: str
+    correct: bool | None
+
+
+@dataclass(frozen=True)
+class SampleView:
+    """A problem with the responses to it, every text bounded."""
+
+    id: str
+    family: str
+    problem: str
+    strategy: str
+    answer: str
+    sides: Sequence[SampleSide]
+
+
+@dataclass(frozen=True)
+class SampleGroup:
+    """Some of the ``total`` samples that a cell has kept; ``rates`` say how many of all are correct."""
+
+    label: str
+    cell: str
+    total: int
+    rows: Sequence[SampleView]
+    rates: Sequence[str]
+
+    @property
+    def capped(self) -> bool:
+        return self.total == MAX_READ
+
+
+def samples(run: Run) -> list[SampleGroup]:
     """Responses of each method's first cell that has any: the first of each family, then what follows."""
     groups = []
     for name in dict.fromkeys([*run.order, *(cell.method for cell in run.cells)]):
         for cell in (c for c in run.cells if c.method == name):
-            read = list(read_lines(cell.path / "samples.jsonl", run.notices, limit=MAX_READ))
-            if read:
-                chosen = list(_spread(read))[:MAX_SAMPLES]
-                facts = {"label": label(name), "cell": cell.name, "total": len(read), "capped": len(read) == MAX_READ}
-                groups.append({**facts, "rows": [_sample(row) for row in chosen], "rates": _rates(read)})
+            lines = read_bounded_rows(cell.path / "samples.jsonl", run.notices, limit=MAX_READ)
+            if read := [SampleRow.from_json(line) for line in lines]:
+                chosen = [_sample(row) for row in list(_spread(read))[:MAX_SAMPLES]]
+                groups.append(SampleGroup(spoken_label(name), cell.name, len(read), chosen, _rates(read)))
                 break
     return groups
 
 
-def _spread(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _spread(rows: Sequence[SampleRow]) -> Iterator[SampleRow]:
     """The first row of each family, then the others, both in the file's order: nothing is picked by its looks."""
-    seen: set[str] = set()
+    seen: set[str | None] = set()
     later = []
     for row in rows:
-        family = str(row.get("family"))
-        if family in seen:
+        if row.family in seen:
             later.append(row)
         else:
-            seen.add(family)
+            seen.add(row.family)
             yield row
     yield from later
 
 
-def _sample(row: dict[str, Any]) -> dict[str, Any]:
-    sides = [
-        {"title": title, "text": bound(row.get(key), MAX_TEXT), "correct": row.get(f"{key}_correct")}
-        for key, title in (("autonomous", "Without the strategy"), ("guided", "With the strategy"))
-        if row.get(key) is not None
-    ]
-    return {**_texts(row, "id", "family", "problem", "strategy", "answer"), "sides": sides}
+def _sample(row: SampleRow) -> SampleView:
+    sides = (
+        ("Without the strategy", row.autonomous, row.autonomous_correct),
+        ("With the strategy", row.guided, row.guided_correct),
+    )
+    return SampleView(
+        id=bound(row.id, MAX_PROBLEM),
+        family=bound(row.family, MAX_PROBLEM),
+        problem=bound(row.problem, MAX_PROBLEM),
+        strategy=bound(row.strategy, MAX_PROBLEM),
+        answer=bound(row.answer, MAX_PROBLEM),
+        sides=[SampleSide(title, bound(text, MAX_TEXT), correct) for title, text, correct in sides if text is not None],
+    )
 
 
-def _rates(rows: list[dict[str, Any]]) -> list[str]:
+def _rates(rows: Sequence[SampleRow]) -> list[str]:
     """How often each side is right over all samples that were read, not only those shown."""
+    sides = {"without": [row.autonomous_correct for row in rows], "with": [row.guided_correct for row in rows]}
     found = []
-    for key, title in (("autonomous", "without"), ("guided", "with")):
-        verdicts = [row[f"{key}_correct"] for row in rows if isinstance(row.get(f"{key}_correct"), bool)]
-        if verdicts:
-            found.append(
-                f"{title} the strategy {100 * sum(verdicts) / len(verdicts):.0f}% of {len(verdicts)} are correct"
-            )
+    for side, verdicts in sides.items():
+        if known := [verdict for verdict in verdicts if verdict is not None]:
+            share = 100 * sum(known) / len(known)
+            found.append(f"{side} the strategy {share:.0f}% of {len(known)} are correct")
     return found
-
-
-def _texts(row: dict[str, Any], *keys: str) -> dict[str, str]:
-    return {key: bound(row.get(key), MAX_PROBLEM) for key in keys}

@@ -1,14 +1,14 @@
 """Comparisons with several experts side by side: one page from the folder that holds their folders."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from sgpo.evaluation.axes import ALL_AXES, NEW_AXES
 from sgpo.report import svg
-from sgpo.report.axes_view import TITLES, panel
-from sgpo.report.files import read_object
-from sgpo.report.load import load_run
-from sgpo.report.run import Method, Run
+from sgpo.report.axes_view import AxisPanel, panel, title_of
+from sgpo.report.files import read_bounded
+from sgpo.report.run import Run
+from sgpo.runs.entries import ALL_AXES, NEW_AXES, MethodResult, mapping
 
 MAX_RUNS = 12
 
@@ -22,14 +22,21 @@ def comparisons(path: Path) -> list[Path]:
 
 def _is_comparison(manifest: Path) -> bool:
     try:
-        return read_object(manifest).get("kind") == "sgpo-compare"
+        return read_bounded(manifest).get("kind") == "sgpo-compare"
     except ValueError:
         return False
 
 
-def experts(paths: list[Path]) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class ExpertsGroup:
+    """A panel an expert, for one mean of axes."""
+
+    title: str
+    panels: Sequence[AxisPanel]
+
+
+def experts(runs: Sequence[Run]) -> list[ExpertsGroup]:
     """A panel an expert for the mean of the new axes, and one for that of all; methods in one order and colour."""
-    runs = [load_run(path) for path in paths]
     best: dict[str, float] = {}
     for method in (m for run in runs for m in run.methods if m.ranked and m.axes):
         best[method.name] = max(best.get(method.name, 0.0), method.accuracy)
@@ -42,24 +49,23 @@ def experts(paths: list[Path]) -> dict[str, Any]:
         panels = []
         for run in runs:
             methods = [m for name in order if (m := run.method(name)) is not None]
-            panels.append({**panel(axis, methods, hues), "title": expert_of(run), "note": _lead(run, methods, axis)})
-        groups.append({"title": TITLES[axis][0], "panels": panels})
-    return {"groups": groups, "notices": [f"{run.path.name}: {line}" for run in runs for line in run.notices]}
+            drawn = panel(axis, methods, hues)
+            panels.append(dataclasses.replace(drawn, title=expert_of(run), note=_lead(methods, axis)))
+        groups.append(ExpertsGroup(title_of(axis), panels))
+    return groups
 
 
 def expert_of(run: Run) -> str:
     """The expert of a comparison, by its settings, or else by the name of its folder."""
-    budget = run.settings.get("budget")
-    expert = budget.get("expert") if isinstance(budget, dict) else None
-    return str(expert or run.path.name)
+    return str(mapping(run.settings.get("budget")).get("expert") or run.path.name)
 
 
-def _lead(run: Run, methods: list[Method], axis: str) -> str:
+def _lead(methods: list[MethodResult], axis: str) -> str:
     """How far SGPO is from the strongest other method, paired by seed, where the comparison says so."""
     others = [m for m in methods if m.name not in ("sgpo", "sgpo_plus") and axis in m.axes_minus.get("sgpo", {})]
     if not others:
         return ""
     closest = min(others, key=lambda m: m.axes_minus["sgpo"][axis].mean)
     gap = closest.axes_minus["sgpo"][axis]
-    ends = f" [{100 * gap.ci95[0]:+.1f}, {100 * gap.ci95[1]:+.1f}]" if gap.ci95 else ""
+    ends = f" [{100 * gap.ends[0]:+.1f}, {100 * gap.ends[1]:+.1f}]" if gap.ends else ""
     return f"SGPO minus {closest.label}: {100 * gap.mean:+.1f}{ends}"

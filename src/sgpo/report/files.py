@@ -5,7 +5,6 @@ no UTF-8 become U+FFFD.
 """
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ MAX_LINE = 4_000_000  # bytes; a longer line is skipped
 MAX_FILE = 512_000_000
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_bounded(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
@@ -22,13 +21,13 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     if (size := path.stat().st_size) > MAX_FILE:
         raise ValueError(f"{path} has {size} bytes; a report reads at most {MAX_FILE}. Is it a file of a run?")
-    value = _parse(path.read_bytes())
+    value = _parsed(path.read_bytes())
     if not isinstance(value, dict):
         raise ValueError(f"{path} is not a JSON object. If it was cut off, run the command that wrote it again.")
     return value
 
 
-def read_lines(path: Path, notices: list[str], *, limit: int = 1_000_000) -> Iterator[dict[str, Any]]:
+def read_bounded_rows(path: Path, notices: list[str], *, limit: int = 1_000_000) -> Iterator[dict[str, Any]]:
     """The JSON objects of a JSONL file, at most ``limit``; what is skipped is said in ``notices``.
 
     A file that does not exist has no lines. A torn last line (no line feed) is expected of a run in progress, and is
@@ -43,7 +42,7 @@ def read_lines(path: Path, notices: list[str], *, limit: int = 1_000_000) -> Ite
             while len(line) == MAX_LINE and not whole:  # the rest of an overlong line
                 rest = file.readline(MAX_LINE)
                 whole, line = rest.endswith(b"\n") or not rest, b"overlong"
-            row = _parse(line)
+            row = _parsed(line)
             if isinstance(row, dict):
                 found += 1
                 yield row
@@ -53,31 +52,8 @@ def read_lines(path: Path, notices: list[str], *, limit: int = 1_000_000) -> Ite
         notices.append(f"{path.parent.name}/{path.name}: {skipped} unreadable line{'s' * (skipped > 1)} left out.")
 
 
-def _parse(data: bytes) -> Any:
+def _parsed(data: bytes) -> Any:
     try:
         return json.loads(data.decode("utf-8", errors="replace"))
     except (ValueError, RecursionError):
         return None
-
-
-def number(value: Any) -> float | None:
-    """A finite number, or None for everything else (True and False, too)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an int beyond a float's range
-        return None
-
-
-def numbers(value: Any, length: int) -> list[float] | None:
-    """A list of exactly ``length`` finite numbers, or None."""
-    if not isinstance(value, list | tuple) or len(value) != length:
-        return None
-    found = [n for n in map(number, value) if n is not None]
-    return found if len(found) == length else None
-
-
-def mapping(value: Any) -> dict[str, Any]:
-    """A JSON object, or an empty one for everything else."""
-    return value if isinstance(value, dict) else {}

@@ -1,8 +1,9 @@
 """What a run shows, in one sentence, and a second one on how sure that is. A tie and a loss are said as plainly."""
 
-from sgpo.report.run import Difference, Method, Run, difference
-from sgpo.report.series import PASS_RATE, Band, band, summary
+from sgpo.report.run import Run, end_gap
+from sgpo.report.series import PASS_RATE, Band, band, first_and_last
 from sgpo.report.text import bound, points
+from sgpo.runs.entries import MethodResult, SeedMean
 
 
 def headline(run: Run) -> tuple[str, str]:
@@ -17,7 +18,7 @@ def headline(run: Run) -> tuple[str, str]:
     return f"In progress: {done} of {len(run.cells)} cells are done.", so_far
 
 
-def strongest(run: Run) -> Method | None:
+def strongest(run: Run) -> MethodResult | None:
     """The best method other than SGPO that does without a strategy at test time."""
     others = [m for m in run.methods if m.ranked and m.name != "sgpo"]
     return max(others, key=lambda m: m.accuracy, default=None)
@@ -32,14 +33,13 @@ def _comparison(run: Run) -> tuple[str, str]:
         count = sum(m.ranked for m in run.methods)
         among = "" if count < 2 else f", the highest of {count} methods"
         return f"{best.label} ends at {100 * best.accuracy:.1f}% held-out accuracy{among}.", _sureness(best)
-    gap = difference(sgpo, other)
-    assert gap is not None  # accuracies can always be compared
+    gap = end_gap(sgpo, other)
     count = sum(m.ranked for m in run.methods) - 1
     rank = f", the strongest of {count} other methods" if count > 1 else ""
     return _verdict(sgpo, other, gap, rank), _qualified(sgpo, other, gap)
 
 
-def _verdict(sgpo: Method, other: Method, gap: Difference, rank: str) -> str:
+def _verdict(sgpo: MethodResult, other: MethodResult, gap: SeedMean, rank: str) -> str:
     comma = "," if rank else ""
     if gap.verdict in ("above", "below"):
         return f"SGPO ends {abs(100 * gap.mean):.1f} points {gap.verdict} {other.label}{rank}."
@@ -49,23 +49,24 @@ def _verdict(sgpo: Method, other: Method, gap: Difference, rank: str) -> str:
     return f"SGPO ends at {ours}, {other.label}{rank}{comma} at {theirs}."
 
 
-def _qualified(sgpo: Method, other: Method, gap: Difference) -> str:
-    if gap.ci95 is not None:
-        over = f" over {gap.pairs} seeds" if gap.pairs else ""
+def _qualified(sgpo: MethodResult, other: MethodResult, gap: SeedMean) -> str:
+    pairs = sgpo.pairs_with(other)
+    if gap.ends is not None:
+        over = f" over {pairs} seeds" if pairs else ""
         holds = "holds 0" if gap.verdict == "level" else "leaves out 0"
-        low, high = map(points, gap.ci95)
+        low, high = map(points, gap.ends)
         return f"Paired difference{over}: {points(gap.mean)} points, 95% interval {low} to {high}, which {holds}."
     unsure = "One seed each: the spread between training runs is not in this."
-    if gap.pairs == 0:
+    if not pairs:
         unsure = "No seed in common, so nothing is paired and there is no interval of the difference."
     return " ".join(filter(None, (unsure, _sureness(sgpo), _sureness(other))))
 
 
-def _sureness(method: Method) -> str:
+def _sureness(method: MethodResult) -> str:
     if method.interval is None:
         return ""
     low, high = (100 * end for end in method.interval)
-    over = f"{len(method.seeds)} seeds" if len(method.over_seeds()) > 1 else "problems"
+    over = f"{len(method.seeds)} seeds" if len(method.seeds) > 1 else "problems"
     return f"{method.label}: 95% interval over {over} {low:.1f} to {high:.1f}."
 
 
@@ -100,7 +101,7 @@ def _training(run: Run) -> tuple[str, str]:
 
 def _course(values: Band) -> str:
     """What became of a share, to the digit that is shown: "rose from 1.0% to 2.0%"."""
-    first, last = (f"{100 * end:.1f}" for end in summary(values))
+    first, last = (f"{100 * end:.1f}" for end in first_and_last(values))
     if len(values.mean) == 1:
         return f"was {last}%"
     if first == last:

@@ -68,6 +68,7 @@ def write_experts(directory: Path, out: Path | None = None) -> Path:
     Raises:
         ValueError: see :func:`sgpo.report.load.load_run`.
     """
+    runs = [load_run(path) for path in comparisons(directory)]
     css = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     text = (
         _environment()
@@ -77,7 +78,8 @@ def write_experts(directory: Path, out: Path | None = None) -> Path:
             version=__version__,
             css=Markup(css),
             csp=f"default-src 'none'; style-src {_hash(css)}; base-uri 'none'; form-action 'none'",
-            **experts(comparisons(directory)),
+            groups=experts(runs),
+            notices=[f"{run.path.name}: {line}" for run in runs for line in run.notices],
         )
     )
     out = out or directory / "report.html"
@@ -97,7 +99,7 @@ def render(run: Run) -> str:
         "alpha": alpha(run, logs),
         "tokens": tokens(run),
         "samples": samples(run),
-        "completions": completions(run) if run.kind == "training" else None,
+        "completions": completions(run) if run.kind == "training" else [],
         "strategies": strategies(logs),
     }
     title, lede = headline(run)

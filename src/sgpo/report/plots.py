@@ -1,6 +1,8 @@
 """The plots of a report as PNG and SVG files, for papers and slides."""
 
+import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # no window; a notebook has set its own
@@ -8,11 +10,15 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sgpo.report.comparison import families
+from sgpo.report.axes_view import axis_seeds, measured, on_axis, shown, title_of
+from sgpo.report.comparison import families, ranking
 from sgpo.report.curves_view import PANELS
-from sgpo.report.run import Run, label
+from sgpo.report.run import Run
 from sgpo.report.series import PASS_RATE, bands
+from sgpo.report.tables import Heat
 from sgpo.report.text import clean
+from sgpo.runs.entries import MethodResult
+from sgpo.runs.methods import spoken_label
 
 ACCENT = "#d1410c"
 COLOURS = (ACCENT, "#3567a8", "#2f8a83", "#7a63a8", "#6f7b2c", "#a8578c", "#6b7480")
@@ -30,7 +36,7 @@ STYLE = {
 
 
 def write_plots(run: Run, folder: Path) -> list[Path]:
-    """Draw what the run has data for (curves, comparison, families), each as .png and .svg; returns the files."""
+    """Draw what the run has data for (curves, comparison, axes, families), as .png and .svg; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with plt.rc_context(STYLE):
@@ -82,7 +88,7 @@ def _curves(run: Run) -> Figure | None:
             colour, factor = _colour(run, band.method), 100 if panel.unit == "%" else 1
             mean, low, high = ([factor * v for v in values] for values in (band.mean, band.low, band.high))
             axis.fill_between(band.steps, low, high, color=colour, alpha=0.15, linewidth=0)
-            name, dashes = clean(label(band.method)), _dashes(run, band.method)
+            name, dashes = clean(spoken_label(band.method)), _dashes(run, band.method)
             axis.plot(band.steps, mean, color=colour, label=name, linestyle=dashes, linewidth=1.4)
         stands_in = panel.metric == PASS_RATE and any(cell.pass_rate_from for cell in run.cells)
         percent = ", %" if panel.unit == "%" else ""
@@ -95,37 +101,73 @@ def _curves(run: Run) -> Figure | None:
 
 
 def _comparison(run: Run) -> Figure | None:
-    methods = sorted(run.methods, key=lambda m: (m.ranked, m.accuracy))
+    methods = ranking(run)
     if not methods:
         return None
     figure, axis = plt.subplots(figsize=(6.4, 0.9 + 0.42 * len(methods)), layout="constrained")
     for i, method in enumerate(methods):
-        colour = _colour(run, method.name)
-        if method.interval is not None:
-            axis.plot([100 * end for end in method.interval], [i, i], color=colour, linewidth=1.8)
-        if len(seeds := method.over_seeds()) > 1:
-            axis.plot([100 * v for v in seeds], [i] * len(seeds), ".", color=colour, alpha=0.4)
-        axis.plot(100 * method.accuracy, i, "o", color=colour)
-    axis.set_yticks(range(len(methods)), [clean(m.label) for m in methods])
-    axis.set_ylim(-0.6, len(methods) - 0.4)
+        _dots(axis, i, method.accuracy, method.interval, method.over_seeds, _colour(run, method.name))
+    _name_rows(axis, methods)
     axis.set_xlabel("held-out accuracy without a strategy, %; lines are 95% intervals", loc="right")
-    axis.grid(axis="y", visible=False)
     return figure
 
 
-def _families(run: Run) -> Figure | None:
-    table = families(run)
-    if table is None:
+def _axes(run: Run) -> Figure | None:
+    """A panel an axis: methods in one order and colour, so that each can be followed from the trained axis on."""
+    methods, names = measured(run)
+    if not names:
         return None
-    columns, rows = table["methods"], table["rows"]
+    panels = shown(names)
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    size = (1.6 + 2.8 * columns, rows * (0.9 + 0.26 * len(methods)))
+    figure, grid = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    figure.set_layout_engine("constrained")
+    for axis, name in itertools.zip_longest(grid.flat, panels):
+        if name is None:
+            axis.set_visible(False)
+            continue
+        for i, method in enumerate(methods):
+            if (found := on_axis(method, name)) is not None:
+                _dots(axis, i, found.mean, found.ends, axis_seeds(method, name), _colour(run, method.name))
+        axis.set_title(clean(title_of(name)), loc="left")
+        axis.set_xlim(0, 100)
+        _name_rows(axis, methods)
+    figure.supxlabel("accuracy without a strategy, %; lines are 95% intervals over training seeds", fontsize=9)
+    return figure
+
+
+def _dots(
+    axis: Axes, row: int, mean: float, ends: tuple[float, float] | None, seeds: Sequence[float], colour: str
+) -> None:
+    """One row of a dot plot: a mean, its interval, and a faint dot for each seed where there are several."""
+    if ends is not None:
+        axis.plot([100 * end for end in ends], [row, row], color=colour, linewidth=1.8)
+    if len(seeds) > 1:
+        axis.plot([100 * value for value in seeds], [row] * len(seeds), ".", color=colour, alpha=0.4)
+    axis.plot(100 * mean, row, "o", color=colour)
+
+
+def _name_rows(axis: Axes, methods: Sequence[MethodResult]) -> None:
+    axis.set_yticks(range(len(methods)), [clean(method.label) for method in methods])
+    axis.set_ylim(len(methods) - 0.4, -0.6)  # the best method at the top, as on the page
+    axis.grid(axis="y", visible=False)
+
+
+def _families(run: Run) -> Figure | None:
+    view = families(run)
+    if view is None:
+        return None
+    (_, *columns), rows = view.table.titles, view.table.rows
     figure, axis = plt.subplots(figsize=(1.8 + 0.95 * len(columns), 1.2 + 0.34 * len(rows)), layout="constrained")
-    values = [[float("nan") if c["value"] is None else 100 * c["value"] for c in row["cells"]] for row in rows]
+    texts = [[cell.text if isinstance(cell, Heat) else "" for cell in row.cells] for row in rows]
+    values = [[float(text or "nan") for text in row] for row in texts]
     axis.imshow(values, cmap="Oranges", vmin=0, vmax=130, aspect="auto")  # beyond 100, to keep the text readable
     for i, row in enumerate(values):
         for j, value in enumerate(row):
             axis.text(j, i, "" if value != value else f"{value:.0f}", ha="center", va="center", fontsize=8)
-    axis.set_xticks(range(len(columns)), [clean(m.label) for m in columns], rotation=30, ha="right")
-    axis.set_yticks(range(len(rows)), [clean(row["name"]) for row in rows])
+    axis.set_xticks(range(len(columns)), [clean(label) for label in columns], rotation=30, ha="right")
+    axis.set_yticks(range(len(rows)), [clean(row.name) for row in rows])
     _bare(axis)
     return figure
 
@@ -136,4 +178,4 @@ def _bare(axis: Axes) -> None:
     axis.spines[:].set_visible(False)
 
 
-_DRAWN = {"curves": _curves, "comparison": _comparison, "families": _families}
+_DRAWN = {"curves": _curves, "comparison": _comparison, "axes": _axes, "families": _families}

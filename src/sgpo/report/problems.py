@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sgpo.report.files import number, read_lines
+from sgpo.report.files import read_bounded_rows
 from sgpo.report.run import Run
 from sgpo.report.text import bound
+from sgpo.runs.entries import finite
 
 MAX_ROWS = 300_000  # of all logs of a run
 MAX_FILES = 1_024  # of one cell: its processes
@@ -19,7 +20,7 @@ MAX_STRATEGY = 1_500
 _FILE = re.compile(r"problems(-rank\d+)?\.jsonl")
 
 
-class Row(NamedTuple):
+class LoggedProblem(NamedTuple):
     """A problem of a generation batch; ``guided`` is None where it had no guided rollouts."""
 
     step: int
@@ -31,7 +32,7 @@ class Row(NamedTuple):
     strategy: str | None
 
 
-Log = list[Row]  # of one cell, in the order of steps
+Log = list[LoggedProblem]  # of one cell, in the order of steps
 Logs = dict[str, list[Log]]  # by method, one a cell
 
 
@@ -51,16 +52,16 @@ def read_log(folder: Path, notices: list[str], limit: int = MAX_ROWS) -> Log:
     """
     paths = sorted(path for path in folder.glob("problems*.jsonl") if _FILE.fullmatch(path.name))[:MAX_FILES]
     texts: dict[str, str] = {}  # strategies come again and again
-    kept: dict[tuple[int, str], Row] = {}
+    kept: dict[tuple[int, str], LoggedProblem] = {}
     for path in paths:
         for row in _without_repeats(_read(path, notices, max(1, limit // len(paths)), texts)):
             kept[row.step, row.id] = row
     return sorted(kept.values(), key=lambda row: row.step)
 
 
-def _read(path: Path, notices: list[str], limit: int, texts: dict[str, str]) -> Iterable[Row]:
+def _read(path: Path, notices: list[str], limit: int, texts: dict[str, str]) -> Iterable[LoggedProblem]:
     count = unfit = 0
-    for value in read_lines(path, notices, limit=limit):
+    for value in read_bounded_rows(path, notices, limit=limit):
         count += 1
         if (row := _row(value, texts)) is None:
             unfit += 1
@@ -73,16 +74,16 @@ def _read(path: Path, notices: list[str], limit: int, texts: dict[str, str]) -> 
         notices.append(f"{path.parent.name}/{path.name}: no more than its first {limit} lines were read.")
 
 
-def _row(value: dict[str, Any], texts: dict[str, str]) -> Row | None:
-    step, alpha = number(value.get("step")), number(value.get("alpha"))
-    autonomous, guided = number(value.get("autonomous_pass_rate")), number(value.get("guided_pass_rate"))
+def _row(value: dict[str, Any], texts: dict[str, str]) -> LoggedProblem | None:
+    step, alpha = finite(value.get("step")), finite(value.get("alpha"))
+    autonomous, guided = finite(value.get("autonomous_pass_rate")), finite(value.get("guided_pass_rate"))
     if step is None or not 0 <= step < 1e12 or alpha is None or not 0 <= alpha < 1e6 or value.get("id") is None:
         return None
     if autonomous is None or not 0 <= autonomous <= 1 or not 0 <= (guided or 0.0) <= 1:
         return None
     family, strategy = value.get("family"), value.get("strategy")
     text = bound(strategy, MAX_STRATEGY).strip()
-    return Row(
+    return LoggedProblem(
         int(step),
         bound(value["id"], MAX_NAME),
         None if family is None else texts.setdefault(name := bound(family, MAX_NAME), name),
@@ -93,8 +94,8 @@ def _row(value: dict[str, Any], texts: dict[str, str]) -> Row | None:
     )
 
 
-def _without_repeats(rows: Iterable[Row]) -> Iterable[Row]:
-    kept: list[list[Row]] = []  # the rows of each step, by rising step
+def _without_repeats(rows: Iterable[LoggedProblem]) -> Iterable[LoggedProblem]:
+    kept: list[list[LoggedProblem]] = []  # the rows of each step, by rising step
     for row in rows:
         if kept and row.step < kept[-1][0].step:
             while kept and kept[-1][0].step >= row.step:
@@ -174,7 +175,7 @@ class Lift(NamedTuple):
 def lifts(logs: Sequence[Log]) -> list[Lift]:
     """The lift of each strategy over all cells, highest first."""
     last = last_step(logs)
-    by_strategy: dict[str, list[Row]] = {}
+    by_strategy: dict[str, list[LoggedProblem]] = {}
     for row in (row for log in logs for row in log):
         if row.strategy is not None and row.guided is not None:
             by_strategy.setdefault(row.strategy, []).append(row)
@@ -188,5 +189,5 @@ def lifts(logs: Sequence[Log]) -> list[Lift]:
     return sorted(found, key=lambda lift: -lift.lift)
 
 
-def _gain(row: Row) -> float:
+def _gain(row: LoggedProblem) -> float:
     return (row.guided or 0.0) - row.autonomous

@@ -2,12 +2,12 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sgpo.report.files import number
-from sgpo.report.run import Cell, Run, Series
+from sgpo.report.run import Run, RunCell, Series
+from sgpo.runs.entries import MetricsRow
 
 PASS_RATE = "sgpo/autonomous_pass_rate"
 ALIASES = {
@@ -30,17 +30,13 @@ class Band:
     seeds: int
 
 
-def collect(cell: Cell, rows: Iterable[dict[str, Any]]) -> None:
+def collect(cell: RunCell, rows: Iterable[Mapping[str, Any]]) -> None:
     """Sort logged rows into the cell's series; rows without a step, and values that are no finite number, are not."""
-    for row in rows:
-        step = number(row.get("step"))
-        if step is None:
-            continue
-        for name, value in row.items():
-            if name != "step" and (found := number(value)) is not None:
-                steps, values = cell.series.setdefault(ALIASES.get(name, name), ([], []))
-                steps.append(int(step))
-                values.append(found)
+    for row in filter(None, map(MetricsRow.from_json, rows)):
+        for name, value in row.values.items():
+            steps, values = cell.series.setdefault(ALIASES.get(name, name), ([], []))
+            steps.append(row.step)
+            values.append(value)
     if key := stand_in(cell.series):
         cell.pass_rate_from, cell.series[PASS_RATE] = key, cell.series[key]
 
@@ -51,7 +47,7 @@ def bands(run: Run, metric: str) -> list[Band]:
     return [b for b in found if b is not None]
 
 
-def band(method: str, cells: Sequence[Cell], metric: str) -> Band | None:
+def band(method: str, cells: Sequence[RunCell], metric: str) -> Band | None:
     """The curve of one method, over the steps at which all its cells logged ``metric``; None if there is none."""
     curves = []
     for cell in cells:
@@ -101,7 +97,7 @@ def _thin(values: list[float]) -> list[float]:
     return [values[0], *means, values[-1]]
 
 
-def summary(band: Band) -> tuple[float, float]:
+def first_and_last(band: Band) -> tuple[float, float]:
     """A curve in two numbers: the means of its first and of its last tenth (at least one point each)."""
     tenth = max(1, len(band.mean) // 10)
     return math.fsum(band.mean[:tenth]) / tenth, math.fsum(band.mean[-tenth:]) / tenth

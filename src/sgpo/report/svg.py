@@ -41,7 +41,7 @@ def scale_for(values: Sequence[float], *, share: bool = False) -> Scale:
     return low, min(1.0, high) if share and max(values, default=0) <= 1 else high
 
 
-def show(value: float, unit: str) -> str:
+def value_text(value: float, unit: str) -> str:
     """A value for an axis or a readout: ``%`` for shares, else three significant digits."""
     return f"{100 * value:.3g}%" if unit == "%" else f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
@@ -172,7 +172,7 @@ def _frame(x: Scale, y: Scale, unit: str, across: Callable[[float], str] = "{:g}
         parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(LEFT, WIDTH - RIGHT, at, at))
         parts.append(
             Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(
-                LEFT - 6, _n(_up(tick, y) + 3.5), show(tick, unit)
+                LEFT - 6, _n(_up(tick, y) + 3.5), value_text(tick, unit)
             )
         )
     for tick in ticks(*x, count=5):

@@ -2,14 +2,17 @@
 
 import math
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from sgpo.report.files import number
+from sgpo.runs.entries import finite
 
 CLASSES = ("number", "operator", "word", "punctuation", "special")
 LEVELS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """KL, in nats, at which the colour of a token changes; 1.0 is the paper's clip threshold."""
+Token = Mapping[str, Any]
+"""A token as :func:`sgpo.report.tokens.token_view` makes it; from a file it may be anything."""
 _NUMBER = re.compile(r"[+-]?\d[\d.,]*|\\?[½⅓¼¾⅔]")
 _OPERATOR = re.compile(
     r"[-+*/=<>^×÷·−±≤≥≠≈√∑∏∫%!|]+|\\(frac|d?tfrac|times|cdot|div|sqrt|sum|prod|int|pm|leq?|geq?|neq?|approx|equiv|pmod)"
@@ -31,9 +34,9 @@ def level(kl: float) -> int:
     return sum(kl >= edge for edge in LEVELS)
 
 
-def token_kl_of(token: dict[str, Any]) -> float:
+def token_kl_of(token: Token) -> float:
     """The KL of a token as it was saved; what is no number, or a hair below 0, counts as 0."""
-    return max(0.0, number(token.get("kl")) or 0.0)
+    return max(0.0, finite(token.get("kl")) or 0.0)
 
 
 def concentration(kls: Sequence[float], share: float = 0.05) -> float:
@@ -43,28 +46,42 @@ def concentration(kls: Sequence[float], share: float = 0.05) -> float:
     return math.fsum(sorted(kls, reverse=True)[:count]) / total if total > 0 else 0.0
 
 
-def summarise(tokens: Sequence[dict[str, Any]]) -> dict[str, Any]:
+class KLShare(NamedTuple):
+    """Some of the tokens: their number, their share of all tokens and of all KL, and their mean KL in nats."""
+
+    name: str
+    tokens: int
+    token_share: float
+    kl_share: float
+    mean_kl: float
+
+
+@dataclass(frozen=True)
+class KLShares:
+    """Where the KL of tokens lies: its sum ``kl`` in nats, the share ``top5`` of it that :func:`concentration` gives,
+    and the shares by class and by kind of choice."""
+
+    tokens: int
+    kl: float
+    top5: float
+    classes: Sequence[KLShare]
+    choices: Sequence[KLShare]
+
+
+def kl_shares(tokens: Sequence[Token]) -> KLShares:
     """Tokens and KL by class and by kind of choice.
 
-    Returns:
-        "tokens", "kl" (sum, nats), "top5" (see :func:`concentration`), and under "classes" and "choices" rows of
-        "name", "tokens", "token_share", "kl_share", "mean_kl". A decision point is a token at which the two sides
-        disagree on the likeliest one.
+    A decision point is a token at which the two sides disagree on the likeliest one.
 
     Source: ours; that the KL concentrates on strategy-critical tokens is an observation of arXiv 2606.24064.
     """
     kls = [token_kl_of(token) for token in tokens]
     total = math.fsum(kls)
 
-    def row(name: str, chosen: list[float]) -> dict[str, Any]:
-        kl = math.fsum(chosen)
-        return {
-            "name": name,
-            "tokens": len(chosen),
-            "token_share": len(chosen) / len(kls) if kls else 0.0,
-            "kl_share": kl / total if total > 0 else 0.0,
-            "mean_kl": kl / len(chosen) if chosen else 0.0,
-        }
+    def row(name: str, chosen: list[float]) -> KLShare:
+        kl, count = math.fsum(chosen), len(chosen)
+        share = kl / total if total > 0 else 0.0
+        return KLShare(name, count, count / max(1, len(kls)), share, kl / max(1, count))
 
     kinds = [_class_of(token) for token in tokens]
     decisions = [token.get("decision") is True for token in tokens]
@@ -73,15 +90,9 @@ def summarise(tokens: Sequence[dict[str, Any]]) -> dict[str, Any]:
         row(name, [kl for kl, decision in zip(kls, decisions, strict=True) if decision is wanted])
         for name, wanted in (("decision points", True), ("routine tokens", False))
     ]
-    return {
-        "tokens": len(kls),
-        "kl": total,
-        "top5": concentration(kls),
-        "classes": [r for r in classes if r["tokens"]],
-        "choices": choices,
-    }
+    return KLShares(len(kls), total, concentration(kls), [one for one in classes if one.tokens], choices)
 
 
-def _class_of(token: dict[str, Any]) -> str:
+def _class_of(token: Token) -> str:
     kind = token.get("class")
     return kind if kind in CLASSES else token_class(str(token.get("text", "")))

@@ -1,12 +1,17 @@
 """The token view for the templates: responses token by token, and the summary of where their KL lies."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
 
 from sgpo.report import svg
-from sgpo.report.files import number, numbers, read_lines
+from sgpo.report.files import read_bounded_rows
 from sgpo.report.run import Run
 from sgpo.report.text import bound, visible
-from sgpo.report.token_summary import LEVELS, level, summarise, token_kl_of
+from sgpo.report.token_summary import LEVELS, KLShares, Token, kl_shares, level, token_kl_of
+from sgpo.runs.entries import finite, finite_list
 
 MAX_ROWS = 40  # of tokens.jsonl
 MAX_TOKENS = 600  # shown of a response
@@ -16,79 +21,154 @@ MAX_TOKEN_TEXT = 80
 CLIP = 1.0  # nats; the paper's threshold
 
 
-def tokens(run: Run) -> dict[str, Any] | None:
+class Alternative(NamedTuple):
+    """A token that a side might have written; ``width`` is its probability in percent of a bar."""
+
+    text: str
+    p: float
+    width: float
+    chosen: bool
+
+
+class TokenSide(NamedTuple):
+    """What one side made of a token: its probability and rank there, and the likeliest alternatives."""
+
+    title: str
+    p: float | None
+    rank: int | None
+    top: Sequence[Alternative]
+
+
+@dataclass(frozen=True)
+class TokenCell:
+    """A token as it is drawn; the space ``before`` a word is not coloured."""
+
+    text: str
+    before: str
+    visible: str
+    sides: Sequence[TokenSide]
+    kl: float
+    level: int
+    peak: bool
+    decision: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A response as one model read it; ``key`` is unique on the page, ``left_out`` tokens are not drawn."""
+
+    model: str
+    tokens: Sequence[TokenCell]
+    kls: Sequence[float]
+    left_out: int
+    key: str = ""
+    bars: Markup | None = None
+
+    @property
+    def mean(self) -> float:
+        return sum(self.kls) / len(self.kls)
+
+
+@dataclass(frozen=True)
+class ResponseGroup:
+    """One response, read by one or more models."""
+
+    id: str
+    family: str
+    problem: str
+    strategy: str
+    correct: Any
+    views: Sequence[Reading]
+
+
+class ModelShares(NamedTuple):
+    """Where the KL lies in all that a model has read."""
+
+    model: str
+    shares: KLShares
+
+
+class Edge(NamedTuple):
+    """A colour of the key, and the KL that it begins at."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class TokensView:
+    """The token view; ``hidden`` responses are left out."""
+
+    groups: Sequence[ResponseGroup]
+    summaries: Sequence[ModelShares]
+    legend: Sequence[Edge]
+    hidden: int
+
+
+def tokens(run: Run) -> TokensView | None:
     """Responses, grouped where several models read the same one, and a summary per model; None without tokens.jsonl."""
     rows = [
-        {**row, "tokens": [t for t in row["tokens"] if isinstance(t, dict)]}
-        for row in read_lines(run.path / "tokens.jsonl", run.notices, limit=MAX_ROWS)
+        (row, [token for token in row["tokens"] if isinstance(token, dict)])
+        for row in read_bounded_rows(run.path / "tokens.jsonl", run.notices, limit=MAX_ROWS)
         if isinstance(row.get("tokens"), list)
     ]
-    rows = [row for row in rows if row["tokens"]]
-    if not rows:
-        return None
-    by_model: dict[str, list[dict[str, Any]]] = {}
-    groups: dict[str, dict[str, Any]] = {}
+    by_model: dict[str, list[Token]] = {}
+    facts: dict[str, Token] = {}  # the first row of each response
+    readings: dict[str, list[Reading]] = {}
     left = MAX_ALL
-    for row in rows:
+    for row, found in rows:
+        if not found:
+            continue
         model = bound(row.get("model") or "the policy", 80)
-        by_model.setdefault(model, []).extend(row["tokens"])
+        by_model.setdefault(model, []).extend(found)
         key = str(row.get("id")) + str(row.get("response"))
-        facts = {name: bound(row.get(name), 1_500) for name in ("id", "family", "problem", "strategy", "answer")}
-        group = groups.setdefault(key, {**facts, "correct": row.get("correct"), "views": []})
-        shown = row["tokens"][: min(MAX_TOKENS, left)]
+        facts.setdefault(key, row)
+        shown = found[: min(MAX_TOKENS, left)]
         left -= len(shown)
         if shown:
-            group["views"].append(_view(model, row["tokens"], shown))
-    for i, group in enumerate(groups.values()):
-        top = max((max(view["kls"]) for view in group["views"]), default=0.0)  # one scale, so that views compare
-        for j, view in enumerate(group["views"]):
-            view["key"] = f"{i}-{j}"
-            view["bars"] = svg.bars(view["kls"], [level(kl) for kl in view["kls"]], top=top, line=CLIP)
-    summaries = [{"model": model, **summarise(listed)} for model, listed in by_model.items()]
-    listed = [group for group in groups.values() if group["views"]]
-    return {"groups": listed, "summaries": summaries, "legend": _legend(), "hidden": len(groups) - len(listed)}
+            readings.setdefault(key, []).append(_reading(model, shown, len(found) - len(shown)))
+    if not facts:
+        return None
+    groups = [_group(i, facts[key], views) for i, (key, views) in enumerate(readings.items())]
+    summaries = [ModelShares(model, kl_shares(found)) for model, found in by_model.items()]
+    legend = [Edge(i, f"{edge:g}") for i, edge in enumerate([0.0, *LEVELS])]
+    return TokensView(groups, summaries, legend, len(facts) - len(groups))
 
 
-def _view(model: str, all_tokens: list[dict[str, Any]], shown: list[dict[str, Any]]) -> dict[str, Any]:
+def _group(number: int, row: Token, views: Sequence[Reading]) -> ResponseGroup:
+    top = max(max(view.kls) for view in views)  # one scale, so that views compare
+    drawn = [
+        replace(view, key=f"{number}-{j}", bars=svg.bars(view.kls, [*map(level, view.kls)], top=top, line=CLIP))
+        for j, view in enumerate(views)
+    ]
+    texts = {name: bound(row.get(name), 1_500) for name in ("id", "family", "problem", "strategy")}
+    return ResponseGroup(**texts, correct=row.get("correct"), views=drawn)
+
+
+def _reading(model: str, shown: Sequence[Token], left_out: int) -> Reading:
     kls = [token_kl_of(token) for token in shown]
     peak = max(range(len(kls)), key=kls.__getitem__)
-    return {
-        "model": model,
-        "tokens": [_token(token, i == peak) for i, token in enumerate(shown)],
-        "kls": kls,
-        "mean": sum(kls) / len(kls),
-        "left_out": len(all_tokens) - len(shown),
-    }
+    return Reading(model, [_token(token, i == peak) for i, token in enumerate(shown)], kls, left_out)
 
 
-def _token(token: dict[str, Any], peak: bool) -> dict[str, Any]:
+def _token(token: Token, peak: bool) -> TokenCell:
     text = bound(token.get("text"), MAX_TOKEN_TEXT)
     kl = token_kl_of(token)
-    p, rank = numbers(token.get("p"), 2), numbers(token.get("rank"), 2)
-    sides = [
-        {
-            "title": title,
-            "p": p[i] if p else None,
-            "rank": int(rank[i]) if rank else None,
-            "top": _alternatives(token.get(name), int(rank[i]) if rank else None),
-        }
-        for i, (name, title) in enumerate((("autonomous", "without strategy"), ("guided", "with strategy")))
-    ]
-    word = text.lstrip(" ") or text  # the space before a word is not coloured
-    shown = {"text": word, "before": text[: len(text) - len(word)], "visible": visible(text), "sides": sides}
-    return {**shown, "kl": kl, "level": level(kl), "peak": peak, "decision": token.get("decision") is True}
+    p, ranks = finite_list(token.get("p"), 2), finite_list(token.get("rank"), 2)
+    sides = []
+    for i, (name, title) in enumerate((("autonomous", "without strategy"), ("guided", "with strategy"))):
+        rank = int(ranks[i]) if ranks else None
+        sides.append(TokenSide(title, p[i] if p else None, rank, _alternatives(token.get(name), rank)))
+    word = text.lstrip(" ") or text
+    decision = token.get("decision") is True
+    return TokenCell(word, text[: len(text) - len(word)], visible(text), sides, kl, level(kl), peak, decision)
 
 
-def _alternatives(listed: Any, rank: int | None) -> list[dict[str, Any]]:
+def _alternatives(listed: Any, rank: int | None) -> list[Alternative]:
     """The alternatives of a side, the token itself marked by its rank."""
     found = []
     for i, pair in enumerate(listed[:MAX_TOP] if isinstance(listed, list) else ()):
-        if isinstance(pair, list) and len(pair) == 2 and (p := number(pair[1])) is not None:
+        if isinstance(pair, list) and len(pair) == 2 and (p := finite(pair[1])) is not None:
             text = visible(bound(pair[0], MAX_TOKEN_TEXT))
-            found.append({"text": text, "p": p, "width": round(100 * min(1.0, max(0.0, p)), 1), "chosen": i == rank})
+            found.append(Alternative(text, p, round(100 * min(1.0, max(0.0, p)), 1), i == rank))
     return found
-
-
-def _legend() -> list[dict[str, Any]]:
-    edges = [0.0, *LEVELS]
-    return [{"level": i, "text": f"{edge:g}"} for i, edge in enumerate(edges)]

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sgpo.report.files import number, read_lines, read_object
-from sgpo.report.run import Cell, Run
+from sgpo.report.files import read_bounded, read_bounded_rows
+from sgpo.report.run import Run, RunCell
 from sgpo.report.series import PASS_RATE, collect
+from sgpo.runs.entries import finite
 
 LOG = "training_log.jsonl"
 _PREFIXES = ("sgpo", "luffy", "hpt")  # of the metrics of our trainers, which are also names of methods
@@ -25,7 +26,7 @@ def training(path: Path) -> Run:
     """Read a training run."""
     notices: list[str] = []
     rows, planned, stopped = _logged(path, notices) if (path / LOG).is_file() else _state(path, notices)
-    cell = Cell("run", "training", path, "done")
+    cell = RunCell("run", "training", path, "done")
     collect(cell, rows)
     names = {name.partition("/")[0] for name in cell.series if name != PASS_RATE or not cell.pass_rate_from}
     cell.method = next((prefix for prefix in _PREFIXES if prefix in names), cell.method)
@@ -46,10 +47,10 @@ def _logged(path: Path, notices: list[str]) -> tuple[list[dict[str, Any]], int, 
     """The metrics that count, the steps that were planned, and the last one that was done."""
     kept: list[dict[str, Any]] = []
     planned = 0
-    for row in read_lines(path / LOG, notices):
-        if (step := number(row.get("step"))) is None:
+    for row in read_bounded_rows(path / LOG, notices):
+        if (step := finite(row.get("step"))) is None:
             continue
-        planned = int(number(row.pop("max_steps", None)) or planned)
+        planned = int(finite(row.pop("max_steps", None)) or planned)
         begins = not row.keys() - {"step"}  # anew, or from a checkpoint
         while kept and (kept[-1]["step"] > step or (begins and step == 0)):
             kept.pop()
@@ -66,7 +67,7 @@ def _state(path: Path, notices: list[str]) -> tuple[Iterable[dict[str, Any]], in
     found, fault = None, None
     for file in _states(path):
         try:
-            found = read_object(file)
+            found = read_bounded(file)
         except ValueError as error:
             fault = fault or error
             continue
@@ -80,7 +81,7 @@ def _state(path: Path, notices: list[str]) -> tuple[Iterable[dict[str, Any]], in
         raise ValueError(f"{_states(path)[0]} has no logged metrics; set logging_steps lower than the run's length.")
     if fault is not None:
         notices.append(str(fault))
-    return rows, int(number(found.get("max_steps")) or 0), int(number(found.get("global_step")) or 0)
+    return rows, int(finite(found.get("max_steps")) or 0), int(finite(found.get("global_step")) or 0)
 
 
 def _states(path: Path) -> list[Path]:

@@ -149,6 +149,17 @@ METHODS: dict[str, Method] = {
         Method("sgpo_plus", "SGPO+", "sgpo", CONFIG_PRESETS["sgpo+"]),
     )
 }
+_SPOKEN = {name: method.spoken or method.label for name, method in METHODS.items()}
+_SPOKEN["base_guided"] = "base + strategy"  # the quickstart's: the base with the strategy in its prompt
+
+
+def spoken_label(method: str) -> str:
+    """A method as it reads within a sentence; its overrides (``sgpo:kl_clip=3``) follow in brackets."""
+    name, _, overrides = method.partition(":")
+    found = _SPOKEN.get(name, name.replace("_", " "))
+    return f"{found} ({overrides.replace('=', ' ').replace(',', ', ')})" if overrides else found
+
+
 PRESETS: dict[str, tuple[str, ...]] = {
     "paper": ("base", "sft", "sft_grpo", "sft_grpo_12", "luffy", "hpt", "sgpo"),
     "ablations": (

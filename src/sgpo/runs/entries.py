@@ -1,0 +1,532 @@
+"""What a comparison leaves in its JSON files, as types: compare writes them; tables, reports and plots read them.
+
+=====================  ================================================================================================
+`Manifest`             ``manifest.json``: what is compared, on what, and the names of the cells
+`CellFacts`            ``cell.json``, as far as every task has it: which method, seed and start
+`CellResult`           ``result.json`` of a cell, and each of the ``seeds`` of a method
+`ComparisonResults`    ``results.json``: a `MethodResult` a method
+`MetricsRow`           a line of ``metrics.jsonl``
+`SampleRow`            a line of ``samples.jsonl``
+=====================  ================================================================================================
+
+A file may be torn, of another version, or not what its name says, and a report must still show the rest. So reading is
+lenient: a value of the wrong kind counts as missing, and only a field that an entry makes no sense without raises
+`EntryError`. Fields that this version does not know stay under ``more`` and are written back as they came.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from sgpo.runs.methods import spoken_label
+
+Verdict = Literal["above", "below", "level", "unknown"]
+TRAINED_AXIS = "instances"
+"""The axis whose problems are new instances of what was trained; all others ask for more than that."""
+NEW_AXES, ALL_AXES = "new_axes", "all_axes"
+"""Names of the two means that are reported beside the axes."""
+
+
+class EntryError(ValueError):
+    """An entry without a field that it makes no sense without; the message names the field."""
+
+
+# ---------------------------------------------------------------- values of JSON, or None for those of another kind
+
+
+def finite(value: Any) -> float | None:
+    """A finite number, or None for everything else (True and False, too)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an int beyond a float's range
+        return None
+
+
+def whole(value: Any) -> int | None:
+    """A number without its fraction."""
+    return None if (number := finite(value)) is None else int(number)
+
+
+def text(value: Any) -> str | None:
+    """A text."""
+    return value if isinstance(value, str) else None
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """A JSON object, or an empty one for everything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def finite_list(value: Any, length: int) -> list[float] | None:
+    """A list of exactly ``length`` finite numbers."""
+    found = [finite(each) for each in value] if isinstance(value, list | tuple) else []
+    numbers = [number for number in found if number is not None]
+    return numbers if len(numbers) == len(found) == length else None
+
+
+def _list(value: Any) -> list[Any] | None:
+    return value if isinstance(value, list) else None
+
+
+def _pair(value: Any) -> tuple[float, float] | None:
+    found = finite_list(value, 2)
+    return (found[0], found[1]) if found else None
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list | tuple) else ()
+
+
+def each(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
+    """Reads a JSON object whose values ``read`` reads; those that it refuses or finds nothing in are left out."""
+
+    def read_all(value: Any) -> dict[str, Any]:
+        found = {}
+        for name, one in mapping(value).items():
+            try:
+                found[name] = read(one)
+            except EntryError:
+                continue
+        return {name: one for name, one in found.items() if one is not None}
+
+    return read_all
+
+
+# ---------------------------------------------------------------- the one way in which an entry is read and written
+
+
+def required(read: Callable[[Any], Any]) -> Any:
+    """A field that an entry makes no sense without; ``read`` gives None for a value of the wrong kind."""
+    return field(metadata={"read": read})
+
+
+def optional(read: Callable[[Any], Any]) -> Any:
+    """A field that is None, and not in the file, where it was not measured."""
+    return field(default=None, metadata={"read": read})
+
+
+def listing(read: Callable[[Any], Any], empty: Callable[[], Any] = dict, *, written: bool = False) -> Any:
+    """A field of many values, empty where there are none, and then not in the file unless it is always ``written``."""
+    return field(default_factory=empty, metadata={"read": read, "many": not written})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A record with a JSON form, field by field; ``more`` holds what another version of sgpo wrote into it."""
+
+    more: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """The entry that :meth:`to_json` wrote. Raises EntryError where a required field is missing."""
+        given, found = mapping(value), {}
+        known = [one for one in dataclasses.fields(cls) if "read" in one.metadata]
+        for one in known:
+            if one.name in given and (read := one.metadata["read"](given[one.name])) is not None:
+                found[one.name] = read
+            elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
+                raise EntryError(f"it has no {one.name!r}, or one that cannot be read: {str(given.get(one.name))[:80]}")
+        names = {one.name for one in known}
+        return cls(**found, more={name: given[name] for name in given if name not in names})
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as JSON types."""
+        found = {}
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if "read" in one.metadata and value is not None and (value or not one.metadata.get("many")):
+                found[one.name] = _as_json(value)
+        return {**found, **self.more}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Entry | SeedMean):
+        return value.to_json()
+    if isinstance(value, Mapping):
+        return {name: _as_json(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(one) for one in value]
+    return value
+
+
+# ---------------------------------------------------------------- scores
+
+
+@dataclass(frozen=True)
+class SeedMean:
+    """A mean over training seeds, or of their paired differences, with the ends of its 95% interval.
+
+    The ends are None for a single seed. In JSON it is ``[mean, low, high]``.
+    """
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def from_json(cls, value: Any) -> SeedMean | None:
+        if ends := finite_list(value, 3):
+            return cls(*ends)
+        mean = finite(value[0]) if isinstance(value, list | tuple) and value else None
+        return None if mean is None else cls(mean)
+
+    def to_json(self) -> list[float | None]:
+        return [self.mean, self.low, self.high]
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The interval; None for a single seed."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The side of 0 on which the interval lies; ``level`` where it holds 0, ``unknown`` without one."""
+        if self.ends is None:
+            return "unknown"
+        return "above" if self.ends[0] > 0 else "below" if self.ends[1] < 0 else "level"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilyScores(Entry):
+    """What a model, or the mean over seeds, reached on one family of problems.
+
+    Attributes:
+        pass_at_32: the chance that one of 32 samples at temperature 1 is correct, over ``pass_problems`` problems.
+    """
+
+    accuracy: float = required(finite)
+    ci95: tuple[float, float] | None = optional(_pair)
+    n_problems: int | None = optional(whole)
+    k: int | None = optional(whole)
+    pass_at_32: float | None = optional(finite)
+    pass_problems: int | None = optional(whole)
+
+
+def _passes(value: Any) -> dict[int, float]:
+    """pass@k by k, of which JSON makes texts."""
+    found = ((int(k), finite(share)) for k, share in mapping(value).items() if str(k).isdecimal())
+    return {k: share for k, share in found if k and share is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxisScores(Entry):
+    """One model, or the mean over several, on one axis. Whatever was not measured is None.
+
+    An *axis* is one way in which held-out problems differ from those of training: new instances alone, or also larger
+    operands, other wordings, new types, longer compositions. A method that memorised does well on the first and on no
+    other, so that every score is kept for each axis apart.
+
+    Attributes:
+        accuracy: avg@k at temperature 0.6, top-p 0.95, the sampling of arXiv 2606.24064.
+        greedy: share of correct greedy completions.
+        temperature_1: avg@k at temperature 1.
+        guided: avg@k as for ``accuracy``, with the strategy in the prompt.
+        length: mean tokens of the completions that ``accuracy`` counts, the end token included.
+        pass_at_k: by k, the chance that one of k samples at temperature 1 is correct (unbiased estimator).
+    """
+
+    accuracy: float = required(finite)
+    greedy: float | None = optional(finite)
+    temperature_1: float | None = optional(finite)
+    guided: float | None = optional(finite)
+    length: float | None = optional(finite)
+    pass_at_k: Mapping[int, float] = listing(_passes)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        found = super().from_json(value)
+        # The highest k stands beside the curve under a name of its own, which `to_json` makes again.
+        more = {name: one for name, one in found.more.items() if not name.startswith("pass_at_")}
+        return dataclasses.replace(found, more=more)
+
+    def to_json(self) -> dict[str, Any]:
+        """The scores that were measured, as JSON types; the highest k of pass@k also under a name of its own."""
+        found = super().to_json()
+        if self.pass_at_k:
+            top = max(self.pass_at_k)
+            found[f"pass_at_{top}"] = self.pass_at_k[top]
+            found["pass_at_k"] = {str(k): share for k, share in self.pass_at_k.items()}
+        return found
+
+    @property
+    def pass_at_32(self) -> float | None:
+        return self.pass_at_k.get(32)
+
+    @staticmethod
+    def mean(several: Sequence[AxisScores]) -> AxisScores:
+        """The mean of each score, over seeds or over axes; None where one of them lacks it."""
+        found: dict[str, Any] = {}
+        for name in ("accuracy", "greedy", "temperature_1", "guided", "length"):
+            values = [getattr(one, name) for one in several]
+            found[name] = None if None in values else mean(values)
+        shared = set.intersection(*(set(one.pass_at_k) for one in several))
+        return AxisScores(**found, pass_at_k={k: mean([one.pass_at_k[k] for one in several]) for k in sorted(shared)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxisResult(AxisScores):
+    """The means over seeds on one axis, with the interval of the accuracy."""
+
+    seeds: int | None = optional(whole)
+    interval: SeedMean | None = optional(SeedMean.from_json)
+
+
+def with_means(values: Mapping[str, float]) -> dict[str, float]:
+    """A value for each axis, and their means over the new axes and over all; no mean where it would repeat an axis."""
+    new = [value for axis, value in values.items() if axis != TRAINED_AXIS]
+    means = {NEW_AXES: mean(new), ALL_AXES: mean(list(values.values()))} if len(new) > 1 else {}
+    return {**values, **means}
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean of at least one value, summed without loss."""
+    return math.fsum(values) / len(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategyControl(Entry):
+    """Means over the tokens of the targets that SGPO would train on, see :mod:`sgpo.lab.control`.
+
+    Attributes:
+        problems: that have a target, a correct guided response.
+        own_kl: KL(guided || unguided) with the problem's own strategy, nats a token.
+        other_kl: the same on the same tokens with a random other problem's strategy.
+        copied: share of the tokens that also stand in the strategy.
+    """
+
+    problems: float = required(finite)
+    own_kl: float = required(finite)
+    other_kl: float = required(finite)
+    copied: float = required(finite)
+
+
+def _control(value: Any) -> StrategyControl | None:
+    try:
+        return StrategyControl.from_json(value)
+    except EntryError:
+        return None
+
+
+# ---------------------------------------------------------------- cells
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellFacts(Entry):
+    """Which run a cell is. The rest of ``cell.json`` is its task's own, the fields of its dataclass; it is ``more``."""
+
+    method: str | None = optional(text)
+    seed: int | None = optional(whole)
+    base_seed: int | None = optional(whole)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedCell(Entry):
+    """A cell whose run raised; ``error`` is the last line of its error.txt."""
+
+    error: str = required(text)
+    seed: int | None = optional(whole)
+    base_seed: int | None = optional(whole)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult(Entry):
+    """What one run of one method measured, and what it cost. Accuracies are shares in [0, 1], without a strategy.
+
+    Attributes:
+        accuracy_ci95: bootstrap interval over problems.
+        per_family: the accuracy of each family of problems, or of each benchmark.
+        accuracy_greedy, accuracy_guided: with greedy sampling, and with the strategy in the prompt.
+        mean_length, truncated: of the responses, by benchmark of a recipe's comparison.
+        accuracy_over_training: mean over the evaluations during training.
+        curve: pairs of an optimizer step and the accuracy there.
+        train_seconds, seconds: of the training alone, and of the whole cell.
+    """
+
+    accuracy: float = required(finite)
+    accuracy_ci95: tuple[float, float] | None = optional(_pair)
+    n_problems: int | None = optional(whole)
+    k: int | None = optional(whole)
+    per_family: Mapping[str, FamilyScores] = listing(each(FamilyScores.from_json))
+    mean_length: Mapping[str, float | None] | None = optional(mapping)
+    truncated: Mapping[str, float] | None = optional(mapping)
+    accuracy_greedy: float | None = optional(finite)
+    accuracy_guided: float | None = optional(finite)
+    axes: Mapping[str, AxisScores] = listing(each(AxisScores.from_json))
+    strategy_control: StrategyControl | None = optional(_control)
+    method: str | None = optional(text)
+    seed: int | None = optional(whole)
+    base_seed: int | None = optional(whole)
+    accuracy_over_training: float | None = optional(finite)
+    curve: Sequence[Any] | None = optional(_list)
+    sampled_tokens: int | None = optional(whole)
+    guided_tokens: int | None = optional(whole)
+    trained_tokens: int | None = optional(whole)
+    train_seconds: float | None = optional(finite)
+    seconds: float | None = optional(finite)
+
+    @property
+    def place(self) -> tuple[int | None, int | None]:
+        """The seed and the start: two cells are paired where both agree."""
+        return self.seed, self.base_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searched(Entry):
+    """What the search before a comparison found for a method.
+
+    Attributes:
+        learning_rate: the one with the highest mean over the starts; None for a method that trains nothing.
+        search: the accuracies from each start, by learning rate.
+        widened: the rates that were added because the best one was at an edge.
+        balance: the field of the method's own balance and its value, empty where the default was as good.
+        balance_search: its accuracies, by value.
+        search_seconds: what all of it took, one run after another.
+    """
+
+    learning_rate: float | None = optional(finite)
+    search: Mapping[str, Sequence[float]] | None = optional(mapping)
+    widened: tuple[str, ...] = listing(_texts, tuple)
+    balance: Mapping[str, float] | None = optional(each(finite))
+    balance_search: Mapping[str, Any] | None = optional(mapping)
+    search_seconds: int | None = optional(whole)
+
+    @property
+    def fields(self) -> dict[str, float]:
+        """The fields of the method's configuration that were found."""
+        rate = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
+        return {**rate, **(self.balance or {})}
+
+
+# ---------------------------------------------------------------- results.json
+
+
+def _seeds(value: Any) -> tuple[CellResult, ...]:
+    found = each(CellResult.from_json)(dict(enumerate(value)) if isinstance(value, list) else {})
+    return tuple(found.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodResult(Searched):
+    """The row of one method: means over its seeds, their intervals, and its differences to others.
+
+    Attributes:
+        accuracy_ci95: over seeds; of a single seed over problems.
+        scores: everything that was measured (:func:`sgpo.compare.results.scores`), with intervals over seeds.
+        sgpo_minus: SGPO minus this method in each of these scores, paired by seed.
+        axes_minus: another method minus this one on each axis, paired by seed, by the other method's name.
+    """
+
+    accuracy: float = required(finite)
+    accuracy_ci95: tuple[float, float] | None = optional(_pair)
+    n_problems: int | None = optional(whole)
+    k: int | None = optional(whole)
+    per_family: Mapping[str, FamilyScores] = listing(each(FamilyScores.from_json))
+    sampled_tokens: int | None = optional(whole)
+    guided_tokens: int | None = optional(whole)
+    trained_tokens: int | None = optional(whole)
+    train_seconds: float | None = optional(finite)
+    scores: Mapping[str, SeedMean] = listing(each(SeedMean.from_json))
+    axes: Mapping[str, AxisResult] = listing(each(AxisResult.from_json))
+    strategy_control: StrategyControl | None = optional(_control)
+    seeds: tuple[CellResult, ...] = listing(_seeds, tuple)
+    sgpo_minus: Mapping[str, SeedMean] = listing(each(SeedMean.from_json))
+    axes_minus: Mapping[str, Mapping[str, SeedMean]] = listing(each(each(SeedMean.from_json)))
+    name: str = ""  # the key of results.json that the entry stands under
+
+    @property
+    def label(self) -> str:
+        """The name that people read."""
+        return spoken_label(self.name)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the model answers alone. What reads the strategy at test time is shown, but not ranked."""
+        return self.name != "base_guided"
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95% interval of the accuracy, within what an accuracy can be: that of two seeds may reach beyond."""
+        return (
+            None if self.accuracy_ci95 is None else (max(0.0, self.accuracy_ci95[0]), min(1.0, self.accuracy_ci95[1]))
+        )
+
+    @property
+    def over_seeds(self) -> list[float]:
+        """The accuracy of each seed."""
+        return [seed.accuracy for seed in self.seeds]
+
+    def pairs_with(self, other: MethodResult) -> int:
+        """How many seeds both have, from the same start."""
+        return len({seed.place for seed in self.seeds} & {seed.place for seed in other.seeds})
+
+
+def _methods(value: Any) -> dict[str, MethodResult]:
+    found = each(MethodResult.from_json)(value)
+    return {name: dataclasses.replace(one, name=name) for name, one in found.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonResults(Entry):
+    """``results.json`` of a comparison; ``failed`` names each cell that failed, with its error."""
+
+    schema: int = required(whole)
+    machine: str | None = optional(text)
+    settings: Mapping[str, Any] = listing(mapping)
+    expert: str | None = optional(text)
+    process_seconds: int | None = optional(whole)
+    never_solved: tuple[str, ...] | None = optional(_texts)
+    methods: Mapping[str, MethodResult] = listing(_methods, written=True)
+    failed: Mapping[str, str] = listing(each(text), written=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(Entry):
+    """``manifest.json``: what a directory of a comparison holds; ``settings`` may not change, the rest may grow."""
+
+    schema: int = required(whole)
+    kind: str = required(text)
+    methods: tuple[str, ...] = listing(_texts, tuple, written=True)
+    seeds: Sequence[int] = listing(_list, tuple, written=True)
+    settings: Mapping[str, Any] = listing(mapping, written=True)
+    machine: str | None = optional(text)
+    cells: tuple[str, ...] = listing(_texts, tuple, written=True)
+
+
+# ---------------------------------------------------------------- lines of JSONL
+
+
+@dataclass(frozen=True)
+class MetricsRow:
+    """What was logged at one optimizer step: the finite numbers among it, by their names."""
+
+    step: int
+    values: Mapping[str, float]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> MetricsRow | None:
+        """A line of ``metrics.jsonl``, or of a trainer's log; None for one without a step."""
+        if (step := whole(value.get("step"))) is None:
+            return None
+        return cls(step, {name: one for name, one in each(finite)(value).items() if name != "step"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRow(Entry):
+    """A response to a held-out problem without its strategy, and on the lab one with it; for people to read."""
+
+    id: str | None = optional(str)
+    family: str | None = optional(str)
+    axis: str | None = optional(text)
+    problem: str | None = optional(str)
+    strategy: str | None = optional(str)
+    answer: Any = optional(lambda value: value)
+    autonomous: str | None = optional(str)
+    autonomous_correct: bool | None = optional(lambda value: value if isinstance(value, bool) else None)
+    guided: str | None = optional(str)
+    guided_correct: bool | None = optional(lambda value: value if isinstance(value, bool) else None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sgpo.evaluation.metrics import Interval, paired_interval
 from sgpo.evaluation.store import SettingsError, differences
@@ -49,8 +49,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON types."""
-        out = {name: value for name, value in vars(self).items() if name not in ("gained", "lost")}
-        return {**out, "ci95": list(self.ci95), "gained": _rows(self.gained), "lost": _rows(self.lost)}
+        return {**asdict(self), "ci95": list(self.ci95)}
 
 
 def compare(a: Path, b: Path, *, common: bool = False) -> Comparison:
@@ -74,12 +73,12 @@ def compare(a: Path, b: Path, *, common: bool = False) -> Comparison:
             f"{len(shared)} that both have."
         )
     for name in shared:
-        if first[name]["gold"] != second[name]["gold"]:
+        if first[name].gold != second[name].gold:
             raise ValueError(
-                f"problem {name!r} has the gold {first[name]['gold']!r} in {a} and {second[name]['gold']!r} in {b}; "
+                f"problem {name!r} has the gold {first[name].gold!r} in {a} and {second[name].gold!r} in {b}; "
                 "the two are not the same benchmark."
             )
-    flips = [Flip(name, first[name]["score"], second[name]["score"]) for name in shared]
+    flips = [Flip(name, first[name].score, second[name].score) for name in shared]
     before, after = [flip.a for flip in flips], [flip.b for flip in flips]
     ranked = sorted(flips, key=lambda flip: -abs(flip.b - flip.a))
     mean_a, mean_b = sum(before) / len(flips), sum(after) / len(flips)
@@ -98,14 +97,21 @@ def compare(a: Path, b: Path, *, common: bool = False) -> Comparison:
     )
 
 
-def _problems(folder: Path) -> dict[str, dict[str, Any]]:
+class ProblemScore(NamedTuple):
+    """A problem of a finished run: its gold answer, and its share of correct samples."""
+
+    gold: Any
+    score: float
+
+
+def _problems(folder: Path) -> dict[str, ProblemScore]:
     path = folder / "results.json"
     if not path.is_file():
         parts = sorted(part.parent.name for part in folder.glob("*/results.json"))
         hint = f"compare one of its benchmarks ({', '.join(parts)})" if parts else "run sgpo eval to its end first"
         raise ValueError(f"{folder} has no results.json; {hint}.")
     try:
-        return {problem["id"]: problem for problem in read_object(path)["problems"]}
+        return {one["id"]: ProblemScore(one["gold"], one["score"]) for one in read_object(path)["problems"]}
     except (KeyError, TypeError) as error:
         raise SettingsError(f"{path} is not what sgpo eval writes ({error!r}).") from error
 
@@ -119,7 +125,3 @@ def _settings(a: Path, b: Path) -> list[str]:
     if any(line.startswith("backend.kind:") for line in lines):  # two kinds of backend have other fields throughout
         lines = [line for line in lines if not line.startswith("backend.") or line.startswith("backend.kind:")]
     return [line.replace(" saved,", " in A,").replace(" given", " in B") for line in lines]
-
-
-def _rows(flips: list[Flip]) -> list[dict[str, Any]]:
-    return [{"id": flip.id, "a": flip.a, "b": flip.b} for flip in flips]

@@ -14,14 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from sgpo import __version__
 from sgpo.data.benchmarks import BenchmarkError, BenchmarkProblem
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt
 from sgpo.evaluation.grading import Grader, Mark, vote
 from sgpo.evaluation.results import EvalResult, Graded, ProblemResult, summarise
-from sgpo.evaluation.store import RunFolder, open_run, settings_digest
+from sgpo.evaluation.store import RunFolder, SavedMark, SavedReply, Settings, open_run, settings_digest
 from sgpo.evaluation.templates import Template, build_prompts
 from sgpo.models import Key, Model, ModelError, Reply, Request, Sampling, check_sampling, row_seeds
 from sgpo.runs import provenance
@@ -111,7 +110,7 @@ def run(
         if backend.tries > 1:
             _check_faults(store, [request.key for request in requests], say)
         result = summarise(_graded(plan, store))
-        reasons = Counter(store.verdicts[request.key]["reason"] for request in requests)
+        reasons = Counter(store.verdicts[request.key].reason for request in requests)
         record = {
             "benchmark": plan.benchmark,
             "model": model,
@@ -124,7 +123,7 @@ def run(
     return result
 
 
-def describe(plan: Plan, model: str, backend: Model, grader: Grader) -> dict[str, Any]:
+def describe(plan: Plan, model: str, backend: Model, grader: Grader) -> Settings:
     """All settings, as saved in ``settings.json``; see ``COMPARED`` for the part that a resumed run must share."""
     content = json.dumps([asdict(problem) for problem in plan.problems], sort_keys=True)
     return {
@@ -158,13 +157,13 @@ def _complete(
     _grade(ungraded, problems, grader, store)
     _tell(store, len(requests), report)
     asks_again = backend.tries > 1
-    answered = {key for key in store.responses if not (asks_again and store.fault(key))}
+    answered = {key for key, reply in store.responses.items() if not (asks_again and reply.no_answer)}
     if all(request.key in answered for request in requests):
         return
-    useful = any(store.responses[key]["text"].strip() for key in answered)
+    useful = any(store.responses[key].text.strip() for key in answered)
     seen = 0
     for portion in backend.generate(requests, answered):
-        store.add_responses([_row(request, reply, asks_again) for request, reply in portion])
+        store.add_responses([_saved(request, reply, asks_again) for request, reply in portion])
         _grade([request for request, _ in portion], problems, grader, store)
         _tell(store, len(requests), report)
         useful = useful or any(reply.text.strip() for _, reply in portion)
@@ -173,22 +172,20 @@ def _complete(
             break
 
 
-def _row(request: Request, reply: Reply, asks_again: bool) -> dict[str, Any]:
-    """A reply as it is saved; what an ordinary one does not have is left out."""
-    row: dict[str, Any] = {"problem": request.problem, "sample": request.sample, "seed": request.seed}
-    row |= {"text": reply.text, "tokens": reply.tokens, "truncated": reply.truncated}
-    more = {"reasoning": reply.reasoning, "fault": reply.fault if asks_again else ""}
-    return row | {name: value for name, value in more.items() if value}
+def _saved(request: Request, reply: Reply, asks_again: bool) -> SavedReply:
+    fault = reply.fault if asks_again else ""  # a model in this process would say the same again
+    where = (request.problem, request.sample, request.seed)
+    return SavedReply(*where, reply.text, reply.tokens, reply.truncated, reply.reasoning, fault)
 
 
 def _check_faults(store: RunFolder, keys: list[Key], say: Callable[[str], None] | None) -> None:
     """Say how many replies were no answers; where all are, there is nothing to score."""
-    found = [key for key in keys if key in store.responses]
-    faults = Counter(fault for key in found if (fault := store.fault(key)))
+    found = [store.responses[key] for key in keys if key in store.responses]
+    faults = Counter(reply.no_answer for reply in found if reply.no_answer)
     listed = ", ".join(f"{fault} {count}" for fault, count in faults.most_common())
-    if all(store.fault(key) or not store.responses[key]["text"].strip() for key in found):
-        cut = sum(store.responses[key]["truncated"] for key in found)
-        thoughts = any(store.responses[key].get("reasoning") for key in found)
+    if all(reply.no_answer or not reply.text.strip() for reply in found):
+        cut = sum(reply.truncated for reply in found)
+        thoughts = any(reply.reasoning for reply in found)
         remedy = "Raise --max-new-tokens" if cut else "Look at the endpoint's log"
         if thoughts:
             remedy += "; the words all came as reasoning, so a reasoning parser of the server may be wrong"
@@ -208,17 +205,12 @@ def _grade(
 ) -> None:
     if not requests:
         return
-    faults = [store.responses[request.key].get("fault") for request in requests]
-    asked = [request for request, fault in zip(requests, faults, strict=True) if not fault]
-    texts = [store.responses[request.key]["text"] for request in asked]
-    graded = iter(grader.grade(texts, [problems[request.problem] for request in asked]) if asked else [])
-    marks = [Mark(0.0, fault, None, 0.0) if fault else next(graded) for fault in faults]
-    store.add_verdicts(
-        [
-            {"problem": request.problem, "sample": request.sample, **asdict(mark)}
-            for request, mark in zip(requests, marks, strict=True)
-        ]
-    )
+    replies = [store.responses[request.key] for request in requests]
+    asked = [reply for reply in replies if not reply.fault]
+    answers = [reply.text for reply in asked]
+    graded = iter(grader.grade(answers, [problems[reply.problem] for reply in asked]) if asked else [])
+    marks = [Mark(0.0, reply.fault, None, 0.0) if reply.fault else next(graded) for reply in replies]
+    store.add_verdicts([SavedMark(*reply.key, mark) for reply, mark in zip(replies, marks, strict=True)])
 
 
 def _tell(store: RunFolder, total: int, report: Report | None) -> None:
@@ -231,17 +223,9 @@ def _graded(plan: Plan, store: RunFolder) -> list[ProblemResult]:
     for problem in plan.problems:
         samples = []
         for j in range(plan.k):
-            response, verdict = store.responses[problem.id, j], store.verdicts[problem.id, j]
-            samples.append(
-                Graded(
-                    verdict["correct"],
-                    vote(verdict["extracted"]),
-                    response["tokens"],
-                    response["truncated"],
-                    verdict["timed_out"],
-                    response["text"],
-                )
-            )
+            reply, mark = store.responses[problem.id, j], store.verdicts[problem.id, j]
+            vote_of = vote(mark.extracted)
+            samples.append(Graded(mark.correct, vote_of, reply.tokens, reply.truncated, mark.timed_out, reply.text))
         results.append(ProblemResult(problem.id, problem.group, problem.answer, samples))
     return results
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sgpo.evaluation.grading import Mark
 from sgpo.models import Key
 from sgpo.models.replies import text_of
 from sgpo.runs.files import ReadError, append_rows, locked, read_object, recover_rows, write_rows, write_text
@@ -21,13 +23,77 @@ from sgpo.runs.files import ReadError, append_rows, locked, read_object, recover
 COMPARED = ("sgpo", "model", "backend", "benchmark", "template", "guided_template", "sampling", "grader")
 """The parts of the settings that a resumed run must have in common with the saved ones."""
 
-
-_RESPONSE = ("problem", "sample", "text", "tokens", "truncated")
-_VERDICT = ("problem", "sample", "correct", "reason", "extracted", "timed_out")
+Settings = dict[str, Any]
+"""What ``settings.json`` holds: JSON types, compared leaf by leaf."""
 
 
 class SettingsError(ValueError):
     """A folder that belongs to another evaluation."""
+
+
+@dataclass(frozen=True)
+class SavedReply:
+    """A line of ``responses.jsonl``: what the model said to a sample of a problem.
+
+    Attributes:
+        tokens: generated; None where an endpoint does not say.
+        reasoning: what came apart from the text; not in the file where there is none.
+        fault: why the reply is no answer, as it was seen then; not in the file where there is nothing to say.
+    """
+
+    problem: str
+    sample: int
+    seed: int | None
+    text: str
+    tokens: int | None
+    truncated: bool
+    reasoning: str = ""
+    fault: str = ""
+
+    @property
+    def key(self) -> Key:
+        return self.problem, self.sample
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> SavedReply:
+        """A row of the file. An endpoint's list of parts was once saved as it came."""
+        reasoning, fault = (str(row.get(name) or "") for name in ("reasoning", "fault"))
+        where = (row["problem"], row["sample"], row.get("seed"))
+        return cls(*where, text_of(row["text"]), row["tokens"], row["truncated"], reasoning, fault)
+
+    @property
+    def no_answer(self) -> str:
+        """Why the reply is no answer; "" where it is one. Older runs saved an empty reply without a word on it."""
+        return self.fault or ("" if self.text.strip() or self.truncated else "empty")
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value or name not in ("reasoning", "fault")}
+
+
+@dataclass(frozen=True)
+class SavedMark:
+    """A line of ``verdicts.jsonl``: the verdict on a sample of a problem."""
+
+    problem: str
+    sample: int
+    mark: Mark
+
+    @property
+    def key(self) -> Key:
+        return self.problem, self.sample
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> SavedMark:
+        seconds = row.get("seconds", 0.0)
+        mark = Mark(row["correct"], row["reason"], row["extracted"], seconds, row["timed_out"])
+        return cls(row["problem"], row["sample"], mark)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"problem": self.problem, "sample": self.sample, **asdict(self.mark)}
+
+
+_REPLY = ("problem", "sample", "text", "tokens", "truncated")
+_MARK = ("problem", "sample", "correct", "reason", "extracted", "timed_out")
 
 
 class RunFolder:
@@ -40,31 +106,26 @@ class RunFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.responses = {_key(row): row for row in _recover(folder / "responses.jsonl", _RESPONSE)}
-        self.verdicts = {_key(row): row for row in _recover(folder / "verdicts.jsonl", _VERDICT)}
-        self.correct = sum(row["correct"] for row in self.verdicts.values())
+        replies = [SavedReply.from_json(row) for row in _recover(folder / "responses.jsonl", _REPLY)]
+        marks = [SavedMark.from_json(row) for row in _recover(folder / "verdicts.jsonl", _MARK)]
+        self.responses = {reply.key: reply for reply in replies}
+        self.verdicts = {saved.key: saved.mark for saved in marks}
+        self.correct = sum(mark.correct for mark in self.verdicts.values())
 
-    def add_responses(self, rows: list[dict[str, Any]]) -> None:
-        """Save responses, each with ``problem``, ``sample``, ``text``, ``tokens``, ``truncated``, ``seed``.
+    def add_responses(self, replies: list[SavedReply]) -> None:
+        """Save responses. Of two for one sample, the later one counts."""
+        append_rows(self.folder / "responses.jsonl", [reply.to_json() for reply in replies])
+        self.responses.update({reply.key: reply for reply in replies})
 
-        Of two for one sample, the later one counts.
-        """
-        append_rows(self.folder / "responses.jsonl", rows)
-        self.responses.update({_key(row): row for row in rows})
+    def add_verdicts(self, marks: list[SavedMark]) -> None:
+        """Save verdicts. Of two for one sample, the later one counts."""
+        append_rows(self.folder / "verdicts.jsonl", [saved.to_json() for saved in marks])
+        for saved in marks:
+            before = self.verdicts.get(saved.key)
+            self.correct += saved.mark.correct - (before.correct if before else 0.0)
+            self.verdicts[saved.key] = saved.mark
 
-    def add_verdicts(self, rows: list[dict[str, Any]]) -> None:
-        """Save verdicts, each with ``problem``, ``sample``, ``correct``, ``reason``, ``extracted``, ``seconds``."""
-        append_rows(self.folder / "verdicts.jsonl", rows)
-        for row in rows:
-            self.correct += row["correct"] - self.verdicts.get(_key(row), {"correct": 0.0})["correct"]
-            self.verdicts[_key(row)] = row
-
-    def fault(self, key: Key) -> str:
-        """Why a saved response is no answer; "" where it is one. Older runs saved an empty one without a word."""
-        row = self.responses[key]
-        return str(row.get("fault") or ("" if row["text"].strip() or row["truncated"] else "empty"))
-
-    def write(self, name: str, value: dict[str, Any], *, lines: str | None = None) -> None:
+    def write(self, name: str, value: Mapping[str, Any], *, lines: str | None = None) -> None:
         """Write a JSON file whole or not at all; the list under ``lines``, if any, comes last, one item a line."""
         text = json.dumps({key: item for key, item in value.items() if key != lines}, indent=1)
         if lines is not None:
@@ -72,13 +133,13 @@ class RunFolder:
             text = f'{text[:-2]},\n "{lines}": [\n{items}\n ]\n}}'
         write_text(self.folder / name, text + "\n")
 
-    def write_lines(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+    def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write a JSONL file whole or not at all."""
         write_rows(self.folder / name, rows)
 
 
 @contextlib.contextmanager
-def open_run(folder: Path, settings: dict[str, Any]) -> Iterator[RunFolder]:
+def open_run(folder: Path, settings: Settings) -> Iterator[RunFolder]:
     """Open or resume the run in ``folder``.
 
     Args:
@@ -98,19 +159,19 @@ def open_run(folder: Path, settings: dict[str, Any]) -> Iterator[RunFolder]:
             raise SettingsError(f"{folder} has results but no settings.json; give another --out.")
         run = RunFolder(folder)
         if run.responses:
-            _compare(read_object(path), settings, folder)
+            _check_same(read_object(path), settings, folder)
         else:
             run.write("settings.json", settings)
         yield run
 
 
-def settings_digest(settings: dict[str, Any]) -> str:
+def settings_digest(settings: Settings) -> str:
     """A short hash of what :data:`COMPARED` names."""
     text = json.dumps({name: settings.get(name) for name in COMPARED}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def differences(saved: dict[str, Any], given: dict[str, Any]) -> list[str]:
+def differences(saved: Settings, given: Settings) -> list[str]:
     """Lines ``name: saved, given`` for the leaves of :data:`COMPARED` that differ."""
     before, after = (
         _leaves({name: saved.get(name) for name in COMPARED}),
@@ -120,7 +181,7 @@ def differences(saved: dict[str, Any], given: dict[str, Any]) -> list[str]:
     return [f"{name}: {_short(before.get(name))} saved, {_short(after.get(name))} given" for name in names]
 
 
-def _compare(saved: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
+def _check_same(saved: Settings, settings: Settings, folder: Path) -> None:
     given = json.loads(json.dumps(settings))  # as it would be read back
     if found := differences(saved, given):
         raise SettingsError(
@@ -129,10 +190,10 @@ def _compare(saved: dict[str, Any], settings: dict[str, Any], folder: Path) -> N
         )
 
 
-def _leaves(value: Any, name: str = "") -> dict[str, Any]:
+def _leaves(value: Any, name: str = "") -> Settings:
     if not isinstance(value, dict):
         return {name: value}
-    leaves: dict[str, Any] = {}
+    leaves: Settings = {}
     for key, inner in value.items():
         leaves.update(_leaves(inner, f"{name}.{key}" if name else key))
     return leaves
@@ -143,23 +204,17 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _key(row: dict[str, Any]) -> Key:
-    return row["problem"], row["sample"]
-
-
-def _recover(path: Path, fields: tuple[str, ...]) -> list[dict[str, Any]]:
+def _recover(path: Path, fields: tuple[str, ...]) -> list[Mapping[str, Any]]:
     """The rows of a file that was being appended to. Raises ReadError for one that is not what is written here."""
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for where, row in recover_rows(path):
         if fault := _wrong(row, fields):
             raise ReadError(f"{where} {fault}; remove the line to have it made anew.")
-        if "text" in row:  # an endpoint's list of parts was once saved as it came
-            row["text"] = text_of(row["text"])
         rows.append(row)
     return rows
 
 
-def _wrong(row: dict[str, Any], fields: tuple[str, ...]) -> str:
+def _wrong(row: Mapping[str, Any], fields: tuple[str, ...]) -> str:
     """What a saved row lacks, "" where it lacks nothing."""
     if missing := [name for name in fields if name not in row]:
         return f"has no {missing[0]!r}"

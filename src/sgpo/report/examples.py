@@ -33,7 +33,7 @@ class StrategyRow(NamedTuple):
 class Halves(NamedTuple):
     """The strategies that were drawn in both halves of training: how many, and their mean lift in each."""
 
-    count: int
+    both: int
     early: float | None
     late: float | None
 

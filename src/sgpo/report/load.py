@@ -26,6 +26,7 @@ from sgpo.runs.entries import (
     EntryError,
     Manifest,
     MethodResult,
+    MetricsRow,
     each,
     mapping,
 )
@@ -106,7 +107,7 @@ def _quickstart(path: Path) -> Run:
     for folder in sorted(p.parent for p in path.glob("*/metrics.jsonl")):
         cell = RunCell(folder.name, folder.name, folder, "done" if folder.name in entries else "running")
         cell.seed = entries[folder.name].seed if folder.name in entries else None
-        collect(cell, read_bounded_rows(cell.path / "metrics.jsonl", notices))
+        collect(cell, map(MetricsRow.from_json, read_bounded_rows(cell.path / "metrics.jsonl", notices)))
         cells.append(cell)
     methods, never = _so_far({name: [entry] for name, entry in entries.items()})
     return Run(path, "quickstart", methods, cells, finished, never_solved=never, notices=notices)
@@ -157,7 +158,7 @@ def _cell(path: Path, notices: list[str]) -> RunCell:
     if state == "waiting" and (path / "error.txt").is_file():
         cell.state = "crashed"
         cell.error = _tail(path / "error.txt")
-    collect(cell, read_bounded_rows(cell.path / "metrics.jsonl", notices))
+    collect(cell, map(MetricsRow.from_json, read_bounded_rows(cell.path / "metrics.jsonl", notices)))
     if cell.series and cell.state == "waiting":
         cell.state = "running"
     return cell

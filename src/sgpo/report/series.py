@@ -2,9 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sgpo.report.run import Run, RunCell, Series
 from sgpo.runs.entries import MetricsRow
@@ -30,9 +29,9 @@ class Band:
     seeds: int
 
 
-def collect(cell: RunCell, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Sort logged rows into the cell's series; rows without a step, and values that are no finite number, are not."""
-    for row in filter(None, map(MetricsRow.from_json, rows)):
+def collect(cell: RunCell, rows: Iterable[MetricsRow | None]) -> None:
+    """Sort logged rows into the cell's series; None is a line without a step."""
+    for row in filter(None, rows):
         for name, value in row.values.items():
             steps, values = cell.series.setdefault(ALIASES.get(name, name), ([], []))
             steps.append(row.step)

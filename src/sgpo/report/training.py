@@ -4,17 +4,24 @@
 ``trainer_state.json`` alone, at the top or in their checkpoints.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from sgpo.report.files import read_bounded, read_bounded_rows
 from sgpo.report.run import Run, RunCell
 from sgpo.report.series import PASS_RATE, collect
-from sgpo.runs.entries import finite
+from sgpo.runs.entries import MetricsRow, whole
 
 LOG = "training_log.jsonl"
 _PREFIXES = ("sgpo", "luffy", "hpt")  # of the metrics of our trainers, which are also names of methods
+
+
+class Logged(NamedTuple):
+    """The metrics that count, the steps that were planned, and the last one that was done."""
+
+    rows: list[MetricsRow]
+    planned: int
+    stopped: int
 
 
 def is_training(path: Path) -> bool:
@@ -43,22 +50,23 @@ def training(path: Path) -> Run:
     return run
 
 
-def _logged(path: Path, notices: list[str]) -> tuple[list[dict[str, Any]], int, int]:
-    """The metrics that count, the steps that were planned, and the last one that was done."""
-    kept: list[dict[str, Any]] = []
+def _logged(path: Path, notices: list[str]) -> Logged:
+    """What ``training_log.jsonl`` says."""
+    kept: list[MetricsRow] = []
     planned = 0
-    for row in read_bounded_rows(path / LOG, notices):
-        if (step := finite(row.get("step"))) is None:
+    for line in read_bounded_rows(path / LOG, notices):
+        planned = whole(line.pop("max_steps", None)) or planned
+        if (row := MetricsRow.from_json(line)) is None:
             continue
-        planned = int(finite(row.pop("max_steps", None)) or planned)
-        begins = not row.keys() - {"step"}  # anew, or from a checkpoint
-        while kept and (kept[-1]["step"] > step or (begins and step == 0)):
+        # A line without metrics is a start, anew or from a checkpoint: what was logged from that step on is void.
+        begins = not line.keys() - {"step"}
+        while kept and (kept[-1].step > row.step or (begins and row.step == 0)):
             kept.pop()
         kept.append(row)
-    return kept, planned, int(kept[-1]["step"]) if kept else 0
+    return Logged(kept, planned, kept[-1].step if kept else 0)
 
 
-def _state(path: Path, notices: list[str]) -> tuple[Iterable[dict[str, Any]], int, int]:
+def _state(path: Path, notices: list[str]) -> Logged:
     """The same from the newest ``trainer_state.json`` that can be read.
 
     Raises:
@@ -76,12 +84,13 @@ def _state(path: Path, notices: list[str]) -> tuple[Iterable[dict[str, Any]], in
     if found is None:
         raise ValueError(str(fault))
     history = found.get("log_history")
-    rows = [row for row in history if isinstance(row, dict)] if isinstance(history, list) else []
-    if not rows:
+    lines = [line for line in history if isinstance(line, dict)] if isinstance(history, list) else []
+    if not lines:
         raise ValueError(f"{_states(path)[0]} has no logged metrics; set logging_steps lower than the run's length.")
     if fault is not None:
         notices.append(str(fault))
-    return rows, int(finite(found.get("max_steps")) or 0), int(finite(found.get("global_step")) or 0)
+    rows = [row for line in lines if (row := MetricsRow.from_json(line)) is not None]
+    return Logged(rows, whole(found.get("max_steps")) or 0, whole(found.get("global_step")) or 0)
 
 
 def _states(path: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from rich.progress import track
 from sgpo.evaluation import paired_t_interval
 from sgpo.lab.experiment import load
 from sgpo.lab.operations import OPERATIONS
-from sgpo.lab.problems import MAX_COMPLETION, guided_prompt, load_problems, verify
+from sgpo.lab.problems import MAX_COMPLETION, load_problems, verify, with_strategy
 from sgpo.models.sampling import sample
 from sgpo.report.token_summary import kl_shares
 from sgpo.report.tokens import token_view
@@ -136,11 +136,11 @@ def kl_by_token(start: Path, count: int) -> dict[str, Any]:
     tokens: list[dict[str, Any]] = []
     read = 0
     for problem in track(load_problems("eval")[:count], f"token KL, {start.name}", transient=True):
-        (tries,) = sample(model, tokenizer, [guided_prompt(problem)], k=2, max_new_tokens=MAX_COMPLETION)
+        (tries,) = sample(model, tokenizer, [with_strategy(problem)], k=2, max_new_tokens=MAX_COMPLETION)
         response = next((one.text for one in tries if verify(one.text, problem["answer"])), None)
         if response is not None:
             read += 1
-            tokens += token_view(model, tokenizer, problem["prompt"], guided_prompt(problem), response)
+            tokens += token_view(model, tokenizer, problem["prompt"], with_strategy(problem), response)
     found = kl_shares(tokens)
     print(f"\n### KL by token, {start.name}: {read} responses, {found.tokens} tokens\n")
     print("| tokens | share of the tokens | share of the KL | mean KL, nats |\n|---|---:|---:|---:|")

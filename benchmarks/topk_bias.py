@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from sgpo.lab import load_base, load_problems, verify
-from sgpo.lab.problems import MAX_COMPLETION, guided_prompt
+from sgpo.lab.problems import MAX_COMPLETION, with_strategy
 from sgpo.models.sampling import sample
 from sgpo.objectives import clip_token_kl, distillation_loss, token_kl, top_k_kl
 from sgpo.trainer.distillation import Share, Target, collate
@@ -30,7 +30,7 @@ from sgpo.trainer.distillation import Share, Target, collate
 def targets(model: Any, tokenizer: Any, seed: int) -> list[Target]:
     """The correct guided responses, one sample a problem, each with weight 1."""
     problems = load_problems("validation")
-    prompts = [guided_prompt(p) for p in problems]
+    prompts = [with_strategy(p) for p in problems]
     rows = sample(model, tokenizer, prompts, max_new_tokens=MAX_COMPLETION, seed=seed)
     texts = [row[0].text for row in rows]
     found = []

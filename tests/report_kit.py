@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sgpo.compare.results import summarise
+from sgpo.compare.results import method_results
 from sgpo.runs.entries import CellResult, Searched
 
 FAMILIES = ("ratio", "remainder", "clock", "between")
@@ -191,7 +191,7 @@ def compare_dir(
         cells[method] = [CellResult.from_json(one) for one in entries]
     # As `sgpo compare` sums them up; some of the differences are made up, so that their figures are known.
     searched = {method: Searched(learning_rate=8e-4) for method in ends}
-    methods = {name: one.to_json() for name, one in summarise(cells, searched, NEVER).items()}
+    methods = {name: one.to_json() for name, one in method_results(cells, searched, NEVER).items()}
     for method in methods.keys() - {"sgpo"}:
         methods[method]["sgpo_minus"] |= {"greedy": [0.031, -0.01, 0.072], "never_solved": [0.25, None, None]}
         if axes:

@@ -21,7 +21,7 @@ from sgpo.runs.processes import ended_tidily, watch_parent
 def cell(folder: Path, report: Any) -> None:
     """A job that does not end."""
     verifier = Worker(512)
-    launch.run([sys.executable, __file__, "launcher"], folder, "cell", report)
+    launch.run_process([sys.executable, __file__, "launcher"], folder, "cell", report)
     verifier.kill()
 
 

@@ -78,7 +78,7 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> None:
         recipe_cell.main(Path(command[-1]))
 
     monkeypatch.setattr("sgpo.compare.cells.run_jobs", run_jobs)
-    monkeypatch.setattr("sgpo.compare.launch.run", process)
+    monkeypatch.setattr("sgpo.compare.launch.run_process", process)
 
 
 def results() -> dict[str, Any]:

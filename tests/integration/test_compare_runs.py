@@ -50,7 +50,7 @@ def test_a_comparison_resumes_marks_what_crashed_and_grows(tmp_path: Path) -> No
 
 def test_quickstart_writes_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
-    results = quickstart.run(tmp_path, seed=3, jobs=1, budget=TINY)
+    results = quickstart.run_quickstart(tmp_path, seed=3, jobs=1, budget=TINY)
     assert json.loads((tmp_path / "results.json").read_text()) == json.loads(json.dumps(results))
     assert (results["schema"], results["seed"]) == (1, 3)
     assert list(results["methods"]) == ["base", "base_guided", "sft", "sft_grpo", "sgpo"]

@@ -26,7 +26,7 @@ from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE
 from sgpo.evaluation.templates import load_template
 from sgpo.plan import plan_recipe
 from sgpo.plan.hardware import parse_hardware
-from sgpo.plan.render import summary
+from sgpo.plan.render import plan_summary
 from sgpo.trainer import SGPOConfig, SGPOTrainer
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -161,8 +161,8 @@ def test_the_cost_that_a_recipe_states_is_the_plans(name: str) -> None:
     assert plan.fits
     line = next(line for line in (RECIPES / name).read_text().splitlines() if line.startswith("# sgpo plan, "))
     assert line.startswith(f"# sgpo plan, {hardware}")
-    assert line.endswith(f": {summary(plan)}"), summary(plan)
-    memory, step, _, hours = summary(plan).split(", ")
+    assert line.endswith(f": {plan_summary(plan)}"), plan_summary(plan)
+    memory, step, _, hours = plan_summary(plan).split(", ")
     row = f"| {memory} | {step.removesuffix(' a step')} | {plan.duration.steps:,} | {hours.split()[0]} |"
     table = (RECIPES.parent / "docs" / "recipes.md").read_text().splitlines()
     assert [line for line in table if line.startswith(f"| `{name.removesuffix('.yaml')}`") and line.endswith(row)], row

@@ -12,7 +12,7 @@ import pytest
 from sgpo.compare.cells import run_once
 from sgpo.compare.lab import LabTask
 from sgpo.compare.options import split_methods
-from sgpo.compare.results import summarise
+from sgpo.compare.results import method_results
 from sgpo.compare.run import ComparePlan, _cells, run_comparison
 from sgpo.compare.search import beyond, overrides_of, search
 from sgpo.compare.table import as_csv, as_markdown, as_text
@@ -59,7 +59,7 @@ def on_axes(seed: int, *accuracies: float) -> dict[str, Any]:
 
 def results_of(**entries: list[dict[str, Any]]) -> ComparisonResults:
     cells = {name: [CellResult.from_json(one) for one in listed] for name, listed in entries.items()}
-    methods = summarise(cells, {"sgpo": Searched(learning_rate=1e-3, search={})}, UNSOLVED)
+    methods = method_results(cells, {"sgpo": Searched(learning_rate=1e-3, search={})}, UNSOLVED)
     return ComparisonResults(schema=1, machine="a machine", methods=methods, never_solved=tuple(UNSOLVED))
 
 

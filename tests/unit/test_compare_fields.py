@@ -16,7 +16,7 @@ from sgpo.compare import measure
 from sgpo.compare.fields import Schedule, cell_fields
 from sgpo.compare.lab import LabTask
 from sgpo.compare.recipe import RecipeTask, parse_fields, read_fields, split
-from sgpo.compare.recipe_cell import completions
+from sgpo.compare.recipe_cell import as_completions
 from sgpo.compare.run import ComparePlan, run_comparison
 from sgpo.compare.table import as_text
 from sgpo.evaluation.results import Graded, ProblemResult, summarise
@@ -162,7 +162,7 @@ def test_held_out_prompts_are_asked_as_in_training(tmp_path: Path) -> None:
     message = [{"role": "user", "content": "What is {2} + 3?"}]
     rows = [{"prompt": message, "answer": "5"}, {"prompt": "2 + 3 =", "answer": "5", "family": "sums"}]
     measure.held_out(rows, tmp_path / measure.HELD_OUT)
-    plan, grader = measure.job(str(tmp_path / measure.HELD_OUT), {"k": 2}, as_trained=True)
+    plan, grader = measure.measurement(str(tmp_path / measure.HELD_OUT), {"k": 2}, as_trained=True)
     assert plan.check(grader) == [message, "2 + 3 ="]
     assert [problem.group for problem in plan.problems] == [None, "sums"]
     assert (plan.k, plan.sampling.temperature, plan.sampling.max_new_tokens) == (2, 0.6, 32768)
@@ -306,8 +306,8 @@ def test_tables_of_a_recipe_show_what_was_measured() -> None:
 
 
 def test_sft_reads_the_expert_as_what_follows_the_prompt() -> None:
-    plain = completions(Dataset.from_list([{"prompt": "2 + 3 =", "expert": " 5", "answer": "5"}]))
+    plain = as_completions(Dataset.from_list([{"prompt": "2 + 3 =", "expert": " 5", "answer": "5"}]))
     assert plain.to_list() == [{"prompt": "2 + 3 =", "completion": " 5"}]
     message = [{"role": "user", "content": "2 + 3?"}]
-    chat = completions(Dataset.from_list([{"prompt": message, "expert": "5", "answer": "5"}]))
+    chat = as_completions(Dataset.from_list([{"prompt": message, "expert": "5", "answer": "5"}]))
     assert chat.to_list() == [{"prompt": message, "completion": [{"role": "assistant", "content": "5"}]}]

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from sgpo.data.benchmarks import BenchmarkError, BenchmarkProblem
-from sgpo.evaluation.diff import compare
+from sgpo.evaluation.diff import eval_difference
 from sgpo.evaluation.grading import RewardGrader, VerifyGrader, vote
 from sgpo.evaluation.metrics import bootstrap_interval
-from sgpo.evaluation.run import Plan, run
+from sgpo.evaluation.run import EvalPlan, run_evaluation
 from sgpo.evaluation.store import SettingsError, open_run
 from sgpo.evaluation.templates import TEMPLATES, Template, build_prompts, load_strategies, load_template
 from sgpo.models import Answered, Key, Reply, Request, Sampling
@@ -24,7 +24,7 @@ from sgpo.runs.files import InUseError, ReadError
 PROBLEMS = [
     BenchmarkProblem(f"p{i}", f"{i} + {i}", str(2 * i), group="even" if i % 2 == 0 else "odd") for i in range(6)
 ]
-PLAN = Plan("sums", "here", PROBLEMS, TEMPLATES["raw"], k=3, sampling=Sampling(1.0, 1.0, 10))
+PLAN = EvalPlan("sums", "here", PROBLEMS, TEMPLATES["raw"], k=3, sampling=Sampling(1.0, 1.0, 10))
 
 
 class Stop(Exception):
@@ -65,7 +65,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def test_everything_is_saved_and_adds_up(tmp_path: Path) -> None:
     seen: list[tuple[int, int, float]] = []
-    result = run(PLAN, "m", Script(), VerifyGrader(), tmp_path, report=lambda *at: seen.append(at))
+    result = run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path, report=lambda *at: seen.append(at))
     responses, verdicts = lines(tmp_path / "responses.jsonl"), lines(tmp_path / "verdicts.jsonl")
     keys = [(f"p{i}", j) for i in range(6) for j in range(3)]
     assert [(row["problem"], row["sample"]) for row in responses] == keys
@@ -92,51 +92,51 @@ def test_everything_is_saved_and_adds_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stop_after", [4, 8, 16])
 def test_a_resumed_run_repeats_nothing_and_writes_the_same_results(tmp_path: Path, stop_after: int) -> None:
-    run(PLAN, "m", Script(), VerifyGrader(), tmp_path / "whole")
+    run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path / "whole")
     first, second = Script(stop_after), Script()
     with pytest.raises(Stop):
-        run(PLAN, "m", first, VerifyGrader(), tmp_path / "cut")
+        run_evaluation(PLAN, "m", first, VerifyGrader(), tmp_path / "cut")
     assert not (tmp_path / "cut" / "results.json").exists()
-    run(PLAN, "m", second, VerifyGrader(), tmp_path / "cut")
+    run_evaluation(PLAN, "m", second, VerifyGrader(), tmp_path / "cut")
     assert not set(first.asked) & set(second.asked)
     assert len(first.asked) + len(second.asked) == 18
     assert (tmp_path / "cut" / "results.json").read_bytes() == (tmp_path / "whole" / "results.json").read_bytes()
     third = Script(0)
-    run(PLAN, "m", third, VerifyGrader(), tmp_path / "cut")
+    run_evaluation(PLAN, "m", third, VerifyGrader(), tmp_path / "cut")
     assert third.asked == []
 
 
 def test_a_torn_line_is_asked_for_again(tmp_path: Path) -> None:
-    run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path)
     whole = (tmp_path / "results.json").read_bytes()
     for name in ("responses.jsonl", "verdicts.jsonl"):
         text = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(text[:-9])
     (tmp_path / "results.json").unlink()
     again = Script()
-    run(PLAN, "m", again, VerifyGrader(), tmp_path)
+    run_evaluation(PLAN, "m", again, VerifyGrader(), tmp_path)
     assert again.asked == [("p5", 2)]
     assert (tmp_path / "results.json").read_bytes() == whole
-    run(PLAN, "m", Script(0), VerifyGrader(), tmp_path)  # and the file is whole again
+    run_evaluation(PLAN, "m", Script(0), VerifyGrader(), tmp_path)  # and the file is whole again
 
 
 def test_responses_without_a_verdict_are_graded_and_not_asked_for(tmp_path: Path) -> None:
-    run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path)
     whole = (tmp_path / "results.json").read_bytes()
     rows = (tmp_path / "verdicts.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "verdicts.jsonl").write_text("".join(rows[:7]))
     again = Script()
-    run(PLAN, "m", again, VerifyGrader(), tmp_path)
+    run_evaluation(PLAN, "m", again, VerifyGrader(), tmp_path)
     assert again.asked == []
     assert (tmp_path / "results.json").read_bytes() == whole
 
 
 def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
-    run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path)
     rows = (tmp_path / "responses.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "responses.jsonl").write_text("".join([rows[0], "{broken\n", *rows[2:]]))
     with pytest.raises(ReadError, match=r"responses.jsonl, line 2: not valid JSON"):
-        run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+        run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -150,25 +150,25 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_other_settings_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path)
     before = (tmp_path / "responses.jsonl").read_bytes()
     with pytest.raises(SettingsError, match=message):
-        run(replace(PLAN, **change), "m", Script(), VerifyGrader(), tmp_path)
+        run_evaluation(replace(PLAN, **change), "m", Script(), VerifyGrader(), tmp_path)
     assert (tmp_path / "responses.jsonl").read_bytes() == before
 
 
 def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
-    run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path)
     other = Script()
     other.weights = "w2"
     with pytest.raises(SettingsError, match=r'backend.weights: "w1" saved, "w2" given'):
-        run(PLAN, "m", other, VerifyGrader(), tmp_path)
+        run_evaluation(PLAN, "m", other, VerifyGrader(), tmp_path)
 
 
 def test_a_folder_without_responses_takes_other_settings(tmp_path: Path) -> None:
     with pytest.raises(Stop):
-        run(replace(PLAN, seed=1, template=TEMPLATES["qwen"]), "m", Script(0), VerifyGrader(), tmp_path)
-    run(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+        run_evaluation(replace(PLAN, seed=1, template=TEMPLATES["qwen"]), "m", Script(0), VerifyGrader(), tmp_path)
+    run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path)
     assert json.loads((tmp_path / "settings.json").read_text())["sampling"]["seed"] == 0
     assert lines(tmp_path / "prompts.jsonl")[1]["prompt"] == "1 + 1"
 
@@ -190,18 +190,18 @@ def test_what_would_fail_later_fails_before_the_model_is_asked(tmp_path: Path) -
     bad = replace(PLAN, problems=[*PROBLEMS, BenchmarkProblem("x", "q", "$$")])
     script = Script()
     with pytest.raises(BenchmarkError, match=r"1 gold answer\(s\) cannot be graded \(x: .*--allow-bad-golds"):
-        run(bad, "m", script, VerifyGrader(), tmp_path)
+        run_evaluation(bad, "m", script, VerifyGrader(), tmp_path)
     with pytest.raises(ValueError, match="k = 0"):
-        run(replace(PLAN, k=0), "m", script, VerifyGrader(), tmp_path)
+        run_evaluation(replace(PLAN, k=0), "m", script, VerifyGrader(), tmp_path)
     with pytest.raises(ValueError, match=r"6 of 6 problems have no strategy \(the first: p0, p1, p2\)"):
-        run(replace(PLAN, guided=True), "m", script, VerifyGrader(), tmp_path)
+        run_evaluation(replace(PLAN, guided=True), "m", script, VerifyGrader(), tmp_path)
     assert script.asked == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_golds_can_count_as_wrong(tmp_path: Path) -> None:
     only = replace(PLAN, problems=[BenchmarkProblem("p1", "q", "$$")], allow_bad_golds=True)
-    result = run(only, "m", Script(), VerifyGrader(), tmp_path)
+    result = run_evaluation(only, "m", Script(), VerifyGrader(), tmp_path)
     assert (result.accuracy, result.n_problems) == (0.0, 1)
 
 
@@ -221,11 +221,11 @@ def test_hostile_responses_are_saved_and_wrong(tmp_path: Path) -> None:
             yield [(r, Reply(text)) for r, text in zip(missing, texts, strict=True)]
 
     plan = replace(PLAN, k=1)
-    result = run(plan, "m", Hostile(), VerifyGrader(), tmp_path)
+    result = run_evaluation(plan, "m", Hostile(), VerifyGrader(), tmp_path)
     assert result.accuracy == 0.0
     assert result.mean_length is None
     assert [row["text"] for row in lines(tmp_path / "responses.jsonl")] == texts
-    run(plan, "m", Hostile(), VerifyGrader(), tmp_path)
+    run_evaluation(plan, "m", Hostile(), VerifyGrader(), tmp_path)
 
 
 def test_time_outs_are_counted_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_time_outs_are_counted_apart(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return [Verdict(False, "timeout" if i == 0 else "different", "1", 0.5) for i in range(len(responses))]
 
     monkeypatch.setattr(sgpo.rewards, "verify_batch", verify_batch)
-    result = run(PLAN, "m", Script(), VerifyGrader(timeout=0.5), tmp_path)
+    result = run_evaluation(PLAN, "m", Script(), VerifyGrader(timeout=0.5), tmp_path)
     assert result.timed_out == 5  # the first of each portion of 4
     assert json.loads((tmp_path / "results.json").read_text())["reasons"] == {"different": 13, "timeout": 5}
 
@@ -364,21 +364,23 @@ def evaluated(folder: Path, scores: dict[str, list[int]], **change: Any) -> Path
     problems = [BenchmarkProblem(name, name, "1") for name in scores]
     k = len(next(iter(scores.values())))
     plan = replace(PLAN, problems=problems, k=k, **change)
-    run(plan, folder.name, Fixed(), RewardGrader("is 1", lambda c, answer: [float(text == "1") for text in c]), folder)
+    run_evaluation(
+        plan, folder.name, Fixed(), RewardGrader("is 1", lambda c, answer: [float(text == "1") for text in c]), folder
+    )
     return folder
 
 
 def test_diff_by_hand(tmp_path: Path) -> None:
     a = evaluated(tmp_path / "a", {"w": [1, 1], "x": [0, 0], "y": [1, 0], "z": [0, 0]}, seed=1)
     b = evaluated(tmp_path / "b", {"w": [0, 0], "x": [1, 1], "y": [1, 1], "z": [0, 1]}, seed=2)
-    found = compare(a, b)
+    found = eval_difference(a, b)
     assert (found.a, found.b, found.difference) == (3 / 8, 5 / 8, 2 / 8)
     assert [(flip.id, flip.a, flip.b) for flip in found.gained] == [("x", 0.0, 1.0), ("z", 0.0, 0.5)]
     assert [(flip.id, flip.a, flip.b) for flip in found.lost] == [("w", 1.0, 0.0)]
     assert (found.improved, found.worsened, found.n_problems) == (3, 1, 4)
     assert found.ci95 == bootstrap_interval([-1.0, 1.0, 0.5, 0.5])
     assert found.settings == ["sampling.seed: 1 in A, 2 in B"]
-    same = compare(a, a)
+    same = eval_difference(a, a)
     assert (same.difference, same.ci95, same.gained, same.lost) == (0.0, (0.0, 0.0), [], [])
 
 
@@ -388,17 +390,17 @@ def test_diff_needs_the_same_problems(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"2 problem\(s\) are in only one .* \(the first: 'x'\); give --common .* the 1"
     ):
-        compare(a, b)
-    found = compare(a, b, common=True)
+        eval_difference(a, b)
+    found = eval_difference(a, b, common=True)
     assert (found.difference, found.n_problems, found.left_out) == (1.0, 1, 2)
     with pytest.raises(ValueError, match="no problem in common"):
-        compare(a, evaluated(tmp_path / "c", {"q": [1]}), common=True)
+        eval_difference(a, evaluated(tmp_path / "c", {"q": [1]}), common=True)
     with pytest.raises(ValueError, match=r"no results\.json; run sgpo eval"):
-        compare(a, tmp_path / "none")
+        eval_difference(a, tmp_path / "none")
     with pytest.raises(ValueError, match=r"one of its benchmarks \(a, b, c\)"):
-        compare(tmp_path, b)
+        eval_difference(tmp_path, b)
     record = json.loads((b / "results.json").read_text())
     record["problems"][0]["gold"] = "2"
     (b / "results.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="problem 'y' has the gold '1'"):
-        compare(a, b, common=True)
+        eval_difference(a, b, common=True)

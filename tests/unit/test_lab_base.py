@@ -12,7 +12,7 @@ from sgpo.lab import AXES, load_base, load_problems
 from sgpo.lab.evaluate import accuracy
 from sgpo.lab.model import BASE_SEEDS, BASES, MODEL, base_path, base_record
 from sgpo.lab.pretrain import Muon
-from sgpo.lab.problems import guided_prompt
+from sgpo.lab.problems import with_strategy
 from sgpo.lab.tokenizer import build_tokenizer, vocabulary, vocabulary_hash
 
 seeds = pytest.mark.parametrize("seed", BASE_SEEDS)
@@ -27,7 +27,7 @@ def test_tokenizer_round_trip() -> None:
     tokenizer = build_tokenizer()
     assert len(tokenizer) == len(vocabulary()) <= MODEL["vocab_size"]
     for problem in load_problems("eval"):
-        for text in (guided_prompt(problem), problem["expert"]):
+        for text in (with_strategy(problem), problem["expert"]):
             ids = tokenizer.encode(text)
             assert tokenizer.unk_token_id not in ids
             assert len(ids) == len(text.split())

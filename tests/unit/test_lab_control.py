@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sgpo.lab import control, load_base, load_problems, verify
-from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, guided_prompt
+from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, with_strategy
 from sgpo.models.sampling import sample
 from sgpo.report.tokens import token_view
 
@@ -20,12 +20,12 @@ def test_the_control_is_what_each_response_says_by_itself(monkeypatch: pytest.Mo
     problems: list[Any] = [first, other]  # so that the other strategy is known
     found = control.strategy_control(model, tokenizer, problems, seed=3)
     assert found is not None
-    rows = sample(model, tokenizer, [guided_prompt(p) for p in problems], k=4, max_new_tokens=MAX_COMPLETION, seed=3)
+    rows = sample(model, tokenizer, [with_strategy(p) for p in problems], k=4, max_new_tokens=MAX_COMPLETION, seed=3)
     own, swapped, copied = [], [], []
     for problem, another, row in zip(problems, problems[::-1], rows, strict=True):
         views = []
         for text in {one.text for one in row if verify(one.text, problem["answer"])}:
-            view = token_view(model, tokenizer, problem["prompt"], guided_prompt(problem), text)
+            view = token_view(model, tokenizer, problem["prompt"], with_strategy(problem), text)
             views.append((sum(math.log(token["p"][0]) for token in view) / len(view), text, view))
         _, text, view = max(views, key=lambda one: one[0])
         own += [token["kl"] for token in view]

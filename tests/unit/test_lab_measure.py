@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sgpo.lab import load_base, load_problems, measure, verify
-from sgpo.lab.problems import MAX_COMPLETION, guided_prompt
+from sgpo.lab.problems import MAX_COMPLETION, with_strategy
 from sgpo.models.sampling import sample
 from sgpo.runs.entries import AxisScores, with_means
 
@@ -23,7 +23,7 @@ def problems(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     """Five problems on each of two axes, in mixed order; some prompts hold the strategy, so that they are solved."""
     torch.set_num_threads(1)
     mixed: list[Any] = [
-        {**p, "axis": ("instances", "types")[i % 2], "prompt": p["prompt"] if i < 5 else guided_prompt(p)}
+        {**p, "axis": ("instances", "types")[i % 2], "prompt": p["prompt"] if i < 5 else with_strategy(p)}
         for i, p in enumerate(load_problems("eval")[:10])
     ]
     monkeypatch.setattr(measure, "load_problems", lambda split: mixed)
@@ -34,7 +34,7 @@ def problems(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
 
 def shares(problems: list[Any], k: int, guided: bool = False, **how: Any) -> list[float]:
     """Share of correct samples of each problem."""
-    prompts = [guided_prompt(p) if guided else p["prompt"] for p in problems]
+    prompts = [with_strategy(p) if guided else p["prompt"] for p in problems]
     rows = sample(*base(), prompts, k=k, max_new_tokens=MAX_COMPLETION, seed=1234, **how)
     return [sum(verify(one.text, p["answer"]) for one in row) / k for p, row in zip(problems, rows, strict=True)]
 

@@ -14,8 +14,8 @@ from sgpo.lab import AXES, GUIDED_TEMPLATE, lab_reward, load_problems, verify
 from sgpo.lab.catalog import HELD_OUT, LARGE, LARGEST_TRAINED, TYPES, UNSOLVED, misread, permitted, told_apart
 from sgpo.lab.corpus import Corpus
 from sgpo.lab.operations import NEVER_FOUND, OPERATIONS, UnfitError, carry_out, do
-from sgpo.lab.problems import MAX_COMPLETION, PER_AXIS, Problem, Split, guided_prompt, split_of
-from sgpo.lab.responses import EXPERTS, FAULTY_SHARE, MAX_RESPONSE_TOKENS, TERSE_SHARE, wordy
+from sgpo.lab.problems import MAX_COMPLETION, PER_AXIS, Problem, Split, split_of, with_strategy
+from sgpo.lab.responses import EXPERTS, FAULTY_SHARE, MAX_RESPONSE_TOKENS, TERSE_SHARE, write_wordy
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 WORDS = {word: name for name, one in OPERATIONS.items() for word in one.wordings}
@@ -105,7 +105,7 @@ def test_problems_say_what_they_are(split: Split) -> None:
         assert split_of(operations, numbers) == split
         assert told_apart(operations, numbers)
         assert verify(problem["expert"], problem["answer"])
-        assert guided_prompt(problem) == f"S {problem['strategy']} {problem['prompt']}"
+        assert with_strategy(problem) == f"S {problem['strategy']} {problem['prompt']}"
     assert GUIDED_TEMPLATE == "S {strategy} {prompt}"
 
 
@@ -167,7 +167,7 @@ def test_pretraining_text_holds_corpus_instances_and_no_held_out_type() -> None:
             right += strategy == operations
         elif len(operations) == 1:
             seen[operations[0]] += 1
-            understood[operations[0]] += _work(text.response) == _work(wordy(carry_out(operations, numbers)))
+            understood[operations[0]] += _work(text.response) == _work(write_wordy(carry_out(operations, numbers)))
     assert 0.46 < guided / 3000 < 0.54
     assert 0.53 < right / guided < 0.60
     assert understood["add"] / seen["add"] > 0.6 > 0.2 > understood["triple"] / seen["triple"]

@@ -16,7 +16,7 @@ import pytest
 
 from sgpo.data.benchmarks import BenchmarkProblem
 from sgpo.evaluation.grading import VerifyGrader
-from sgpo.evaluation.run import Plan, run
+from sgpo.evaluation.run import EvalPlan, run_evaluation
 from sgpo.evaluation.templates import TEMPLATES
 from sgpo.models import ModelError, Reply, Request, Sampling
 from sgpo.models.endpoint import Endpoint
@@ -93,9 +93,9 @@ def double(body: dict[str, Any], number: int) -> Played:
     return 200, said(f"\\boxed{{{gold + body['seed'] % 2}}}")
 
 
-def plan(problems: int = 5, k: int = 4) -> Plan:
+def plan(problems: int = 5, k: int = 4) -> EvalPlan:
     rows = [BenchmarkProblem(f"p{i}", f"{i}+{i}", str(2 * i)) for i in range(problems)]
-    return Plan("sums", "here", rows, TEMPLATES["qwen"], k=k, sampling=SAMPLING)
+    return EvalPlan("sums", "here", rows, TEMPLATES["qwen"], k=k, sampling=SAMPLING)
 
 
 def requests(n: int) -> list[Request]:
@@ -176,12 +176,12 @@ def test_a_refusal_saves_what_was_answered_and_a_second_run_goes_on(
         return double(body, number)
 
     with serving(double) as server:
-        run(plan(), "m", backend(server, monkeypatch), VerifyGrader(), tmp_path / "whole")
+        run_evaluation(plan(), "m", backend(server, monkeypatch), VerifyGrader(), tmp_path / "whole")
         assert len(server.bodies) == 20
     with serving(refuse) as server:
         url, engine = server.url, backend(server, monkeypatch, concurrency=2)
         with pytest.raises(ModelError, match="run the same command again") as caught:
-            run(plan(), "m", engine, VerifyGrader(), tmp_path / "cut")
+            run_evaluation(plan(), "m", engine, VerifyGrader(), tmp_path / "cut")
         asked = len(server.bodies)
     assert "unauthorized" in str(caught.value)
     assert KEY not in str(caught.value)
@@ -193,7 +193,7 @@ def test_a_refusal_saves_what_was_answered_and_a_second_run_goes_on(
     with serving(double) as server:
         engine = backend(server, monkeypatch)
         engine.base_url = url  # the same settings; only the port of the test server is another
-        run(plan(), "m", engine, VerifyGrader(), tmp_path / "cut")
+        run_evaluation(plan(), "m", engine, VerifyGrader(), tmp_path / "cut")
         assert len(server.bodies) == 11
     problems = [json.loads((tmp_path / name / "results.json").read_text())["problems"] for name in ("whole", "cut")]
     assert problems[0] == problems[1]
@@ -206,7 +206,7 @@ def test_a_dead_endpoint_is_an_error_and_not_a_score(tmp_path: Path, monkeypatch
     with serving(double) as server:
         engine = backend(server, monkeypatch, retries=0)
     with pytest.raises(ModelError, match="cannot be reached"):
-        run(plan(), "m", engine, VerifyGrader(), tmp_path)
+        run_evaluation(plan(), "m", engine, VerifyGrader(), tmp_path)
     assert not (tmp_path / "results.json").exists()
 
 
@@ -293,10 +293,10 @@ def test_vllm_gets_each_request_with_its_seed(vllm: None) -> None:
 
 def test_vllm_runs_resume(vllm: None, tmp_path: Path) -> None:
     engine = VllmModel.load("m", SAMPLING, batch_size=7)
-    first = run(plan(), "m", engine, VerifyGrader(), tmp_path)
+    first = run_evaluation(plan(), "m", engine, VerifyGrader(), tmp_path)
     assert first.n_problems == 5
     again = VllmModel.load("m", SAMPLING, batch_size=3)
-    run(plan(), "m", again, VerifyGrader(), tmp_path)
+    run_evaluation(plan(), "m", again, VerifyGrader(), tmp_path)
     assert again.engine.calls == []
 
 

@@ -21,7 +21,7 @@ from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.duration import duration
 from sgpo.plan.estimate import first_misfit
 from sgpo.plan.hardware import GIB, parse_hardware
-from sgpo.plan.render import render
+from sgpo.plan.render import render_plan
 from sgpo.plan.workload import Workload, count_problems, load_sharding, server_split
 
 ROOT = Path(__file__).parents[2]
@@ -436,7 +436,7 @@ def test_plan_of_the_lab_on_a_cpu_names_the_cpu(recipe: Any) -> None:
     plan = plan_recipe(arguments, parse_hardware("cpu"), assumptions=short)
     assert plan.fits
     assert plan.memory.peak < GIB
-    assert "CPU hours" in render(plan)
+    assert "CPU hours" in render_plan(plan)
     assert first_misfit(plan.workload, plan.hardware) is None
 
 

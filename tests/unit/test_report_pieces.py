@@ -11,13 +11,13 @@ import report_kit as kit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgpo.compare.results import summarise
+from sgpo.compare.results import method_results
 from sgpo.report import svg
 from sgpo.report.comparison import families
 from sgpo.report.headline import headline
 from sgpo.report.run import Run, RunCell, end_gap
 from sgpo.report.series import POINTS, Band, bands, first_and_last, smooth
-from sgpo.report.text import bound, clean, points, visible
+from sgpo.report.text import bound, harmless, points, visible
 from sgpo.runs.entries import CellResult, FamilyScores, MethodResult, SeedMean
 from sgpo.runs.methods import METHODS, spoken_label
 
@@ -27,18 +27,18 @@ from sgpo.runs.methods import METHODS, spoken_label
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=()), max_size=200))
 def test_cleaned_text_can_be_written_and_hides_nothing(text: str) -> None:
-    shown = clean(text)
+    shown = harmless(text)
     shown.encode("utf-8")
     for char in shown:
         assert unicodedata.category(char) not in ("Cc", "Cs") or char in "\n\t"
         assert unicodedata.bidirectional(char) not in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
-    assert clean(shown) == shown
+    assert harmless(shown) == shown
 
 
 def test_clean_keeps_what_is_to_be_seen() -> None:
     text = "∑ x²\tπ ≥ 3\nשלום 👩‍🚀"
-    assert clean(text) == text
-    assert clean("a\x00\u202eb\ud800") == "a[U+0000][U+202E]b�"
+    assert harmless(text) == text
+    assert harmless("a\x00\u202eb\ud800") == "a[U+0000][U+202E]b�"
 
 
 def test_bound_says_what_it_left_out() -> None:
@@ -63,7 +63,7 @@ def run_of(finished: bool = True, cells: list[RunCell] | None = None, **methods:
         name: [CellResult(accuracy=value, seed=seed, base_seed=0) for seed, value in seeds.items()]
         for name, seeds in methods.items()
     }
-    return Run(Path("run"), "compare", list(summarise(results, {}).values()), cells or [], finished)
+    return Run(Path("run"), "compare", list(method_results(results, {}).values()), cells or [], finished)
 
 
 def gap_of(sgpo: Seeds, hpt: Seeds) -> tuple[SeedMean, int]:
@@ -83,7 +83,7 @@ def test_difference_is_paired_over_common_seeds() -> None:
 def test_the_seed_of_another_base_is_another_seed() -> None:
     ours = [CellResult(accuracy=value, seed=seed, base_seed=0) for seed, value in ((0, 0.5), (1, 0.6))]
     other = [CellResult(accuracy=0.4, seed=seed, base_seed=1) for seed in (0, 1)]
-    sgpo, hpt = summarise({"sgpo": ours, "hpt": other}, {}).values()
+    sgpo, hpt = method_results({"sgpo": ours, "hpt": other}, {}).values()
     assert hpt.sgpo_minus == {}
     assert end_gap(sgpo, hpt) == SeedMean(pytest.approx(0.15))
     assert sgpo.pairs_with(hpt) == 0
@@ -166,7 +166,7 @@ def test_families_that_the_base_never_solves_come_first_and_are_averaged_apart()
 
     cells = {"sgpo": cell(0.7, clock=0.9, ratio=0.6, sum=0.4), "base": cell(0.1, clock=0.3, ratio=0.0, sum=0.02)}
     never = ["ratio", "sum"]
-    run = Run(Path("run"), "compare", list(summarise(cells, {}, never).values()), [], True, never_solved=never)
+    run = Run(Path("run"), "compare", list(method_results(cells, {}, never).values()), [], True, never_solved=never)
     view = families(run)
     assert view is not None
     assert (view.table.titles, view.never) == (["Family", "base", "SGPO"], ["ratio", "sum"])

@@ -13,7 +13,7 @@ from datasets import Dataset
 from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer, SGPOConfig, SGPOTrainer
 from sgpo.report.headline import headline
 from sgpo.report.load import load_run
-from sgpo.report.page import render, write_report
+from sgpo.report.page import render_page, write_report
 
 CASES: dict[str, tuple[type, type, dict[str, Any]]] = {
     "sgpo": (SGPOTrainer, SGPOConfig, {}),
@@ -130,7 +130,7 @@ def test_a_run_that_has_just_begun_or_was_ended_has_a_page(
     tmp_path: Path, rows: list[dict[str, Any]], notice: str
 ) -> None:
     run = load_run(log(tmp_path, *rows))
-    text = render(run)
+    text = render_page(run)
     assert notice in " ".join(run.notices)
     assert notice in text
 
@@ -146,7 +146,7 @@ def test_a_torn_line_and_a_broken_newest_checkpoint_are_passed_over(tmp_path: Pa
         (old / "checkpoint-60" / "trainer_state.json").write_text(content)
         run = load_run(old)
         assert run.cells[0].series["sgpo/kl"][0][-1] == 50
-        render(run)
+        render_page(run)
 
 
 @pytest.mark.parametrize("name", kit.HOSTILE)
@@ -155,7 +155,7 @@ def test_completions_are_escaped_and_bounded(tmp_path: Path, name: str) -> None:
     hostile = kit.HOSTILE[name]
     row = {"step": 4, "prompt": hostile, "completion": hostile + "x" * 100_000, "rewards": {hostile: 1.0}}
     kit.write_lines(tmp_path / "completions.jsonl", [{**row, "advantage": -0.5}] * 1000)
-    text = render(load_run(tmp_path))
+    text = render_page(load_run(tmp_path))
     assert len(text) < 250_000
     assert "more characters left out" in text
     assert "advantage \u22120.50" in text
@@ -169,7 +169,7 @@ def test_completions_are_escaped_and_bounded(tmp_path: Path, name: str) -> None:
 def test_rows_that_are_no_completions_do_not_stop_the_page(tmp_path: Path, rows: list[dict[str, Any]]) -> None:
     log(tmp_path, {"step": 4, RATE: 0.25})
     kit.write_lines(tmp_path / "completions.jsonl", rows)
-    render(load_run(tmp_path))
+    render_page(load_run(tmp_path))
 
 
 def test_tables_that_trl_wrote_are_shown_where_ours_are_not(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_tables_that_trl_wrote_are_shown_where_ours_are_not(tmp_path: Path) -> N
     )
     (tmp_path / "completions" / "completions_00008.parquet").write_bytes(b"PAR1 torn")
     run = load_run(tmp_path)
-    text = render(run)
+    text = render_page(run)
     assert text.count("&lt;i&gt;so&lt;/i&gt;") == 12
     assert "user: &lt;b&gt;what&lt;/b&gt;" in text
     assert "Step 7" in text

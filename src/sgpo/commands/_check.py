@@ -27,12 +27,12 @@ def check(argv: Sequence[str], hardware: Hardware | None) -> int:
 def _memory(argv: Sequence[str], hardware: Hardware, found: Checked) -> tuple[list[str], list[str]]:
     """The plan in short, and what does not fit. A model that the plan does not know is no fault."""
     from sgpo.plan import plan_recipe
-    from sgpo.plan.render import summary
+    from sgpo.plan.render import plan_summary
 
     assumed = Assumptions(prompt_tokens=found.prompt_tokens, strategy_tokens=found.strategy_tokens, problems=found.rows)
     try:
         plan = plan_recipe(argv, hardware, assumptions=assumed)
     except ValueError as error:
         return [f"Memory: not known. {error}"], []
-    lines = [f"Memory and time on {hardware}, by `sgpo plan`: {summary(plan)}"]
+    lines = [f"Memory and time on {hardware}, by `sgpo plan`: {plan_summary(plan)}"]
     return lines, [] if plan.fits else [f"Does not fit: {plan.misfit}. Remedy: {plan.remedy}."]

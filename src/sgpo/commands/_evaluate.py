@@ -12,12 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from sgpo.data.benchmarks import HUB
-from sgpo.evaluation.diff import Comparison, Flip
-from sgpo.evaluation.grading import Grader
+from sgpo.evaluation.diff import EvalDifference, Flip
+from sgpo.evaluation.grading import ResponseGrader
 from sgpo.evaluation.metrics import Interval
 from sgpo.evaluation.planning import plan_benchmark
 from sgpo.evaluation.results import EvalResult
-from sgpo.evaluation.run import Plan, run
+from sgpo.evaluation.run import EvalPlan, run_evaluation
 from sgpo.lab.benchmark import LAB
 from sgpo.models import Model
 from sgpo.runs.progress import progress
@@ -55,7 +55,7 @@ def evaluate(options: EvalCommand) -> dict[str, EvalResult]:
     return results
 
 
-def run_with_bar(plan: Plan, model: str, engine: Model, grader: Grader, folder: Path) -> EvalResult:
+def run_with_bar(plan: EvalPlan, model: str, engine: Model, grader: ResponseGrader, folder: Path) -> EvalResult:
     """Run with a progress bar and the running accuracy, on standard error."""
     with progress("") as bar:
         task = bar.add_task(escape(plan.benchmark), total=len(plan.problems) * plan.k, note="")
@@ -63,7 +63,7 @@ def run_with_bar(plan: Plan, model: str, engine: Model, grader: Grader, folder: 
         def report(done: int, total: int, accuracy: float) -> None:
             bar.update(task, completed=done, total=total, note=f"accuracy {100 * accuracy:.1f}")
 
-        return run(
+        return run_evaluation(
             plan,
             model,
             engine,
@@ -102,7 +102,7 @@ def print_results(results: dict[str, EvalResult]) -> None:
     Console().print(table)
 
 
-def print_diff(found: Comparison, show: int) -> None:
+def print_diff(found: EvalDifference, show: int) -> None:
     """The difference, what else differs, and the problems that flipped."""
     typer.echo(f"A {_percent(found.a)}   B {_percent(found.b)}   {found.n_problems} problems")
     typer.echo(f"B - A {100 * found.difference:+.1f}, 95% interval {_interval(found.ci95)} (paired over problems)")

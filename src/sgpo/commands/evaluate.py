@@ -69,9 +69,9 @@ def diff(
 ) -> None:
     """Paired difference of two evaluations with its interval, and the problems that flipped."""
     from sgpo.commands._evaluate import print_diff
-    from sgpo.evaluation.diff import compare
+    from sgpo.evaluation.diff import eval_difference
 
-    found = compare(a, b, common=common)
+    found = eval_difference(a, b, common=common)
     if as_json:
         typer.echo(json.dumps(found.to_dict(), indent=1))
     else:

@@ -15,9 +15,9 @@ def quickstart(
     ),
 ) -> None:
     """Train SFT, GRPO and SGPO on the embedded lab, from one base, and print one table. Minutes on a CPU."""
-    from sgpo.lab.quickstart import run
+    from sgpo.lab.quickstart import run_quickstart
 
-    run(out, seed=seed, jobs=jobs)
+    run_quickstart(out, seed=seed, jobs=jobs)
     plot(out)
 
 

@@ -39,7 +39,7 @@ def plan(context: typer.Context, options: PlanOptions) -> None:
     """Memory, time and GPU hours of a recipe, and the first thing that will not fit; downloads no weights."""
     from sgpo.plan import plan_recipe
     from sgpo.plan.hardware import parse_hardware
-    from sgpo.plan.render import render
+    from sgpo.plan.render import render_plan
 
     result = plan_recipe(
         ["--config", options.config, *context.args],
@@ -48,4 +48,4 @@ def plan(context: typer.Context, options: PlanOptions) -> None:
         server_devices=options.server_gpus,
         assumptions=options.assumptions,
     )
-    typer.echo(json.dumps(result.to_dict(), indent=2) if options.as_json else render(result))
+    typer.echo(json.dumps(result.to_dict(), indent=2) if options.as_json else render_plan(result))

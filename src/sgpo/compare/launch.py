@@ -14,7 +14,7 @@ _POLL = 1.0  # seconds
 _TAIL = 3000  # characters of a log
 
 
-def words(launcher: str) -> list[str]:
+def launcher_words(launcher: str) -> list[str]:
     """A launcher's words; no shell reads them. Raises ``ValueError`` for one that cannot be run."""
     try:
         found = shlex.split(launcher)
@@ -25,7 +25,7 @@ def words(launcher: str) -> list[str]:
     return found
 
 
-def run(command: Sequence[str], folder: Path, name: str, report: ReportProgress) -> None:
+def run_process(command: Sequence[str], folder: Path, name: str, report: ReportProgress) -> None:
     """Run ``command`` to its end. Raises RuntimeError if it fails, with what it left in error.txt or its log."""
     progress = folder / "progress.json"
     write_json(progress, [0.0, {}])

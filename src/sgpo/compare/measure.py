@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.data.benchmarks import HUB, BenchmarkError
-from sgpo.evaluation.grading import Grader
+from sgpo.evaluation.grading import ResponseGrader
 from sgpo.evaluation.options import EvalOptions
 from sgpo.evaluation.planning import plan_benchmark
 from sgpo.evaluation.results import EvalResult
-from sgpo.evaluation.run import Plan, run
+from sgpo.evaluation.run import EvalPlan, run_evaluation
 from sgpo.evaluation.templates import Template
 from sgpo.lab.benchmark import LAB
 from sgpo.options import from_flat
@@ -26,7 +26,7 @@ from sgpo.runs.files import write_rows
 
 HELD_OUT = "held_out.jsonl"
 _SAMPLES = 2  # of a family, for the report
-Job = tuple[Plan, Grader]
+Measurement = tuple[EvalPlan, ResponseGrader]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class AsTrained(Template):
         return json.loads(problem)
 
 
-def job(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = False) -> Job:
-    """Plan and grader of a benchmark by name, or of a JSONL file; ``as_trained``: one that :func:`held_out` wrote.
+def measurement(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = False) -> Measurement:
+    """EvalPlan and grader of a benchmark by name, or of a JSONL file; ``as_trained``: one that :func:`held_out` wrote.
 
     Raises:
         ValueError: neither is there, a file that cannot be used, golds that cannot be graded, a bad option.
@@ -57,7 +57,7 @@ def job(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = False) -
 
 
 def held_out(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write training problems as a benchmark that :func:`job` reads."""
+    """Write training problems as a benchmark that :func:`measurement` reads."""
     lines = [
         {"id": i, "problem": json.dumps(row["prompt"]), "answer": row["answer"], "family": row.get("family")}
         for i, row in enumerate(rows)
@@ -65,8 +65,12 @@ def held_out(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     write_rows(path, lines)
 
 
-def measure(
-    model: str, jobs: Sequence[Job], given: Mapping[str, Any], folder: Path, report: Callable[[float, float], None]
+def measure_model(
+    model: str,
+    measurements: Sequence[Measurement],
+    given: Mapping[str, Any],
+    folder: Path,
+    report: Callable[[float, float], None],
 ) -> CellResult:
     """The part of a cell's result that comes from the evaluation; responses are saved in ``folder``/eval.
 
@@ -75,15 +79,17 @@ def measure(
         report: called with the share done and the running accuracy.
     """
     results: dict[str, EvalResult] = {}
-    engine = from_flat(EvalOptions, given).access.open(model, jobs[0][0].sampling)
-    for i, (plan, grader) in enumerate(jobs):
+    engine = from_flat(EvalOptions, given).access.open(model, measurements[0][0].sampling)
+    for i, (plan, grader) in enumerate(measurements):
         engine.sampling = plan.sampling
 
         def tell(done: int, total: int, accuracy: float, before: int = i) -> None:
-            report((before + done / total) / len(jobs), accuracy)
+            report((before + done / total) / len(measurements), accuracy)
 
-        results[plan.benchmark] = run(plan, folder.name, engine, grader, folder / "eval" / plan.benchmark, report=tell)
-    _write_samples(jobs, results, folder / "samples.jsonl")
+        results[plan.benchmark] = run_evaluation(
+            plan, folder.name, engine, grader, folder / "eval" / plan.benchmark, report=tell
+        )
+    _write_samples(measurements, results, folder / "samples.jsonl")
     return pooled(results)
 
 
@@ -123,7 +129,7 @@ def merged(model: Path, base: str, revision: str, folder: Path) -> Path:
     return folder
 
 
-def described(jobs: Sequence[Job], digest: Callable[[Any], str]) -> list[dict[str, Any]]:
+def described(measurements: Sequence[Measurement], digest: Callable[[Any], str]) -> list[dict[str, Any]]:
     """What the comparison's settings say of its benchmarks."""
     return [
         {
@@ -135,14 +141,14 @@ def described(jobs: Sequence[Job], digest: Callable[[Any], str]) -> list[dict[st
             "k": plan.k,
             **asdict(plan.sampling),
         }
-        for plan, grader in jobs
+        for plan, grader in measurements
     ]
 
 
-def _write_samples(jobs: Sequence[Job], results: Mapping[str, EvalResult], path: Path) -> None:
+def _write_samples(measurements: Sequence[Measurement], results: Mapping[str, EvalResult], path: Path) -> None:
     """The first response to a few problems of each family, in the benchmark's order, for the report."""
     lines = []
-    for plan, _ in jobs:
+    for plan, _ in measurements:
         seen: dict[str, int] = {}
         for problem, result in zip(plan.problems, results[plan.benchmark].problems, strict=True):
             family = problem.group or plan.benchmark

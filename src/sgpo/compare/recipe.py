@@ -101,8 +101,8 @@ class RecipeTask:
                 "generation_batch_size in the recipe counts over all processes, which are not known yet; give "
                 "steps_per_generation instead."
             )
-        launch.words(self.launcher)
-        names = [plan.benchmark for plan, _ in self._jobs]
+        launch.launcher_words(self.launcher)
+        names = [plan.benchmark for plan, _ in self._measurements]
         if len(set(names)) < len(names):
             raise ValueError(f"Two benchmarks have the same name: {', '.join(names)}. Rename a file.")
         self._validation  # noqa: B018
@@ -124,12 +124,12 @@ class RecipeTask:
         return parse_fields(self.recipe)
 
     @cached_property
-    def _jobs(self) -> list[measure.Job]:
-        return [measure.job(name, self.evaluation) for name in self.benchmarks]
+    def _measurements(self) -> list[measure.Measurement]:
+        return [measure.measurement(name, self.evaluation) for name in self.benchmarks]
 
     @cached_property
-    def _validation(self) -> list[measure.Job]:
-        return [] if self.validation is None else [measure.job(self.validation, self.evaluation)]
+    def _validation(self) -> list[measure.Measurement]:
+        return [] if self.validation is None else [measure.measurement(self.validation, self.evaluation)]
 
     @cached_property
     def _split(self) -> tuple[Dataset, Dataset]:
@@ -143,10 +143,10 @@ class RecipeTask:
         train, held = self._split
         return {
             "recipe": self.recipe,
-            "data": {"problems": len(train), "held_out": len(held), "sha256": digest(train)},
-            "benchmarks": measure.described(self._jobs, digest),
+            "data": {"problems": len(train), "held_out": len(held), "sha256": rows_digest(train)},
+            "benchmarks": measure.described(self._measurements, rows_digest),
             "evaluation": self.evaluation,
-            "validation": measure.described(self._validation, digest),
+            "validation": measure.described(self._validation, rows_digest),
             "launcher": self.launcher,
         }
 
@@ -194,7 +194,7 @@ class RecipeTask:
     def prepare(self, out: Path) -> None:
         if self.hold_out:
             measure.held_out(list(self._split[1]), out / measure.HELD_OUT)
-            measure.job(str(out / measure.HELD_OUT), self.evaluation, as_trained=True)
+            measure.measurement(str(out / measure.HELD_OUT), self.evaluation, as_trained=True)
 
     def cell(
         self, method: str, seed: int, start: int, overrides: dict[str, Any], *, tuning: bool = False
@@ -212,13 +212,13 @@ class RecipeTask:
         recipe = {**cell.fields, "output_dir": str(folder), "run_name": folder.name}
         write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
         alone = [sys.executable, "-m", "sgpo.compare.recipe_cell", str(folder)]
-        launched = [*(launch.words(self.launcher) or alone[:1]), *alone[1:]]
+        launched = [*(launch.launcher_words(self.launcher) or alone[:1]), *alone[1:]]
         measured = folder / "measured.json"
         trains = find_method(cell.method).kind is not None
         if trains and not (folder / "trained.json").exists():
-            launch.run(launched, folder, cell.name, report)  # measures, too, where it can
+            launch.run_process(launched, folder, cell.name, report)  # measures, too, where it can
         if not measured.exists():
-            launch.run(alone, folder, cell.name, report)
+            launch.run_process(alone, folder, cell.name, report)
         costs = read_object(folder / "trained.json") if trains else {}
         result = CellResult.from_json({**read_object(measured), **costs})
         for name in names_in(str(folder)):
@@ -273,7 +273,7 @@ def split(data: Dataset, hold_out: bool) -> tuple[Dataset, Dataset]:
     return train, held
 
 
-def digest(rows: Iterable[Any]) -> str:
+def rows_digest(rows: Iterable[Any]) -> str:
     """A short hash of rows of JSON types."""
     found = hashlib.sha256()
     for row in rows:

@@ -60,18 +60,18 @@ def _run(folder: Path) -> None:
     given = {**cell.evaluation, "seed": cell.seed, "dtype": model.dtype or "auto"}  # whatever dtype a trainer saved
     start, trained = model_path(model), folder / "model"
     if cell.tuning and cell.hold_out:
-        jobs = [measure.job(str(folder.parent.parent / measure.HELD_OUT), given, as_trained=True)]
+        measurements = [measure.measurement(str(folder.parent.parent / measure.HELD_OUT), given, as_trained=True)]
     else:
-        jobs = [measure.job(name, given) for name in cell.benchmarks]
+        measurements = [measure.measurement(name, given) for name in cell.benchmarks]
 
     def tell(done: float, accuracy: float) -> None:
         write_json(folder / "progress.json", [done, {"accuracy": accuracy}])
 
     if kind is None:
-        result = measure.measure(start, jobs, {**given, "revision": model.model_revision}, folder, tell)
+        result = measure.measure_model(start, measurements, {**given, "revision": model.model_revision}, folder, tell)
     else:
         whole = measure.merged(trained, start, model.model_revision, folder / "merged")
-        result = measure.measure(str(whole), jobs, given, folder, tell)
+        result = measure.measure_model(str(whole), measurements, given, folder, tell)
         shutil.rmtree(folder / "merged", ignore_errors=True)
     write_json(folder / "measured.json", result.to_json())
 
@@ -81,7 +81,7 @@ def _train(cell: RecipeCell, kind: str, parsed: Any, folder: Path) -> None:
     data = split(load_data(run), cell.hold_out)[0]
     config.max_steps = cell.schedule.steps(len(data), config.world_size)
     more = {} if kind == "sft" else {"reward_funcs": [load_reward(name) for name in run.reward_funcs]}
-    trainer = build(KINDS[kind].trainer, config, model, completions(data) if kind == "sft" else data, **more)
+    trainer = build(KINDS[kind].trainer, config, model, as_completions(data) if kind == "sft" else data, **more)
     if trainer.is_world_process_zero():
         record(folder, {"run": run, "training": config, "model": model})
     recorder = _CellRecorder(folder / "metrics.jsonl", kind, folder / "progress.json")
@@ -93,7 +93,7 @@ def _train(cell: RecipeCell, kind: str, parsed: Any, folder: Path) -> None:
         write_json(folder / "trained.json", {"curve": [], **recorder.costs(), "train_seconds": recorder.seconds})
 
 
-def completions(data: Dataset) -> Dataset:
+def as_completions(data: Dataset) -> Dataset:
     """The problems as SFT reads them: the expert's response as the completion of the prompt."""
 
     def convert(row: dict[str, Any]) -> dict[str, Any]:

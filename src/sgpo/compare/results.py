@@ -1,7 +1,7 @@
 """Cells to results: means over seeds with their Student-t intervals, and differences to SGPO paired by seed.
 
 This is the one place where a comparison's figures are made. Tables, reports and plots draw what stands here, also of a
-comparison in progress, whose finished cells they give to :func:`summarise`.
+comparison in progress, whose finished cells they give to :func:`method_results`.
 """
 
 import math
@@ -62,7 +62,7 @@ def scores(cell: CellResult, never_solved: Sequence[str] = ()) -> dict[str, floa
     return found
 
 
-def summarise(
+def method_results(
     cells: Mapping[str, Cells], found: Mapping[str, Searched], never_solved: Sequence[str] = ()
 ) -> dict[str, MethodResult]:
     """The ``methods`` of results.json; a method of which every cell failed is left out.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sgpo.compare.cells import read_result, run_cells
 from sgpo.compare.lab import LabTask
-from sgpo.compare.results import Cells, summarise
+from sgpo.compare.results import Cells, method_results
 from sgpo.compare.reuse import reuse
 from sgpo.compare.search import long_first, overrides_of, search, searched
 from sgpo.compare.table import write_tables
@@ -100,7 +100,7 @@ def _run_locked(plan: ComparePlan, out: Path, other: Path | None) -> ComparisonR
         expert=manifest.settings.get("budget", {}).get("expert"),  # the dial that a reader asks for first
         process_seconds=_seconds(out),
         never_solved=plan.task.never_solved,
-        methods=summarise(outcomes | _earlier(manifest.methods, plan, out, rates), rates, plan.task.never_solved),
+        methods=method_results(outcomes | _earlier(manifest.methods, plan, out, rates), rates, plan.task.never_solved),
         failed=failed | _failed_in_search(out),
     )
     write_json(out / "results.json", results.to_json())

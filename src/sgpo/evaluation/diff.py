@@ -21,7 +21,7 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class EvalDifference:
     """B minus A.
 
     Attributes:
@@ -52,7 +52,7 @@ class Comparison:
         return {**asdict(self), "ci95": list(self.ci95)}
 
 
-def compare(a: Path, b: Path, *, common: bool = False) -> Comparison:
+def eval_difference(a: Path, b: Path, *, common: bool = False) -> EvalDifference:
     """Compare the finished runs in the folders ``a`` and ``b``.
 
     Args:
@@ -82,7 +82,7 @@ def compare(a: Path, b: Path, *, common: bool = False) -> Comparison:
     before, after = [flip.a for flip in flips], [flip.b for flip in flips]
     ranked = sorted(flips, key=lambda flip: -abs(flip.b - flip.a))
     mean_a, mean_b = sum(before) / len(flips), sum(after) / len(flips)
-    return Comparison(
+    return EvalDifference(
         a=mean_a,
         b=mean_b,
         difference=mean_b - mean_a,

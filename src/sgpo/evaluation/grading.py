@@ -34,7 +34,7 @@ class Mark:
     timed_out: bool = False
 
 
-class Grader(Protocol):
+class ResponseGrader(Protocol):
     """Grades responses; ``describe`` is saved with the results and must be the same when a run resumes."""
 
     def describe(self) -> dict[str, Any]:

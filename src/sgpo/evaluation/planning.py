@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sgpo.data.benchmarks import HUB, BenchmarkProblem, load_file, load_hub
-from sgpo.evaluation.grading import Grader, VerifyGrader
+from sgpo.evaluation.grading import ResponseGrader, VerifyGrader
 from sgpo.evaluation.options import PRESETS, EvalOptions
-from sgpo.evaluation.run import Plan
+from sgpo.evaluation.run import EvalPlan
 from sgpo.evaluation.templates import load_strategies, load_template, template_text
 from sgpo.models import Sampling
 
@@ -30,10 +30,10 @@ class Embedded:
     source: str
     problems: Callable[[], list[BenchmarkProblem]]
     settings: Mapping[str, Any]
-    grader: Grader
+    grader: ResponseGrader
 
 
-def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple[Plan, Grader]:
+def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple[EvalPlan, ResponseGrader]:
     """The plan and the grader of one benchmark. Explicit options come before the preset.
 
     Raises:
@@ -44,7 +44,7 @@ def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple
     settings |= own.settings if own else {}
     settings |= {option: given for option in settings if (given := getattr(options, option)) is not None}
     hub = f"hub {HUB[name].repo}@{HUB[name].revision}" if name in HUB else None
-    plan = Plan(
+    plan = EvalPlan(
         benchmark=name,
         source=str(options.data or (own.source if own else hub)),
         problems=_problems(options, name, own),

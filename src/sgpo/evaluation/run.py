@@ -18,21 +18,21 @@ from pathlib import Path
 from sgpo import __version__
 from sgpo.data.benchmarks import BenchmarkError, BenchmarkProblem
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt
-from sgpo.evaluation.grading import Grader, Mark, vote
+from sgpo.evaluation.grading import Mark, ResponseGrader, vote
 from sgpo.evaluation.results import EvalResult, Graded, ProblemResult, summarise
 from sgpo.evaluation.store import RunFolder, SavedMark, SavedReply, Settings, open_run, settings_digest
 from sgpo.evaluation.templates import Template, build_prompts
 from sgpo.models import Key, Model, ModelError, Reply, Request, Sampling, check_sampling, row_seeds
 from sgpo.runs import provenance
 
-Report = Callable[[int, int, float], None]
+OnGraded = Callable[[int, int, float], None]
 """Called with the graded samples, all samples, and the running accuracy."""
 _LIBRARIES = ("torch", "transformers", "vllm", "openai", "math-verify")
 _GIVE_UP = 20  # replies without one that holds an answer, after which no more are paid for
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvalPlan:
     """What is to be evaluated.
 
     Attributes:
@@ -58,7 +58,7 @@ class Plan:
     guided_template: str | None = None
     allow_bad_golds: bool = False
 
-    def check(self, grader: Grader) -> list[Prompt]:
+    def check(self, grader: ResponseGrader) -> list[Prompt]:
         """The prompts; raises ``ValueError`` for whatever would fail later. No model is needed for it."""
         check_sampling(k=self.k, **asdict(self.sampling))
         faults = grader.check(self.problems)
@@ -71,14 +71,14 @@ class Plan:
         return build_prompts(self.problems, self.template, guided=self.guided, guided_template=self.guided_template)
 
 
-def run(
-    plan: Plan,
+def run_evaluation(
+    plan: EvalPlan,
     model: str,
     backend: Model,
-    grader: Grader,
+    grader: ResponseGrader,
     folder: Path,
     *,
-    report: Report | None = None,
+    report: OnGraded | None = None,
     say: Callable[[str], None] | None = None,
 ) -> EvalResult:
     """Carry out ``plan`` in ``folder``, or go on where it stopped.
@@ -123,7 +123,7 @@ def run(
     return result
 
 
-def describe(plan: Plan, model: str, backend: Model, grader: Grader) -> Settings:
+def describe(plan: EvalPlan, model: str, backend: Model, grader: ResponseGrader) -> Settings:
     """All settings, as saved in ``settings.json``; see ``COMPARED`` for the part that a resumed run must share."""
     content = json.dumps([asdict(problem) for problem in plan.problems], sort_keys=True)
     return {
@@ -145,7 +145,12 @@ def describe(plan: Plan, model: str, backend: Model, grader: Grader) -> Settings
 
 
 def _complete(
-    plan: Plan, requests: Sequence[Request], backend: Model, grader: Grader, store: RunFolder, report: Report | None
+    plan: EvalPlan,
+    requests: Sequence[Request],
+    backend: Model,
+    grader: ResponseGrader,
+    store: RunFolder,
+    report: OnGraded | None,
 ) -> None:
     """Bring responses and verdicts up to all requests; an answer that is saved is not asked for again.
 
@@ -201,7 +206,7 @@ def _check_faults(store: RunFolder, keys: list[Key], say: Callable[[str], None] 
 
 
 def _grade(
-    requests: Sequence[Request], problems: dict[str, BenchmarkProblem], grader: Grader, store: RunFolder
+    requests: Sequence[Request], problems: dict[str, BenchmarkProblem], grader: ResponseGrader, store: RunFolder
 ) -> None:
     if not requests:
         return
@@ -213,12 +218,12 @@ def _grade(
     store.add_verdicts([SavedMark(*reply.key, mark) for reply, mark in zip(replies, marks, strict=True)])
 
 
-def _tell(store: RunFolder, total: int, report: Report | None) -> None:
+def _tell(store: RunFolder, total: int, report: OnGraded | None) -> None:
     if report is not None:
         report(len(store.verdicts), total, store.correct / max(1, len(store.verdicts)))
 
 
-def _graded(plan: Plan, store: RunFolder) -> list[ProblemResult]:
+def _graded(plan: EvalPlan, store: RunFolder) -> list[ProblemResult]:
     results = []
     for problem in plan.problems:
         samples = []

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Problem, guided_prompt, verify
+from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Problem, verify, with_strategy
 from sgpo.models.sampling import sample
 from sgpo.objectives import token_kl
 from sgpo.runs.entries import StrategyControl
@@ -38,7 +38,7 @@ def strategy_control(
     for problem, _ in targets:
         drawn = random.Random(f"{seed}/{problem['id']}").choice(others[problem["id"]])
         asked["alone"].append(problem["prompt"])
-        asked["own"].append(guided_prompt(problem))
+        asked["own"].append(with_strategy(problem))
         asked["other"].append(GUIDED_TEMPLATE.format(strategy=drawn, prompt=problem["prompt"]))
     responses = [ids for _, ids in targets]
     logits = {name: torch.cat(_logits(model, tokenizer, prompts, responses)) for name, prompts in asked.items()}
@@ -53,7 +53,7 @@ def _targets(
     model: PreTrainedModel, tokenizer: Any, problems: Sequence[Problem], seed: int
 ) -> list[tuple[Problem, list[int]]]:
     """Each problem's correct guided response of the highest mean likelihood without the strategy, if it has one."""
-    prompts = [guided_prompt(problem) for problem in problems]
+    prompts = [with_strategy(problem) for problem in problems]
     rows = sample(
         model, tokenizer, prompts, k=SAMPLES, max_new_tokens=MAX_COMPLETION, batch_size=len(prompts) or 1, seed=seed
     )

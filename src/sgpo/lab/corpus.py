@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sgpo.lab.catalog import HELD_OUT, LARGEST_TRAINED, draw_numbers
 from sgpo.lab.operations import LARGEST, OPERATIONS, TWO_LINES, Type, carry_out
-from sgpo.lab.problems import GUIDED_TEMPLATE, question, split_of, strategy_text
+from sgpo.lab.problems import GUIDED_TEMPLATE, question, split_of, strategy_words
 from sgpo.lab.responses import respond
 
 GUIDED_SHARE = 0.5
@@ -28,7 +28,7 @@ _TRIES = 60
 
 
 @dataclass(frozen=True)
-class Text:
+class CorpusText:
     """A prompt and what follows it."""
 
     prompt: str
@@ -46,7 +46,7 @@ class Corpus:
             for name, one in OPERATIONS.items()
         }
 
-    def draw(self) -> Text:
+    def draw(self) -> CorpusText:
         """The next text."""
         rng = self.rng
         while True:
@@ -65,9 +65,9 @@ class Corpus:
                 continue
             prompt = question(operations, numbers, tuple(rng.randrange(3) for _ in operations))
             if guided:
-                strategy = strategy_text(told, tuple(rng.randrange(2) for _ in told))
+                strategy = strategy_words(told, tuple(rng.randrange(2) for _ in told))
                 prompt = GUIDED_TEMPLATE.format(strategy=strategy, prompt=prompt)
-            return Text(prompt, respond(carry_out(told, numbers), rng))
+            return CorpusText(prompt, respond(carry_out(told, numbers), rng))
 
     def _compose(self) -> Type:
         while True:
@@ -95,6 +95,6 @@ class Corpus:
                 told.append(first if rng.random() < FIRST_CONFUSION_SHARE else second)
         return tuple(told)
 
-    def __iter__(self) -> Iterator[Text]:
+    def __iter__(self) -> Iterator[CorpusText]:
         while True:
             yield self.draw()

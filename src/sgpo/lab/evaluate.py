@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypedDict
 
-from sgpo.lab.problems import MAX_COMPLETION, Problem, guided_prompt, verify
+from sgpo.lab.problems import MAX_COMPLETION, Problem, verify, with_strategy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -35,7 +35,7 @@ def accuracy(
     rows = sample(
         model,
         tokenizer,
-        [guided_prompt(problem) if guided else problem["prompt"] for problem in problems],
+        [with_strategy(problem) if guided else problem["prompt"] for problem in problems],
         k=repeats,
         temperature=temperature,
         top_p=top_p,

@@ -17,7 +17,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PrinterCallback
 
-from sgpo.lab.measure import measure, measure_all, write_samples
+from sgpo.lab.measure import measure_all, measure_once, write_samples
 from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems
 from sgpo.lab.responses import EXPERTS
 from sgpo.runs.entries import CellResult
@@ -199,7 +199,7 @@ class _Recorder(Recorder):
 
     def measure(self, model: PreTrainedModel, step: int, ratio: int = 1) -> None:
         began = time.perf_counter()
-        accuracy = measure(model, self._tokenizer, k=1, split=self._cell.budget.split).accuracy
+        accuracy = measure_once(model, self._tokenizer, k=1, split=self._cell.budget.split).accuracy
         self.seconds += time.perf_counter() - began
         self.curve.append((step // ratio, accuracy))
         self.write({"step": step, "eval/accuracy": accuracy})

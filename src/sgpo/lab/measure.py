@@ -22,10 +22,10 @@ from sgpo.lab.problems import (
     Axis,
     Problem,
     Split,
-    guided_prompt,
     lab_reward,
     load_problems,
     verify,
+    with_strategy,
 )
 from sgpo.models.sampling import sample
 from sgpo.runs.entries import AxisScores, CellResult, FamilyScores, SampleRow, each
@@ -47,7 +47,7 @@ _BATCH = 300  # rows; fewer pay more for each step, more no longer fit the proce
 _SAMPLES = 4  # of an axis, for the report
 
 
-def measure(
+def measure_once(
     model: PreTrainedModel,
     tokenizer: Any,
     *,
@@ -67,7 +67,7 @@ def measure(
     return evaluate(
         model,
         tokenizer,
-        [{**p, "prompt": guided_prompt(p) if guided else p["prompt"]} for p in problems],
+        [{**p, "prompt": with_strategy(p) if guided else p["prompt"]} for p in problems],
         grade=lambda completions, answers: lab_reward(completions, answers),
         k=k,
         temperature=temperature,
@@ -87,15 +87,15 @@ def measure_all(
     strategy in every prompt (``guided``), the accuracy alone.
     """
     problems = load_problems(split)
-    found = {"accuracy": measure(model, tokenizer, k=k, guided=guided, problems=problems)}
+    found = {"accuracy": measure_once(model, tokenizer, k=k, guided=guided, problems=problems)}
     if split == "eval" and not guided:
-        found["greedy"] = measure(model, tokenizer, k=1, temperature=0.0, problems=problems)
-        found["guided"] = measure(model, tokenizer, k=1, guided=True, problems=problems)
+        found["greedy"] = measure_once(model, tokenizer, k=1, temperature=0.0, problems=problems)
+        found["guided"] = measure_once(model, tokenizer, k=1, guided=True, problems=problems)
         # Each sample has a random stream of its own, so the first k of the 32 are what k alone would have drawn.
         many = [problem for each in by_axis(problems).values() for problem in each[:PASS_PROBLEMS]]
         ids = {problem["id"] for problem in many}
         few = [problem for problem in problems if problem["id"] not in ids]
-        hot = functools.partial(measure, model, tokenizer, temperature=1.0, top_p=1.0)
+        hot = functools.partial(measure_once, model, tokenizer, temperature=1.0, top_p=1.0)
         found["pass_at_k"] = hot(k=PASS_K, problems=many)
         if few:
             found["temperature_1"] = hot(k=k, problems=few)
@@ -150,7 +150,7 @@ def _with_passes(families: Mapping[str, FamilyScores], result: EvalResult) -> di
 def write_samples(model: PreTrainedModel, tokenizer: Any, split: Split, path: Path) -> None:
     """A few responses to held-out problems of each axis, with and without the strategy, for the report."""
     chosen = [problem for each in by_axis(load_problems(split)).values() for problem in each[:_SAMPLES]]
-    prompts = [p["prompt"] for p in chosen], [guided_prompt(p) for p in chosen]
+    prompts = [p["prompt"] for p in chosen], [with_strategy(p) for p in chosen]
     settings: dict[str, Any] = {"temperature": TEMPERATURE, "top_p": TOP_P, "max_new_tokens": MAX_COMPLETION}
     autonomous, guided = ([row[0].text for row in sample(model, tokenizer, asked, **settings)] for asked in prompts)
     rows = [

@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from sgpo.lab.corpus import Corpus, Text
+from sgpo.lab.corpus import Corpus, CorpusText
 from sgpo.lab.evaluate import accuracy
 from sgpo.lab.model import MODEL, build_model, sized
 from sgpo.lab.problems import load_problems
@@ -39,7 +39,7 @@ EVAL_REPEATS = 4
 Encoded = tuple[list[int], list[int]]
 
 
-def encode(text: Text, ids: dict[str, int]) -> Encoded:
+def encode_text(text: CorpusText, ids: dict[str, int]) -> Encoded:
     """Ids and labels of a text, each of length T; the prompt is not learned."""
     prompt = [ids[word] for word in text.prompt.split()]
     response = [*(ids[word] for word in text.response.split()), MODEL["eos_token_id"]]
@@ -52,7 +52,7 @@ def batches(
     """Endless batches ``(ids, labels)``, each [B, T] with about `BATCH_TOKENS` tokens of like length."""
     stream, vocabulary = iter(corpus), tokenizer.get_vocab()
     while True:
-        encoded = sorted((encode(t, vocabulary) for t in islice(stream, chunk)), key=lambda pair: len(pair[0]))
+        encoded = sorted((encode_text(t, vocabulary) for t in islice(stream, chunk)), key=lambda pair: len(pair[0]))
         groups: list[list[Encoded]] = [[]]
         for pair in encoded:
             if (len(groups[-1]) + 1) * len(pair[0]) > BATCH_TOKENS:
@@ -117,7 +117,7 @@ def optimizers(model: PreTrainedModel) -> list[torch.optim.Optimizer]:
     return [Muon(matrices, lr=MUON_LR), adamw]
 
 
-def train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, tokens: int) -> float:
+def train_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, tokens: int) -> float:
     """Train in place on `tokens` tokens (padding included); returns the last smoothed loss, in nats a token."""
     from torch.nn.functional import cross_entropy
 
@@ -150,7 +150,7 @@ def train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int,
     return smooth
 
 
-def measure(folder: Path, split: str = "eval", repeats: int = EVAL_REPEATS) -> dict[str, Any]:
+def measure_base(folder: Path, split: str = "eval", repeats: int = EVAL_REPEATS) -> dict[str, Any]:
     """Accuracies of saved weights, read back from float16, on a split's problems: at temperature 1, and at 0.6 with
     top-p 0.95."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
@@ -169,7 +169,7 @@ def pretrain(seed: int, out: Path, tokens: int = TOKENS, width: int = MODEL["hid
     started = time.perf_counter()
     tokenizer = build_tokenizer()
     model = build_model(seed, width)
-    loss = train(model, tokenizer, seed, tokens)
+    loss = train_base(model, tokenizer, seed, tokens)
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
     record = {
@@ -179,7 +179,7 @@ def pretrain(seed: int, out: Path, tokens: int = TOKENS, width: int = MODEL["hid
         "model": sized(width),
         "loss": round(loss, 4),
         "minutes": round((time.perf_counter() - started) / 60, 1),
-        **measure(out),
+        **measure_base(out),
     }
     write_json(out / "pretrain.json", record)
     return record

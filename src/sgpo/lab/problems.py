@@ -85,7 +85,7 @@ def question(operations: Type, numbers: Numbers, wordings: tuple[int, ...]) -> s
     return f"Q {' ; '.join(parts)} ? A"
 
 
-def strategy_text(operations: Type, wordings: tuple[int, ...]) -> str:
+def strategy_words(operations: Type, wordings: tuple[int, ...]) -> str:
     """A strategy, e.g. ``sum | duplicate``: what to do in which order, without the problem's numbers."""
     return " | ".join(OPERATIONS[name].strategies[k] for name, k in zip(operations, wordings, strict=True))
 
@@ -104,7 +104,7 @@ def make_problem(operations: Type, numbers: Numbers, axis: Axis, expert: str = "
         family=type_name(operations),
         axis=axis,
         prompt=question(operations, numbers, tuple(words)),
-        strategy=strategy_text(operations, tuple(strategy)),
+        strategy=strategy_words(operations, tuple(strategy)),
         answer=str(carry_out(operations, numbers).answer),
         expert=expert_response(operations, numbers, expert, share_of(f"expert {name}")),
     )
@@ -170,7 +170,7 @@ def load_problems(split: Split, axes: tuple[str, ...] = AXES, *, expert: str = "
     return [make_problem(t, numbers, axis, expert) for axis, t, numbers in _split(split) if axis in axes]
 
 
-def guided_prompt(problem: Problem) -> str:
+def with_strategy(problem: Problem) -> str:
     """The problem with its strategy in front."""
     return GUIDED_TEMPLATE.format(strategy=problem["strategy"], prompt=problem["prompt"])
 

@@ -44,7 +44,7 @@ AXIS_LABELS = {
 GENERATIONS = 60
 
 
-def run(out: Path, *, seed: int = 0, jobs: int = 0, budget: Budget | None = None) -> dict[str, Any]:
+def run_quickstart(out: Path, *, seed: int = 0, jobs: int = 0, budget: Budget | None = None) -> dict[str, Any]:
     """Run the quickstart, print its table and write results.json, metrics and the models into ``out``.
 
     Args:

@@ -18,12 +18,12 @@ MAX_RESPONSE_TOKENS = 39
 """Tokens of the longest response in any style, with the end-of-sequence token; a test holds it."""
 
 
-def plain(trace: Trace) -> str:
+def write_plain(trace: Trace) -> str:
     """``47 + 12 = 59 ; 59 + 1 = 60 ; ans 60``."""
     return " ; ".join([*map(str, trace.steps), f"ans {trace.answer}"])
 
 
-def wordy(trace: Trace) -> str:
+def write_wordy(trace: Trace) -> str:
     """``first 47 + 12 = 59 ; then 59 + 1 = 60 ; so ans 60``."""
     words = ["first"] + ["then"] * (len(trace.steps) - 1)
     lines = [f"{word} {step}" for word, step in zip(words, trace.steps, strict=True)]
@@ -32,10 +32,10 @@ def wordy(trace: Trace) -> str:
 
 def respond(trace: Trace, rng: random.Random) -> str:
     """A response of the student in a random style."""
-    return rng.choices((plain, wordy), STYLE_WEIGHTS)[0](trace)
+    return rng.choices((write_plain, write_wordy), STYLE_WEIGHTS)[0](trace)
 
 
-def gentle(steps: tuple[Step, ...], bare: bool = False) -> str:
+def write_gentle(steps: tuple[Step, ...], bare: bool = False) -> str:
     """``note 47 + 12 = 59 ; thus 59 + 1 = 60 ; hence ans 60``; `bare`: only the results after the first line."""
     lines = [f"note {steps[0]}", *(f"thus {step.result if bare else step}" for step in steps[1:])]
     return " ; ".join([*lines, f"hence ans {steps[-1].result}"])
@@ -45,10 +45,10 @@ def expert_response(operations: Type, numbers: Numbers, expert: str, share: floa
     """What one of `EXPERTS` writes; `share`, a number in [0, 1) that belongs to the problem, decides the rest."""
     trace = carry_out(operations, numbers)
     if expert == "plain":
-        return plain(trace)
+        return write_plain(trace)
     if expert == "faulty" and share < FAULTY_SHARE:
         trace = _misread(operations, numbers) or trace
-    return gentle(trace.steps, bare=expert == "terse" and share < TERSE_SHARE)
+    return write_gentle(trace.steps, bare=expert == "terse" and share < TERSE_SHARE)
 
 
 def _misread(operations: Type, numbers: Numbers) -> Trace | None:

@@ -8,7 +8,7 @@ from sgpo.plan.estimate import Plan
 from sgpo.plan.hardware import GIB
 
 
-def render(plan: Plan) -> str:
+def render_plan(plan: Plan) -> str:
     """Lines for a terminal, at most 110 columns wide."""
     w = plan.workload
     trained = f"{_count(w.trained_parameters)} trained (LoRA)" if w.lora_rank else "all trained"
@@ -26,12 +26,12 @@ def render(plan: Plan) -> str:
         "",
         *_assumptions(plan),
         "",
-        f"In short: {summary(plan)}",
+        f"In short: {plan_summary(plan)}",
     ]
     return "\n".join(lines)
 
 
-def summary(plan: Plan) -> str:
+def plan_summary(plan: Plan) -> str:
     """The plan in one line, as recipes quote it."""
     d, unit = plan.duration, "CPU" if plan.workload.on_cpu else "GPU"
     memory = f"{plan.memory.peak / GIB:.3g} of {plan.hardware.device.memory / GIB:.0f} GiB"

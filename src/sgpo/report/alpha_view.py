@@ -10,7 +10,7 @@ from sgpo.report import svg
 from sgpo.report.problems import Log, Logs, alpha_by_family, alpha_counts, last_step
 from sgpo.report.run import Run, RunCell
 from sgpo.report.series import band, first_and_last
-from sgpo.report.tables import LEVELS, Heat, Table, TableRow
+from sgpo.report.tables import LEVELS, Heat, PageTable, TableRow
 from sgpo.runs.methods import spoken_label
 
 TIME_BINS = 48  # of the histogram over time
@@ -32,7 +32,7 @@ class AlphaChart:
     first: float
     last: float
     chart: Markup
-    table: Table | None = None
+    table: PageTable | None = None
     seeds: int = 0
 
     @property
@@ -44,7 +44,7 @@ class AlphaChart:
 class AlphaFamilies:
     """The heat table of one method's mean alpha by family; ``hidden`` families are left out of it."""
 
-    table: Table
+    table: PageTable
     seeds: int
     hidden: int
 
@@ -83,7 +83,7 @@ def alpha(run: Run, logs: Logs) -> AlphaView | None:
     return AlphaView(charts, families) if charts else None
 
 
-def _histogram(logs: Sequence[Log], top: float, name: str) -> tuple[Markup, Table]:
+def _histogram(logs: Sequence[Log], top: float, name: str) -> tuple[Markup, PageTable]:
     last = last_step(logs)
     windows, highest = _windows(logs, TIME_BINS), ALPHA_BINS - 1
     counts = alpha_counts(logs, windows, ALPHA_BINS, lambda a: min(highest, int(ALPHA_BINS * a / top)))
@@ -96,7 +96,7 @@ def _histogram(logs: Sequence[Log], top: float, name: str) -> tuple[Markup, Tabl
     table = alpha_counts(logs, parts, RANGES + 1, lambda a: 0 if a == 0 else 1 + sum(a > e for e in edges[:-1]))
     steps = _parts(last, parts)
     rows = [TableRow(name, [f"{c:.1f}" for c in row]) for name, row in zip(steps, table, strict=True)]
-    return chart, Table(["Steps", "0", *(f"up to {edge:.2g}" for edge in edges)], rows)
+    return chart, PageTable(["Steps", "0", *(f"up to {edge:.2g}" for edge in edges)], rows)
 
 
 def _windows(logs: Sequence[Log], most: int) -> int:
@@ -119,7 +119,7 @@ def _families(logs: Sequence[Log], top: float, name: str) -> AlphaFamilies | Non
         TableRow(family, [Heat("" if v is None else f"{v:.2f}", round(LEVELS * (v or 0.0) / top)) for v in values])
         for family, values in list(table.items())[:MAX_FAMILIES]
     ]
-    shown = Table(["Family", *_parts(last_step(logs), parts)], rows, name)
+    shown = PageTable(["Family", *_parts(last_step(logs), parts)], rows, name)
     return AlphaFamilies(shown, len(logs), len(table) - len(rows))
 
 

@@ -13,7 +13,7 @@ from sgpo.report import svg
 from sgpo.report.comparison import ranking
 from sgpo.report.run import Run
 from sgpo.report.series import Band
-from sgpo.report.tables import Table, TableRow, percent
+from sgpo.report.tables import PageTable, TableRow, percent
 from sgpo.runs.entries import ALL_AXES, NEW_AXES, AxisScores, MethodResult, SeedMean, StrategyControl, with_means
 from sgpo.runs.methods import spoken_label
 
@@ -75,11 +75,11 @@ class AxesView:
     """The section on what was learned."""
 
     panels: Sequence[AxisPanel]
-    gaps: Sequence[Table]
+    gaps: Sequence[PageTable]
     passes: Sequence[Chart]
-    never: Table | None
+    never: PageTable | None
     legend: Sequence[MethodHue]
-    tables: Sequence[Table]
+    tables: Sequence[PageTable]
     control: StrategyControl | None
 
 
@@ -90,7 +90,7 @@ def axes(run: Run) -> AxesView | None:
         return None
     hues = {m.name: run.order.index(m.name) if m.name in run.order else svg.HUES - 1 for m in methods}
     return AxesView(
-        panels=[panel(axis, methods, hues) for axis in shown(names)],
+        panels=[panel(axis, methods, hues) for axis in shown_axes(names)],
         gaps=_gaps(methods),
         passes=_passes(methods, names, hues),
         never=_never_solved(run, methods),
@@ -106,7 +106,7 @@ def measured(run: Run) -> tuple[list[MethodResult], list[str]]:
     return methods, list(dict.fromkeys(axis for method in methods for axis in method.axes))[:MAX_AXES]
 
 
-def shown(names: Sequence[str]) -> list[str]:
+def shown_axes(names: Sequence[str]) -> list[str]:
     """What has a panel: the axes, and where there are several new ones, their mean."""
     return [*names, *([NEW_AXES] if len(names) > 2 else [])]
 
@@ -146,15 +146,15 @@ def axis_seeds(method: MethodResult, axis: str) -> list[float]:
     return values if len(values) > 1 else []
 
 
-def _gaps(methods: Sequence[MethodResult]) -> list[Table]:
+def _gaps(methods: Sequence[MethodResult]) -> list[PageTable]:
     """For each method that the others are compared with: its difference to them on each axis."""
-    tables: list[Table] = []
+    tables: list[PageTable] = []
     for reference in dict.fromkeys(name for method in methods for name in method.axes_minus):
         found = {m.label: m.axes_minus[reference] for m in methods if reference in m.axes_minus}
         names = list(dict.fromkeys(axis for gaps in found.values() for axis in gaps))
         rows = [TableRow(label, [gaps.get(axis) for axis in names]) for label, gaps in found.items()]
         if names:
-            tables.append(Table(["Method", *map(title_of, names)], rows, spoken_label(reference)))
+            tables.append(PageTable(["Method", *map(title_of, names)], rows, spoken_label(reference)))
     return tables
 
 
@@ -183,7 +183,7 @@ def _pass_band(method: MethodResult, axis: str) -> Band | None:
     return Band(method.name, steps, list(curve.values()), [*map(min, columns)], [*map(max, columns)], len(seeds))
 
 
-def _never_solved(run: Run, methods: Sequence[MethodResult]) -> Table | None:
+def _never_solved(run: Run, methods: Sequence[MethodResult]) -> PageTable | None:
     """pass@32 on each family that exploration never solves: could any of 32 samples have been rewarded there?"""
     score = "never_solved_pass_at_32"
     listed = [method for method in methods if score in method.scores]
@@ -193,10 +193,10 @@ def _never_solved(run: Run, methods: Sequence[MethodResult]) -> Table | None:
         return None
     means = TableRow("over all their problems", [percent(method.scores[score].mean) for method in listed])
     rows = [TableRow(family, [percent(found[method.name].get(family)) for method in listed]) for family in families]
-    return Table(["Type", *(method.label for method in listed)], [means, *rows])
+    return PageTable(["Type", *(method.label for method in listed)], [means, *rows])
 
 
-def _tables(methods: Sequence[MethodResult], names: Sequence[str]) -> list[Table]:
+def _tables(methods: Sequence[MethodResult], names: Sequence[str]) -> list[PageTable]:
     """The scores under every way of sampling: over all axes, then on each."""
     tables = []
     for axis in (ALL_AXES, *names):
@@ -204,7 +204,7 @@ def _tables(methods: Sequence[MethodResult], names: Sequence[str]) -> list[Table
         columns = [name for name in SAMPLING if any(getattr(s, name) is not None for s in listed.values())]
         rows = [TableRow(label, [_text(getattr(s, c), c) for c in columns]) for label, s in listed.items()]
         if rows:
-            tables.append(Table(["Method", *(SAMPLING[column] for column in columns)], rows, title_of(axis)))
+            tables.append(PageTable(["Method", *(SAMPLING[column] for column in columns)], rows, title_of(axis)))
     return tables
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from sgpo.report import svg
 from sgpo.report.run import Run, end_gap
-from sgpo.report.tables import Table, TableRow, heat
+from sgpo.report.tables import PageTable, TableRow, heat
 from sgpo.runs.entries import MethodResult, SeedMean, mean
 
 MAX_FAMILIES = 40
@@ -56,7 +56,7 @@ class ComparisonView:
     costs: Sequence[str]
     axis: Markup
     gap_axis: Markup
-    gaps: Table | None
+    gaps: PageTable | None
     shape: MethodResult | None
     counts: str
     base_guided: float | None
@@ -105,7 +105,7 @@ def ranking(run: Run) -> list[MethodResult]:
     return sorted(run.methods, key=lambda method: (not method.ranked, -method.accuracy))
 
 
-def _gap_table(gaps: dict[str, dict[str, SeedMean]]) -> Table | None:
+def _gap_table(gaps: dict[str, dict[str, SeedMean]]) -> PageTable | None:
     """Methods in rows, measures in columns."""
     measures = sorted(
         {measure for found in gaps.values() for measure in found},
@@ -114,7 +114,7 @@ def _gap_table(gaps: dict[str, dict[str, SeedMean]]) -> Table | None:
     if not measures:
         return None
     rows = [TableRow(label, [found.get(measure) for measure in measures]) for label, found in gaps.items()]
-    return Table(["Method", *(MEASURES.get(name, name.replace("_", " ")) for name in measures)], rows)
+    return PageTable(["Method", *(MEASURES.get(name, name.replace("_", " ")) for name in measures)], rows)
 
 
 def _counts(gaps: list[SeedMean]) -> str:
@@ -139,7 +139,7 @@ def _base_guided(run: Run) -> float | None:
 class FamiliesView:
     """The heat table of families in rows and methods in columns; ``never`` are those that the base never solves."""
 
-    table: Table
+    table: PageTable
     never: Sequence[str]
 
 
@@ -176,4 +176,4 @@ def families(run: Run) -> FamiliesView | None:
             rows.append(
                 TableRow(title, [heat(one.mean if one else None) for one in means], apart=score == "never_solved")
             )
-    return FamiliesView(Table(["Family", *(method.label for method in methods)], rows), never)
+    return FamiliesView(PageTable(["Family", *(method.label for method in methods)], rows), never)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sgpo.report.files import MAX_FILE, read_bounded_rows
 from sgpo.report.run import Run
 from sgpo.report.text import bound
-from sgpo.runs.entries import finite, mapping, whole
+from sgpo.runs.entries import finite, mapping, whole_number
 
 MAX_COMPLETIONS = 12
 MAX_TEXT = 4_000  # characters of a prompt, or a completion
@@ -35,7 +35,7 @@ class StepGroup(NamedTuple):
     rows: Sequence[CompletionView]
 
 
-def completions(run: Run) -> list[StepGroup]:
+def completion_groups(run: Run) -> list[StepGroup]:
     """Completions with their prompts, by step; none where the run has kept none."""
     rows = list(read_bounded_rows(run.path / "completions.jsonl", run.notices, limit=MAX_COMPLETIONS)) or _table(run)
     shown = [_view(row) for row in rows if isinstance(row.get("completion"), str | list)]
@@ -48,7 +48,7 @@ def _view(row: dict[str, Any]) -> CompletionView:
     if (advantage := finite(row.get("advantage"))) is not None:
         facts.append(f"advantage {advantage:+.2f}".replace("-", "\u2212"))
     prompt, completion = (bound(_text(row.get(name)), MAX_TEXT) for name in ("prompt", "completion"))
-    return CompletionView(whole(row.get("step")), facts, prompt, completion)
+    return CompletionView(whole_number(row.get("step")), facts, prompt, completion)
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from sgpo.report import svg
 from sgpo.report.files import read_bounded_rows
-from sgpo.report.problems import Lift, Logs, lifts, mean
+from sgpo.report.problems import Lift, Logs, lifts, mean_or_none
 from sgpo.report.run import Run
 from sgpo.report.text import bound
 from sgpo.runs.entries import SampleRow
@@ -76,7 +76,7 @@ def strategies(logs: Logs) -> StrategiesView | None:
         rare=len(found) - len(listed),
         all_rare=not often,
         harm=sum(lift.lift < 0 for lift in listed),
-        halves=Halves(len(both), mean([early for early, _ in both]), mean([late for _, late in both])),
+        halves=Halves(len(both), mean_or_none([early for early, _ in both]), mean_or_none([late for _, late in both])),
     )
 
 

@@ -79,10 +79,10 @@ def _problems(count: int) -> list[Any]:
 
 def _responses(model: Any, tokenizer: Any, problems: list[Any]) -> list[str]:
     """One guided response to each problem: the first correct one of ``SAMPLES``, or the first where none is."""
-    from sgpo.lab.problems import MAX_COMPLETION, guided_prompt, verify
+    from sgpo.lab.problems import MAX_COMPLETION, verify, with_strategy
     from sgpo.models.sampling import sample
 
-    prompts = [guided_prompt(problem) for problem in problems]
+    prompts = [with_strategy(problem) for problem in problems]
     rows = sample(model, tokenizer, prompts, k=SAMPLES, max_new_tokens=MAX_COMPLETION)
     texts = [[one.text for one in row] for row in rows]
     return [
@@ -92,10 +92,10 @@ def _responses(model: Any, tokenizer: Any, problems: list[Any]) -> list[str]:
 
 
 def _row(problem: Any, response: str, name: str, model: Any, tokenizer: Any) -> dict[str, Any]:
-    from sgpo.lab.problems import guided_prompt, verify
+    from sgpo.lab.problems import verify, with_strategy
     from sgpo.report.tokens import token_view
 
-    view = token_view(model, tokenizer, problem["prompt"], guided_prompt(problem), response)
+    view = token_view(model, tokenizer, problem["prompt"], with_strategy(problem), response)
     facts = {key: problem[key] for key in ("id", "family", "strategy", "answer")}
     verdict = {"response": response, "correct": verify(response, problem["answer"])}
     return {**facts, "problem": problem["prompt"], **verdict, "model": name, "tokens": view}

@@ -5,7 +5,7 @@
 - ``sgpo train`` (any Hugging Face trainer): see :mod:`sgpo.report.training`.
 
 What a finished comparison has written is drawn as it stands. A quickstart, and a comparison in progress, have results
-of single cells alone; :func:`sgpo.compare.results.summarise` makes of them what a finished one would have written.
+of single cells alone; :func:`sgpo.compare.results.method_results` makes of them what a finished one would have written.
 """
 
 import re
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sgpo.compare.results import summarise
+from sgpo.compare.results import method_results
 from sgpo.report.files import read_bounded, read_bounded_rows
 from sgpo.report.run import Run, RunCell, State
 from sgpo.report.series import collect
@@ -22,8 +22,8 @@ from sgpo.runs.entries import (
     CellFacts,
     CellResult,
     ComparisonResults,
-    Entry,
     EntryError,
+    JsonEntry,
     Manifest,
     MethodResult,
     MetricsRow,
@@ -35,7 +35,7 @@ SCHEMA = 1
 NEVER = 0.02  # where a run does not name them, the families that the base solves no more often than this
 MAX_CELLS = 500
 MAX_ERROR = 3_000  # characters of error.txt, from its end
-EntryT = TypeVar("EntryT", bound=Entry)
+EntryT = TypeVar("EntryT", bound=JsonEntry)
 _CELL_NAME = re.compile(r"(?P<method>.+?)-base(?P<base>\d+)-seed(?P<seed>\d+)")
 
 
@@ -115,9 +115,9 @@ def _quickstart(path: Path) -> Run:
 
 def _so_far(cells: Mapping[str, Sequence[CellResult]]) -> tuple[list[MethodResult], list[str]]:
     """The methods of cells that no results.json sums up, and the families that their base never solves."""
-    base = summarise({"base": cells.get("base", ())}, {})
+    base = method_results({"base": cells.get("base", ())}, {})
     never = [f for method in base.values() for f, scores in method.per_family.items() if scores.accuracy <= NEVER]
-    return list(summarise(cells, {}, never).values()), never
+    return list(method_results(cells, {}, never).values()), never
 
 
 def _results(path: Path, notices: list[str]) -> ComparisonResults:

@@ -2,7 +2,7 @@
 
 The file loads nothing: its policy (Content-Security-Policy) forbids every request, and allows the one style sheet and
 the one script by their hashes, so that even markup that escaped our escaping could not run. All text passes through
-``text.clean`` and is then escaped; only what this package built as ``Markup`` is not.
+``text.harmless`` and is then escaped; only what this package built as ``Markup`` is not.
 """
 
 import base64
@@ -19,7 +19,7 @@ from sgpo import __version__
 from sgpo.report.alpha_view import alpha
 from sgpo.report.axes_view import axes
 from sgpo.report.comparison import comparison, families
-from sgpo.report.completions import completions
+from sgpo.report.completions import completion_groups
 from sgpo.report.curves_view import curves
 from sgpo.report.examples import samples, strategies
 from sgpo.report.experts import comparisons, experts
@@ -27,8 +27,8 @@ from sgpo.report.headline import headline
 from sgpo.report.load import load_run
 from sgpo.report.problems import read_logs
 from sgpo.report.run import Run
-from sgpo.report.text import bound, clean, points
-from sgpo.report.tokens_view import tokens
+from sgpo.report.text import bound, harmless, points
+from sgpo.report.tokens_view import token_views
 from sgpo.runs.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -55,7 +55,7 @@ def write_report(directory: Path, out: Path | None = None) -> Run:
         ValueError: see :func:`sgpo.report.load.load_run`.
     """
     run = load_run(directory)
-    text = render(run)
+    text = render_page(run)
     out = out or directory / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
@@ -88,7 +88,7 @@ def write_experts(directory: Path, out: Path | None = None) -> Path:
     return out
 
 
-def render(run: Run) -> str:
+def render_page(run: Run) -> str:
     """The page of a run."""
     logs = read_logs(run)
     parts: dict[str, Any] = {
@@ -97,9 +97,9 @@ def render(run: Run) -> str:
         "families": families(run),
         "curves": curves(run),
         "alpha": alpha(run, logs),
-        "tokens": tokens(run),
+        "tokens": token_views(run),
         "samples": samples(run),
-        "completions": completions(run) if run.kind == "training" else [],
+        "completions": completion_groups(run) if run.kind == "training" else [],
         "strategies": strategies(logs),
     }
     title, lede = headline(run)
@@ -139,7 +139,7 @@ def _environment() -> Environment:
 
 def _finalize(value: Any) -> Any:
     """Applied to every value of every template before it is escaped."""
-    return value if isinstance(value, Markup) else clean(str(value))
+    return value if isinstance(value, Markup) else harmless(str(value))
 
 
 def _pct(value: float, digits: int = 1) -> str:

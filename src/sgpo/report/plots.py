@@ -10,13 +10,13 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sgpo.report.axes_view import axis_seeds, measured, on_axis, shown, title_of
+from sgpo.report.axes_view import axis_seeds, measured, on_axis, shown_axes, title_of
 from sgpo.report.comparison import families, ranking
 from sgpo.report.curves_view import PANELS
 from sgpo.report.run import Run
 from sgpo.report.series import PASS_RATE, bands
 from sgpo.report.tables import Heat
-from sgpo.report.text import clean
+from sgpo.report.text import harmless
 from sgpo.runs.entries import MethodResult
 from sgpo.runs.methods import spoken_label
 
@@ -88,7 +88,7 @@ def _curves(run: Run) -> Figure | None:
             colour, factor = _colour(run, band.method), 100 if panel.unit == "%" else 1
             mean, low, high = ([factor * v for v in values] for values in (band.mean, band.low, band.high))
             axis.fill_between(band.steps, low, high, color=colour, alpha=0.15, linewidth=0)
-            name, dashes = clean(spoken_label(band.method)), _dashes(run, band.method)
+            name, dashes = harmless(spoken_label(band.method)), _dashes(run, band.method)
             axis.plot(band.steps, mean, color=colour, label=name, linestyle=dashes, linewidth=1.4)
         stands_in = panel.metric == PASS_RATE and any(cell.pass_rate_from for cell in run.cells)
         percent = ", %" if panel.unit == "%" else ""
@@ -117,7 +117,7 @@ def _axes(run: Run) -> Figure | None:
     methods, names = measured(run)
     if not names:
         return None
-    panels = shown(names)
+    panels = shown_axes(names)
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     size = (1.6 + 2.8 * columns, rows * (0.9 + 0.26 * len(methods)))
@@ -130,7 +130,7 @@ def _axes(run: Run) -> Figure | None:
         for i, method in enumerate(methods):
             if (found := on_axis(method, name)) is not None:
                 _dots(axis, i, found.mean, found.ends, axis_seeds(method, name), _colour(run, method.name))
-        axis.set_title(clean(title_of(name)), loc="left")
+        axis.set_title(harmless(title_of(name)), loc="left")
         axis.set_xlim(0, 100)
         _name_rows(axis, methods)
     figure.supxlabel("accuracy without a strategy, %; lines are 95% intervals over training seeds", fontsize=9)
@@ -149,7 +149,7 @@ def _dots(
 
 
 def _name_rows(axis: Axes, methods: Sequence[MethodResult]) -> None:
-    axis.set_yticks(range(len(methods)), [clean(method.label) for method in methods])
+    axis.set_yticks(range(len(methods)), [harmless(method.label) for method in methods])
     axis.set_ylim(len(methods) - 0.4, -0.6)  # the best method at the top, as on the page
     axis.grid(axis="y", visible=False)
 
@@ -166,8 +166,8 @@ def _families(run: Run) -> Figure | None:
     for i, row in enumerate(values):
         for j, value in enumerate(row):
             axis.text(j, i, "" if value != value else f"{value:.0f}", ha="center", va="center", fontsize=8)
-    axis.set_xticks(range(len(columns)), [clean(label) for label in columns], rotation=30, ha="right")
-    axis.set_yticks(range(len(rows)), [clean(row.name) for row in rows])
+    axis.set_xticks(range(len(columns)), [harmless(label) for label in columns], rotation=30, ha="right")
+    axis.set_yticks(range(len(rows)), [harmless(row.name) for row in rows])
     _bare(axis)
     return figure
 

@@ -147,11 +147,13 @@ def alpha_by_family(logs: Sequence[Log], windows: int) -> dict[str, list[float |
     table = {}
     for family, groups in found.items():
         by_window = [[v for (j, _), v in groups.items() if j == i] for i in range(windows)]
-        table[family] = [mean([m for group in cells if (m := mean(group)) is not None]) for cells in by_window]
-    return dict(sorted(table.items(), key=lambda item: -(mean([v for v in item[1] if v is not None]) or 0.0)))
+        table[family] = [
+            mean_or_none([m for group in cells if (m := mean_or_none(group)) is not None]) for cells in by_window
+        ]
+    return dict(sorted(table.items(), key=lambda item: -(mean_or_none([v for v in item[1] if v is not None]) or 0.0)))
 
 
-def mean(values: Sequence[float]) -> float | None:
+def mean_or_none(values: Sequence[float]) -> float | None:
     """None of nothing."""
     return math.fsum(values) / len(values) if values else None
 
@@ -183,9 +185,9 @@ def lifts(logs: Sequence[Log]) -> list[Lift]:
     for strategy, rows in by_strategy.items():
         problems, families = sorted({r.id for r in rows}), sorted({r.family for r in rows if r.family is not None})
         halves = [[_gain(r) for r in rows if window(r.step, last, 2) == part] for part in (0, 1)]
-        lift = mean([_gain(r) for r in rows])
+        lift = mean_or_none([_gain(r) for r in rows])
         assert lift is not None
-        found.append(Lift(strategy, problems, families, len(rows), lift, *map(mean, halves)))
+        found.append(Lift(strategy, problems, families, len(rows), lift, *map(mean_or_none, halves)))
     return sorted(found, key=lambda lift: -lift.lift)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup
 
 from sgpo.report.series import Band
-from sgpo.report.text import clean
+from sgpo.report.text import harmless
 
 WIDTH, HEIGHT = 340, 196
 LEFT, RIGHT, TOP, BOTTOM = 38, 8, 8, 22
@@ -161,7 +161,7 @@ def _chart(body: Markup, label: str, x: Scale, unit: str) -> Markup:
     return Markup(
         '<svg class="chart" role="img" aria-label="{}" viewBox="0 0 {} {}" data-x="{},{}" data-box="{},{}" '
         'data-unit="{}">{}<line class="cursor" visibility="hidden" y1="{}" y2="{}"/></svg>'
-    ).format(clean(label), WIDTH, HEIGHT, *map(_n, x), LEFT, WIDTH - RIGHT, unit, body, TOP, HEIGHT - BOTTOM)
+    ).format(harmless(label), WIDTH, HEIGHT, *map(_n, x), LEFT, WIDTH - RIGHT, unit, body, TOP, HEIGHT - BOTTOM)
 
 
 def _frame(x: Scale, y: Scale, unit: str, across: Callable[[float], str] = "{:g}".format) -> Markup:

@@ -26,7 +26,7 @@ class TableRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table; ``titles`` are those of its columns, that of the names among them, and ``title`` its own."""
 
     titles: Sequence[str]

@@ -12,10 +12,10 @@ _HIDDEN = re.compile(
 )
 
 
-def clean(text: str) -> str:
+def harmless(text: str) -> str:
     """``text`` without surrogates, control characters (but tab and line feed) and invisible or reordering marks.
 
-    >>> clean("a\\x1b[31m\\ud800\\u202eb")
+    >>> harmless("a\\x1b[31m\\ud800\\u202eb")
     'a[U+001B][31m�[U+202E]b'
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
@@ -38,5 +38,5 @@ def points(share: float) -> str:
 
 def visible(token: str) -> str:
     """A token by itself, with its line feeds and its leading space to be seen."""
-    shown = clean(token).replace("\n", "\u23ce").replace("\t", "\u21e5")
+    shown = harmless(token).replace("\n", "\u23ce").replace("\t", "\u21e5")
     return re.sub("^ | $", "\u2423", shown) or "\u2205"

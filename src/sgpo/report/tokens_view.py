@@ -105,7 +105,7 @@ class TokensView:
     hidden: int
 
 
-def tokens(run: Run) -> TokensView | None:
+def token_views(run: Run) -> TokensView | None:
     """Responses, grouped where several models read the same one, and a summary per model; None without tokens.jsonl."""
     rows = [
         (row, [token for token in row["tokens"] if isinstance(token, dict)])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sgpo.report.files import read_bounded, read_bounded_rows
 from sgpo.report.run import Run, RunCell
 from sgpo.report.series import PASS_RATE, collect
-from sgpo.runs.entries import MetricsRow, whole
+from sgpo.runs.entries import MetricsRow, whole_number
 
 LOG = "training_log.jsonl"
 _PREFIXES = ("sgpo", "luffy", "hpt")  # of the metrics of our trainers, which are also names of methods
@@ -55,7 +55,7 @@ def _logged(path: Path, notices: list[str]) -> Logged:
     kept: list[MetricsRow] = []
     planned = 0
     for line in read_bounded_rows(path / LOG, notices):
-        planned = whole(line.pop("max_steps", None)) or planned
+        planned = whole_number(line.pop("max_steps", None)) or planned
         if (row := MetricsRow.from_json(line)) is None:
             continue
         # A line without metrics is a start, anew or from a checkpoint: what was logged from that step on is void.
@@ -90,7 +90,7 @@ def _state(path: Path, notices: list[str]) -> Logged:
     if fault is not None:
         notices.append(str(fault))
     rows = [row for line in lines if (row := MetricsRow.from_json(line)) is not None]
-    return Logged(rows, whole(found.get("max_steps")) or 0, whole(found.get("global_step")) or 0)
+    return Logged(rows, whole_number(found.get("max_steps")) or 0, whole_number(found.get("global_step")) or 0)
 
 
 def _states(path: Path) -> list[Path]:

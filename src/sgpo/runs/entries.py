@@ -48,7 +48,7 @@ def finite(value: Any) -> float | None:
         return None
 
 
-def whole(value: Any) -> int | None:
+def whole_number(value: Any) -> int | None:
     """A number without its fraction."""
     return None if (number := finite(value)) is None else int(number)
 
@@ -117,7 +117,7 @@ def listing(read: Callable[[Any], Any], empty: Callable[[], Any] = dict, *, writ
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class JsonEntry:
     """A record with a JSON form, field by field; ``more`` holds what another version of sgpo wrote into it."""
 
     more: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -146,7 +146,7 @@ class Entry:
 
 
 def _as_json(value: Any) -> Any:
-    if isinstance(value, Entry | SeedMean):
+    if isinstance(value, JsonEntry | SeedMean):
         return value.to_json()
     if isinstance(value, Mapping):
         return {name: _as_json(one) for name, one in value.items()}
@@ -193,7 +193,7 @@ class SeedMean:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FamilyScores(Entry):
+class FamilyScores(JsonEntry):
     """What a model, or the mean over seeds, reached on one family of problems.
 
     Attributes:
@@ -202,10 +202,10 @@ class FamilyScores(Entry):
 
     accuracy: float = required(finite)
     ci95: tuple[float, float] | None = optional(_pair)
-    n_problems: int | None = optional(whole)
-    k: int | None = optional(whole)
+    n_problems: int | None = optional(whole_number)
+    k: int | None = optional(whole_number)
     pass_at_32: float | None = optional(finite)
-    pass_problems: int | None = optional(whole)
+    pass_problems: int | None = optional(whole_number)
 
 
 def _passes(value: Any) -> dict[int, float]:
@@ -215,7 +215,7 @@ def _passes(value: Any) -> dict[int, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AxisScores(Entry):
+class AxisScores(JsonEntry):
     """One model, or the mean over several, on one axis. Whatever was not measured is None.
 
     An *axis* is one way in which held-out problems differ from those of training: new instances alone, or also larger
@@ -273,7 +273,7 @@ class AxisScores(Entry):
 class AxisResult(AxisScores):
     """The means over seeds on one axis, with the interval of the accuracy."""
 
-    seeds: int | None = optional(whole)
+    seeds: int | None = optional(whole_number)
     interval: SeedMean | None = optional(SeedMean.from_json)
 
 
@@ -290,7 +290,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StrategyControl(Entry):
+class StrategyControl(JsonEntry):
     """Means over the tokens of the targets that SGPO would train on, see :mod:`sgpo.lab.control`.
 
     Attributes:
@@ -317,25 +317,25 @@ def _control(value: Any) -> StrategyControl | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellFacts(Entry):
+class CellFacts(JsonEntry):
     """Which run a cell is. The rest of ``cell.json`` is its task's own, the fields of its dataclass; it is ``more``."""
 
     method: str | None = optional(text)
-    seed: int | None = optional(whole)
-    base_seed: int | None = optional(whole)
+    seed: int | None = optional(whole_number)
+    base_seed: int | None = optional(whole_number)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FailedCell(Entry):
+class FailedCell(JsonEntry):
     """A cell whose run raised; ``error`` is the last line of its error.txt."""
 
     error: str = required(text)
-    seed: int | None = optional(whole)
-    base_seed: int | None = optional(whole)
+    seed: int | None = optional(whole_number)
+    base_seed: int | None = optional(whole_number)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellResult(Entry):
+class CellResult(JsonEntry):
     """What one run of one method measured, and what it cost. Accuracies are shares in [0, 1], without a strategy.
 
     Attributes:
@@ -350,8 +350,8 @@ class CellResult(Entry):
 
     accuracy: float = required(finite)
     accuracy_ci95: tuple[float, float] | None = optional(_pair)
-    n_problems: int | None = optional(whole)
-    k: int | None = optional(whole)
+    n_problems: int | None = optional(whole_number)
+    k: int | None = optional(whole_number)
     per_family: Mapping[str, FamilyScores] = listing(each(FamilyScores.from_json))
     mean_length: Mapping[str, float | None] | None = optional(mapping)
     truncated: Mapping[str, float] | None = optional(mapping)
@@ -360,13 +360,13 @@ class CellResult(Entry):
     axes: Mapping[str, AxisScores] = listing(each(AxisScores.from_json))
     strategy_control: StrategyControl | None = optional(_control)
     method: str | None = optional(text)
-    seed: int | None = optional(whole)
-    base_seed: int | None = optional(whole)
+    seed: int | None = optional(whole_number)
+    base_seed: int | None = optional(whole_number)
     accuracy_over_training: float | None = optional(finite)
     curve: Sequence[Any] | None = optional(_list)
-    sampled_tokens: int | None = optional(whole)
-    guided_tokens: int | None = optional(whole)
-    trained_tokens: int | None = optional(whole)
+    sampled_tokens: int | None = optional(whole_number)
+    guided_tokens: int | None = optional(whole_number)
+    trained_tokens: int | None = optional(whole_number)
     train_seconds: float | None = optional(finite)
     seconds: float | None = optional(finite)
 
@@ -377,7 +377,7 @@ class CellResult(Entry):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Searched(Entry):
+class Searched(JsonEntry):
     """What the search before a comparison found for a method.
 
     Attributes:
@@ -394,7 +394,7 @@ class Searched(Entry):
     widened: tuple[str, ...] = listing(_texts, tuple)
     balance: Mapping[str, float] | None = optional(each(finite))
     balance_search: Mapping[str, Any] | None = optional(mapping)
-    search_seconds: int | None = optional(whole)
+    search_seconds: int | None = optional(whole_number)
 
     @property
     def fields(self) -> dict[str, float]:
@@ -424,12 +424,12 @@ class MethodResult(Searched):
 
     accuracy: float = required(finite)
     accuracy_ci95: tuple[float, float] | None = optional(_pair)
-    n_problems: int | None = optional(whole)
-    k: int | None = optional(whole)
+    n_problems: int | None = optional(whole_number)
+    k: int | None = optional(whole_number)
     per_family: Mapping[str, FamilyScores] = listing(each(FamilyScores.from_json))
-    sampled_tokens: int | None = optional(whole)
-    guided_tokens: int | None = optional(whole)
-    trained_tokens: int | None = optional(whole)
+    sampled_tokens: int | None = optional(whole_number)
+    guided_tokens: int | None = optional(whole_number)
+    trained_tokens: int | None = optional(whole_number)
     train_seconds: float | None = optional(finite)
     scores: Mapping[str, SeedMean] = listing(each(SeedMean.from_json))
     axes: Mapping[str, AxisResult] = listing(each(AxisResult.from_json))
@@ -472,24 +472,24 @@ def _methods(value: Any) -> dict[str, MethodResult]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonResults(Entry):
+class ComparisonResults(JsonEntry):
     """``results.json`` of a comparison; ``failed`` names each cell that failed, with its error."""
 
-    schema: int = required(whole)
+    schema: int = required(whole_number)
     machine: str | None = optional(text)
     settings: Mapping[str, Any] = listing(mapping)
     expert: str | None = optional(text)
-    process_seconds: int | None = optional(whole)
+    process_seconds: int | None = optional(whole_number)
     never_solved: tuple[str, ...] | None = optional(_texts)
     methods: Mapping[str, MethodResult] = listing(_methods, written=True)
     failed: Mapping[str, str] = listing(each(text), written=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest(Entry):
+class Manifest(JsonEntry):
     """``manifest.json``: what a directory of a comparison holds; ``settings`` may not change, the rest may grow."""
 
-    schema: int = required(whole)
+    schema: int = required(whole_number)
     kind: str = required(text)
     methods: tuple[str, ...] = listing(_texts, tuple, written=True)
     seeds: Sequence[int] = listing(_list, tuple, written=True)
@@ -511,13 +511,13 @@ class MetricsRow:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> MetricsRow | None:
         """A line of ``metrics.jsonl``, or of a trainer's log; None for one without a step."""
-        if (step := whole(value.get("step"))) is None:
+        if (step := whole_number(value.get("step"))) is None:
             return None
         return cls(step, {name: one for name, one in each(finite)(value).items() if name != "step"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleRow(Entry):
+class SampleRow(JsonEntry):
     """A response to a held-out problem without its strategy, and on the lab one with it; for people to read."""
 
     id: str | None = optional(str)

@@ -56,26 +56,26 @@ def record(folder: Path, config: Any, *, command: Sequence[str] | None = None) -
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": dict(sorted(_packages().items(), key=lambda each: each[0].lower())),
-        "config": redacted(plain(config)),
+        "config": redacted(json_types(config)),
         "git": _git(Path.cwd()),
     }
     write_json(path, {"starts": [*_earlier(path)[1 - _MOST_STARTS :], entry]})
 
 
-def plain(value: Any) -> Any:
+def json_types(value: Any) -> Any:
     """Settings as JSON types; whatever has none becomes text."""
     if isinstance(value, enum.Enum):
-        return plain(value.value)
+        return json_types(value.value)
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     if callable(to_dict := getattr(value, "to_dict", None)) and not isinstance(value, type):
-        return plain(to_dict())
+        return json_types(to_dict())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: json_types(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): json_types(each) for key, each in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(each) for each in value]
+        return [json_types(each) for each in value]
     return str(value)
 
 

@@ -20,6 +20,7 @@ from sgpo.compare.recipe_cell import as_completions
 from sgpo.compare.run import ComparePlan, run_comparison
 from sgpo.compare.table import as_text
 from sgpo.evaluation.results import Graded, ProblemResult, summarise
+from sgpo.runs.entries import CellResult, ComparisonResults, FamilyScores, MethodResult, SeedMean
 from sgpo.trainer.methods import METHODS, find_method
 
 RECIPE: dict[str, Any] = {
@@ -288,17 +289,14 @@ def test_options_of_a_recipe_need_one(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 def test_tables_of_a_recipe_show_what_was_measured() -> None:
-    interval = [0.5, None, None]
-    entry = {"scores": {"end": interval}, "per_family": {"aime": {"accuracy": 0.5}}, "seeds": [{}]}
-    costs = {"sampled_tokens": 1, "guided_tokens": 1, "trained_tokens": 1, "train_seconds": 1.0}
+    families = {"aime": FamilyScores(accuracy=0.5)}
+    seeds = (CellResult(accuracy=0.5),)
+    method = MethodResult(name="sgpo", accuracy=0.5, scores={"end": SeedMean(0.5)}, per_family=families, seeds=seeds)
+    benchmarks = [{"name": "aime", "k": 32, "temperature": 0.6}]
     text = as_text(
-        {
-            "methods": {"sgpo": {**entry, **costs}},
-            "settings": {"benchmarks": [{"name": "aime", "k": 32, "temperature": 0.6}]},
-            "never_solved": [],
-            "failed": {},
-            "machine": "a machine",
-        }
+        ComparisonResults(
+            schema=1, machine="a machine", settings={"benchmarks": benchmarks}, methods={"sgpo": method}, failed={}
+        )
     )
     assert "aime (k=32, temperature 0.6)" in text
     assert "greedy" not in text

@@ -131,7 +131,7 @@ def _axes(run: Run) -> Figure | None:
             if (found := on_axis(method, name)) is not None:
                 _dots(axis, i, found.mean, found.ends, axis_seeds(method, name), _colour(run, method.name))
         axis.set_title(harmless(title_of(name)), loc="left")
-        axis.set_xlim(0, 100)
+        axis.set_xlim(-2, 102)  # room for a whole dot at both ends
         _name_rows(axis, methods)
     figure.supxlabel("accuracy without a strategy, %; lines are 95% intervals over training seeds", fontsize=9)
     return figure

@@ -1,12 +1,10 @@
 """``sgpo``: the command line. Each command is a thin function over the package; nothing here imports torch."""
 
-import sys
-
 import typer
 
 from sgpo import __version__
 from sgpo.commands import compare, data, evaluate, init, lab, plan, report, strategies, train, verify
-from sgpo.runs.processes import ended_tidily
+from sgpo.runs.processes import ended_tidily, mistakes_in_one_line
 from sgpo.runs.progress import hush
 
 app = typer.Typer(
@@ -42,12 +40,8 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 def main() -> None:
     """Run the command line; a mistake in what was asked for ends in one line and exit code 2."""
     hush()
-    try:
-        with ended_tidily():
-            app()
-    except (ValueError, OSError, FloatingPointError) as error:
-        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(2)
+    with mistakes_in_one_line(), ended_tidily():
+        app()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from sgpo.runs.processes import guarded
+from sgpo.runs.processes import guarded, mistakes_in_one_line
 
 TREE = Path(__file__).with_name("processes_tree.py")
 NAMES = ("failing", "cell", "verifier", "guard", "launcher", "rank", "orphan")
@@ -178,6 +178,26 @@ def test_a_rank_ends_with_its_launcher_and_a_run_without_one_outlives_its_shell(
         time.sleep(1.5)
         assert alive(rank)
         rank.kill()
+
+
+def test_a_launched_recipe_says_a_mistake_in_one_line() -> None:
+    mistaken = RANK.replace('(print("up", flush=True), time.sleep(600))', "int('no number')")
+    done = subprocess.run([sys.executable, "-c", mistaken], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: invalid literal")
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_of_several_ranks_with_one_mistake_the_first_says_it_before_the_launcher_ends_the_others(
+    rank: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setattr("sgpo.runs.processes.time.sleep", waited.append)
+    with pytest.raises(SystemExit) as end, mistakes_in_one_line():
+        raise ValueError("max_steps is 1.5")
+    assert (end.value.code, capsys.readouterr().err) == (2, "error: max_steps is 1.5\n")
+    assert bool(waited) == (rank == "1")
 
 
 def test_a_signal_that_was_ignored_stays_ignored() -> None:

@@ -16,6 +16,7 @@ import sgpo
 from sgpo.cli import main
 from sgpo.recipe import load_data, load_eval_data, load_reward, parse
 from sgpo.recipe.model import check_model, init_kwargs
+from sgpo.recipe.run import next_commands
 from sgpo.trainer.methods import KINDS, find_method
 
 BASE = {"model_name_or_path": "lab", "dataset_name": "lab", "output_dir": "run", "use_cpu": True}
@@ -216,6 +217,30 @@ def test_data_of_every_kind(folder: Path) -> None:
     assert len(load_eval_data(run) or []) == 2
     run, _, _ = parse(recipe(dataset_name="splits", eval_strategy="epoch", eval_dataset="rows.jsonl"))
     assert len(load_eval_data(run) or []) == 3
+
+
+def test_what_is_proposed_after_a_training_fits_its_recipe(folder: Path) -> None:
+    Path("held.csv").write_text("problem,answer\n1+1?,2\n")
+    Path("mine.py").write_text("def right(completions, **columns): return [0.0] * len(completions)\n")
+    messages = [{"role": "user", "content": "1+1?"}]
+    ours: dict[str, Any] = {"model_name_or_path": "m", "dataset_name": "d.parquet", "max_completion_length": 64}
+    own = {"reward_funcs": ["mine.py:right"]}
+    held = {"eval_dataset": "held.csv", "eval_strategy": "steps"}
+    quiet = {"chat_template_kwargs": {"enable_thinking": False}}
+
+    def proposed(row: dict[str, Any], **fields: Any) -> list[str]:
+        run, config, model = parse(recipe(**fields))
+        return next_commands(run, config, model, Dataset.from_list([row])).removeprefix("Next:").split("\n")
+
+    row = {"prompt": messages, "answer": "2"}
+    assert proposed(row)[0].strip() == "sgpo eval run --benchmark lab --out run-eval"
+    assert "sgpo eval run --benchmark math500 --out run-eval" in proposed(row, **ours)[0]
+    assert "sgpo eval run --data HELD.jsonl --max-new-tokens 64 --out" in proposed(row, **ours, **own)[0]
+    assert "sgpo eval run --data held.csv --max-new-tokens 64 --out" in proposed(row, **ours, **own, **held)[0]
+    text, thoughtless = proposed({**row, "prompt": "1+1?"}, **ours)[0], proposed(row, **ours, **quiet)[0]
+    assert "--benchmark math500 --template raw --out" in text
+    assert "--chat-template-kwargs '{\"enable_thinking\": false}'" in thoughtless
+    assert [line.strip() for line in proposed({"prompt": messages}, **ours, **own)] == ["sgpo report run"]
 
 
 def test_a_model_that_brings_code_is_refused_without_a_question(

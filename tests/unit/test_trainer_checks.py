@@ -46,6 +46,12 @@ def without_eos() -> Any:
     return tokenizer
 
 
+def renamed(name: str) -> Any:
+    model = kit.make_model()
+    model.config._name_or_path = name
+    return model
+
+
 def one_prompt(prompt: Any) -> Dataset:
     user = {"role": "user", "content": "solve a"}
     return Dataset.from_dict({"prompt": [prompt, [user]], "strategy": ["carry"] * 2})
@@ -131,6 +137,14 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "tools": ({"arguments": {"tools": [len]}}, ("`tools`", "Leave it out", "trl.GRPOTrainer")),
     "rollout_func": ({"arguments": {"rollout_func": len}}, ("`rollout_func`", "Leave it out")),
     "environment_factory": ({"arguments": {"environment_factory": object}}, ("`environment_factory`", "Leave it out")),
+    "a reference of a model in memory": (
+        {"beta": 0.1},
+        ("beta is 0.1", "was made in memory", "model.save_pretrained(FOLDER)", "beta=0.0"),
+    ),
+    "a reference that is gone": (
+        {"beta": 0.1, "model": renamed("gone/away")},
+        ("beta is 0.1", "names 'gone/away', which cannot be read", "pass model=FOLDER"),
+    ),
     "unknown correctness reward": (
         {"correctness_reward": "exact"},
         ("correctness_reward is 'exact'", "['has_ok']", "Name one of them"),

@@ -3,11 +3,12 @@
 import os
 
 from sgpo.recipe.run import main
-from sgpo.runs.processes import watch_parent
+from sgpo.runs.processes import mistakes_in_one_line, watch_parent
 from sgpo.runs.progress import hush
 
 # A launcher that is killed leaves its ranks behind. Without one the parent may be a shell that ends on purpose (nohup).
 if "TORCHELASTIC_RUN_ID" in os.environ:
     watch_parent(os.getppid())
 hush()
-main()
+with mistakes_in_one_line():
+    main()

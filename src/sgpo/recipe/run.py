@@ -1,6 +1,7 @@
 """One training run from a recipe: parse, load, train, save. Behind ``sgpo train`` and ``python -m sgpo.recipe``."""
 
 import contextlib
+import json
 import re
 import shlex
 import sys
@@ -15,7 +16,7 @@ from sgpo.recipe.arguments import RunArguments, parse
 from sgpo.recipe.data import check_columns, check_eval_data, load_data, load_eval_data
 from sgpo.recipe.display import TrainingDisplay
 from sgpo.recipe.model import LAB, check_model, init_kwargs, model_path
-from sgpo.recipe.rewards import load_reward
+from sgpo.recipe.rewards import REWARDS, load_reward
 from sgpo.runs.files import locked
 from sgpo.runs.provenance import record
 from sgpo.trainer import SGPOTrainer
@@ -109,18 +110,36 @@ def _train(run: RunArguments, config: Any, model: ModelConfig, data: Dataset, **
         trainer.train(resume_from_checkpoint=config.resume_from_checkpoint or run.resume or None)
     trainer.save_model(config.output_dir)
     if trainer.is_world_process_zero():
-        print(f"\nModel: {config.output_dir}\n{next_commands(run, model, config.output_dir, data)}")
+        print(f"\nModel: {config.output_dir}\n{next_commands(run, config, model, data)}")
 
 
-def next_commands(run: RunArguments, model: ModelConfig, folder: str, data: Dataset) -> str:
-    """What to type after a training, a line each: the evaluation and the report."""
-    where = shlex.quote(folder)
+def next_commands(run: RunArguments, config: Any, model: ModelConfig, data: Dataset) -> str:
+    """What to type after a training, a line each: an evaluation that fits the recipe, and the report."""
+    folder = shlex.quote(config.output_dir)
+    lines = [f"sgpo report {folder}"]
+    if (problems := _evaluation(run, config, model, data)) is not None:
+        what, note = problems
+        out = shlex.quote(config.output_dir.rstrip("/") + "-eval")
+        lines.insert(0, f"sgpo eval {folder} {what} --out {out}{note}")
+    return "Next:  " + "\n       ".join(lines)
+
+
+def _evaluation(run: RunArguments, config: Any, model: ModelConfig, data: Dataset) -> tuple[str, str] | None:
+    """The options of ``sgpo eval`` that name problems and prompts, and a remark; None where it could judge nothing."""
     if LAB in (run.dataset_name, model.model_name_or_path):
-        problems = "--benchmark lab"
-    elif run.eval_dataset is not None and Path(run.eval_dataset).suffix == ".jsonl":
-        problems = f"--data {shlex.quote(run.eval_dataset)}"
-    else:
-        problems = "--benchmark math500"
-    template = " --template raw" if isinstance(data[0].get("prompt"), str) and "--benchmark lab" not in problems else ""
-    out = shlex.quote(folder.rstrip("/") + "-eval")
-    return f"Next:  sgpo eval {where} {problems}{template} --out {out}\n       sgpo report {where}"
+        return "--benchmark lab", ""
+    if "answer" not in data.column_names:
+        return None  # `sgpo eval` compares with that column; a reward without one is measured by eval_dataset
+    if run.eval_dataset is not None and Path(run.eval_dataset).is_file():
+        what, note = f"--data {shlex.quote(run.eval_dataset)}", ""
+    elif all(name in REWARDS for name in run.reward_funcs):
+        what, note = "--benchmark math500", "  # or --data FILE, of problems of your own"
+    else:  # whoever has a reward of their own has problems of their own
+        what, note = "--data HELD.jsonl", "  # a file of problems that were not trained on: problem, answer"
+    if "--data" in what:
+        what += f" --max-new-tokens {config.max_completion_length}"
+    if isinstance(data[0].get("prompt"), str):
+        what += " --template raw"
+    if config.chat_template_kwargs:
+        what += f" --chat-template-kwargs {shlex.quote(json.dumps(config.chat_template_kwargs))}"
+    return what, note

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _LOOK = 0.5  # seconds between two looks at the parent's number
 _GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+_LAUNCHER_ENDS = 5.0  # seconds in which a launcher has noticed that a rank left, and ended the others
 _STUCK = 5.0  # seconds after SIGKILL, when a process that the kernel cannot end is given up
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _ENDING = ("SIGTERM", "SIGHUP")  # Python itself makes an exception of SIGINT
@@ -95,6 +96,24 @@ def ended_tidily() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, before[number])
+
+
+@contextlib.contextmanager
+def mistakes_in_one_line() -> Iterator[None]:
+    """Within the block a mistake in what was asked for is said as one line on standard error, and ends in exit code 2.
+
+    Of several processes of one launcher (``torchrun``, ``accelerate launch``) the first says it.
+    """
+    try:
+        yield
+    except (ValueError, OSError, FloatingPointError) as error:
+        # Every rank reads the same recipe and meets the same mistake. The launcher ends the others as soon as the first
+        # has left; one that is still there after that met a mistake of its own, and says it.
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            time.sleep(_LAUNCHER_ENDS)
+        red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
+        print(f"{red}error: {error}{plain}", file=sys.stderr, flush=True)
+        raise SystemExit(2) from None
 
 
 def end_descendants() -> None:

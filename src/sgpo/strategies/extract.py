@@ -38,7 +38,7 @@ def setup_of(client: Model, model: str, prompt: PromptTemplate, kind: str, seed:
 
 def messages_for(prompt: PromptTemplate, problem: Problem) -> Messages:
     """The question to the model about one problem."""
-    return prompt.messages(problem=problem.problem, response=problem.response, answer=problem.answer)
+    return prompt.messages(problem=problem.shown, response=problem.response, answer=problem.answer)
 
 
 def extract(

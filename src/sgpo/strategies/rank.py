@@ -133,7 +133,7 @@ def _jobs(
         shown = "\n\n".join(
             f'<candidate number="{i}">\n{c.strategy.text()}\n</candidate>' for i, c in enumerate(shuffled, 1)
         )
-        fields = {"problem": problem.problem, "response": problem.response, "answer": problem.answer}
+        fields = {"problem": problem.shown, "response": problem.response, "answer": problem.answer}
         key = Key(setup.id, problem.id, number, _subject(candidates))
         yield Job(key, prompt.messages(**fields, candidates=shown), stream, tuple(c.id for c in shuffled))
 

@@ -37,6 +37,18 @@ class Problem:
     turns: Messages | None = None
     columns: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def shown(self) -> str:
+        """The problem as a strong model is shown it: of several turns what is asked last, behind what was said before.
+
+        Each turn stands between tags, so that a text with "Assistant:" in it cannot pass for another turn.
+        """
+        said = [turn for turn in self.turns or () if turn["role"] != "system"]
+        if len(said) < 2:
+            return self.problem
+        tagged = [f'<turn role="{turn["role"]}">\n{turn["content"]}\n</turn>' for turn in self.turns or ()]
+        return "The last of these turns is the problem; those before it say what it is about.\n" + "\n".join(tagged)
+
 
 @dataclass(frozen=True)
 class Setup:

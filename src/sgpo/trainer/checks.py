@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin, TrainingArguments
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin, TrainingArguments
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt, guided_prompt
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.shards import sharded, sharding
+from sgpo.trainer.trl_seam import get_config_model_id
 from sgpo.trainer.whole_groups import WholeGroupsConfig
 
 STRATEGY_COLUMN = "strategy"
@@ -77,6 +78,33 @@ def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mappin
             f"teacher={args.teacher!r} keeps a second set of parameters, which is not done where {who} shards them. "
             "Use FSDP2 (recipes/accelerate/fsdp2.yaml; fsdp_version: 2), DDP or one device, or teacher='live'."
         )
+
+
+def trains_adapters(model: Any, peft_config: Any) -> bool:
+    """Whether a model, or the path of one, is trained by adapters on top of its own weights."""
+    return peft_config is not None or (not isinstance(model, str) and is_peft_model(model))
+
+
+def check_reference(model: Any, args: WholeGroupsConfig, *, peft: bool) -> None:
+    """Raise ``ValueError`` if ``beta`` asks for a reference model that TRL could not load.
+
+    TRL reads the reference from the folder or hub id in the model's config, and a model that was made in memory has
+    none there. Of a model with adapters the reference is the model without them.
+    """
+    if args.beta == 0.0 or peft or isinstance(model, str):
+        return
+    name = get_config_model_id(model.config)
+    try:
+        if name:
+            AutoConfig.from_pretrained(name, trust_remote_code=args.trust_remote_code)
+            return
+    except (OSError, ValueError):
+        pass
+    raise ValueError(
+        f"beta is {args.beta}, for which TRL loads a reference model from where the model came from, but this one "
+        f"{f'names {name!r}, which cannot be read' if name else 'was made in memory'}. Save it with "
+        "model.save_pretrained(FOLDER) and pass model=FOLDER, train adapters (peft_config), or set beta=0.0."
+    )
 
 
 def check_dataset(dataset: Any, args: SGPOConfig) -> None:

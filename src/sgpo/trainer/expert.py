@@ -65,6 +65,7 @@ class ExpertTrainer(BaseTrainer):
         checks.check_config(type(self).__name__, args, self.config_class)
         unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
         checks.check_text_only(type(self).__name__, processing_class, unsupported)
+        checks.check_reference(model, args, peft=checks.trains_adapters(model, kwargs.get("peft_config")))
         check_expert_column(train_dataset, args.expert_column)
         super().__init__(
             model, reward_funcs, args=args, train_dataset=train_dataset, processing_class=processing_class, **kwargs

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import is_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -69,8 +68,9 @@ class SGPOTrainer(GuidedGroupTrainer):
             args = SGPOConfig(f"{name.split('/')[-1]}-SGPO")
         checks.check_config("SGPOTrainer", args, SGPOConfig)
         unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
-        peft = kwargs.get("peft_config") is not None or (not isinstance(model, str) and is_peft_model(model))
+        peft = checks.trains_adapters(model, kwargs.get("peft_config"))
         checks.check_arguments(args, processing_class, unsupported, peft=peft)
+        checks.check_reference(model, args, peft=peft)
         if args.guides:
             checks.check_dataset(train_dataset, args)
         super().__init__(

@@ -9,7 +9,7 @@ SHELL := bash
 SAID := awk '/^Collecting/ && ++n % 10 == 1 {print "  collecting", $$2, "..."; fflush()} \
 	/^Installing/ {print "  installing", n, "packages ..."; fflush()}'
 
-.PHONY: quickstart test format lint docs release-check clean
+.PHONY: quickstart test format lint docs lock release-check clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -40,6 +40,11 @@ format: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # build/site/index.html
+
+# requirements.lock anew: the versions of constraints.txt with hashes, for users of uv.
+lock: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python tests/resolve_versions.py --lock
 
 # Wheel, sdist, metadata, a clean environment, README's commands; minutes. PYTHON is the interpreter of that environment.
 release-check:

@@ -167,6 +167,22 @@ def test_costs_that_no_method_has_take_no_column(tmp_path: Path) -> None:
     assert "Learning rate" not in page.text
 
 
+@pytest.mark.parametrize("options", [(), ("--open",)])
+def test_the_quickstart_ends_in_its_report_and_what_to_do_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("sgpo.lab.quickstart.run_quickstart", lambda out, **settings: kit.quickstart_dir(out))
+    monkeypatch.setattr("sgpo.commands.lab.plot", lambda out: None)
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    said = CliRunner().invoke(app, ["quickstart", "--out", str(tmp_path), *options]).output.splitlines()
+    page = tmp_path / "report.html"
+    assert said[-3].startswith(f"Report: {page} ")
+    assert said[-2].startswith("Next:   sgpo init MODEL DATA")
+    assert "SGPO ends at 84.0%" in page.read_text()
+    assert opened == ([page.as_uri()] if options else [])
+
+
 @pytest.mark.parametrize("make", [kit.quickstart_dir, kit.training_dir])
 def test_other_kinds_of_run(tmp_path: Path, make: Any) -> None:
     _, page = render(make(tmp_path))

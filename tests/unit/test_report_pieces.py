@@ -1,6 +1,7 @@
 """Text, headline, series and plots of the report, each against cases worked by hand."""
 
 import itertools
+import re
 import unicodedata
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from sgpo.compare.results import method_results
 from sgpo.report import svg
 from sgpo.report.comparison import families
+from sgpo.report.curves_view import curves
 from sgpo.report.headline import headline
 from sgpo.report.run import Run, RunCell, end_gap
 from sgpo.report.series import POINTS, Band, bands, first_and_last, smooth
@@ -187,6 +189,21 @@ def test_families_that_the_base_never_solves_come_first_and_are_averaged_apart()
 
 def cell(seed: int, series: dict[str, Any], state: Any = "done") -> RunCell:
     return RunCell(f"sgpo-{seed}", "sgpo", Path(), state, seed, series=series)
+
+
+@pytest.mark.parametrize(
+    ("longer", "over"), [(30, "optimizer steps"), (80, "the share of each method's training, in %")]
+)
+def test_a_method_of_many_more_steps_does_not_draw_the_others_into_a_corner(longer: int, over: str) -> None:
+    cells = [cell(0, {"eval/accuracy": ([0, 5, 10], [0.1, 0.5, 0.9])})]
+    cells.append(Cell("sft-0", "sft", Path(), "done", 0, series={"eval/accuracy": ([0, longer], [0.1, 0.7])}))
+    found = curves(run_of(Method("sgpo", 0.9, None), Method("sft", 0.7, None), cells=cells))
+    assert found is not None
+    assert found.over == over
+    ends = [
+        line.split()[-2] for line in re.findall(r'class="line" d="([^"]*)"', found.panels[0].chart.replace("L", " L"))
+    ]
+    assert (len(set(ends)) == 1) == (longer == 80)
 
 
 def test_bands_are_mean_lowest_and_highest_at_common_steps() -> None:

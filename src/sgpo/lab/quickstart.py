@@ -81,8 +81,6 @@ def _run(out: Path, seed: int, jobs: int, budget: Budget) -> dict[str, Any]:
     write_json(out / "results.json", results, indent=2)
     console.print(table(methods))
     console.print(f"{out / 'results.json'} written; {time.perf_counter() - began:.0f} seconds in all.")
-    console.print(f"Next: sgpo report {out}  (one HTML page: curves, responses, what was distilled)")
-    console.print("      sgpo compare --preset paper --seeds 5  (every method with its own rate, on other problems)")
     return results
 
 

@@ -1,7 +1,7 @@
 """Learning curves for the templates."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -71,13 +71,27 @@ class CurveEnds(NamedTuple):
 
 @dataclass(frozen=True)
 class CurvesView:
-    """The section on how training went; ``banded`` says whether any curve is of several seeds."""
+    """The section on how training went: ``over`` names the x-axis, ``banded`` says whether any curve is of several seeds."""
 
     panels: Sequence[CurvePanel]
     legend: Sequence[LegendEntry]
     ends: Sequence[CurveEnds]
     banded: bool
     instead: Sequence[StandIn]
+    over: str
+
+
+class Across(NamedTuple):
+    """What the x-axis is: its name in a sentence, how its marks are written, and how a place on it is."""
+
+    name: str
+    mark: Callable[[float], str]
+    at: str
+
+
+STEPS = Across("optimizer steps", "{:g}".format, "step {}")
+SHARE = Across("the share of each method's training, in %", "{:g}%".format, "{}% of training")
+_FAR_APART = 3  # times the steps of another method
 
 
 def curves(run: Run) -> CurvesView | None:
@@ -88,6 +102,7 @@ def curves(run: Run) -> CurvesView | None:
     found = {panel: curves for panel, curves in found.items() if curves}
     if not found:
         return None
+    found, across = on_one_axis(found)
     hues = {name: i for i, name in enumerate(run.order)}
     scales = {
         group: svg.scale_for([v for p, bs in found.items() if p.group == group for b in bs for v in b.high])
@@ -98,13 +113,39 @@ def curves(run: Run) -> CurvesView | None:
         CurvePanel(
             panel,
             "in part a mean reward, see below" if panel.metric == PASS_RATE and instead else panel.note,
-            svg.line_chart(curves, hues, unit=panel.unit, label=_spoken(panel, curves), y=scales.get(panel.group)),
+            svg.line_chart(
+                curves,
+                hues,
+                unit=panel.unit,
+                label=_spoken(panel, curves, across),
+                y=scales.get(panel.group),
+                across=across.mark,
+                at=across.at,
+            ),
         )
         for panel, curves in found.items()
     ]
     legend = [LegendEntry(spoken_label(name), hues[name] % svg.HUES) for name in run.order]
     banded = any(len(run.cells_of(name)) > 1 for name in run.order)
-    return CurvesView(panels, legend, _ends(found), banded, instead)
+    return CurvesView(panels, legend, _ends(found), banded, instead, across.name)
+
+
+def on_one_axis(found: dict[Panel, list[Band]]) -> tuple[dict[Panel, list[Band]], Across]:
+    """The curves over an axis on which all can be read.
+
+    SFT takes many more, cheaper steps than RL. Where a method takes several times those of another, the others would be
+    drawn into a corner, so each goes over the share of its own training.
+    """
+    last: dict[str, float] = {}
+    for curve in (each for curves in found.values() for each in curves):
+        last[curve.method] = max(curve.steps[-1], last.get(curve.method, 1.0))
+    if max(last.values()) <= _FAR_APART * min(last.values()):
+        return found, STEPS
+
+    def shared(curve: Band) -> Band:
+        return replace(curve, steps=[100 * step / last[curve.method] for step in curve.steps])
+
+    return {panel: [shared(curve) for curve in curves] for panel, curves in found.items()}, SHARE
 
 
 def _stand_ins(run: Run) -> list[StandIn]:
@@ -126,10 +167,10 @@ def _ends(found: dict[Panel, list[Band]]) -> list[CurveEnds]:
     return rows
 
 
-def _spoken(panel: Panel, curves: Sequence[Band]) -> str:
+def _spoken(panel: Panel, curves: Sequence[Band], across: Across) -> str:
     """A chart in words: where each curve begins and ends."""
     parts = []
     for curve in curves:
         first, last = (svg.value_text(end, panel.unit) for end in first_and_last(curve))
         parts.append(f"{spoken_label(curve.method)} from {first} to {last}")
-    return f"{panel.title} over optimizer steps: {'; '.join(parts)}."
+    return f"{panel.title} over {across.name}: {'; '.join(parts)}."

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from sgpo.report.axes_view import axis_seeds, measured, on_axis, shown_axes, title_of
 from sgpo.report.comparison import families, ranking
-from sgpo.report.curves_view import PANELS
+from sgpo.report.curves_view import PANELS, on_one_axis
 from sgpo.report.run import Run
 from sgpo.report.series import PASS_RATE, bands
 from sgpo.report.tables import Heat
@@ -78,6 +78,7 @@ def _curves(run: Run) -> Figure | None:
     found = {panel: curves for panel in PANELS if (curves := bands(run, panel.metric))}
     if not found:
         return None
+    found, across = on_one_axis(found)
     columns = min(3, len(found))
     rows = -(-len(found) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 2.9 * rows), squeeze=False, layout="constrained")
@@ -96,7 +97,7 @@ def _curves(run: Run) -> Figure | None:
         axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
-    figure.supxlabel("optimizer step", fontsize=9)
+    figure.supxlabel(across.name, fontsize=9)
     return figure
 
 

@@ -54,8 +54,12 @@ def line_chart(
     label: str,
     y: Scale | None = None,
     across: Callable[[float], str] = "{:g}".format,
+    at: str = "step {}",
 ) -> Markup:
-    """Curves with their bands over optimizer steps, or over what ``across`` calls them; the first is drawn on top."""
+    """Curves with their bands over optimizer steps, or over what ``across`` calls them; the first is drawn on top.
+
+    ``at`` says where on the x-axis a value was read, with ``{}`` for the place.
+    """
     y = y or scale_for([v for band in bands for v in band.high], share=unit == "%")
     x = (min(b.steps[0] for b in bands), max(b.steps[-1] for b in bands))
     parts = [_frame(x, y, unit, across)]
@@ -69,7 +73,7 @@ def line_chart(
             parts.append(Markup('<path class="band" d="{}L{}Z"/>').format(outline, back[1:]))
         data = ";".join(f"{step:.0f},{value:.4g}" for step, value in zip(band.steps, band.mean, strict=True))
         parts.append(Markup('<path class="line" d="{}" data-s="{}"/></g>').format(line, data))
-    return _chart(Markup("").join(parts), label, x, unit)
+    return _chart(Markup("").join(parts), label, x, unit, at)
 
 
 def share_chart(steps: Sequence[float], layers: Sequence[Sequence[float]], *, label: str) -> Markup:
@@ -157,11 +161,11 @@ def bars(values: Sequence[float], levels: Sequence[int], *, top: float, line: fl
     return Markup('<svg class="bars" aria-hidden="true">{}</svg>').format(Markup("").join(parts))
 
 
-def _chart(body: Markup, label: str, x: Scale, unit: str) -> Markup:
+def _chart(body: Markup, label: str, x: Scale, unit: str, at: str = "step {}") -> Markup:
     return Markup(
         '<svg class="chart" role="img" aria-label="{}" viewBox="0 0 {} {}" data-x="{},{}" data-box="{},{}" '
-        'data-unit="{}">{}<line class="cursor" visibility="hidden" y1="{}" y2="{}"/></svg>'
-    ).format(harmless(label), WIDTH, HEIGHT, *map(_n, x), LEFT, WIDTH - RIGHT, unit, body, TOP, HEIGHT - BOTTOM)
+        'data-unit="{}" data-at="{}">{}<line class="cursor" visibility="hidden" y1="{}" y2="{}"/></svg>'
+    ).format(harmless(label), WIDTH, HEIGHT, *map(_n, x), LEFT, WIDTH - RIGHT, unit, at, body, TOP, HEIGHT - BOTTOM)
 
 
 def _frame(x: Scale, y: Scale, unit: str, across: Callable[[float], str] = "{:g}".format) -> Markup:

@@ -26,7 +26,7 @@ for (const chart of document.querySelectorAll(".panels .chart")) {
     cursor.setAttribute("x1", at);
     cursor.setAttribute("x2", at);
     cursor.setAttribute("visibility", "visible");
-    out.replaceChildren("step " + Math.round(step));
+    out.replaceChildren(chart.dataset.at.replace("{}", Math.round(step)));
     for (const { hue, points } of lines) {
       const legend = document.getElementById(hue);
       if (legend && !legend.checked) continue;

@@ -6,6 +6,7 @@ neither a network nor a GPU are run.
 
     python tests/release_check.py                       # all of it, with this interpreter
     python tests/release_check.py --python python3.13 --light    # without torch: what starts without it
+    python tests/release_check.py --python python3.13 --uv uv    # by uv, in seconds for minutes of pip
 """
 
 from __future__ import annotations
@@ -41,14 +42,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default=sys.executable, help="interpreter of the clean environment")
     parser.add_argument("--light", action="store_true", help="leave torch out, and what needs it")
+    parser.add_argument("--uv", metavar="UV", help="install with this uv in place of pip")
     options = parser.parse_args()
     os.environ.pop("PYTHONPATH", None)  # the tree's own source must not be seen
     os.environ["HF_HUB_OFFLINE"] = "1"
     with tempfile.TemporaryDirectory(prefix="sgpo-release-") as folder:
         work = Path(folder)
-        wheel = build(work)
+        wheel = build(work, options.uv)
         check_wheel(wheel)
-        clean = install(work, wheel, options.python, light=options.light)
+        clean = install(work, wheel, options.python, light=options.light, uv=options.uv)
         check_help(clean)
         if not options.light:
             check_without_extras(clean)
@@ -57,11 +59,12 @@ def main() -> int:
     return 0
 
 
-def build(work: Path) -> Path:
+def build(work: Path, uv: str | None) -> Path:
     """The wheel, made from the sdist, so that the sdist is known to be whole; twine judges both."""
-    tools = environment(work / "tools", sys.executable)
-    say("build", tools, "pip", "install", "--quiet", "build", "twine")
-    say("build", tools, "build", "--outdir", str(work / "dist"), str(ROOT))
+    tools = environment(work / "tools", sys.executable, uv)
+    pip(tools, uv, "install", "--quiet", "build[uv]" if uv else "build", "twine")
+    by = ["--installer", "uv"] if uv else []
+    say("build", tools, "build", *by, "--outdir", str(work / "dist"), str(ROOT))
     made = sorted((work / "dist").iterdir())
     say("metadata", tools, "twine", "check", "--strict", *map(str, made))
     return next(path for path in made if path.suffix == ".whl")
@@ -86,17 +89,18 @@ def check_wheel(wheel: Path) -> None:
     print(f"wheel: {len(names)} files, {wheel.stat().st_size / 1e6:.1f} MB, extras {extras}")
 
 
-def install(work: Path, wheel: Path, python: str, *, light: bool) -> Path:
+def install(work: Path, wheel: Path, python: str, *, light: bool, uv: str | None) -> Path:
     """The interpreter of a new environment that has the wheel and no extra."""
-    clean, began = environment(work / "clean", python), time.monotonic()
+    began = time.monotonic()
+    clean = environment(work / "clean", python, uv)
     if light:
-        say("install", clean, "pip", "install", "--quiet", *LIGHT)
-        say("install", clean, "pip", "install", "--quiet", "--no-deps", str(wheel))
+        pip(clean, uv, "install", "--quiet", *LIGHT)
+        pip(clean, uv, "install", "--quiet", "--no-deps", str(wheel))
         say("compile", clean, "compileall", "-q", str(clean.parents[1] / "lib"))
     else:
-        say("install", clean, "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(wheel))
-        say("install", clean, "pip", "check")
-    print(f"installed with {python} in {time.monotonic() - began:.0f} s")
+        pip(clean, uv, "install", "--quiet", "-c", str(ROOT / "constraints.txt"), str(wheel))
+        pip(clean, uv, "check")
+    print(f"installed with {python} by {'pip' if uv is None else 'uv'} in {time.monotonic() - began:.0f} s")
     return clean
 
 
@@ -155,10 +159,19 @@ def readme_commands() -> Iterator[list[str]]:
                 yield shlex.split(line, comments=True)
 
 
-def environment(folder: Path, python: str) -> Path:
+def environment(folder: Path, python: str, uv: str | None = None) -> Path:
     """The interpreter of a new virtual environment."""
-    subprocess.run([python, "-m", "venv", str(folder)], check=True)
+    made_by = [python, "-m", "venv"] if uv is None else [uv, "venv", "--quiet", "--python", python]
+    subprocess.run([*made_by, str(folder)], check=True)
     return folder / "bin" / "python"
+
+
+def pip(python: Path, uv: str | None, verb: str, *words: str) -> None:
+    """``pip VERB`` in the environment of an interpreter, by pip itself or by uv."""
+    if uv is None:
+        say("install", python, "pip", verb, *words)
+    else:
+        run("install", [uv, "pip", verb, "--python", str(python), *words])
 
 
 def sgpo(clean: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -171,9 +184,13 @@ def sgpo(clean: Path, *words: str, check: bool = True) -> subprocess.CompletedPr
 
 
 def say(what: str, python: Path, module: str, *words: str) -> None:
-    """Run a module, naming the step; its output is shown where it fails."""
-    print(f"{what}: {module} {shlex.join(words)[:100]}", flush=True)
-    command: Sequence[str] = [str(python), "-m", module, *words]
+    """Run a module of an environment, see :func:`run`."""
+    run(what, [str(python), "-m", module, *words])
+
+
+def run(what: str, command: Sequence[str]) -> None:
+    """Run a command, naming the step; its output is shown where it fails."""
+    print(f"{what}: {shlex.join(command)}"[:160], flush=True)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{what} failed:\n{done.stdout}{done.stderr}")

@@ -32,7 +32,7 @@ HEADER = """\
 # Made and checked by tests/resolve_versions.py. vLLM holds torch, transformers and numpy where they are.
 """
 LOCK_HEADER = """\
-# The versions of constraints.txt with the hashes of their files, for every system; how to install them: docs/install.md.
+# The versions of constraints.txt with the hashes of their files, for every system; to install them: docs/install.md.
 # Made by `make lock`. Which build of torch fits depends on the machine, so torch is not here, nor what it alone needs.
 """
 

@@ -1,4 +1,4 @@
-"""requirements.lock says what constraints.txt and pyproject.toml say, with hashes and without the address of an index."""
+"""requirements.lock agrees with constraints.txt and pyproject.toml; it has hashes and no address of an index."""
 
 import re
 import tomllib

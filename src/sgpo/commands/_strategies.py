@@ -1,102 +1,189 @@
-"""The work of ``sgpo strategies extract``, ``rank`` and ``export``: from options to calls, and the progress bar."""
+"""The work of ``sgpo strategies extract``, ``rank``, ``audit`` and ``export``: from options to calls, and progress."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 from rich.progress import Progress, TaskID
 
 from sgpo.evaluation.templates import load_template
+from sgpo.models import Model
 from sgpo.runs.progress import progress
+from sgpo.strategies import audit as auditing
 from sgpo.strategies import export as exporting
 from sgpo.strategies.asking import Tally
-from sgpo.strategies.budget import Budget
+from sgpo.strategies.budget import Budget, Prices
 from sgpo.strategies.columns import SourceColumns
 from sgpo.strategies.estimate import estimate as estimate_for
 from sgpo.strategies.extract import Extraction, setup_of
 from sgpo.strategies.extract import extract as run_extract
-from sgpo.strategies.options import ExportOptions, ExtractOptions, RankOptions
+from sgpo.strategies.options import AskOptions, AuditOptions, ExportOptions, ExtractOptions, RankOptions
 from sgpo.strategies.rank import rank as run_rank
-from sgpo.strategies.records import Setup
 from sgpo.strategies.sources import Source, parse_columns
 from sgpo.strategies.store import Store
-from sgpo.strategies.templates import load_prompt
+from sgpo.strategies.templates import PromptTemplate, load_prompt
+
+
+@dataclass
+class Asking:
+    """What the commands that ask a model work with: the store, the model, the prompt, the account and the bar."""
+
+    store: Store
+    client: Model
+    prompt: PromptTemplate
+    budget: Budget
+    bar: Progress
+    task: TaskID
+
+    def advance(self, tally: Tally, total: int | None) -> None:
+        """Show how far the calls are; the rate is of this run's calls."""
+        seconds = self.bar.tasks[0].elapsed or 0.0
+        rate = tally.finished / seconds if seconds else 0.0
+        tokens = self.budget.prompt_tokens + self.budget.completion_tokens
+        note = f"{rate:.1f}/s {tokens / 1000:,.0f}k tokens"
+        note += f" cost {self.budget.cost:.2f}" if self.budget.prices.known else ""
+        note += f" waiting for {tally.waiting} calls of another process" if tally.waiting else ""
+        self.bar.update(self.task, completed=tally.before + tally.finished, total=total, note=note)
+
+
+@contextlib.contextmanager
+def _asking(options: AskOptions, kind: str) -> Iterator[Asking]:
+    """Open all that a command of ``kind`` (extract, rank or audit) needs; only an extraction makes a new store."""
+    budget, prompt = options.spending.budget(), load_prompt(kind, options.prompt)
+    with Store(options.store, create=kind == "extract") as store, progress(kind) as bar:
+        client = options.open()
+        if options.retry_unreadable:
+            spent = store.unreadable(setup_of(client, options.model, prompt, kind, options.seed).id).values()
+            tokens = [sum(column) for column in zip(*spent, strict=True)] or [0, 0]
+            cost = f", cost about {budget.prices.cost(*tokens):.4f}" if budget.prices.known else ""
+            say(
+                f"asking again for {len(spent)} replies that could not be read: about {tokens[0]:,} tokens in, "
+                f"{tokens[1]:,} out{cost}, as many as they took before"
+            )
+        yield Asking(store, client, prompt, budget, bar, bar.add_task("", total=None, note=""))
 
 
 def extract(options: ExtractOptions) -> int:
     """Run, say what came of it, and give the exit code."""
-    budget, prompt, source = options.spending.budget(), load_prompt("extract", options.prompt), _source(options)
+    source = _source(options)
     known = source.count()
     say(source.describe())
-    with Store(options.store) as store, progress("extract") as bar:
-        client = options.open()
-        if options.retry_unreadable:
-            say_retry(store, setup_of(client, options.model, prompt, "extract", options.seed), budget)
-        task = bar.add_task("", total=None, note="")
 
-        def report(done: Extraction, budget: Budget) -> None:
-            rows = None if known is None else known - (done.rows.total() - done.rows["ok"])
-            total = rows if options.limit is None else min(rows or options.limit, options.limit)
-            calls = None if total is None else total * options.n
-            advance(bar, task, done.tally, budget, calls)
+    def report(done: Extraction, budget: Budget) -> None:
+        rows = None if known is None else known - (done.rows.total() - done.rows["ok"])
+        total = rows if options.limit is None else min(rows or options.limit, options.limit)
+        asking.advance(done.tally, None if total is None else total * options.n)
 
+    with _asking(options, "extract") as asking:
         done = run_extract(
             source,
-            store,
-            client,
+            asking.store,
+            asking.client,
             model=options.model,
-            prompt=prompt,
+            prompt=asking.prompt,
             n=options.n,
             seed=options.seed,
             keep_thinking=options.keep_thinking,
             limit=options.limit,
             retry_unreadable=options.retry_unreadable,
-            budget=budget,
+            budget=asking.budget,
             give_up=options.give_up_after,
             report=report,
         )
     say(f"rows: {listed(done.rows)}")
-    return finish(done.tally, budget, options.store)
+    return _finish(done.tally, asking.budget, options.store)
 
 
 def rank(options: RankOptions) -> int:
     """Run, say what came of it, and give the exit code."""
-    budget, prompt = options.spending.budget(), load_prompt("rank", options.prompt)
-    with Store(options.store, create=False) as store, progress("rank") as bar:
-        client = options.open()
-        if options.retry_unreadable:
-            say_retry(store, setup_of(client, options.model, prompt, "rank", options.seed), budget)
-        task = bar.add_task("", total=None, note="")
-        problems = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
+    with _asking(options, "rank") as asking:
+        problems = usable(asking.store)
         total = min(problems, options.limit or problems) * options.repeats
         done = run_rank(
-            store,
-            client,
+            asking.store,
+            asking.client,
             model=options.model,
-            prompt=prompt,
+            prompt=asking.prompt,
             repeats=options.repeats,
             seed=options.seed,
             limit=options.limit,
             retry_unreadable=options.retry_unreadable,
-            budget=budget,
+            budget=asking.budget,
             give_up=options.give_up_after,
-            report=lambda tally, budget: advance(bar, task, tally, budget, total),
+            report=lambda tally, budget: asking.advance(tally, total),
         )
     say(f"problems: {listed(done.problems)}")
     if done.winner_agreement is not None:
         tau = "-" if done.tau is None else f"{done.tau:.2f}"
         say(f"agreement of repetitions: winner {done.winner_agreement:.0%}, Kendall's tau-b {tau}")
-    return finish(done.tally, budget, options.store)
+    return _finish(done.tally, asking.budget, options.store)
+
+
+def audit(options: AuditOptions) -> int:
+    """Run, say what came of it, and give the exit code: blind answers, or how likely a local model finds the answer."""
+    if options.dry_run:
+        return _estimate_audit(options)
+    if options.likelihood:
+        return _likelihood(options)
+    with _asking(options, "audit") as asking:
+        total = auditing.estimate(asking.store, asking.prompt, options.n, Prices(), options.limit).calls
+        done = auditing.audit(
+            asking.store,
+            asking.client,
+            model=options.model,
+            prompt=asking.prompt,
+            n=options.n,
+            seed=options.seed,
+            limit=options.limit,
+            retry_unreadable=options.retry_unreadable,
+            budget=asking.budget,
+            give_up=options.give_up_after,
+            report=lambda tally, budget: asking.advance(tally, total),
+        )
+    say(f"candidates: {listed(done.candidates)}")
+    return _finish(done.tally, asking.budget, options.store)
+
+
+def _likelihood(options: AuditOptions) -> int:
+    from sgpo.models.local import LocalModel  # torch, which no other command of this file needs
+    from sgpo.strategies import likelihood as likely
+
+    with Store(options.store, create=False) as store, progress("likelihood") as bar:
+        model = options.open()
+        assert isinstance(model, LocalModel)  # AuditOptions takes no other backend
+        task = bar.add_task("", total=None, note="")
+        found = likely.measure(
+            store,
+            model,
+            model_name=options.model,
+            prompt=load_prompt("audit", options.prompt),
+            limit=options.limit,
+            report=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    say(f"candidates: {len(found)}; the answer is more likely by {sum(found) / max(1, len(found)):+.3f} nats a token")
+    return 0
+
+
+def _estimate_audit(options: AuditOptions) -> int:
+    with Store(options.store, create=False) as store:
+        prompt = load_prompt("audit", options.prompt)
+        found = auditing.estimate(store, prompt, options.n, options.spending.prices, options.limit)
+    say(f"calls: {found.calls}, {options.n} for each of {found.candidates} candidates")
+    _say_estimate(found.prompt_tokens, found.completion_tokens, found.cost, "replies of one short answer")
+    return 0
 
 
 def estimate(options: ExtractOptions) -> int:
     """What ``extract`` would take; asks nothing, and needs no key."""
     source, prompt = _source(options), load_prompt("extract", options.prompt)
     say(source.describe())
-    store = Store(options.store) if options.store.is_file() else None
-    try:
+    there = Store(options.store) if options.store.is_file() else contextlib.nullcontext()
+    with there as store:
         found = estimate_for(
             source,
             store,
@@ -108,9 +195,6 @@ def estimate(options: ExtractOptions) -> int:
             keep_thinking=options.keep_thinking,
             limit=options.limit,
         )
-    finally:
-        if store is not None:
-            store.close()
     basis = (
         f"from {found.measured} calls of this model in the store"
         if found.measured
@@ -119,7 +203,7 @@ def estimate(options: ExtractOptions) -> int:
     say(f"rows: {found.rows}, of which about {found.usable} usable (from {found.sampled} sampled)")
     say(f"calls: {found.calls}, {options.n} for each problem")
     time = f"time: about {_duration(found.seconds)} at concurrency {options.access.calls_at_once}"
-    say_estimate(found.prompt_tokens, found.completion_tokens, found.cost, basis, time)
+    _say_estimate(found.prompt_tokens, found.completion_tokens, found.cost, basis, time)
     return 0
 
 
@@ -130,8 +214,7 @@ def export(options: ExportOptions) -> None:
         raise ValueError(f"--push-to-hub {repo} must be an id such as name/data-set.")
     make_prompt = load_template(options.template).prompt
     with Store(options.store, create=False) as store, progress("export") as bar:
-        total = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
-        task = bar.add_task("", total=total, note="")
+        task = bar.add_task("", total=usable(store), note="")
         counts = exporting.export(
             store,
             out,
@@ -155,7 +238,7 @@ def export(options: ExportOptions) -> None:
         say(f"pushed: {repo} ({'public' if options.public else 'private'})")
 
 
-def say_estimate(prompt_tokens: int, completion_tokens: int, cost: float | None, basis: str, *more: str) -> None:
+def _say_estimate(prompt_tokens: int, completion_tokens: int, cost: float | None, basis: str, *more: str) -> None:
     """The end of every estimate: tokens and what the figure rests on, cost, and that nothing was spent."""
     say(f"tokens: about {prompt_tokens:,} in, {completion_tokens:,} out ({basis})")
     say("cost: " + ("unknown without --price-in and --price-out" if cost is None else f"{cost:.2f}"))
@@ -164,33 +247,16 @@ def say_estimate(prompt_tokens: int, completion_tokens: int, cost: float | None,
     say("Nothing was asked. The estimate is for all of it, what the store already has included.")
 
 
-def say_retry(store: Store, setup: Setup, budget: Budget) -> None:
-    """What asking again for the replies that could not be read will take, as they took before."""
-    spent = store.unreadable(setup.id).values()
-    tokens = [sum(column) for column in zip(*spent, strict=True)] or [0, 0]
-    cost = f", cost about {budget.prices.cost(*tokens):.4f}" if budget.prices.known else ""
-    say(
-        f"asking again for {len(spent)} replies that could not be read: about {tokens[0]:,} tokens in, {tokens[1]:,} "
-        f"out{cost}, as many as they took before"
-    )
+def usable(store: Store) -> int:
+    """The number of problems that can be worked on."""
+    return int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
 
 
 def _source(options: ExtractOptions) -> Source:
     return Source(options.source, columns=parse_columns(options.columns), split=options.split)
 
 
-def advance(bar: Progress, task: TaskID, tally: Tally, budget: Budget, total: int | None) -> None:
-    """The bar's numbers; the rate is of this run's calls."""
-    seconds = bar.tasks[0].elapsed or 0.0
-    rate = tally.finished / seconds if seconds else 0.0
-    tokens = budget.prompt_tokens + budget.completion_tokens
-    note = f"{rate:.1f}/s {tokens / 1000:,.0f}k tokens"
-    note += f" cost {budget.cost:.2f}" if budget.prices.known else ""
-    note += f" waiting for {tally.waiting} calls of another process" if tally.waiting else ""
-    bar.update(task, completed=tally.before + tally.finished, total=total, note=note)
-
-
-def finish(tally: Tally, budget: Budget, store: Path) -> int:
+def _finish(tally: Tally, budget: Budget, store: Path) -> int:
     """Print the end of a run; 0, or 1 where it stopped before its end for another reason than its budget."""
     say(f"calls: {tally.before} answered before, {listed(tally.outcomes) or 'none answered now'}")
     if tally.failures:

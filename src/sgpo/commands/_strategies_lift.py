@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sgpo.commands._strategies import listed
+from sgpo.commands._strategies import listed, usable
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
 from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.templates import load_template, template_text
@@ -62,9 +62,9 @@ def lift(options: LiftOptions) -> int:
             "grader": options.grader,
             "seed": options.seed,
         }
-        usable = int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
+        known = usable(store)
         with progress("lift") as bar:
-            task = bar.add_task("", total=min(usable, options.limit or usable), note="")
+            task = bar.add_task("", total=min(known, options.limit or known), note="")
 
             def report(run: LiftRun) -> None:
                 seconds = bar.tasks[0].elapsed or 0.0

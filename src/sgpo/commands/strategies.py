@@ -1,11 +1,12 @@
 """``sgpo strategies ...``: from a strong model's responses to a data set with strategies."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from sgpo.commands._options import takes_options
-from sgpo.commands.strategies_check import check
 from sgpo.options import option
 from sgpo.strategies.options import (
     AuditOptions,
@@ -18,7 +19,32 @@ from sgpo.strategies.options import (
 )
 
 app = typer.Typer(help="Extract, rank, check, audit, measure and export strategies.", no_args_is_help=True)
-app.command()(check)
+
+
+@app.command()
+def check(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="File with id, problem, answer, response and strategy in each row; an exported data set; or a store."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="JSONL file to write the same rows to, with leak and reason added.")],
+) -> None:
+    """Find strategies that give the answer or the computation away. Offline; exit code 0 whatever the verdicts."""
+    from sgpo.runs.progress import progress
+    from sgpo.strategies.check_files import check_file
+
+    with progress("check") as bar:
+        task = bar.add_task("", total=None, note="")
+        counts = check_file(file, out, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(counts["kinds"].items()))
+    typer.echo(f"{counts['leaks']} of {counts['items']} strategies leak{f' ({kinds})' if kinds else ''}; {out}")
+    if counts["without_response"]:
+        typer.echo(
+            f"{counts['without_response']} had no response to compare with, so that intermediate results and copied "
+            "text were not looked for; check the store, or export with --expert."
+        )
 
 
 @app.command(epilog="Key, base URL and model come from OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL if not given.")
@@ -43,7 +69,7 @@ def rank(options: RankOptions) -> None:
 @takes_options
 def audit(options: AuditOptions) -> None:
     """How often the answer is told from each strategy alone, without its problem, beside chance."""
-    from sgpo.commands import _strategies_audit as work
+    from sgpo.commands import _strategies as work
 
     raise typer.Exit(work.audit(options))
 

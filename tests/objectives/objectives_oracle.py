@@ -161,4 +161,5 @@ def alpha(p: float, guided: float, form: str, alpha_0: float, gamma: float, alph
         return 0.0
     value = {"relative_gap": alpha_0 * (guided - p) / (p + gamma), "gap": alpha_0 * (guided - p), "constant": alpha_0}
     value |= {"all_wrong": alpha_0 if p == 0 else 0.0, "deviation": alpha_0 * (p - p * p) ** 0.5}
+    assert form in value, f"the form {form!r} is not here yet: write it into `alpha`, in plain numbers"
     return min(max(value[form], 0.0), alpha_max)

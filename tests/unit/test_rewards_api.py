@@ -140,7 +140,7 @@ def test_the_file_command(tmp_path: Path) -> None:
     assert written[0]["model"] == "m"
     assert written[0]["extracted"] == "0.5"
     assert all(line["seconds"] >= 0 for line in written)
-    assert (summary["items"], summary["correct"], seen) == (4, 2, [(4, 4)])
+    assert (summary.items, summary.correct, seen) == (4, 2, [(4, 4)])
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
@@ -169,7 +169,7 @@ def test_the_file_command_goes_on_where_it_was_killed(tmp_path: Path, monkeypatc
     with (tmp_path / ".out.jsonl.verdicts.jsonl").open("ab") as kept:
         kept.write(b'{"name": "torn')
     summary = cli_verify(source, target)
-    assert (summary["before"], len(asked), summary["correct"]) == (6, 10, 5)
+    assert (summary.before, len(asked), summary.correct) == (6, 10, 5)
     cli_verify(source, whole)
     drop = [{**json.loads(line), "seconds": 0} for line in target.read_text().splitlines()]
     assert drop == [{**json.loads(line), "seconds": 0} for line in whole.read_text().splitlines()]

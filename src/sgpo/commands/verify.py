@@ -25,14 +25,14 @@ def verify(
 
     with progress("verify") as bar:
         task = bar.add_task("", total=None, note="")
-        counts = cli_verify(
+        found = cli_verify(
             file,
             out,
             timeout=timeout,
             require_box=require_box,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(counts["reasons"].items()))
-    if counts["before"]:
-        typer.echo(f"{counts['before']} verdicts were there from a run that had been stopped")
-    typer.echo(f"{counts['correct']} of {counts['items']} correct ({reasons}); {out}")
+    reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(found.reasons.items()))
+    if found.before:
+        typer.echo(f"{found.before} verdicts were there from a run that had been stopped")
+    typer.echo(f"{found.correct} of {found.items} correct ({reasons}); {out}")

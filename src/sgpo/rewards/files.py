@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,19 @@ _CHUNK = 256
 
 BadLineError = ReadError
 """A line of the input is not what the verifier reads; the message names the file and the line."""
+
+
+@dataclass(frozen=True)
+class FileVerdicts:
+    """What came of a file: its items, those that are correct, how many had each reason.
+
+    ``before`` counts the verdicts that a killed run had left.
+    """
+
+    items: int
+    correct: int
+    reasons: dict[str, int]
+    before: int
 
 
 def read_items(path: Path) -> list[dict[str, Any]]:
@@ -57,7 +71,7 @@ def cli_verify(
     require_box: bool = False,
     tolerance: float | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
+) -> FileVerdicts:
     """Write each line of a JSONL file again with `correct`, `reason`, `extracted` and `seconds` added.
 
     Verdicts are kept in a hidden file beside the output until that is whole: a run that was killed goes on where it
@@ -69,9 +83,6 @@ def cli_verify(
         timeout, require_box, tolerance: as for `verify`. A line's own `tolerance` field, where it has one, wins.
         progress: called with the items done and the items in all.
 
-    Returns:
-        "items", "correct", "reasons" (a count by reason) and "before", the verdicts of a run that was killed.
-
     Raises:
         BadLineError: before any work, with the line's number.
         WriteError: the output cannot be written.
@@ -82,6 +93,7 @@ def cli_verify(
     names = [_name(item, one, timeout, require_box) for item, one in zip(items, tolerances, strict=True)]
     reasons: Counter[str] = Counter()
     with writing(target) as out:
+        # The output itself cannot be appended to: it takes its name only when it is whole.
         kept = _kept_file(target)
         found = {} if kept is None else {row["name"]: row["verdict"] for _, row in recover_rows(kept)}
         before = sum(name in found for name in names)
@@ -107,7 +119,7 @@ def cli_verify(
     if kept is not None:
         kept.unlink(missing_ok=True)
     correct = sum(found[name]["correct"] for name in names)
-    return {"items": len(items), "correct": correct, "reasons": dict(reasons), "before": before}
+    return FileVerdicts(len(items), correct, dict(reasons), before)
 
 
 def _added(verdict: Verdict) -> dict[str, Any]:

@@ -13,9 +13,9 @@ import os
 import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from sgpo.rewards.process import START_SECONDS, VerifierError, Worker, WorkerDiedError, WorkerTimeoutError
+from sgpo.rewards.worker import Judgement, Question
 
 _MAX_ITEMS = 5_000  # then a worker is renewed: sympy's caches grow
 _DEATHS = 2  # workers that one item may end before it counts as a crash
@@ -101,49 +101,48 @@ class Pool:
                 self._idle.append(worker)
             self._changed.notify()
 
-    def run(self, request: dict[str, Any], timeout: float) -> tuple[dict[str, Any], float]:
+    def run(self, question: Question, timeout: float) -> tuple[Judgement, float]:
         """One item on one worker, and on a second one where the first died.
 
         Args:
-            request: see `worker.judge`.
             timeout: wall seconds from the moment that a ready worker has it.
 
         Returns:
-            The reply, or {"reason": "timeout" | "crash"}, and the wall seconds it took.
+            The judgement, whose reason is timeout or crash where no worker gave one, and the wall seconds it took.
 
         Raises:
             VerifierError: no worker can be started.
         """
         seconds, deaths, retried, last = 0.0, 0, 0, time.monotonic() + START_SECONDS
         while True:
-            reply, taken, tried = self._run_once(request, timeout)
+            reply, taken, tried = self._run_once(question, timeout)
             seconds += tried
-            if reply["reason"] != "crash":
+            if reply.reason != "crash":
                 break
             deaths += int(taken or time.monotonic() > last)  # who was dead before it had the item says nothing of it
             if deaths == _DEATHS:
                 break
             retried = 1
-        self.count(items=1, retried=retried, crashes=int(reply["reason"] == "crash"))
+        self.count(items=1, retried=retried, crashes=int(reply.reason == "crash"))
         return reply, seconds
 
-    def _run_once(self, request: dict[str, Any], timeout: float) -> tuple[dict[str, Any], bool, float]:
-        """The reply of one worker, whether that worker had read the request, and the wall seconds."""
+    def _run_once(self, question: Question, timeout: float) -> tuple[Judgement, bool, float]:
+        """The judgement of one worker, whether that worker had read the question, and the wall seconds."""
         worker = self._ready()
         broken = renew = True
         started = time.monotonic()
         try:
             try:
-                reply = worker.call(request, timeout)
+                reply = worker.call(question, timeout)
             except WorkerTimeoutError:
-                reply = {"correct": False, "reason": "timeout"}
+                reply = Judgement(False, "timeout")
                 self.count(timeouts=1)
             except WorkerDiedError:
-                reply = {"correct": False, "reason": "crash"}
+                reply = Judgement(False, "crash")
             else:
                 broken = False
-                renew = reply.get("retire", False) or worker.items >= _MAX_ITEMS
-                self.count(memory=int(reply["reason"] == "memory"))
+                renew = reply.retire or worker.items >= _MAX_ITEMS
+                self.count(memory=int(reply.reason == "memory"))
             seconds = time.monotonic() - started
         except BaseException:  # KeyboardInterrupt in the middle of an item
             self._give_back(worker, broken=True)

@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from typing import Any
 
-from sgpo.rewards.worker import HEADER
+from sgpo.rewards.worker import HEADER, Judgement, Question
 
 START_SECONDS = 120.0  # for the interpreter and sympy to load, on a busy machine
 STARVED_SHARE = 0.5  # of the deadline in CPU seconds: a worker that got less was waiting for a CPU, not thinking
@@ -85,8 +86,8 @@ class Worker:
             raise VerifierError(f"a verifier process could not import math-verify: {hello.get('error')}")
         self.ready = True
 
-    def call(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
-        """Send one request and wait `timeout` seconds, or `STARVED_EXTRA` longer where the worker got no CPU.
+    def call(self, question: Question, timeout: float) -> Judgement:
+        """Send one question and wait `timeout` seconds, or `STARVED_EXTRA` longer where the worker got no CPU.
 
         Raises:
             WorkerTimeoutError: no reply; the worker must be killed.
@@ -94,7 +95,7 @@ class Worker:
         """
         deadline = time.monotonic() + timeout
         spent = self._cpu_seconds()
-        data = json.dumps({**request, "timeout": timeout}).encode()
+        data = json.dumps(asdict(replace(question, timeout=timeout))).encode()
         message = memoryview(HEADER.pack(len(data)) + data)
         self.taken = False
         try:
@@ -104,12 +105,12 @@ class Worker:
             raise WorkerDiedError from error
         self.items += 1
         try:
-            return self._receive(deadline)
+            return Judgement(**self._receive(deadline))
         except WorkerTimeoutError:
             # On a machine whose CPUs are all taken an easy answer can wait for its turn longer than the deadline.
             if spent is None or (self._cpu_seconds() or 0.0) - spent > STARVED_SHARE * timeout:
                 raise
-        return self._receive(time.monotonic() + STARVED_EXTRA * timeout)
+        return Judgement(**self._receive(time.monotonic() + STARVED_EXTRA * timeout))
 
     def _cpu_seconds(self) -> float | None:
         """CPU seconds the worker has used; None where /proc does not say."""
@@ -120,12 +121,13 @@ class Worker:
             return None
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
-    def _receive(self, deadline: float) -> dict[str, Any]:
+    def _receive(self, deadline: float) -> Any:
+        """The next frame of the worker, which is a JSON object."""
         # A process that was just killed still takes what is written to its pipe. So the worker sends an empty frame
         # when it has read a request, which tells one that died of its item from one that was dead before.
         while not (size := HEADER.unpack(self._read(HEADER.size, deadline))[0]):
             self.taken, self._received = True, b""
-        reply: dict[str, Any] = json.loads(self._read(HEADER.size + size, deadline)[HEADER.size :])
+        reply = json.loads(self._read(HEADER.size + size, deadline)[HEADER.size :])
         self._received = b""
         return reply
 

@@ -18,6 +18,7 @@ from sgpo.rewards import extract as extraction
 from sgpo.rewards.golds import Gold, check_gold, gold_text, normal_form
 from sgpo.rewards.normalize import Normal
 from sgpo.rewards.pool import get_pool
+from sgpo.rewards.worker import Question
 
 DEFAULT_TIMEOUT = 2.0  # wall seconds an item may take in a worker
 
@@ -46,7 +47,7 @@ class Verdict:
 class _Pending:
     """An item that needs a worker."""
 
-    request: dict[str, Any]
+    question: Question
     extracted: str
     seconds: float
 
@@ -86,13 +87,13 @@ def _prepare(
         return verdict(False, "empty_answer", found.text)
     if left.key == right.key:
         return verdict(True, "exact", found.text)
-    request = {"gold": _readings(right), "answer": _readings(left), "tolerance": tolerance}
-    return _Pending(request, found.text, time.perf_counter() - started)
+    question = Question(_readings(right), _readings(left), tolerance)
+    return _Pending(question, found.text, time.perf_counter() - started)
 
 
 def _finish(pending: _Pending, timeout: float) -> Verdict:
-    reply, seconds = get_pool().run(pending.request, timeout)
-    return Verdict(bool(reply["correct"]), reply["reason"], pending.extracted, pending.seconds + seconds)
+    judgement, seconds = get_pool().run(pending.question, timeout)
+    return Verdict(judgement.correct, judgement.reason, pending.extracted, pending.seconds + seconds)
 
 
 def _check(timeout: float, max_chars: int) -> None:

@@ -13,8 +13,9 @@ import os
 import signal
 import struct
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from typing import Any
 
 HEADER = struct.Struct(">I")
 TAKEN = HEADER.pack(0)  # sent when a request has been read, before it is worked on
@@ -22,6 +23,38 @@ _WARM_UP = (
     r"\frac{14}{3}", r"2\sqrt{3}+1", r"x^2+3x-6", r"\frac{\pi}{2}", r"2\cdot(n+1)", r"-\frac{1}{2}", "4t", r"\sqrt{x}",
     r"a_{n}^{-1}", r"\log_{2}(8)", r"\sin(x)", r"\binom{n}{2}", r"\frac{(1+i)^2}{3}",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a worker is asked: is the answer the gold?
+
+    Attributes:
+        gold, answer: normalised readings of either, the usual one first.
+        tolerance: absolute difference that is allowed, as text; None for none.
+        timeout: wall seconds that the worker has; past them it ends itself, should its parent be stopped.
+    """
+
+    gold: list[str]
+    answer: list[str]
+    tolerance: str | None = None
+    timeout: float = 2.0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a worker replies.
+
+    Attributes:
+        reason: equivalent, different, unparsable, too_complex or memory; of the pool also timeout and crash.
+        retire: the worker has grown too large, and wants to be replaced.
+        error: what the library raised, for whoever looks for it; no verdict depends on it.
+    """
+
+    correct: bool
+    reason: str
+    retire: bool = False
+    error: str = ""
 
 
 def _limit(memory_mb: int) -> None:
@@ -45,37 +78,28 @@ def _resident_mb() -> float:
         return 0.0
 
 
-def judge(request: dict[str, Any]) -> dict[str, Any]:
-    """Compare the readings of a gold with those of an answer.
-
-    Args:
-        request: "gold" and "answer", lists of normalised readings, the usual one first; "tolerance", an
-            absolute difference as text, or None.
-
-    Returns:
-        "correct" and "reason": equivalent, different, unparsable or too_complex.
-    """
+def judge(question: Question) -> Judgement:
+    """Compare the readings of a gold with those of an answer."""
     from sgpo.rewards import structure
     from sgpo.rewards.grade import Grader
 
-    tolerance = request.get("tolerance")
-    grader = Grader(tolerance=None if tolerance is None else Fraction(tolerance))
-    golds, answers = request["gold"], request["answer"]
-    pairs = [(golds[0], answers[0])]
+    grader = Grader(tolerance=None if question.tolerance is None else Fraction(question.tolerance))
+    (gold, *golds), (answer, *answers) = question.gold, question.answer
+    pairs = [(gold, answer)]
     # `100,200` may be a number or a list; the list is meant where the other side is clearly one.
-    pairs += [(gold, answers[0]) for gold in golds[1:] if structure.parse(answers[0]).kind in ("list", "set")]
-    pairs += [(golds[0], answer) for answer in answers[1:] if structure.parse(golds[0]).kind in ("list", "set")]
+    pairs += [(other, answer) for other in golds if structure.parse(answer).kind in ("list", "set")]
+    pairs += [(gold, other) for other in answers if structure.parse(gold).kind in ("list", "set")]
     try:
-        for gold, answer in pairs:
-            if grader.same(gold, answer):
-                return {"correct": True, "reason": "equivalent"}
+        if any(grader.same(*pair) for pair in pairs):
+            return Judgement(True, "equivalent")
     except RecursionError:
-        return {"correct": False, "reason": "too_complex"}
+        return Judgement(False, "too_complex")
     except MemoryError:
-        return {"correct": False, "reason": "memory", "retire": True}
+        # What was allocated when the limit struck may be half made, in sympy's caches too.
+        return Judgement(False, "memory", retire=True)
     except Exception as error:  # the library's own failures are a verdict, not a crash
-        return {"correct": False, "reason": "unparsable", "error": repr(error)[:200]}
-    return {"correct": False, "reason": "unparsable" if grader.unparsable else "different"}
+        return Judgement(False, "unparsable", error=repr(error)[:200])
+    return Judgement(False, "unparsable" if grader.unparsable else "different")
 
 
 def _read(fd: int, size: int) -> bytes | None:
@@ -89,7 +113,7 @@ def _read(fd: int, size: int) -> bytes | None:
     return parts
 
 
-def _write(fd: int, message: dict[str, Any]) -> None:
+def _write(fd: int, message: Mapping[str, object]) -> None:
     data = json.dumps(message).encode()
     data = HEADER.pack(len(data)) + data
     while data:
@@ -121,12 +145,13 @@ def serve(memory_mb: int) -> None:
         if body is None:
             return
         os.write(sink, TAKEN)
-        request = json.loads(body)
-        signal.setitimer(signal.ITIMER_REAL, 1.5 * request["timeout"] + 1.0)
-        reply = judge(request)
+        question = Question(**json.loads(body))
+        # A parent that is stopped (Ctrl-Z) kills nobody. The allowance is above all that it grants a starved worker.
+        signal.setitimer(signal.ITIMER_REAL, 1.5 * question.timeout + 1.0)
+        judgement = judge(question)
         signal.setitimer(signal.ITIMER_REAL, 0.0)
-        reply["retire"] = reply.get("retire", False) or _resident_mb() > memory_mb / 2
-        _write(sink, reply)
+        grown = _resident_mb() > memory_mb / 2  # sympy's caches only grow; half is left for the next item
+        _write(sink, asdict(replace(judgement, retire=judgement.retire or grown)))
 
 
 if __name__ == "__main__":

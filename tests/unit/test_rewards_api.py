@@ -180,7 +180,7 @@ def test_the_file_command_goes_on_where_it_was_killed(tmp_path: Path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         cli_verify(source, target)
     dying = False
-    assert cli_verify(source, target, require_box=True)["before"] == 0  # other options are other verdicts
+    assert cli_verify(source, target, require_box=True).before == 0  # other options are other verdicts
 
 
 def test_the_file_command_writes_through_devices_and_links(tmp_path: Path) -> None:

@@ -196,8 +196,8 @@ def cell(seed: int, series: dict[str, Any], state: Any = "done") -> RunCell:
 )
 def test_a_method_of_many_more_steps_does_not_draw_the_others_into_a_corner(longer: int, over: str) -> None:
     cells = [cell(0, {"eval/accuracy": ([0, 5, 10], [0.1, 0.5, 0.9])})]
-    cells.append(Cell("sft-0", "sft", Path(), "done", 0, series={"eval/accuracy": ([0, longer], [0.1, 0.7])}))
-    found = curves(run_of(Method("sgpo", 0.9, None), Method("sft", 0.7, None), cells=cells))
+    cells.append(RunCell("sft-0", "sft", Path(), "done", 0, series={"eval/accuracy": ([0, longer], [0.1, 0.7])}))
+    found = curves(run_of(cells=cells, sgpo={0: 0.9}, sft={0: 0.7}))
     assert found is not None
     assert found.over == over
     ends = [

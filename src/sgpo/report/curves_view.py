@@ -71,7 +71,7 @@ class CurveEnds(NamedTuple):
 
 @dataclass(frozen=True)
 class CurvesView:
-    """The section on how training went: ``over`` names the x-axis, ``banded`` says whether any curve is of several seeds."""
+    """How training went: ``over`` names the x-axis, ``banded`` says whether any curve is of several seeds."""
 
     panels: Sequence[CurvePanel]
     legend: Sequence[LegendEntry]

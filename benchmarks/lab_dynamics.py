@@ -20,7 +20,7 @@ import torch
 from rich.progress import track
 
 from sgpo.evaluation import paired_t_interval
-from sgpo.lab.experiment import load
+from sgpo.lab.model import load
 from sgpo.lab.operations import OPERATIONS
 from sgpo.lab.problems import MAX_COMPLETION, load_problems, verify, with_strategy
 from sgpo.models.sampling import sample

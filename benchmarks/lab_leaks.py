@@ -26,8 +26,8 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from sgpo.lab.catalog import LARGEST_TRAINED, TYPES, draw_numbers, told_apart
-from sgpo.lab.experiment import Budget, Cell, load, run_cell
-from sgpo.lab.model import base_path
+from sgpo.lab.experiment import Budget, Cell, run_cell
+from sgpo.lab.model import base_path, load
 from sgpo.lab.problems import (
     GUIDED_TEMPLATE,
     MAX_COMPLETION,

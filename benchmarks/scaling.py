@@ -28,7 +28,8 @@ def rank(start: Path, out: Path, micro_steps: int, steps: int) -> None:
     import torch
     from transformers import PrinterCallback, TrainerCallback
 
-    from sgpo.lab.experiment import Budget, Cell, build_trainer, load
+    from sgpo.lab.experiment import Budget, Cell, build_trainer
+    from sgpo.lab.model import load
 
     torch.set_num_threads(1)
     times: list[float] = []

@@ -24,8 +24,8 @@ from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from sgpo import SGPOTrainer
-from sgpo.lab.experiment import Budget, Cell, load, train_config
-from sgpo.lab.model import base_path
+from sgpo.lab.experiment import Budget, Cell, train_config
+from sgpo.lab.model import base_path, load
 from sgpo.lab.problems import lab_reward, load_problems
 
 PARTS = ("generation", "scoring", "loss")

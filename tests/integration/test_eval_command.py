@@ -141,9 +141,8 @@ def test_the_command_equals_the_evaluation_in_memory(folder: Path, tmp_path: Pat
 
 
 def test_the_command_equals_the_evaluation_that_the_trainer_runs(tmp_path: Path) -> None:
-    from sgpo.lab.experiment import load
     from sgpo.lab.measure import measure_once
-    from sgpo.lab.model import base_path
+    from sgpo.lab.model import base_path, load
 
     expected = measure_once(*load(base_path(0)), k=1, guided=True)
     options = ["-b", "lab", "--guided", "--k", 1, "--batch-size", 300, "--seed", 1234]

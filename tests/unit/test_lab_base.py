@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sgpo.lab import AXES, load_base, load_problems
-from sgpo.lab.evaluate import accuracy
+from sgpo.lab.measure import accuracy
 from sgpo.lab.model import BASE_SEEDS, BASES, MODEL, base_path, base_record
 from sgpo.lab.pretrain import Muon
 from sgpo.lab.problems import with_strategy
@@ -77,7 +77,9 @@ def test_weights_have_the_recorded_accuracies(seed: int, guided: bool) -> None:
     """Within 4 standard errors of the difference, on a fixed draw of the evaluation problems."""
     model, tokenizer = load_base(seed)
     recorded = base_record(seed)["guided" if guided else "autonomous"]["all"]
-    found = accuracy(model, tokenizer, load_problems("eval"), guided=guided, seed=100)["all"]
+    found = accuracy(model, tokenizer, load_problems("eval"), guided=guided, temperature=1.0, top_p=1.0, seed=100)[
+        "all"
+    ]
     variance = recorded["rate"] * (1 - recorded["rate"]) * (1 / found["n"] + 1 / recorded["n"])
     assert abs(found["rate"] - recorded["rate"]) <= 4 * sqrt(variance)
 

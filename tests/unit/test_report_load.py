@@ -8,7 +8,7 @@ import report_kit as kit
 
 from sgpo.report.files import read_bounded_rows
 from sgpo.report.load import load_run
-from sgpo.runs.entries import finite, finite_list
+from sgpo.runs.json_entry import finite, finite_list
 
 
 def test_a_comparison(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from sgpo.compare.task import untrained
 from sgpo.lab.catalog import UNSOLVED
 from sgpo.lab.control import PROBLEMS, strategy_control
-from sgpo.lab.experiment import Budget, Cell, load, run_cell, train_config
+from sgpo.lab.experiment import Budget, Cell, run_cell, train_config
 from sgpo.lab.measure import PROTOCOL, measure_all
-from sgpo.lab.model import BASE_SEEDS, base_path
+from sgpo.lab.model import BASE_SEEDS, base_path, load
 from sgpo.lab.problems import load_problems
 from sgpo.runs.entries import CellResult
 from sgpo.runs.jobs import ReportProgress, cores

@@ -28,6 +28,19 @@ REFERENCE = "sgpo"
 AXES_REFERENCES = (REFERENCE, "sgpo_plus")
 """Methods whose paired difference to every other is given on each axis."""
 _FIELDS = {"end": "accuracy", "greedy": "accuracy_greedy", "over_training": "accuracy_over_training"}
+SCORE_NAMES = {
+    "end": "at the end",
+    "greedy": "greedy",
+    "temperature_1": "temperature 1",
+    "pass_at_32": "pass@32",
+    "guided": "with the strategy",
+    "new_axes": "new axes",
+    "over_training": "over training",
+    "without_never_solved": "without never-solved",
+    "never_solved": "never-solved",
+    "never_solved_pass_at_32": "never-solved pass@32",
+}
+"""What :func:`scores` finds, in the order of every table, as people read it."""
 Cells = Sequence[CellResult | FailedCell]
 Scores = Callable[[CellResult], Mapping[str, float]]
 

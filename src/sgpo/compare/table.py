@@ -5,22 +5,11 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
+from sgpo.compare.results import SCORE_NAMES
 from sgpo.runs.entries import ComparisonResults, MethodResult, SeedMean
 from sgpo.runs.files import write_text
 from sgpo.trainer.methods import find_method
 
-COLUMNS = {
-    "end": "at the end",
-    "greedy": "greedy",
-    "temperature_1": "temperature 1",
-    "pass_at_32": "pass@32",
-    "guided": "with the strategy",
-    "new_axes": "new axes",
-    "over_training": "over training",
-    "without_never_solved": "without never-solved",
-    "never_solved": "never-solved",
-    "never_solved_pass_at_32": "never-solved pass@32",
-}
 Rows = list[list[str]]
 Methods = Mapping[str, MethodResult]
 
@@ -105,8 +94,8 @@ def _label(name: str) -> str:
 
 def _columns(values: Mapping[str, Mapping[str, SeedMean]], sign: str = "") -> Rows:
     """A row a method, a column for each score that any method has."""
-    columns = [c for c in COLUMNS if any(c in entry for entry in values.values())]
-    rows = [["method", *(COLUMNS[c] for c in columns)]]
+    columns = [c for c in SCORE_NAMES if any(c in entry for entry in values.values())]
+    rows = [["method", *(SCORE_NAMES[c] for c in columns)]]
     for name, entry in values.items():
         rows.append([_label(name), *(_percent(entry[c], sign) if c in entry else "-" for c in columns)])
     return rows

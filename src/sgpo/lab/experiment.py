@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PrinterCallback
+from transformers import PreTrainedModel, PrinterCallback
 
 from sgpo.lab.measure import measure_all, measure_once, write_samples
+from sgpo.lab.model import load
 from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems
 from sgpo.lab.responses import EXPERTS
 from sgpo.runs.entries import CellResult
@@ -178,12 +179,6 @@ def _rollout_fields(budget: Budget, num_generations: int) -> dict[str, Any]:
         "num_iterations": budget.updates,
         "max_completion_length": MAX_COMPLETION,
     }
-
-
-def load(path: Path) -> tuple[PreTrainedModel, Any]:
-    """A base, or a model saved by :func:`run_cell`, in float32, and its tokenizer."""
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, trust_remote_code=False)
-    return model, AutoTokenizer.from_pretrained(path, trust_remote_code=False)
 
 
 class _Recorder(Recorder):

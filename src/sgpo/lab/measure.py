@@ -8,7 +8,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from transformers import PreTrainedModel
 
@@ -28,8 +28,9 @@ from sgpo.lab.problems import (
     with_strategy,
 )
 from sgpo.models.sampling import sample
-from sgpo.runs.entries import AxisScores, CellResult, FamilyScores, SampleRow, each
+from sgpo.runs.entries import AxisScores, CellResult, FamilyScores, SampleRow
 from sgpo.runs.files import write_rows
+from sgpo.runs.json_entry import each
 
 TEMPERATURE, TOP_P = PRESETS["paper"]["temperature"], PRESETS["paper"]["top_p"]
 PASS_K = 32
@@ -111,6 +112,24 @@ def measure_all(
         accuracy_guided=found["guided"].accuracy if "guided" in found else None,
         axes={axis: _axis(found, own) for axis, own in by_axis(problems).items()},
     )
+
+
+class Accuracy(TypedDict):
+    """Correct samples out of ``n``, as a rate in [0, 1]."""
+
+    rate: float
+    n: int
+
+
+def accuracy(
+    model: PreTrainedModel, tokenizer: Any, problems: Sequence[Problem], *, k: int = 1, **how: Any
+) -> dict[str, Accuracy]:
+    """Accuracy by axis, and under ``all`` over all problems; ``how`` is for :func:`measure_once`."""
+    found = measure_once(model, tokenizer, k=k, problems=problems, **how)
+    scores: dict[str, list[float]] = {"all": [one.score for one in found.problems]}
+    for problem, one in zip(problems, found.problems, strict=True):
+        scores.setdefault(problem["axis"], []).append(one.score)
+    return {name: Accuracy(rate=sum(each) / len(each), n=k * len(each)) for name, each in scores.items()}
 
 
 def by_axis(problems: Sequence[Problem]) -> dict[Axis, list[Problem]]:

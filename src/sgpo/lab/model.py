@@ -64,10 +64,15 @@ def base_record(seed: int = 0) -> dict[str, Any]:
 
 
 def load_base(seed: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a shipped base (stored in float16) as float32, and its tokenizer."""
+    """Load a shipped base and its tokenizer, see :func:`load`."""
+    return load(base_path(seed))
+
+
+def load(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A base, or a model that was trained on the lab, and its tokenizer. Bases are stored in float16, and run in
+    float32: a CPU computes in it, and training in float16 would lose small updates."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    path = base_path(seed)
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, trust_remote_code=False)
     return model, AutoTokenizer.from_pretrained(path, trust_remote_code=False)

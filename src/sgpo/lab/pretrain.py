@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sgpo.lab.corpus import Corpus, CorpusText
-from sgpo.lab.evaluate import accuracy
-from sgpo.lab.model import MODEL, build_model, sized
+from sgpo.lab.measure import accuracy
+from sgpo.lab.model import MODEL, build_model, load, sized
 from sgpo.lab.problems import load_problems
 from sgpo.lab.tokenizer import build_tokenizer, vocabulary_hash
 from sgpo.runs.files import write_json
@@ -153,14 +153,13 @@ def train_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed:
 def measure_base(folder: Path, split: str = "eval", repeats: int = EVAL_REPEATS) -> dict[str, Any]:
     """Accuracies of saved weights, read back from float16, on a split's problems: at temperature 1, and at 0.6 with
     top-p 0.95."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model, tokenizer = load(folder)
     problems = load_problems(split)  # type: ignore[arg-type]
     found: dict[str, Any] = {"split": split}
     for name, guided in (("guided", True), ("autonomous", False)):
         for suffix, temperature, top_p in (("", 1.0, 1.0), ("_0.6", 0.6, 0.95)):
-            how = {"repeats": repeats, "temperature": temperature, "top_p": top_p}
-            found[name + suffix] = accuracy(model, tokenizer, problems, guided=guided, **how)  # type: ignore[arg-type]
+            how: dict[str, Any] = {"guided": guided, "temperature": temperature, "top_p": top_p, "seed": 0}
+            found[name + suffix] = accuracy(model, tokenizer, problems, k=repeats, **how)
     return found
 
 

@@ -13,7 +13,7 @@ from sgpo.report import svg
 from sgpo.report.comparison import ranking
 from sgpo.report.run import Run
 from sgpo.report.series import Band
-from sgpo.report.tables import PageTable, TableRow, percent
+from sgpo.report.tables import LegendEntry, PageTable, TableRow, percent
 from sgpo.runs.entries import ALL_AXES, NEW_AXES, AxisScores, MethodResult, SeedMean, StrategyControl, with_means
 from sgpo.runs.methods import spoken_label
 
@@ -63,13 +63,6 @@ class Chart(NamedTuple):
     chart: Markup
 
 
-class MethodHue(NamedTuple):
-    """An entry of a legend."""
-
-    label: str
-    hue: int
-
-
 @dataclass(frozen=True)
 class AxesView:
     """The section on what was learned."""
@@ -78,7 +71,7 @@ class AxesView:
     gaps: Sequence[PageTable]
     passes: Sequence[Chart]
     never: PageTable | None
-    legend: Sequence[MethodHue]
+    legend: Sequence[LegendEntry]
     tables: Sequence[PageTable]
     control: StrategyControl | None
 
@@ -94,7 +87,7 @@ def axes(run: Run) -> AxesView | None:
         gaps=_gaps(methods),
         passes=_passes(methods, names, hues),
         never=_never_solved(run, methods),
-        legend=[MethodHue(m.label, hues[m.name] % svg.HUES) for m in methods],
+        legend=[LegendEntry(m.label, hues[m.name] % svg.HUES) for m in methods],
         tables=_tables(methods, names),
         control=next((method.strategy_control for method in methods if method.strategy_control), None),
     )

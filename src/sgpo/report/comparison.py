@@ -10,25 +10,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from sgpo.compare.results import SCORE_NAMES
 from sgpo.report import svg
 from sgpo.report.run import Run, end_gap
 from sgpo.report.tables import PageTable, TableRow, heat
 from sgpo.runs.entries import MethodResult, SeedMean, mean
 
 MAX_FAMILIES = 40
-MEASURES = {
-    "end": "at the end",
-    "greedy": "greedy",
-    "temperature_1": "temperature 1",
-    "pass_at_32": "pass@32",
-    "guided": "with the strategy",
-    "new_axes": "new axes",
-    "over_training": "over training",
-    "without_never_solved": "without never-solved families",
-    "never_solved": "never-solved families",
-    "never_solved_pass_at_32": "never-solved families, pass@32",
-}
-
 COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "learning_rate": ("Learning rate", lambda value: f"{value:g}"),
     "sampled_tokens": ("K tokens sampled", lambda value: f"{value / 1000:.0f}"),
@@ -109,12 +97,12 @@ def _gap_table(gaps: dict[str, dict[str, SeedMean]]) -> PageTable | None:
     """Methods in rows, measures in columns."""
     measures = sorted(
         {measure for found in gaps.values() for measure in found},
-        key=lambda name: ([*MEASURES, name].index(name), name),
+        key=lambda name: ([*SCORE_NAMES, name].index(name), name),
     )
     if not measures:
         return None
     rows = [TableRow(label, [found.get(measure) for measure in measures]) for label, found in gaps.items()]
-    return PageTable(["Method", *(MEASURES.get(name, name.replace("_", " ")) for name in measures)], rows)
+    return PageTable(["Method", *(SCORE_NAMES.get(name, name.replace("_", " ")) for name in measures)], rows)
 
 
 def _counts(gaps: list[SeedMean]) -> str:

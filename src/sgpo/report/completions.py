@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sgpo.report.files import MAX_FILE, read_bounded_rows
 from sgpo.report.run import Run
 from sgpo.report.text import bound
-from sgpo.runs.entries import finite, mapping, whole_number
+from sgpo.runs.json_entry import finite, mapping, whole_number
 
 MAX_COMPLETIONS = 12
 MAX_TEXT = 4_000  # characters of a prompt, or a completion

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from sgpo.report import svg
 from sgpo.report.run import Run
 from sgpo.report.series import PASS_RATE, Band, bands, first_and_last
+from sgpo.report.tables import LegendEntry, PageTable, TableRow
 from sgpo.report.text import bound
 from sgpo.runs.methods import spoken_label
 
@@ -46,27 +47,11 @@ class CurvePanel(NamedTuple):
     chart: Markup
 
 
-class LegendEntry(NamedTuple):
-    """A method whose curves can be switched on and off."""
-
-    label: str
-    hue: int
-
-
 class StandIn(NamedTuple):
     """A logged metric that stands in for the autonomous pass rate, with its methods."""
 
     metric: str
     methods: str
-
-
-class CurveEnds(NamedTuple):
-    """The first and the last tenth of a curve, as texts."""
-
-    metric: str
-    method: str
-    first: str
-    last: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +60,7 @@ class CurvesView:
 
     panels: Sequence[CurvePanel]
     legend: Sequence[LegendEntry]
-    ends: Sequence[CurveEnds]
+    ends: PageTable
     banded: bool
     instead: Sequence[StandIn]
     over: str
@@ -157,14 +142,14 @@ def _stand_ins(run: Run) -> list[StandIn]:
     return [StandIn(bound(key, 60), ", ".join(names)) for key, names in found.items()]
 
 
-def _ends(found: dict[Panel, list[Band]]) -> list[CurveEnds]:
-    """The table behind the charts."""
+def _ends(found: dict[Panel, list[Band]]) -> PageTable:
+    """The table behind the charts: the first and the last tenth of each curve."""
     rows = []
     for panel, curves in found.items():
         for curve in curves:
             first, last = (svg.value_text(end, panel.unit) for end in first_and_last(curve))
-            rows.append(CurveEnds(panel.title, spoken_label(curve.method), first, last))
-    return rows
+            rows.append(TableRow(panel.title, [spoken_label(curve.method), first, last]))
+    return PageTable(["Metric", "Method", "First tenth", "Last tenth"], rows)
 
 
 def _spoken(panel: Panel, curves: Sequence[Band], across: Across) -> str:

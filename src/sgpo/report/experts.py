@@ -8,7 +8,8 @@ from sgpo.report import svg
 from sgpo.report.axes_view import AxisPanel, panel, title_of
 from sgpo.report.files import read_bounded
 from sgpo.report.run import Run
-from sgpo.runs.entries import ALL_AXES, NEW_AXES, MethodResult, mapping
+from sgpo.runs.entries import ALL_AXES, NEW_AXES, MethodResult
+from sgpo.runs.json_entry import mapping
 
 MAX_RUNS = 12
 

@@ -30,8 +30,7 @@ def write_tokens(run: Run, count: int, console: Console | None = None) -> Path:
     import torch
     from transformers.utils.logging import disable_progress_bar
 
-    from sgpo.lab.experiment import load
-    from sgpo.lab.model import load_base
+    from sgpo.lab.model import base_path, load
     from sgpo.lab.tokenizer import vocabulary
 
     disable_progress_bar()
@@ -44,7 +43,7 @@ def write_tokens(run: Run, count: int, console: Console | None = None) -> Path:
             "For another model write tokens.jsonl with sgpo.report.tokens.token_view (docs/report.md)."
         )
     copied = run.path / f"start-base{base_seed}"  # of sgpo compare, which may have begun from other bases
-    before, _ = load(copied) if copied.is_dir() else load_base(base_seed)
+    before, _ = load(copied if copied.is_dir() else base_path(base_seed))
     rows: list[dict[str, Any]] = []
     models = (("before training", before), ("after training", after))
     chosen = _problems(count)

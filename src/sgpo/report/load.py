@@ -18,18 +18,8 @@ from sgpo.report.files import read_bounded, read_bounded_rows
 from sgpo.report.run import Run, RunCell, State
 from sgpo.report.series import collect
 from sgpo.report.training import LOG, is_training, training
-from sgpo.runs.entries import (
-    CellFacts,
-    CellResult,
-    ComparisonResults,
-    EntryError,
-    JsonEntry,
-    Manifest,
-    MethodResult,
-    MetricsRow,
-    each,
-    mapping,
-)
+from sgpo.runs.entries import CellFacts, CellResult, ComparisonResults, Manifest, MethodResult, MetricsRow
+from sgpo.runs.json_entry import EntryError, JsonEntry, each, mapping
 
 SCHEMA = 1
 NEVER = 0.02  # where a run does not name them, the families that the base solves no more often than this

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sgpo.report.files import read_bounded_rows
 from sgpo.report.run import Run
 from sgpo.report.text import bound
-from sgpo.runs.entries import finite
+from sgpo.runs.json_entry import finite
 
 MAX_ROWS = 300_000  # of all logs of a run
 MAX_FILES = 1_024  # of one cell: its processes

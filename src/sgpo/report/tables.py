@@ -16,6 +16,13 @@ class Heat(NamedTuple):
     level: int
 
 
+class LegendEntry(NamedTuple):
+    """A method and its colour."""
+
+    label: str
+    hue: int
+
+
 class TableRow(NamedTuple):
     """A row: its name with a ``note`` behind it, and its cells; ``apart`` draws a line above it."""
 

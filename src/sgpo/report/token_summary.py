@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sgpo.runs.entries import finite
+from sgpo.runs.json_entry import finite
 
 CLASSES = ("number", "operator", "word", "punctuation", "special")
 LEVELS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)

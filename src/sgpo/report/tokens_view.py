@@ -11,7 +11,7 @@ from sgpo.report.files import read_bounded_rows
 from sgpo.report.run import Run
 from sgpo.report.text import bound, visible
 from sgpo.report.token_summary import LEVELS, KLShares, Token, kl_shares, level, token_kl_of
-from sgpo.runs.entries import finite, finite_list
+from sgpo.runs.json_entry import finite, finite_list
 
 MAX_ROWS = 40  # of tokens.jsonl
 MAX_TOKENS = 600  # shown of a response

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from sgpo.report.files import read_bounded, read_bounded_rows
 from sgpo.report.run import Run, RunCell
 from sgpo.report.series import PASS_RATE, collect
-from sgpo.runs.entries import MetricsRow, whole_number
+from sgpo.runs.entries import MetricsRow
+from sgpo.runs.json_entry import whole_number
 
 LOG = "training_log.jsonl"
 _PREFIXES = ("sgpo", "luffy", "hpt")  # of the metrics of our trainers, which are also names of methods

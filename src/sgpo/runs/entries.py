@@ -9,19 +9,33 @@
 `SampleRow`            a line of ``samples.jsonl``
 =====================  ================================================================================================
 
-A file may be torn, of another version, or not what its name says, and a report must still show the rest. So reading is
-lenient: a value of the wrong kind counts as missing, and only a field that an entry makes no sense without raises
-`EntryError`. Fields that this version does not know stay under ``more`` and are written back as they came.
+Reading is lenient, see :mod:`sgpo.runs.json_entry`: what is not there, or not what it should be, is None.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from sgpo.runs.json_entry import (
+    JsonEntry,
+    each,
+    finite,
+    finite_list,
+    json_list,
+    lenient,
+    listing,
+    mapping,
+    optional,
+    pair,
+    required,
+    text,
+    texts,
+    whole_number,
+)
 from sgpo.runs.methods import spoken_label
 
 Verdict = Literal["above", "below", "level", "unknown"]
@@ -29,133 +43,6 @@ TRAINED_AXIS = "instances"
 """The axis whose problems are new instances of what was trained; all others ask for more than that."""
 NEW_AXES, ALL_AXES = "new_axes", "all_axes"
 """Names of the two means that are reported beside the axes."""
-
-
-class EntryError(ValueError):
-    """An entry without a field that it makes no sense without; the message names the field."""
-
-
-# ---------------------------------------------------------------- values of JSON, or None for those of another kind
-
-
-def finite(value: Any) -> float | None:
-    """A finite number, or None for everything else (True and False, too)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an int beyond a float's range
-        return None
-
-
-def whole_number(value: Any) -> int | None:
-    """A number without its fraction."""
-    return None if (number := finite(value)) is None else int(number)
-
-
-def text(value: Any) -> str | None:
-    """A text."""
-    return value if isinstance(value, str) else None
-
-
-def mapping(value: Any) -> dict[str, Any]:
-    """A JSON object, or an empty one for everything else."""
-    return value if isinstance(value, dict) else {}
-
-
-def finite_list(value: Any, length: int) -> list[float] | None:
-    """A list of exactly ``length`` finite numbers."""
-    found = [finite(each) for each in value] if isinstance(value, list | tuple) else []
-    numbers = [number for number in found if number is not None]
-    return numbers if len(numbers) == len(found) == length else None
-
-
-def _list(value: Any) -> list[Any] | None:
-    return value if isinstance(value, list) else None
-
-
-def _pair(value: Any) -> tuple[float, float] | None:
-    found = finite_list(value, 2)
-    return (found[0], found[1]) if found else None
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(each for each in value if isinstance(each, str)) if isinstance(value, list | tuple) else ()
-
-
-def each(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
-    """Reads a JSON object whose values ``read`` reads; those that it refuses or finds nothing in are left out."""
-
-    def read_all(value: Any) -> dict[str, Any]:
-        found = {}
-        for name, one in mapping(value).items():
-            try:
-                found[name] = read(one)
-            except EntryError:
-                continue
-        return {name: one for name, one in found.items() if one is not None}
-
-    return read_all
-
-
-# ---------------------------------------------------------------- the one way in which an entry is read and written
-
-
-def required(read: Callable[[Any], Any]) -> Any:
-    """A field that an entry makes no sense without; ``read`` gives None for a value of the wrong kind."""
-    return field(metadata={"read": read})
-
-
-def optional(read: Callable[[Any], Any]) -> Any:
-    """A field that is None, and not in the file, where it was not measured."""
-    return field(default=None, metadata={"read": read})
-
-
-def listing(read: Callable[[Any], Any], empty: Callable[[], Any] = dict, *, written: bool = False) -> Any:
-    """A field of many values, empty where there are none, and then not in the file unless it is always ``written``."""
-    return field(default_factory=empty, metadata={"read": read, "many": not written})
-
-
-@dataclass(frozen=True, kw_only=True)
-class JsonEntry:
-    """A record with a JSON form, field by field; ``more`` holds what another version of sgpo wrote into it."""
-
-    more: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def from_json(cls, value: Any) -> Self:
-        """The entry that :meth:`to_json` wrote. Raises EntryError where a required field is missing."""
-        given, found = mapping(value), {}
-        known = [one for one in dataclasses.fields(cls) if "read" in one.metadata]
-        for one in known:
-            if one.name in given and (read := one.metadata["read"](given[one.name])) is not None:
-                found[one.name] = read
-            elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
-                raise EntryError(f"it has no {one.name!r}, or one that cannot be read: {str(given.get(one.name))[:80]}")
-        names = {one.name for one in known}
-        return cls(**found, more={name: given[name] for name in given if name not in names})
-
-    def to_json(self) -> dict[str, Any]:
-        """The entry as JSON types."""
-        found = {}
-        for one in dataclasses.fields(self):
-            value = getattr(self, one.name)
-            if "read" in one.metadata and value is not None and (value or not one.metadata.get("many")):
-                found[one.name] = _as_json(value)
-        return {**found, **self.more}
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, JsonEntry | SeedMean):
-        return value.to_json()
-    if isinstance(value, Mapping):
-        return {name: _as_json(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_json(one) for one in value]
-    return value
-
-
-# ---------------------------------------------------------------- scores
 
 
 @dataclass(frozen=True)
@@ -201,7 +88,7 @@ class FamilyScores(JsonEntry):
     """
 
     accuracy: float = required(finite)
-    ci95: tuple[float, float] | None = optional(_pair)
+    ci95: tuple[float, float] | None = optional(pair)
     n_problems: int | None = optional(whole_number)
     k: int | None = optional(whole_number)
     pass_at_32: float | None = optional(finite)
@@ -306,16 +193,6 @@ class StrategyControl(JsonEntry):
     copied: float = required(finite)
 
 
-def _control(value: Any) -> StrategyControl | None:
-    try:
-        return StrategyControl.from_json(value)
-    except EntryError:
-        return None
-
-
-# ---------------------------------------------------------------- cells
-
-
 @dataclass(frozen=True, kw_only=True)
 class CellFacts(JsonEntry):
     """Which run a cell is. The rest of ``cell.json`` is its task's own, the fields of its dataclass; it is ``more``."""
@@ -326,48 +203,54 @@ class CellFacts(JsonEntry):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FailedCell(JsonEntry):
-    """A cell whose run raised; ``error`` is the last line of its error.txt."""
+class FailedCell(CellFacts):
+    """A cell whose run raised ``error``."""
 
     error: str = required(text)
-    seed: int | None = optional(whole_number)
-    base_seed: int | None = optional(whole_number)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellResult(JsonEntry):
-    """What one run of one method measured, and what it cost. Accuracies are shares in [0, 1], without a strategy.
+class Measured(JsonEntry):
+    """What was measured of a model, and what it cost. Accuracies are shares in [0, 1], without a strategy.
 
     Attributes:
-        accuracy_ci95: bootstrap interval over problems.
+        accuracy_ci95: of one run over problems (bootstrap), of several over seeds.
         per_family: the accuracy of each family of problems, or of each benchmark.
+        guided_tokens: those of ``sampled_tokens`` that had the strategy in the prompt.
+        train_seconds: of the training alone.
+    """
+
+    accuracy: float = required(finite)
+    accuracy_ci95: tuple[float, float] | None = optional(pair)
+    n_problems: int | None = optional(whole_number)
+    k: int | None = optional(whole_number)
+    per_family: Mapping[str, FamilyScores] = listing(each(FamilyScores.from_json))
+    sampled_tokens: int | None = optional(whole_number)
+    guided_tokens: int | None = optional(whole_number)
+    trained_tokens: int | None = optional(whole_number)
+    train_seconds: float | None = optional(finite)
+    strategy_control: StrategyControl | None = optional(lenient(StrategyControl.from_json))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult(Measured, CellFacts):
+    """What one run of one method measured.
+
+    Attributes:
         accuracy_greedy, accuracy_guided: with greedy sampling, and with the strategy in the prompt.
         mean_length, truncated: of the responses, by benchmark of a recipe's comparison.
         accuracy_over_training: mean over the evaluations during training.
         curve: pairs of an optimizer step and the accuracy there.
-        train_seconds, seconds: of the training alone, and of the whole cell.
+        seconds: of the whole cell.
     """
 
-    accuracy: float = required(finite)
-    accuracy_ci95: tuple[float, float] | None = optional(_pair)
-    n_problems: int | None = optional(whole_number)
-    k: int | None = optional(whole_number)
-    per_family: Mapping[str, FamilyScores] = listing(each(FamilyScores.from_json))
     mean_length: Mapping[str, float | None] | None = optional(mapping)
     truncated: Mapping[str, float] | None = optional(mapping)
     accuracy_greedy: float | None = optional(finite)
     accuracy_guided: float | None = optional(finite)
     axes: Mapping[str, AxisScores] = listing(each(AxisScores.from_json))
-    strategy_control: StrategyControl | None = optional(_control)
-    method: str | None = optional(text)
-    seed: int | None = optional(whole_number)
-    base_seed: int | None = optional(whole_number)
     accuracy_over_training: float | None = optional(finite)
-    curve: Sequence[Any] | None = optional(_list)
-    sampled_tokens: int | None = optional(whole_number)
-    guided_tokens: int | None = optional(whole_number)
-    trained_tokens: int | None = optional(whole_number)
-    train_seconds: float | None = optional(finite)
+    curve: Sequence[Any] | None = optional(json_list)
     seconds: float | None = optional(finite)
 
     @property
@@ -391,7 +274,7 @@ class Searched(JsonEntry):
 
     learning_rate: float | None = optional(finite)
     search: Mapping[str, Sequence[float]] | None = optional(mapping)
-    widened: tuple[str, ...] = listing(_texts, tuple)
+    widened: tuple[str, ...] = listing(texts, tuple)
     balance: Mapping[str, float] | None = optional(each(finite))
     balance_search: Mapping[str, Any] | None = optional(mapping)
     search_seconds: int | None = optional(whole_number)
@@ -403,37 +286,23 @@ class Searched(JsonEntry):
         return {**rate, **(self.balance or {})}
 
 
-# ---------------------------------------------------------------- results.json
-
-
 def _seeds(value: Any) -> tuple[CellResult, ...]:
     found = each(CellResult.from_json)(dict(enumerate(value)) if isinstance(value, list) else {})
     return tuple(found.values())
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodResult(Searched):
+class MethodResult(Measured, Searched):
     """The row of one method: means over its seeds, their intervals, and its differences to others.
 
     Attributes:
-        accuracy_ci95: over seeds; of a single seed over problems.
         scores: everything that was measured (:func:`sgpo.compare.results.scores`), with intervals over seeds.
         sgpo_minus: SGPO minus this method in each of these scores, paired by seed.
         axes_minus: another method minus this one on each axis, paired by seed, by the other method's name.
     """
 
-    accuracy: float = required(finite)
-    accuracy_ci95: tuple[float, float] | None = optional(_pair)
-    n_problems: int | None = optional(whole_number)
-    k: int | None = optional(whole_number)
-    per_family: Mapping[str, FamilyScores] = listing(each(FamilyScores.from_json))
-    sampled_tokens: int | None = optional(whole_number)
-    guided_tokens: int | None = optional(whole_number)
-    trained_tokens: int | None = optional(whole_number)
-    train_seconds: float | None = optional(finite)
     scores: Mapping[str, SeedMean] = listing(each(SeedMean.from_json))
     axes: Mapping[str, AxisResult] = listing(each(AxisResult.from_json))
-    strategy_control: StrategyControl | None = optional(_control)
     seeds: tuple[CellResult, ...] = listing(_seeds, tuple)
     sgpo_minus: Mapping[str, SeedMean] = listing(each(SeedMean.from_json))
     axes_minus: Mapping[str, Mapping[str, SeedMean]] = listing(each(each(SeedMean.from_json)))
@@ -480,7 +349,7 @@ class ComparisonResults(JsonEntry):
     settings: Mapping[str, Any] = listing(mapping)
     expert: str | None = optional(text)
     process_seconds: int | None = optional(whole_number)
-    never_solved: tuple[str, ...] | None = optional(_texts)
+    never_solved: tuple[str, ...] | None = optional(texts)
     methods: Mapping[str, MethodResult] = listing(_methods, written=True)
     failed: Mapping[str, str] = listing(each(text), written=True)
 
@@ -491,14 +360,11 @@ class Manifest(JsonEntry):
 
     schema: int = required(whole_number)
     kind: str = required(text)
-    methods: tuple[str, ...] = listing(_texts, tuple, written=True)
-    seeds: Sequence[int] = listing(_list, tuple, written=True)
+    methods: tuple[str, ...] = listing(texts, tuple, written=True)
+    seeds: Sequence[int] = listing(json_list, tuple, written=True)
     settings: Mapping[str, Any] = listing(mapping, written=True)
     machine: str | None = optional(text)
-    cells: tuple[str, ...] = listing(_texts, tuple, written=True)
-
-
-# ---------------------------------------------------------------- lines of JSONL
+    cells: tuple[str, ...] = listing(texts, tuple, written=True)
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ _MORE = "more|greater|longer|larger|bigger|older|higher|heavier"
 _COMPARED = rf"(?P<less>(?:{_LESS}) than|short of|shy of|under|below)|(?:{_MORE}) than|above|beyond|past"
 _OFFSET = re.compile(rf"(?:[a-z]+ )?(?:{_COMPARED})(?: the| that)?", re.I)
 _RELATIVE = re.compile(
-    r"(?<!\w)(?:(?P<times>half|twice|double|triple|\d{1,9} times|\d{1,3}%|\\frac\{\d{1,9}\}\{\d{1,9}\}) (?:of )?"
+    r"(?<!\w)(?:(?P<times>half|twice|(?<=is )double|(?<=is )triple|\d{1,9} times|\d{1,3}%|\\frac\{\d{1,9}\}\{\d{1,9}\}) (?:of )?"
     rf"|(?P<step>\d{{1,9}}) (?:[a-z]+ )?(?:{_COMPARED}) )(?=(?:the|its|this|that|our|all|every) [A-Za-z]|(?-i:[A-Z]))"
     r"(?:(?:the|its|this|that|our|all|every) )?([A-Za-z]{1,20})",
     re.I,
@@ -246,6 +246,4 @@ def read(text: str) -> Text:
     found += [_named(tokens, i, text) for i, t in names if t.text.lower().removesuffix("gon") in _NAMES]
     found += _offsets(text, tokens, [q for q in found if q.whole]) + _relatives(text, tokens)
     words = [token.text if token.kind == "word" else "" for token in tokens]
-    begun = {word: len(word) > 1 and units.begins(word) for word in set(words)}
-    named = (units.behind(words[i : i + 4])[0] for i, word in enumerate(words) if begun[word])
-    return Text(text, tokens, tuple(found), frozenset(unit for unit in named if unit))
+    return Text(text, tokens, tuple(found), frozenset(units.named(words)))

@@ -41,7 +41,7 @@ _SCALED = re.compile(rf"(?<![\w.])(\d{{1,15}}(?:\.\d{{1,15}})?)[ -]({'|'.join(_S
 _HYPHEN = re.compile(r"(?<=[a-z])-(?=(?:half|halves|quarters?|[a-z]+(?:thirds?|ths?|nths?))\b)", re.I)
 _FRACTION = re.compile(
     r"(?<![\w./-])(?P<top>\d{1,9}|an?|(?P<and>and an?)) "
-    r"(?:(?P<bottom>\d{1,9})(?:rd|th|nd|st)|(?P<part>half|halve|quarter))"
+    r"(?:(?P<bottom>\d{1,9})(?:rd|th|nd|st)(?P<verb>(?= (?:is|was|remains|results|comes)\b))?|(?P<part>half|halve|quarter))"
     r"(?P<many>s?)(?![\w-])(?P<of> of|(?= ?[.,;!?\n]|$))?",
     re.I,
 )
@@ -102,7 +102,7 @@ _PLURAL = re.compile(
     r"\b(one|two|three|four|five|seven|eight|nine|ten|zero)(e?s)\b", re.I
 )  # a run of nines is no number
 _AND_HALF = re.compile(r"\b(an?|one|two|three|four|five|six|seven|eight|nine|ten|\d+) (\w{3,9}?)s? and a half\b", re.I)
-_A = re.compile(r"\ban? (?=dozen|hundred|thousand|million|billion)|\ba single (?=[a-z])", re.I)
+_A = re.compile(r"\ban? (?=dozen|gross\b(?! [a-z])|hundred|thousand|million|billion)|\ba single (?=[a-z])", re.I)
 _ALPHA = re.compile(r"[A-Za-z]{3}")
 
 
@@ -142,7 +142,7 @@ def _chinese(match: re.Match[str]) -> str:
 def _fraction(match: re.Match[str]) -> str:
     bottom = match["bottom"] or {"h": "2", "q": "4"}[match["part"][0].lower()]
     article = not match["top"][0].isdigit()
-    if int(bottom) < 2 or (article and bottom != "2" and match["of"] is None and not match["and"]):
+    if int(bottom) < 2 or (article and bottom != "2" and match["of"] is match["verb"] is match["and"] is None):
         return match.group()  # `a third side`
     if not article and match["part"] and match["part"][0] in "qQ" and int(match["top"]) > 3:
         return match.group()  # 5 quarters are coins

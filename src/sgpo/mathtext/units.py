@@ -29,6 +29,7 @@ _DEFINED = (
     "quarter = 25 * cent",
     "euro = [euro]",
     "dozen = 12",
+    "gross = 144",
 )
 
 
@@ -39,6 +40,9 @@ class Unit:
     name: str
     dimension: tuple[tuple[str, Fraction], ...]
     factor: Fraction
+
+
+ONE = Unit("", (), Fraction(1))
 
 
 @functools.cache
@@ -104,6 +108,12 @@ def behind(words: Sequence[str]) -> tuple[Unit | None, int]:
         dimension = tuple(sorted(found.dimension + _scaled(other.dimension, -1)))
         found, used = Unit(f"{found.name}/{other.name}", dimension, found.factor / other.factor), used + 2
     return found, used
+
+
+def named(words: Sequence[str]) -> set[Unit]:
+    """The units that a run of words speaks of."""
+    begun = (behind(words[i : i + 4])[0] for i, word in enumerate(words) if len(word) > 1 and begins(word))
+    return {unit for unit in begun if unit}
 
 
 def convert(value: Fraction, source: Unit, target: Unit) -> Fraction | None:

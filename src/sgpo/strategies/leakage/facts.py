@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import functools
 import re
 from collections.abc import Iterator, Mapping
@@ -43,18 +44,20 @@ _COUNTED = re.compile(
 )
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
-    2: "prime even", 5: "round rounding", 6: "die dice cube", 12: "clock hour month inch", 13: "card rank suit",
+    2: "prime even", 5: "round rounding", 10: "digit", 6: "die dice cube", 12: "clock hour month inch", 13: "card rank suit",
     16: "hexadecimal", 25: "digit quarter", 26: "letter alphabet", 28: "february", 29: "february", 31: "month",
-    30: "sin cos tan sine month", 45: "sin cos tan sine", 60: "sin cos tan sine equilateral degree",
+    30: "month", 60: "equilateral degree",
     90: "degree angle right", 180: "degree angle triangle polygon pi", 270: "degree angle",
     360: "degree angle circle turn polygon pi", 52: "card deck week year", 365: "year", 366: "year",
     100: "percent cent", 1000: "kilo milli", 3600: "second hour", 1.5: "outlier",
     1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
 }  # fmt: skip
+_MONTHS = frozenset(map(str.lower, calendar.month_name[1:])) - {"march", "may"}
+_RATIOS = words("sin cos tan sine cosine tangent")
 _AGAIN = re.compile(r"\b(?:until|repeat\w*|loop\w*|too large)\b", re.IGNORECASE)
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|like|primes)\b[^.;\n]*$", re.IGNORECASE)
 _QUESTIONS = words("What Which Who How Find If When The Find")
-_ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, [a-z]{1,20}){0,8},? or [a-z]+")
+_ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, (?:\d |[a-z]{1,20} )?[a-z]{1,20}){0,8},? or [a-z]+")
 _MODULUS = re.compile(r"\b(?:remainder\b[^.?]{0,300}\bdivid\w+ by|mod(?:ulo)?)\s+(\d{1,6})\b")
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b", re.IGNORECASE)
 _ENDS_NOUN = words("for with in by to from at on per and or if when to a an")
@@ -226,11 +229,11 @@ class Facts:
         size, use = found.size, found.use
         if use.name == "label" or re.search(r"nearest $|totient|\bphi\b", self.before(found)):
             return True
-        if found.unit and (self._converts(found) or (size == 1 and found.unit.dimension)):
+        if self._converts(found) or (size == 1 and found.unit and found.unit.dimension):
             return True
         if use.name == "base" and not self._is_answer(found) and (size <= 16 or size in (25.0, 100.0, 1000.0)):
             return True
-        if size in self.conversions or (size in self.case.conversions and use.name != "result"):
+        if size in self.conversions | self.case.conversions and (use.name != "result" or found.unit is None):
             return True
         again = _AGAIN.search(self.sentence(found)) is not None
         if f"{size:g}" in re.findall(r"(\d+) (?:repeated|looped)", self.strategy.text):
@@ -242,13 +245,18 @@ class Facts:
             return True
         formula = found.in_formula or self.strategy.text[found.end :].lstrip().startswith(("*", "times"))
         lawful = use.supposed or use.name == "operand" or "each" in use.subject or (use.by.isalpha() and not use.stated)
-        return (found.notation == "fraction" and (lawful or formula)) or (found.notation, size) == ("percent", 100)
+        coefficient = found.notation == "fraction" and found.unit is None and (lawful or formula)
+        return coefficient or (found.notation, size) == ("percent", 100)
 
     def is_known(self, size: float, found: Quantity) -> bool:
         """Whether a number is general knowledge about what the sentence of a quantity speaks of."""
         near = set(map(stem, re.findall(r"[A-Za-z]+", self.sentence(found))))
         if found.use.name == "operand" or found.in_formula or found.notation == "relation":
             near |= self.stems | self.case.words
+        if near & _MONTHS:
+            near.add("month")
+        if found.unit and found.unit.name == "degree" and not (size % 15 and size % 18) and near & _RATIOS:
+            return True  # the sines and cosines of these angles are in tables
         return bool(near & set(_KNOWN.get(size, "").split()))
 
     def _is_answer(self, found: Quantity) -> bool:
@@ -270,7 +278,7 @@ class Facts:
         own = {word for word in behind if word in self.case.words and not self.is_generic(word)}
         generic = not own and any(word in GENERIC_NOUNS for word in behind)
         told = found.use.stated or found.use.name == "result"
-        many = found.size > 3 and found.size in self.case.computed and told
+        many = told and found.size > (3 if found.size in self.case.computed else 4)
         return bool(own), generic and not many
 
     def is_restated(self, found: Quantity) -> bool:
@@ -321,6 +329,9 @@ class Facts:
         """Whether it stands in a list of three or more numbers, `by 2, 3, 5 and 7`, of which not all were computed."""
         if found.use.name == "result":
             return False
+        alike = {q.size for q in self.strategy.quantities if q.unit == found.unit and self._beside(found, q)}
+        if found.unit and len(alike - self.case.computed) > 1 and len(alike) > 2:
+            return True
         text, run = self.strategy.text, r"(?:\d+(?:\.\d+)?(?:,? (?:and |or |then )?(?:by )?|$))+"
         lists = (m for m in re.finditer(run, self.sentence(found)) if text[found.start : found.end] in m[0])
         sizes = [[float(x) for x in re.findall(r"\d+(?:\.\d+)?", m[0])] for m in lists]
@@ -328,6 +339,10 @@ class Facts:
             len(one) > 2 and sum(x in self.case.computed and not is_small(x) for x in one) < len(one) - 1
             for one in sizes
         )
+
+    def _beside(self, found: Quantity, other: Quantity) -> bool:
+        """Whether two quantities are of one sentence and governed by one word: `at 60 degrees, ... at 90 degrees`."""
+        return other.use.by == found.use.by and self.sentence(other)[:60] == self.sentence(found)[:60]
 
     def announced(self, found: Quantity) -> bool:
         """Whether the text says that something comes to a whole number, and the problem does not say so."""
@@ -337,7 +352,7 @@ class Facts:
             or use.supposed
             or use.name == "label"
             or found.node.first in self.begun
-            or (found.unit and self._converts(found))
+            or self._converts(found)
         ):
             return False
         relation = self.relations.get(found.node.first)
@@ -359,9 +374,15 @@ class Facts:
         return size not in self.case.given or use.by in _STRONG or not self.is_restated(found)
 
     def _converts(self, found: Quantity) -> bool:
-        """Whether its sentence says what one unit is in another."""
-        near = (q for q in self.strategy.quantities if abs(q.start - found.start) < 30)
-        return any(q.size in self.conversions for q in near)
+        """Whether its sentence says what one unit is in another: `an hour has 60 minutes`, `1 km is 1000 m`."""
+        if not isinstance(found.value, Fraction):
+            return False
+        near = [q for q in self.strategy.quantities if abs(q.start - found.start) < 60]
+        unit, spoken = found.unit or units.ONE, units.named(re.findall(r"[A-Za-z]+", self.sentence(found)))
+        others = ({q.unit or units.ONE for q in near} | spoken) - {unit}
+        sizes = {q.size for q in near if q.unit != found.unit} if found.size == 1 else {1.0}
+        converted = (units.convert(found.value, unit, other) for other in others)
+        return any(x is not None and values.size(x) in sizes for x in converted)
 
     @cached_property
     def sides(self) -> frozenset[int]:

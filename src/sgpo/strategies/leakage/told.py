@@ -37,7 +37,9 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
         or q.notation in ("relation", "tuple", "roman", "named", "ratio")
     ):
         return False
-    if (q.node.operations and q.notation != "fraction") or "pi" in facts.slice(q) or facts.is_constant(q):
+    if "pi" in facts.slice(q) and not q.node.letters:
+        return q.whole and q.use.name == "result" and not q.use.supposed and not _is_angle(q)
+    if (q.node.operations and q.notation != "fraction") or facts.is_constant(q):
         return False  # the literals of an expression are looked at one by one
     if q.notation == "ordinal":
         return q.size > 5 and not q.use.supposed and (q.use.name == "result" or (q.size > 10 and q.use.name != "label"))
@@ -55,14 +57,18 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
     if q.size in (0.5, 2.0):  # two and a half are the numbers that general steps are full of
         new = counted and q.use.by and q.use.name != "operand" and q.use.stated and not facts.is_compared(q)
         lawful = _LAWS & set(re.findall(r"[a-z]+", facts.sentence(q).lower()))
-        return bool(
-            (new and not lawful) or (sizes & facts.case.computed and q.size == 2 and not q.noun and facts.announced(q))
-        )
+        return not lawful and bool(new or (sizes & facts.case.computed and not q.noun and facts.announced(q)))
     if q.use.name == "result":
         return not generic and (q.size < 10 or facts.is_left(q) or bool(sizes & facts.case.computed))
-    grown = q.use.by in ("", "by", "below", "above") and not re.search(r"(?:ed|ible) by $", facts.before(q))
+    grown = (q.use.by in ("", "by", "below", "above") or (q.use.by == "than" and q.use.stated)) and not re.search(r"(?:ed|ible) by $", facts.before(q))
     counts = counted or q.noun or q.unit or grown or facts.is_compared(q)
     return q.use.name == "mention" and not generic and bool(counts)
+
+
+def _is_angle(q: Quantity) -> bool:
+    """Up to 2 pi in twelfths of pi, as tables have them."""
+    twelfths = q.size / math.pi * 12
+    return twelfths < 24.5 and abs(twelfths - round(twelfths)) < 1e-6
 
 
 def value(facts: Facts) -> str:
@@ -77,7 +83,8 @@ def _stated(facts: Facts, part: Part) -> Iterator[Quantity]:
     alone = len(facts.case.answer.parts) == 1
     for q in filter(part.matches, facts.strategy.quantities):
         if q.notation == "ordinal":
-            told = part.size > 2 and (q.use.by == "fits" or (q.use.name == "result" and q.also is not None))
+            definite = facts.before(q).lower().endswith("the ")
+            told = part.size > 2 and (q.use.by == "fits" or (q.use.name == "result" and (q.also or not definite)))
         elif part.letters:
             strange = part.distinctive and tight(facts.slice(q)) not in facts.tight_problem
             told = strange or facts.announced(q)

@@ -11,6 +11,7 @@ from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage.answer import is_small
 from sgpo.strategies.leakage.facts import Facts, first, holds, tight
 
+_NO_LETTERS = frozenset(rf"\{name}" for name in ("frac", "binom", "pi", "cdot", *values.FUNCTIONS))
 _TRIED = words("case cases when if try for first start starts starting suppose base")
 _ARITHMETIC = re.compile(
     r"\b(?:divid|multipl|subtract|add|combin|rais|tak|split|distribut|scal|sum|product|difference|quotient|ratio|gcd|lcm|"
@@ -100,7 +101,8 @@ def _is_instance(facts: Facts, q: Quantity, *, copied: bool) -> bool:
     specific = any(x > 1 for x in q.node.literals) or len(_letters(facts.slice(q))) > 1
     if copied and specific and (told or numbers or _in_own_letters(facts, q)):
         return True
-    few = 1 <= len(_letters(facts.slice(q))) <= 2 and "pi" not in facts.slice(q)
+    written = facts.slice(q)
+    few = 1 <= len(_letters(written)) <= 2 and not any(name in written for name in ("pi", *values.FUNCTIONS))
     return bool(large) and (told or few) and not q.use.supposed
 
 
@@ -115,11 +117,11 @@ def _is_assignment(facts: Facts, q: Quantity) -> bool:
     tried = size <= 3 and (q.use.supposed or bool(_TRIED & set(before[-3:])))
     prime = facts.slice(q).startswith("p") and size <= 13
     given = size in facts.case.given and before[-1:] in (["with"], ["for"])
-    return size > 1 and not (tried or prime or given or holds(facts.tight_problem, tight(facts.slice(q))))
+    return size > 1 and not (tried or prime or given or facts.is_known(size, q) or holds(facts.tight_problem, tight(facts.slice(q))))
 
 
 def _letters(written: str) -> set[str]:
-    return set(re.findall(r"(?<![A-Za-z\\])[A-Za-z](?:_\w+)?(?![A-Za-z])", written))
+    return set(re.findall(r"(?<![A-Za-z\\])[A-Za-z](?:_\w+)?(?![A-Za-z])|\\[a-z]+", written)) - _NO_LETTERS
 
 
 def _in_own_letters(facts: Facts, q: Quantity) -> bool:

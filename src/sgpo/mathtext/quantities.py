@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import re
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ _NAMES = {
 _NAMED = re.compile(r"gon\b|(?:cub|quart|quint)ic\b")
 _ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _PERCENT = Unit("percent", (), Fraction(1, 100))
+_END = re.compile(r"[.;!?](?!\d)|\n")
 MAX_TEXT = 200_000
 
 
@@ -99,6 +101,20 @@ class Text:
             if q.notation in ("digits", "decimal", "fraction", "percent"):
                 found.update(values.size(reading) for reading in q.readings)
         return frozenset(found - {-1.0})
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return [0, *(match.end() for match in _END.finditer(self.text)), len(self.text)]
+
+    def span(self, found: Quantity) -> tuple[int, int]:
+        """Where the sentence of a quantity starts and ends, at most 120 characters each way."""
+        i = bisect.bisect_right(self._ends, found.start)
+        end = self._ends[i] if i < len(self._ends) else len(self.text)
+        return max(self._ends[i - 1], found.start - 120), min(max(end, found.end), found.end + 120)
+
+    def sentence(self, found: Quantity) -> str:
+        start, end = self.span(found)
+        return self.text[start:end]
 
     @cached_property
     def values(self) -> frozenset[float]:

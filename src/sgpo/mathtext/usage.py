@@ -144,8 +144,9 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
     subject = frozenset(stem(word) for word in clause if len(word) > 1)
     supposed = (
         bool(CONDITIONS & set(clause))
-        or bool(clause[:1] and clause[0] in ("a", "an", "any", "every", "all") and clause[1:2] != ["but"])
+        or bool(clause[:1] and clause[0] in ("a", "an", "any", "every", "all") and clause[1:2] != ["but"] and left[: -len(clause)][-1:] != ["as"])
         or left[-len(clause) - 2 : len(left) - len(clause)] == ["so", "that"]
+        or (clause[:1] == ["then"] and left[0] in CONDITIONS)
         or (right[:1] != [] and right[0] in ("for", "if", "when") and bool(_SIGNS & set(right[2:4])))
     )  # `is 90 for y > 0`
     if _is_label(text, tokens, begin, first, last):

@@ -10,17 +10,9 @@ from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage.answer import Answer
 from sgpo.strategies.leakage.facts import Facts
 
-_PLACE = "(?:option|choice|answer|alternative)"
-_NAMING = (
-    rf"\b(?:{_PLACE}|letter|select|choose|pick|mark|circle|tick|only|with|so|hence|thus|therefore|is|be)s?"
-    '[ :"]*(?:is )?'
-)
-_RIGHT = r"\)? (?:is|must be|works|fits|answers|holds|remains)\b(?! (?:not|wrong|false|out))"
-_BY_PLACE = re.compile(
-    r"\b(?:(?P<ordinal>\d+)(?:st|nd|rd|th)|(?P<middle>middle)|last|final) (?:listed |given )?"
-    rf"{_PLACE}\b( but 1\b)?(?! but)",
-    re.I,
-)
+_PLACES = words("option choice answer alternative one entry candidate item")
+_NAMING = "(?:option|choice|answer|letter|select|choose|pick|mark|circle|tick|only|is|be)s?"
+_LONE = r"(?<![A-Za-z0-9_^=+*/'\\-]){}(?![A-Za-z0-9_^=+*/'\\-]|\(|\)\()(?! [=+*/<>^-])"
 _NEGATIVE = words("not neither nor none eliminate exclude excluded discard reject cannot except out never no fail")
 _ALTERNATIVES = words("or whether versus vs from between")
 
@@ -43,20 +35,20 @@ def option(facts: Facts) -> str:
     if not letter:
         return ""
     place = ord(letter) - ord("A") + 1
-    named = re.compile(rf"(?i:{_NAMING})\(?\"?{letter}\b(?![=+*/^_'])|(?<![A-Za-z])\({letter}\)|\b{letter}{_RIGHT}")
+    letters = {x for x in facts.case.options if re.search(_LONE.format(x), facts.case.problem.text) is None}
     for sentence, stems in _lines(facts):
-        others = {word for word in stems if len(word) == 1 and word in "ABCDEFGHIJ" and word != letter} - {"A", "I"}
-        if (
-            named.search(sentence)
-            and not others
-            and not re.search(r"\(A\)|\bA(?: to |,)", sentence.replace(letter, ""))
-        ):
+        named = {x for x in facts.case.options if re.search(_LONE.format(x), sentence)}
+        marked = letter not in "AI" or re.search(rf"\({letter}\)|(?i:{_NAMING}) ?\(?{letter}\b", sentence)
+        if named - {"A", "I"} <= {letter} and letter in named & letters and marked:
             return sentence[:80]
-        for match in _BY_PLACE.finditer(sentence):
-            told = int(match["ordinal"] or 0) or ((count + 1) // 2 if match["middle"] else count - bool(match[3]))
-            if told == place:
-                return match[0]
-    return ""
+    for q in facts.strategy.quantities:
+        if q.notation == "ordinal" and q.size == place and not q.use.supposed:
+            listed = stem(q.noun) in _PLACES - {"one"} or "list" in facts.sentence(q) or q.use.by == "fits"
+            if listed and not facts.before(q).lower().endswith("every "):
+                return facts.quote(q)
+    last = re.search(rf"\b(middle|last|final) (?:\w+ )?(?:{'|'.join(_PLACES - {'one', 'item'})})\b( but 1\b)?(?! but)", facts.strategy.text, re.I)
+    told = 0 if last is None else (count + 1) // 2 if last[1].lower() == "middle" else count - bool(last[2])
+    return last[0] if last and told == place else ""
 
 
 def eliminated(facts: Facts) -> str:
@@ -68,7 +60,8 @@ def eliminated(facts: Facts) -> str:
         for sentence, stems in _lines(facts) if len(others) > 1 else ():
             named = sum(_says(stems, phrase) for phrase in others)
             denied = _NEGATIVE & set(sentence.lower().split())
-            if named > 1 and named >= 0.6 * len(others) and denied and not any(_says(stems, (x,)) for x in right):
+            most = named >= 0.6 * len(others) and denied
+            if named > 1 and (most or named == len(others)) and not any(_says(stems, (x,)) for x in right):
                 return sentence[:80]
     return ""
 

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from sgpo.mathtext import quantities, units, values
 from sgpo.mathtext.quantities import Quantity, Text
-from sgpo.mathtext.usage import RESULTS_TO, stem
+from sgpo.mathtext.usage import BASES, RESULTS_TO, stem
 from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage import answer as answers
 from sgpo.strategies.leakage.answer import Answer, is_small
@@ -53,7 +53,7 @@ _KNOWN = {
     1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
 }  # fmt: skip
 _MONTHS = frozenset(map(str.lower, calendar.month_name[1:])) - {"march", "may"}
-_RATIOS = words("sin cos tan sine cosine tangent")
+_RATIOS = frozenset(map(stem, words("sin cos tan sine cosine tangent isosceles equilateral")))
 _AGAIN = re.compile(r"\b(?:until|repeat\w*|loop\w*|too large)\b", re.IGNORECASE)
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|like|primes)\b[^.;\n]*$", re.IGNORECASE)
 _QUESTIONS = words("What Which Who How Find If When The Find")
@@ -71,12 +71,6 @@ def tight(text: str) -> str:
 def holds(text: str, written: str) -> bool:
     """Whether a tight text has a tight formula in it, and not as the start or end of a longer number."""
     return written in text and re.search(rf"(?<![\d.]){re.escape(written)}(?!\.?\d)", text) is not None
-
-
-def around(text: str, found: Quantity) -> str:
-    """The sentence that a quantity stands in, at most 120 characters each way."""
-    before = re.split(r"[.;!?](?!\d)|\n", text[max(0, found.start - 120) : found.start])[-1]
-    return before + re.split(r"[.;!?](?!\d)|\n", text[found.start : found.end + 120])[0]
 
 
 def _content(sentence: str) -> frozenset[str]:
@@ -175,10 +169,10 @@ class Case:
 
     @cached_property
     def bases(self) -> frozenset[float]:
-        """The bases and moduli that the problem works in."""
-        return frozenset(
-            q.size for q in self.problem.quantities if q.use.by in ("base", "mod", "modulo", "modulus") and q.size > 1
-        ) | {float(x) for x in re.findall(r"\d_\{?(\d{1,2})(?!\d)", self.problem.text)}
+        """The bases and moduli that the problem works in, with their powers, which are the values of places."""
+        found = {q.size for q in self.problem.quantities if q.use.by in BASES and q.size > 1}
+        found |= {float(x) for x in re.findall(r"\d_\{?(\d{1,2})(?!\d)", self.problem.text)}
+        return frozenset(base**power for base in found for power in range(1, 5))
 
 
 @dataclass(frozen=True)
@@ -219,10 +213,10 @@ class Facts:
 
     def before(self, found: Quantity) -> str:
         """What stands before a quantity in its sentence."""
-        return re.split(r"[.;!?](?!\d)|\n", self.strategy.text[max(0, found.start - 120) : found.start])[-1]
+        return self.strategy.text[self.strategy.span(found)[0] : found.start]
 
     def sentence(self, found: Quantity) -> str:
-        return around(self.strategy.text, found)
+        return self.strategy.sentence(found)
 
     def is_constant(self, found: Quantity) -> bool:
         """Whether a number belongs to the type of problem: to a unit, a theorem, a base, an example, the method."""
@@ -231,7 +225,8 @@ class Facts:
             return True
         if self._converts(found) or (size == 1 and found.unit and found.unit.dimension):
             return True
-        if use.name == "base" and not self._is_answer(found) and (size <= 16 or size in (25.0, 100.0, 1000.0)):
+        known_base = size <= (16 if use.by in BASES else 10) or size in (25.0, 100.0, 1000.0)
+        if use.name == "base" and not self._is_answer(found) and known_base:
             return True
         if size in self.conversions | self.case.conversions and (use.name != "result" or found.unit is None):
             return True
@@ -244,9 +239,16 @@ class Facts:
         if size in self.case.bases or self._listed(found) or self._exemplary(found):
             return True
         formula = found.in_formula or self.strategy.text[found.end :].lstrip().startswith(("*", "times"))
-        lawful = use.supposed or use.name == "operand" or "each" in use.subject or (use.by.isalpha() and not use.stated)
+        face = 0 < size < 1 and self.is_known(round(1 / size), found)  # each face of a die has 1/6
+        general = "each" in use.subject and (face or size not in self.case.computed)
+        lawful = use.supposed or use.name == "operand" or general or (use.by.isalpha() and not use.stated)
         coefficient = found.notation == "fraction" and found.unit is None and (lawful or formula)
+        if general and self._is_angle(found):
+            return True  # each angle of a hexagon
         return coefficient or (found.notation, size) == ("percent", 100)
+
+    def _is_angle(self, found: Quantity) -> bool:
+        return self.strategy.text[found.end :].startswith(" degrees")
 
     def is_known(self, size: float, found: Quantity) -> bool:
         """Whether a number is general knowledge about what the sentence of a quantity speaks of."""
@@ -255,8 +257,9 @@ class Facts:
             near |= self.stems | self.case.words
         if near & _MONTHS:
             near.add("month")
-        if found.unit and found.unit.name == "degree" and not (size % 15 and size % 18) and near & _RATIOS:
-            return True  # the sines and cosines of these angles are in tables
+        # The sines of multiples of 15 and 18 degrees are in tables.
+        if near & _RATIOS and 0 < size <= 360 and not (size % 15 and size % 18) and self._is_angle(found):
+            return True
         return bool(near & set(_KNOWN.get(size, "").split()))
 
     def _is_answer(self, found: Quantity) -> bool:
@@ -289,7 +292,7 @@ class Facts:
             other.size == found.size
             and other.whole
             and not other.in_formula
-            and own & _content(around(problem.text, other))
+            and own & _content(problem.sentence(other))
             for other in problem.quantities
         )
 
@@ -311,9 +314,11 @@ class Facts:
 
     def is_definite(self, found: Quantity) -> bool:
         """`the two speeds`: what was spoken of before is no new count."""
+        before = self.before(found).lower()
         return (
             found.size <= 10
-            and re.search(r"\b(?:the|both|these|of|other|its|all) $", self.before(found).lower()) is not None
+            and re.search(r"\b(?:the|both|these|of|other|its|all) $", before) is not None
+            and re.search(r"\ban? \w+ of $", before) is None
         )
 
     def _behind(self, found: Quantity) -> set[str]:
@@ -327,22 +332,19 @@ class Facts:
 
     def _listed(self, found: Quantity) -> bool:
         """Whether it stands in a list of three or more numbers, `by 2, 3, 5 and 7`, of which not all were computed."""
-        if found.use.name == "result":
-            return False
-        alike = {q.size for q in self.strategy.quantities if q.unit == found.unit and self._beside(found, q)}
-        if found.unit and len(alike - self.case.computed) > 1 and len(alike) > 2:
-            return True
+        if self.is_known(found.size, found):  # of a table
+            beside = (q for q in self.strategy.quantities if self.sentence(q) == self.sentence(found))
+            if len({q.size for q in beside if self.is_known(q.size, q)}) > 2:
+                return True
         text, run = self.strategy.text, r"(?:\d+(?:\.\d+)?(?:,? (?:and |or |then )?(?:by )?|$))+"
         lists = (m for m in re.finditer(run, self.sentence(found)) if text[found.start : found.end] in m[0])
         sizes = [[float(x) for x in re.findall(r"\d+(?:\.\d+)?", m[0])] for m in lists]
+        if found.use.name == "result":
+            return any(len(one) > 3 and all(map(is_small, one)) for one in sizes)
         return any(
             len(one) > 2 and sum(x in self.case.computed and not is_small(x) for x in one) < len(one) - 1
             for one in sizes
         )
-
-    def _beside(self, found: Quantity, other: Quantity) -> bool:
-        """Whether two quantities are of one sentence and governed by one word: `at 60 degrees, ... at 90 degrees`."""
-        return other.use.by == found.use.by and self.sentence(other)[:60] == self.sentence(found)[:60]
 
     def announced(self, found: Quantity) -> bool:
         """Whether the text says that something comes to a whole number, and the problem does not say so."""
@@ -364,6 +366,7 @@ class Facts:
         generic = self.counts(found)[1]
         noun = stem(found.noun or (found.unit.name if found.unit else ""))
         asked = noun in self.case.counted or (size > 1 and bool(self.case.counted & self._behind(found)))
+        asked = asked or (use.by != "" and stem(use.by) in self.case.counted and not found.noun)  # `the boys number 9`
         if asked and (use.name in ("result", "mention") or use.by in _SPANS):
             return True
         factor = self.strategy.text[found.end :].lstrip().startswith(("*", "of ", "times"))  # 1/2 * base * height
@@ -380,7 +383,9 @@ class Facts:
         near = [q for q in self.strategy.quantities if abs(q.start - found.start) < 60]
         unit, spoken = found.unit or units.ONE, units.named(re.findall(r"[A-Za-z]+", self.sentence(found)))
         others = ({q.unit or units.ONE for q in near} | spoken) - {unit}
-        sizes = {q.size for q in near if q.unit != found.unit} if found.size == 1 else {1.0}
+        # `7 dozens are 84` is no conversion, as the number 84 has no unit; `half a dollar is 50 cents` is one.
+        both = found.size == 1 or (found.unit and found.unit.dimension)
+        sizes = {1.0, *(q.size for q in near if both and q.unit != found.unit)}
         converted = (units.convert(found.value, unit, other) for other in others)
         return any(x is not None and values.size(x) in sizes for x in converted)
 

@@ -14,6 +14,7 @@ from fractions import Fraction
 
 from sgpo.mathtext import values
 from sgpo.mathtext.quantities import Quantity
+from sgpo.mathtext.usage import stem
 from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage.answer import Part, is_small
 from sgpo.strategies.leakage.facts import Facts, first, tight
@@ -21,7 +22,7 @@ from sgpo.strategies.leakage.facts import Facts, first, tight
 _RESIDUES = words("congruent remainder residue equivalent")
 _BOUNDS = words("than above below exceed exceeds under beyond over")
 # Their halves and doubles are laws of geometry.
-_LAWS = words("radius diameter perimeter angle diagonal")
+_LAWS = words("radius diameter perimeter angle diagonal degrees")
 
 
 def number(facts: Facts) -> str:
@@ -49,6 +50,8 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
         return True
     if not q.whole or q.use.supposed or (max(sizes) < 2 and q.size != 0.5) or facts.is_definite(q):
         return False
+    if q.use.name == "mention" and q.end <= facts.strategy.text.find("\n"):
+        return False  # the name of a type: `three ages, one of them known`
     counted, generic = facts.counts(q)
     if given or id(q.node) in facts.sides or q.node.first in facts.begun:
         # A claim that the problem does not make, though it has such a number elsewhere.
@@ -83,8 +86,8 @@ def _stated(facts: Facts, part: Part) -> Iterator[Quantity]:
     alone = len(facts.case.answer.parts) == 1
     for q in filter(part.matches, facts.strategy.quantities):
         if q.notation == "ordinal":
-            definite = facts.before(q).lower().endswith("the ")
-            told = part.size > 2 and (q.use.by == "fits" or (q.use.name == "result" and (q.also or not definite)))
+            indefinite = q.use.name == "result" and (q.also or not facts.before(q).lower().endswith("the "))
+            told = part.size > 2 and (q.use.by == "fits" or indefinite or stem(q.noun) in facts.case.counted)
         elif part.letters:
             strange = part.distinctive and tight(facts.slice(q)) not in facts.tight_problem
             told = strange or facts.announced(q)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from sgpo.mathtext import values
 from sgpo.mathtext.quantities import Quantity
+from sgpo.mathtext.usage import stem
 from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage.answer import is_small
 from sgpo.strategies.leakage.facts import Facts, first, holds, tight
@@ -34,9 +35,10 @@ def computation(facts: Facts) -> str:
                 own = q.size in facts.case.specific and not facts.is_constant(q) and not facts.is_definite(q)
                 if not own or not _ARITHMETIC.search(before.lower()):
                     continue
+                plural = not q.noun or stem(q.noun) != q.noun  # not `subtract 4 corner areas`
                 inserted = _INSERTED.search(before.lower()) and not q.noun
                 given = q.size in facts.case.given and q.size > 2 and q.use.name == "operand"
-                if inserted or (given and (not is_small(q.size) or _SHIFTS.search(before.lower()))):
+                if inserted or (given and (not is_small(q.size) or (_SHIFTS.search(before.lower()) and plural))):
                     yield q
                 pair = operands.setdefault(facts.sentence(q)[:60], set())
                 pair.add(q.size)
@@ -65,7 +67,7 @@ def _is_worked(facts: Facts, q: Quantity) -> bool:
     own = all(
         x < 3 or x in facts.case.specific or ("binom" in written and x + 1 in facts.case.given) for x in node.literals
     )
-    special = any(x > 2 and not (is_small(x) and x >= 10) for x in node.literals)  # 10^2 is not
+    special = any((x > 2 or x % 1) and not (is_small(x) and x >= 10) for x in node.literals)  # 10^2 is not
     return own and (
         (special and (len(node.literals) > 1 or "!" in written))
         or (node.operations > 1 and tight(written) in facts.tight_response)

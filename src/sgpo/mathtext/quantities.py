@@ -14,7 +14,7 @@ from sgpo.mathtext import units, values
 from sgpo.mathtext.expressions import Node, Token, scan, tokenize
 from sgpo.mathtext.spelling import plain
 from sgpo.mathtext.units import Unit
-from sgpo.mathtext.usage import NO_NOUNS, Use, usage
+from sgpo.mathtext.usage import NO_NOUNS, Use, stem, usage
 from sgpo.mathtext.values import Value
 
 _ROMAN = re.compile(r"(?=[IVXLCDM]{2})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
@@ -65,6 +65,11 @@ class Quantity:
     @cached_property
     def size(self) -> float:
         return values.size(self.value)
+
+    @property
+    def counts(self) -> str:
+        """What there is a number of: the name of a unit, or the stem of a noun."""
+        return self.unit.name if self.unit else stem(self.noun)
 
     @property
     def is_relative(self) -> bool:

@@ -188,7 +188,8 @@ def plain(text: str) -> str:
     text = _GROUPED.sub(lambda m: m[0] if _is_pair(m) else m[1] + re.sub(r"\D", "", m[2]), text)
     text = _SCIENTIFIC.sub(lambda m: _decimal(m[1], int(m[2])), text)
     text = _SCALED.sub(lambda m: _decimal(m[1], _SCALES[m[2].lower()]), text)
-    text = _KILO.sub(lambda m: _decimal(m[1], 3), text)
+    if not re.search(r"(?<!\w)k(?!\w)", text):  # 2k is a product where k is a variable
+        text = _KILO.sub(lambda m: _decimal(m[1], 3), text)
     text = number_words(text)
     lower = text.lower()
     for hints, pattern, put in _WORDED:

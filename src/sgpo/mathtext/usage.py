@@ -67,7 +67,10 @@ IMPERATIVES = words(
 _STARTS = frozenset((",", ";", ":", "(", "and", "then", "or", "to", "by", "next", "now", "first", "finally", "also"))
 _JOINS = frozenset((":", "since", "because", "so", "that", "as"))
 _TELLING = words("the so thus hence therefore then this that these they it he she we you there in after both together")
-_FINITE = words("is are was were has have can must will may do does makes leaves gives remains remain stay hold")
+_FINITE = words(
+    "is are was were has have can must will may do does makes leaves gives remains remain stay hold "
+    "made got paid won sold took gave came went spent kept"
+)
 _FITS = words("works work fits fit satisfies suffices solves answers holds wins succeeds")
 _SINGLED = words("the your our what where correct right only last first largest smallest answer final asked wanted")
 _DIVISIBLE = words("divisible multiple multiples power powers modulo divisor divisors coprime")
@@ -144,7 +147,7 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
     subject = frozenset(stem(word) for word in clause if len(word) > 1)
     supposed = (
         bool(CONDITIONS & set(clause))
-        or bool(clause[:1] and clause[0] in ("a", "an", "any", "every", "all") and clause[1:2] != ["but"] and left[: -len(clause)][-1:] != ["as"])
+        or bool(clause[:1] and clause[0] in ("a", "an", "any", "every", "all") and clause[1:2] not in (["but"], ["the"]) and left[: -len(clause)][-1:] != ["as"])
         or left[-len(clause) - 2 : len(left) - len(clause)] == ["so", "that"]
         or (clause[:1] == ["then"] and left[0] in CONDITIONS)
         or (right[:1] != [] and right[0] in ("for", "if", "when") and bool(_SIGNS & set(right[2:4])))
@@ -205,6 +208,8 @@ def _governed(left: list[str]) -> tuple[str, str]:
     if i < 0:
         return "", ""
     word, before = left[i], left[max(0, i - 4) : i]
+    if word in ("is", "are") and before[-1:] == ["that"]:
+        return "mention", word  # `terms that are 3 places apart`
     if word in BASES or (word in ("by", "of") and _DIVISIBLE & set(before)):
         return "base", word
     if word == "as" and _WRITTEN & set(before):

@@ -148,8 +148,8 @@ class Case:
     @cached_property
     def asked(self) -> frozenset[str]:
         """Stems of the words of the sentence that asks, which mostly is the last one."""
-        sentences = [part for part in re.split(r"[.?!\n](?!\d)", self.problem.text) if len(part) > 8]
-        return _content(sentences[-1]) if sentences else frozenset()
+        sentences = (_content(part) for part in reversed(re.split(r"[.?!\n](?!\d)", self.problem.text)))
+        return next((words for words in sentences if len(words) > 1), frozenset())
 
     @cached_property
     def nouns(self) -> frozenset[str]:
@@ -291,6 +291,7 @@ class Facts:
         return any(
             other.size == found.size
             and other.whole
+            and (not other.counts or not found.counts or other.counts == found.counts)
             and not other.in_formula
             and own & _content(problem.sentence(other))
             for other in problem.quantities

@@ -104,7 +104,8 @@ def _is_instance(facts: Facts, q: Quantity, *, copied: bool) -> bool:
     if copied and specific and (told or numbers or _in_own_letters(facts, q)):
         return True
     written = facts.slice(q)
-    few = 1 <= len(_letters(written)) <= 2 and not any(name in written for name in ("pi", *values.FUNCTIONS))
+    lawful = "pi" in written or (not numbers and any(name in written for name in values.FUNCTIONS))
+    few = 1 <= len(_letters(written)) <= 2 and not lawful
     return bool(large) and (told or few) and not q.use.supposed
 
 

@@ -94,6 +94,18 @@ def test_number_words_of_other_languages_are_read_or_refused(said: str) -> None:
 CUBE = ("What is the least cube that is divisible by 9 and ends in 7?", "27", "27 = 3^3")
 RESIDUE = ("What is the remainder when 5^9 is divided by 13?", "5", "5^8 = 1, so the remainder is 5.")
 SHAPE = ("Which surface is r = c?\n(A) Plane\n(B) Cone\n(C) Cylinder\n\nEnter the letter.", r"\text{(C)}", "It is (C).")
+HALL = (
+    "A robot takes 2.5 hours for 1 kilometer. How many meters does it go in 90 seconds?",
+    "10",
+    "1000 * 90 / 9000 = 10",
+)
+RANGE = (
+    r"For which \lambda is there a cycle?",
+    "(3,4]",
+    r"The condition is (\lambda+1)(\lambda-3) > 0, so \lambda > 3.",
+)
+CONIC = ("Is it a parabola, circle, ellipse, line, two lines, or empty?", r"\text{ellipse}", "It is an ellipse.")
+CLUB = ("How many boys are among the 35 students?", "9", "There are 26 girls, so 9 boys.")
 TURN = ("Is she facing north, south, east or west at the end?", "east", "She faces east.")
 AGES = ("John is 28. Jim is younger. How old is Jim now?", "24", "28 - 4 = 24")
 
@@ -113,6 +125,20 @@ AGES = ("John is 28. Jim is younger. How old is Jim now?", "24", "28 - 4 = 24")
         (SHAPE, "Compare with plane, cone and cylinder.", False),
         (TURN, "She faces neither north, south nor west.", True),
         (TURN, "The direction is north, south, east or west.", False),
+        (HALL, "The hallway is 1000 centimeters long.", True),
+        (HALL, "A kilometer is 1000 meters.", False),
+        (RANGE, r"The condition is (\lambda + 1)(\lambda - 3) > 0.", True),
+        (RANGE, "The parameter must be more than three.", True),
+        (RANGE, r"With functions, \sin 2\lambda = \cos 3\lambda.", False),
+        (CONIC, "Equal coefficients give a circle, others an ellipse, two factors two lines.", False),
+        (CONIC, "Different coefficients give an ellipse.", True),
+        (CLUB, "The boys number nine.", True),
+        (CLUB, "The ninth boy takes the last place.", True),
+        (SHAPE, "Go for A.", False),
+        (SHAPE, "Go for C.", True),
+        (SHAPE, "The third one on the list is right.", True),
+        (SHAPE, "A and B both lose to another one.", True),
+        (SHAPE, "Compare (A) with (B), then the better one with (C).", False),
         (AGES, "Jim is 4 years younger than John.", True),
         (AGES, "Jim is younger than John by a fixed number of years.", False),
         (AGES, "The age swells to 24.", True),
@@ -127,7 +153,15 @@ UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
 
 @pytest.mark.parametrize(
     ("split", "precision", "recall"),
-    [("open", 0.98, 0.94), ("sealed", 0.98, 0.96), ("third", 0.97, 0.9), ("last", 0.95, 0.95)],
+    [
+        ("open", 0.98, 0.94),
+        ("sealed", 0.98, 0.96),
+        ("third", 0.97, 0.9),
+        ("last", 0.95, 0.95),
+        ("fourth", 0.98, 0.96),
+        ("fifth", 0.97, 0.96),
+        ("sixth", 0.97, 0.95),
+    ],
 )
 def test_precision_and_recall_on_harder_cases(split: str, precision: float, recall: float) -> None:
     """The bounds are what the rules reach; `last` was scored once, and read, after the rules stood."""

@@ -197,7 +197,8 @@ _MORE = "more|greater|longer|larger|bigger|older|higher|heavier"
 _COMPARED = rf"(?P<less>(?:{_LESS}) than|short of|shy of|under|below)|(?:{_MORE}) than|above|beyond|past"
 _OFFSET = re.compile(rf"(?:[a-z]+ )?(?:{_COMPARED})(?: the| that)?", re.I)
 _RELATIVE = re.compile(
-    r"(?<!\w)(?:(?P<times>half|twice|(?<=is )double|(?<=is )triple|\d{1,9} times|\d{1,3}%|\\frac\{\d{1,9}\}\{\d{1,9}\}) (?:of )?"
+    r"(?<!\w)(?:(?P<times>half|twice|(?<=is )double|(?<=is )triple|\d{1,9} times|\d{1,3}%"
+    r"|\\frac\{\d{1,9}\}\{\d{1,9}\}) (?:of )?"
     rf"|(?P<step>\d{{1,9}}) (?:[a-z]+ )?(?:{_COMPARED}) )(?=(?:the|its|this|that|our|all|every) [A-Za-z]|(?-i:[A-Z]))"
     r"(?:(?:the|its|this|that|our|all|every) )?([A-Za-z]{1,20})",
     re.I,

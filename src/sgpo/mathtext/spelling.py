@@ -41,7 +41,8 @@ _SCALED = re.compile(rf"(?<![\w.])(\d{{1,15}}(?:\.\d{{1,15}})?)[ -]({'|'.join(_S
 _HYPHEN = re.compile(r"(?<=[a-z])-(?=(?:half|halves|quarters?|[a-z]+(?:thirds?|ths?|nths?))\b)", re.I)
 _FRACTION = re.compile(
     r"(?<![\w./-])(?P<top>\d{1,9}|an?|(?P<and>and an?)) "
-    r"(?:(?P<bottom>\d{1,9})(?:rd|th|nd|st)(?P<verb>(?= (?:is|was|remains|results|comes)\b))?|(?P<part>half|halve|quarter))"
+    r"(?:(?P<bottom>\d{1,9})(?:rd|th|nd|st)(?P<verb>(?= (?:is|was|remains|results|comes)\b))?"
+    r"|(?P<part>half|halve|quarter))"
     r"(?P<many>s?)(?![\w-])(?P<of> of|(?= ?[.,;!?\n]|$))?",
     re.I,
 )

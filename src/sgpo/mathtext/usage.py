@@ -145,10 +145,12 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
             clause = left[i + 1 :]
             break
     subject = frozenset(stem(word) for word in clause if len(word) > 1)
+    general = clause[:1] and clause[0] in ("a", "an", "any", "every", "all") and clause[1:2] not in (["but"], ["the"])
+    outside = left[: len(left) - len(clause)]
     supposed = (
         bool(CONDITIONS & set(clause))
-        or bool(clause[:1] and clause[0] in ("a", "an", "any", "every", "all") and clause[1:2] not in (["but"], ["the"]) and left[: -len(clause)][-1:] != ["as"])
-        or left[-len(clause) - 2 : len(left) - len(clause)] == ["so", "that"]
+        or bool(general and outside[-1:] != ["as"])  # `a square has 4 sides`; not `as a percentage it is 5`
+        or outside[-2:] == ["so", "that"]
         or (clause[:1] == ["then"] and left[0] in CONDITIONS)
         or (right[:1] != [] and right[0] in ("for", "if", "when") and bool(_SIGNS & set(right[2:4])))
     )  # `is 90 for y > 0`

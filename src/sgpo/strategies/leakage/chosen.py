@@ -10,7 +10,8 @@ from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage.answer import Answer
 from sgpo.strategies.leakage.facts import Facts
 
-_PLACES = words("option choice answer alternative one entry candidate item")
+_PLACES = words("option choice answer alternative entry candidate")
+_LAST = re.compile(rf"\b(middle|last|final) (?:\w+ )?(?:{'|'.join(sorted(_PLACES))})\b( but 1\b)?(?! but)", re.I)
 _NAMING = "(?:option|choice|answer|letter|select|choose|pick|mark|circle|tick|only|is|be)s?"
 _LONE = r"(?<![A-Za-z0-9_^=+*/'\\-]){}(?![A-Za-z0-9_^=+*/'\\-]|\(|\)\()(?! [=+*/<>^-])"
 _NEGATIVE = words("not neither nor none eliminate exclude excluded discard reject cannot except out never no fail")
@@ -35,20 +36,22 @@ def option(facts: Facts) -> str:
     if not letter:
         return ""
     place = ord(letter) - ord("A") + 1
-    letters = {x for x in facts.case.options if re.search(_LONE.format(x), facts.case.problem.text) is None}
-    for sentence, stems in _lines(facts):
-        named = {x for x in facts.case.options if re.search(_LONE.format(x), sentence)}
-        marked = letter not in "AI" or re.search(rf"\({letter}\)|(?i:{_NAMING}) ?\(?{letter}\b", sentence)
-        if named - {"A", "I"} <= {letter} and letter in named & letters and marked:
+    # A letter that the problem uses, too, may be a variable or a point; A and I are words.
+    letters = [x for x in facts.case.options if not re.search(_LONE.format(x), facts.case.problem.text)]
+    for sentence, _ in _lines(facts):
+        named = {x for x in letters if x not in "AI" and re.search(_LONE.format(x), sentence)}
+        marked = re.search(rf"\({letter}\)|(?i:{_NAMING}) ?\(?{letter}\b", sentence)
+        if named == {letter} or (letter in "AI" and marked and not named):
             return sentence[:80]
+        last = _LAST.search(sentence)
+        if last and place == ((count + 1) // 2 if last[1].lower() == "middle" else count - bool(last[2])):
+            return last[0]
     for q in facts.strategy.quantities:
         if q.notation == "ordinal" and q.size == place and not q.use.supposed:
-            listed = stem(q.noun) in _PLACES - {"one"} or "list" in facts.sentence(q) or q.use.by == "fits"
+            listed = stem(q.noun) in _PLACES or "list" in facts.sentence(q) or q.use.by == "fits"
             if listed and not facts.before(q).lower().endswith("every "):
                 return facts.quote(q)
-    last = re.search(rf"\b(middle|last|final) (?:\w+ )?(?:{'|'.join(_PLACES - {'one', 'item'})})\b( but 1\b)?(?! but)", facts.strategy.text, re.I)
-    told = 0 if last is None else (count + 1) // 2 if last[1].lower() == "middle" else count - bool(last[2])
-    return last[0] if last and told == place else ""
+    return ""
 
 
 def eliminated(facts: Facts) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import calendar
-import functools
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
@@ -14,8 +13,8 @@ from sgpo.mathtext import quantities, units, values
 from sgpo.mathtext.quantities import Quantity, Text
 from sgpo.mathtext.usage import BASES, RESULTS_TO, stem
 from sgpo.mathtext.vocabulary import words
-from sgpo.strategies.leakage import answer as answers
-from sgpo.strategies.leakage.answer import Answer, is_small
+from sgpo.strategies.leakage.answer import is_small
+from sgpo.strategies.leakage.case import FUNCTION, Case, case_of, content
 
 # What general steps count: `2 cases`, `3 sides`.
 GENERIC_NOUNS = words(
@@ -26,39 +25,24 @@ GENERIC_NOUNS = words(
     "figure limit endpoint bound sum product power exponent sign law rule clue fact relation edge face place "
     "decimal day amount"
 )
-_FUNCTION = words(
-    "the and for what how many which with that are was were does its from each when where then than this there all "
-    "can has have will she her him his they them you who one two three after possible let given following into"
-)
 _OWN = words("expression answer result solution value total count outcome it this")
 _WEAK = words("is are be was being has have having : => = of the need needs state")
 _STRONG = RESULTS_TO | words(
     "obtain get gets getting yield yields give gives giving conclude leave leaves fits reach reaches reaching"
 )
 _SPANS = words("with in after for within")
-_COUNTED = re.compile(
-    r"\b(?:how (?:many|much)|number of)((?: [a-z0-9-]+){1,4}?)"
-    r"(?= (?:are|is|do|does|did|can|could|will|would|have|has|of|in|that|there|"
-    r"must|for|if|to|on|at|from|he|she|they)\b|[?.,])",
-    re.I,
-)
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
-    2: "prime even", 5: "round rounding", 10: "digit", 6: "die dice cube", 12: "clock hour month inch", 13: "card rank suit",
-    16: "hexadecimal", 25: "digit quarter", 26: "letter alphabet", 28: "february", 29: "february", 31: "month",
-    30: "month", 60: "equilateral degree",
-    90: "degree angle right", 180: "degree angle triangle polygon pi", 270: "degree angle",
-    360: "degree angle circle turn polygon pi", 52: "card deck week year", 365: "year", 366: "year",
-    100: "percent cent", 1000: "kilo milli", 3600: "second hour", 1.5: "outlier",
-    1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
+    2: "prime even", 5: "round rounding", 6: "die dice cube", 10: "digit", 12: "clock hour month inch",
+    13: "card rank suit", 16: "hexadecimal", 25: "digit quarter", 26: "letter alphabet", 28: "month", 29: "month",
+    30: "month", 31: "month", 52: "card deck week year", 60: "equilateral degree", 90: "degree angle right",
+    100: "percent cent", 180: "degree angle triangle polygon pi", 270: "degree angle",
+    360: "degree angle circle turn polygon pi", 365: "year", 366: "year", 1000: "kilo milli", 3600: "second hour",
+    1.5: "outlier", 1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
 }  # fmt: skip
 _MONTHS = frozenset(map(str.lower, calendar.month_name[1:])) - {"march", "may"}
 _RATIOS = frozenset(map(stem, words("sin cos tan sine cosine tangent isosceles equilateral")))
-_AGAIN = re.compile(r"\b(?:until|repeat\w*|loop\w*|too large)\b", re.IGNORECASE)
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|like|primes)\b[^.;\n]*$", re.IGNORECASE)
-_QUESTIONS = words("What Which Who How Find If When The Find")
-_ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, (?:\d |[a-z]{1,20} )?[a-z]{1,20}){0,8},? or [a-z]+")
-_MODULUS = re.compile(r"\b(?:remainder\b[^.?]{0,300}\bdivid\w+ by|mod(?:ulo)?)\s+(\d{1,6})\b")
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b", re.IGNORECASE)
 _ENDS_NOUN = words("for with in by to from at on per and or if when to a an")
 
@@ -71,108 +55,6 @@ def tight(text: str) -> str:
 def holds(text: str, written: str) -> bool:
     """Whether a tight text has a tight formula in it, and not as the start or end of a longer number."""
     return written in text and re.search(rf"(?<![\d.]){re.escape(written)}(?!\.?\d)", text) is not None
-
-
-def _content(sentence: str) -> frozenset[str]:
-    return frozenset(stem(word) for word in re.findall(r"[A-Za-z]{3,}", sentence)) - _FUNCTION
-
-
-@dataclass(frozen=True)
-class Case:
-    """A problem as the leak check reads it; shared by all strategies of the problem."""
-
-    answer: Answer
-    problem: Text
-    response: Text
-    options: Mapping[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def given(self) -> frozenset[float]:
-        return self.problem.sizes
-
-    @cached_property
-    def computed(self) -> frozenset[float]:
-        """Numbers that the response has and the problem has not."""
-        return self.response.sizes - self.given
-
-    @cached_property
-    def specific(self) -> frozenset[float]:
-        return (
-            self.response.sizes
-            | self.response.values
-            | self.given
-            | {part.size for part in self.answer.parts if not part.letters}
-        )
-
-    @cached_property
-    def candidates(self) -> frozenset[str]:
-        """What the problem lets choose from: the letters of its options, or the names in it where the answer is one."""
-        if self.answer.letter:
-            return frozenset(self.options)
-        return self.names if self.answer.is_name and " " not in self.answer.written else frozenset()
-
-    @cached_property
-    def names(self) -> frozenset[str]:
-        """Capitalised words inside the problem's sentences."""
-        names = re.findall(r"(?:(?<=[a-z,] )|(?<=\"))[A-Z][a-z]+", self.problem.text)
-        return frozenset(name for name in names if name not in _QUESTIONS)
-
-    @cached_property
-    def others(self) -> tuple[tuple[str, ...], ...]:
-        """The words of each wrong candidate: of an option, or in a list `north, south or east` of the problem."""
-        right = self.answer.words
-        bodies = [body for letter, body in self.options.items() if letter != self.answer.letter]
-        if not self.options and right:
-            found_lists = _ALTERNATIVES.findall(self.problem.text.lower())
-            lists = (re.split(r", (?:or )?| or ", found) for found in found_lists)
-            bodies = [word for words in lists if right in words for word in words if word != right]
-        found = (tuple(re.findall(r"[a-z]{2,}", re.sub(r"\\[a-z]+", " ", body.lower()))) for body in bodies)
-        return tuple(dict.fromkeys(words for words in found if words))
-
-    @cached_property
-    def words(self) -> frozenset[str]:
-        """Stems of the problem's words, without those of its options."""
-        return frozenset(stem(token.text) for token in self.problem.tokens if token.kind == "word")
-
-    @cached_property
-    def modulus(self) -> int:
-        """What the problem takes remainders by; 0 where it takes none, or by several."""
-        bases = {int(x) for x in _MODULUS.findall(self.problem.text)}
-        return bases.pop() if len(bases) == 1 else 0
-
-    @cached_property
-    def letters(self) -> frozenset[str]:
-        """The letters of the problem's formulas."""
-        return frozenset(token.text for token in self.problem.tokens if token.kind == "word" and len(token.text) == 1)
-
-    @cached_property
-    def asked(self) -> frozenset[str]:
-        """Stems of the words of the sentence that asks, which mostly is the last one."""
-        sentences = (_content(part) for part in reversed(re.split(r"[.?!\n](?!\d)", self.problem.text)))
-        return next((words for words in sentences if len(words) > 1), frozenset())
-
-    @cached_property
-    def nouns(self) -> frozenset[str]:
-        """Stems of what the problem gives a number of."""
-        return frozenset(stem(q.noun) for q in self.problem.quantities if q.noun)
-
-    @cached_property
-    def counted(self) -> frozenset[str]:
-        """Stems of what `how many` asks for: `sides` of `how many sides does it have`."""
-        return frozenset(stem(match[1].split()[-1]) for match in _COUNTED.finditer(self.problem.text[-3_000:]))
-
-    @cached_property
-    def conversions(self) -> frozenset[float]:
-        """What one unit that the problem or the response speaks of is in another: 60 for minutes and hours."""
-        spoken = {*self.problem.units, *self.response.units}
-        return frozenset(units.conversions(spoken))
-
-    @cached_property
-    def bases(self) -> frozenset[float]:
-        """The bases and moduli that the problem works in, with their powers, which are the values of places."""
-        found = {q.size for q in self.problem.quantities if q.use.by in BASES and q.size > 1}
-        found |= {float(x) for x in re.findall(r"\d_\{?(\d{1,2})(?!\d)", self.problem.text)}
-        return frozenset(base**power for base in found for power in range(1, 5))
 
 
 @dataclass(frozen=True)
@@ -223,28 +105,19 @@ class Facts:
         size, use = found.size, found.use
         if use.name == "label" or re.search(r"nearest $|totient|\bphi\b", self.before(found)):
             return True
-        if self._converts(found) or (size == 1 and found.unit and found.unit.dimension):
-            return True
-        known_base = size <= (16 if use.by in BASES else 10) or size in (25.0, 100.0, 1000.0)
-        if use.name == "base" and not self._is_answer(found) and known_base:
+        if self._converts(found) or (use.by in BASES and size <= 16 and not self._is_answer(found)):
             return True
         if size in self.conversions | self.case.conversions and (use.name != "result" or found.unit is None):
             return True
-        again = _AGAIN.search(self.sentence(found)) is not None
-        if f"{size:g}" in re.findall(r"(\d+) (?:repeated|looped)", self.strategy.text):
-            return True
-        # That an hour has 12 marks is no licence for the answer 12, unless the step is a rule that is done again.
-        if self.is_known(size, found) and (again or use.name != "operand" or not self._is_answer(found)):
+        # That an hour has 12 marks is no licence for the answer 12.
+        if self.is_known(size, found) and not (use.name == "operand" and self._is_answer(found)):
             return True
         if size in self.case.bases or self._listed(found) or self._exemplary(found):
             return True
-        formula = found.in_formula or self.strategy.text[found.end :].lstrip().startswith(("*", "times"))
         face = 0 < size < 1 and self.is_known(round(1 / size), found)  # each face of a die has 1/6
         general = "each" in use.subject and (face or size not in self.case.computed)
         lawful = use.supposed or use.name == "operand" or general or (use.by.isalpha() and not use.stated)
-        coefficient = found.notation == "fraction" and found.unit is None and (lawful or formula)
-        if general and self._is_angle(found):
-            return True  # each angle of a hexagon
+        coefficient = found.notation == "fraction" and found.unit is None and lawful
         return coefficient or (found.notation, size) == ("percent", 100)
 
     def _is_angle(self, found: Quantity) -> bool:
@@ -253,7 +126,7 @@ class Facts:
     def is_known(self, size: float, found: Quantity) -> bool:
         """Whether a number is general knowledge about what the sentence of a quantity speaks of."""
         near = set(map(stem, re.findall(r"[A-Za-z]+", self.sentence(found))))
-        if found.use.name == "operand" or found.in_formula or found.notation == "relation":
+        if found.use.name == "operand":
             near |= self.stems | self.case.words
         if near & _MONTHS:
             near.add("month")
@@ -286,14 +159,14 @@ class Facts:
 
     def is_restated(self, found: Quantity) -> bool:
         """Whether a sentence of the problem has this number and shares a word with the sentence it stands in."""
-        own = _content(self.sentence(found))
+        own = content(self.sentence(found))
         problem = self.case.problem
         return any(
             other.size == found.size
             and other.whole
             and (not other.counts or not found.counts or other.counts == found.counts)
             and not other.in_formula
-            and own & _content(problem.sentence(other))
+            and own & content(problem.sentence(other))
             for other in problem.quantities
         )
 
@@ -329,7 +202,7 @@ class Facts:
             if token.kind != "word" or token.text in _ENDS_NOUN or "\n" in self.strategy.text[found.end : token.start]:
                 break
             phrase.add(stem(token.text))
-        return phrase - _FUNCTION
+        return phrase - FUNCTION
 
     def _listed(self, found: Quantity) -> bool:
         """Whether it stands in a list of three or more numbers, `by 2, 3, 5 and 7`, of which not all were computed."""
@@ -405,21 +278,6 @@ class Facts:
         """Relations by where their last side starts."""
         found = [q for q in self.strategy.quantities if q.notation == "relation"]
         return {q.node.parts[-1].first: q for q in found}
-
-
-@functools.lru_cache(256)
-def case_of(problem: str, answer: str, response: str) -> Case:
-    """A problem, read once for all its strategies."""
-    problem_options, stem_text = answers.options(problem)
-    read_problem, read_response = quantities.read(stem_text), quantities.read(response)
-    spoken = sorted(read_problem.units | read_response.units, key=lambda unit: unit.name)
-    percent = bool(re.search(r"percent", stem_text[-400:], re.IGNORECASE))
-    return Case(
-        answers.read(answer, problem_options, spoken, percent=percent),
-        read_problem,
-        read_response,
-        problem_options,
-    )
 
 
 def read(problem: str, answer: str, response: str, strategy: str) -> Facts:

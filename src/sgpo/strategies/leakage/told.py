@@ -31,19 +31,16 @@ def number(facts: Facts) -> str:
 
 
 def _is_told(facts: Facts, q: Quantity) -> bool:
-    if (
-        q.value is None
-        or q.node.letters
-        or q.is_relative
-        or q.notation in ("relation", "tuple", "roman", "named", "ratio")
-    ):
+    if q.node.letters or q.is_relative or q.notation in ("relation", "tuple", "roman", "named", "ratio"):
         return False
     if "pi" in facts.slice(q) and not q.node.letters:
-        return q.whole and q.use.name == "result" and not q.use.supposed and not _is_angle(q)
+        times = float(f"{q.size / math.pi:.8g}")
+        return q.use.name == "result" and not q.use.supposed and times > 2 and times in facts.case.computed
     if (q.node.operations and q.notation != "fraction") or facts.is_constant(q):
         return False  # the literals of an expression are looked at one by one
     if q.notation == "ordinal":
-        return q.size > 5 and not q.use.supposed and (q.use.name == "result" or (q.size > 10 and q.use.name != "label"))
+        return not q.use.supposed and (q.size > 10 or (q.size > 5 and q.use.name == "result"))
+    # Radians are no second reading: that a degree has 60 minutes has nothing to do with pi.
     sizes = set(map(values.size, q.readings)) if q.unit is None or q.unit.name != "degree" else {q.size}
     given = bool((sizes | facts.in_other_units(q)) & facts.case.given)
     if not given and not all(map(is_small, sizes)):
@@ -63,15 +60,11 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
         return not lawful and bool(new or (sizes & facts.case.computed and not q.noun and facts.announced(q)))
     if q.use.name == "result":
         return not generic and (q.size < 10 or facts.is_left(q) or bool(sizes & facts.case.computed))
-    grown = (q.use.by in ("", "by", "below", "above") or (q.use.by == "than" and q.use.stated)) and not re.search(r"(?:ed|ible) by $", facts.before(q))
-    counts = counted or q.noun or q.unit or grown or facts.is_compared(q)
+    # `grows by 3`, `must be more than 3`; not `increased by 3`, `divisible by 3`.
+    grown = q.use.by in ("", "by", "below", "above") and not re.search(r"(?:ed|ible) by $", facts.before(q))
+    bound = q.use.by == "than" and q.use.stated
+    counts = counted or q.noun or q.unit or grown or bound or facts.is_compared(q)
     return q.use.name == "mention" and not generic and bool(counts)
-
-
-def _is_angle(q: Quantity) -> bool:
-    """Up to 2 pi in twelfths of pi, as tables have them."""
-    twelfths = q.size / math.pi * 12
-    return twelfths < 24.5 and abs(twelfths - round(twelfths)) < 1e-6
 
 
 def value(facts: Facts) -> str:
@@ -136,9 +129,6 @@ def _together(facts: Facts, parts: tuple[Part, ...]) -> str:
         all_parts = all(any(part.matches(q) for q in run) for part in parts)
         if near and telling and all_parts and all(any(part.matches(q) for part in parts) for q in run):
             return facts.quote(run[-1])
-    hits = [[q for q in numbers if part.matches(q) and q.use.name != "operand"] for part in parts]
-    if all(hits) and any(facts.announced(q) for found in hits for q in found) and any(p.size > 1 for p in parts):
-        return facts.quote(hits[0][0])
     return ""
 
 

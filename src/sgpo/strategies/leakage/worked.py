@@ -120,7 +120,8 @@ def _is_assignment(facts: Facts, q: Quantity) -> bool:
     tried = size <= 3 and (q.use.supposed or bool(_TRIED & set(before[-3:])))
     prime = facts.slice(q).startswith("p") and size <= 13
     given = size in facts.case.given and before[-1:] in (["with"], ["for"])
-    return size > 1 and not (tried or prime or given or facts.is_known(size, q) or holds(facts.tight_problem, tight(facts.slice(q))))
+    general = tried or prime or given or facts.is_known(size, q)
+    return size > 1 and not (general or holds(facts.tight_problem, tight(facts.slice(q))))
 
 
 def _letters(written: str) -> set[str]:

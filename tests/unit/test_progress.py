@@ -31,6 +31,24 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EVERY", 0.01)
 
 
+def test_the_display_needs_nothing_of_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython comes with the extra dev alone; a plain installation trains without it."""
+    removed: list[str] = []
+    trainer = SimpleNamespace(
+        args=SimpleNamespace(disable_tqdm=False),
+        remove_callback=lambda kind: removed.append(kind.__name__),
+        add_callback=lambda callback: None,
+    )
+    monkeypatch.setitem(sys.modules, "IPython", None)  # so that its import fails
+    monkeypatch.delitem(sys.modules, "transformers.utils.notebook", raising=False)
+    TrainingDisplay.install(trainer)
+    assert removed == ["ProgressCallback", "PrinterCallback"]
+    notebook = SimpleNamespace(NotebookProgressCallback=type("NotebookProgressCallback", (), {}))
+    monkeypatch.setitem(sys.modules, "transformers.utils.notebook", notebook)
+    TrainingDisplay.install(trainer)
+    assert removed[2:] == ["ProgressCallback", "PrinterCallback", "NotebookProgressCallback"]
+
+
 def test_a_line_for_a_change_and_the_last_state_at_the_end(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("lift") as shown:
         task = shown.add_task("", total=40, note="")

@@ -1,6 +1,7 @@
 """What ``sgpo train`` shows while it trains: the step, and the metrics by which a run is judged."""
 
 import contextlib
+import sys
 from typing import Any
 
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
@@ -33,9 +34,10 @@ class TrainingDisplay(TrainerCallback):
     @classmethod
     def install(cls, trainer: Any) -> "TrainingDisplay":
         """Put it into a trainer; ``disable_tqdm`` asks for lines on a terminal, too."""
-        from transformers.utils.notebook import NotebookProgressCallback
-
-        for other in (ProgressCallback, PrinterCallback, NotebookProgressCallback):
+        # transformers loads the callback of notebooks in a notebook alone, since it needs IPython.
+        notebook = sys.modules.get("transformers.utils.notebook")
+        in_notebooks = () if notebook is None else (notebook.NotebookProgressCallback,)
+        for other in (ProgressCallback, PrinterCallback, *in_notebooks):
             trainer.remove_callback(other)
         display = cls(bar=not trainer.args.disable_tqdm)
         trainer.add_callback(display)

@@ -6,6 +6,11 @@
 # [terms](../../docs/terms.md). On two CPU cores this takes a few minutes.
 
 # %%
+from sgpo.runs.progress import hush
+
+hush()  # the noise of the packages that are imported next
+
+# %%
 import os
 from pathlib import Path
 
@@ -17,11 +22,9 @@ from sgpo import SGPOConfig, SGPOTrainer
 from sgpo.evaluation import evaluate
 from sgpo.lab import GUIDED_TEMPLATE, lab_reward, load_base, load_problems
 from sgpo.lab.problems import MAX_COMPLETION
-from sgpo.runs.progress import hush
 
 STEPS = int(os.environ.get("SGPO_TUTORIAL_STEPS", "80"))  # fewer for a quick look
 OUT = Path("runs/tutorials/1")
-hush()  # the noise of other packages
 
 # %% [markdown]
 # ## What a problem looks like

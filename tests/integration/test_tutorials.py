@@ -61,6 +61,7 @@ def test_the_notebook_runs_and_shows_the_report(place: Path) -> None:
     nbclient.NotebookClient(book, timeout=300, resources={"metadata": {"path": str(place)}}).execute()
     printed = "".join(output.get("text", "") for each in book.cells for output in each.get("outputs", []))
     assert "with its strategy" in printed
+    assert "Warning" not in printed
     assert "% before," in printed
     shown = book.cells[-1].outputs[0]["data"]["text/html"]
     assert "<iframe srcdoc=" in shown

@@ -164,7 +164,7 @@ def _rewards(data: Dataset, rewards: Sequence[Any], names: Sequence[str], found:
     if not isinstance(row["prompt"], str):
         wrapped = [[{"role": "assistant", "content": text}] for text in tried]
     columns = {name: [value] * 2 for name, value in row.items() if name != "prompt"}
-    found.lines += ["", f"Rewards of {_cut(tried[0], 60)!r} and of an empty completion, on the first problem:"]
+    found.lines += ["", f'Rewards of "{_cut(tried[0], 60)}" and of an empty completion, on the first problem:']
     for name, reward in zip(names, rewards, strict=True):
         try:
             values = [float(value) for value in reward(prompts=[row["prompt"]] * 2, completions=wrapped, **columns)]

@@ -70,6 +70,7 @@ def hush() -> None:
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm in a notebook, of bars that nobody sees
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     if not Console(stderr=True).is_terminal:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # also transformers' own, of loading and saving

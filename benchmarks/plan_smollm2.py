@@ -4,10 +4,11 @@
     python recipes/smollm2-135m-gsm/split.py --size cpu --out runs/smollm2/data-cpu
     python benchmarks/plan_smollm2.py --model runs/smollm2/base --data runs/smollm2/data-cpu
 
-A process of its own trains two steps with one thread, and the second is compared: it has optimizer states. Completions
-run to their full length. Seconds are those of the process, not of the clock, so other programs do not count. Memory is
-the highest resident one above what a finished tiny run had left, as in `plan_memory.py`. The evaluation is
+A process trains two steps with one thread, and the second is compared: it has optimizer states. Completions run to
+their full length. Seconds are those of the process, not of the clock, so other programs do not count. The evaluation is
 `sgpo.models` on as many prompts as a generation batch has rollouts, which the plan reckons as it does generation.
+Another process takes the same steps for the memory: the highest resident one above what a finished tiny run had left,
+as in `plan_memory.py`. There glibc gives freed blocks back at once, which costs time; hence the two.
 
 The last line is one JSON object: for each figure `measured`, `planned` and `ratio`.
 """
@@ -60,8 +61,8 @@ def write_recipe(model: Path, data: Path, folder: Path, dtype: str) -> Path:
     return path
 
 
-def work(recipe: Path, data: Path) -> dict[str, float]:
-    """In a process of its own: bytes, and CPU seconds of the second step, of its generation and of an evaluation."""
+def work(recipe: Path, data: Path, what: str) -> dict[str, float]:
+    """In a process of its own: bytes, or CPU seconds of the second step, of its generation and of an evaluation."""
     import gc
 
     import torch
@@ -72,10 +73,11 @@ def work(recipe: Path, data: Path) -> dict[str, float]:
     from sgpo.recipe import build, load_data, parse
 
     torch.set_num_threads(1)
-    tiny = recipe.parent / "tiny"
-    tiny.mkdir()
-    plan_memory.SHAPES["tiny"] = plan_memory.shape(600, 32, 2, 2, 1, (8, 4, 4), rows=4)
-    plan_memory.train(plan_memory.write_recipe("tiny", tiny), plan_memory.SHAPES["tiny"]["lengths"])
+    if what == "memory":
+        tiny = recipe.parent / "tiny"
+        tiny.mkdir()
+        plan_memory.SHAPES["tiny"] = plan_memory.shape(600, 32, 2, 2, 1, (8, 4, 4), rows=4)
+        plan_memory.train(plan_memory.write_recipe("tiny", tiny), plan_memory.SHAPES["tiny"]["lengths"])
     spent: dict[str, float] = {"generation": 0.0}
     sample = GRPOTrainer._generate_single_turn
 
@@ -104,8 +106,9 @@ def work(recipe: Path, data: Path) -> dict[str, float]:
     trainer.add_callback(Steps())
     # Batches are fetched, and rollouts sampled, inside of a step only from `training_step` on.
     trainer.train()
-    peak = plan_memory.status_bytes("VmHWM") - before
-    return {"memory": peak, **spent, "evaluation": evaluate(trainer, evaluated(data))}
+    if what == "memory":
+        return {"memory": plan_memory.status_bytes("VmHWM") - before}
+    return {**spent, "evaluation": evaluate(trainer, evaluated(data))}
 
 
 def evaluate(trainer: Any, prompts: list[Any]) -> float:
@@ -173,19 +176,23 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--work", choices=("memory", "seconds"), help=argparse.SUPPRESS)
+    parser.add_argument("--recipe", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
-        print(json.dumps(work(given.work, given.data)))
+        print(json.dumps(work(given.recipe, given.data, given.work)))
         return
+    measured: dict[str, float] = {}
     with TemporaryDirectory() as folder:
         recipe = write_recipe(given.model, given.data, Path(folder), given.dtype)
-        words = ["--model", str(given.model), "--data", str(given.data), "--work", str(recipe)]
-        command = [sys.executable, __file__, *words]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **plan_memory.ENVIRONMENT})
-        if done.returncode:
-            raise RuntimeError(f"the measured run failed:\n{done.stderr[-3000:]}")
-        measured, said = json.loads(done.stdout.splitlines()[-1]), planned(recipe, given.model, given.data)
+        for what, glibc in (("memory", plan_memory.GLIBC), ("seconds", {})):
+            words = ["--model", str(given.model), "--data", str(given.data), "--recipe", str(recipe), "--work", what]
+            environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **glibc}
+            done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, env=environment)
+            if done.returncode:
+                raise RuntimeError(f"the measured run failed:\n{done.stderr[-3000:]}")
+            measured |= json.loads(done.stdout.splitlines()[-1])
+        said = planned(recipe, given.model, given.data)
     unit = {"memory": plan_memory.MIB}
     figures = {}
     for name, value in measured.items():

@@ -1,6 +1,8 @@
 """The trainer's pieces on their own: dealing and padding of targets, pass rates, groups, heads, teachers."""
 
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from transformers import (
 from sgpo.objectives import Kernel
 from sgpo.trainer import distillation
 from sgpo.trainer.distillation import Target, TargetBatch, collate, deal
+from sgpo.trainer.finite import NonFiniteError, require_finite
 from sgpo.trainer.heads import Head, add_head_fn
 from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, pass_rates, worth_guiding
 from sgpo.trainer.teacher import FILE_NAME, TeacherWeights, without_dropout
@@ -354,3 +357,17 @@ def test_without_dropout_gives_each_module_its_mode_back() -> None:
     assert model[0].training
     assert not model[1].training
     assert not model[1][0].training
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_one_bad_number_is_found_wherever_it_is(bad: float, dtype: torch.dtype) -> None:
+    accelerator: Any = SimpleNamespace(device=torch.device("cpu"), num_processes=1)
+    largest = torch.full((3, 4), torch.finfo(dtype).max, dtype=dtype)
+    named = {"empty": torch.zeros(0, 4, dtype=dtype), "largest": largest, "smallest": -largest}
+    require_finite(accelerator, named.items(), "what", None)
+    for place in ((0, 0), (1, 2), (2, 3)):
+        spoilt = largest.clone()
+        spoilt[place] = bad
+        with pytest.raises(NonFiniteError, match=r"what of spoilt \(1 of 4\)"):
+            require_finite(accelerator, [*named.items(), ("spoilt", spoilt)], "what", None)

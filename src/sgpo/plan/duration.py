@@ -16,7 +16,11 @@ from sgpo.plan.memory import kv_bytes_per_token, kv_room
 from sgpo.plan.workload import Workload
 
 # transformers' generate spends this long on launching the operations of one layer for one token, whatever the model.
-_LAUNCH_SECONDS_GPU, _LAUNCH_SECONDS_CPU = 8e-4, 1e-3
+_LAUNCH_SECONDS_GPU, _LAUNCH_SECONDS_CPU = 8e-4, 7e-4
+# A backward pass, in forward passes: it has two products for each. On one core it took more than twice as long.
+_BACKWARD_GPU, _BACKWARD_CPU = 2.0, 2.4
+# AdamW reads weight, gradient and both moments, and writes all but the gradient; float32.
+_OPTIMIZER_BYTES = 28
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,10 @@ def duration(w: Workload, hardware: Hardware) -> Duration:
         "GRPO": w.rows * w.accumulation * row * _passes(w)
         + guided_steps * w.trained_guided_rows * guided_row * _passes(w),
         "distillation": generations * w.num_iterations * distilled,
+        "optimizer": _OPTIMIZER_BYTES
+        * w.trained_parameters
+        / w.sharding.share("optimizer", w.world)
+        / hardware.device.bandwidth,
         "communication": _communication(w, hardware),
     }
     sampled = generations * rows * mean * w.world
@@ -80,8 +88,9 @@ def duration(w: Workload, hardware: Hardware) -> Duration:
 
 
 def _passes(w: Workload) -> float:
-    """Training pass in units of a forward pass."""
-    return (2.0 if w.lora_rank else 3.0) + (1.0 if w.checkpointing else 0.0)
+    """Training pass in units of a forward pass; with frozen weights the backward pass has half of the products."""
+    backward = _BACKWARD_CPU if w.on_cpu else _BACKWARD_GPU
+    return 1.0 + (backward / 2 if w.lora_rank else backward) + (1.0 if w.checkpointing else 0.0)
 
 
 def _forward_seconds(

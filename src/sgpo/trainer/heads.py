@@ -11,7 +11,7 @@ TRL patches the same method for its fused log-probabilities (``trl.trainer.utils
 import functools
 import types
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -40,7 +40,10 @@ def add_head_fn(model: PreTrainedModel) -> None:
         hidden = self.base_model(*args, use_cache=False, **kwargs).last_hidden_state
         head = self.get_output_embeddings()
         weight, bias = whole(head.weight), whole(getattr(head, "bias", None))
-        gathered: AbstractContextManager[Any] = maybe_gather_lm_head_ctx(weight, bias)
+        # ZeRO-3 has cut a model that was loaded by name, but one from memory is whole until training begins, and TRL's
+        # context would look for DeepSpeed's marks on it.
+        cut = hasattr(weight, "ds_status")
+        gathered: AbstractContextManager[Any] = maybe_gather_lm_head_ctx(weight, bias) if cut else nullcontext()
         with gathered:
             return torch.compiler.disable(head_fn)(hidden.to(weight.device), Head(weight, bias, scale, softcap))
 

@@ -5,6 +5,7 @@ real ones. `ADAPTED` is all that a test on a CPU changes in a recipe.
 """
 
 import json
+import re
 import runpy
 import sys
 from collections.abc import Callable
@@ -291,6 +292,15 @@ def test_the_stages_of_smollm2_on_gsm_symbolic(
         run_script("warmup.py", monkeypatch, "--config", GSM / "warmup-cpu.yaml", *as_arguments(arguments))
     assert "is there already" in capsys.readouterr().out
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "warm").config.model_type == "qwen2"
+    monkeypatch.syspath_prepend(GSM)  # as Python does for a script
+    run_script("gap.py", monkeypatch, "--model", tmp_path / "warm", "--templates", "6", "--each", "1")
+    found = re.fullmatch(
+        r"  6 multiple of group, total +alone (\S+)  guided (\S+)  gain (\S+)\n", capsys.readouterr().out
+    )
+    assert found is not None
+    alone, guided, gain = map(float, found.groups())
+    assert alone > 1, "an untrained model"
+    assert gain == pytest.approx(alone - guided, abs=2e-3)
     for size in ("cpu", "gpu"):
         run, config, _ = recipe.parse(["--config", str(GSM / f"train-{size}.yaml")])
         assert run.reward_funcs == ["accuracy"]

@@ -362,6 +362,20 @@ def test_decoding_on_one_core_is_planned_within_15_percent(
     assert planned == pytest.approx(measured, rel=0.15)
 
 
+def test_a_step_of_smollm2_on_one_core_is_planned_within_15_percent(recipe: Any, tmp_path: Path) -> None:
+    """What benchmarks/plan_smollm2.py measured: 4 + 2 rollouts of 48 tokens behind 86 tokens, 162 with a strategy."""
+    (tmp_path / "config.json").write_text(json.dumps(SMOLLM2))
+    fields = {"model_name_or_path": str(tmp_path), "dtype": "float32", "bf16": False, "max_completion_length": 48}
+    fields |= {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 1, "num_generations": 4}
+    fields |= {"num_guided_generations": 2, "alpha_form": "constant", "activation_checkpointing": False}
+    lengths = Assumptions(prompt_tokens=86, strategy_tokens=76, mean_completion_tokens=48, problems=4)
+    plan = plan_recipe(recipe(**fields), parse_hardware("cpu"), assumptions=lengths)
+    seconds = plan.duration.seconds
+    assert seconds["decode"] + seconds["prefill"] == pytest.approx(10.6, rel=0.15)
+    assert plan.duration.step == pytest.approx(19.8, rel=0.15)
+    assert plan.memory.peak / 2**20 == pytest.approx(3506, rel=0.15)
+
+
 def test_run_length_tokens_and_device_hours(recipe: Any) -> None:
     options = {"assumptions": Assumptions(problems=1000, mean_completion_tokens=100)}
     one = plan_recipe(recipe(num_train_epochs=4), parse_hardware("h100"), **options)

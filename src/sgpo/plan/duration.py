@@ -16,7 +16,7 @@ from sgpo.plan.memory import kv_bytes_per_token, kv_room
 from sgpo.plan.workload import Workload
 
 # transformers' generate spends this long on launching the operations of one layer for one token, whatever the model.
-_LAUNCH_SECONDS_GPU, _LAUNCH_SECONDS_CPU = 8e-4, 7e-4
+_LAUNCH_SECONDS_GPU, _LAUNCH_SECONDS_CPU = 8e-4, 1e-3
 # A backward pass, in forward passes: it has two products for each. On one core it took more than twice as long.
 _BACKWARD_GPU, _BACKWARD_CPU = 2.0, 2.4
 # AdamW reads weight, gradient and both moments, and writes all but the gradient; float32.
@@ -64,9 +64,8 @@ def duration(w: Workload, hardware: Hardware) -> Duration:
     contested = w.guided_rows if w.num_targets else 0
     guided_steps = generations * w.num_iterations * w.micro_steps
     share = w.world / w.server_devices if w.vllm == "server" else 1.0  # the server's devices do all processes' rollouts
-    read = _forward_seconds(w, hardware, autonomous_rows, prompt, 1) + _forward_seconds(
-        w, hardware, w.guided_rows, guided_prompt, 1
-    )
+    read = _forward_seconds(w, hardware, autonomous_rows, prompt if w.vllm else w.padded_prompt, 1)
+    read += _forward_seconds(w, hardware, w.guided_rows, guided_prompt, 1)
     distilled = _passes(w) * _forward_seconds(w, hardware, targets, prompt + mean, mean) + _forward_seconds(
         w, hardware, targets, guided_prompt + mean, mean
     )
@@ -110,7 +109,7 @@ def _forward_seconds(
 def _decode(w: Workload, hardware: Hardware, rows: int) -> tuple[int, float]:
     """Rollouts that decode together on one engine, and seconds until all rollouts of a generation batch are done."""
     a, device = w.architecture, hardware.device
-    mean, prompt = w.mean_completion, w.assumptions.prompt_tokens
+    mean, prompt = w.mean_completion, w.assumptions.prompt_tokens if w.vllm else w.padded_prompt
     engines, parallel = w.world, 1
     if w.vllm:
         parallel = w.server_tensor_parallel if w.vllm == "server" else w.vllm_tensor_parallel

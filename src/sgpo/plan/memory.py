@@ -243,7 +243,7 @@ def _generation(w: Workload, hardware: Hardware) -> Parts:
     if w.vllm == "server":
         return {}
     rows = w.rows * w.micro_steps + w.guided_rows
-    prompt = w.guided_prompt if w.guided_rows else w.assumptions.prompt_tokens
+    prompt = w.padded_prompt
     whole = 2.0 * a.parameters if w.sharding.stage == 3 else 0.0
     a_token = rows * kv_bytes_per_token(w)
     # While prompts are read, the cache holds no more than them; when it is full, a layer's is copied for each token.

@@ -139,6 +139,11 @@ class Workload:
         return self.assumptions.prompt_tokens + self.assumptions.strategy_tokens
 
     @property
+    def padded_prompt(self) -> int:
+        """Tokens that transformers' ``generate`` holds of each prompt of a batch: as many as of the longest."""
+        return self.guided_prompt if self.guided_rows else self.assumptions.prompt_tokens
+
+    @property
     def guided_rows(self) -> int:
         return self.guided_problems * self.num_guided
 

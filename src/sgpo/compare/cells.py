@@ -37,6 +37,7 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
     """
     described = {**dataclasses.asdict(cell), "name": cell.name}
     known = folder / "cell.json"
+    # Through JSON, as it would be read back: a file makes lists of tuples.
     if known.exists() and read_object(known) != json.loads(json.dumps(described)):
         raise ValueError(f"{folder} holds a cell with other settings; choose another --out, or delete it.")
     if (folder / "result.json").exists():
@@ -44,10 +45,12 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
     folder.mkdir(parents=True, exist_ok=True)
     write_json(known, described)
     record(folder, described)
+    # Of an earlier try; a report would call the cell crashed.
     (folder / "error.txt").unlink(missing_ok=True)
     began = time.perf_counter()
     try:
         result = task.run(cell, out, folder, report)
+    # The other cells are worth hours: one that fails is marked, and the comparison goes on.
     except Exception as error:
         write_text(folder / "error.txt", traceback.format_exc())
         return FailedCell(error=f"{type(error).__name__}: {error}", seed=cell.seed, base_seed=cell.base_seed)

@@ -53,6 +53,7 @@ def measurement(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = 
     plan, grader = plan_benchmark(options, name, LAB)
     if as_trained:
         plan = replace(plan, template=AsTrained("as in training"))
+    # Before hours of training: a benchmark that cannot be graded would only show at their end.
     plan.check(grader)
     return plan, grader
 
@@ -80,6 +81,7 @@ def measure_model(
         report: called with the share done and the running accuracy.
     """
     results: dict[str, EvalResult] = {}
+    # Opened once: to load a model can cost more than to evaluate a small benchmark.
     engine = from_flat(EvalOptions, given).access.open(model, measurements[0][0].sampling)
     for i, (plan, grader) in enumerate(measurements):
         engine.sampling = plan.sampling
@@ -123,6 +125,7 @@ def merged(model: Path, base: str, revision: str, folder: Path) -> Path:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    # Of a run that was killed while it merged.
     shutil.rmtree(folder, ignore_errors=True)
     start = AutoModelForCausalLM.from_pretrained(base, revision=revision, dtype="auto", trust_remote_code=False)
     PeftModel.from_pretrained(start, model).merge_and_unload().save_pretrained(folder)

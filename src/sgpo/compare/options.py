@@ -147,6 +147,7 @@ class CompareOptions:
             flag = "--" + next(iter(foreign)).strip("_").replace("_", "-")
             where = "a comparison on a recipe (--config)" if self.config is None else "the lab, not a recipe"
             raise ValueError(f"{flag} is for {where}; leave it out.")
+        # A list of rates that cannot be read is said now, and not after the first cells.
         self.rates  # noqa: B018
 
     @property

@@ -64,6 +64,7 @@ def scores(cell: CellResult, never_solved: Sequence[str] = ()) -> dict[str, floa
         for name in ("temperature_1", "pass_at_32", "guided"):
             if (value := getattr(over_axes, name)) is not None:
                 found[name] = value
+    # The gain where reward alone finds nothing is another claim than the gain elsewhere.
     never = [cell.per_family[family] for family in never_solved if family in cell.per_family]  # a split may lack some
     rest = [one for family, one in cell.per_family.items() if family not in never_solved]
     if never and rest:
@@ -168,6 +169,7 @@ def _control(each: Sequence[StrategyControl]) -> StrategyControl | None:
 
 def _paired(reference: Sequence[CellResult], others: Sequence[CellResult], measured: Scores) -> dict[str, SeedMean]:
     """``reference`` minus ``others`` in everything that ``measured`` finds in both, over the seeds that both have."""
+    # By seed and start, and not by position: a comparison in progress has holes. The quickstart's base has no seed.
     by_place = {cell.place: cell for cell in others if cell.place != (None, None)}
     pairs = [(cell, by_place[cell.place]) for cell in reference if cell.place in by_place]
     if not pairs:

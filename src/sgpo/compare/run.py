@@ -74,6 +74,7 @@ def run_comparison(plan: ComparePlan, out: Path, other: Path | None = None) -> C
     """
     _manifest(plan, out)  # a directory that holds something else stays as it is
     out.mkdir(parents=True, exist_ok=True)
+    # Two at once would both run what is missing, and each overwrite the other's results.
     with locked(out, "sgpo compare", remedy="wait for it, or give another --out"):
         return _run_locked(plan, out, other)
 
@@ -86,6 +87,7 @@ def _run_locked(plan: ComparePlan, out: Path, other: Path | None) -> ComparisonR
     record(out, {**manifest.settings, "methods": manifest.methods, "seeds": manifest.seeds})
     (out / "results.json").unlink(missing_ok=True)  # until this run is through
     plan.task.prepare(out)
+    # The search comes before any cell, since all seeds of a method run with what it finds.
     rates = search(plan, out)
     cells = _cells(plan, rates)
     manifest = dataclasses.replace(manifest, cells=tuple(sorted({*manifest.cells, *(cell.name for cell in cells)})))

@@ -36,6 +36,7 @@ def search(plan: ComparePlan, out: Path) -> dict[str, Searched]:
     """
     trained = [m for m in map(find_method, plan.methods) if m.kind is not None and "learning_rate" not in m.fields]
     if len(plan.rates) < 2:
+        # A single rate leaves nothing to search for.
         rate = plan.rates[0] if plan.rates else plan.task.learning_rate
         return {method.name: Searched(learning_rate=rate, search={}) for method in trained}
     kept = searched(out)

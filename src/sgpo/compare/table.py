@@ -105,6 +105,7 @@ def _axes(methods: Methods) -> Rows:
     axes = list(dict.fromkeys(axis for method in methods.values() for axis in method.axes))
     rows = [["method", *axes]]
     for name, method in methods.items():
+        # Results of a single cell have no interval on an axis.
         found = {axis: one.interval or SeedMean(one.accuracy) for axis, one in method.axes.items()}
         rows.append([_label(name), *(_percent(found[axis]) if axis in found else "-" for axis in axes)])
     return rows

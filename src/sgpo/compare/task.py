@@ -9,6 +9,7 @@ from sgpo.runs.entries import CellResult
 from sgpo.runs.jobs import ReportProgress
 
 
+# Zeros and not missing values: what a model did not cost is known.
 def untrained(measured: CellResult) -> CellResult:
     """The result of a model that is taken as it is: it cost nothing."""
     return replace(measured, curve=[], sampled_tokens=0, guided_tokens=0, trained_tokens=0, train_seconds=0.0)

@@ -78,6 +78,7 @@ def eval_difference(a: Path, b: Path, *, common: bool = False) -> EvalDifference
                 f"problem {name!r} has the gold {first[name].gold!r} in {a} and {second[name].gold!r} in {b}; "
                 "the two are not the same benchmark."
             )
+    # Paired by problem: the spread of difficulty between problems cancels out.
     flips = [Flip(name, first[name].score, second[name].score) for name in shared]
     before, after = [flip.a for flip in flips], [flip.b for flip in flips]
     ranked = sorted(flips, key=lambda flip: -abs(flip.b - flip.a))

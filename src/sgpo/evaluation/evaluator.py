@@ -63,6 +63,7 @@ def evaluate(
         seed=seed,
         progress=progress,
     )
+    # One call for all of them: a grader that has processes of its own works on them side by side.
     texts = [one.text for row in sampled for one in row]
     verdicts = list(grade(texts, [problem["answer"] for problem in problems for _ in range(k)]))
     if len(verdicts) != len(texts):
@@ -71,6 +72,7 @@ def evaluate(
         )
     results = []
     for i, (problem, row) in enumerate(zip(problems, sampled, strict=True)):
+        # The k completions of problem i lie side by side, as they were sampled.
         graded = [
             Graded(float(verdict), extract(one.text) if extract else None, one.tokens, one.truncated, text=one.text)
             for one, verdict in zip(row, verdicts[i * k : (i + 1) * k], strict=True)

@@ -63,6 +63,7 @@ class VerifyGrader:
     def check(self, problems: Sequence[BenchmarkProblem]) -> list[str]:
         from sgpo.rewards import check_gold
 
+        # A gold that nobody can read would count every response to it as wrong.
         faults = [(problem.id, check_gold(problem.answer)) for problem in problems]
         return [f"{name}: {fault}" for name, fault in faults if fault]
 
@@ -88,6 +89,7 @@ def gold(problem: BenchmarkProblem) -> str | list[str]:
     value, unit = (text.strip().strip("$").strip() for text in (problem.answer, problem.unit))
     if unit == "%" or unit.startswith(("^", "\\")):
         return value + unit.replace("%", "\\%")
+    # The verifier reads a unit as the text behind a value, which is how people write one.
     return f"{value} \\text{{ {_UNITS.get(unit, unit)}}}"
 
 
@@ -114,6 +116,7 @@ class RewardGrader:
         for response, problem, reward in zip(responses, problems, rewards, strict=True):
             if reward is None or not 0 <= float(reward) <= 1:
                 raise ValueError(f"grader {self.name!r} gave {reward!r} for {problem.id!r}; a verdict must be 0 to 1.")
+            # A reward of 1 may have come as a float32 mean, a little off.
             reason = "correct" if math.isclose(float(reward), 1) else "different"
             marks.append(Mark(float(reward), reason, self.extract(response), 0.0))
         return marks

@@ -58,6 +58,7 @@ def pass_at_k(correct: Sequence[Sequence[float]], k: int) -> float:
     n = table.shape[1]
     if not 1 <= k <= n:
         raise ValueError(f"pass@{k} cannot be estimated from {n} samples a problem; k must be 1 to {n}.")
+    # Whole binomials are exact; the product form of the paper rounds k times.
     missed = [math.comb(n - int(c), k) / math.comb(n, k) for c in (table > 0.5).sum(axis=1)]
     return 1.0 - math.fsum(missed) / len(missed)
 
@@ -75,6 +76,7 @@ def maj_at_k(answers: Sequence[Sequence[str | None]], correct: Sequence[Sequence
     table = _table(correct)
     total = 0.0
     for texts, verdicts in zip(answers, table, strict=True):
+        # Verdicts of one text may differ, where the verifier gave up on one of them.
         groups: dict[str, list[float]] = {}
         for text, verdict in zip(texts, verdicts, strict=True):
             if text is not None:
@@ -169,6 +171,7 @@ def t_quantile(p: float, df: int) -> float:
     """
     if not 0 < p < 1 or df < 1:
         raise ValueError(f"p = {p} must lie in (0, 1) and df = {df} must be at least 1.")
+    # By hand, since SciPy would be a dependency for this one function.
     if p < 0.5:
         return -t_quantile(1 - p, df)
     low, high = 0.0, 1.0

@@ -40,6 +40,7 @@ def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple
         ValueError: an option that is wrong, or problems that cannot be loaded.
     """
     own = embedded if name == embedded.name and options.data is None else None
+    # In rising order of weight: defaults, the preset, what the benchmark wants, what was typed.
     settings = {"k": 4, "template": "instruct", "grader": "verify", "guided_template": None, **_preset(options, name)}
     settings |= own.settings if own else {}
     settings |= {option: given for option in settings if (given := getattr(options, option)) is not None}

@@ -97,6 +97,7 @@ class EvalResult:
         out["problems"] = []
         for problem in self.problems:
             samples = [asdict(sample) for sample in problem.samples]
+            # responses.jsonl has the texts already, and results.json stays small enough to be read whole.
             if not completions:
                 for sample in samples:
                     del sample["text"]
@@ -127,6 +128,7 @@ def summarise(problems: Sequence[ProblemResult], *, resamples: int = 2000) -> Ev
         n_problems=len(problems),
         k=k,
         per_group={name: _group(scores, resamples) for name, scores in sorted(groups.items())},
+        # Powers of two are even steps of a curve whose axis is logarithmic.
         pass_at_k={j: pass_at_k(correct, j) for j in sorted({2**i for i in range(k.bit_length())} | {k})},
         maj_at_k=maj_at_k(answers, correct) if any(sample.answer is not None for sample in samples) else None,
         mean_length=sum(lengths) / len(lengths) if lengths else None,

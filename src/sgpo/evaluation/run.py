@@ -101,12 +101,15 @@ def run_evaluation(
     ]
     settings = describe(plan, model, backend, grader)
     with open_run(folder, settings) as store:
+        # Prompts follow from the settings, which a folder with responses has in common with this run.
         if not store.responses:
             rows = zip(plan.problems, prompts, strict=True)
             store.write_lines("prompts.jsonl", ({"id": p.id, "prompt": prompt, "gold": p.answer} for p, prompt in rows))
+        # A run that finds everything saved makes nothing that its provenance would be of.
         if any(request.key not in store.responses for request in requests):
             provenance.record(folder, settings)
         _complete(plan, requests, backend, grader, store, report)
+        # A model that is asked once has said what it says; only an endpoint may have failed to answer.
         if backend.tries > 1:
             _check_faults(store, [request.key for request in requests], say)
         result = summarise(_graded(plan, store))
@@ -118,6 +121,7 @@ def run_evaluation(
             "settings": settings_digest(settings),
             **result.to_dict(),
         }
+        # Sorted: the file must not depend on the order in which replies came.
         record["reasons"] = dict(sorted(reasons.items()))
         store.write("results.json", record, lines="problems")
     return result
@@ -159,6 +163,7 @@ def _complete(
     """
     problems = {problem.id: problem for problem in plan.problems}
     ungraded = [request for request in requests if request.key in store.responses and request.key not in store.verdicts]
+    # A kill between the two files leaves responses without a verdict; they were paid for.
     _grade(ungraded, problems, grader, store)
     _tell(store, len(requests), report)
     asks_again = backend.tries > 1

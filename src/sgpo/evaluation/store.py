@@ -128,6 +128,7 @@ class RunFolder:
     def write(self, name: str, value: Mapping[str, Any], *, lines: str | None = None) -> None:
         """Write a JSON file whole or not at all; the list under ``lines``, if any, comes last, one item a line."""
         text = json.dumps({key: item for key, item in value.items() if key != lines}, indent=1)
+        # One item a line: thousands of problems can still be compared by diff.
         if lines is not None:
             items = ",\n".join("  " + json.dumps(item) for item in value[lines])
             text = f'{text[:-2]},\n "{lines}": [\n{items}\n ]\n}}'
@@ -158,6 +159,7 @@ def open_run(folder: Path, settings: Settings) -> Iterator[RunFolder]:
         if not path.exists() and any((folder / name).exists() for name in ("responses.jsonl", "results.json")):
             raise SettingsError(f"{folder} has results but no settings.json; give another --out.")
         run = RunFolder(folder)
+        # Without a response nothing would be mixed, so that an option may still be corrected.
         if run.responses:
             _check_same(read_object(path), settings, folder)
         else:

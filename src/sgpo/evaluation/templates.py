@@ -46,6 +46,7 @@ class Template:
 
     def prompt(self, problem: str) -> Prompt:
         """The prompt of a problem: text, or messages where ``chat``."""
+        # Not str.format: braces are LaTeX. And a function, since a backslash in a replacement text means something.
         text = _FIELD.sub(lambda _: problem, self.user)
         if not self.chat:
             return text

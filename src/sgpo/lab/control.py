@@ -40,6 +40,7 @@ def strategy_control(
         asked["alone"].append(problem["prompt"])
         asked["own"].append(with_strategy(problem))
         asked["other"].append(GUIDED_TEMPLATE.format(strategy=drawn, prompt=problem["prompt"]))
+    # The same tokens three times: only what stands in front of them differs.
     responses = [ids for _, ids in targets]
     logits = {name: torch.cat(_logits(model, tokenizer, prompts, responses)) for name, prompts in asked.items()}
     own, other = (float(token_kl(logits["alone"], logits[name]).mean()) for name in ("own", "other"))

@@ -94,9 +94,11 @@ def run_cell(
     model, tokenizer = load(start)
     trainer = build_trainer(cell, model, tokenizer, out, strategies)
     recorder = _Recorder(cell, out / "metrics.jsonl", tokenizer, report)
+    # Cells run side by side and share one terminal.
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(recorder)
     recorder.measure(model, 0)
+    # Measuring on the way is no training, and no method shall pay for it.
     began, before = time.perf_counter(), recorder.seconds
     trainer.train()
     seconds = time.perf_counter() - began - (recorder.seconds - before)
@@ -138,6 +140,7 @@ def train_data(kind: str, budget: Budget, strategies: Strategies | None = None) 
     problems: list[dict[str, Any]] = [dict(p) for p in load_problems("train", expert=budget.expert)]
     if strategies is not None:
         problems = [{**p, "strategy": strategies[p["id"]]} for p in problems if p["id"] in strategies]
+    # The blank: a prompt ends in a word, and the tokenizer tells words apart by blanks.
     if kind == "sft":
         return Dataset.from_list([{"prompt": p["prompt"], "completion": " " + p["expert"]} for p in problems])
     return Dataset.from_list([{**p, "expert": " " + p["expert"]} for p in problems])

@@ -75,7 +75,7 @@ def measure_once(
         top_p=top_p,
         max_new_tokens=MAX_COMPLETION,
         batch_size=_BATCH,
-        seed=seed,
+        seed=seed,  # one for every method: what differs between two of them is not the draw
     )
 
 

@@ -29,6 +29,7 @@ MODEL: dict[str, Any] = {
     "tie_word_embeddings": True,
     "pad_token_id": SPECIAL.index("<pad>"),
     "eos_token_id": SPECIAL.index("<eos>"),
+    # A prompt begins with a word of its own, S or Q.
     "bos_token_id": None,
 }
 """0.46M parameters."""

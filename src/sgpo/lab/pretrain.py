@@ -130,10 +130,12 @@ def train_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed:
         while seen < tokens:
             ids, labels = next(stream)
             done = seen / tokens
+            # By tokens and not by steps: batches hold rows of one length, so that their sizes differ.
             scale = min(1.0, (done + 1e-3) / WARMUP_SHARE) * (1 - done)
             hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
             targets = labels[:, 1:]
             learned = targets != IGNORED
+            # Logits of the learned tokens alone: padding and prompts are most of a batch.
             loss = cross_entropy(model.lm_head(hidden[learned]), targets[learned])
             loss.backward()
             for optimizer, rates in zip(both, peaks, strict=True):

@@ -57,6 +57,7 @@ class Problem(TypedDict):
 
 def share_of(text: str) -> float:
     """A number in [0, 1) that depends on nothing but the text."""
+    # Not Python's hash, which differs from process to process.
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
@@ -97,6 +98,7 @@ def make_problem(operations: Type, numbers: Numbers, axis: Axis, expert: str = "
         UnfitError: the type cannot be carried out on the numbers.
     """
     name = instance_id(operations, numbers)
+    # By hash and not by a generator: a further type, or split, moves no other problem's words.
     words = [2 if axis == "wordings" else int(2 * share_of(f"word {i} {name}")) for i in range(len(operations))]
     strategy = [int(2 * share_of(f"strategy {i} {name}")) for i in range(len(operations))]
     return Problem(
@@ -122,6 +124,7 @@ def _instances(operations: Type, split: Split, count: int, large: bool, taken: s
             continue
         if large and _largest(operations, numbers) < LARGE:
             continue
+        # Where a misreading hits the answer, a right answer would say nothing of the approach.
         if told_apart(operations, numbers):
             found.append(numbers)
             taken.add(instance_id(operations, numbers))
@@ -136,12 +139,14 @@ def _of_axis(split: Split, axis: Axis, count: int, taken: set[str]) -> list[tupl
     """`count` instances for an axis of a split, spread over its types."""
     types = TYPES[{"types": split, "longer": f"{split}_longer"}.get(axis, "train")]
     queues = [(t, _instances(t, split, -(-count // len(types)), axis == "operands", taken)) for t in types]
+    # In turns, so that the first problems of an axis are of all its types.
     turns = [(axis, t, queue[i]) for i in range(count) for t, queue in queues if i < len(queue)]
     return turns[:count]
 
 
 @functools.cache
 def _split(split: Split) -> tuple[tuple[Axis, Type, Numbers], ...]:
+    # One set for all axes: no instance stands on two of them.
     taken: set[str] = set()
     if split == "train":
         chosen = _of_axis(split, "instances", TRAIN_PER_TYPE * len(TYPES["train"]), taken)

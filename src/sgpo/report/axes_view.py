@@ -144,6 +144,7 @@ def _gaps(methods: Sequence[MethodResult]) -> list[PageTable]:
     tables: list[PageTable] = []
     for reference in dict.fromkeys(name for method in methods for name in method.axes_minus):
         found = {m.label: m.axes_minus[reference] for m in methods if reference in m.axes_minus}
+        # Not every method was measured on the same axes: one of an older run may lack some.
         names = list(dict.fromkeys(axis for gaps in found.values() for axis in gaps))
         rows = [TableRow(label, [gaps.get(axis) for axis in names]) for label, gaps in found.items()]
         if names:
@@ -167,6 +168,7 @@ def _passes(methods: Sequence[MethodResult], names: Sequence[str], hues: dict[st
 
 def _pass_band(method: MethodResult, axis: str) -> Band | None:
     """The mean curve of the results, and a band from the lowest to the highest seed."""
+    # The mean is that of the results; only the spread of the seeds is not in them.
     curve = method.axes[axis].pass_at_k if axis in method.axes else {}
     if len(curve) < 2:
         return None

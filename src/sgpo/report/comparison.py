@@ -134,6 +134,7 @@ class FamiliesView:
 def families(run: Run) -> FamiliesView | None:
     """The heat table: families in rows, those that the base never solves first; None without families, and for many of
     them where there are axes."""
+    # From the weakest to the strongest, so that colours darken to the right.
     methods = sorted((m for m in run.methods if m.per_family), key=lambda m: (m.ranked, m.accuracy))
     names = list(dict.fromkeys(family for method in methods for family in method.per_family))
     if not names or (len(names) > MAX_FAMILIES and any(method.axes for method in methods)):

@@ -89,6 +89,7 @@ def curves(run: Run) -> CurvesView | None:
         return None
     found, across = on_one_axis(found)
     hues = {name: i for i, name in enumerate(run.order)}
+    # The KL before and after the clip share an axis: what the clip takes away is to be seen.
     scales = {
         group: svg.scale_for([v for p, bs in found.items() if p.group == group for b in bs for v in b.high])
         for group in {p.group for p in found if p.group}

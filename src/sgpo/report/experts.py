@@ -47,6 +47,7 @@ def experts(runs: Sequence[Run]) -> list[ExpertsGroup]:
     hues = {name: min(i, svg.HUES - 1) for i, name in enumerate(colours)}
     groups = []
     for axis in (NEW_AXES, ALL_AXES):
+        # A method that a comparison does not have leaves its row out, and the others keep their order and colour.
         panels = []
         for run in runs:
             methods = [m for name in order if (m := run.method(name)) is not None]

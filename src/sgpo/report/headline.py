@@ -20,6 +20,7 @@ def headline(run: Run) -> tuple[str, str]:
 
 def strongest(run: Run) -> MethodResult | None:
     """The best method other than SGPO that does without a strategy at test time."""
+    # A model that is told the strategy answers another question.
     others = [m for m in run.methods if m.ranked and m.name != "sgpo"]
     return max(others, key=lambda m: m.accuracy, default=None)
 
@@ -41,6 +42,7 @@ def _comparison(run: Run) -> tuple[str, str]:
 
 def _verdict(sgpo: MethodResult, other: MethodResult, gap: SeedMean, rank: str) -> str:
     comma = "," if rank else ""
+    # A tie is said as a tie: a mean whose interval holds 0 has no side.
     if gap.verdict in ("above", "below"):
         return f"SGPO ends {abs(100 * gap.mean):.1f} points {gap.verdict} {other.label}{rank}."
     if gap.verdict == "level":
@@ -101,6 +103,7 @@ def _training(run: Run) -> tuple[str, str]:
 
 def _course(values: Band) -> str:
     """What became of a share, to the digit that is shown: "rose from 1.0% to 2.0%"."""
+    # The digits that are shown are compared: "rose from 1.0% to 1.0%" would be a riddle.
     first, last = (f"{100 * end:.1f}" for end in first_and_last(values))
     if len(values.mean) == 1:
         return f"was {last}%"

@@ -68,6 +68,7 @@ def _comparison(path: Path) -> Run:
     run = Run(path, "compare", [], cells, (path / "results.json").is_file(), manifest.settings, manifest.machine or "")
     run.notices = notices
     if run.finished:
+        # Of a finished comparison the cells' own results are not read: results.json has all of them.
         results = _results(path / "results.json", notices)
         run.methods, run.never_solved = list(results.methods.values()), results.never_solved or ()
     else:

@@ -90,6 +90,7 @@ def write_experts(directory: Path, out: Path | None = None) -> Path:
 
 def render_page(run: Run) -> str:
     """The page of a run."""
+    # Read once: alpha and the strategies are drawn from the same rows.
     logs = read_logs(run)
     parts: dict[str, Any] = {
         "compare": comparison(run),
@@ -128,6 +129,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("sgpo.report"),
         autoescape=True,
+        # A name that is misspelt in a template is an error, and not an empty place on the page.
         undefined=StrictUndefined,
         finalize=_finalize,
         trim_blocks=True,

@@ -62,6 +62,7 @@ def line_chart(
     """
     y = y or scale_for([v for band in bands for v in band.high], share=unit == "%")
     x = (min(b.steps[0] for b in bands), max(b.steps[-1] for b in bands))
+    # The first curve is that of SGPO; drawn last, it lies on top.
     parts = [_frame(x, y, unit, across)]
     for band in reversed(bands):
         xs = [_across(step, x) for step in band.steps]

@@ -47,6 +47,7 @@ def token_view(
     if not ids or len(ids) > MAX_TOKENS:
         raise ValueError(f"the completion has {len(ids)} tokens, but the token view shows 1 to {MAX_TOKENS}; cut it.")
     if tokenizer.eos_token_id is not None and ids[-1] != tokenizer.eos_token_id:
+        # Training has it too: the decision to stop is one of the target's tokens.
         ids.append(tokenizer.eos_token_id)
     autonomous, guided = (_logits(model, _prompt_ids(tokenizer, p), ids) for p in (prompt, guided_prompt))
     if not 1 <= top <= autonomous.shape[-1]:
@@ -80,6 +81,7 @@ def _logits(model: Any, prompt_ids: Sequence[int], ids: Sequence[int]) -> Tensor
         logits: Tensor = model(input_ids=inputs).logits[0, -len(ids) - 1 : -1]
     finally:
         model.train(training)
+    # A softmax in bfloat16 rounds small probabilities away, and ranks with them.
     return logits.float().cpu()
 
 

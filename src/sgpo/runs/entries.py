@@ -150,6 +150,7 @@ class AxisScores(JsonEntry):
         """The mean of each score, over seeds or over axes; None where one of them lacks it."""
         found: dict[str, Any] = {}
         for name in ("accuracy", "greedy", "temperature_1", "guided", "length"):
+            # A mean over those that happen to have a score would stand beside means over all of them.
             values = [getattr(one, name) for one in several]
             found[name] = None if None in values else mean(values)
         shared = set.intersection(*(set(one.pass_at_k) for one in several))
@@ -167,6 +168,7 @@ class AxisResult(AxisScores):
 def with_means(values: Mapping[str, float]) -> dict[str, float]:
     """A value for each axis, and their means over the new axes and over all; no mean where it would repeat an axis."""
     new = [value for axis, value in values.items() if axis != TRAINED_AXIS]
+    # Axes count alike, however many problems they have: a method must not win by the longest of them.
     means = {NEW_AXES: mean(new), ALL_AXES: mean(list(values.values()))} if len(new) > 1 else {}
     return {**values, **means}
 

@@ -21,6 +21,7 @@ class EntryError(ValueError):
 
 def finite(value: Any) -> float | None:
     """A finite number, or None for everything else (True and False, too)."""
+    # In Python True is a number.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -112,6 +113,7 @@ class JsonEntry:
                 found[one.name] = read
             elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
                 raise EntryError(f"it has no {one.name!r}, or one that cannot be read: {str(given.get(one.name))[:80]}")
+        # Kept, so that an older sgpo that goes on with a directory does not lose what a newer one measured.
         names = {one.name for one in known}
         return cls(**found, more={name: given[name] for name in given if name not in names})
 

@@ -45,6 +45,7 @@ def locked(directory: PathLike, what: str = "a run", *, remedy: str = "wait for 
     """
     path = os.path.join(directory, ".lock")
     try:
+        # Not "w": that would wipe out who holds the lock before it is known that nobody does.
         file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
         raise write_error(path, error) from error

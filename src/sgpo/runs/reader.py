@@ -85,6 +85,7 @@ def read_rows(
     lines = enumerate(_lines(path, torn), 1)
     begun = False
     for number, (line, ended) in lines:
+        # Concatenated files carry a byte order mark in their middle.
         text = line.strip("\ufeff \t")
         if text.startswith("[") and not begun:
             rest = "\n".join([line, *(line for _, (line, _) in lines)])

@@ -245,7 +245,10 @@ def test_a_second_comparison_or_quickstart_in_a_directory_is_refused(
     monkeypatch.setattr("sgpo.lab.quickstart.run_jobs", fail)
     monkeypatch.setattr("sgpo.compare.lab.LabTask.prepare", fail)
     out = tmp_path / "run"
-    for command in (lambda: run_comparison(ComparePlan(("sft",), seeds=1), out), lambda: quickstart.run(out)):
+    for command in (
+        lambda: run_comparison(ComparePlan(("sft",), seeds=1), out),
+        lambda: quickstart.run_quickstart(out),
+    ):
         with pytest.raises(ValueError, match=f"run is in use by process {holder.pid}.*give another --out"):
             command()
     assert [path.name for path in out.iterdir()] == [".lock"]

@@ -6,8 +6,7 @@ import random
 
 from sgpo.lab.operations import OPERATIONS, Numbers, Step, Trace, Type, UnfitError, carry_out
 
-STYLES = ("plain", "wordy")
-STYLE_WEIGHTS = (0.6, 0.4)
+STYLE_WEIGHTS = (0.6, 0.4)  # of plain and wordy
 EXPERTS = ("plain", "gentle", "terse", "faulty")
 """Who writes the solutions that SFT, HPT and LUFFY learn from: the student's own style; every step, right, in a
 phrasing that the student does not use (the default); of those, half with bare results after the first step; `gentle`

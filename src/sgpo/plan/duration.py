@@ -46,96 +46,98 @@ class Duration:
         return self.hours * self.devices
 
 
-def duration(w: Workload, hardware: Hardware) -> Duration:
+def duration(load: Workload, hardware: Hardware) -> Duration:
     """Seconds of one optimizer step, by part; a generation batch that serves several steps is shared out among them."""
-    generations = w.accumulation / (w.micro_steps * w.num_iterations)
-    mean = w.mean_completion
-    prompt, guided_prompt = w.assumptions.prompt_tokens, w.guided_prompt
-    autonomous_rows = w.rows * w.micro_steps  # of a generation batch, on one process
-    targets = w.guided_problems * w.num_targets
-    rows = autonomous_rows + w.guided_rows
-    together, decode = _decode(w, hardware, rows)
+    generations = load.accumulation / (load.micro_steps * load.num_iterations)
+    mean = load.mean_completion
+    prompt, guided_prompt = load.assumptions.prompt_tokens, load.guided_prompt
+    autonomous_rows = load.rows * load.micro_steps  # of a generation batch, on one process
+    targets = load.guided_problems * load.num_targets
+    rows = autonomous_rows + load.guided_rows
+    together, decode = _decode(load, hardware, rows)
     # TRL's head takes the completion alone; its version without a GPU goes over the prompt's tokens, too.
-    scored, scored_guided = (prompt + mean, guided_prompt + mean) if w.on_cpu else (mean, mean)
-    row = _forward_seconds(w, hardware, 1, prompt + mean, scored)
-    guided_row = _forward_seconds(w, hardware, 1, guided_prompt + mean, scored_guided)
+    scored, scored_guided = (prompt + mean, guided_prompt + mean) if load.on_cpu else (mean, mean)
+    row = _forward_seconds(load, hardware, 1, prompt + mean, scored)
+    guided_row = _forward_seconds(load, hardware, 1, guided_prompt + mean, scored_guided)
     # Old log-probabilities: always with vLLM, and where a generation batch serves several optimizer steps.
-    rescored = autonomous_rows if w.vllm or w.micro_steps * w.num_iterations > w.accumulation else 0
-    contested = w.guided_rows if w.num_targets else 0
-    guided_steps = generations * w.num_iterations * w.micro_steps
-    share = w.world / w.server_devices if w.vllm == "server" else 1.0  # the server's devices do all processes' rollouts
-    read = _forward_seconds(w, hardware, autonomous_rows, prompt if w.vllm else w.padded_prompt, 1)
-    read += _forward_seconds(w, hardware, w.guided_rows, guided_prompt, 1)
-    distilled = _passes(w) * _forward_seconds(w, hardware, targets, prompt + mean, mean) + _forward_seconds(
-        w, hardware, targets, guided_prompt + mean, mean
+    rescored = autonomous_rows if load.vllm or load.micro_steps * load.num_iterations > load.accumulation else 0
+    contested = load.guided_rows if load.num_targets else 0
+    guided_steps = generations * load.num_iterations * load.micro_steps
+    share = (
+        load.world / load.server_devices if load.vllm == "server" else 1.0
+    )  # the server's devices do all processes' rollouts
+    read = _forward_seconds(load, hardware, autonomous_rows, prompt if load.vllm else load.padded_prompt, 1)
+    read += _forward_seconds(load, hardware, load.guided_rows, guided_prompt, 1)
+    distilled = _passes(load) * _forward_seconds(load, hardware, targets, prompt + mean, mean) + _forward_seconds(
+        load, hardware, targets, guided_prompt + mean, mean
     )
     seconds = {
         "decode": generations * decode,
         "prefill": generations * share * read,
         "scoring": generations * (rescored + contested) * row,
-        "GRPO": w.rows * w.accumulation * row * _passes(w)
-        + guided_steps * w.trained_guided_rows * guided_row * _passes(w),
-        "distillation": generations * w.num_iterations * distilled,
+        "GRPO": load.rows * load.accumulation * row * _passes(load)
+        + guided_steps * load.trained_guided_rows * guided_row * _passes(load),
+        "distillation": generations * load.num_iterations * distilled,
         "optimizer": _OPTIMIZER_BYTES
-        * w.trained_parameters
-        / w.sharding.share("optimizer", w.world)
+        * load.trained_parameters
+        / load.sharding.share("optimizer", load.world)
         / hardware.device.bandwidth,
-        "communication": _communication(w, hardware),
+        "communication": _communication(load, hardware),
     }
-    sampled = generations * rows * mean * w.world
-    return Duration(seconds, together, w.steps, sampled, hardware.count)
+    sampled = generations * rows * mean * load.world
+    return Duration(seconds, together, load.steps, sampled, hardware.count)
 
 
-def _passes(w: Workload) -> float:
+def _passes(load: Workload) -> float:
     """Training pass in units of a forward pass; with frozen weights the backward pass has half of the products."""
-    backward = _BACKWARD_CPU if w.on_cpu else _BACKWARD_GPU
-    return 1.0 + (backward / 2 if w.lora_rank else backward) + (1.0 if w.checkpointing else 0.0)
+    backward = _BACKWARD_CPU if load.on_cpu else _BACKWARD_GPU
+    return 1.0 + (backward / 2 if load.lora_rank else backward) + (1.0 if load.checkpointing else 0.0)
 
 
 def _forward_seconds(
-    w: Workload, hardware: Hardware, rows: float, length: int, scored: int, *, seen: float | None = None
+    load: Workload, hardware: Hardware, rows: float, length: int, scored: int, *, seen: float | None = None
 ) -> float:
     """Seconds of a forward pass of ``rows`` rows of ``length`` tokens on one device.
 
     The head works on ``scored`` tokens of a row: with a large vocabulary and few layers it is a quarter of all. A token
     attends to ``seen`` others on average; by default to half of the row, as causal attention does.
     """
-    a = w.architecture
+    a = load.architecture
     attention = 2 * a.query_width * (length / 2 if seen is None else seen)
     products = rows * (length * a.layers * (a.layer_parameters + attention) + scored * a.embedding_parameters)
-    return 2 * products / (w.assumptions.mfu * hardware.device.flops)
+    return 2 * products / (load.assumptions.mfu * hardware.device.flops)
 
 
-def _decode(w: Workload, hardware: Hardware, rows: int) -> tuple[int, float]:
+def _decode(load: Workload, hardware: Hardware, rows: int) -> tuple[int, float]:
     """Rollouts that decode together on one engine, and seconds until all rollouts of a generation batch are done."""
-    a, device = w.architecture, hardware.device
-    mean, prompt = w.mean_completion, w.assumptions.prompt_tokens if w.vllm else w.padded_prompt
-    engines, parallel = w.world, 1
-    if w.vllm:
-        parallel = w.server_tensor_parallel if w.vllm == "server" else w.vllm_tensor_parallel
-        engines = 1 if w.vllm == "server" else max(1, w.world // parallel)
-    share = math.ceil(rows * w.world / engines)  # rollouts of one engine
+    a, device = load.architecture, hardware.device
+    mean, prompt = load.mean_completion, load.assumptions.prompt_tokens if load.vllm else load.padded_prompt
+    engines, parallel = load.world, 1
+    if load.vllm:
+        parallel = load.server_tensor_parallel if load.vllm == "server" else load.vllm_tensor_parallel
+        engines = 1 if load.vllm == "server" else max(1, load.world // parallel)
+    share = math.ceil(rows * load.world / engines)  # rollouts of one engine
     together = share
-    if w.vllm:
-        per_row = kv_bytes_per_token(w) / parallel * (prompt + mean)
-        together = int(max(1, min(share, max(0.0, kv_room(w, hardware)) / per_row)))
-    length = mean if w.vllm else w.max_completion  # without vLLM every row waits for the longest
-    weights = 2.0 if w.vllm else (4.0 if w.compute_bytes == 4 else 2.0)
-    read = weights * a.parameters + together * (prompt + length / 2) * kv_bytes_per_token(w)
-    moved = read / parallel / (w.assumptions.decode_efficiency * device.bandwidth)
-    computed = _forward_seconds(w, hardware, together, 1, 1, seen=prompt + length / 2) / parallel
-    launch = 0.0 if w.vllm else a.layers * (_LAUNCH_SECONDS_CPU if w.on_cpu else _LAUNCH_SECONDS_GPU)
+    if load.vllm:
+        per_row = kv_bytes_per_token(load) / parallel * (prompt + mean)
+        together = int(max(1, min(share, max(0.0, kv_room(load, hardware)) / per_row)))
+    length = mean if load.vllm else load.max_completion  # without vLLM every row waits for the longest
+    weights = 2.0 if load.vllm else (4.0 if load.compute_bytes == 4 else 2.0)
+    read = weights * a.parameters + together * (prompt + length / 2) * kv_bytes_per_token(load)
+    moved = read / parallel / (load.assumptions.decode_efficiency * device.bandwidth)
+    computed = _forward_seconds(load, hardware, together, 1, 1, seen=prompt + length / 2) / parallel
+    launch = 0.0 if load.vllm else a.layers * (_LAUNCH_SECONDS_CPU if load.on_cpu else _LAUNCH_SECONDS_GPU)
     # A GPU does the three side by side, one core one after the other.
-    token = moved + computed + launch if w.on_cpu else max(moved, computed, launch)
+    token = moved + computed + launch if load.on_cpu else max(moved, computed, launch)
     return together, share / together * length * token
 
 
-def _communication(w: Workload, hardware: Hardware) -> float:
+def _communication(load: Workload, hardware: Hardware) -> float:
     """Exchange of weights and gradients that arithmetic does not hide, reckoned as a tenth of it all."""
-    if w.world == 1:
+    if load.world == 1:
         return 0.0
-    link = hardware.device.intra_node if w.world <= hardware.per_node else hardware.device.inter_node
-    gradients = 2 * 2.0 * w.trained_parameters
-    weights = 3 * 2.0 * w.architecture.parameters * w.accumulation if w.sharding.stage == 3 else 0.0
-    reduced = gradients * (w.accumulation if w.sharding.stage >= 2 else 1)
+    link = hardware.device.intra_node if load.world <= hardware.per_node else hardware.device.inter_node
+    gradients = 2 * 2.0 * load.trained_parameters
+    weights = 3 * 2.0 * load.architecture.parameters * load.accumulation if load.sharding.stage == 3 else 0.0
+    reduced = gradients * (load.accumulation if load.sharding.stage >= 2 else 1)
     return 0.1 * (weights + reduced) / link

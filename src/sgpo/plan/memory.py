@@ -48,48 +48,48 @@ class Memory:
         return sum(self.phases[self.peak_phase].values())
 
 
-def memory(w: Workload, hardware: Hardware) -> Memory:
+def memory(load: Workload, hardware: Hardware) -> Memory:
     """What each phase of an optimizer step holds, with optimizer states in place (from the second step on)."""
-    a = w.architecture
-    resident = _resident(w, hardware)
-    trained = _gradients(w)
-    carried = {"gradients": trained} if w.accumulation > 1 else {}
-    autonomous = (w.rows, w.assumptions.prompt_tokens + w.max_completion)
-    target = (w.targets, w.assumptions.prompt_tokens + w.max_completion)
-    guided = (w.targets, w.guided_prompt + w.max_completion)
-    stash, target_stash = _stash(w, *autonomous), _stash(w, *target)
-    group = (w.trained_guided_rows, w.guided_prompt + w.max_completion)
-    group_stash = _stash(w, *group) if w.trained_guided_rows else 0.0
-    head = a.embedding_parameters * 4 if not w.lora_rank else 0.0
-    scored = w.rows * (autonomous[1] - 1) if w.on_cpu else w.rows * w.max_completion
-    tile_forward, tile_backward = (n * _tile(w, scored) for n in _TILES["cpu" if w.on_cpu else "gpu"])
+    a = load.architecture
+    resident = _resident(load, hardware)
+    trained = _gradients(load)
+    carried = {"gradients": trained} if load.accumulation > 1 else {}
+    autonomous = (load.rows, load.assumptions.prompt_tokens + load.max_completion)
+    target = (load.targets, load.assumptions.prompt_tokens + load.max_completion)
+    guided = (load.targets, load.guided_prompt + load.max_completion)
+    stash, target_stash = _stash(load, *autonomous), _stash(load, *target)
+    group = (load.trained_guided_rows, load.guided_prompt + load.max_completion)
+    group_stash = _stash(load, *group) if load.trained_guided_rows else 0.0
+    head = a.embedding_parameters * 4 if not load.lora_rank else 0.0
+    scored = load.rows * (autonomous[1] - 1) if load.on_cpu else load.rows * load.max_completion
+    tile_forward, tile_backward = (n * _tile(load, scored) for n in _TILES["cpu" if load.on_cpu else "gpu"])
     hidden_gradient = 4.0 * scored * a.hidden
-    guided_side = {"guided side": guided[0] * guided[1] * a.hidden * w.compute_bytes} if w.targets else {}
+    guided_side = {"guided side": guided[0] * guided[1] * a.hidden * load.compute_bytes} if load.targets else {}
     phases = {
-        "generation": [resident, _generation(w, hardware)],
-        "scoring": [resident, carried, {"activations": _transient(w, *autonomous), "logits": tile_forward}],
-        "forward": [resident, carried, {"activations": stash + _transient(w, *autonomous), **guided_side}],
+        "generation": [resident, _generation(load, hardware)],
+        "scoring": [resident, carried, {"activations": _transient(load, *autonomous), "logits": tile_forward}],
+        "forward": [resident, carried, {"activations": stash + _transient(load, *autonomous), **guided_side}],
         "log-probabilities": [resident, carried, {"activations": stash, "logits": tile_forward, **guided_side}],
     }
-    if w.trained_guided_rows:
-        both = {"activations": stash + group_stash + _transient(w, *group), "logits": tile_forward, **guided_side}
+    if load.trained_guided_rows:
+        both = {"activations": stash + group_stash + _transient(load, *group), "logits": tile_forward, **guided_side}
         phases["guided group"] = [resident, carried, both]
         phases["guided group backward"] = [
             resident,
             {"gradients": trained + head},
-            {"activations": stash + group_stash + _backward(w, *group)},
+            {"activations": stash + group_stash + _backward(load, *group)},
         ]
-    if w.targets:
-        kept = {"activations": stash + group_stash + target_stash, "fused KL": _fused(w), **guided_side}
-        phases["guided forward"] = [resident, carried, {"guided side": _transient(w, *guided)}]
+    if load.targets:
+        kept = {"activations": stash + group_stash + target_stash, "fused KL": _fused(load), **guided_side}
+        phases["guided forward"] = [resident, carried, {"guided side": _transient(load, *guided)}]
         phases["distillation"] = [resident, carried, kept]
         phases["distillation backward"] = [
             resident,
             {"gradients": max(trained if carried else 0.0, head)},
-            {"activations": stash + group_stash + target_stash + _backward(w, *target)},
+            {"activations": stash + group_stash + target_stash + _backward(load, *target)},
         ]
     # The distillation comes first in the backward pass, so that its gradients are there when GRPO's begin.
-    early = {"gradients": trained} if carried or w.targets or w.trained_guided_rows else {}
+    early = {"gradients": trained} if carried or load.targets or load.trained_guided_rows else {}
     phases["GRPO backward, head"] = [
         resident,
         early,
@@ -97,11 +97,11 @@ def memory(w: Workload, hardware: Hardware) -> Memory:
     ]
     phases["GRPO backward, layers"] = [
         resident,
-        {"gradients": trained + (0.0 if w.lora_rank else head * (1 if a.tied else 2))},
-        {"activations": stash + _backward(w, *autonomous)},
+        {"gradients": trained + (0.0 if load.lora_rank else head * (1 if a.tied else 2))},
+        {"activations": stash + _backward(load, *autonomous)},
     ]
-    phases["optimizer"] = [resident, {"gradients": trained, "optimizer step": _step_buffers(w)}]
-    return Memory({name: _sum(parts) for name, parts in phases.items()}, _server(w, hardware))
+    phases["optimizer"] = [resident, {"gradients": trained, "optimizer step": _step_buffers(load)}]
+    return Memory({name: _sum(parts) for name, parts in phases.items()}, _server(load, hardware))
 
 
 def _sum(parts: Iterable[Parts]) -> Parts:
@@ -112,90 +112,90 @@ def _sum(parts: Iterable[Parts]) -> Parts:
     return total
 
 
-def _resident(w: Workload, hardware: Hardware) -> Parts:
+def _resident(load: Workload, hardware: Hardware) -> Parts:
     """What is held in every phase."""
-    weights = w.architecture.parameters * w.weight_bytes
-    trained, sharding, world = w.trained_parameters, w.sharding, w.world
+    weights = load.architecture.parameters * load.weight_bytes
+    trained, sharding, world = load.trained_parameters, load.sharding, load.world
     parts: Parts = {"weights": weights}
-    state = 4 if w.lora_rank or w.float32_weights else 2
-    if w.lora_rank:
-        parts["LoRA"] = 4.0 * w.adapter_parameters
+    state = 4 if load.lora_rank or load.float32_weights else 2
+    if load.lora_rank:
+        parts["LoRA"] = 4.0 * load.adapter_parameters
     if sharding.kind in ("fsdp", "zero"):
-        full = 2.0 * w.architecture.parameters  # computed in bfloat16, whatever is stored
-        stored = 4.0 if sharding.kind == "fsdp" and not w.lora_rank else 2.0
-        parts["weights"] = stored * w.architecture.parameters / sharding.share("weights", world)
-        parts["gathered weights"] = 0.0 if sharding.stage < 3 else min(full, _working_set(w))
+        full = 2.0 * load.architecture.parameters  # computed in bfloat16, whatever is stored
+        stored = 4.0 if sharding.kind == "fsdp" and not load.lora_rank else 2.0
+        parts["weights"] = stored * load.architecture.parameters / sharding.share("weights", world)
+        parts["gathered weights"] = 0.0 if sharding.stage < 3 else min(full, _working_set(load))
         state = 4
     master = 4.0 * trained if sharding.kind == "zero" else 0.0
-    states = (state * w.optimizer_states * trained + master) / sharding.share("optimizer", world)
+    states = (state * load.optimizer_states * trained + master) / sharding.share("optimizer", world)
     parts["optimizer states"] = 0.0 if sharding.offload_optimizer else states
-    if w.teacher_copy:
+    if load.teacher_copy:
         # FSDP2 shards it; while it stands in the live weights' place, they are kept beside it.
-        size = 2 * 4.0 if sharding.kind == "fsdp" else 4.0 if w.lora_rank else w.weight_bytes
+        size = 2 * 4.0 if sharding.kind == "fsdp" else 4.0 if load.lora_rank else load.weight_bytes
         parts["teacher"] = trained * size / (world if sharding.kind == "fsdp" else 1)
-    if w.reference:
+    if load.reference:
         parts["reference model"] = weights / sharding.share("weights", world)
-    parts["runtime"] = RUNTIME_CPU if w.on_cpu else RUNTIME_GPU
-    if w.vllm == "colocate" and not w.vllm_sleeps:
-        parts["vLLM"] = w.vllm_share * hardware.device.memory
+    parts["runtime"] = RUNTIME_CPU if load.on_cpu else RUNTIME_GPU
+    if load.vllm == "colocate" and not load.vllm_sleeps:
+        parts["vLLM"] = load.vllm_share * hardware.device.memory
     return parts
 
 
-def _working_set(w: Workload) -> float:
+def _working_set(load: Workload) -> float:
     """Weights that a sharded model has whole at a time: FSDP's root (embedding, head) and two layers; ZeRO's limit."""
-    a = w.architecture
+    a = load.architecture
     root = a.embedding_parameters * (1 if a.tied else 2)
-    if w.sharding.kind == "fsdp":
+    if load.sharding.kind == "fsdp":
         return 2.0 * (root + 2 * a.layer_parameters)
     return 2.0 * min(a.parameters, _ZERO_LIVE)
 
 
-def _gradients(w: Workload) -> float:
-    trained, sharding = w.trained_parameters, w.sharding
-    size = 4.0 if w.lora_rank or w.float32_weights or sharding.kind == "fsdp" else 2.0
-    held = size * trained / sharding.share("gradients", w.world)
+def _gradients(load: Workload) -> float:
+    trained, sharding = load.trained_parameters, load.sharding
+    size = 4.0 if load.lora_rank or load.float32_weights or sharding.kind == "fsdp" else 2.0
+    held = size * trained / sharding.share("gradients", load.world)
     if sharding.kind == "ddp":
         return 2 * held  # DDP's buckets are a second copy
     if sharding.kind == "zero":
         return held + 2.0 * min(trained, _ZERO_BUCKET)
-    if sharding.kind == "fsdp" and not w.lora_rank:
-        a = w.architecture
+    if sharding.kind == "fsdp" and not load.lora_rank:
+        a = load.architecture
         return held + 2.0 * (a.embedding_parameters * (1 if a.tied else 2) + a.layer_parameters)
     return held
 
 
-def _stash(w: Workload, rows: int, length: int) -> float:
+def _stash(load: Workload, rows: int, length: int) -> float:
     """What autograd keeps of a forward pass: every layer's intermediate results, or with checkpointing its input."""
-    a, tokens = w.architecture, rows * length
-    stream = 4 if w.float32_weights else 2
-    ends = tokens * a.hidden * (4 + 2 * stream + w.compute_bytes)
-    if w.checkpointing:
+    a, tokens = load.architecture, rows * length
+    stream = 4 if load.float32_weights else 2
+    ends = tokens * a.hidden * (4 + 2 * stream + load.compute_bytes)
+    if load.checkpointing:
         return tokens * a.layers * a.hidden * stream + ends
-    copies = 2.0 * a.parameters if w.autocast and w.float32_weights else 0.0  # autocast's bfloat16 weights
-    return a.layers * _layer(w, rows, length) + ends + copies
+    copies = 2.0 * a.parameters if load.autocast and load.float32_weights else 0.0  # autocast's bfloat16 weights
+    return a.layers * _layer(load, rows, length) + ends + copies
 
 
-def _layer(w: Workload, rows: int, length: int) -> float:
+def _layer(load: Workload, rows: int, length: int) -> float:
     """What autograd keeps of one layer."""
-    a, c, full = w.architecture, w.compute_bytes, not w.lora_rank
-    stream = 4 if w.float32_weights else 2
+    a, c, full = load.architecture, load.compute_bytes, not load.lora_rank
+    stream = 4 if load.float32_weights else 2
     norms = 8 * a.hidden + (2 * stream * a.hidden if full else 0)  # in float32, then times the norm's weight
     casts = 5 if stream != c else 2  # inputs of q, k, v and gate, up; cast once each under autocast
     inputs = casts * c * a.hidden + c * a.intermediate if full else 0
-    keys = a.query_width if w.masked_attention else a.kv_width  # a mask makes each head have its own
+    keys = a.query_width if load.masked_attention else a.kv_width  # a mask makes each head have its own
     attention = c * (2 * a.query_width + 2 * keys) + 4 * a.heads
-    mask = rows * length * length * c if w.masked_attention else 0
-    per_token = norms + inputs + attention + 3 * c * a.intermediate + _adapter_inputs(w)
+    mask = rows * length * length * c if load.masked_attention else 0
+    per_token = norms + inputs + attention + 3 * c * a.intermediate + _adapter_inputs(load)
     return rows * length * per_token + mask
 
 
-def _adapter_inputs(w: Workload) -> float:
+def _adapter_inputs(load: Workload) -> float:
     """Per token: what LoRA's own products keep, dropout's result and mask included."""
-    a, c = w.architecture, w.compute_bytes
-    modules = w.lora_modules if w.lora_rank else ()
-    ranks = len(modules) * w.lora_rank * c
-    if w.lora_dropout or c == 2:  # each module has a copy of its input: cast, or with its own units dropped
-        kept = (8 if w.on_cpu else 1 + c) if w.lora_dropout else c
+    a, c = load.architecture, load.compute_bytes
+    modules = load.lora_modules if load.lora_rank else ()
+    ranks = len(modules) * load.lora_rank * c
+    if load.lora_dropout or c == 2:  # each module has a copy of its input: cast, or with its own units dropped
+        kept = (8 if load.on_cpu else 1 + c) if load.lora_dropout else c
         return ranks + kept * sum(a.projections[m][0] for m in modules)
     shared = [
         ("q_proj", "k_proj", "v_proj"),
@@ -205,77 +205,79 @@ def _adapter_inputs(w: Workload) -> float:
     return ranks + c * sum(a.projections[group[0]][0] for group in shared if set(group) & set(modules))
 
 
-def _transient(w: Workload, rows: int, length: int) -> float:
+def _transient(load: Workload, rows: int, length: int) -> float:
     """The largest set of intermediate results inside one layer of a forward pass."""
-    a = w.architecture
-    mask = rows * length * length * (1 + w.compute_bytes) if w.masked_attention else 0
-    return rows * length * w.compute_bytes * (3 * a.hidden + 3 * a.intermediate) + mask
+    a = load.architecture
+    mask = rows * length * length * (1 + load.compute_bytes) if load.masked_attention else 0
+    return rows * length * load.compute_bytes * (3 * a.hidden + 3 * a.intermediate) + mask
 
 
-def _backward(w: Workload, rows: int, length: int) -> float:
+def _backward(load: Workload, rows: int, length: int) -> float:
     """Beside the stash, while one layer's backward pass runs: gradients, and with checkpointing the layer itself."""
-    a, c = w.architecture, w.compute_bytes
-    again = _layer(w, rows, length) if w.checkpointing else 0.0
+    a, c = load.architecture, load.compute_bytes
+    again = _layer(load, rows, length) if load.checkpointing else 0.0
     return again + rows * length * c * (2 * a.hidden + 2 * a.intermediate)
 
 
-def _tile(w: Workload, tokens: int) -> float:
-    width = min(w.architecture.vocabulary, TILE_VOCABULARY) if w.on_cpu else TILE_VOCABULARY
-    return min(tokens, TILE_TOKENS) * width * w.compute_bytes
+def _tile(load: Workload, tokens: int) -> float:
+    width = min(load.architecture.vocabulary, TILE_VOCABULARY) if load.on_cpu else TILE_VOCABULARY
+    return min(tokens, TILE_TOKENS) * width * load.compute_bytes
 
 
-def _fused(w: Workload) -> float:
+def _fused(load: Workload) -> float:
     """Logits of one chunk, both sides, and the gradients that the forward pass already takes."""
-    a = w.architecture
-    kind = "cpu" if w.on_cpu else "gpu"
-    tokens = w.targets * w.max_completion
+    a = load.architecture
+    kind = "cpu" if load.on_cpu else "gpu"
+    tokens = load.targets * load.max_completion
     per_token = 2 * a.vocabulary * 4
     chunk = min(tokens, max(16, _CHUNK_BYTES[kind] // per_token // 16 * 16)) * per_token
-    scratch = 0 if w.on_cpu else chunk / 2
-    head = 0.0 if w.lora_rank else a.embedding_parameters * (4.0 + (2 if w.compute_bytes == 2 else 0))
-    return chunk + scratch + head + tokens * a.hidden * w.compute_bytes
+    scratch = 0 if load.on_cpu else chunk / 2
+    head = 0.0 if load.lora_rank else a.embedding_parameters * (4.0 + (2 if load.compute_bytes == 2 else 0))
+    return chunk + scratch + head + tokens * a.hidden * load.compute_bytes
 
 
-def _generation(w: Workload, hardware: Hardware) -> Parts:
-    a = w.architecture
-    if w.vllm == "colocate":
-        return {"vLLM": w.vllm_share * hardware.device.memory} if w.vllm_sleeps else {}
-    if w.vllm == "server":
+def _generation(load: Workload, hardware: Hardware) -> Parts:
+    a = load.architecture
+    if load.vllm == "colocate":
+        return {"vLLM": load.vllm_share * hardware.device.memory} if load.vllm_sleeps else {}
+    if load.vllm == "server":
         return {}
-    rows = w.rows * w.micro_steps + w.guided_rows
-    prompt = w.padded_prompt
-    whole = 2.0 * a.parameters if w.sharding.stage == 3 else 0.0
-    a_token = rows * kv_bytes_per_token(w)
+    rows = load.rows * load.micro_steps + load.guided_rows
+    prompt = load.padded_prompt
+    whole = 2.0 * a.parameters if load.sharding.stage == 3 else 0.0
+    a_token = rows * kv_bytes_per_token(load)
     # While prompts are read, the cache holds no more than them; when it is full, a layer's is copied for each token.
-    read = {"KV cache": prompt * a_token, "activations": whole + _transient(w, rows, prompt)}
-    full = (prompt + w.max_completion) * a_token
+    read = {"KV cache": prompt * a_token, "activations": whole + _transient(load, rows, prompt)}
+    full = (prompt + load.max_completion) * a_token
     written = {"KV cache": full * (1 + 2 / a.layers), "activations": whole + 8.0 * rows * a.vocabulary * 4}
     return max(read, written, key=lambda phase: sum(phase.values()))
 
 
-def kv_bytes_per_token(w: Workload) -> float:
+def kv_bytes_per_token(load: Workload) -> float:
     """Keys and values of one token in all layers, for generation."""
-    return 2.0 * w.architecture.layers * w.architecture.kv_width * w.compute_bytes
+    return 2.0 * load.architecture.layers * load.architecture.kv_width * load.compute_bytes
 
 
-def _server(w: Workload, hardware: Hardware) -> Parts:
-    if w.vllm != "server":
+def _server(load: Workload, hardware: Hardware) -> Parts:
+    if load.vllm != "server":
         return {}
-    weights = 2.0 * w.architecture.parameters / w.server_tensor_parallel
-    return {"weights": weights, "runtime": RUNTIME_GPU, "KV cache": kv_room(w, hardware)}
+    weights = 2.0 * load.architecture.parameters / load.server_tensor_parallel
+    return {"weights": weights, "runtime": RUNTIME_GPU, "KV cache": kv_room(load, hardware)}
 
 
-def kv_room(w: Workload, hardware: Hardware) -> float:
+def kv_room(load: Workload, hardware: Hardware) -> float:
     """Bytes that vLLM has for keys and values on one device; negative where its weights alone are too large."""
     total = hardware.device.memory
-    share, parallel = (0.9, w.server_tensor_parallel) if w.vllm == "server" else (w.vllm_share, w.vllm_tensor_parallel)
-    return share * total - 2.0 * w.architecture.parameters / parallel - RUNTIME_GPU
+    share, parallel = (
+        (0.9, load.server_tensor_parallel) if load.vllm == "server" else (load.vllm_share, load.vllm_tensor_parallel)
+    )
+    return share * total - 2.0 * load.architecture.parameters / parallel - RUNTIME_GPU
 
 
-def _step_buffers(w: Workload) -> float:
+def _step_buffers(load: Workload) -> float:
     """AdamW's temporary results: none when fused, one parameter's on a CPU, all parameters' on a GPU."""
-    if w.optimizer != "adamw_torch" or w.sharding.kind == "zero":
+    if load.optimizer != "adamw_torch" or load.sharding.kind == "zero":
         return 0.0
-    if w.on_cpu:
-        return 2 * 4.0 * (w.architecture.embedding_parameters if not w.lora_rank else 0)
-    return 4.0 * w.trained_parameters / w.sharding.share("optimizer", w.world)
+    if load.on_cpu:
+        return 2 * 4.0 * (load.architecture.embedding_parameters if not load.lora_rank else 0)
+    return 4.0 * load.trained_parameters / load.sharding.share("optimizer", load.world)

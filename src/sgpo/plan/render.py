@@ -10,12 +10,12 @@ from sgpo.plan.hardware import GIB
 
 def render_plan(plan: Plan) -> str:
     """Lines for a terminal, at most 110 columns wide."""
-    w = plan.workload
-    trained = f"{_count(w.trained_parameters)} trained (LoRA)" if w.lora_rank else "all trained"
-    devices = f"{w.world} training" + (f", {w.server_devices} serving" if w.server_devices else "")
+    load = plan.workload
+    trained = f"{_count(load.trained_parameters)} trained (LoRA)" if load.lora_rank else "all trained"
+    devices = f"{load.world} training" + (f", {load.server_devices} serving" if load.server_devices else "")
     lines = [
-        f"{w.architecture.name}: {_count(w.architecture.parameters)} parameters, {trained}; sizes from "
-        f"{w.architecture.source}",
+        f"{load.architecture.name}: {_count(load.architecture.parameters)} parameters, {trained}; sizes from "
+        f"{load.architecture.source}",
         f"{plan.hardware}: {devices}",
         "",
         *_verdict(plan),
@@ -65,28 +65,28 @@ def _memory_table(plan: Plan) -> list[str]:
 
 
 def _time_table(plan: Plan) -> list[str]:
-    w, d = plan.workload, plan.duration
+    load, d = plan.workload, plan.duration
     lines = [
-        f"An optimizer step: {w.problems_per_step:.0f} problems, {d.sampled_tokens_per_step:,.0f} sampled tokens, "
+        f"An optimizer step: {load.problems_per_step:.0f} problems, {d.sampled_tokens_per_step:,.0f} sampled tokens, "
         f"{d.step:.3g} s"
     ]
     lines += [f"  {part:<24}{seconds:>10.3g} s" for part, seconds in d.seconds.items() if seconds]
     lines.append(
         f"The run: {d.steps} steps, {d.sampled_tokens_per_step * d.steps:,.0f} sampled tokens, "
-        f"{d.hours:.3g} hours, {d.device_hours:.3g} {'CPU' if w.on_cpu else 'GPU'} hours"
+        f"{d.hours:.3g} hours, {d.device_hours:.3g} {'CPU' if load.on_cpu else 'GPU'} hours"
     )
     return lines
 
 
 def _assumptions(plan: Plan) -> list[str]:
-    w, a = plan.workload, plan.workload.assumptions
+    load, a = plan.workload, plan.workload.assumptions
     return [
         f"Assumed: prompts of {a.prompt_tokens} tokens, strategies of {a.strategy_tokens}; completions of "
-        f"{w.mean_completion} on average, of {w.max_completion} in memory;",
+        f"{load.mean_completion} on average, of {load.max_completion} in memory;",
         f"every problem has a target; training at {a.mfu:.0%} of the peak arithmetic, decoding at "
         f"{a.decode_efficiency:.0%} of the bandwidth.",
         "Not counted: rewards, weight transfer, evaluation, saving, the wait for the longest rollout.",
-        *(f"- {note}" for note in w.notes),
+        *(f"- {note}" for note in load.notes),
     ]
 
 

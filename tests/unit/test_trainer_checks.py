@@ -16,7 +16,7 @@ from trl import GRPOConfig
 
 from sgpo import SGPOConfig
 from sgpo.runs.methods import CONFIG_PRESETS
-from sgpo.trainer.checks import check_arguments, check_head
+from sgpo.trainer.checks import check_arguments, check_config, check_head
 from sgpo.trainer.config import _OPEN
 from sgpo.trainer.methods import KINDS
 from sgpo.trainer.shards import sharding
@@ -378,6 +378,22 @@ def test_peft_with_zero3_makes_trl_reentrant(out: Path) -> None:
     assert_words(str(error.value), ("PEFT", "ZeRO-3", "use_reentrant=True", "gradient_checkpointing=False"))
     args.gradient_checkpointing = args.activation_checkpointing = False
     check_arguments(args, kit.make_tokenizer(), {}, peft=True)
+
+
+@pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
+def test_deepspeed_that_clips_at_another_norm(kind: str, out: Path) -> None:
+    """Measured with DeepSpeed 0.19.8: under max_grad_norm=0 and a config without the entry, updates were a third."""
+    config = KINDS[kind].config
+    args = kit.make_config(out, config, max_grad_norm=0.5)
+    check_config("Trainer", args, config)
+    for written in ({"gradient_clipping": "auto"}, {"gradient_clipping": 0.5}):
+        args.deepspeed_plugin = SimpleNamespace(deepspeed_config={"zero_optimization": {"stage": 2}, **written})
+        check_config("Trainer", args, config)
+    for written, norm in (({}, "1.0"), ({"gradient_clipping": 2.0}, "2.0")):
+        args.deepspeed_plugin = SimpleNamespace(deepspeed_config={"zero_optimization": {"stage": 2}, **written})
+        with pytest.raises(ValueError) as error:
+            check_config("Trainer", args, config)
+        assert_words(str(error.value), ("max_grad_norm is 0.5", f"clips the gradient's norm at {norm}", '"auto"'))
 
 
 def test_zero3_check_knows_peft_models(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,12 +20,25 @@ STRATEGY_COLUMN = "strategy"
 _SHOWN = 3  # examples in an error about a data set
 
 
-def check_config(trainer: str, args: Any, wanted: type) -> None:
-    """Raise ``TypeError`` unless the arguments are those of this trainer; ``trainer`` is its name, for the error."""
+def check_config(trainer: str, args: Any, wanted: type[WholeGroupsConfig]) -> None:
+    """Refuse arguments that no data could make right; ``trainer`` is its name, for the error.
+
+    Raises:
+        TypeError: they are those of another trainer.
+        ValueError: a DeepSpeed config that clips at another norm than ``max_grad_norm`` says.
+    """
     if not isinstance(args, wanted):
         raise TypeError(
             f"args is a {type(args).__name__}, but {trainer} takes a {wanted.__name__}, which has all fields of TRL's "
             f"GRPOConfig. Use sgpo.{wanted.__name__} in its place."
+        )
+    # Only an "auto" is filled in from the arguments. Where the entry is missing, Accelerate silently writes 1.0.
+    zero = getattr(args.deepspeed_plugin, "deepspeed_config", None) or {}
+    norm = zero.get("gradient_clipping", 1.0)
+    if zero and norm not in ("auto", args.max_grad_norm):
+        raise ValueError(
+            f"max_grad_norm is {args.max_grad_norm}, but the DeepSpeed config clips the gradient's norm at {norm}, its "
+            'gradient_clipping or, without that, Accelerate\'s 1.0. Write "gradient_clipping": "auto" into it.'
         )
 
 

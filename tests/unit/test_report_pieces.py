@@ -271,6 +271,12 @@ def test_a_line_chart_puts_values_where_they_belong() -> None:
     assert {"0%", "100%", "0", "100"} <= set(labels)
 
 
+def test_a_curve_of_one_step_is_seen() -> None:
+    one = Band("sgpo", [1.0], [0.5], [0.5], [0.5], 1)
+    chart = ET.fromstring(svg.line_chart([one], {"sgpo": 0}, unit="%", label="x"))
+    assert [circle.get("class") for circle in chart.iter("circle")] == ["only"]
+
+
 def test_a_band_needs_two_seeds() -> None:
     one = Band("sgpo", [0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0], 1)
     chart = ET.fromstring(svg.line_chart([one], {"sgpo": 0}, unit="", label="x"))

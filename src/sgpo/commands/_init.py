@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from transformers import AutoConfig
 from trl import ModelConfig
 
@@ -152,7 +153,7 @@ class _Columns:
             found[what] = name
         return cls(**found, data=data)
 
-    def rows(self, data: Any, chat: bool) -> Iterator[dict[str, Any]]:
+    def rows(self, data: Dataset, chat: bool) -> Iterator[dict[str, Prompt | None]]:
         """Rows as the training reads them. Raises ``ValueError`` for a problem or an answer that is none."""
         for number, row in enumerate(data):
             prompt, answer = self._prompt(row[self.problem], chat), self._answer(row)

@@ -72,6 +72,10 @@ def line_chart(
             outline = _path(xs, [_up(v, y) for v in band.high])
             back = _path(xs[::-1], [_up(v, y) for v in band.low[::-1]])
             parts.append(Markup('<path class="band" d="{}L{}Z"/>').format(outline, back[1:]))
+        if len(xs) == 1:  # a line of one point draws nothing: a run that has logged a single step
+            parts.append(
+                Markup('<circle class="only" cx="{}" cy="{}" r="3"/>').format(_n(xs[0]), _n(_up(band.mean[0], y)))
+            )
         data = ";".join(f"{step:.0f},{value:.4g}" for step, value in zip(band.steps, band.mean, strict=True))
         parts.append(Markup('<path class="line" d="{}" data-s="{}"/></g>').format(line, data))
     return _chart(Markup("").join(parts), label, x, unit, at)

@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,7 @@ def cli_verify(
 
 
 def _added(verdict: Verdict) -> dict[str, Any]:
-    added = {"correct": verdict.correct, "reason": verdict.reason, "extracted": verdict.extracted}
-    return {**added, "seconds": round(verdict.seconds, 6)}
+    return asdict(replace(verdict, seconds=round(verdict.seconds, 6)))
 
 
 def _name(item: dict[str, Any], *options: Any) -> str:

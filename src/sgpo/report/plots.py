@@ -90,7 +90,8 @@ def _curves(run: Run) -> Figure | None:
             mean, low, high = ([factor * v for v in values] for values in (band.mean, band.low, band.high))
             axis.fill_between(band.steps, low, high, color=colour, alpha=0.15, linewidth=0)
             name, dashes = harmless(spoken_label(band.method)), _dashes(run, band.method)
-            axis.plot(band.steps, mean, color=colour, label=name, linestyle=dashes, linewidth=1.4)
+            dot = "o" if len(mean) == 1 else None  # a line of one point draws nothing
+            axis.plot(band.steps, mean, color=colour, label=name, linestyle=dashes, linewidth=1.4, marker=dot)
         stands_in = panel.metric == PASS_RATE and any(cell.pass_rate_from for cell in run.cells)
         percent = ", %" if panel.unit == "%" else ""
         axis.set_title(f"{panel.title}{percent}{' (or mean reward)' if stands_in else ''}", loc="left")

@@ -45,7 +45,7 @@ from sgpo.lab.catalog import TYPES
 from sgpo.lab.experiment import Budget, Cell, run_cell
 from sgpo.lab.model import base_path
 from sgpo.lab.operations import OPERATIONS
-from sgpo.lab.problems import MAX_COMPLETION, lab_reward, strategy_text
+from sgpo.lab.problems import MAX_COMPLETION, lab_reward, strategy_words
 from sgpo.models import Reply, Sampling, stream_seed
 from sgpo.models.sampling import sample_rows
 from sgpo.runs.jobs import Job, ReportProgress, cores, run_jobs
@@ -92,7 +92,7 @@ def candidates(problem: Problem) -> dict[str, Strategy]:
 
 
 def _told(operations: Sequence[str], draw: random.Random) -> str:
-    return strategy_text(tuple(operations), tuple(draw.randrange(2) for _ in operations))
+    return strategy_words(tuple(operations), tuple(draw.randrange(2) for _ in operations))
 
 
 def fill(store: Store, problems: Sequence[Problem]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from sgpo.lab import load_base, load_problems, verify
 from sgpo.lab.problems import MAX_COMPLETION, with_strategy
 from sgpo.models.sampling import sample
 from sgpo.objectives import clip_token_kl, distillation_loss, token_kl, top_k_kl
-from sgpo.trainer.distillation import Share, Target, collate
+from sgpo.trainer.distillation import Target, TargetBatch, collate
 
 
 def targets(model: Any, tokenizer: Any, seed: int) -> list[Target]:
@@ -54,7 +54,7 @@ def without_tail(student: Tensor, ids: Tensor, logprobs: Tensor, mask: Tensor) -
 
 
 def gradient(
-    model: Any, share: Share, temperature: float, divergence: Callable[[Tensor], Tensor]
+    model: Any, share: TargetBatch, temperature: float, divergence: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Token KLs [N, T] and the gradient of the clipped loss with respect to all weights, flat."""
     kl = divergence(logits_of(model, share.student_ids, share.student_mask, share.mask.shape[1], temperature))

@@ -15,7 +15,7 @@ import trainer_kit
 from sgpo.report.load import load_run
 from sgpo.report.token_summary import LEVELS, concentration, kl_shares, level, token_class
 from sgpo.report.tokens import token_view
-from sgpo.report.tokens_view import tokens as view_of
+from sgpo.report.tokens_view import token_views as view_of
 
 PROMPT, GUIDED, COMPLETION = "solve 3 a b", "solve 3 a b hint carry", "a b 4 c 7"
 

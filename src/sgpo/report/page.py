@@ -55,10 +55,7 @@ def write_report(directory: Path, out: Path | None = None) -> Run:
         ValueError: see :func:`sgpo.report.load.load_run`.
     """
     run = load_run(directory)
-    text = render_page(run)
-    out = out or directory / "report.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(out, text)
+    _write(render_page(run), directory, out)
     return run
 
 
@@ -69,19 +66,11 @@ def write_experts(directory: Path, out: Path | None = None) -> Path:
         ValueError: see :func:`sgpo.report.load.load_run`.
     """
     runs = [load_run(path) for path in comparisons(directory)]
-    css = (TEMPLATES / "style.css").read_text(encoding="utf-8")
-    text = (
-        _environment()
-        .get_template("experts.html.jinja")
-        .render(
-            name=directory.resolve().name,
-            version=__version__,
-            css=Markup(css),
-            csp=f"default-src 'none'; style-src {_hash(css)}; base-uri 'none'; form-action 'none'",
-            groups=experts(runs),
-            notices=[f"{run.path.name}: {line}" for run in runs for line in run.notices],
-        )
-    )
+    notices = [f"{run.path.name}: {line}" for run in runs for line in run.notices]
+    return _write(_rendered("experts.html.jinja", directory, groups=experts(runs), notices=notices), directory, out)
+
+
+def _write(text: str, directory: Path, out: Path | None) -> Path:
     out = out or directory / "report.html"
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
@@ -104,24 +93,35 @@ def render_page(run: Run) -> str:
         "strategies": strategies(logs),
     }
     title, lede = headline(run)
-    css, js = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     shown = [SECTIONS[name] for name in SECTIONS if parts[name]]
     has_run = run.kind != "training"  # a training run has no cells, and no settings of ours
-    return _environment().get_template("page.html.jinja").render(
+    return _rendered(
+        "page.html.jinja",
+        run.path,
+        script="script.js",
         run=run,
-        name=run.path.resolve().name,
         headline=title,
         lede=lede,
-        version=__version__,
         sections=[*shown, ("run", "The run")] if has_run else shown,
         has_run=has_run,
         crashed=[cell for cell in run.cells if cell.state == "crashed"],
         states=Counter(cell.state for cell in run.cells),
         settings=bound(json.dumps(run.settings, indent=1), 6_000) if run.settings else "",
+        **parts,
+    )
+
+
+def _rendered(template: str, directory: Path, *, script: str = "", **shown: Any) -> str:
+    """A template with its style sheet and script, and the policy that allows these two by their hashes alone."""
+    css, js = ((TEMPLATES / name).read_text(encoding="utf-8") if name else "" for name in ("style.css", script))
+    allowed = f"style-src {_hash(css)};" + (f" script-src {_hash(js)};" if js else "")
+    return _environment().get_template(template).render(
+        name=directory.resolve().name,
+        version=__version__,
         css=Markup(css),
         js=Markup(js),
-        csp=f"default-src 'none'; style-src {_hash(css)}; script-src {_hash(js)}; base-uri 'none'; form-action 'none'",
-        **parts,
+        csp=f"default-src 'none'; {allowed} base-uri 'none'; form-action 'none'",
+        **shown,
     )  # fmt: skip
 
 

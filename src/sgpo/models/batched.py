@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from sgpo.data.prompts import Prompt
+from sgpo.models.folders import Folder, no_chat_template
 from sgpo.models.interrupt import Interrupt
 from sgpo.models.protocol import Answered, CallError, Key, ModelError, Reply, Request, Sampling
 
@@ -106,3 +107,36 @@ class Batched:
             text = (str(error).splitlines() or [""])[0][:300]
             hint = " Lower --batch-size or --max-tokens if memory ran out."
             return [CallError("model_failed", f"{type(error).__name__}: {text}.{hint}", fatal=True)] * len(requests)
+
+
+class Loaded(Batched):
+    """A model of a folder or the hub, loaded with its tokenizer: what transformers and vLLM have in common."""
+
+    backend = ""
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        folder: Folder,
+        revision: str | None,
+        sampling: Sampling,
+        batch_size: int,
+        chat_template_kwargs: dict[str, Any] | None,
+    ) -> None:
+        super().__init__(sampling, batch_size, chat_template_kwargs)
+        self.tokenizer, self.folder, self.revision = tokenizer, folder, revision
+
+    def settings(self) -> dict[str, Any]:
+        """What decides on its replies beside the request; see `Model.settings`."""
+        return {"backend": self.backend, "revision": self.revision, **self.template_settings()}
+
+    def prompt_ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids of each prompt. Raises ModelError for messages where the tokenizer has no chat template."""
+        from sgpo.models.sampling import encode
+
+        no_chat_template(self.tokenizer, prompts, self.folder.name)
+        return encode(self.tokenizer, prompts, self.chat_template_kwargs)
+
+    def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Tokens of each prompt; see `Batched.prompt_lengths`."""
+        return [len(ids) for ids in self.prompt_ids(prompts)]

@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgpo.data.prompts import Prompt
-from sgpo.models.batched import Batched
+from sgpo.models.batched import Loaded
 from sgpo.models.folders import Folder, no_chat_template
 from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling
 
@@ -19,8 +18,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-class LocalModel(Batched):
+class LocalModel(Loaded):
     """A `sgpo.models.protocol.Model` that transformers runs in this process. ``batch_size`` counts replies."""
+
+    backend = "transformers"
 
     def __init__(
         self,
@@ -35,9 +36,8 @@ class LocalModel(Batched):
     ) -> None:
         from sgpo.models.sampling import positions_of
 
-        super().__init__(sampling, batch_size, chat_template_kwargs)
-        self.model, self.tokenizer = model, tokenizer
-        self.folder, self.revision = folder or Folder(""), revision
+        super().__init__(tokenizer, folder or Folder(""), revision, sampling, batch_size, chat_template_kwargs)
+        self.model = model
         self.positions = positions_of(model)
 
     @classmethod
@@ -84,7 +84,7 @@ class LocalModel(Batched):
     def describe(self) -> dict[str, Any]:
         """What the model is, for the record of a run; see `Model.describe`."""
         return {
-            "kind": "transformers",
+            "kind": self.backend,
             "revision": self.revision or getattr(self.model.config, "_commit_hash", None),
             **self.folder.describe(),
             "dtype": str(self.model.dtype).removeprefix("torch."),
@@ -92,10 +92,6 @@ class LocalModel(Batched):
             "batch_size": self.batch_size,
             **self.template_settings(),
         }
-
-    def settings(self) -> dict[str, Any]:
-        """What decides on its replies beside the request; see `Model.settings`."""
-        return {"backend": "transformers", "revision": self.revision, **self.template_settings()}
 
     def batches(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[list[Request]]:
         """Batches of all requests, the longest prompts first; see `Batched.batches`."""
@@ -111,7 +107,7 @@ class LocalModel(Batched):
         """Replies to one batch, as `Batched.replies` explains."""
         from sgpo.models import sampling
 
-        self._check_template([request.prompt for request in requests])
+        no_chat_template(self.tokenizer, [request.prompt for request in requests], self.folder.name)
         return sampling.sample_rows(
             self.model,
             self.tokenizer,
@@ -121,16 +117,6 @@ class LocalModel(Batched):
             batch_size=self.batch_size,
             chat_template_kwargs=self.chat_template_kwargs,
         )
-
-    def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
-        """Tokens of each prompt; see `Batched.prompt_lengths`."""
-        from sgpo.models.sampling import encode
-
-        self._check_template(prompts)
-        return [len(ids) for ids in encode(self.tokenizer, prompts, self.chat_template_kwargs)]
-
-    def _check_template(self, prompts: Sequence[Prompt]) -> None:
-        no_chat_template(self.tokenizer, prompts, self.folder.name)
 
 
 def _adapted(model: PreTrainedModel, folder: Folder) -> PreTrainedModel:

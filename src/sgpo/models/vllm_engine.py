@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sgpo.data.prompts import Prompt
-from sgpo.models.batched import Batched
-from sgpo.models.folders import Folder, no_chat_template
+from sgpo.models.batched import Loaded
+from sgpo.models.folders import Folder
 from sgpo.models.protocol import ModelError, Reply, Request, Sampling
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM can set memory aside for
 
 
-class VllmModel(Batched):
+class VllmModel(Loaded):
     """A `sgpo.models.protocol.Model` that vLLM runs in this process. ``batch_size`` replies are handed on at a time."""
+
+    backend = "vllm"
 
     def __init__(
         self,
@@ -30,8 +31,9 @@ class VllmModel(Batched):
         folder: Folder,
         chat_template_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(sampling, batch_size, chat_template_kwargs)
-        self.engine, self.engine_settings, self.folder = engine, settings, folder
+        revision = settings["revision"]
+        super().__init__(engine.get_tokenizer(), folder, revision, sampling, batch_size, chat_template_kwargs)
+        self.engine, self.engine_settings = engine, settings
         config = getattr(getattr(engine, "llm_engine", None), "model_config", None)
         self.positions = getattr(config, "max_model_len", settings["max_model_len"])
 
@@ -92,15 +94,7 @@ class VllmModel(Batched):
     def describe(self) -> dict[str, Any]:
         """What the model is, for the record of a run; see `Model.describe`."""
         adapter = {} if self.folder.adapter is None else self.folder.describe()
-        return {"kind": "vllm", **self.engine_settings, **adapter, **self.template_settings()}
-
-    def settings(self) -> dict[str, Any]:
-        """What decides on its replies beside the request; see `Model.settings`."""
-        return {"backend": "vllm", "revision": self.engine_settings["revision"], **self.template_settings()}
-
-    def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
-        """Tokens of each prompt; see `Batched.prompt_lengths`."""
-        return [len(ids) for ids in self._encode(prompts)]
+        return {"kind": self.backend, **self.engine_settings, **adapter, **self.template_settings()}
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         """Replies to one batch, as `Batched.replies` explains."""
@@ -112,7 +106,7 @@ class VllmModel(Batched):
             "top_p": self.sampling.top_p,
             "max_tokens": self.sampling.max_new_tokens,
         }
-        ids = self._encode([request.prompt for request in requests])
+        ids = self.prompt_ids([request.prompt for request in requests])
         more: dict[str, Any] = {}
         if self.folder.adapter is not None:
             from vllm.lora.request import LoRARequest
@@ -130,10 +124,3 @@ class VllmModel(Batched):
             finish = one.finish_reason if one.finish_reason in ("length", "abort") else "stop"
             replies.append(Reply(one.text, finish, len(one.token_ids), len(row)))
         return replies
-
-    def _encode(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        from sgpo.models.sampling import encode
-
-        tokenizer = self.engine.get_tokenizer()
-        no_chat_template(tokenizer, prompts, self.folder.name)
-        return encode(tokenizer, prompts, self.chat_template_kwargs)

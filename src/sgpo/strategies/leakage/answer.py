@@ -82,11 +82,6 @@ class Answer:
     written: str = ""
 
     @property
-    def is_bound(self) -> bool:
-        """It is an interval without an end on one side."""
-        return "infty" in self.written
-
-    @property
     def is_name(self) -> bool:
         return self.written[:1].isupper()
 
@@ -129,12 +124,7 @@ def _parts(text: quantities.Text, context: tuple[Unit, ...], *, percent: bool) -
         distinctive = q.node.operations >= 1 and q.node.last - q.node.first >= 4 if letters else not is_small(q.size)
         endless = not letters and math.isfinite(q.size) and abs(q.size * 1e4 - round(q.size * 1e4)) > 1e-7
         mine = tuple(u for u in context if q.unit is None or u == q.unit) or ((q.unit,) if q.unit else ())
-        radians = (
-            [(values.operate("/", values.operate("*", q.value, Fraction(180)), (math.pi, math.pi)))]
-            if "pi" in text.text
-            else []
-        )
-        readings = (*q.readings, *(r for r in radians if r is not None))
+        readings = q.readings
         if percent and isinstance(q.value, Fraction) and q.value > 1:
             readings = (*readings, q.value / 100)
         found.append(Part(readings, letters, distinctive, mine, endless))

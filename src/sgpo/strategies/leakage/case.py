@@ -27,7 +27,6 @@ _COUNTED = re.compile(
 )
 _QUESTIONS = words("What Which Who How Find If When The Find")
 _ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, (?:\d |[a-z]{1,20} )?[a-z]{1,20}){0,8},? or [a-z]+")
-_MODULUS = re.compile(r"\b(?:remainder\b[^.?]{0,300}\bdivid\w+ by|mod(?:ulo)?)\s+(\d{1,6})\b")
 
 
 def content(sentence: str) -> frozenset[str]:
@@ -91,12 +90,6 @@ class Case:
     def words(self) -> frozenset[str]:
         """Stems of the problem's words, without those of its options."""
         return frozenset(stem(token.text) for token in self.problem.tokens if token.kind == "word")
-
-    @cached_property
-    def modulus(self) -> int:
-        """What the problem takes remainders by; 0 where it takes none, or by several."""
-        bases = {int(x) for x in _MODULUS.findall(self.problem.text)}
-        return bases.pop() if len(bases) == 1 else 0
 
     @cached_property
     def letters(self) -> frozenset[str]:

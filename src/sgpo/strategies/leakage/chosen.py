@@ -14,6 +14,7 @@ _PLACES = words("option choice answer alternative entry candidate")
 _LAST = re.compile(rf"\b(middle|last|final) (?:\w+ )?(?:{'|'.join(sorted(_PLACES))})\b( but 1\b)?(?! but)", re.I)
 _NAMING = "(?:option|choice|answer|letter|select|choose|pick|mark|circle|tick|only|is|be)s?"
 _LONE = r"(?<![A-Za-z0-9_^=+*/'\\-]){}(?![A-Za-z0-9_^=+*/'\\-]|\(|\)\()(?! [=+*/<>^-])"
+_INTRODUCED = r"(?i:\b(?:let|points?|vertex|vertices|angles?|events?|sets?) )\(?{0}\b|\w\([^()]{{0,40}}\b{0}\b"
 _NEGATIVE = words("not neither nor none eliminate exclude excluded discard reject cannot except out never no fail")
 _ALTERNATIVES = words("or whether versus vs from between")
 
@@ -36,8 +37,10 @@ def option(facts: Facts) -> str:
     if not letter:
         return ""
     place = ord(letter) - ord("A") + 1
-    # A letter that the problem uses, too, may be a variable or a point; A and I are words.
-    letters = [x for x in facts.case.options if not re.search(_LONE.format(x), facts.case.problem.text)]
+    # A letter that the problem uses, too, or that the strategy introduces, is a variable; A and I are words.
+    text = facts.strategy.text
+    used = {x for x in facts.case.options if re.search(_LONE.format(x), facts.case.problem.text)}
+    letters = [x for x in facts.case.options if x not in used and not re.search(_INTRODUCED.format(x), text)]
     for sentence, _ in _lines(facts):
         named = {x for x in letters if x not in "AI" and re.search(_LONE.format(x), sentence)}
         marked = re.search(rf"\({letter}\)|(?i:{_NAMING}) ?\(?{letter}\b", sentence)

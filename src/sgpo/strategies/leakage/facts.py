@@ -30,7 +30,6 @@ _WEAK = words("is are be was being has have having : => = of the need needs stat
 _STRONG = RESULTS_TO | words(
     "obtain get gets getting yield yields give gives giving conclude leave leaves fits reach reaches reaching"
 )
-_SPANS = words("with in after for within")
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
     2: "prime even", 5: "round rounding", 6: "die dice cube", 10: "digit", 12: "clock hour month inch",
@@ -241,7 +240,7 @@ class Facts:
         noun = stem(found.noun or (found.unit.name if found.unit else ""))
         asked = noun in self.case.counted or (size > 1 and bool(self.case.counted & self._behind(found)))
         asked = asked or (use.by != "" and stem(use.by) in self.case.counted and not found.noun)  # `the boys number 9`
-        if asked and (use.name in ("result", "mention") or use.by in _SPANS):
+        if asked and use.name in ("result", "mention"):
             return True
         factor = self.strategy.text[found.end :].lstrip().startswith(("*", "of ", "times"))  # 1/2 * base * height
         if use.name != "result" or generic or (found.notation == "fraction" and factor):

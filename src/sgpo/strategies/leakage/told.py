@@ -19,8 +19,6 @@ from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage.answer import Part, is_small
 from sgpo.strategies.leakage.facts import Facts, first, tight
 
-_RESIDUES = words("congruent remainder residue equivalent")
-_BOUNDS = words("than above below exceed exceeds under beyond over")
 # Their halves and doubles are laws of geometry.
 _LAWS = words("radius diameter perimeter angle diagonal degrees")
 
@@ -70,7 +68,7 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
 def value(facts: Facts) -> str:
     """The answer, in whatever notation and unit."""
     parts = facts.case.answer.parts
-    found = itertools.chain(_pieces(facts), *(_stated(facts, part) for part in parts))
+    found = itertools.chain(*(_stated(facts, part) for part in parts))
     return first(facts, found) or (_together(facts, parts) if len(parts) > 1 else "")
 
 
@@ -87,27 +85,9 @@ def _stated(facts: Facts, part: Part) -> Iterator[Quantity]:
         elif part.distinctive and not given:
             told = (facts.is_left(q) or not facts.is_constant(q)) and (alone or not q.use.supposed)
         else:
-            bound = facts.case.answer.is_bound and q.use.by in _BOUNDS and not q.use.supposed
-            told = bound or (alone and (facts.announced(q) or _is_told(facts, q)))
+            told = alone and (facts.announced(q) or _is_told(facts, q))
         if told or (q.notation == "roman" and q.use.name != "label"):
             yield q
-
-
-def _pieces(facts: Facts) -> Iterator[Quantity]:
-    """A part of how a rational answer is written, or what is congruent to it: `the last two digits are 69`."""
-    parts, modulus = [part.readings[0] for part in facts.case.answer.parts], facts.case.modulus
-    exact = parts[0] if len(parts) == 1 else None
-    if not isinstance(exact, Fraction):
-        return
-    for q in facts.strategy.quantities:
-        number, subject = q.value, q.use.subject
-        if q.use.name == "result" and not q.use.supposed and q.whole and isinstance(number, Fraction):
-            digits = "digit" in subject and not q.noun and exact >= 10 and str(number) in str(exact.numerator)
-            top = "numerator" in subject and number == exact.numerator
-            bottom = "denominator" in subject and number == exact.denominator
-            same = modulus > 2 and number not in (exact, 0, 1, modulus) and (number - exact) % modulus == 0
-            if digits or (exact.denominator > 1 and (top or bottom)) or (same and _RESIDUES & {*subject, q.use.by}):
-                yield q
 
 
 def _together(facts: Facts, parts: tuple[Part, ...]) -> str:
@@ -125,9 +105,8 @@ def _together(facts: Facts, parts: tuple[Part, ...]) -> str:
             b.start - a.end <= 30 and "\n" not in facts.strategy.text[a.end : b.start]
             for a, b in itertools.pairwise(run)
         )
-        telling = any(q.size not in (0.0, 1.0) for q in run) or run[0].use.name == "result"
         all_parts = all(any(part.matches(q) for q in run) for part in parts)
-        if near and telling and all_parts and all(any(part.matches(q) for part in parts) for q in run):
+        if near and all_parts and all(any(part.matches(q) for part in parts) for q in run):
             return facts.quote(run[-1])
     return ""
 
@@ -139,7 +118,7 @@ def share(facts: Facts) -> str:
 
     def found() -> Iterator[Quantity]:
         for q in facts.strategy.quantities:
-            if not q.is_relative or q.use.supposed or not isinstance(q.value, Fraction) or q.size in case.given - {2.0}:
+            if not q.is_relative or q.use.supposed or not isinstance(q.value, Fraction):
                 continue
             sizes = {values.size(q.value * x if q.notation == "share" else q.value + x) for x in known}
             lawful = bool(_LAWS & set(re.findall(r"[a-z]+", facts.sentence(q).lower())))

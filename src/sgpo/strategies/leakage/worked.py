@@ -26,7 +26,6 @@ def computation(facts: Facts) -> str:
     """`84 / 12`, `divide 84 by 12`, `x = 4`, `subtract 7`."""
 
     def found() -> Iterator[Quantity]:
-        operands: dict[str, set[float]] = {}
         for q in facts.strategy.quantities:
             before = facts.before(q)
             if _is_worked(facts, q) or _is_assignment(facts, q):
@@ -39,10 +38,6 @@ def computation(facts: Facts) -> str:
                 inserted = _INSERTED.search(before.lower()) and not q.noun
                 given = q.size in facts.case.given and q.size > 2 and q.use.name == "operand"
                 if inserted or (given and (not is_small(q.size) or (_SHIFTS.search(before.lower()) and plural))):
-                    yield q
-                pair = operands.setdefault(facts.sentence(q)[:60], set())
-                pair.add(q.size)
-                if len(pair) > 1 and max(pair) > 5 and pair & facts.case.given:
                     yield q
 
     return first(facts, found())
@@ -68,10 +63,8 @@ def _is_worked(facts: Facts, q: Quantity) -> bool:
         x < 3 or x in facts.case.specific or ("binom" in written and x + 1 in facts.case.given) for x in node.literals
     )
     special = any((x > 2 or x % 1) and not (is_small(x) and x >= 10) for x in node.literals)  # 10^2 is not
-    return own and (
-        (special and (len(node.literals) > 1 or "!" in written))
-        or (node.operations > 1 and tight(written) in facts.tight_response)
-    )
+    several = special and (len(node.literals) > 1 or "!" in written)
+    return own and (several or (node.operations > 1 and tight(written) in facts.tight_response))
 
 
 def equation(facts: Facts) -> str:
@@ -119,8 +112,7 @@ def _is_assignment(facts: Facts, q: Quantity) -> bool:
         return False
     tried = size <= 3 and (q.use.supposed or bool(_TRIED & set(before[-3:])))
     prime = facts.slice(q).startswith("p") and size <= 13
-    given = size in facts.case.given and before[-1:] in (["with"], ["for"])
-    general = tried or prime or given or facts.is_known(size, q)
+    general = tried or prime or facts.is_known(size, q)
     return size > 1 and not (general or holds(facts.tight_problem, tight(facts.slice(q))))
 
 
@@ -159,4 +151,4 @@ def _is_own_formula(facts: Facts, q: Quantity, *, copied: bool) -> bool:
     if not (q.whole and q.node.letters) or id(q.node) in facts.sides or "pi" in written:
         return False  # no side of an identity
     told = q.use.name == "result" and q.node.operations > 1 and _in_own_letters(facts, q)
-    return copied and (len(set(re.findall(r"[-+] ?(\d+)(?![\d^])", written))) > 1 or (told and bool(constants)))
+    return copied and told and bool(constants)

@@ -117,7 +117,7 @@ def test_a_comparison_as_frame_plot_and_page(tmp_path: Path) -> None:
     assert set(found.families.columns) == set(report_kit.FAMILIES)
     for name in ("comparison", "curves", "families"):
         assert found.plot(name).axes
-    with pytest.raises(ValueError, match="plot 'pie' is unknown; choose from curves, comparison, families"):
+    with pytest.raises(ValueError, match="plot 'pie' is unknown; choose from curves, comparison, axes, families"):
         found.plot("pie")
     page = sgpo.report(tmp_path / "c", tmp_path / "elsewhere" / "page.html")
     assert page.frame.equals(found.frame)

@@ -227,6 +227,19 @@ def test_teacher_of_the_second_step(architecture: str, teacher: str, out: Path) 
     assert kit.largest_gap(ours.gradients[1], gradient_of(expected, student)) < EXACT
 
 
+@pytest.mark.usefixtures("scripted")
+def test_the_mix_falls_over_the_run(out: Path) -> None:
+    """The first of two steps has all of the mix, the second half of it; both have the same problems."""
+    model, data = kit.make_model(dtype=torch.float64, seed=3), kit.make_problems(2)
+    mixed = {"teacher": "frozen", "grpo_weight": 0.0, "teacher_mix": 0.6, "teacher_mix_schedule": "linear", **GAP}
+    ours, _, _ = step(out, model, data, learning_rate=0.5, max_steps=2, **mixed)
+    for done, mix in enumerate((0.6, 0.3)):
+        student = copy.deepcopy(model)
+        student.load_state_dict(ours.weights[done], strict=False)
+        expected, _ = oracle(student, model, data, [0, 1], {**GAP, "teacher_mix": mix})
+        assert kit.largest_gap(ours.gradients[done], gradient_of(expected, student)) < EXACT
+
+
 @pytest.mark.parametrize("architecture", ["qwen3", "llama"])
 @pytest.mark.usefixtures("scripted")
 def test_untied_heads_of_other_architectures(architecture: str, out: Path) -> None:

@@ -194,6 +194,7 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("target_source is 'autonomous'", "wrong responses", "'kl'"),
     ),
     "no targets": ({"num_targets": 0}, ("num_targets is 0", "at least 1")),
+    "a schedule of no mix": ({"teacher_mix_schedule": "linear"}, ("teacher_mix is 0", "Give teacher_mix a value")),
     "a mix without the teacher": ({"teacher_mix": 1.0}, ("teacher_mix is 1.0", "nothing to learn")),
     "sft has no teacher": (
         {"distillation_loss": "sft", "teacher_temperature": 0.5},

@@ -104,7 +104,10 @@ def run_evaluation(
         # Prompts follow from the settings, which a folder with responses has in common with this run.
         if not store.responses:
             rows = zip(plan.problems, prompts, strict=True)
-            store.write_lines("prompts.jsonl", ({"id": p.id, "prompt": prompt, "gold": p.answer} for p, prompt in rows))
+            asked = (  # the bare problem, too: strategies are extracted from it
+                {"id": p.id, "problem": p.problem, "prompt": prompt, "gold": p.answer} for p, prompt in rows
+            )
+            store.write_lines("prompts.jsonl", asked)
         # A run that finds everything saved makes nothing that its provenance would be of.
         if any(request.key not in store.responses for request in requests):
             provenance.record(folder, settings)

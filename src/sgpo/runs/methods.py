@@ -141,6 +141,18 @@ METHODS: dict[str, Method] = {
             {"target_source": "autonomous", "num_targets": 2, "target_selection": "random"},
         ),
         Method(
+            "skald",
+            "SGPO on the student's own rollouts, annealed",
+            "sgpo",
+            {
+                "target_source": "autonomous",
+                "num_targets": 2,
+                "target_selection": "random",
+                "teacher_mix": 0.5,
+                "teacher_mix_schedule": "linear",
+            },
+        ),
+        Method(
             "trek",
             "SFT on two trimmed-likelihood targets",
             "sgpo",
@@ -185,6 +197,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "all_wrong",
         "deviation",
         "own_rollouts",
+        "skald",
         "trek",
         "sgpo_plus",
     ),

@@ -124,7 +124,9 @@ class ExtractOptions(AskOptions):
     """The options of ``sgpo strategies extract``."""
 
     source: str = option(
-        argument=True, help="Problems with responses of a strong model: a parquet, JSONL or CSV file, or a hub id."
+        argument=True,
+        help="Problems with responses of a strong model: a parquet, JSONL or CSV file, or a hub id. A folder of sgpo "
+        "eval: the right responses of the model that it evaluated.",
     )
     columns: str | None = option(
         None,

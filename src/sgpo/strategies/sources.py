@@ -1,4 +1,4 @@
-"""Rows of problems with strong-model responses: a hub id, or a parquet, JSONL, JSON or CSV file. Read row by row.
+"""Rows of problems with responses: a hub id, a parquet, JSONL, JSON or CSV file, or a folder of `sgpo eval`.
 
 Columns are found by their usual names, the three of Elliott/Openr1-Math-46k-8192 (``prompt``, ``target``,
 ``reward_model.ground_truth``) and those of open-r1/OpenR1-Math-220k (``problem``, ``generations``, ``answer``) among
@@ -29,6 +29,7 @@ from sgpo.data.messages import (
 )
 from sgpo.data.tables import check_text, count_rows, number_text, read_table
 from sgpo.runs.files import ReadError
+from sgpo.strategies.own_responses import eval_rows, is_eval_folder
 from sgpo.strategies.records import digest
 from sgpo.strategies.schema import clean
 
@@ -69,7 +70,7 @@ class Source:
     """A file or hub data set that rows come from.
 
     Args:
-        name: a path, or a hub id.
+        name: a path, or a hub id. A folder is one of ``sgpo eval``: the student's own right responses.
         columns: field to column, for those of `FIELDS` that are not found by their usual names.
         split: of a hub data set.
 
@@ -84,7 +85,10 @@ class Source:
         given = dict(columns or {})
         if unknown := set(given) - set(FIELDS):
             raise ValueError(f"--columns names {sorted(unknown)}; the fields are {', '.join(FIELDS)}.")
-        if not self.path.is_file():
+        if self.path.is_dir():
+            if not is_eval_folder(self.path):
+                raise ValueError(f"{name} is a folder without responses of `sgpo eval`; give one that has, or a file.")
+        elif not self.path.is_file():
             if name.lower().endswith(_FORMATS) or self.path.exists():
                 raise ValueError(f"{name} is not a file; give a parquet, JSONL, JSON or CSV file, or a hub id.")
             self._hub = _load_hub(name, split)
@@ -97,6 +101,8 @@ class Source:
         if self._hub is not None:
             splits = self._hub.info.splits or {}
             return splits[self.split].num_examples if self.split in splits else None
+        if self.path.is_dir():
+            return sum(1 for _ in eval_rows(self.path))
         return count_rows(self.path)
 
     def describe(self) -> str:
@@ -139,6 +145,8 @@ class Source:
         broken: list[ReadError] = []
         first = next((raw for raw in self._raw(broken) if raw is not None), None)
         if first is None:
+            if self.path.is_dir():
+                raise ValueError(f"{self.name}: no problem was solved, so there is nothing to learn from. Raise --k.")
             raise broken[0] if broken else ValueError(f"{self.name} has no rows; give one JSON object a line.")
         return first
 
@@ -146,6 +154,9 @@ class Source:
         """Rows, None for one that cannot be read; ``faults`` gets the first reasons."""
         if self._hub is not None:
             yield from self._hub
+            return
+        if self.path.is_dir():
+            yield from eval_rows(self.path)
             return
         broken: list[ReadError] = []
 

@@ -24,6 +24,7 @@ two targets a problem      ``num_targets=2``
 on the student's rollouts  ``target_source="autonomous"``
 a sharpened teacher        ``teacher_temperature=0.7``
 a mixed target             ``teacher_mix=0.5``
+SKALD's annealed target    ``target_source="autonomous", teacher_mix=0.5, teacher_mix_schedule="linear"``
 a slow or a still teacher  ``teacher="ema"``, ``"frozen"``
 all-wrong groups alone     ``alpha_form="all_wrong"``
 weight by deviation        ``alpha_form="deviation"``
@@ -120,8 +121,8 @@ class SGPOConfig(WholeGroupsConfig):
         "guided",
         "Which responses are targets: 'guided', correct guided ones, as published. Past the paper: 'autonomous', the "
         "unguided policy's own ones, right or wrong, on which the guided side says how to go on (OPSD, arXiv "
-        "2601.18734; SKALD, 2608.09826, also by measured lift, which is what alpha asks; its annealed target is not "
-        "here).",
+        "2601.18734; SKALD, 2608.09826, also by measured lift, which is what alpha asks, and with teacher_mix_schedule "
+        "'linear').",
     )
     num_targets: int = argument(
         None,
@@ -158,6 +159,11 @@ class SGPOConfig(WholeGroupsConfig):
         "Past the paper: the unguided policy's share in the target, as a geometric mixture with the guided one, held "
         "constant: a shorter step. The idea of a mixed target is that of beta-OPSD (arXiv 2607.28582) and SR-OPSD "
         "(2608.09745); this form is our reading. Default: what preset says, else 0, the guided policy alone.",
+    )
+    teacher_mix_schedule: str = argument(
+        "constant",
+        "Past the paper: 'constant', or 'linear': teacher_mix falls to 0 over the run, so that the target moves from "
+        "near the unguided policy to the guided one (the annealing of SKALD, arXiv 2608.09826; linear is our reading).",
     )
     teacher_ema_decay: float = argument(0.99, "Decay of the 'ema' teacher per optimizer step.")
 
@@ -234,6 +240,11 @@ class SGPOConfig(WholeGroupsConfig):
             raise ValueError(
                 f"teacher_temperature is {self.teacher_temperature} and teacher_mix {self.teacher_mix}, but "
                 "distillation_loss='sft' has no teacher. Leave them at 1 and 0, or use distillation_loss='kl'."
+            )
+        if self.teacher_mix_schedule != "constant" and not self.teacher_mix:
+            raise ValueError(
+                f"teacher_mix_schedule is {self.teacher_mix_schedule!r}, but teacher_mix is 0, so nothing is there to "
+                "fall. Give teacher_mix a value, such as 0.5, or leave the schedule at 'constant'."
             )
         if not self.teacher_mix < 1:
             raise ValueError(
@@ -336,6 +347,7 @@ _CHOICES: dict[str, Collection[str]] = {
     "kl_clip_form": CLIP_FORMS,
     "teacher": ("live", "ema", "frozen"),
     "alpha_form": WEIGHT_FORMS,
+    "teacher_mix_schedule": ("constant", "linear"),
 }
 # Losses that TRL divides by the tokens of the whole generation batch; the others are means over a micro-step's rows.
 OVER_ALL_TOKENS = ("dapo", "cispo", "vespo")

@@ -109,6 +109,7 @@ def divergence(
     *,
     normalizer: float,
     temperature: float,
+    progress: float,
     teacher_head: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
 ) -> HeadFn:
     """The clipped KL to the guided side, for the forward pass of the unguided one; see :mod:`sgpo.trainer.heads`.
@@ -119,6 +120,7 @@ def divergence(
         args: direction, threshold and form of the clip, changes to the target, and the tolerance of the kernel.
         normalizer: problems of the optimizer step on one rank.
         temperature: of the softmax on both sides.
+        progress: share of the run's optimizer steps that is done, for ``teacher_mix_schedule``.
         teacher_head: hidden states and head of a teacher with weights of its own, see ``TeacherWeights.head``.
     """
     length = target_batch.mask.size(1)
@@ -128,7 +130,7 @@ def divergence(
         args.kl_clip,
         args.kl_clip_form,
         teacher_temperature=args.teacher_temperature,
-        teacher_mix=args.teacher_mix,
+        teacher_mix=args.teacher_mix * (1 - progress if args.teacher_mix_schedule == "linear" else 1),
     )
 
     def head_fn(hidden: Tensor, head: Head) -> tuple[Tensor, dict[str, Tensor]]:

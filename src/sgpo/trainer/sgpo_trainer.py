@@ -322,6 +322,7 @@ class SGPOTrainer(GuidedGroupTrainer):
             args,
             normalizer=normalizer,
             temperature=self.temperature,
+            progress=self.state.global_step / self.state.max_steps,
             teacher_head=self._sgpo.teacher.head if self._sgpo.teacher else None,
         )
         return model(input_ids=target_batch.student_ids, attention_mask=target_batch.student_mask, head_fn=head_fn)

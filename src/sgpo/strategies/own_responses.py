@@ -1,0 +1,43 @@
+"""The student's own responses as the source of strategies: a folder that ``sgpo eval`` wrote, with no strong model.
+
+The idea is that of SAGE (arXiv 2602.03143) and the future work that arXiv 2606.24064 names: a model writes strategies
+from what it once got right itself. The form is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sgpo.runs.files import read_rows
+
+_FILES = ("prompts.jsonl", "responses.jsonl", "verdicts.jsonl")
+
+
+def is_eval_folder(path: Path) -> bool:
+    """Whether ``sgpo eval`` has saved responses in this folder."""
+    return all((path / name).is_file() for name in _FILES)
+
+
+def eval_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """One row a problem that was solved at least once: ``id``, ``problem``, ``answer`` and the right ``responses``.
+
+    The shortest right response comes first: of two that are right, the one that wanders less shows the way better.
+    A folder of an earlier version holds no bare problem; there the prompt, with its template, stands for it.
+
+    Raises:
+        ReadError: a file cannot be read.
+    """
+    right = {
+        (row["problem"], row["sample"]) for _, row in read_rows(folder / "verdicts.jsonl") if row.get("correct") == 1
+    }
+    found: dict[str, list[str]] = {}
+    for _, row in read_rows(folder / "responses.jsonl"):
+        if (row["problem"], row["sample"]) in right and not row.get("truncated"):
+            found.setdefault(row["problem"], []).append(row["text"])
+    for _, row in read_rows(folder / "prompts.jsonl"):
+        if row["id"] in found:
+            responses = sorted(dict.fromkeys(found[row["id"]]), key=len)
+            problem = row.get("problem", row["prompt"])
+            yield {"id": row["id"], "problem": problem, "answer": row["gold"], "responses": responses}

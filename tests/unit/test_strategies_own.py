@@ -1,0 +1,58 @@
+"""Strategies from the student's own right responses: a folder of ``sgpo eval`` as the source of ``extract``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sgpo.runs.files import write_rows
+from sgpo.strategies.ingest import ingest
+from sgpo.strategies.sources import Source
+from sgpo.strategies.store import Store
+
+LONG, SHORT, WRONG = "Well, 2 + 2 makes \\boxed{4}, I think.", "It is \\boxed{4}.", "It is \\boxed{5}."
+
+
+def evaluated(folder: Path, texts: dict[str, list[str]], gold: str = "4") -> Path:
+    """What ``sgpo eval`` leaves of problems that have this gold answer."""
+    folder.mkdir()
+    write_rows(
+        folder / "prompts.jsonl",
+        [{"id": id, "problem": "What is 2 + 2?", "prompt": "Q: What is 2 + 2?", "gold": gold} for id in texts],
+    )
+    rows = [(id, j, text) for id, samples in texts.items() for j, text in enumerate(samples)]
+    base = {"tokens": 9, "truncated": False}
+    write_rows(folder / "responses.jsonl", [{"problem": i, "sample": j, "text": t, **base} for i, j, t in rows])
+    write_rows(
+        folder / "verdicts.jsonl",
+        [{"problem": id, "sample": j, "correct": float(f"{{{gold}}}" in text)} for id, j, text in rows],
+    )
+    return folder
+
+
+def test_a_problem_that_was_solved_comes_with_its_shortest_right_response(tmp_path: Path) -> None:
+    source = Source(str(evaluated(tmp_path / "run", {"a": [WRONG, LONG, SHORT], "b": [WRONG, WRONG], "c": [SHORT]})))
+    counts: Counter[str] = Counter()
+    with Store(tmp_path / "s.db") as store:
+        found = [problem for portion in ingest(source, store, counts) for problem in portion]
+    assert [(p.id, p.problem, p.answer, p.response) for p in found] == [
+        ("a", "What is 2 + 2?", "4", SHORT),
+        ("c", "What is 2 + 2?", "4", SHORT),
+    ]
+    assert source.count() == 2
+
+
+def test_a_folder_of_an_earlier_version_has_the_prompt_for_the_problem(tmp_path: Path) -> None:
+    folder = evaluated(tmp_path / "run", {"a": [SHORT]})
+    write_rows(folder / "prompts.jsonl", [{"id": "a", "prompt": [{"role": "user", "content": "2 + 2"}], "gold": "4"}])
+    assert next(Source(str(folder)).rows()).problem == "2 + 2"
+
+
+def test_a_folder_without_responses_and_one_without_a_right_one_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty is a folder without responses of `sgpo eval`"):
+        Source(str(tmp_path / "empty"))
+    with pytest.raises(ValueError, match="no problem was solved, so there is nothing to learn from"):
+        Source(str(evaluated(tmp_path / "run", {"a": [WRONG]})))

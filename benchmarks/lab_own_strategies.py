@@ -77,7 +77,7 @@ def main() -> None:
         folder = args.out / f"seed{seed}"
         if not (folder / "result.json").exists():
             cell = Cell("sgpo", seed, base, budget, {"learning_rate": rate})
-            write_json(folder / "result.json", run_cell(cell, base_path(base), folder, strategies=strategies))
+            write_json(folder / "result.json", run_cell(cell, base_path(base), folder, strategies=strategies).to_json())
         found["own"].append(scores(read_object(folder / "result.json")))
         for name in METHODS:
             path = args.compare / "cells" / f"{name}-base{base}-seed{seed}" / "result.json"

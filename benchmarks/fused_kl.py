@@ -245,7 +245,7 @@ def trl_contender(args: argparse.Namespace, from_kl: Callable[[Any], Any]) -> Ca
 
 def liger_contender() -> Callable[..., Any]:
     import torch
-    from liger_kernel.chunked_loss import LigerFusedLinearJSDLoss
+    from liger_kernel.chunked_loss import LigerFusedLinearJSDLoss  # type: ignore[import-not-found]
 
     loss = LigerFusedLinearJSDLoss(weight_hard_loss=0.0, weight_soft_loss=1.0, beta=0.0, compiled=False)
 

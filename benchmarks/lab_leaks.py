@@ -121,7 +121,7 @@ def rates(model: Any, tokenizer: Any, problems: list[Problem]) -> dict[str, floa
 def logged(path: Path) -> dict[str, float]:
     """Means of what the trainer logged over the whole run, and over its first and last sixth."""
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    found = {}
+    found: dict[str, float] = {}
     for name, short in LOGGED.items():
         values = [row[name] for row in rows if isinstance(row.get(name), (int, float))]
         sixth = max(1, len(values) // 6)
@@ -144,8 +144,8 @@ def run(kind: str, share: float, seed: int, start: Path, out: Path, budget: Budg
     cell = Cell("sgpo", seed, 0, budget, unguarded)
     result = run_cell(cell, start, folder, strategies=strategies(kind, share))
     model, tokenizer = load(folder / "model")
-    found = {"kind": kind, "share": share, "seed": seed, "accuracy": result["accuracy"]}
-    found |= {"accuracy_over_training": result["accuracy_over_training"], "train_seconds": result["train_seconds"]}
+    found = {"kind": kind, "share": share, "seed": seed, "accuracy": result.accuracy}
+    found |= {"accuracy_over_training": result.accuracy_over_training, "train_seconds": result.train_seconds}
     found |= logged(folder / "metrics.jsonl") | rates(model, tokenizer, load_problems("eval"))
     kept.write_text(json.dumps(found))
     print(json.dumps(found), flush=True)

@@ -31,7 +31,9 @@ GLIBC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "
 ENVIRONMENT = {**GLIBC, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 
 
-def shape(vocabulary: int, hidden: int, layers: int, heads: int, kv: int, lengths: tuple[int, int, int], **other: Any):
+def shape(
+    vocabulary: int, hidden: int, layers: int, heads: int, kv: int, lengths: tuple[int, int, int], **other: Any
+) -> dict[str, Any]:
     """Sizes of a model; lengths of prompt, strategy and completion; rollouts of a micro-step, micro-steps, options."""
     intermediate = (hidden * 8 // 3 + 63) // 64 * 64
     sizes = {"vocab_size": vocabulary, "hidden_size": hidden, "num_hidden_layers": layers}

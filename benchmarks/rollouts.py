@@ -10,6 +10,7 @@ held-out accuracy at the end and averaged over training, the difference of each 
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sgpo.compare.lab import LabTask
 from sgpo.compare.run import ComparePlan, run_comparison
 from sgpo.compare.table import as_text
 from sgpo.lab.experiment import Budget
+from sgpo.runs.entries import MethodResult
 
 ALWAYS = "sgpo"
 FORMS = {
@@ -26,10 +28,10 @@ FORMS = {
 SCORES = ("end", "over_training", "never_solved")
 
 
-def saved(reference: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
+def saved(reference: MethodResult, other: MethodResult) -> dict[str, float]:
     """Shares of tokens and seconds that `other` did without, over all seeds."""
     names = {"guided_tokens": "guided_tokens", "sampled_tokens": "sampled_tokens", "seconds": "train_seconds"}
-    return {name: round(1 - other[field] / reference[field], 4) for name, field in names.items()}
+    return {name: round(1 - getattr(other, field) / getattr(reference, field), 4) for name, field in names.items()}
 
 
 def negated(interval: Sequence[float | None]) -> list[float | None]:
@@ -52,17 +54,17 @@ def main() -> None:
     results = run_comparison(
         ComparePlan((ALWAYS, *FORMS.values()), args.seeds, LabTask(budget), tuple(args.rates), args.jobs), args.out
     )
-    methods = {name: results["methods"][name] for name in (ALWAYS, *FORMS.values()) if name in results["methods"]}
+    methods = {name: results.methods[name] for name in (ALWAYS, *FORMS.values()) if name in results.methods}
     if ALWAYS not in methods:
-        raise SystemExit(f"error: no cell of {ALWAYS} succeeded: {results['failed']}")
-    text = as_text({**results, "methods": methods})
+        raise SystemExit(f"error: no cell of {ALWAYS} succeeded: {results.failed}")
+    text = as_text(replace(results, methods=methods))
     print(text)
-    last: dict[str, Any] = {"seeds": args.seeds, "generations": args.generations, "failed": results["failed"]}
+    last: dict[str, Any] = {"seeds": args.seeds, "generations": args.generations, "failed": dict(results.failed)}
     reference = methods[ALWAYS]
     for form, name in FORMS.items():
         if name not in methods:
             continue
-        minus = {score: negated(methods[name]["sgpo_minus"][score]) for score in SCORES}
+        minus = {score: negated(methods[name].sgpo_minus[score].to_json()) for score in SCORES}
         last[form] = {"minus_always": minus, "saved": saved(reference, methods[name])}
         mean, *bounds = (f"{100 * x:+.1f}" for x in minus["end"] if x is not None)  # no bounds: one seed was left
         tokens = 100 * last[form]["saved"]["guided_tokens"]

@@ -79,7 +79,7 @@ def main() -> None:
             if name == "sgpo":
                 seeds = [turn * len(prompts) + i for i in range(len(prompts))]
                 replies = sample_rows(local.model, local.tokenizer, prompts, seeds, how, batch_size=args.batch_size)
-                tokens = sum(reply.tokens for reply in replies)
+                tokens = sum(reply.tokens or 0 for reply in replies)
             else:
                 tokens = by_transformers(local, prompts, args.max_new_tokens, args.batch_size)
             seconds = time.perf_counter() - began

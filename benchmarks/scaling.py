@@ -78,7 +78,8 @@ def main() -> None:
     parser.add_argument("--micro-steps", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.rank:
-        rank(*args.rank, args.micro_steps, args.steps)
+        start, out = args.rank
+        rank(start, out, args.micro_steps, args.steps)
         return
     from rich.progress import track
 

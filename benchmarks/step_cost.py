@@ -34,7 +34,7 @@ PARTS = ("generation", "scoring", "loss")
 def timed(trainer_class: type[GRPOTrainer]) -> type[GRPOTrainer]:
     """The trainer with clocks around generation, scoring and the whole step."""
 
-    class Timed(trainer_class):  # type: ignore[misc, valid-type]
+    class Timed(trainer_class):
         clock: dict[str, float]
 
         def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:

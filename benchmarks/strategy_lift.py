@@ -206,8 +206,8 @@ def reference(store: Store, sample: Sample, n: int) -> dict[str, Any]:
     rows = measured(store)
     for row in rows:
         problem = problems[row[0].problem]
-        arms = {problem.id: PROMPTS.unguided(problem.problem)}
-        arms |= {c.id: PROMPTS.guided(problem.problem, c.strategy) for c in row}
+        arms = {problem.id: PROMPTS.unguided(problem)}
+        arms |= {c.id: PROMPTS.guided(problem, c.strategy) for c in row}
         keys = [(arm, i) for arm in arms for i in range(n)]
         seeds = [stream_seed(1, "reference", problem.id, arm, i) for arm, i in keys]
         replies = sample([arms[arm] for arm, _ in keys], seeds)
@@ -232,7 +232,7 @@ def reference(store: Store, sample: Sample, n: int) -> dict[str, Any]:
 def train(
     cell: Cell, start: Path, out: Path, strategies: dict[str, str | None], report: ReportProgress
 ) -> dict[str, Any]:
-    return run_cell(cell, start, out, report, strategies)
+    return run_cell(cell, start, out, report, strategies).to_json()
 
 
 def choices(store: Store, seed: int) -> dict[str, dict[str, str | None]]:

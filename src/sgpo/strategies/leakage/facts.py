@@ -41,6 +41,7 @@ _KNOWN = {
 }  # fmt: skip
 _MONTHS = frozenset(map(str.lower, calendar.month_name[1:])) - {"march", "may"}
 _RATIOS = frozenset(map(stem, words("sin cos tan sine cosine tangent isosceles equilateral")))
+_AGAIN = re.compile(r"\b(?:until|repeat\w*|loop\w*|too large)\b", re.IGNORECASE)
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|like|primes)\b[^.;\n]*$", re.IGNORECASE)
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b", re.IGNORECASE)
 _ENDS_NOUN = words("for with in by to from at on per and or if when to a an")
@@ -108,8 +109,11 @@ class Facts:
             return True
         if size in self.conversions | self.case.conversions and (use.name != "result" or found.unit is None):
             return True
-        # That an hour has 12 marks is no licence for the answer 12.
-        if self.is_known(size, found) and not (use.name == "operand" and self._is_answer(found)):
+        again = _AGAIN.search(self.sentence(found)) is not None
+        if f"{size:g}" in re.findall(r"(\d+) (?:repeated|looped)", self.strategy.text):
+            return True
+        # That an hour has 12 marks is no licence for the answer 12, unless the step is a rule that is done again.
+        if self.is_known(size, found) and (again or use.name != "operand" or not self._is_answer(found)):
             return True
         if size in self.case.bases or self._listed(found) or self._exemplary(found):
             return True
@@ -125,7 +129,7 @@ class Facts:
     def is_known(self, size: float, found: Quantity) -> bool:
         """Whether a number is general knowledge about what the sentence of a quantity speaks of."""
         near = set(map(stem, re.findall(r"[A-Za-z]+", self.sentence(found))))
-        if found.use.name == "operand":
+        if found.use.name == "operand" or found.in_formula or found.notation == "relation":
             near |= self.stems | self.case.words
         if near & _MONTHS:
             near.add("month")

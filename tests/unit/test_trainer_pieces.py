@@ -94,7 +94,13 @@ def test_the_tolerance_of_the_configuration_reaches_the_kernel(
     share = collate([Target([1], [2, 3], [4, 5], 1.0)], 0, torch.device("cpu"))
     options = {} if tolerance == 0 else {"kl_gradient_tolerance": tolerance}
     term = distillation.divergence(
-        share, torch.ones(1, 2, 3), kit.make_config(out, **options), normalizer=1, temperature=1.0, teacher_head=None
+        share,
+        torch.ones(1, 2, 3),
+        kit.make_config(out, **options),
+        normalizer=1,
+        temperature=1.0,
+        progress=0.0,
+        teacher_head=None,
     )
     loss, metrics = term(torch.rand(1, 3, 3), Head(torch.rand(7, 3)))
     assert loss > 0

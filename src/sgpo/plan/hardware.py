@@ -64,7 +64,7 @@ DEVICES = {
         _gpu("a10g", 24, 70, 600, 32),
         _gpu("l4", 24, 121, 300, 32),
         # One core with AVX-512, in float32; the memory is this machine's. Older cores have half of it or less.
-        Device("cpu", 0, 2.8e11, 1e10, 1e10, 1e9),
+        Device("cpu", 0, 3.2e11, 1.15e10, 1.15e10, 1e9),
     )
 }
 ALIASES = {"a100": "a100-80", "4090": "rtx4090", "3090": "rtx3090", "5090": "rtx5090"}

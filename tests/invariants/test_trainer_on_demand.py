@@ -7,6 +7,9 @@ import pytest
 import torch
 import trainer_kit as kit
 
+from sgpo.trainer import schedule
+from sgpo.trainer.schedule import systematic_draw
+
 HINT, OK = kit.WORDS.index("hint"), kit.WORDS.index("ok")
 WHOLE = {"per_device_train_batch_size": 16, "reward": kit.easy_or_ok}
 
@@ -68,6 +71,24 @@ def test_same_gradients_to_the_bit(options: dict[str, Any], out: Path) -> None:
             assert theirs["guided_share"] == 1
             saved += theirs["guided_tokens"] - ours["guided_tokens"]
     assert saved > 0
+
+
+@pytest.mark.usefixtures("scripted")
+def test_by_weight_has_the_gradient_of_always_in_expectation(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four even starts of the draw give each problem its probability exactly: multiples of a quarter."""
+    options = {"alpha_form": "gap", "max_steps": 1, "max_grad_norm": 0.0}
+    (wanted,) = kit.recorded(make(out, "always", **options)).gradients
+    total: dict[str, torch.Tensor] = {}
+    shares = []
+    for start in (0.125, 0.375, 0.625, 0.875):
+        monkeypatch.setattr(schedule, "systematic_draw", lambda wanted, _, start=start: systematic_draw(wanted, start))
+        trainer = make(out, "by_weight", **options)
+        (got,) = kit.recorded(trainer).gradients
+        shares.append(logs_of(trainer)[0]["guided_share"])
+        total = {name: total.get(name, 0.0) + gradient / 4 for name, gradient in got.items()}
+    assert min(shares) < 0.75, "nothing was saved, and nothing shown"
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(total[name], gradient, atol=1e-6, rtol=1e-4)
 
 
 def rates(data: Any) -> list[float]:

@@ -44,10 +44,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "sgpo",
         {**STREAM, "teacher": "ema", "guided_rollouts": "on_demand", "stops": (3, 7)},
     ),
+    # A reward that is seldom given: what guidance brought before then decides who is guided.
+    "sgpo, by weight": ("sgpo", {**EPOCHS, "guided_rollouts": "by_weight", "reward": kit.has_ok, "stops": (4, 7)}),
     "hpt, stream": ("hpt", {**STREAM, **INSIDE, "stops": (4, 8)}),
 }
 ON_RANKS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgpo": ("sgpo", {**EPOCHS, "per_device_train_batch_size": 4, "stops": (1, 6, 8)}),
+    "sgpo, by weight": (
+        "sgpo",
+        {**EPOCHS, "guided_rollouts": "by_weight", "per_device_train_batch_size": 4, "stops": (5,)},
+    ),
     "luffy, stream": ("luffy", {**STREAM, "per_device_train_batch_size": 4, "stops": (4,)}),
 }
 
@@ -60,6 +66,7 @@ def make(
     stream: bool = False,
     data: Any = None,
     peft_config: Any = None,
+    reward: Any = kit.has_digit,
     **options: Any,
 ) -> Any:
     kind = KINDS[method]
@@ -70,7 +77,7 @@ def make(
     config = kit.make_config(directory, kind.config, **{**saving, "max_completion_length": 6, **more, **options})
     return kind.trainer(
         model=kit.make_model(),
-        reward_funcs=kit.has_digit,
+        reward_funcs=reward,
         args=config,
         train_dataset=data.to_iterable_dataset() if stream else data,
         processing_class=kit.make_tokenizer(),

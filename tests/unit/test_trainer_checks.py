@@ -216,7 +216,7 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "kl_direction": ({"kl_direction": "sideways"}, ("'sideways'", "'forward', 'reverse'")),
     "kl_clip_form": ({"kl_clip_form": "soft"}, ("'soft'", "'rescale', 'hard'")),
     "kl_gradient_tolerance": ({"kl_gradient_tolerance": 0.9}, ("kl_gradient_tolerance is 0.9", "within [0.0, 0.5]")),
-    "guided_rollouts": ({"guided_rollouts": "never"}, ("'never'", "'always', 'on_demand', 'auto'")),
+    "guided_rollouts": ({"guided_rollouts": "never"}, ("'never'", "'always', 'on_demand', 'by_weight', 'auto'")),
     "threshold": ({**ON_DEMAND, "guided_rollouts_below": 1.5}, ("guided_rollouts_below is 1.5", "(0, 1]")),
     "threshold 0": ({**ON_DEMAND, "guided_rollouts_below": 0.0}, ("guided_rollouts_below is 0.0", "(0, 1]")),
     "threshold, always": (
@@ -239,6 +239,15 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {**ON_DEMAND, "use_vllm": True, "vllm_mode": "colocate", "vllm_enable_sleep_mode": True},
         ("'on_demand'", "vllm_enable_sleep_mode=True takes all weights anew", "Use 'always'"),
     ),
+    "by weight, constant": (
+        {"guided_rollouts": "by_weight", "alpha_form": "constant"},
+        ("'by_weight'", "alpha_form='constant' distils solved problems too", "Use 'always'"),
+    ),
+    "by weight, guided group": (
+        {"guided_rollouts": "by_weight", "guided_grpo_weight": 1.0},
+        ("'by_weight'", "guided_grpo_weight is 1.0", "guided_grpo_weight=0"),
+    ),
+    "no probability": ({"guided_probability_min": 0.0}, ("guided_probability_min is 0.0", "within")),
     "generation batch over the ranks": (
         {"generation_batch_size": 12},
         ("generation_batch_size (12)", "divisible", "(8)"),

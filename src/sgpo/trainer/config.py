@@ -89,18 +89,26 @@ class SGPOConfig(WholeGroupsConfig):
         "in a second call, once the autonomous pass rate is known, only where it is under guided_rollouts_below; at "
         "1.0 this skips solved problems alone, whose weight is 0 anyway, so the gradient is that of 'always' given "
         "the same samples (the random numbers fall differently; guided_grpo_weight leaves out the skipped ones). "
+        "'by_weight': as on demand, but each problem with a probability in proportion to the weight that it is "
+        "expected to get (from its autonomous pass rate, and its guided one of the last visit), by which its weight is "
+        "divided: the gradient of 'always' in expectation, for fewer tokens. "
         "'auto': on_demand where the generation backend and alpha_form allow it, and nothing would change. Ours.",
+    )
+    guided_probability_min: float = argument(
+        0.1,
+        "With guided_rollouts='by_weight': the least probability of a problem that guidance could help. Less saves "
+        "more tokens and makes the gradient noisier.",
     )
     guided_rollouts_below: float = argument(
         1.0,
-        "With guided rollouts on demand: problems with an autonomous pass rate of this or more get none, and train by "
-        "GRPO alone.",
+        "With guided rollouts on demand or by weight: problems with an autonomous pass rate of this or more get none, "
+        "and train by GRPO alone.",
     )
     max_guided_tokens: int | None = argument(
         None,
-        "With guided rollouts on demand: at most this many guided tokens per process and generation batch, each "
-        "rollout counted at max_completion_length. Problems with the lowest pass rate come first, the rest trains by "
-        "GRPO alone. None: no cap.",
+        "With guided rollouts on demand or by weight: at most this many guided tokens per process and generation "
+        "batch, each rollout counted at max_completion_length. On demand, problems with the lowest pass rate come "
+        "first and the rest trains by GRPO alone; by weight, all probabilities shrink. None: no cap.",
     )
     correctness_reward: str | None = argument(
         None, "Name of the reward function that decides whether a response is correct. None: the first one."
@@ -280,8 +288,13 @@ class SGPOConfig(WholeGroupsConfig):
                 "(0, 1]; 1.0 skips solved problems alone."
             )
         hindrance = self._on_demand_hindrance()
-        if self.guided_rollouts == "on_demand" and hindrance:
-            raise ValueError(f"guided_rollouts is 'on_demand', but {hindrance}. Use 'always' (or 'auto').")
+        if self.guided_rollouts in ("on_demand", "by_weight") and hindrance:
+            raise ValueError(f"guided_rollouts is {self.guided_rollouts!r}, but {hindrance}. Use 'always' (or 'auto').")
+        if self.guided_rollouts == "by_weight" and self.guided_grpo_weight:
+            raise ValueError(
+                f"guided_rollouts is 'by_weight', but guided_grpo_weight is {self.guided_grpo_weight}: GRPO would "
+                "train on the guided groups that were drawn as if they were all. Use 'always', or guided_grpo_weight=0."
+            )
         for name, default in (("guided_rollouts_below", 1.0), ("max_guided_tokens", None)):
             if getattr(self, name) != default and not self.guided_on_demand:
                 why = hindrance or f"guided_rollouts is {self.guided_rollouts!r}"
@@ -316,7 +329,7 @@ class SGPOConfig(WholeGroupsConfig):
         if self.guided_rollouts == "auto":
             # GRPO on the guided group would train on other groups, so this is for the user to say.
             return self._on_demand_hindrance() is None and not self.guided_grpo_weight
-        return self.guided_rollouts == "on_demand"
+        return self.guided_rollouts in ("on_demand", "by_weight")
 
     @property
     def max_guided_problems(self) -> int | None:
@@ -338,7 +351,7 @@ class SGPOConfig(WholeGroupsConfig):
 
 # The tables themselves, not copies: a form that is added to one later is a choice at once.
 _CHOICES: dict[str, Collection[str]] = {
-    "guided_rollouts": ("always", "on_demand", "auto"),
+    "guided_rollouts": ("always", "on_demand", "by_weight", "auto"),
     "guided_grpo_group": ("own", "joined"),
     "target_selection": SELECTION_MODES,
     "target_source": ("guided", "autonomous"),
@@ -369,6 +382,7 @@ _RANGES = (
     ("num_guided_generations", 0, _INF),
     ("num_targets", 1, _INF),
     ("teacher_temperature", 1e-3, 1e3),
+    ("guided_probability_min", 1e-3, 1.0),
     ("teacher_mix", 0.0, 1.0),
     ("teacher_ema_decay", 0.0, 1.0),
     ("kl_gradient_tolerance", 0.0, 0.5),

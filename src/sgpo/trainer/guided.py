@@ -1,8 +1,10 @@
 """Guided rollouts beside TRL's autonomous ones, sampled and verified, with no trace in what GRPO sees.
 
-Two ways to sample them (``SGPOConfig.guided_rollouts``): in ONE generation call with the autonomous ones, or on
-demand, in a second call for the problems that can still gain from guidance, once the autonomous rewards are known.
-Given the same samples both train the same; but the order of the calls is another one, so the random numbers are too.
+Three ways to sample them (``SGPOConfig.guided_rollouts``): in ONE generation call with the autonomous ones; on
+demand, in a second call for the problems that can still gain from guidance, once the autonomous rewards are known; or
+in a second call for some of those, drawn by the weight that they are expected to get (:mod:`sgpo.trainer.schedule`).
+Given the same samples the first two train the same, and the third does in expectation; but the order of the calls is
+another one, so the random numbers are too.
 
 ``GuidedRolloutTrainer`` knows nothing of distillation: after each generation batch it hands a
 :class:`GenerationBatch` to ``_use_rollouts``, which a trainer that does something with it overrides.
@@ -71,9 +73,12 @@ class GuidedRolloutTrainer(BaseTrainer):
 
     def _sampled_on_demand(self, batch: GenerationBatch) -> GuidedRollouts:
         args = self.args
-        chosen = worth_guiding(
-            batch.pass_rate.tolist(), batch.with_strategy, args.guided_rollouts_below, args.max_guided_problems
-        )
+        # A draw keeps to the cap by itself; to take the hardest ones alone would not be the gradient of all.
+        most = args.max_guided_problems if self._sgpo.schedule is None else None
+        chosen = worth_guiding(batch.pass_rate.tolist(), batch.with_strategy, args.guided_rollouts_below, most)
+        if self._sgpo.schedule is not None:
+            step, rank = self.state.global_step, self.accelerator.process_index
+            chosen = self._sgpo.schedule.draw(batch, chosen, step, rank)
         guided = self._guided_prompts(batch.problems, chosen)
         if guided.prompt_ids:  # on every rank or on none, as all have equally many
             guided.completion_ids, guided.logprobs = self._sample(

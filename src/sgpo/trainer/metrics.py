@@ -3,9 +3,10 @@
 =========================  ======================================================================================
 ``autonomous_pass_rate``   share of correct autonomous rollouts of a generation batch
 ``guided_pass_rate``       the same for guided rollouts, over the problems that HAD any: with ``guided_rollouts`` on
-                           demand these are the harder ones, so the two rates do not compare
+                           demand or by weight these are the harder ones, so the two rates do not compare
 ``guided_share``           share of the problems with a strategy that had guided rollouts
-``alpha``                  mean weight over problems with a strategy; ``alpha_zero_fraction`` and
+``alpha``                  mean weight over problems with a strategy (by weight: divided by the probability of being
+                           guided, so that it estimates the mean over all); ``alpha_zero_fraction`` and
                            ``alpha_max_fraction`` are the shares at 0 and at the cap
 ``targets``                distillation targets in a generation batch
 ``targets_truncated``      those of them that were cut off before their end
@@ -35,15 +36,15 @@ def rollout_metrics(
     guided_pass_rate: Tensor,
     alpha: Tensor,
     *,
-    alpha_max: float,
+    capped: Tensor,
     copies: int,
     targets: int,
     targets_truncated: int,
 ) -> dict[str, float]:
     """Metrics of one generation batch from this rank's ``[B]`` rates (NaN: no guided rollouts) and weights.
 
-    ``copies`` is G2. ``guided_prompt_tokens`` is among the result for the count of processed tokens; it is not
-    logged by itself.
+    ``capped`` says which weights ``[B]`` reached their cap. ``copies`` is G2. ``guided_prompt_tokens`` is among the
+    result for the count of processed tokens; it is not logged by itself.
     """
     assert batch.lengths is not None
     sampled = ~guided_pass_rate.isnan()
@@ -60,7 +61,7 @@ def rollout_metrics(
         "guided_pass_rate": guided_pass_rate[sampled].sum(),
         "alpha": weights.sum(),
         "alpha_zero_fraction": (weights == 0).sum(),
-        "alpha_max_fraction": (weights >= alpha_max).sum(),
+        "alpha_max_fraction": capped[batch.with_strategy].sum(),
         "targets": targets,
         "targets_truncated": targets_truncated,
         "guided_tokens": batch.guided.lengths[:valid].sum(),

@@ -9,6 +9,7 @@ from sgpo.trainer.distillation import Target
 from sgpo.trainer.metrics import DistillationSums
 from sgpo.trainer.problem_log import ProblemLog
 from sgpo.trainer.rollouts import GenerationBatch, GuidedRollouts
+from sgpo.trainer.schedule import GuidedSchedule
 from sgpo.trainer.teacher import TeacherWeights
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Own:
         sums: SGPO's metrics of the current optimizer step.
         teacher: SGPO's teacher, if it is not the live policy.
         problem_log: SGPO's log of problems, if it is on.
+        schedule: what draws the problems that are guided, where they are drawn.
         rewards: rewards of the last generation batch, ``[B * G, functions]``, that LUFFY and HPT read.
         experts: ids of each problem's expert response, while LUFFY samples the others.
     """
@@ -56,5 +58,6 @@ class Own:
     sums: DistillationSums = field(default_factory=DistillationSums)
     teacher: TeacherWeights | None = None
     problem_log: ProblemLog | None = None
+    schedule: GuidedSchedule | None = None
     rewards: Tensor | None = None
     experts: list[list[int]] | None = None

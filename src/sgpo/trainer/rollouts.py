@@ -62,6 +62,7 @@ class GenerationBatch:
         correct: ``[B, G1]`` bool, verdict on each.
         rewards: ``[B * G1, functions]``, of the autonomous rollouts.
         scored: what TRL made of them for its loss; changes to it are trained on.
+        guiding_probability: ``[B]``, with which each guided problem was drawn, where they were; None: all alike.
     """
 
     problems: list[Problem]
@@ -73,6 +74,7 @@ class GenerationBatch:
     correct: Tensor | None = None
     rewards: Tensor | None = None
     scored: dict[str, Any] = field(default_factory=dict)
+    guiding_probability: Tensor | None = None
 
     @property
     def pass_rate(self) -> Tensor:

@@ -35,6 +35,7 @@ from sgpo.trainer.guided_group import GuidedGroupTrainer
 from sgpo.trainer.metrics import log_ratio, rollout_metrics
 from sgpo.trainer.problem_log import ProblemLog
 from sgpo.trainer.rollouts import Candidates, GenerationBatch, first_of_equals
+from sgpo.trainer.schedule import GuidedSchedule
 from sgpo.trainer.shards import sharded
 from sgpo.trainer.teacher import TeacherWeights, without_dropout
 from sgpo.trainer.trl_seam import get_config_model_id
@@ -87,6 +88,8 @@ class SGPOTrainer(GuidedGroupTrainer):
         self._check_ids()
         if args.guides:
             checks.check_context(self.train_dataset, self.model, self._tokenizer, args, self._tokenize_prompts)
+        if args.guided_rollouts == "by_weight" and args.guides:
+            self._sgpo.schedule = GuidedSchedule(args)
         if args.distills and args.teacher != "live":
             decay = args.teacher_ema_decay if args.teacher == "ema" else 1.0
             self._sgpo.teacher = TeacherWeights(self.accelerator.unwrap_model(self.model), decay, sharded=sharded(args))
@@ -124,6 +127,11 @@ class SGPOTrainer(GuidedGroupTrainer):
             gamma=args.alpha_gamma,
             alpha_max=args.alpha_max,
         )
+        capped = alpha >= args.alpha_max
+        if self._sgpo.schedule is not None:
+            self._sgpo.schedule.learn(batch.problems, p_guided)
+            if batch.guiding_probability is not None:
+                alpha = alpha / batch.guiding_probability
         chosen = self._targets(batch, alpha)
         targets = [target for several in chosen.values() for target in several]
         if self._sgpo.problem_log is not None:
@@ -133,7 +141,7 @@ class SGPOTrainer(GuidedGroupTrainer):
             batch,
             p_guided,
             alpha,
-            alpha_max=args.alpha_max,
+            capped=capped,
             copies=args.num_guided_generations,
             targets=len(targets),
             targets_truncated=sum(not self._ended(target.completion_ids) for target in targets),
@@ -333,11 +341,15 @@ class SGPOTrainer(GuidedGroupTrainer):
         super()._save_state(directory)
         if self._sgpo.teacher is not None:
             self._sgpo.teacher.save(directory, write=self.args.should_save)
+        if self._sgpo.schedule is not None and self.args.should_save:
+            self._sgpo.schedule.save(directory)
 
     def _load_state(self, directory: Path) -> None:
         super()._load_state(directory)
         if self._sgpo.teacher is not None:
             self._sgpo.teacher.load(directory)
+        if self._sgpo.schedule is not None:
+            self._sgpo.schedule.load(directory)
         if self._sgpo.problem_log is not None:
             self._sgpo.problem_log.rewind(self.state.global_step)
 

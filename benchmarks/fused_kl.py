@@ -113,8 +113,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
             states = load_file(args.states)
             shape = (args.rows, tokens // args.rows, -1)
-            student, teacher = (states[name][:tokens].reshape(shape).to(**kind) for name in ("student", "teacher"))
-            head = states["head"].to(**kind)
+            # Copies, since safetensors maps its file: what is read only during the measurement would count as peak.
+            student, teacher = (
+                states[name][:tokens].reshape(shape).to(**kind, copy=True) for name in ("student", "teacher")
+            )
+            head = states["head"].to(**kind, copy=True)
         else:
             shape = (args.rows, tokens // args.rows, args.hidden)
             student = torch.randn(shape, **kind)

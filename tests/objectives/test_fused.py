@@ -102,7 +102,10 @@ def close(actual: Any, expected: Any, tolerance: float) -> None:
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_matches_the_oracle(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("fewest_kept", [1, 32])
+def test_matches_the_oracle(options: dict[str, Any], fewest_kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # At 1 two of the tokens lie in the gradient of the head, which has H = 3 columns; at 32 all are projected twice.
+    monkeypatch.setattr(chunks, "_FEWEST_KEPT", fewest_kept)
     student, teacher, head, bias = inputs()
     loss, metrics = fused(student, teacher, head, bias, chunk_size=3, **options)
     grads = gradients(loss, (student, head, bias))
@@ -157,6 +160,7 @@ def test_chunks_and_blocks_change_nothing(
     expected = gradients(whole[0], (student, head, bias))
     for threads in ("one thread", "cpu"):
         monkeypatch.setitem(chunks._BLOCK_BYTES, threads, block_bytes)
+    monkeypatch.setattr(chunks, "_FEWEST_KEPT", 1)
     parts = fused(student, teacher, head, bias, chunk_size=chunk_size, **options)
     close([parts[0], *gradients(parts[0], (student, head, bias))], [whole[0], *expected], 1e-13)
     close(parts[1].values(), whole[1].values(), 1e-13)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._fused_chunks import Inputs, Settings, chunk_tokens, kl_and_gradients
+from ._fused_chunks import Inputs, Settings, kl_and_gradients
 from .divergence import (
     accumulation_dtype,
     check_normalizer,
@@ -78,7 +78,7 @@ def fused_linear_distillation_loss(
         clip_form=divergence.clip_form,
         sharpen=1.0 / divergence.teacher_temperature,
         mix=divergence.teacher_mix,
-        chunk_size=max(1, min(kernel.chunk_size or chunk_tokens(head.weight, dtype), len(token_weights))),
+        chunk_size=kernel.chunk_size,
         tolerance=kernel.tolerance,
         dtype=dtype,
         want_gradients=torch.is_grad_enabled(),

@@ -158,8 +158,7 @@ def test_chunks_and_blocks_change_nothing(
     student, teacher, head, bias = inputs(150)
     whole = fused(student, teacher, head, bias, **options)
     expected = gradients(whole[0], (student, head, bias))
-    for threads in ("one thread", "cpu"):
-        monkeypatch.setitem(chunks._BLOCK_BYTES, threads, block_bytes)
+    monkeypatch.setitem(chunks._BLOCK_BYTES, "cpu", block_bytes)
     monkeypatch.setattr(chunks, "_FEWEST_KEPT", 1)
     parts = fused(student, teacher, head, bias, chunk_size=chunk_size, **options)
     close([parts[0], *gradients(parts[0], (student, head, bias))], [whole[0], *expected], 1e-13)
@@ -315,6 +314,39 @@ def test_half_precision_inputs_are_summed_in_float32(
         assert actual.dtype == dtype
         # One rounding to the result's own dtype, at most half a unit in the last place, on float32 sums.
         torch.testing.assert_close(actual.float(), wanted, rtol=torch.finfo(dtype).eps / 2 + 1e-5, atol=2e-7)
+
+
+def test_autocast_leaves_the_products_of_the_tolerant_kernel_alone() -> None:
+    student, teacher, head, _ = inputs(200, torch.float32)
+    bias = torch.where(torch.arange(200) % 20 == 3, 0.0, -20.0)
+    found = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss, _ = fused(student, teacher, head, bias, tolerance=0.01)
+        found.append(gradients(loss, (student, head)))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_the_heads_gradient_is_the_one_large_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(chunks._BLOCK_BYTES, "cpu", 1 << 16)
+    # With H = 64 columns in the head's gradient, the logits of 7 tokens need no memory of their own.
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = 40_000
+    student, teacher = (torch.randn(N, T, 64, generator=generator) for _ in range(2))
+    head = torch.randn(vocabulary, 64, generator=generator)
+    storages: dict[int, int] = {}
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, Tensor):
+                storages[result.untyped_storage().data_ptr()] = result.untyped_storage().nbytes()
+            return result
+
+    with Watch():
+        fused(student.requires_grad_(), teacher, head.requires_grad_(), None)[0].backward()
+    del storages[head.untyped_storage().data_ptr()]
+    assert [size for size in storages.values() if size > 4 * vocabulary * 3] == [4 * 64 * vocabulary]
 
 
 def test_float16_gradients_meet_the_loss_scale_before_they_are_rounded() -> None:

@@ -34,9 +34,8 @@ from .divergence import clip_gradient_scale
 _CHUNK_BYTES = {"cpu": 160 << 20, "other": 512 << 20}
 # Tokens that are projected at a time, where the logits need not be kept.
 _PART_TOKENS = {"cpu": 1024, "other": 8192}
-# Bytes of the logits of a tile, student and teacher. One CPU thread is fastest on tiles that stay in its cache. Several
-# threads wait for the slowest at the end of every operation, so that fewer and larger operations win.
-_BLOCK_BYTES = {"one thread": 2 << 20, "cpu": 4 << 20, "other": 128 << 20}
+# Bytes of the logits of a tile, student and teacher. Products of larger tiles are no faster on a CPU.
+_BLOCK_BYTES = {"cpu": 4 << 20, "other": 128 << 20}
 # A tile of the head is copied where the head is in half precision, and is the size of a tile of its gradient.
 _UPCAST_TILE_BYTES = 16 << 20
 # Room for fewer tokens than this is left alone: a pass over the head for their sake costs more than six products.
@@ -116,11 +115,11 @@ class _Passes:
         self.x, self.s = x, s
         self.student, self.teacher = (_packed(x, hidden).to(s.dtype) for hidden in (x.student_hidden, x.teacher_hidden))
         device, count = x.weight.device, len(x.rows)
-        tokens = s.chunk_size or tokens or _PART_TOKENS.get(device.type, _PART_TOKENS["other"])
+        tokens = s.chunk_size or tokens or _by_device(_PART_TOKENS, device)
         self.part_tokens = max(1, min(tokens, count))
         vocabulary, hidden = x.weight.shape
         width = min(
-            _block_bytes(device) // (2 * self.part_tokens * s.dtype.itemsize),
+            _by_device(_BLOCK_BYTES, device) // (2 * self.part_tokens * s.dtype.itemsize),
             _UPCAST_TILE_BYTES // (max(1, hidden) * s.dtype.itemsize),
         )
         width = min(max(64, width), vocabulary)
@@ -184,7 +183,7 @@ class _Passes:
             gradient = self.measure_and_keep(part, buffer[:, : 2 * (part.stop - part.start)])
             if score is not None:
                 for tile in self.tiles:
-                    torch.sum(torch.abs(gradient[tile], out=self.tile_buffer(0, tile, part)), 1, out=score[tile])
+                    torch.sum(torch.abs(gradient[tile], out=self.scratch_tile(tile, part)[0]), 1, out=score[tile])
             kept = None if score is None else _largest(score, self.s.tolerance)
             if kept is None or mean is None:
                 for tile in self.tiles:
@@ -198,23 +197,24 @@ class _Passes:
         """First pass: softmax sums, KL and scale of the tokens `part`; their logits go into `keep` [V, 2 C]."""
         size = part.stop - part.start
         forward = self.s.direction == "forward"
+        weigh = int(forward)  # which policy's probabilities weigh the log-ratios
         largest = self.largest[:, part].fill_(torch.finfo(self.s.dtype).min)
         sums = self.sums[:, part].zero_()
-        gaps = torch.zeros_like(sums[0])  # sum of exp(log p + const) * (log-ratio of teacher and student + const)
+        gaps = torch.zeros_like(sums[0])  # sum of exp(logit - largest) times the difference of both policies
         for tile in self.tiles:
-            zs, zt = self.logits(tile, part)
+            both, gap = self.logits(tile, part), self.scratch_tile(tile, part)[2]
             if keep is not None:
-                keep[tile, :size], keep[tile, size:] = zs, zt
+                keep[tile, :size], keep[tile, size:] = both
             before = largest.clone()
-            torch.maximum(before, torch.stack([zs.amax(0), zt.amax(0)]), out=largest)
+            torch.maximum(before, both.amax(1), out=largest)
             lower = before - largest
             fade = lower.exp()
             # Taking the maxima off before the difference keeps its rounding small where logits are large.
-            gap = torch.sub(zt.sub_(largest[1]), zs.sub_(largest[0]), out=self.tile_buffer(2, tile, part))
-            weigh = int(forward)
+            both.sub_(largest[:, None])
+            torch.sub(both[1], both[0], out=gap)
             gaps = (gaps + sums[weigh] * (lower[1] - lower[0])) * fade[weigh]
-            sums.mul_(fade).add_(torch.stack([zs.exp_().sum(0), zt.exp_().sum(0)]))
-            gaps += gap.mul_(zt if forward else zs).sum(0)
+            sums.mul_(fade).add_(both.exp_().sum(1))
+            gaps += gap.mul_(both[weigh]).sum(0)
         log_sums = sums.log()
         if forward:
             self.kl[part] = gaps / sums[1] + (log_sums[0] - log_sums[1])
@@ -231,23 +231,23 @@ class _Passes:
             self.gradient(part, zs[tile], zt[tile])
         return zs
 
-    def logits(self, tile: slice, part: slice) -> tuple[Tensor, Tensor]:
-        """`z` [W, C] of both policies, in the scratch buffers; the teacher's is the target that the options make."""
+    def logits(self, tile: slice, part: slice) -> Tensor:
+        """`z` [2, W, C], in scratch: the student's, and the target that the options make of the teacher's."""
         s, bias = self.s, self.x.bias
-        zs, zt = (self.tile_buffer(i, tile, part) for i in range(2))
+        both = self.scratch_tile(tile, part)[:2]
         guide = self.x.weight if self.x.teacher_weight is None else self.x.teacher_weight
-        for z, head, hidden in ((zs, self.x.weight, self.student), (zt, guide, self.teacher)):
+        for z, head, hidden in zip(both, (self.x.weight, guide), (self.student, self.teacher), strict=True):
             z.addmm_(head[tile].to(s.dtype), hidden[part].t(), beta=0, alpha=s.pre)
-            if bias is not None:
-                # -inf minus -inf would be NaN; this far down exp() gives 0 all the same.
-                z += (bias[tile, None].to(s.dtype) * s.pre).clamp(min=torch.finfo(s.dtype).min / 4)
-            if s.post is not None:
-                z.tanh_().mul_(s.post)
+        if bias is not None:
+            # -inf minus -inf would be NaN; this far down exp() gives 0 all the same.
+            both += (bias[tile, None].to(s.dtype) * s.pre).clamp(min=torch.finfo(s.dtype).min / 4)
+        if s.post is not None:
+            both.tanh_().mul_(s.post)
         if s.sharpen != 1.0:
-            zt.mul_(s.sharpen).clamp_(min=torch.finfo(s.dtype).min / 4)
+            both[1].mul_(s.sharpen).clamp_(min=torch.finfo(s.dtype).min / 4)
         if s.mix:
-            zt.lerp_(zs, s.mix)
-        return zs, zt
+            both[1].lerp_(both[0], s.mix)
+        return both
 
     def gradient(self, part: slice, zs: Tensor, zt: Tensor) -> Tensor:
         """d loss / d (h W^T + b) [W, C] in the place of `zs`; the sums of its tokens are known. Uses up `zt`."""
@@ -285,10 +285,10 @@ class _Passes:
         if self.grad_bias is not None:
             self.grad_bias += gradient.sum(1)
 
-    def tile_buffer(self, number: int, tile: slice, part: slice) -> Tensor:
-        """Scratch [W, C]; there are three."""
-        shape = (tile.stop - tile.start, part.stop - part.start)
-        return self.scratch[number, : shape[0] * shape[1]].view(shape)
+    def scratch_tile(self, tile: slice, part: slice) -> Tensor:
+        """Scratch [3, W, C]."""
+        width, tokens = tile.stop - tile.start, part.stop - part.start
+        return self.scratch[:, : width * tokens].view(3, width, tokens)
 
     def unpacked_hidden(self) -> Tensor | None:
         """The gradient of the hidden states [N, T, H], in the dtype that it is held in."""
@@ -313,10 +313,8 @@ def _room(gradient: Tensor, dtype: torch.dtype) -> Tensor:
     return gradient.view(dtype) if fits else gradient.new_empty(gradient.shape[0], 0, dtype=dtype)
 
 
-def _block_bytes(device: torch.device) -> int:
-    if device.type == "cpu":
-        return _BLOCK_BYTES["one thread" if torch.get_num_threads() == 1 else "cpu"]
-    return _BLOCK_BYTES["other"]
+def _by_device(table: dict[str, int], device: torch.device) -> int:
+    return table.get(device.type, table["other"])
 
 
 def _largest(score: Tensor, tolerance: float) -> Tensor | None:
@@ -351,6 +349,5 @@ def held_dtype(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
 
 def chunk_tokens(weight: Tensor, dtype: torch.dtype) -> int:
     """Tokens of a chunk that fit the memory meant for its logits; a multiple of 16."""
-    limit = _CHUNK_BYTES.get(weight.device.type, _CHUNK_BYTES["other"])
-    fits = limit // (2 * max(1, weight.shape[0]) * dtype.itemsize)
+    fits = _by_device(_CHUNK_BYTES, weight.device) // (2 * max(1, weight.shape[0]) * dtype.itemsize)
     return max(16, fits // 16 * 16)

@@ -1,12 +1,11 @@
 """The distillation term straight from hidden states, in bounded memory (arXiv 2606.24064; kernel ours).
 
 `distillation_loss(token_kl(student_hidden @ W.T, teacher_hidden @ W.T), ...)` holds several [N, T, V]
-tensors; at V = 152K one of them is 0.6 MB a token. Here the same loss never has more than one chunk of
-tokens as logits. Row weights, mask and clip are known up front, so each chunk's gradient is taken in the
-FORWARD pass, while its logits are at hand. That takes the four matrix products of the unfused loss; a kernel
-that first returns the KL, and learns in backward what to multiply it by, has to project twice more. Masked
-tokens and rows of weight 0 are left out before any work is done. The head's gradient, if it is trained at
-all, is one [V, H] buffer that every chunk adds to. The loop over the chunks is in `_fused_chunks.py`.
+tensors; at V = 152K one of them is 0.6 MB a token. Here the same loss never has more than a small part of them.
+Row weights, mask and clip are known up front, so the gradients are taken in the FORWARD pass, while logits are
+at hand; a kernel that first returns the KL, and learns in backward what to multiply it by, has to project all of
+them twice more. Masked tokens and rows of weight 0 are left out before any work is done. The head's gradient, if it
+is trained at all, is the one [V, H] buffer. The passes over the vocabulary are in `_fused_chunks.py`.
 
 The inputs and outputs, with their shapes, are in `records.py`.
 """

@@ -93,7 +93,8 @@ class Divergence:
 class Kernel:
     """How the fused loss is computed. The defaults are exact.
 
-    `chunk_size` is the number of tokens whose logits exist at one time; None takes what fits 160 MiB (CPU) or 512 MiB.
+    `chunk_size` is the most tokens that are worked on at one time. None takes as many as are fast where the head is
+    trained, for then its gradient lends its memory to the logits; else what fits 160 MiB (CPU) or 512 MiB of logits.
 
     `tolerance` lets each chunk leave columns of the vocabulary out of the products that give the gradients of the
     hidden states and the head: those with the smallest sums of |d loss / d logit| over the chunk's tokens, as long as

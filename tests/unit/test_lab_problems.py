@@ -11,9 +11,9 @@ from typing import get_args
 import pytest
 
 from sgpo.lab import AXES, GUIDED_TEMPLATE, lab_reward, load_problems, verify
-from sgpo.lab.catalog import HELD_OUT, LARGE, LARGEST_TRAINED, TYPES, UNSOLVED, misread, permitted, told_apart
+from sgpo.lab.catalog import HELD_OUT, LARGE, LARGEST_TRAINED, TYPES, UNSOLVED, misread, told_apart
 from sgpo.lab.corpus import Corpus
-from sgpo.lab.operations import NEVER_FOUND, OPERATIONS, UnfitError, carry_out, do
+from sgpo.lab.operations import NEVER_FOUND, OPERATIONS, TO_DIGITS, TWO_LINES, Type, UnfitError, carry_out, do
 from sgpo.lab.problems import MAX_COMPLETION, PER_AXIS, Problem, Split, split_of, with_strategy
 from sgpo.lab.responses import EXPERTS, FAULTY_SHARE, MAX_RESPONSE_TOKENS, TERSE_SHARE, write_wordy
 
@@ -75,6 +75,17 @@ def test_every_word_means_one_operation_and_confusions_are_alike() -> None:
             assert OPERATIONS[other].operand == operation.operand
             assert other not in NEVER_FOUND, "a wrong reading would show what exploration is not to find"
     assert {name for name, one in OPERATIONS.items() if one.prior <= 0.001} == set(NEVER_FOUND)
+
+
+def permitted(operations: Type) -> bool:
+    """Whether a composition makes a type: some operand, no operation twice, at most one of two lines, and at most
+    one that leaves digits."""
+    return (
+        len(set(operations)) == len(operations)
+        and any(OPERATIONS[name].operand for name in operations)
+        and sum(name in TWO_LINES for name in operations) <= 1
+        and sum(name in TO_DIGITS for name in operations) <= 1
+    )
 
 
 def test_types_are_permitted_and_no_two_lists_share_one() -> None:

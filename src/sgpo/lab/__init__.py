@@ -19,20 +19,7 @@ instances and learning the way can be told apart. Types with the operations `dia
 (`sgpo.lab.catalog.UNSOLVED`) are practically never solved by reward alone.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from sgpo.lab.model import load_base
 from sgpo.lab.problems import AXES, GUIDED_TEMPLATE, Problem, lab_reward, load_problems, verify
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 __all__ = ["AXES", "GUIDED_TEMPLATE", "Problem", "lab_reward", "load_base", "load_problems", "verify"]
-
-
-def load_base(seed: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a shipped base model in float32 and its tokenizer; see `sgpo.lab.model.load_base`."""
-    from sgpo.lab.model import load_base as load
-
-    return load(seed)

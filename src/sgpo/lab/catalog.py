@@ -12,8 +12,6 @@ from collections.abc import Iterable
 from sgpo.lab.operations import (
     NEVER_FOUND,
     OPERATIONS,
-    TO_DIGITS,
-    TWO_LINES,
     Numbers,
     Type,
     UnfitError,
@@ -31,17 +29,6 @@ LARGE = 55
 def type_name(operations: Type) -> str:
     """The name of a type, e.g. ``add-double``."""
     return "-".join(operations)
-
-
-def permitted(operations: Type) -> bool:
-    """Whether a composition makes a type: some operand, no operation twice, at most one of two lines, and at most
-    one that leaves digits."""
-    return (
-        len(set(operations)) == len(operations)
-        and any(OPERATIONS[name].operand for name in operations)
-        and sum(name in TWO_LINES for name in operations) <= 1
-        and sum(name in TO_DIGITS for name in operations) <= 1
-    )
 
 
 def draw_numbers(types: Iterable[Type], rng: random.Random, largest: int) -> Numbers | None:

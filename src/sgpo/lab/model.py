@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgpo.lab.tokenizer import SPECIAL, VOCAB_SIZE
-from sgpo.runs.files import read_object
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
@@ -57,11 +56,6 @@ def base_path(seed: int = 0) -> Path:
     if seed not in BASE_SEEDS:
         raise ValueError(f"base seed {seed} is not shipped; choose one of {BASE_SEEDS} or run sgpo.lab.pretrain")
     return BASES / f"seed{seed}"
-
-
-def base_record(seed: int = 0) -> dict[str, Any]:
-    """What pretraining wrote about a shipped base: seed, tokens, vocabulary hash, accuracies."""
-    return read_object(base_path(seed) / "pretrain.json")
 
 
 def load_base(seed: int = 0) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -82,132 +82,42 @@ def _digit_sum(state: int, _: int) -> tuple[Step, ...]:
 class Operation:
     """One operation: how it is worded, how it is carried out, and how well the base understands it.
 
-    `wordings` name it in a problem (training uses the first two, the third is an axis of evaluation); `strategies`
-    name it in a strategy. `prior` is the probability with which an unguided pretraining text understands it; else
-    that text carries out one of its two `confusions`, which take an operand where it does. `work` turns the state
-    and the operand (ignored where `operand` is False) into lines of working and raises UnfitError.
+    The three `wordings` name it in a problem (training uses the first two, the third is an axis of evaluation); the
+    two `strategies` name it in a strategy. `prior` is the probability with which an unguided pretraining text
+    understands it; else that text carries out one of its two `confusions`, which take an operand where it does. `work`
+    turns the state and the operand (ignored where `operand` is False) into lines of working and raises UnfitError.
     """
 
     name: str
     operand: bool
     prior: float
-    confusions: tuple[str, str]
-    wordings: tuple[str, str, str]
-    strategies: tuple[str, str]
+    confusions: tuple[str, ...]
+    wordings: tuple[str, ...]
+    strategies: tuple[str, ...]
     work: Callable[[int, int], tuple[Step, ...]]
 
 
 # A confusion must be told apart by its result. So `less` and `gap`, which agree wherever `less` is possible, are no
 # confusions of each other.
 OPERATIONS: dict[str, Operation] = {
-    operation.name: operation
-    for operation in (
-        Operation("add", True, 0.85, ("less", "larger"), ("plus", "add", "gain"), ("sum", "increase"), _line("+")),
-        Operation(
-            "less", True, 0.6, ("add", "smaller"), ("minus", "lose", "drop"), ("subtract", "decrease"), _line("-")
-        ),
-        Operation(
-            "times", True, 0.35, ("add", "less"), ("times", "multiply", "fold"), ("product", "scale"), _line("*")
-        ),
-        Operation(
-            "gap",
-            True,
-            0.01,
-            ("add", "larger"),
-            ("gap", "apart", "distance"),
-            ("difference", "separation"),
-            _line("~"),
-        ),
-        Operation(
-            "larger",
-            True,
-            0.4,
-            ("smaller", "add"),
-            ("larger", "bigger", "higher"),
-            ("maximum", "upper"),
-            _line("max"),
-        ),
-        Operation(
-            "smaller",
-            True,
-            0.12,
-            ("larger", "less"),
-            ("smaller", "lesser", "lower"),
-            ("minimum", "least"),
-            _line("min"),
-        ),
-        Operation(
-            "average",
-            True,
-            0.25,
-            ("add", "larger"),
-            ("average", "mean", "midway"),
-            ("balance", "middle"),
-            _sum_then("/", 2),
-        ),
-        Operation(
-            "dial", True, 0.0005, ("add", "gap"), ("dial", "clock", "wheel"), ("modular", "wrap"), _sum_then("%", 10)
-        ),
-        Operation(
-            "double",
-            False,
-            0.5,
-            ("triple", "next"),
-            ("double", "twice", "twofold"),
-            ("duplicate", "two"),
-            _line("*", 2),
-        ),
-        Operation(
-            "triple",
-            False,
-            0.06,
-            ("double", "next"),
-            ("triple", "thrice", "threefold"),
-            ("treble", "three"),
-            _line("*", 3),
-        ),
-        Operation(
-            "half", False, 0.3, ("double", "back"), ("half", "halve", "bisect"), ("split", "divide"), _line("/", 2)
-        ),
-        Operation(
-            "unit", False, 0.001, ("next", "tens"), ("ones", "last", "units"), ("remainder", "final"), _line("%", 10)
-        ),
-        Operation(
-            "next",
-            False,
-            0.7,
-            ("back", "double"),
-            ("next", "after", "following"),
-            ("increment", "forward"),
-            _line("+", 1),
-        ),
-        Operation(
-            "back",
-            False,
-            0.3,
-            ("next", "double"),
-            ("back", "before", "previous"),
-            ("decrement", "backward"),
-            _line("-", 1),
-        ),
-        Operation(
-            "digits",
-            False,
-            0.1,
-            ("tens", "double"),
-            ("digits", "figures", "numerals"),
-            ("digitwise", "crosswise"),
-            _digit_sum,
-        ),
-        Operation(
-            "tens",
-            False,
-            0.2,
-            ("back", "digits"),
-            ("tens", "front", "leading"),
-            ("prefix", "truncate"),
-            _line("//", 10),
-        ),
+    name: Operation(name, operand, prior, tuple(confused.split()), tuple(worded.split()), tuple(told.split()), work)
+    for name, operand, prior, confused, worded, told, work in (
+        ("add", True, 0.85, "less larger", "plus add gain", "sum increase", _line("+")),
+        ("less", True, 0.6, "add smaller", "minus lose drop", "subtract decrease", _line("-")),
+        ("times", True, 0.35, "add less", "times multiply fold", "product scale", _line("*")),
+        ("gap", True, 0.01, "add larger", "gap apart distance", "difference separation", _line("~")),
+        ("larger", True, 0.4, "smaller add", "larger bigger higher", "maximum upper", _line("max")),
+        ("smaller", True, 0.12, "larger less", "smaller lesser lower", "minimum least", _line("min")),
+        ("average", True, 0.25, "add larger", "average mean midway", "balance middle", _sum_then("/", 2)),
+        ("dial", True, 0.0005, "add gap", "dial clock wheel", "modular wrap", _sum_then("%", 10)),
+        ("double", False, 0.5, "triple next", "double twice twofold", "duplicate two", _line("*", 2)),
+        ("triple", False, 0.06, "double next", "triple thrice threefold", "treble three", _line("*", 3)),
+        ("half", False, 0.3, "double back", "half halve bisect", "split divide", _line("/", 2)),
+        ("unit", False, 0.001, "next tens", "ones last units", "remainder final", _line("%", 10)),
+        ("next", False, 0.7, "back double", "next after following", "increment forward", _line("+", 1)),
+        ("back", False, 0.3, "next double", "back before previous", "decrement backward", _line("-", 1)),
+        ("digits", False, 0.1, "tens double", "digits figures numerals", "digitwise crosswise", _digit_sum),
+        ("tens", False, 0.2, "back digits", "tens front leading", "prefix truncate", _line("//", 10)),
     )
 }
 TWO_LINES = ("average", "dial")

@@ -135,7 +135,7 @@ def _unknown(model: str, why: str) -> str:
 
 # (family, vocabulary, hidden, layers, heads, kv_heads, head_width, intermediate, tied, context), from the models' own
 # config.json.
-_SIZES: dict[str, tuple[str, int, int, int, int, int, int, int, bool, int]] = {
+_SIZES: dict[str, tuple[Any, ...]] = {
     "Qwen/Qwen2.5-0.5B": ("qwen2", 151936, 896, 24, 14, 2, 64, 4864, True, 32768),
     "Qwen/Qwen2.5-1.5B": ("qwen2", 151936, 1536, 28, 12, 2, 128, 8960, True, 32768),
     "Qwen/Qwen2.5-3B": ("qwen2", 151936, 2048, 36, 16, 2, 128, 11008, True, 32768),
@@ -157,19 +157,6 @@ _TABLE = {
 
 
 def _from_table(model: str) -> Architecture:
-    family, vocabulary, hidden, layers, heads, kv_heads, head_width, intermediate, tied, context = _TABLE[model]
-    return Architecture(
-        name=model,
-        family=family,
-        vocabulary=vocabulary,
-        hidden=hidden,
-        layers=layers,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_width=head_width,
-        intermediate=intermediate,
-        tied=tied,
-        attention_bias=family == "qwen2",
-        context=context,
-        source="the built-in table",
-    )
+    *sizes, context = _TABLE[model]
+    bias = sizes[0] == "qwen2"
+    return Architecture(model, *sizes, attention_bias=bias, context=context, source="the built-in table")

@@ -158,5 +158,4 @@ _TABLE = {
 
 def _from_table(model: str) -> Architecture:
     *sizes, context = _TABLE[model]
-    bias = sizes[0] == "qwen2"
-    return Architecture(model, *sizes, attention_bias=bias, context=context, source="the built-in table")
+    return Architecture(*[model, *sizes, sizes[0] == "qwen2", context, "the built-in table"])

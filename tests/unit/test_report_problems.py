@@ -161,24 +161,20 @@ def test_alpha_by_family_is_a_mean_of_the_means_of_cells() -> None:
 
 def test_the_view_of_alpha_comes_from_the_logs_or_else_from_the_shares(tmp_path: Path) -> None:
     run = load_run(kit.compare_dir(tmp_path, seeds=2))
-    view = alpha(run, read_logs(run))
-    assert view is not None
-    assert view.kinds == {"histogram"}
-    (chart,) = view.charts
+    (chart,) = alpha(run, read_logs(run))
     assert chart.table is not None
     rows = chart.table.rows
     assert chart.table.titles == ["Steps", "0", "up to 0.2", "up to 0.4", "up to 0.6", "up to 0.8"]
     assert [row.name for row in rows][:2] == ["1–6", "7–12"]  # steps 1 to 59
     assert sum(float(str(count)) for row in rows for count in row.cells) == pytest.approx(120)
-    (families,) = view.families
-    assert {row.name for row in families.table.rows[:2]} == {"ratio", "remainder"}  # learned later
-    assert families.table.rows[0].cells[0] == Heat("0.80", 10)
+    assert chart.families is not None
+    assert {row.name for row in chart.families.rows[:2]} == {"ratio", "remainder"}  # learned later
+    assert chart.families.rows[0].cells[0] == Heat("0.80", 10)
     for path in tmp_path.glob("cells/*/problems.jsonl"):
         path.unlink()
     run = load_run(tmp_path)
-    view = alpha(run, read_logs(run))
-    assert view is not None
-    assert (view.kinds, view.families) == ({"shares"}, [])
+    (chart,) = alpha(run, read_logs(run))
+    assert (chart.table, chart.families) == (None, None)
 
 
 def test_families_are_absent_without_their_column_and_bounded(tmp_path: Path) -> None:
@@ -197,11 +193,10 @@ def test_a_short_run_has_no_empty_columns(tmp_path: Path) -> None:
     path = kit.compare_dir(tmp_path, seeds=1) / "cells" / "sgpo-base0-seed0" / "problems.jsonl"
     kit.write_lines(path, [kit.problem(step) for step in (1, 3, 5, 7, 9, 11)])
     run = load_run(tmp_path)
-    view = alpha(run, read_logs(run))
-    assert view is not None
-    (found,) = view.families
-    assert found.table.titles == ["Family", "1–2", "3–4", "5–6", "7–8", "9–10", "11"]
-    assert [cell.text for cell in found.table.rows[0].cells] == ["0.70"] * 6  # type: ignore[union-attr]
+    (chart,) = alpha(run, read_logs(run))
+    assert chart.families is not None
+    assert chart.families.titles == ["Family", "1–2", "3–4", "5–6", "7–8", "9–10", "11"]
+    assert [cell.text for cell in chart.families.rows[0].cells] == ["0.70"] * 6  # type: ignore[union-attr]
 
 
 def test_a_log_of_one_step(tmp_path: Path) -> None:
@@ -254,7 +249,7 @@ def test_halves_are_compared_over_the_strategies_that_both_have() -> None:
     both = [row(1, guided=1.0, strategy="a"), row(2, guided=0.75, strategy="a")]
     view = strategies({"sgpo": [[*both, row(1, guided=1.0, strategy="b"), row(2, guided=0.0, strategy="c")]]})
     assert view is not None
-    assert view.halves == (1, 0.5, 0.25)
+    assert (view.both, view.early, view.late) == (1, 0.5, 0.25)
 
 
 @pytest.mark.parametrize(

@@ -25,48 +25,26 @@ MAX_FAMILIES = 40
 class AlphaChart:
     """One method's alpha over time: a histogram with its table, or without problem logs shares of problems.
 
-    ``first`` and ``last`` are the means over the first and the last tenth of training.
+    ``first`` and ``last`` are the means over the first and the last tenth of training. ``families`` is the heat table
+    of the mean alpha by family, from which ``hidden`` families are left out.
     """
 
     method: str
     first: float
     last: float
     chart: Markup
-    table: PageTable | None = None
     seeds: int = 0
-
-    @property
-    def kind(self) -> str:
-        return "shares" if self.table is None else "histogram"
-
-
-@dataclass(frozen=True)
-class AlphaFamilies:
-    """The heat table of one method's mean alpha by family; ``hidden`` families are left out of it."""
-
-    table: PageTable
-    seeds: int
-    hidden: int
+    table: PageTable | None = None
+    families: PageTable | None = None
+    hidden: int = 0
 
 
-@dataclass(frozen=True)
-class AlphaView:
-    """The section on how alpha lets go."""
-
-    charts: Sequence[AlphaChart]
-    families: Sequence[AlphaFamilies]
-
-    @property
-    def kinds(self) -> set[str]:
-        return {chart.kind for chart in self.charts}
-
-
-def alpha(run: Run, logs: Logs) -> AlphaView | None:
-    """How alpha is spread over problems, over time; None where no method has a weight above 0.
+def alpha(run: Run, logs: Logs) -> list[AlphaChart]:
+    """How alpha is spread over problems, over time, for each method with a weight above 0.
 
     From the problem logs; a method without any has the shares of problems at both ends instead, or its mean alone.
     """
-    charts, families = [], []
+    charts = []
     top = max([ALPHA_MAX, *(row.alpha for found in logs.values() for log in found for row in log)])
     for name in run.order:
         cells = run.cells_of(name)
@@ -75,12 +53,11 @@ def alpha(run: Run, logs: Logs) -> AlphaView | None:
             continue
         label, ends = spoken_label(name), first_and_last(average)
         if found := logs.get(name):
-            charts.append(AlphaChart(label, *ends, *_histogram(found, top, label), seeds=len(found)))
-            if table := _families(found, top, label):
-                families.append(table)
-        elif (chart := _shares(name, cells)) is not None:
-            charts.append(AlphaChart(label, *ends, chart))
-    return AlphaView(charts, families) if charts else None
+            chart, table = _histogram(found, top, label)
+            charts.append(AlphaChart(label, *ends, chart, len(found), table, *_families(found, top)))
+        elif (shares := _shares(name, cells)) is not None:
+            charts.append(AlphaChart(label, *ends, shares))
+    return charts
 
 
 def _histogram(logs: Sequence[Log], top: float, name: str) -> tuple[Markup, PageTable]:
@@ -110,20 +87,20 @@ def _parts(last: int, parts: int) -> list[str]:
     return [f"{a}\u2013{b - 1}" if b - 1 > a else f"{a}" for a, b in itertools.pairwise(starts)]
 
 
-def _families(logs: Sequence[Log], top: float, name: str) -> AlphaFamilies | None:
+def _families(logs: Sequence[Log], top: float) -> tuple[PageTable | None, int]:
+    """The heat table of alpha by family, and how many families it leaves out."""
     parts = _windows(logs, PARTS)
     table = alpha_by_family(logs, parts)
     if not table:
-        return None
+        return None, 0
     rows = [
         TableRow(family, [Heat("" if v is None else f"{v:.2f}", round(LEVELS * (v or 0.0) / top)) for v in values])
         for family, values in list(table.items())[:MAX_FAMILIES]
     ]
-    shown = PageTable(["Family", *_parts(last_step(logs), parts)], rows, name)
-    return AlphaFamilies(shown, len(logs), len(table) - len(rows))
+    return PageTable(["Family", *_parts(last_step(logs), parts)], rows), len(table) - len(rows)
 
 
-def _shares(name: str, cells: Sequence[RunCell]) -> svg.Markup | None:
+def _shares(name: str, cells: Sequence[RunCell]) -> Markup | None:
     """Without problem logs: the shares of problems at the cap, between, and at 0."""
     at_cap, at_zero = (band(name, cells, f"sgpo/alpha_{end}_fraction") for end in ("max", "zero"))
     if at_cap is None or at_zero is None or at_cap.steps != at_zero.steps or len(at_cap.steps) < 2:

@@ -56,20 +56,13 @@ class AxisPanel:
     axis: Markup
 
 
-class Chart(NamedTuple):
-    """A chart under its title."""
-
-    title: str
-    chart: Markup
-
-
 @dataclass(frozen=True)
 class AxesView:
-    """The section on what was learned."""
+    """The section on what was learned; ``passes`` are the charts of pass@k by the title of their axis."""
 
     panels: Sequence[AxisPanel]
     gaps: Sequence[PageTable]
-    passes: Sequence[Chart]
+    passes: Mapping[str, Markup]
     never: PageTable | None
     legend: Sequence[LegendEntry]
     tables: Sequence[PageTable]
@@ -152,17 +145,18 @@ def _gaps(methods: Sequence[MethodResult]) -> list[PageTable]:
     return tables
 
 
-def _passes(methods: Sequence[MethodResult], names: Sequence[str], hues: dict[str, int]) -> list[Chart]:
+def _passes(methods: Sequence[MethodResult], names: Sequence[str], hues: dict[str, int]) -> dict[str, Markup]:
     """pass@k against k, on a logarithmic scale: whether the ceiling rises, or only the likely becomes likelier."""
-    charts = []
+    charts = {}
     for axis in names:
         bands = [band for method in methods if (band := _pass_band(method, axis)) is not None]
         if bands:
             top, title = max(bands[0].steps), title_of(axis)
             ends = "; ".join(f"{spoken_label(b.method)} from {b.mean[0]:.0%} to {b.mean[-1]:.0%}" for b in bands)
             spoken = f"pass@k, {title}, k from 1 to {2**top:.0f}: {ends}."
-            chart = svg.line_chart(bands, hues, unit="%", label=spoken, y=(0.0, 1.0), across=lambda x: f"{2**x:.0f}")
-            charts.append(Chart(title, chart))
+            charts[title] = svg.line_chart(
+                bands, hues, unit="%", label=spoken, y=(0.0, 1.0), across=lambda x: f"{2**x:.0f}"
+            )
     return charts
 
 

@@ -1,6 +1,6 @@
 """Learning curves for the templates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -47,22 +47,16 @@ class CurvePanel(NamedTuple):
     chart: Markup
 
 
-class StandIn(NamedTuple):
-    """A logged metric that stands in for the autonomous pass rate, with its methods."""
-
-    metric: str
-    methods: str
-
-
 @dataclass(frozen=True)
 class CurvesView:
-    """How training went: ``over`` names the x-axis, ``banded`` says whether any curve is of several seeds."""
+    """How training went: ``over`` names the x-axis, ``banded`` says whether any curve is of several seeds, ``instead``
+    names the metrics that stand in for the autonomous pass rate, each with its methods."""
 
     panels: Sequence[CurvePanel]
     legend: Sequence[LegendEntry]
     ends: PageTable
     banded: bool
-    instead: Sequence[StandIn]
+    instead: Mapping[str, str]
     over: str
 
 
@@ -134,13 +128,13 @@ def on_one_axis(found: dict[Panel, list[Band]]) -> tuple[dict[Panel, list[Band]]
     return {panel: [shared(curve) for curve in curves] for panel, curves in found.items()}, SHARE
 
 
-def _stand_ins(run: Run) -> list[StandIn]:
+def _stand_ins(run: Run) -> dict[str, str]:
     """The logged metrics that stand in for the autonomous pass rate, each with its methods."""
     found: dict[str, list[str]] = {}
     for name in run.order:
         for key in sorted({cell.pass_rate_from for cell in run.cells_of(name)} - {""}):
             found.setdefault(key, []).append(bound(spoken_label(name), 60))
-    return [StandIn(bound(key, 60), ", ".join(names)) for key, names in found.items()]
+    return {bound(key, 60): ", ".join(names) for key, names in found.items()}
 
 
 def _ends(found: dict[Panel, list[Band]]) -> PageTable:

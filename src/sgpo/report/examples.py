@@ -10,7 +10,6 @@ from sgpo.report import svg
 from sgpo.report.files import read_bounded_rows
 from sgpo.report.problems import Lift, Logs, lifts, mean_or_none
 from sgpo.report.run import Run
-from sgpo.report.text import bound
 from sgpo.runs.entries import SampleRow
 from sgpo.runs.methods import spoken_label
 
@@ -18,8 +17,6 @@ MAX_STRATEGIES = 20  # from each end
 MIN_DRAWN = 3  # times
 MAX_SAMPLES = 10  # of a method
 MAX_READ = 2_000  # lines of samples.jsonl
-MAX_TEXT = 3_000  # characters of a response
-MAX_PROBLEM = 1_500  # of a problem, a strategy or an answer
 
 
 class StrategyRow(NamedTuple):
@@ -30,17 +27,10 @@ class StrategyRow(NamedTuple):
     strip: Markup
 
 
-class Halves(NamedTuple):
-    """The strategies that were drawn in both halves of training: how many, and their mean lift in each."""
-
-    both: int
-    early: float | None
-    late: float | None
-
-
 @dataclass(frozen=True)
 class StrategiesView:
-    """The section on which strategies lift: ``total`` that were drawn often enough, ``rare`` that were not."""
+    """The section on which strategies lift: ``total`` that were drawn often enough, ``rare`` that were not; ``both``
+    were drawn in both halves of training, with the mean lifts ``early`` and ``late``."""
 
     method: str
     seeds: int
@@ -50,7 +40,9 @@ class StrategiesView:
     rare: int
     all_rare: bool
     harm: int
-    halves: Halves
+    both: int
+    early: float | None
+    late: float | None
 
 
 def strategies(logs: Logs) -> StrategiesView | None:
@@ -76,7 +68,9 @@ def strategies(logs: Logs) -> StrategiesView | None:
         rare=len(found) - len(listed),
         all_rare=not often,
         harm=sum(lift.lift < 0 for lift in listed),
-        halves=Halves(len(both), mean_or_none([early for early, _ in both]), mean_or_none([late for _, late in both])),
+        both=len(both),
+        early=mean_or_none([early for early, _ in both]),
+        late=mean_or_none([late for _, late in both]),
     )
 
 
@@ -86,26 +80,6 @@ def _carriers(lift: Lift) -> str:
     return f"{', '.join(lift.families[:3])}: {problems}" if lift.families else problems
 
 
-class SampleSide(NamedTuple):
-    """A response with its verdict, None where there is none."""
-
-    title: str
-    text: str
-    correct: bool | None
-
-
-@dataclass(frozen=True)
-class SampleView:
-    """A problem with the responses to it, every text bounded."""
-
-    id: str
-    family: str
-    problem: str
-    strategy: str
-    answer: str
-    sides: Sequence[SampleSide]
-
-
 @dataclass(frozen=True)
 class SampleGroup:
     """Some of the ``total`` samples that a cell has kept; ``rates`` say how many of all are correct."""
@@ -113,7 +87,7 @@ class SampleGroup:
     label: str
     cell: str
     total: int
-    rows: Sequence[SampleView]
+    rows: Sequence[SampleRow]
     rates: Sequence[str]
 
     @property
@@ -128,7 +102,7 @@ def samples(run: Run) -> list[SampleGroup]:
         for cell in (c for c in run.cells if c.method == name):
             lines = read_bounded_rows(cell.path / "samples.jsonl", run.notices, limit=MAX_READ)
             if read := [SampleRow.from_json(line) for line in lines]:
-                chosen = [_sample(row) for row in list(_spread(read))[:MAX_SAMPLES]]
+                chosen = list(_spread(read))[:MAX_SAMPLES]
                 groups.append(SampleGroup(spoken_label(name), cell.name, len(read), chosen, _rates(read)))
                 break
     return groups
@@ -145,21 +119,6 @@ def _spread(rows: Sequence[SampleRow]) -> Iterator[SampleRow]:
             seen.add(row.family)
             yield row
     yield from later
-
-
-def _sample(row: SampleRow) -> SampleView:
-    sides = (
-        ("Without the strategy", row.autonomous, row.autonomous_correct),
-        ("With the strategy", row.guided, row.guided_correct),
-    )
-    return SampleView(
-        id=bound(row.id, MAX_PROBLEM),
-        family=bound(row.family, MAX_PROBLEM),
-        problem=bound(row.problem, MAX_PROBLEM),
-        strategy=bound(row.strategy, MAX_PROBLEM),
-        answer=bound(row.answer, MAX_PROBLEM),
-        sides=[SampleSide(title, bound(text, MAX_TEXT), correct) for title, text, correct in sides if text is not None],
-    )
 
 
 def _rates(rows: Sequence[SampleRow]) -> list[str]:

@@ -1,6 +1,6 @@
 """The token view for the templates: responses token by token, and the summary of where their KL lies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -71,37 +71,20 @@ class Reading:
 
 @dataclass(frozen=True)
 class ResponseGroup:
-    """One response, read by one or more models."""
+    """One response, read by one or more models; ``row`` is the first of its lines in tokens.jsonl, as it came."""
 
-    id: str
-    family: str
-    problem: str
-    strategy: str
-    correct: Any
+    row: Token
     views: Sequence[Reading]
-
-
-class ModelShares(NamedTuple):
-    """Where the KL lies in all that a model has read."""
-
-    model: str
-    shares: KLShares
-
-
-class Edge(NamedTuple):
-    """A colour of the key, and the KL that it begins at."""
-
-    level: int
-    text: str
 
 
 @dataclass(frozen=True)
 class TokensView:
-    """The token view; ``hidden`` responses are left out."""
+    """The token view; ``summaries`` are by model, ``legend`` has each colour of the key with the KL that it begins at,
+    ``hidden`` responses are left out."""
 
     groups: Sequence[ResponseGroup]
-    summaries: Sequence[ModelShares]
-    legend: Sequence[Edge]
+    summaries: Mapping[str, KLShares]
+    legend: Sequence[tuple[int, str]]
     hidden: int
 
 
@@ -130,8 +113,8 @@ def token_views(run: Run) -> TokensView | None:
     if not facts:
         return None
     groups = [_group(i, facts[key], views) for i, (key, views) in enumerate(readings.items())]
-    summaries = [ModelShares(model, kl_shares(found)) for model, found in by_model.items()]
-    legend = [Edge(i, f"{edge:g}") for i, edge in enumerate([0.0, *LEVELS])]
+    summaries = {model: kl_shares(found) for model, found in by_model.items()}
+    legend = [(i, f"{edge:g}") for i, edge in enumerate([0.0, *LEVELS])]
     return TokensView(groups, summaries, legend, len(facts) - len(groups))
 
 
@@ -141,8 +124,7 @@ def _group(number: int, row: Token, views: Sequence[Reading]) -> ResponseGroup:
         replace(view, key=f"{number}-{j}", bars=svg.bars(view.kls, [*map(level, view.kls)], top=top, line=CLIP))
         for j, view in enumerate(views)
     ]
-    texts = {name: bound(row.get(name), 1_500) for name in ("id", "family", "problem", "strategy")}
-    return ResponseGroup(**texts, correct=row.get("correct"), views=drawn)
+    return ResponseGroup(row, drawn)
 
 
 def _reading(model: str, shown: Sequence[Token], left_out: int) -> Reading:

@@ -10,7 +10,7 @@ Colours are classes: ``m0``, ``m1``, ... for the methods in the order of the leg
 import math
 from collections.abc import Callable, Sequence
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from sgpo.report.series import Band
 from sgpo.report.text import harmless
@@ -65,20 +65,15 @@ def line_chart(
     # The first curve is that of SGPO; drawn last, it lies on top.
     parts = [_frame(x, y, unit, across)]
     for band in reversed(bands):
-        xs = [_across(step, x) for step in band.steps]
-        line = _path(xs, [_up(v, y) for v in band.mean])
-        parts.append(Markup('<g class="m m{}">').format(hues[band.method] % HUES))
+        xs, drawn = [_across(step, x) for step in band.steps], []
         if band.seeds > 1:
-            outline = _path(xs, [_up(v, y) for v in band.high])
-            back = _path(xs[::-1], [_up(v, y) for v in band.low[::-1]])
-            parts.append(Markup('<path class="band" d="{}L{}Z"/>').format(outline, back[1:]))
+            drawn.append(_area(xs, band.high, band.low, y, "band"))
         if len(xs) == 1:  # a line of one point draws nothing: a run that has logged a single step
-            parts.append(
-                Markup('<circle class="only" cx="{}" cy="{}" r="3"/>').format(_n(xs[0]), _n(_up(band.mean[0], y)))
-            )
+            drawn.append(_tag("circle", "only", cx=xs[0], cy=_up(band.mean[0], y), r=3))
         data = ";".join(f"{step:.0f},{value:.4g}" for step, value in zip(band.steps, band.mean, strict=True))
-        parts.append(Markup('<path class="line" d="{}" data-s="{}"/></g>').format(line, data))
-    return _chart(Markup("").join(parts), label, x, unit, at)
+        drawn.append(_tag("path", "line", d=_path(xs, [_up(v, y) for v in band.mean]), data_s=data))
+        parts.append(_tag("g", f"m m{hues[band.method] % HUES}", drawn))
+    return _chart(parts, label, x, unit, at)
 
 
 def share_chart(steps: Sequence[float], layers: Sequence[Sequence[float]], *, label: str) -> Markup:
@@ -89,12 +84,9 @@ def share_chart(steps: Sequence[float], layers: Sequence[Sequence[float]], *, la
     parts = [_frame(x, y, "%")]
     for i, layer in enumerate(layers):
         top = [a + b for a, b in zip(floor, layer, strict=True)]
-        back = _path(xs[::-1], [_up(v, y) for v in floor[::-1]])
-        parts.append(
-            Markup('<path class="layer s{}" d="{}L{}Z"/>').format(i, _path(xs, [_up(v, y) for v in top]), back[1:])
-        )
+        parts.append(_area(xs, top, floor, y, f"layer s{i}"))
         floor = top
-    return _chart(Markup("").join(parts), label, x, "")
+    return _chart(parts, label, x, "")
 
 
 def heat_chart(steps: Sequence[float], columns: Sequence[Sequence[float]], *, top: float, label: str) -> Markup:
@@ -102,19 +94,21 @@ def heat_chart(steps: Sequence[float], columns: Sequence[Sequence[float]], *, to
     x, y = (steps[0], steps[-1]), (0.0, top)
     bins = len(columns[0])
     wide, tall = (WIDTH - LEFT - RIGHT) / len(columns), (HEIGHT - TOP - BOTTOM) / bins
-    cell = Markup('<rect class="cell" x="{}" y="{}" width="{}" height="{}" fill-opacity="{}"/>')
-    parts = []
-    for i, column in enumerate(columns):
-        for j, share in enumerate(column):
-            if share > 0:  # few problems must still be seen, hence the root
-                corner = (_n(LEFT + i * wide), _n(HEIGHT - BOTTOM - (j + 1) * tall))
-                parts.append(cell.format(*corner, _n(wide), _n(tall), _n(min(1.0, share) ** 0.6)))
-    return _chart(
-        Markup('<g shape-rendering="crispEdges">{}</g>{}').format(Markup("").join(parts), _frame(x, y, "")),
-        label,
-        x,
-        "",
-    )
+    cells = [
+        _tag(
+            "rect",
+            "cell",
+            x=LEFT + i * wide,
+            y=HEIGHT - BOTTOM - (j + 1) * tall,
+            width=wide,
+            height=tall,
+            fill_opacity=min(1.0, share) ** 0.6,
+        )  # few problems must still be seen, hence the root
+        for i, column in enumerate(columns)
+        for j, share in enumerate(column)
+        if share > 0
+    ]
+    return _chart([_tag("g", "", cells, shape_rendering="crispEdges"), _frame(x, y, "")], label, x, "")
 
 
 def strip(
@@ -123,26 +117,22 @@ def strip(
     """One row of a dot plot: the value, its interval, and a faint dot for each seed; a line at 0 if 0 is inside."""
     parts = []
     if scale[0] < 0 < scale[1]:
-        parts.append(Markup('<line class="zero" x1="{0}" x2="{0}" y1="0" y2="100%"/>').format(_percent(0, scale)))
-    parts += [Markup('<circle class="seed" cx="{}" cy="50%" r="2.5"/>').format(_percent(dot, scale)) for dot in dots]
+        parts.append(_tag("line", "zero", x1=_percent(0, scale), x2=_percent(0, scale), y1=0, y2="100%"))
+    parts += [_tag("circle", "seed", cx=_percent(dot, scale), cy="50%", r=2.5) for dot in dots]
     if ends is not None:
-        span = (_percent(ends[0], scale), _percent(ends[1], scale))
-        parts.append(Markup('<line class="span" x1="{}" x2="{}" y1="50%" y2="50%"/>').format(*span))
-    parts.append(Markup('<circle class="dot" cx="{}" cy="50%" r="5"/>').format(_percent(value, scale)))
-    body = Markup("").join(parts)
-    return Markup('<svg class="strip m{}" aria-hidden="true">{}</svg>').format(hue % HUES, body)
+        low, high = (_percent(end, scale) for end in ends)
+        parts.append(_tag("line", "span", x1=low, x2=high, y1="50%", y2="50%"))
+    parts.append(_tag("circle", "dot", cx=_percent(value, scale), cy="50%", r=5))
+    return _tag("svg", f"strip m{hue % HUES}", parts, aria_hidden="true")
 
 
 def axis(scale: Scale, *, factor: float = 100, count: int = 5) -> Markup:
     """About ``count`` labels under a column of strips, times ``factor``."""
-    marks = ticks(*scale, count=count)
     parts = [
-        Markup('<text x="{}" y="12" text-anchor="{}">{}</text>').format(
-            _percent(tick, scale), _anchor(tick, scale), f"{factor * tick:g}".replace("-", "\u2212")
-        )
-        for tick in marks
+        _label(f"{factor * tick:g}".replace("-", "\u2212"), _percent(tick, scale), 12, _anchor(tick, scale))
+        for tick in ticks(*scale, count=count)
     ]
-    return Markup('<svg class="strip axis" aria-hidden="true">{}</svg>').format(Markup("").join(parts))
+    return _tag("svg", "strip axis", parts, aria_hidden="true")
 
 
 def bars(values: Sequence[float], levels: Sequence[int], *, top: float, line: float, tall: int = 44) -> Markup:
@@ -152,44 +142,53 @@ def bars(values: Sequence[float], levels: Sequence[int], *, top: float, line: fl
     parts = []
     for i, (value, level) in enumerate(zip(values, levels, strict=True)):
         high = max(1.0, (tall - 2) * value / top)
-        parts.append(
-            Markup('<rect class="k{}" x="{}%" y="{}" width="{}%" height="{}"/>').format(
-                level, _n(i * wide), _n(tall - high), _n(wide * 0.82), _n(high)
-            )
-        )
+        place = {"x": f"{_n(i * wide)}%", "y": tall - high, "width": f"{_n(wide * 0.82)}%", "height": high}
+        parts.append(_tag("rect", f"k{level}", **place))
     if line < top:
-        parts.append(
-            Markup('<line class="limit" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(
-                _n(tall - (tall - 2) * line / top)
-            )
-        )
-    return Markup('<svg class="bars" aria-hidden="true">{}</svg>').format(Markup("").join(parts))
+        up = tall - (tall - 2) * line / top
+        parts.append(_tag("line", "limit", x1=0, x2="100%", y1=up, y2=up))
+    return _tag("svg", "bars", parts, aria_hidden="true")
 
 
-def _chart(body: Markup, label: str, x: Scale, unit: str, at: str = "step {}") -> Markup:
-    return Markup(
+def _tag(name: str, css: str = "", body: Sequence[Markup] = (), **attributes: str | float) -> Markup:
+    """An element; numbers are coordinates, and an underscore in an attribute's name is a hyphen."""
+    given = {"class": css, **attributes} if css else attributes
+    pairs = [
+        Markup(' {}="{}"').format(key.replace("_", "-"), each if isinstance(each, str) else _n(each))
+        for key, each in given.items()
+    ]
+    opened = Markup("<{}{}").format(Markup(name), Markup("").join(pairs))
+    return opened + (Markup(">{}</{}>").format(Markup("").join(body), name) if body else Markup("/>"))
+
+
+def _label(text: str, x: str | float, y: float, anchor: str) -> Markup:
+    return _tag("text", "", [escape(text)], x=x, y=y, text_anchor=anchor)
+
+
+def _area(xs: Sequence[float], high: Sequence[float], low: Sequence[float], y: Scale, css: str) -> Markup:
+    """What lies between two curves."""
+    outline, back = _path(xs, [_up(v, y) for v in high]), _path(xs[::-1], [_up(v, y) for v in low[::-1]])
+    return _tag("path", css, d=f"{outline}L{back[1:]}Z")
+
+
+def _chart(parts: Sequence[Markup], label: str, x: Scale, unit: str, at: str = "step {}") -> Markup:
+    cursor = Markup('<line class="cursor" visibility="hidden" y1="{}" y2="{}"/>').format(TOP, HEIGHT - BOTTOM)
+    drawn = Markup(
         '<svg class="chart" role="img" aria-label="{}" viewBox="0 0 {} {}" data-x="{},{}" data-box="{},{}" '
-        'data-unit="{}" data-at="{}">{}<line class="cursor" visibility="hidden" y1="{}" y2="{}"/></svg>'
-    ).format(harmless(label), WIDTH, HEIGHT, *map(_n, x), LEFT, WIDTH - RIGHT, unit, at, body, TOP, HEIGHT - BOTTOM)
+        'data-unit="{}" data-at="{}">{}</svg>'
+    )
+    body = Markup("").join([*parts, cursor])
+    return drawn.format(harmless(label), WIDTH, HEIGHT, *map(_n, x), LEFT, WIDTH - RIGHT, unit, at, body)
 
 
 def _frame(x: Scale, y: Scale, unit: str, across: Callable[[float], str] = "{:g}".format) -> Markup:
     """Grid lines and the labels of both axes."""
     parts = []
     for tick in ticks(*y):
-        at = _n(_up(tick, y))
-        parts.append(Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(LEFT, WIDTH - RIGHT, at, at))
-        parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(
-                LEFT - 6, _n(_up(tick, y) + 3.5), value_text(tick, unit)
-            )
-        )
-    for tick in ticks(*x, count=5):
-        parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
-                _n(_across(tick, x)), HEIGHT - 6, _anchor(tick, x), across(tick)
-            )
-        )
+        at = _up(tick, y)
+        parts.append(_tag("line", "grid", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at))
+        parts.append(_label(value_text(tick, unit), LEFT - 6, at + 3.5, "end"))
+    parts += [_label(across(tick), _across(tick, x), HEIGHT - 6, _anchor(tick, x)) for tick in ticks(*x, count=5)]
     return Markup("").join(parts)
 
 

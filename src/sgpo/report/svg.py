@@ -142,8 +142,8 @@ def bars(values: Sequence[float], levels: Sequence[int], *, top: float, line: fl
     parts = []
     for i, (value, level) in enumerate(zip(values, levels, strict=True)):
         high = max(1.0, (tall - 2) * value / top)
-        place = {"x": f"{_n(i * wide)}%", "y": tall - high, "width": f"{_n(wide * 0.82)}%", "height": high}
-        parts.append(_tag("rect", f"k{level}", **place))
+        x, width = f"{_n(i * wide)}%", f"{_n(wide * 0.82)}%"
+        parts.append(_tag("rect", f"k{level}", x=x, y=tall - high, width=width, height=high))
     if line < top:
         up = tall - (tall - 2) * line / top
         parts.append(_tag("line", "limit", x1=0, x2="100%", y1=up, y2=up))

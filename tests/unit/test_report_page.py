@@ -306,8 +306,8 @@ def test_axes_are_drawn_for_every_method_in_one_order(tmp_path: Path) -> None:
     source, _ = render(kit.compare_dir(tmp_path, seeds=3, axes=True, extras=False))
     section = source[source.index('id="axes"') : source.index('id="families"')]
     panels = re.findall(r"<figure><figcaption>(.*?) <span>.*?</figure>", section, re.S)
-    names = ["New instances", "Larger operands", "New wordings", "New types", "Longer compositions"]
-    assert panels == [*names, "Mean of the new axes", *names]  # dot plots, then pass@k
+    names = ["New instances", "Larger numbers", "Other words", "New compositions", "Longer ones"]
+    assert panels == [*names, "Mean of the last four", *names]  # dot plots, then pass@k
     orders = {tuple(re.findall(r'class="name[^"]*">(.*?)<', plot)) for plot in section.split('<div class="plot">')[1:]}
     assert orders == {("SGPO", "LUFFY", "SFT+GRPO", "base", "base + strategy")}
     seeds = [e["axes"]["types"]["accuracy"] for e in results(tmp_path)["luffy"]["seeds"]]
@@ -315,7 +315,7 @@ def test_axes_are_drawn_for_every_method_in_one_order(tmp_path: Path) -> None:
     (gaps,) = [rows for rows in rows_of(section, "LUFFY") if len(rows) == 7]
     assert gaps[1] == "+10.0 \u22121.0 to +20.0"
     assert section.count("<b>+10.0</b>") == 4 * 4  # four methods, four intervals that leave out 0
-    assert "pass@k, New types, k from 1 to 32: SGPO from" in section
+    assert "pass@k, New compositions, k from 1 to 32: SGPO from" in section
     overall = next(rows for rows in rows_of(section, "SGPO") if len(rows) == 6)
     assert overall[-1] == "22.0"  # tokens, the mean of 20 to 24
     assert (rows_of(section, "its own"), rows_of(section, "of a random other problem")) == ([["0.512"]], [["0.734"]])
@@ -324,7 +324,7 @@ def test_axes_are_drawn_for_every_method_in_one_order(tmp_path: Path) -> None:
 
 def test_axes_of_a_comparison_in_progress_are_those_of_its_cells(tmp_path: Path) -> None:
     _, page = render(kit.compare_dir(tmp_path, seeds=2, axes=True, extras=False, finished=False))
-    assert "Longer compositions" in page.text
+    assert "Longer ones" in page.text
     assert "SGPO minus the method on each axis" in page.text  # over the seeds so far
 
 

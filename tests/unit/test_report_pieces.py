@@ -13,15 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgpo.compare.results import method_results
+from sgpo.lab.problems import AXES
 from sgpo.report import svg
+from sgpo.report.axes_view import title_of
 from sgpo.report.comparison import families
 from sgpo.report.curves_view import curves
 from sgpo.report.headline import headline
 from sgpo.report.run import Run, RunCell, end_gap
 from sgpo.report.series import POINTS, Band, bands, first_and_last, smooth
 from sgpo.report.text import bound, harmless, points, visible
-from sgpo.runs.entries import CellResult, FamilyScores, MethodResult, SeedMean
+from sgpo.runs.entries import NEW_AXES, CellResult, FamilyScores, MethodResult, SeedMean
 from sgpo.runs.methods import METHODS, spoken_label
+from sgpo.runs.words import axis_name, in_thousands
+
+ROOT = Path(__file__).parents[2]
 
 # ---------------------------------------------------------------- text
 
@@ -326,7 +331,7 @@ def test_the_figure_of_the_axes_has_a_panel_an_axis_with_the_values_of_the_run(t
 
     run = load_run(kit.compare_dir(tmp_path, seeds=2, axes=True, extras=False))
     panels = [axis for axis in figure_of(run, "axes").axes if axis.get_visible()]
-    assert [panel.get_title(loc="left") for panel in panels][-2:] == ["Longer compositions", "Mean of the new axes"]
+    assert [panel.get_title(loc="left") for panel in panels][-2:] == ["Longer ones", "Mean of the last four"]
     labels = [tick.get_text() for tick in panels[0].get_yticklabels()]
     drawn = {labels[round(y)]: x for line in panels[3].lines if line.get_marker() == "o" for x, y in line.get_xydata()}
     for method in run.methods:
@@ -344,3 +349,17 @@ def test_lines_of_one_colour_are_of_different_kinds() -> None:
     drawn = [(plots._colour(run, name), plots._dashes(run, name)) for name in run.order]
     assert len(set(drawn)) == len(drawn)
     assert drawn[0] == (plots.ACCENT, "-")
+
+
+def test_an_axis_has_one_name_in_every_table_and_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for axis in (*AXES, NEW_AXES):
+        assert f"| {axis_name(axis)} |" in readme.replace("**", ""), axis
+        assert title_of(axis).lower() == axis_name(axis)
+    words = (ROOT / "docs" / "compare.md").read_text()
+    assert [axis for axis in AXES if f"| `{axis}` | {axis_name(axis)} |" not in words] == []
+
+
+def test_a_small_number_of_tokens_is_not_shown_as_none() -> None:
+    shown = [in_thousands(tokens) for tokens in (None, 0, 4, 412, 3_400, 10_000, 128_900)]
+    assert shown == ["0", "0", "0.004", "0.41", "3.4", "10", "129"]

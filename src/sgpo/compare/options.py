@@ -123,7 +123,7 @@ class CompareOptions:
         help="Methods to compare, separated by blanks or commas; fields may follow a colon: "
         "sgpo:kl_clip=0.3,teacher=ema.",
     )
-    preset: str = option("", help="Ready list of methods to compare: paper, ablations or forms.")
+    preset: str = option("", help=f"Ready list of methods to compare: {', '.join(PRESETS)}.")
     seeds: int = option(5, help="Training runs of each method; on the lab they alternate between the bases.")
     out: Path = option(Path("runs/compare"), help="Directory of the results; an unfinished comparison in it goes on.")
     tune: str | None = option(

@@ -8,6 +8,7 @@ from pathlib import Path
 from sgpo.compare.results import SCORE_NAMES
 from sgpo.runs.entries import ComparisonResults, MethodResult, SeedMean
 from sgpo.runs.files import write_text
+from sgpo.runs.words import in_thousands
 from sgpo.trainer.methods import find_method
 
 Rows = list[list[str]]
@@ -136,7 +137,7 @@ def _costs(methods: Methods) -> Rows:
         rate = "-" if method.learning_rate is None else f"{method.learning_rate:g}"
         rate += "".join(f", {field} {value:g}" for field, value in (method.balance or {}).items())
         counts = (method.sampled_tokens, method.guided_tokens, method.trained_tokens)
-        tokens = (f"{(count or 0) / 1000:.0f}K" for count in counts)
+        tokens = (f"{in_thousands(count)}K" if count else "0" for count in counts)
         searched = "-" if method.search_seconds is None else f"{method.search_seconds:.0f}"
         rows.append([_label(name), rate, *tokens, f"{method.train_seconds or 0:.0f}", searched])
     return rows

@@ -17,10 +17,11 @@ from rich.table import Table
 from sgpo.lab.experiment import Budget, Cell, run_cell
 from sgpo.lab.measure import measure_all
 from sgpo.lab.model import base_path, load_base
-from sgpo.runs.entries import NEW_AXES, CellResult, with_means
+from sgpo.runs.entries import ALL_AXES, NEW_AXES, CellResult, with_means
 from sgpo.runs.files import locked, write_json
 from sgpo.runs.jobs import Job, ReportProgress, cores, run_jobs
 from sgpo.runs.provenance import record
+from sgpo.runs.words import axis_name, in_thousands
 
 SCHEMA = 1
 LABELS = {
@@ -33,14 +34,6 @@ LABELS = {
 # The longest first, so that two processes end together. Each has the rate that `sgpo compare`
 # searched for it (docs/results/lab2/search.json).
 TRAINED = {"sgpo": 1.6e-3, "sft_grpo": 8e-4, "sft": 8e-4}
-AXIS_LABELS = {
-    "instances": "new instances",
-    "operands": "larger numbers",
-    "wordings": "other words",
-    "types": "new compositions",
-    "longer": "longer ones",
-    NEW_AXES: "mean of the last four",
-}
 GENERATIONS = 60
 
 
@@ -93,11 +86,11 @@ def table(methods: Mapping[str, CellResult]) -> Table:
         grid.add_column(LABELS.get(name, name), justify="right")
     rates = [with_means({axis: one.accuracy for axis, one in each.axes.items()}) for each in methods.values()]
     for axis in rates[0]:
-        if axis in AXIS_LABELS:
+        if axis != ALL_AXES:
             mark = "[bold]{}[/bold]" if axis == NEW_AXES else "{}"
-            grid.add_row(AXIS_LABELS[axis], *(mark.format(f"{100 * rate[axis]:.1f}") for rate in rates))
+            grid.add_row(axis_name(axis), *(mark.format(f"{100 * rate[axis]:.1f}") for rate in rates))
     grid.add_section()
-    grid.add_row("thousand tokens sampled", *(f"{(each.sampled_tokens or 0) / 1000:.0f}" for each in methods.values()))
+    grid.add_row("thousand tokens sampled", *(in_thousands(each.sampled_tokens) for each in methods.values()))
     grid.add_row("seconds of training", *(f"{each.train_seconds or 0:.0f}" for each in methods.values()))
     return grid
 

@@ -16,15 +16,15 @@ from sgpo.report.series import Band
 from sgpo.report.tables import LegendEntry, PageTable, TableRow, percent
 from sgpo.runs.entries import ALL_AXES, NEW_AXES, AxisScores, MethodResult, SeedMean, StrategyControl, with_means
 from sgpo.runs.methods import spoken_label
+from sgpo.runs.words import axis_name
 
-TITLES = {
-    "instances": ("New instances", "the types, sizes and wordings of training"),
-    "operands": ("Larger operands", "numbers beyond those of training"),
-    "wordings": ("New wordings", "operations in words that training does not use"),
-    "types": ("New types", "composed of trained steps"),
-    "longer": ("Longer compositions", "more steps than training has"),
-    NEW_AXES: ("Mean of the new axes", "all but new instances"),
-    ALL_AXES: ("Mean of all axes", ""),
+NOTES = {
+    "instances": "the types, sizes and words of training",
+    "operands": "beyond those of training",
+    "wordings": "operations in words that training does not use",
+    "types": "types composed of trained steps",
+    "longer": "more steps than training has",
+    NEW_AXES: "all but new instances",
 }
 MAX_AXES = 12
 SAMPLING = {
@@ -98,8 +98,9 @@ def shown_axes(names: Sequence[str]) -> list[str]:
 
 
 def title_of(axis: str) -> str:
-    """An axis as people read it."""
-    return TITLES[axis][0] if axis in TITLES else axis.replace("_", " ")
+    """An axis as the title of a panel or a column."""
+    name = axis_name(axis)
+    return name[:1].upper() + name[1:]
 
 
 def panel(axis: str, methods: Sequence[MethodResult], hues: Mapping[str, int]) -> AxisPanel:
@@ -112,7 +113,7 @@ def panel(axis: str, methods: Sequence[MethodResult], hues: Mapping[str, int]) -
         if (found := on_axis(method, axis)) is not None:
             strip = svg.strip(found.mean, scale, ends=found.ends, dots=axis_seeds(method, axis), hue=hues[method.name])
             rows.append(PanelRow(method.label, method.name == "sgpo", found.mean, strip))
-    return AxisPanel(title_of(axis), TITLES.get(axis, ("", ""))[1], rows, svg.axis(scale, count=2))
+    return AxisPanel(title_of(axis), NOTES.get(axis, ""), rows, svg.axis(scale, count=2))
 
 
 def on_axis(method: MethodResult, axis: str) -> SeedMean | None:

@@ -15,13 +15,14 @@ from sgpo.report import svg
 from sgpo.report.run import Run, end_gap
 from sgpo.report.tables import PageTable, TableRow, heat
 from sgpo.runs.entries import MethodResult, SeedMean, mean
+from sgpo.runs.words import in_thousands
 
 MAX_FAMILIES = 40
 COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "learning_rate": ("Learning rate", lambda value: f"{value:g}"),
-    "sampled_tokens": ("K tokens sampled", lambda value: f"{value / 1000:.0f}"),
-    "guided_tokens": ("of them guided", lambda value: f"{value / 1000:.0f}"),
-    "trained_tokens": ("trained on", lambda value: f"{value / 1000:.0f}"),
+    "sampled_tokens": ("K tokens sampled", in_thousands),
+    "guided_tokens": ("of them guided", in_thousands),
+    "trained_tokens": ("trained on", in_thousands),
     "train_seconds": ("Seconds", lambda value: f"{value:.0f}"),
 }
 

@@ -106,8 +106,8 @@ class AxisScores(JsonEntry):
     """One model, or the mean over several, on one axis. Whatever was not measured is None.
 
     An *axis* is one way in which held-out problems differ from those of training: new instances alone, or also larger
-    operands, other wordings, new types, longer compositions. A method that memorised does well on the first and on no
-    other, so that every score is kept for each axis apart.
+    numbers, other words, new compositions of operations, longer ones. A method that memorised does well on the first
+    and on no other, so that every score is kept for each axis apart.
 
     Attributes:
         accuracy: avg@k at temperature 0.6, top-p 0.95, the sampling of arXiv 2606.24064.

@@ -1,0 +1,26 @@
+"""What every table, page, plot and terminal calls the same thing. Nothing here imports torch."""
+
+from sgpo.runs.entries import ALL_AXES, NEW_AXES, TRAINED_AXIS
+
+AXIS_NAMES = {
+    TRAINED_AXIS: "new instances",
+    "operands": "larger numbers",
+    "wordings": "other words",
+    "types": "new compositions",
+    "longer": "longer ones",
+    NEW_AXES: "mean of the last four",
+    ALL_AXES: "mean of all axes",
+}
+"""The axes of the lab, and the means over them, as people read them."""
+
+
+def axis_name(axis: str) -> str:
+    """An axis as people read it, also one that this version does not know."""
+    return AXIS_NAMES.get(axis, axis.replace("_", " "))
+
+
+def in_thousands(tokens: float | None) -> str:
+    """A number of tokens in thousands."""
+    thousands = (tokens or 0) / 1000
+    # A small run has sampled less than a thousand, which is not nothing.
+    return f"{thousands:.0f}" if thousands >= 10 or not thousands else f"{thousands:.2g}"

@@ -48,7 +48,7 @@ from sgpo.lab.operations import OPERATIONS
 from sgpo.lab.problems import MAX_COMPLETION, lab_reward, strategy_words
 from sgpo.models import Reply, Sampling, stream_seed
 from sgpo.models.sampling import sample_rows
-from sgpo.runs.jobs import Job, ReportProgress, cores, run_jobs
+from sgpo.runs.jobs import ProcessJob, ReportProgress, cores, run_jobs
 from sgpo.strategies import records
 from sgpo.strategies.export import choose, leaks
 from sgpo.strategies.lift import LiftRun, Sample, lift_setup, measure_lift
@@ -254,7 +254,7 @@ def train_both(store: Store, start: Path, out: Path, args: argparse.Namespace) -
     for seed in range(args.seeds):
         for arm, strategies in choices(store, seed).items():
             cell = Cell("sgpo", seed=seed, budget=budget)
-            work.append(Job(f"{arm} {seed}", train, (cell, start, out / f"{arm}-{seed}", strategies)))
+            work.append(ProcessJob(f"{arm} {seed}", train, (cell, start, out / f"{arm}-{seed}", strategies)))
     done = run_jobs(work, args.jobs or min(2, cores()))
     result: dict[str, Any] = {"seeds": args.seeds, "generations": args.generations}
     for figure in ("accuracy", "accuracy_over_training"):

@@ -42,8 +42,7 @@ def extract(source: PathLike, **options: Any) -> Strategies:
     from sgpo.strategies.options import ExtractOptions
 
     given = _options(ExtractOptions, {"source": str(source), **options})
-    code = work.estimate(given) if given.dry_run else work.extract(given)
-    return Strategies(given.store, complete=code == 0)
+    return Strategies(given.store, complete=work.run_extraction(given) == 0)
 
 
 def rank(**options: Any) -> Strategies:
@@ -60,7 +59,7 @@ def rank(**options: Any) -> Strategies:
     from sgpo.strategies.options import RankOptions
 
     given = _options(RankOptions, options)
-    return Strategies(given.store, complete=work.rank(given) == 0)
+    return Strategies(given.store, complete=work.run_ranking(given) == 0)
 
 
 def export(out: PathLike, **options: Any) -> Table:
@@ -78,7 +77,7 @@ def export(out: PathLike, **options: Any) -> Table:
     from sgpo.strategies.options import ExportOptions
 
     given = _options(ExportOptions, {"out": out, **options})
-    work.export(given)
+    work.run_export(given)
     return Table(given.out)
 
 
@@ -113,12 +112,12 @@ def evaluate(model: PathLike, *benchmarks: str, **options: Any) -> Evaluation:
         ValueError: an option that is unknown or wrong, or problems that cannot be read, before a model is loaded.
     """
     hush()
-    from sgpo.commands._evaluate import evaluate as run
+    from sgpo.commands._evaluate import run_benchmarks
     from sgpo.commands.evaluate import EvalCommand
     from sgpo.results import Evaluation
 
     given = _options(EvalCommand, {"model": str(model), "benchmark": benchmarks, **options})
-    return Evaluation(given.out, run(given))
+    return Evaluation(given.out, run_benchmarks(given))
 
 
 def compare(*methods: str, **options: Any) -> Comparison:

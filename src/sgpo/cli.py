@@ -20,11 +20,11 @@ app.command(
     "train",
     # The fields are those of TRL's parser; --help is ours, see sgpo.commands._train_help.
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-)(train.train)
+)(train.train_command)
 app.command("plan", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(plan.plan)
-app.command("compare")(compare.compare)
-app.command("verify")(verify.verify)
-app.command("report")(report.report)
+app.command("compare")(compare.compare_command)
+app.command("verify")(verify.verify_command)
+app.command("report")(report.report_command)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(strategies.app, name="strategies")
 app.add_typer(data.app, name="data")

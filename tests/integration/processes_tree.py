@@ -14,7 +14,7 @@ from typing import Any
 
 from sgpo.compare import launch
 from sgpo.rewards.process import Worker
-from sgpo.runs.jobs import Job, run_jobs
+from sgpo.runs.jobs import ProcessJob, run_jobs
 from sgpo.runs.processes import ended_tidily, watch_parent
 
 
@@ -53,7 +53,7 @@ def main(what: str, parent: str = "") -> None:
     else:
         folder = Path(what)
         with ended_tidily():
-            run_jobs([Job("cell", cell, (folder,)), Job("failing", failing, (folder,))], 2)
+            run_jobs([ProcessJob("cell", cell, (folder,)), ProcessJob("failing", failing, (folder,))], 2)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import yaml
 from sgpo.cli import main
 from sgpo.compare import recipe_cell
 from sgpo.report.load import load_run
-from sgpo.runs.jobs import Job
+from sgpo.runs.jobs import ProcessJob
 
 METHODS = ("base", "sft", "sft_grpo", "luffy", "hpt", "sgpo", "sgpo:teacher=ema")
 RECIPE: dict[str, Any] = {
@@ -71,7 +71,7 @@ def compare(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 def inside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells in this process, which has torch loaded."""
 
-    def run_jobs(jobs: Sequence[Job], processes: int) -> dict[str, Any]:
+    def run_jobs(jobs: Sequence[ProcessJob], processes: int) -> dict[str, Any]:
         return {job.name: job.function(*job.args, lambda *told: None) for job in jobs}
 
     def process(command: Sequence[str], *rest: Any) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sgpo.recipe.display import TrainingDisplay
 from sgpo.runs import progress as module
-from sgpo.runs.jobs import Job, run_jobs
+from sgpo.runs.jobs import ProcessJob, run_jobs
 from sgpo.runs.progress import hush, progress
 
 
@@ -123,7 +123,7 @@ def test_warnings_that_were_asked_for_are_given() -> None:
 
 
 def test_a_job_in_a_process_is_heard_where_it_warns(capfd: pytest.CaptureFixture[str]) -> None:
-    assert run_jobs([Job("noisy", noisy, ())], 1) == {"noisy": 3}
+    assert run_jobs([ProcessJob("noisy", noisy, ())], 1) == {"noisy": 3}
     said = capfd.readouterr().err.splitlines()
     assert "noisy: every rollout had the reward 0" in said
     assert said[-1].startswith("noisy 100% accuracy 0.250 after")

@@ -11,7 +11,7 @@ from sgpo.plan.hardware import Hardware, this_machine
 from sgpo.recipe.check import Checked, check_recipe
 
 
-def check(argv: Sequence[str], hardware: Hardware | None) -> int:
+def print_check(argv: Sequence[str], hardware: Hardware | None) -> int:
     """Print what was found for ``--config FILE [--FIELD VALUE ...]``; 0, or 1 where something needs a look."""
     found = check_recipe(argv)
     hardware = hardware or this_machine()

@@ -40,7 +40,7 @@ def names(benchmarks: Sequence[str], data: Path | None) -> Sequence[str]:
     return chosen
 
 
-def evaluate(options: EvalCommand) -> dict[str, EvalResult]:
+def run_benchmarks(options: EvalCommand) -> dict[str, EvalResult]:
     """The result of each benchmark. Raises ValueError for one that cannot be carried out, before a model is loaded."""
     evaluation, out = options.evaluation, options.out
     jobs = [plan_benchmark(evaluation, name, LAB) for name in names(options.benchmark, evaluation.data)]

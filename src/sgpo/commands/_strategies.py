@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.progress import Progress, TaskID
@@ -19,11 +20,10 @@ from sgpo.strategies import export as exporting
 from sgpo.strategies.asking import Tally
 from sgpo.strategies.budget import Budget, Prices
 from sgpo.strategies.columns import SourceColumns
-from sgpo.strategies.estimate import estimate as estimate_for
-from sgpo.strategies.extract import Extraction, setup_of
-from sgpo.strategies.extract import extract as run_extract
+from sgpo.strategies.estimate import estimate
+from sgpo.strategies.extract import Extraction, extract, setup_of
 from sgpo.strategies.options import AskOptions, AuditOptions, ExportOptions, ExtractOptions, RankOptions
-from sgpo.strategies.rank import rank as run_rank
+from sgpo.strategies.rank import rank
 from sgpo.strategies.sources import Source, parse_columns
 from sgpo.strategies.store import Store
 from sgpo.strategies.templates import PromptTemplate, load_prompt
@@ -37,8 +37,16 @@ class Asking:
     client: Model
     prompt: PromptTemplate
     budget: Budget
+    options: AskOptions
     bar: Progress
     task: TaskID
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What every command gives to the function that asks, by the names of its parameters."""
+        options = self.options
+        kept = {name: getattr(options, name) for name in ("model", "seed", "limit", "retry_unreadable")}
+        return {**kept, "prompt": self.prompt, "budget": self.budget, "give_up": options.give_up_after}
 
     def advance(self, tally: Tally, total: int | None) -> None:
         """Show how far the calls are; the rate is of this run's calls."""
@@ -65,11 +73,13 @@ def _asking(options: AskOptions, kind: str) -> Iterator[Asking]:
                 f"asking again for {len(spent)} replies that could not be read: about {tokens[0]:,} tokens in, "
                 f"{tokens[1]:,} out{cost}, as many as they took before"
             )
-        yield Asking(store, client, prompt, budget, bar, bar.add_task("", total=None, note=""))
+        yield Asking(store, client, prompt, budget, options, bar, bar.add_task("", total=None, note=""))
 
 
-def extract(options: ExtractOptions) -> int:
-    """Run, say what came of it, and give the exit code."""
+def run_extraction(options: ExtractOptions) -> int:
+    """Run, or estimate, say what came of it, and give the exit code."""
+    if options.dry_run:
+        return _estimate_extraction(options)
     source = _source(options)
     known = source.count()
     say(source.describe())
@@ -80,51 +90,39 @@ def extract(options: ExtractOptions) -> int:
         asking.advance(done.tally, None if total is None else total * options.n)
 
     with _asking(options, "extract") as asking:
-        done = run_extract(
+        done = extract(
             source,
             asking.store,
             asking.client,
-            model=options.model,
-            prompt=asking.prompt,
+            **asking.how,
             n=options.n,
-            seed=options.seed,
             keep_thinking=options.keep_thinking,
-            limit=options.limit,
-            retry_unreadable=options.retry_unreadable,
-            budget=asking.budget,
-            give_up=options.give_up_after,
             report=report,
         )
-    say(f"rows: {listed(done.rows)}")
+    say(f"rows: {counted(done.rows)}")
     return _finish(done.tally, asking.budget, options.store)
 
 
-def rank(options: RankOptions) -> int:
+def run_ranking(options: RankOptions) -> int:
     """Run, say what came of it, and give the exit code."""
     with _asking(options, "rank") as asking:
         problems = usable(asking.store)
         total = min(problems, options.limit or problems) * options.repeats
-        done = run_rank(
+        done = rank(
             asking.store,
             asking.client,
-            model=options.model,
-            prompt=asking.prompt,
+            **asking.how,
             repeats=options.repeats,
-            seed=options.seed,
-            limit=options.limit,
-            retry_unreadable=options.retry_unreadable,
-            budget=asking.budget,
-            give_up=options.give_up_after,
             report=lambda tally, budget: asking.advance(tally, total),
         )
-    say(f"problems: {listed(done.problems)}")
+    say(f"problems: {counted(done.problems)}")
     if done.winner_agreement is not None:
         tau = "-" if done.tau is None else f"{done.tau:.2f}"
         say(f"agreement of repetitions: winner {done.winner_agreement:.0%}, Kendall's tau-b {tau}")
     return _finish(done.tally, asking.budget, options.store)
 
 
-def audit(options: AuditOptions) -> int:
+def run_audit(options: AuditOptions) -> int:
     """Run, say what came of it, and give the exit code: blind answers, or how likely a local model finds the answer."""
     if options.dry_run:
         return _estimate_audit(options)
@@ -135,17 +133,11 @@ def audit(options: AuditOptions) -> int:
         done = auditing.audit(
             asking.store,
             asking.client,
-            model=options.model,
-            prompt=asking.prompt,
+            **asking.how,
             n=options.n,
-            seed=options.seed,
-            limit=options.limit,
-            retry_unreadable=options.retry_unreadable,
-            budget=asking.budget,
-            give_up=options.give_up_after,
             report=lambda tally, budget: asking.advance(tally, total),
         )
-    say(f"candidates: {listed(done.candidates)}")
+    say(f"candidates: {counted(done.candidates)}")
     return _finish(done.tally, asking.budget, options.store)
 
 
@@ -178,13 +170,13 @@ def _estimate_audit(options: AuditOptions) -> int:
     return 0
 
 
-def estimate(options: ExtractOptions) -> int:
+def _estimate_extraction(options: ExtractOptions) -> int:
     """What ``extract`` would take; asks nothing, and needs no key."""
     source, prompt = _source(options), load_prompt("extract", options.prompt)
     say(source.describe())
     there = Store(options.store) if options.store.is_file() else contextlib.nullcontext()
     with there as store:
-        found = estimate_for(
+        found = estimate(
             source,
             store,
             model=options.model,
@@ -207,7 +199,7 @@ def estimate(options: ExtractOptions) -> int:
     return 0
 
 
-def export(options: ExportOptions) -> None:
+def run_export(options: ExportOptions) -> None:
     """Write the data set, and push it where asked to."""
     out, repo = options.out, options.push_to_hub
     if repo is not None and repo.count("/") > 1:
@@ -228,7 +220,7 @@ def export(options: ExportOptions) -> None:
             report=lambda done: bar.update(task, completed=done),
         )
         named = SourceColumns(store.problems()).names
-    say(f"problems: {listed(counts)}")
+    say(f"problems: {counted(counts)}")
     if named:
         kept = (name if name == new else f"{name} as {new}" for name, new in named.items())
         say(f"columns of the source: {', '.join(kept)}")
@@ -258,9 +250,9 @@ def _source(options: ExtractOptions) -> Source:
 
 def _finish(tally: Tally, budget: Budget, store: Path) -> int:
     """Print the end of a run; 0, or 1 where it stopped before its end for another reason than its budget."""
-    say(f"calls: {tally.before} answered before, {listed(tally.outcomes) or 'none answered now'}")
+    say(f"calls: {tally.before} answered before, {counted(tally.outcomes) or 'none answered now'}")
     if tally.failures:
-        say(f"without an answer, to be asked again by the next run: {listed(tally.failures)}")
+        say(f"without an answer, to be asked again by the next run: {counted(tally.failures)}")
         say(f"the first of them: {tally.message}")
     tokens = f"{budget.prompt_tokens:,.0f} in, {budget.completion_tokens:,.0f} out"
     say(f"tokens of all runs: {tokens}" + (f"; cost {budget.cost:.4f}" if budget.prices.known else ""))
@@ -270,7 +262,7 @@ def _finish(tally: Tally, budget: Budget, store: Path) -> int:
     return 0 if tally.exhausted else 1
 
 
-def listed(counts: Counter[str]) -> str:
+def counted(counts: Counter[str]) -> str:
     """Names with their counts, the most frequent first."""
     return ", ".join(f"{name} {count}" for name, count in counts.most_common() if count)
 

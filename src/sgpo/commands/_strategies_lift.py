@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sgpo.commands._strategies import listed, usable
+from sgpo.commands._strategies import counted, usable
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
 from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.templates import load_template, template_text
@@ -38,7 +38,7 @@ _MOST = 32_768  # tokens of a completion, as in the paper's evaluation
 _ASSUMED = 4_096  # where the context is not known
 
 
-def lift(options: LiftOptions) -> int:
+def run_lift(options: LiftOptions) -> int:
     """Measure, say what came of it, and give the exit code."""
     access = options.access
     plan = LiftPlan(options.first, options.rounds)
@@ -157,7 +157,7 @@ def lab_task(options: LiftOptions) -> tuple[Verify, Prompts, list[str], int | No
 
 
 def _print_run(run: LiftRun, store: Path, limit: int) -> None:
-    typer.echo(f"problems, by their best candidate: {listed(run.problems) or 'none'}")
+    typer.echo(f"problems, by their best candidate: {counted(run.problems) or 'none'}")
     drawn = run.samples + run.before
     if run.cut:
         share = f"{run.cut} of {drawn} completions were cut at {limit} tokens ({run.cut / drawn:.0%})"
@@ -180,7 +180,7 @@ def _print_run(run: LiftRun, store: Path, limit: int) -> None:
     typer.echo(f"written into {store}; sgpo strategies export OUT --by lift takes the best")
 
 
-def library(options: LibraryOptions) -> None:
+def run_library(options: LibraryOptions) -> None:
     """Merge, print, and assign where problems are given."""
     from sgpo.data.benchmarks import load_file
     from sgpo.strategies.library import assign, build_library, embedding_index, tfidf_index
@@ -221,7 +221,7 @@ def library(options: LibraryOptions) -> None:
     typer.echo(f"{served} problems are served by {len(found)} strategies")
     _print_entries(found[: options.top])
     if out is not None:
-        typer.echo(f"problems: {listed(counts)}; written: {out}")
+        typer.echo(f"problems: {counted(counts)}; written: {out}")
 
 
 def _print_entries(entries: Sequence[Entry]) -> None:

@@ -22,7 +22,7 @@ from sgpo.strategies.summary import summarize
 _SHOWN_CHARS = 2_000
 
 
-def show(path: Path, ids: Sequence[str], limit: int) -> None:
+def print_problems(path: Path, ids: Sequence[str], limit: int) -> None:
     """Print problems with their candidates, the best first. Raises ValueError for an id that is not there."""
     if limit < 1:
         raise ValueError(f"--limit {limit} must be at least 1.")
@@ -40,7 +40,7 @@ def show(path: Path, ids: Sequence[str], limit: int) -> None:
             _print_problem(console, problem, store.candidates(problem.id))
 
 
-def stats(path: Path, as_json: bool) -> None:
+def print_stats(path: Path, as_json: bool) -> None:
     """Print the numbers of a store."""
     with Store(path, create=False) as store:
         found = summarize(store)

@@ -18,7 +18,7 @@ _FACTORS = (1, 3, 10)  # of a recipe's learning rate: SFT wants a higher one tha
 
 
 @takes_options
-def compare(options: CompareOptions) -> None:
+def compare_command(options: CompareOptions) -> None:
     """Compare methods on the embedded lab, or on a recipe: same start, data, steps and evaluation. Resumable."""
     from sgpo.compare.run import run_comparison
     from sgpo.compare.table import as_text

@@ -13,8 +13,8 @@ def _group() -> None:
     """Check data sets."""
 
 
-@app.command()
-def overlap(
+@app.command("overlap")
+def overlap_command(
     train: Annotated[
         Path, typer.Argument(help="Training data: a JSONL or parquet file with a column problem, prompt or question.")
     ],

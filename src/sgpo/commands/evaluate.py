@@ -51,7 +51,7 @@ def run(options: EvalCommand) -> None:
     """Evaluate a model on benchmarks; every response, verdict and setting is saved, and the run can be resumed."""
     from sgpo.commands import _evaluate as work
 
-    work.print_results(work.evaluate(options))
+    work.print_results(work.run_benchmarks(options))
     typer.echo(f"written: {options.out}")
 
 

@@ -26,7 +26,7 @@ def init(
     ] = None,
 ) -> None:
     """Write a recipe, a reward and a small data set to begin from, check them, and say what to type next."""
-    from sgpo.commands._check import check
+    from sgpo.commands._check import print_check
     from sgpo.commands._init import RECIPE, write_start
     from sgpo.plan.hardware import parse_hardware, this_machine
 
@@ -34,6 +34,6 @@ def init(
     start = write_start(model, data, out, split=split, rows=rows, hardware=machine)
     names = ", ".join(sorted(path.name for path in out.iterdir() if path.is_file()))
     typer.echo(f"Written into {out}: {names} ({start.rows} of {start.of} rows, {start.strategies} with a strategy)\n")
-    code = check(["--config", str(out / RECIPE)], machine)
+    code = print_check(["--config", str(out / RECIPE)], machine)
     typer.echo(f"\n{start.next_commands()}")
     raise typer.Exit(code)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 
-def report(
+def report_command(
     directory: Annotated[
         Path, typer.Argument(help="Directory that sgpo compare, sgpo quickstart or sgpo train has written.")
     ],

@@ -21,8 +21,8 @@ from sgpo.strategies.options import (
 app = typer.Typer(help="Extract, rank, check, audit, measure and export strategies.", no_args_is_help=True)
 
 
-@app.command()
-def check(
+@app.command("check")
+def check_command(
     file: Annotated[
         Path,
         typer.Argument(
@@ -47,40 +47,42 @@ def check(
         )
 
 
-@app.command(epilog="Key, base URL and model come from OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL if not given.")
+@app.command(
+    "extract", epilog="Key, base URL and model come from OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL if not given."
+)
 @takes_options
-def extract(options: ExtractOptions) -> None:
+def extract_command(options: ExtractOptions) -> None:
     """Candidate strategies from each verified response. Stop it at will; answered calls are never asked again."""
     from sgpo.commands import _strategies as work
 
-    raise typer.Exit(work.estimate(options) if options.dry_run else work.extract(options))
+    raise typer.Exit(work.run_extraction(options))
 
 
-@app.command()
+@app.command("rank")
 @takes_options
-def rank(options: RankOptions) -> None:
+def rank_command(options: RankOptions) -> None:
     """Score the candidates of each problem on four criteria and keep one."""
     from sgpo.commands import _strategies as work
 
-    raise typer.Exit(work.rank(options))
+    raise typer.Exit(work.run_ranking(options))
 
 
-@app.command()
+@app.command("audit")
 @takes_options
-def audit(options: AuditOptions) -> None:
+def audit_command(options: AuditOptions) -> None:
     """How often the answer is told from each strategy alone, without its problem, beside chance."""
     from sgpo.commands import _strategies as work
 
-    raise typer.Exit(work.audit(options))
+    raise typer.Exit(work.run_audit(options))
 
 
-@app.command()
+@app.command("export")
 @takes_options
-def export(options: ExportOptions) -> None:
+def export_command(options: ExportOptions) -> None:
     """The best strategy of each problem that the leak check passes: prompt, strategy, answer, and where it is from."""
     from sgpo.commands import _strategies as work
 
-    work.export(options)
+    work.run_export(options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +93,13 @@ class ShowOptions(StoreOptions):
     limit: int = option(3, help="Number of problems to print where no ids are given.")
 
 
-@app.command()
+@app.command("show")
 @takes_options
-def show(options: ShowOptions) -> None:
+def show_command(options: ShowOptions) -> None:
     """Problems with their candidates, scores and verdicts."""
     from sgpo.commands import _strategies_view as view
 
-    view.show(options.store, options.ids, options.limit)
+    view.print_problems(options.store, options.ids, options.limit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,28 +109,28 @@ class StatsOptions(StoreOptions):
     as_json: bool = option(False, flags=("--json",), help="Print the numbers as one JSON object.")
 
 
-@app.command()
+@app.command("stats")
 @takes_options
-def stats(options: StatsOptions) -> None:
+def stats_command(options: StatsOptions) -> None:
     """Rows, calls by outcome, tokens, candidates, verdicts."""
     from sgpo.commands import _strategies_view as view
 
-    view.stats(options.store, options.as_json)
+    view.print_stats(options.store, options.as_json)
 
 
-@app.command()
+@app.command("lift")
 @takes_options
-def lift(options: LiftOptions) -> None:
+def lift_command(options: LiftOptions) -> None:
     """How much more often the student passes with each candidate than without. Stop it at will and run it again."""
     from sgpo.commands import _strategies_lift as work
 
-    raise typer.Exit(work.lift(options))
+    raise typer.Exit(work.run_lift(options))
 
 
-@app.command()
+@app.command("library")
 @takes_options
-def library(options: LibraryOptions) -> None:
+def library_command(options: LibraryOptions) -> None:
     """Merge strategies that say the same, and give them to problems that have no response. Offline."""
     from sgpo.commands import _strategies_lift as work
 
-    work.library(options)
+    work.run_library(options)

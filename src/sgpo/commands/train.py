@@ -5,7 +5,7 @@ import typer
 from sgpo.commands._train_help import short_help
 
 
-def train(context: typer.Context) -> None:
+def train_command(context: typer.Context) -> None:
     """Train a model by SGPO from a YAML recipe; any field can be overridden as --field value.
 
     The fields are those of RunArguments (data, rewards), SGPOConfig (training) and TRL's ModelConfig (model, LoRA).
@@ -15,11 +15,11 @@ def train(context: typer.Context) -> None:
     if not words or {"--help", "-h"} & set(words):
         typer.echo(short_help())
     elif "--check" in words:
-        from sgpo.commands._check import check
+        from sgpo.commands._check import print_check
         from sgpo.plan.hardware import parse_hardware
 
         hardware, rest = _taken("--hardware", [word for word in words if word != "--check"])
-        raise typer.Exit(check(rest, None if hardware is None else parse_hardware(hardware)))
+        raise typer.Exit(print_check(rest, None if hardware is None else parse_hardware(hardware)))
     else:
         from sgpo.recipe import main
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 
-def verify(
+def verify_command(
     file: Annotated[Path, typer.Argument(help="JSONL file with id, gold and response in each line.")],
     out: Annotated[
         Path,

@@ -16,7 +16,7 @@ from typing import Any
 from sgpo.compare.task import CellSpec, Task
 from sgpo.runs.entries import CellResult, FailedCell
 from sgpo.runs.files import read_object, write_json, write_text
-from sgpo.runs.jobs import Job, ReportProgress, run_jobs
+from sgpo.runs.jobs import ProcessJob, ReportProgress, run_jobs
 from sgpo.runs.provenance import record
 
 Outcome = CellResult | FailedCell
@@ -26,7 +26,7 @@ def run_cells(work: Sequence[tuple[CellSpec, Path]], task: Task, processes: int,
     """The results of cells, each with its folder, by the folder's name; ``processes`` of them side by side."""
     if not work:
         return {}
-    return run_jobs([Job(folder.name, run_once, (task, cell, out, folder)) for cell, folder in work], processes)
+    return run_jobs([ProcessJob(folder.name, run_once, (task, cell, out, folder)) for cell, folder in work], processes)
 
 
 def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgress) -> Outcome:

@@ -19,7 +19,7 @@ from sgpo.lab.measure import measure_all
 from sgpo.lab.model import base_path, load_base
 from sgpo.runs.entries import ALL_AXES, NEW_AXES, CellResult, with_means
 from sgpo.runs.files import locked, write_json
-from sgpo.runs.jobs import Job, ReportProgress, cores, run_jobs
+from sgpo.runs.jobs import ProcessJob, ReportProgress, cores, run_jobs
 from sgpo.runs.provenance import record
 from sgpo.runs.words import axis_name, in_thousands
 
@@ -64,8 +64,8 @@ def _run(out: Path, seed: int, jobs: int, budget: Budget) -> dict[str, Any]:
     began = time.perf_counter()
     record(out, {"seed": seed, "budget": budget})
     cells = [Cell(name, seed=seed, budget=replace(budget, learning_rate=rate)) for name, rate in TRAINED.items()]
-    work = [Job(cell.method, run_cell, (cell, base_path(0), out / cell.method)) for cell in cells]
-    work.append(Job("base", _measure_base, (budget,)))
+    work = [ProcessJob(cell.method, run_cell, (cell, base_path(0), out / cell.method)) for cell in cells]
+    work.append(ProcessJob("base", _measure_base, (budget,)))
     done = run_jobs(work, jobs or min(2, cores()))
     every = {**done.pop("base"), **done}
     methods = {name: every[name] for name in LABELS}

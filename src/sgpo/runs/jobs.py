@@ -25,7 +25,7 @@ ReportProgress = Callable[[str, float, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
-class Job:
+class ProcessJob:
     """``function(*args, report)`` in a process; both must be picklable, ``report`` is a :data:`ReportProgress`."""
 
     name: str
@@ -38,7 +38,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_jobs(jobs: Sequence[Job], processes: int) -> dict[str, Any]:
+def run_jobs(jobs: Sequence[ProcessJob], processes: int) -> dict[str, Any]:
     """Results of all jobs by name. A job that fails ends the others and raises its error here.
 
     Whatever else ends this call, a signal or an exception, ends the jobs, too.
@@ -132,7 +132,7 @@ class _ToDisplay(logging.Handler):
 _job = ""  # in a process of the pool: the job under way
 
 
-def _call(job: Job) -> Any:
+def _call(job: ProcessJob) -> Any:
     global _job
     _job = job.name
     report: ReportProgress = lambda name, done, metrics: _messages.put((job.name, done, metrics))  # noqa: E731

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from transformers import AutoConfig
 from trl import ModelConfig
 
@@ -117,7 +118,7 @@ def write_start(model: str, data: str, folder: Path, *, split: str, rows: int, h
     written = list(columns.rows(whole.select(range(count)), chat))
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / PROBLEMS, written, ascii_only=False)
-    write_text(folder / REWARD, _REWARD)
+    write_text(folder / REWARD, _written(REWARD))
     write_text(folder / RECIPE, _recipe(model, folder, described, hardware, len(written)))
     return Start(
         folder=folder,
@@ -190,80 +191,26 @@ def _recipe(model: str, folder: Path, described: Any, hardware: Hardware, rows: 
     """The recipe's text; a value is written as JSON, which YAML reads."""
     cpu = hardware.device.is_cpu
     positions = getattr(described.get_text_config(), "max_position_embeddings", None) or 1 << 20
-    fields = {
-        "model": json.dumps(model),
-        "data": json.dumps(str(folder / PROBLEMS)),
-        "reward": json.dumps(f"{folder / REWARD}:correct"),
-        "out": json.dumps(str(folder / "run")),
-        "problems": max(1, min(2 if cpu else 16, rows // hardware.count)),  # one in each batch of 8
-        "completion": min(256 if cpu else 1024, positions // 2),
-    }
     try:
         large = from_config(described.to_dict(), model, "").parameters > _LORA_FROM
     except (ValueError, KeyError):
         large = True  # of a family that is not known: LoRA takes less, whatever its size
-    machine = _CPU if cpu else (_GPU_LORA if large else _GPU) + _BATCHES
-    return (_RECIPE_TEXT + machine).format(**fields)
+    return _written(
+        RECIPE,
+        model=json.dumps(model),
+        data=json.dumps(str(folder / PROBLEMS)),
+        reward=json.dumps(f"{folder / REWARD}:correct"),
+        out=json.dumps(str(folder / "run")),
+        problems=max(1, min(2 if cpu else 16, rows // hardware.count)),  # one in each batch of 8
+        completion=min(256 if cpu else 1024, positions // 2),
+        cpu=cpu,
+        large=large,
+    )
 
 
-_REWARD = '''"""The reward of recipe.yaml: one number a completion, the higher the better. Change it as you like."""
-
-from sgpo.rewards import accuracy_reward
-
-
-def correct(completions, answer, **columns):
-    """1.0 where a completion's final answer is that of the column `answer`; other columns come by their names."""
-    texts = [each if isinstance(each, str) else each[-1]["content"] for each in completions]
-    right = accuracy_reward(texts, answer)
-    return [score if text.strip() else 0.0 for text, score in zip(texts, right, strict=True)]
-'''
-
-_RECIPE_TEXT = """\
-# Written by sgpo init. What is not named here is SGPOConfig's default: sgpo train --help.
-model_name_or_path: {model}
-dataset_name: {data}  # columns: prompt, strategy (or null), and what the reward reads
-reward_funcs: [{reward}]
-output_dir: {out}
-
-num_generations: 8  # rollouts of a problem without its strategy
-num_guided_generations: 4  # and with it
-max_completion_length: {completion}
-max_steps: 20  # a first run; leave it out for num_train_epochs: 3
-logging_steps: 1
-save_steps: 50
-log_problems: true  # sgpo report shows them
-report_to: none  # or wandb, tensorboard, ...
-
-"""
-_CPU = """\
-# A CPU: for a look at a small model.
-use_cpu: true
-dtype: float32
-bf16: false
-per_device_train_batch_size: 8
-gradient_accumulation_steps: {problems}  # problems of an optimizer step, of each process
-learning_rate: 1.0e-6
-"""
-_BATCHES = """\
-bf16: true
-per_device_train_batch_size: 8
-gradient_accumulation_steps: {problems}  # problems of an optimizer step, of each process
-activation_checkpointing: true
-# use_vllm: true  # samples many times faster; needs the extra vllm
-# vllm_gpu_memory_utilization: 0.3
-"""
-_GPU = """\
-# A GPU, all weights.
-dtype: float32
-learning_rate: 1.0e-6
-"""
-_GPU_LORA = """\
-# A GPU, LoRA.
-dtype: bfloat16
-use_peft: true
-lora_r: 32
-lora_alpha: 64
-lora_dropout: 0.0
-lora_target_modules: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
-learning_rate: 1.0e-5
-"""
+def _written(name: str, **values: Any) -> str:
+    """The text of a file, from ``templates/NAME.jinja``; every value that it names must be given."""
+    files = Environment(
+        loader=PackageLoader("sgpo.commands"), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
+    return files.get_template(f"{name}.jinja").render(values)

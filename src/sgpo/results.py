@@ -70,18 +70,9 @@ class Strategies(Result):
             for problem in store.problems():
                 for candidate in in_order(store.candidates(problem.id)):
                     rank, check = candidate.notes.get("rank", {}), candidate.notes.get("check", {})
-                    rows.append(
-                        {
-                            "problem": problem.id,
-                            "candidate": candidate.number,
-                            "place": rank.get("place"),
-                            "score": rank.get("score"),
-                            "kept": rank.get("kept"),
-                            "leaks": check.get("leak"),
-                            "lift": candidate.notes.get("lift", {}).get("lift"),
-                            "strategy": candidate.strategy.text(),
-                        }
-                    )
+                    judged = (*map(rank.get, ("place", "score", "kept")), check.get("leak"))
+                    lift = candidate.notes.get("lift", {}).get("lift")
+                    rows.append((problem.id, candidate.number, *judged, lift, candidate.strategy.text()))
         columns = ("problem", "candidate", "place", "score", "kept", "leaks", "lift", "strategy")
         return pd.DataFrame(rows, columns=list(columns))
 

@@ -7,6 +7,7 @@ comparison in progress, whose finished cells they give to :func:`method_results`
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sgpo.evaluation.metrics import t_interval
 from sgpo.runs.entries import (
@@ -28,6 +29,7 @@ REFERENCE = "sgpo"
 AXES_REFERENCES = (REFERENCE, "sgpo_plus")
 """Methods whose paired difference to every other is given on each axis."""
 _FIELDS = {"end": "accuracy", "greedy": "accuracy_greedy", "over_training": "accuracy_over_training"}
+_TOKENS = ("sampled_tokens", "guided_tokens", "trained_tokens")
 SCORE_NAMES = {
     "end": "at the end",
     "greedy": "greedy",
@@ -112,6 +114,7 @@ def _method(name: str, seeds: Sequence[CellResult], never_solved: Sequence[str])
     columns = _columns(seeds, lambda cell: scores(cell, never_solved))
     intervals = {score: over_seeds(values) for score, values in columns.items()}
     end = intervals["end"]
+    costs: dict[str, Any] = {name: round(mean([getattr(cell, name) or 0 for cell in seeds])) for name in _TOKENS}
     return MethodResult(
         name=name,
         accuracy=end.mean,
@@ -123,9 +126,7 @@ def _method(name: str, seeds: Sequence[CellResult], never_solved: Sequence[str])
             for family in first.per_family
             if all(family in cell.per_family for cell in seeds)
         },
-        sampled_tokens=_cost([cell.sampled_tokens for cell in seeds]),
-        guided_tokens=_cost([cell.guided_tokens for cell in seeds]),
-        trained_tokens=_cost([cell.trained_tokens for cell in seeds]),
+        **costs,
         train_seconds=round(mean([cell.train_seconds or 0.0 for cell in seeds]), 1),
         scores=intervals,
         axes={
@@ -145,10 +146,6 @@ def _family(seeds: Sequence[FamilyScores]) -> FamilyScores:
     return FamilyScores(accuracy=mean([one.accuracy for one in seeds]), pass_at_32=mean(passes) if whole else None)
 
 
-def _cost(values: Sequence[int | None]) -> int:
-    return round(mean([value or 0 for value in values]))
-
-
 def _axis(seeds: Sequence[AxisScores]) -> AxisResult:
     """The mean of every score over seeds, and the interval of the accuracy."""
     means = AxisScores.mean(seeds)
@@ -159,12 +156,9 @@ def _control(each: Sequence[StrategyControl]) -> StrategyControl | None:
     """The mean over starts of the control that the base's cells hold (:mod:`sgpo.lab.control`)."""
     if not each:
         return None
-    return StrategyControl(
-        problems=mean([one.problems for one in each]),
-        own_kl=mean([one.own_kl for one in each]),
-        other_kl=mean([one.other_kl for one in each]),
-        copied=mean([one.copied for one in each]),
-    )
+    names = ("problems", "own_kl", "other_kl", "copied")
+    means: dict[str, Any] = {name: mean([getattr(one, name) for one in each]) for name in names}
+    return StrategyControl(**means)
 
 
 def _paired(reference: Sequence[CellResult], others: Sequence[CellResult], measured: Scores) -> dict[str, SeedMean]:

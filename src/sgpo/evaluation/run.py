@@ -24,6 +24,7 @@ from sgpo.evaluation.store import RunFolder, SavedMark, SavedReply, Settings, op
 from sgpo.evaluation.templates import Template, build_prompts
 from sgpo.models import Key, Model, ModelError, Reply, Request, Sampling, check_sampling, row_seeds
 from sgpo.runs import provenance
+from sgpo.runs.files import write_rows
 
 OnGraded = Callable[[int, int, float], None]
 """Called with the graded samples, all samples, and the running accuracy."""
@@ -107,7 +108,7 @@ def run_evaluation(
             asked = (  # the bare problem, too: strategies are extracted from it
                 {"id": p.id, "problem": p.problem, "prompt": prompt, "gold": p.answer} for p, prompt in rows
             )
-            store.write_lines("prompts.jsonl", asked)
+            write_rows(folder / "prompts.jsonl", asked)
         # A run that finds everything saved makes nothing that its provenance would be of.
         if any(request.key not in store.responses for request in requests):
             provenance.record(folder, settings)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from sgpo.evaluation.grading import Mark
 from sgpo.models import Key
 from sgpo.models.replies import text_of
-from sgpo.runs.files import ReadError, append_rows, locked, read_object, recover_rows, write_rows, write_text
+from sgpo.runs.files import ReadError, append_rows, locked, read_object, recover_rows, write_text
 
 COMPARED = ("sgpo", "model", "backend", "benchmark", "template", "guided_template", "sampling", "grader")
 """The parts of the settings that a resumed run must have in common with the saved ones."""
@@ -133,10 +133,6 @@ class RunFolder:
             items = ",\n".join("  " + json.dumps(item) for item in value[lines])
             text = f'{text[:-2]},\n "{lines}": [\n{items}\n ]\n}}'
         write_text(self.folder / name, text + "\n")
-
-    def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write a JSONL file whole or not at all."""
-        write_rows(self.folder / name, rows)
 
 
 @contextlib.contextmanager

@@ -161,27 +161,27 @@ def train_config(cell: Cell, out: Path) -> Any:
         "lr_scheduler_type": "linear",
         "warmup_steps": budget.warmup_steps,
         "seed": cell.seed,
-        **_quiet(),
+        # A lab run is small and silent.
+        "activation_checkpointing": False,
+        "bf16": False,
+        "use_cpu": True,
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "report_to": [],
+        "disable_tqdm": True,
     }
     given = {**method.fields, **cell.overrides}
     if method.kind == "sft":
         fields["per_device_train_batch_size"] = budget.problems
         fields["max_steps"] = budget.steps * KINDS["sgpo"].config.num_generations
     else:
-        fields |= _rollout_fields(budget, given.get("num_generations", config.num_generations))
+        rollouts = given.get("num_generations", config.num_generations)
+        fields["per_device_train_batch_size"] = budget.problems * rollouts
+        fields |= {"steps_per_generation": 1, "num_iterations": budget.updates, "max_completion_length": MAX_COMPLETION}
     if method.kind == "sgpo":
         fields["guided_prompt_template"] = GUIDED_TEMPLATE
         fields["log_problems"] = True  # it only reads; sgpo report shows what it wrote
     return config(str(out), **{**fields, **given})
-
-
-def _rollout_fields(budget: Budget, num_generations: int) -> dict[str, Any]:
-    return {
-        "per_device_train_batch_size": budget.problems * num_generations,
-        "steps_per_generation": 1,
-        "num_iterations": budget.updates,
-        "max_completion_length": MAX_COMPLETION,
-    }
 
 
 class _Recorder(Recorder):
@@ -210,16 +210,3 @@ class _Recorder(Recorder):
         ratio = max(1, state.max_steps // budget.steps)  # SFT takes more and smaller steps
         if state.global_step % (budget.eval_every * budget.updates * ratio) == 0:
             self.measure(model, state.global_step, ratio)
-
-
-def _quiet() -> dict[str, Any]:
-    """Arguments that keep a lab run small and silent."""
-    return {
-        "activation_checkpointing": False,
-        "bf16": False,
-        "use_cpu": True,
-        "save_strategy": "no",
-        "logging_steps": 1,
-        "report_to": [],
-        "disable_tqdm": True,
-    }

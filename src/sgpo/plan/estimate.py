@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -58,14 +58,9 @@ class Plan:
             "sampled_tokens": d.sampled_tokens_per_step * d.steps,
             "hours": d.hours,
             "gpu_hours": d.device_hours,
-            "assumptions": {
-                "prompt_tokens": load.assumptions.prompt_tokens,
-                "strategy_tokens": load.assumptions.strategy_tokens,
-                "mean_completion_tokens": load.mean_completion,
-                "problems": load.problems,
-                "mfu": load.assumptions.mfu,
-                "decode_efficiency": load.assumptions.decode_efficiency,
-            },
+            "assumptions": asdict(
+                replace(load.assumptions, mean_completion_tokens=load.mean_completion, problems=load.problems)
+            ),
             "notes": list(load.notes),
         }
 

@@ -59,14 +59,11 @@ class TrainingDisplay(TrainerCallback):
             self._shown.update(self._task, completed=state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        found = [f"{label} {logs[name]:.3g}" for name, label in _SHOWN.items() if _is_number((logs or {}).get(name))]
+        given = {name: value for name, value in (logs or {}).items() if isinstance(value, (int, float))}
+        found = [f"{label} {given[name]:.3g}" for name, label in _SHOWN.items() if name in given]
         if self._shown is not None and found:
             self._shown.update(self._task, note=" ".join(found))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._open.close()
         self._shown = None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float))

@@ -46,7 +46,7 @@ def _typed(field: "dataclasses.Field[Any]", annotation: Any, value: Any, where: 
         found = _fit(annotation, value)
     except _Unfit:
         said = "nothing" if value is None else f"{value!r} ({type(value).__name__})"
-        quote = "; put it in quotes" if _takes(annotation, str) and isinstance(value, (int, float)) else ""
+        quote = "; put it in quotes" if str in _options(annotation) and isinstance(value, (int, float)) else ""
         remedy = "give a value, or leave the line out" if value is None else f"write {_described(annotation)}{quote}"
         raise ValueError(f"{where}: {field.name} is {said}, but takes {_described(annotation)}; {remedy}.") from None
     choices = field.metadata.get("choices")
@@ -121,10 +121,6 @@ def _number(kind: type, value: Any) -> Any:
 
 def _options(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-
-
-def _takes(annotation: Any, kind: type) -> bool:
-    return kind in _options(annotation)
 
 
 def _described(annotation: Any) -> str:

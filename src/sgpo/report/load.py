@@ -69,7 +69,10 @@ def _comparison(path: Path) -> Run:
     run.notices = notices
     if run.finished:
         # Of a finished comparison the cells' own results are not read: results.json has all of them.
-        results = _results(path / "results.json", notices)
+        saved = read_bounded(path / "results.json")
+        _check_schema(path / "results.json", saved)
+        results = ComparisonResults.from_json(saved)
+        _name_lost(saved, results.methods, notices)
         run.methods, run.never_solved = list(results.methods.values()), results.never_solved or ()
     else:
         done: dict[str, list[CellResult]] = {}
@@ -109,14 +112,6 @@ def _so_far(cells: Mapping[str, Sequence[CellResult]]) -> tuple[list[MethodResul
     base = method_results({"base": cells.get("base", ())}, {})
     never = [f for method in base.values() for f, scores in method.per_family.items() if scores.accuracy <= NEVER]
     return list(method_results(cells, {}, never).values()), never
-
-
-def _results(path: Path, notices: list[str]) -> ComparisonResults:
-    saved = read_bounded(path)
-    _check_schema(path, saved)
-    results = ComparisonResults.from_json(saved)
-    _name_lost(saved, results.methods, notices)
-    return results
 
 
 def _name_lost(saved: Mapping[str, Any], read: Mapping[str, Any], notices: list[str]) -> None:

@@ -170,14 +170,10 @@ def _families(run: Run) -> Figure | None:
             axis.text(j, i, "" if value != value else f"{value:.0f}", ha="center", va="center", fontsize=8)
     axis.set_xticks(range(len(columns)), [harmless(label) for label in columns], rotation=30, ha="right")
     axis.set_yticks(range(len(rows)), [harmless(row.name) for row in rows])
-    _bare(axis)
-    return figure
-
-
-def _bare(axis: Axes) -> None:
     axis.grid(visible=False)
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
+    return figure
 
 
 _DRAWN = {"curves": _curves, "comparison": _comparison, "axes": _axes, "families": _families}

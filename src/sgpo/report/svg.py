@@ -126,10 +126,10 @@ def strip(
     return _tag("svg", f"strip m{hue % HUES}", parts, aria_hidden="true")
 
 
-def axis(scale: Scale, *, factor: float = 100, count: int = 5) -> Markup:
-    """About ``count`` labels under a column of strips, times ``factor``."""
+def axis(scale: Scale, *, count: int = 5) -> Markup:
+    """About ``count`` labels under a column of strips, in percent."""
     parts = [
-        _label(f"{factor * tick:g}".replace("-", "\u2212"), _percent(tick, scale), 12, _anchor(tick, scale))
+        _label(f"{100 * tick:g}".replace("-", "\u2212"), _percent(tick, scale), 12, _anchor(tick, scale))
         for tick in ticks(*scale, count=count)
     ]
     return _tag("svg", "strip axis", parts, aria_hidden="true")

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sgpo.models.sampling import encode
 from sgpo.objectives import token_kl
 from sgpo.report.token_summary import token_class
 
@@ -49,7 +50,7 @@ def token_view(
     if tokenizer.eos_token_id is not None and ids[-1] != tokenizer.eos_token_id:
         # Training has it too: the decision to stop is one of the target's tokens.
         ids.append(tokenizer.eos_token_id)
-    autonomous, guided = (_logits(model, _prompt_ids(tokenizer, p), ids) for p in (prompt, guided_prompt))
+    autonomous, guided = (_logits(model, asked, ids) for asked in encode(tokenizer, [prompt, guided_prompt]))
     if not 1 <= top <= autonomous.shape[-1]:
         raise ValueError(f"top is {top}, but must be from 1 to the {autonomous.shape[-1]} tokens of the vocabulary.")
     kl = token_kl(autonomous, guided).tolist()
@@ -83,12 +84,6 @@ def _logits(model: Any, prompt_ids: Sequence[int], ids: Sequence[int]) -> Tensor
         model.train(training)
     # A softmax in bfloat16 rounds small probabilities away, and ranks with them.
     return logits.float().cpu()
-
-
-def _prompt_ids(tokenizer: Any, prompt: Any) -> list[int]:
-    if isinstance(prompt, str):
-        return list(tokenizer(prompt)["input_ids"])
-    return list(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False))
 
 
 def _side(tokenizer: Any, logits: Tensor, ids: Sequence[int], top: int) -> list[dict[str, Any]]:

@@ -94,8 +94,8 @@ def print_results(results: dict[str, EvalResult]) -> None:
         )
         if 1 < len(result.per_group) <= _GROUPS_SHOWN:
             for group, cell in result.per_group.items():
-                accuracy, interval = _percent(cell["accuracy"]), _interval(cell["ci95"])
-                table.add_row(f"  {escape(group)}", str(cell["n_problems"]), accuracy, interval)
+                accuracy, interval = _percent(cell.accuracy), _interval(cell.ci95) if cell.ci95 else "-"
+                table.add_row(f"  {escape(group)}", str(cell.n_problems), accuracy, interval)
     if len(results) > 1:
         average = sum(result.accuracy for result in results.values()) / len(results)
         table.add_row("average", "", _percent(average))
@@ -127,5 +127,5 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def _interval(interval: Interval | list[float]) -> str:
+def _interval(interval: Interval) -> str:
     return f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"

@@ -23,7 +23,6 @@ from sgpo.lab.benchmark import LAB
 from sgpo.options import from_flat
 from sgpo.runs.entries import CellResult, FamilyScores, SampleRow
 from sgpo.runs.files import write_rows
-from sgpo.runs.json_entry import each
 
 HELD_OUT = "held_out.jsonl"
 _SAMPLES = 2  # of a family, for the report
@@ -106,7 +105,7 @@ def pooled(results: Mapping[str, EvalResult]) -> CellResult:
         name: FamilyScores(accuracy=one.accuracy, ci95=one.ci95, n_problems=one.n_problems, k=one.k)
         for name, one in results.items()
     }
-    groups = each(FamilyScores.from_json)(every[0].per_group) if len(every) == 1 else {}
+    groups = every[0].per_group if len(every) == 1 else {}
     return CellResult(
         accuracy=mean,
         accuracy_ci95=(mean - low, mean + high),

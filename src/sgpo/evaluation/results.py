@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypedDict
+from typing import Any
 
 from sgpo.evaluation.metrics import Interval, avg_at_k, bootstrap_interval, maj_at_k, pass_at_k
+from sgpo.runs.entries import FamilyScores
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,6 @@ class ProblemResult:
         return math.fsum(sample.correct for sample in self.samples) / len(self.samples)
 
 
-class GroupScores(TypedDict):
-    """What an evaluation found for one group of problems; an interval of ``ci95`` is a list, as in JSON."""
-
-    accuracy: float
-    ci95: list[float]
-    n_problems: int
-
-
 @dataclass(frozen=True)
 class EvalResult:
     """What an evaluation found.
@@ -66,7 +59,7 @@ class EvalResult:
         ci95: its 95% bootstrap interval over problems.
         n_problems: P.
         k: samples of each problem.
-        per_group: for each group, ``accuracy``, ``ci95`` and ``n_problems``.
+        per_group: for each group, its accuracy, interval and number of problems.
         pass_at_k: unbiased pass@j for j = 1, 2, 4, ... and k.
         maj_at_k: share of problems whose most frequent answer is correct; None where no answers were extracted.
         mean_length: tokens of a completion, over those whose length is known; None where none is.
@@ -80,7 +73,7 @@ class EvalResult:
     ci95: Interval
     n_problems: int
     k: int
-    per_group: dict[str, GroupScores]
+    per_group: dict[str, FamilyScores]
     pass_at_k: dict[int, float]
     maj_at_k: float | None
     mean_length: float | None
@@ -93,6 +86,7 @@ class EvalResult:
         """Everything as JSON types; the text of each completion only with ``completions``."""
         out = {name: value for name, value in vars(self).items() if name != "problems"}
         out["ci95"] = list(self.ci95)
+        out["per_group"] = {name: one.to_json() for name, one in self.per_group.items()}
         out["pass_at_k"] = {str(k): value for k, value in self.pass_at_k.items()}
         out["problems"] = []
         for problem in self.problems:
@@ -127,7 +121,14 @@ def summarise(problems: Sequence[ProblemResult], *, resamples: int = 2000) -> Ev
         ci95=bootstrap_interval([problem.score for problem in problems], resamples=resamples),
         n_problems=len(problems),
         k=k,
-        per_group={name: _group(scores, resamples) for name, scores in sorted(groups.items())},
+        per_group={
+            name: FamilyScores(
+                accuracy=math.fsum(scores) / len(scores),
+                ci95=bootstrap_interval(scores, resamples=resamples),
+                n_problems=len(scores),
+            )
+            for name, scores in sorted(groups.items())
+        },
         # Powers of two are even steps of a curve whose axis is logarithmic.
         pass_at_k={j: pass_at_k(correct, j) for j in sorted({2**i for i in range(k.bit_length())} | {k})},
         maj_at_k=maj_at_k(answers, correct) if any(sample.answer is not None for sample in samples) else None,
@@ -137,8 +138,3 @@ def summarise(problems: Sequence[ProblemResult], *, resamples: int = 2000) -> Ev
         sampled_tokens=sum(lengths),
         problems=list(problems),
     )
-
-
-def _group(scores: list[float], resamples: int) -> GroupScores:
-    interval = bootstrap_interval(scores, resamples=resamples)
-    return GroupScores(accuracy=math.fsum(scores) / len(scores), ci95=list(interval), n_problems=len(scores))

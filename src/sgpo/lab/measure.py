@@ -30,7 +30,6 @@ from sgpo.lab.problems import (
 from sgpo.models.sampling import sample
 from sgpo.runs.entries import AxisScores, CellResult, FamilyScores, SampleRow
 from sgpo.runs.files import write_rows
-from sgpo.runs.json_entry import each
 
 TEMPERATURE, TOP_P = PRESETS["paper"]["temperature"], PRESETS["paper"]["top_p"]
 PASS_K = 32
@@ -101,7 +100,7 @@ def measure_all(
         if few:
             found["temperature_1"] = hot(k=k, problems=few)
     headline = found["accuracy"]
-    families = each(FamilyScores.from_json)(headline.per_group)
+    families = headline.per_group
     return CellResult(
         accuracy=headline.accuracy,
         accuracy_ci95=headline.ci95,

@@ -18,6 +18,7 @@ from rich.text import Text
 from sgpo.commands._strategies import counted, usable
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
 from sgpo.evaluation.metrics import bootstrap_interval
+from sgpo.evaluation.options import GRADERS
 from sgpo.evaluation.templates import load_template, template_text
 from sgpo.models import Model, ModelOptions, Reply, Request, Sampling, check_sampling, open_model
 from sgpo.runs.files import write_rows
@@ -33,7 +34,6 @@ from sgpo.strategies.store import Store
 if TYPE_CHECKING:
     from sgpo.strategies.library import Entry
 
-GRADERS = ("verify", "lab")
 _MOST = 32_768  # tokens of a completion, as in the paper's evaluation
 _ASSUMED = 4_096  # where the context is not known
 

@@ -251,10 +251,7 @@ def read_fields(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
 
 def parse_fields(fields: Mapping[str, Any], kind: str = "sgpo") -> Any:
     """Fields of a recipe as ``sgpo.recipe.parse`` returns them, for a kind of trainer."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "recipe.yaml"
-        path.write_text(yaml.safe_dump({"output_dir": folder, **fields}))
-        return parse(["--config", str(path)], KINDS[kind].config)
+    return parse([], KINDS[kind].config, {"output_dir": tempfile.gettempdir(), **fields})
 
 
 def split(data: Dataset, hold_out: bool) -> tuple[Dataset, Dataset]:

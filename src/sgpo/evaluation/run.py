@@ -12,7 +12,6 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 
 from sgpo import __version__
@@ -134,6 +133,7 @@ def run_evaluation(
 def describe(plan: EvalPlan, model: str, backend: Model, grader: ResponseGrader) -> Settings:
     """All settings, as saved in ``settings.json``; see ``COMPARED`` for the part that a resumed run must share."""
     content = json.dumps([asdict(problem) for problem in plan.problems], sort_keys=True)
+    installed = provenance.packages()
     return {
         "sgpo": __version__,
         "model": model,
@@ -148,7 +148,10 @@ def describe(plan: EvalPlan, model: str, backend: Model, grader: ResponseGrader)
         "sampling": {"k": plan.k, "seed": plan.seed, **asdict(plan.sampling)},
         "grader": {**grader.describe(), "allow_bad_golds": plan.allow_bad_golds},
         "source": plan.source,
-        "environment": {"python": platform.python_version(), **_versions()},
+        "environment": {
+            "python": platform.python_version(),
+            **{name: installed[name] for name in _LIBRARIES if name in installed},
+        },
     }
 
 
@@ -242,13 +245,3 @@ def _graded(plan: EvalPlan, store: RunFolder) -> list[ProblemResult]:
             samples.append(Graded(mark.correct, vote_of, reply.tokens, reply.truncated, mark.timed_out, reply.text))
         results.append(ProblemResult(problem.id, problem.group, problem.answer, samples))
     return results
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -70,10 +70,11 @@ def _trained(run: Run) -> tuple[Path, int]:
 
 def _problems(count: int) -> list[Any]:
     """One problem of each axis in turn."""
-    from sgpo.lab.problems import AXES, load_problems
+    from sgpo.lab.measure import by_axis
+    from sgpo.lab.problems import load_problems
 
-    by_axis = [load_problems("eval", axes=(axis,)) for axis in AXES]
-    return [problem for turn in zip(*by_axis, strict=True) for problem in turn][:count]
+    turns = zip(*by_axis(load_problems("eval")).values(), strict=True)
+    return [problem for turn in turns for problem in turn][:count]
 
 
 def _responses(model: Any, tokenizer: Any, problems: list[Any]) -> list[str]:

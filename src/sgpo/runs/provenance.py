@@ -55,7 +55,7 @@ def record(folder: Path, config: Any, *, command: Sequence[str] | None = None) -
         "sgpo": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": dict(sorted(_packages().items(), key=lambda each: each[0].lower())),
+        "packages": dict(sorted(packages().items(), key=lambda each: each[0].lower())),
         "config": redacted(json_types(config)),
         "git": _git(Path.cwd()),
     }
@@ -89,7 +89,8 @@ def _earlier(path: Path) -> list[Any]:
     return starts if isinstance(starts, list) else []
 
 
-def _packages() -> dict[str, str]:
+def packages() -> dict[str, str]:
+    """The version of every installed distribution."""
     return {each.metadata["Name"]: each.version for each in metadata.distributions() if each.metadata["Name"]}
 
 

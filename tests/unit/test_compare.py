@@ -11,7 +11,7 @@ import pytest
 
 from sgpo.compare.cells import run_once
 from sgpo.compare.lab import LabTask
-from sgpo.compare.options import split_methods
+from sgpo.compare.options import CompareOptions, split_methods
 from sgpo.compare.results import method_results
 from sgpo.compare.run import ComparePlan, _cells, run_comparison
 from sgpo.compare.search import beyond, overrides_of, search
@@ -76,8 +76,9 @@ def read(found: dict[str, Any]) -> ComparisonResults:
 def test_every_method_and_preset_can_be_found() -> None:
     for name in METHODS:
         assert find_method(name).name == name
-    for preset in PRESETS.values():
-        for name in preset:
+    for preset, names in PRESETS.items():
+        assert preset in CompareOptions.__dataclass_fields__["preset"].metadata["help"]
+        for name in names:
             find_method(name)
     assert set(PRESETS["paper"]) == {"base", "sft", "sft_grpo", "sft_grpo_12", "luffy", "hpt", "sgpo"}
 

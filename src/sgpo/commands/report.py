@@ -29,8 +29,7 @@ def report_command(
     if tokens:
         from sgpo.report.lab_tokens import write_tokens
 
-        run = load_run(directory)  # a mistake in the directory is said before a model is loaded
-        write_tokens(run, tokens)
+        write_tokens(load_run(directory), tokens)  # a mistake in the directory is said before a model is loaded
     out = out or directory / "report.html"
     run = write_report(directory, out)
     for notice in run.notices:
@@ -40,18 +39,11 @@ def report_command(
     if crashed := [cell.name for cell in run.cells if cell.state == "crashed"]:
         typer.echo(f"Crashed: {', '.join(crashed)}; their errors are in the report.")
     if plots:
-        _plots(run_directory=directory)
+        try:
+            from sgpo.report.plots import write_plots
+        except ImportError:
+            typer.echo("No plot files: matplotlib is not installed (pip install matplotlib).")
+        else:
+            if files := write_plots(run, directory / "plots"):
+                typer.echo(f"{len(files)} plots in {directory / 'plots'}.")
     typer.echo(f"{out} written ({out.stat().st_size / 1000:.0f} KB).")
-
-
-def _plots(run_directory: Path) -> None:
-    from sgpo.report.load import load_run
-
-    try:
-        from sgpo.report.plots import write_plots
-    except ImportError:
-        typer.echo("No plot files: matplotlib is not installed (pip install matplotlib).")
-        return
-    files = write_plots(load_run(run_directory), run_directory / "plots")
-    if files:
-        typer.echo(f"{len(files)} plots in {run_directory / 'plots'}.")

@@ -41,7 +41,9 @@ def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple
     """
     own = embedded if name == embedded.name and options.data is None else None
     # In rising order of weight: defaults, the preset, what the benchmark wants, what was typed.
-    settings = {"k": 4, "template": "instruct", "grader": "verify", "guided_template": None, **_preset(options, name)}
+    settings: dict[str, Any] = {"k": 4, "template": "instruct", "grader": "verify", "guided_template": None}
+    settings |= {"k": HUB[name].k} if name in HUB else {}
+    settings |= PRESETS[options.preset or "paper"]
     settings |= own.settings if own else {}
     settings |= {option: given for option in settings if (given := getattr(options, option)) is not None}
     hub = f"hub {HUB[name].repo}@{HUB[name].revision}" if name in HUB else None
@@ -60,11 +62,6 @@ def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple
     if settings["grader"] == embedded.name:
         return plan, embedded.grader
     return plan, VerifyGrader(timeout=options.verify_timeout, require_box=options.require_box)
-
-
-def _preset(options: EvalOptions, name: str) -> dict[str, Any]:
-    k = {"k": HUB[name].k} if name in HUB else {}
-    return {**k, **PRESETS[options.preset or "paper"]}
 
 
 def _problems(options: EvalOptions, name: str, own: Embedded | None) -> list[BenchmarkProblem]:

@@ -50,10 +50,6 @@ class ComparisonView:
     counts: str
     base_guided: float | None
 
-    @property
-    def has_gaps(self) -> bool:
-        return any(row.gap_strip for row in self.rows)
-
 
 def comparison(run: Run) -> ComparisonView | None:
     """Rows by falling accuracy, their differences to SGPO, and the two axes; None without a method."""

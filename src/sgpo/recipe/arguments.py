@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from trl import ModelConfig, TrlParser
 
+from sgpo.options import option
 from sgpo.recipe.fields import typed_fields
 from sgpo.recipe.model import settle_model
 from sgpo.runs.yaml_reader import read_yaml
@@ -19,23 +20,19 @@ from sgpo.trainer import SGPOConfig
 class RunArguments:
     """What to train on, and by which reward."""
 
-    dataset_name: str = field(
-        default="",
-        metadata={
-            "help": "A hub id, a .jsonl, .json, .parquet or .csv file, a folder of such files or of save_to_disk, or "
-            "'lab' (the embedded task; model_name_or_path 'lab' is its base). Columns: prompt, strategy, and what the "
-            "rewards need, such as answer."
-        },
+    dataset_name: str = option(
+        "",
+        help="A hub id, a .jsonl, .json, .parquet or .csv file, a folder of such files or of save_to_disk, or "
+        "'lab' (the embedded task; model_name_or_path 'lab' is its base). Columns: prompt, strategy, and what the "
+        "rewards need, such as answer.",
     )
-    dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a hub data set."})
-    dataset_split: str = field(default="train", metadata={"help": "Split to train on."})
-    eval_dataset: str | None = field(
-        default=None,
-        metadata={"help": "Problems that --eval_strategy measures on, given as dataset_name is. Default: that one."},
+    dataset_config: str | None = option(None, help="Configuration of a hub data set.")
+    dataset_split: str = option("train", help="Split to train on.")
+    eval_dataset: str | None = option(
+        None, help="Problems that --eval_strategy measures on, given as dataset_name is. Default: that one."
     )
-    eval_split: str | None = field(
-        default=None,
-        metadata={"help": "Split to measure on. Default: 'train' of eval_dataset; dataset_name needs another one."},
+    eval_split: str | None = option(
+        None, help="Split to measure on. Default: 'train' of eval_dataset; dataset_name needs another one."
     )
     reward_funcs: list[str] = field(
         default_factory=lambda: ["accuracy"],
@@ -44,7 +41,7 @@ class RunArguments:
             "'package.module:function'; a module of the working directory counts."
         },
     )
-    resume: bool = field(default=False, metadata={"help": "Go on from the last checkpoint in output_dir."})
+    resume: bool = option(False, help="Go on from the last checkpoint in output_dir.")
 
 
 class _Parser(TrlParser):

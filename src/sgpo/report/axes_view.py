@@ -190,19 +190,15 @@ def _tables(methods: Sequence[MethodResult], names: Sequence[str]) -> list[PageT
     """The scores under every way of sampling: over all axes, then on each."""
     tables = []
     for axis in (ALL_AXES, *names):
-        listed = {m.label: scores for m in methods if (scores := _scores(m, axis)) is not None}
+        found: dict[str, AxisScores | None] = {m.label: m.axes.get(axis) for m in methods}
+        if axis == ALL_AXES:
+            found = {m.label: AxisScores.mean(list(m.axes.values())) for m in methods}
+        listed = {label: scores for label, scores in found.items() if scores is not None}
         columns = [name for name in SAMPLING if any(getattr(s, name) is not None for s in listed.values())]
         rows = [TableRow(label, [_text(getattr(s, c), c) for c in columns]) for label, s in listed.items()]
         if rows:
             tables.append(PageTable(["Method", *(SAMPLING[column] for column in columns)], rows, title_of(axis)))
     return tables
-
-
-def _scores(method: MethodResult, axis: str) -> AxisScores | None:
-    """A method's mean scores over seeds on one axis, or over all of them."""
-    if axis == ALL_AXES:
-        return AxisScores.mean(list(method.axes.values()))
-    return method.axes.get(axis)
 
 
 def _text(value: float | None, column: str) -> str:

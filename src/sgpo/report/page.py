@@ -27,6 +27,7 @@ from sgpo.report.headline import headline
 from sgpo.report.load import load_run
 from sgpo.report.problems import read_logs
 from sgpo.report.run import Run
+from sgpo.report.tables import percent
 from sgpo.report.text import bound, harmless, points
 from sgpo.report.tokens_view import token_views
 from sgpo.runs.files import write_text
@@ -135,17 +136,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"pct": _pct, "points": points, "prob": _prob, "bound": bound}
+    environment.filters |= {"pct": percent, "points": points, "prob": _prob, "bound": bound}
     return environment
 
 
 def _finalize(value: Any) -> Any:
     """Applied to every value of every template before it is escaped."""
     return value if isinstance(value, Markup) else harmless(str(value))
-
-
-def _pct(value: float, digits: int = 1) -> str:
-    return f"{100 * value:.{digits}f}"
 
 
 def _prob(value: float) -> str:

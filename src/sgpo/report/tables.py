@@ -41,9 +41,9 @@ class PageTable:
     title: str = ""
 
 
-def percent(value: float | None) -> str:
+def percent(value: float | None, digits: int = 1) -> str:
     """A share in percent; nothing where there is none."""
-    return "" if value is None else f"{100 * value:.1f}"
+    return "" if value is None else f"{100 * value:.{digits}f}"
 
 
 def heat(value: float | None) -> Heat:

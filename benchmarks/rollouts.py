@@ -102,7 +102,8 @@ def race(out: Path, methods: dict[str, MethodResult], budget: Budget) -> dict[st
 def compare_forms(args: argparse.Namespace) -> None:
     """The comparison of all forms, and the race against GRPO with 12 rollouts."""
     budget = Budget.lasting(args.generations)
-    names = (ALWAYS, *FORMS.values(), RIVAL)
+    forms = {form: FORMS[form] for form in args.forms}
+    names = (ALWAYS, *forms.values(), RIVAL)
     plan = ComparePlan(names, args.seeds, LabTask(budget), tuple(args.rates), args.jobs)
     results = run_comparison(plan, args.out)
     methods = {name: results.methods[name] for name in names if name in results.methods}
@@ -111,7 +112,7 @@ def compare_forms(args: argparse.Namespace) -> None:
     text = as_text(replace(results, methods=methods))
     last: dict[str, Any] = {"seeds": args.seeds, "generations": args.generations, "failed": dict(results.failed)}
     reference = methods[ALWAYS]
-    for form, name in FORMS.items():
+    for form, name in forms.items():
         if name not in methods:
             continue
         gaps = methods[name].sgpo_minus
@@ -170,6 +171,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="at least 2, for an interval")
     parser.add_argument("--generations", type=int, default=Budget.generations)
     parser.add_argument("--rates", type=float, nargs="*", default=[8e-4, 1.6e-3], help="to search, for each method")
+    parser.add_argument("--forms", nargs="*", choices=list(FORMS), default=list(FORMS))
     parser.add_argument("--passes", type=int, default=0, help="compare over so many passes in place of one")
     parser.add_argument("--rate", type=float, default=1.6e-3, help="with --passes: the learning rate")
     parser.add_argument("--jobs", type=int, default=0)

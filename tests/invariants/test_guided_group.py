@@ -89,6 +89,22 @@ def test_joined_group_equals_the_equation(layout: dict[str, int], out: Path) -> 
     assert 0 < trainer.state.log_history[0]["sgpo/guided_clip_fraction"] < 1
 
 
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.usefixtures("scripted")
+def test_rows_that_fill_up_a_rank_are_in_no_clip_fraction(
+    level: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for fill in (0, 3):
+        monkeypatch.setattr(GuidedGroupTrainer, "_most", lambda self, count, fill=fill: count + fill)
+        options = {**WHOLE, "alpha_0": 0.0, "guided_grpo_weight": 1.0, "guided_grpo_group": "joined"}
+        model, data = kit.make_model(dtype=torch.float64, seed=3), kit.make_problems(4)
+        _, _, trainer = step(out, model, data, **options, epsilon=0.01, importance_sampling_level=level)
+        found.append(trainer.state.log_history[0]["sgpo/guided_clip_fraction"])
+    assert found[0] > 0
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
     "accumulation": {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 4},

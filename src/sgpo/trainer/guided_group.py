@@ -126,7 +126,14 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
             loss = super()._compute_loss(model, rows)
         self._record({"guided_entropy": metrics["entropy"][-1]})
         if "clip_ratio/region_mean" in metrics:
-            self._record({"guided_clip_fraction": metrics["clip_ratio/region_mean"][-1]})
+            clipped = metrics["clip_ratio/region_mean"][-1]
+            if self.importance_sampling_level == "sequence":
+                # TRL's mean is then one over rows, and knows nothing of those that only fill up a rank.
+                counted = rows["completion_mask"].any(dim=1)
+                number = torch.tensor([len(counted), int(counted.sum())], device=counted.device)
+                whole, real = self.accelerator.reduce(number, reduction="sum").tolist()
+                clipped *= whole / max(real, 1)
+            self._record({"guided_clip_fraction": clipped})
         if self.loss_type not in OVER_ALL_TOKENS:
             whole = self.args.per_device_train_batch_size * self.args.num_guided_generations / self.num_generations
             loss = loss * (len(rows["advantages"]) / whole)

@@ -16,7 +16,7 @@ logits, this package's token_kl), `trl` (trl.kernels.chunked_divergence, clip ap
 same with tiles that are best here), `fused` (ours, exact), `tolerant` (ours with --tolerance), and `liger` where
 liger-kernel is installed (`pip install --no-deps liger-kernel`; no clip: it gives no value per token). `floor` is no
 loss: the four matrix products that an exact kernel cannot do without (two projections and the gradients of hidden
-states and head) at the chunk size of `fused`, and nothing else. Errors are those of the gradients against `fused`.
+states and head), as if no logit had to be kept until the softmax is known, and nothing else. Errors are those of the gradients against `fused`.
 """
 
 from __future__ import annotations
@@ -82,7 +82,20 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--frozen-head", action="store_true")
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--worker", choices=CONTENDERS, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.states:
+        read_sizes(args)
+    return args
+
+
+def read_sizes(args: argparse.Namespace) -> None:
+    """The sizes of the file of states, in the place of those of random ones."""
+    from safetensors import safe_open
+
+    with safe_open(args.states, framework="pt") as file:
+        (found, _), (args.vocabulary, args.hidden) = (file.get_slice(name).get_shape() for name in ("student", "head"))
+    if args.tokens > found:
+        raise SystemExit(f"{args.states} has states of {found} tokens, fewer than --tokens {args.tokens}; lower it.")
 
 
 def run_worker(name: str) -> dict[str, Any]:
@@ -208,23 +221,23 @@ def contender(args: argparse.Namespace) -> Callable[..., Any]:
 
 
 def floor(args: argparse.Namespace) -> Callable[..., Any]:
-    """The four products alone, with what they read and write."""
+    """The four products alone, each over tiles of the vocabulary and all tokens: the shape that is fastest here."""
     import torch
 
-    from sgpo.objectives._fused_chunks import chunk_tokens
-
     def products(student: Any, teacher: Any, head: Any) -> Any:
-        size = args.chunk_size or chunk_tokens(head, torch.float32)
         with torch.no_grad():
-            both = head.new_empty(2 * size, len(head))
+            hidden, guided = student.flatten(0, 1), teacher.flatten(0, 1)
+            logits = head.new_empty(512, len(hidden))
             head.grad = torch.empty_like(head) if head.requires_grad else None
-            student.grad = torch.empty_like(student)
-            parts = (states.flatten(0, 1).split(size) for states in (student, teacher, student.grad))
-            for i, (hidden, guided, gradient) in enumerate(zip(*parts, strict=True)):
-                logits = torch.mm(torch.cat([hidden, guided]), head.t(), out=both[: 2 * len(hidden)])[: len(hidden)]
-                torch.mm(logits, head, out=gradient)
+            student.grad = torch.zeros_like(student)
+            for start in range(0, len(head), len(logits)):
+                tile = head[start : start + len(logits)]
+                part = logits[: len(tile)]
+                torch.mm(tile, guided.t(), out=part)
+                torch.mm(tile, hidden.t(), out=part)
+                student.grad.flatten(0, 1).addmm_(part.t(), tile)
                 if head.requires_grad:
-                    head.grad.addmm_(logits.t(), hidden, beta=1 if i else 0)
+                    torch.mm(part, hidden, out=head.grad[start : start + len(tile)])
         return torch.zeros((), requires_grad=True)
 
     return products

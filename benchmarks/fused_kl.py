@@ -13,10 +13,12 @@ median [lowest to highest]. The last line is one JSON object.
 
 Contenders: `naive` (full logits, F.linear, F.kl_div: the leanest plain torch we know), `unfused` (full
 logits, this package's token_kl), `trl` (trl.kernels.chunked_divergence, clip applied outside), `trl_tiled` (the
-same with tiles that are best here), `fused` (ours, exact), `tolerant` (ours with --tolerance), and `liger` where
+same with tiles that are best here), `fused` (ours, exact), `spare` (the same with memory to spare,
+--spare-mib), `tolerant` (ours with --tolerance), and `liger` where
 liger-kernel is installed (`pip install --no-deps liger-kernel`; no clip: it gives no value per token). `floor` is no
 loss: the four matrix products that an exact kernel cannot do without (two projections and the gradients of hidden
-states and head), as if no logit had to be kept until the softmax is known, and nothing else. Errors are those of the gradients against `fused`.
+states and head), as if no logit had to be kept until the softmax is known, and nothing else. Errors
+are those of the gradients against `fused`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CONTENDERS = ("naive", "unfused", "trl", "trl_tiled", "liger", "fused", "tolerant", "floor")
+CONTENDERS = ("naive", "unfused", "trl", "trl_tiled", "liger", "fused", "spare", "tolerant", "floor")
 MEASURES = {"memory": "peak_mib", "time": "seconds", "cpu_time": "cpu_seconds"}
 ERRORS = ("error_hidden", "error_weight")
 MIB = 1 << 20
@@ -77,6 +79,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--chunk-size", type=int, default=None, help="of the fused loss; default: its own")
     parser.add_argument("--tolerance", type=float, default=0.02, help="of `tolerant`")
+    parser.add_argument("--spare-mib", type=int, default=1024, help="memory for logits of `spare`")
     parser.add_argument("--trl-token-chunk", type=int, default=256)
     parser.add_argument("--trl-vocabulary-chunk", type=int, default=1024, help="of trl_tiled")
     parser.add_argument("--frozen-head", action="store_true")
@@ -209,7 +212,10 @@ def contender(args: argparse.Namespace) -> Callable[..., Any]:
         return from_kl(token_kl(F.linear(student, head), teacher_logits))
 
     def fused(student: Any, teacher: Any, head: Any) -> Any:
-        kernel = Kernel(args.chunk_size, args.tolerance if args.worker == "tolerant" else 0.0)
+        kernel = {
+            "tolerant": Kernel(args.chunk_size, args.tolerance),
+            "spare": Kernel(args.chunk_size, spare_bytes=args.spare_mib * MIB),
+        }.get(args.worker, Kernel(args.chunk_size))
         rows = Rows(student, teacher, mask[:, : student.shape[1]], weights, args.rows)
         return fused_linear_distillation_loss(rows, Head(head), Divergence(), kernel).loss
 
@@ -217,7 +223,8 @@ def contender(args: argparse.Namespace) -> Callable[..., Any]:
         return trl_contender(args, from_kl)
     if args.worker == "liger":
         return liger_contender()
-    return {"naive": naive, "unfused": unfused, "fused": fused, "tolerant": fused, "floor": floor(args)}[args.worker]
+    others = {"naive": naive, "unfused": unfused, "floor": floor(args)}
+    return others.get(args.worker, fused)
 
 
 def floor(args: argparse.Namespace) -> Callable[..., Any]:
@@ -308,7 +315,7 @@ def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         for name, results in runs.items()
         if results
     }
-    for ours, other in itertools.product(("fused", "tolerant"), list(report)):
+    for ours, other in itertools.product(("fused", "spare", "tolerant"), list(report)):
         if ours not in report or ours == other:
             continue
         for short, key in MEASURES.items():

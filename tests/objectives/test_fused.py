@@ -63,7 +63,7 @@ def fused(
     divergence = Divergence(
         **given("direction", "temperature", "clip", "clip_form", "teacher_temperature", "teacher_mix")
     )
-    kernel = Kernel(**given("chunk_size", "tolerance"))
+    kernel = Kernel(**given("chunk_size", "tolerance", "spare_bytes"))
     assert not options
     loss, sums, kl = fused_linear_distillation_loss(rows, whole, divergence, kernel)
     return loss, {**sums, "token_kl": kl}
@@ -159,10 +159,12 @@ def test_chunks_and_blocks_change_nothing(
     whole = fused(student, teacher, head, bias, **options)
     expected = gradients(whole[0], (student, head, bias))
     monkeypatch.setitem(chunks._BLOCK_BYTES, "cpu", block_bytes)
+    monkeypatch.setitem(chunks._TILE_BYTES, "cpu", 2 * block_bytes)
     monkeypatch.setattr(chunks, "_FEWEST_KEPT", 1)
-    parts = fused(student, teacher, head, bias, chunk_size=chunk_size, **options)
-    close([parts[0], *gradients(parts[0], (student, head, bias))], [whole[0], *expected], 1e-13)
-    close(parts[1].values(), whole[1].values(), 1e-13)
+    for spare in (0, 6 * 150 * 8):  # room for six columns of 150 entries, so that some tokens, or all, are kept there
+        parts = fused(student, teacher, head, bias, chunk_size=chunk_size, spare_bytes=spare, **options)
+        close([parts[0], *gradients(parts[0], (student, head, bias))], [whole[0], *expected], 1e-13)
+        close(parts[1].values(), whole[1].values(), 1e-13)
 
 
 def test_token_kl_is_unclipped_and_0_where_nothing_is_counted() -> None:
@@ -328,7 +330,7 @@ def test_autocast_leaves_the_products_of_the_tolerant_kernel_alone() -> None:
 
 
 def test_the_heads_gradient_is_the_one_large_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(chunks._BLOCK_BYTES, "cpu", 1 << 16)
+    monkeypatch.setitem(chunks._TILE_BYTES, "cpu", 1 << 16)
     # With H = 64 columns in the head's gradient, the logits of 7 tokens need no memory of their own.
     generator = torch.Generator().manual_seed(0)
     vocabulary = 40_000
@@ -408,6 +410,7 @@ def test_adding_a_constant_to_the_logits_changes_nothing() -> None:
         ({"chunk_size": 0}, ["chunk_size is 0"]),
         ({"tolerance": -0.1}, ["tolerance is -0.1", "0.0 is exact"]),
         ({"tolerance": math.nan}, ["tolerance is nan"]),
+        ({"spare_bytes": -1}, ["spare_bytes is -1"]),
         ({"clip": 0.0}, ["threshold is 0.0"]),
         ({"clip_form": "soft"}, ["'soft'"]),
     ],

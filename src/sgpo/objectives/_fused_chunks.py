@@ -32,10 +32,14 @@ from .divergence import clip_gradient_scale
 
 # Bytes that the kept logits of one chunk, student and teacher, may take, where the head's gradient gives no room.
 _CHUNK_BYTES = {"cpu": 160 << 20, "other": 512 << 20}
+# Bytes for logits beside the gradient of the head. A GPU has them, and there two more products cost more than memory.
+_SPARE_BYTES = {"cpu": 0, "other": 512 << 20}
 # Tokens that are projected at a time, where the logits need not be kept.
 _PART_TOKENS = {"cpu": 1024, "other": 8192}
 # Bytes of the logits of a tile, student and teacher. Products of larger tiles are no faster on a CPU.
-_BLOCK_BYTES = {"cpu": 4 << 20, "other": 128 << 20}
+_TILE_BYTES = {"cpu": 4 << 20, "other": 128 << 20}
+# Of a tile so much is walked over at a time: on a CPU what stays in its cache from one operation to the next.
+_BLOCK_BYTES = {"cpu": 1 << 20, "other": 128 << 20}
 # A tile of the head is copied where the head is in half precision, and is the size of a tile of its gradient.
 _UPCAST_TILE_BYTES = 16 << 20
 # Room for fewer tokens than this is left alone: a pass over the head for their sake costs more than six products.
@@ -58,6 +62,7 @@ class Settings:
     mix: float
     chunk_size: int | None
     tolerance: float
+    spare_bytes: int | None
     dtype: torch.dtype
     want_gradients: bool
 
@@ -119,13 +124,13 @@ class _Passes:
         self.part_tokens = max(1, min(tokens, count))
         vocabulary, hidden = x.weight.shape
         width = min(
-            _by_device(_BLOCK_BYTES, device) // (2 * self.part_tokens * s.dtype.itemsize),
+            _by_device(_TILE_BYTES, device) // (2 * self.part_tokens * s.dtype.itemsize),
             _UPCAST_TILE_BYTES // (max(1, hidden) * s.dtype.itemsize),
         )
         width = min(max(64, width), vocabulary)
+        self.block = max(1, _by_device(_BLOCK_BYTES, device) // (2 * self.part_tokens * s.dtype.itemsize))
         self.tiles = [slice(v, min(v + width, vocabulary)) for v in range(0, vocabulary, width)]
-        # Two tiles of logits, and their difference.
-        self.scratch = x.weight.new_empty((3, width * self.part_tokens), dtype=s.dtype)
+        self.scratch = x.weight.new_empty((2, width * self.part_tokens), dtype=s.dtype)
         # Of each token, and for both policies, the largest logit and the sum of exp(logit - largest).
         self.largest, self.sums = (x.weight.new_empty((2, count), dtype=s.dtype) for _ in range(2))
         self.kl, self.scale = (x.token_weights.new_empty(count) for _ in range(2))
@@ -138,9 +143,20 @@ class _Passes:
     def run_in_gradient(self) -> None:
         """All that is needed, with the head's gradient, whose memory holds logits until it is written."""
         assert self.grad_weight is not None
-        room = _room(self.grad_weight, self.s.dtype)
         kept: list[tuple[slice, Tensor]] = []
-        done = column = 0
+        self.keep(_room(self.grad_weight, self.s.dtype), kept)
+        vocabulary, left = self.grad_weight.shape[0], len(self.kl) - (kept[-1][0].stop if kept else 0)
+        spare = _by_device(_SPARE_BYTES, self.kl.device) if self.s.spare_bytes is None else self.s.spare_bytes
+        columns = min(spare // max(1, vocabulary * self.s.dtype.itemsize), 2 * left)
+        self.keep(self.student.new_empty(vocabulary, columns), kept)
+        done = kept[-1][0].stop if kept else 0
+        for part in (projected := self.parts(done)):
+            self.measure(part)
+        self.write_gradients(kept, projected)
+
+    def keep(self, room: Tensor, kept: list[tuple[slice, Tensor]]) -> None:
+        """First pass over as many tokens as `room` [V, K] takes; they join `kept` with their gradients [V, C]."""
+        done, column = kept[-1][0].stop if kept else 0, 0
         while left := len(self.kl) - done:
             # Half of the columns are free again as soon as the logits of both policies have become one gradient.
             size = min((room.shape[1] - column) // 2, self.part_tokens, left)
@@ -149,9 +165,6 @@ class _Passes:
             part = slice(done, done + size)
             kept.append((part, self.measure_and_keep(part, room[:, column : column + 2 * size])))
             done, column = done + size, column + size
-        for part in (projected := self.parts(done)):
-            self.measure(part)
-        self.write_gradients(kept, projected)
 
     def write_gradients(self, kept: list[tuple[slice, Tensor]], projected: list[slice]) -> None:
         """The second pass. `kept` are tokens with their gradients [V, C], which lie in the gradient of the head."""
@@ -202,19 +215,20 @@ class _Passes:
         sums = self.sums[:, part].zero_()
         gaps = torch.zeros_like(sums[0])  # sum of exp(logit - largest) times the difference of both policies
         for tile in self.tiles:
-            both, gap = self.logits(tile, part), self.scratch_tile(tile, part)[2]
+            logits = self.logits(tile, part)
             if keep is not None:
-                keep[tile, :size], keep[tile, size:] = both
-            before = largest.clone()
-            torch.maximum(before, both.amax(1), out=largest)
-            lower = before - largest
-            fade = lower.exp()
-            # Taking the maxima off before the difference keeps its rounding small where logits are large.
-            both.sub_(largest[:, None])
-            torch.sub(both[1], both[0], out=gap)
-            gaps = (gaps + sums[weigh] * (lower[1] - lower[0])) * fade[weigh]
-            sums.mul_(fade).add_(both.exp_().sum(1))
-            gaps += gap.mul_(both[weigh]).sum(0)
+                keep[tile, :size], keep[tile, size:] = logits
+            for both in logits.split(self.block, dim=1):
+                before = largest.clone()
+                torch.maximum(before, both.amax(1), out=largest)
+                lower = before - largest
+                fade = lower.exp()
+                # Taking the maxima off before the difference keeps its rounding small where logits are large.
+                both.sub_(largest[:, None])
+                gap = both[1] - both[0]
+                gaps = (gaps + sums[weigh] * (lower[1] - lower[0])) * fade[weigh]
+                sums.mul_(fade).add_(both.exp_().sum(1))
+                gaps += gap.mul_(both[weigh]).sum(0)
         log_sums = sums.log()
         if forward:
             self.kl[part] = gaps / sums[1] + (log_sums[0] - log_sums[1])
@@ -234,7 +248,7 @@ class _Passes:
     def logits(self, tile: slice, part: slice) -> Tensor:
         """`z` [2, W, C], in scratch: the student's, and the target that the options make of the teacher's."""
         s, bias = self.s, self.x.bias
-        both = self.scratch_tile(tile, part)[:2]
+        both = self.scratch_tile(tile, part)
         guide = self.x.weight if self.x.teacher_weight is None else self.x.teacher_weight
         for z, head, hidden in zip(both, (self.x.weight, guide), (self.student, self.teacher), strict=True):
             z.addmm_(head[tile].to(s.dtype), hidden[part].t(), beta=0, alpha=s.pre)
@@ -253,14 +267,18 @@ class _Passes:
         """d loss / d (h W^T + b) [W, C] in the place of `zs`; the sums of its tokens are known. Uses up `zt`."""
         (max_s, max_t), (sum_s, sum_t) = self.largest[:, part], self.sums[:, part]
         scale = self.scale[part]
-        slope = None if self.s.post is None else zs.div(self.s.post).square_().neg_().add_(1)
-        if self.s.direction == "forward":
-            zs.sub_(max_s).exp_().mul_(scale / sum_s)
-            zs.addcmul_(zt.sub_(max_t).exp_(), scale / sum_t, value=-1)
-        else:
-            zt.sub_(zs).add_(max_s - max_t + sum_s.log() - sum_t.log() + self.kl[part])
-            zs.sub_(max_s).exp_().mul_(-scale / sum_s).mul_(zt)
-        return zs if slope is None else zs.mul_(slope)
+        factor_s, factor_t = scale / sum_s, scale / sum_t
+        log_ratio = max_s - max_t + sum_s.log() - sum_t.log() + self.kl[part]
+        for s, t in zip(zs.split(self.block), zt.split(self.block), strict=True):
+            slope = None if self.s.post is None else s.div(self.s.post).square_().neg_().add_(1)
+            if self.s.direction == "forward":
+                s.sub_(max_s).exp_().mul_(factor_s).addcmul_(t.sub_(max_t).exp_(), factor_t, value=-1)
+            else:
+                t.sub_(s).add_(log_ratio)
+                s.sub_(max_s).exp_().mul_(factor_s).mul_(t.neg_())
+            if slope is not None:
+                s.mul_(slope)
+        return zs
 
     def add_small(self, gradient: Tensor, head: Tensor, part: slice, tile: slice) -> None:
         """What a tile's gradient [W, C] gives to the gradients of the hidden states and the bias."""
@@ -286,9 +304,9 @@ class _Passes:
             self.grad_bias += gradient.sum(1)
 
     def scratch_tile(self, tile: slice, part: slice) -> Tensor:
-        """Scratch [3, W, C]."""
+        """Scratch [2, W, C]."""
         width, tokens = tile.stop - tile.start, part.stop - part.start
-        return self.scratch[:, : width * tokens].view(3, width, tokens)
+        return self.scratch[:, : width * tokens].view(2, width, tokens)
 
     def unpacked_hidden(self) -> Tensor | None:
         """The gradient of the hidden states [N, T, H], in the dtype that it is held in."""

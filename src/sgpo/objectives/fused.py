@@ -79,6 +79,7 @@ def fused_linear_distillation_loss(
         mix=divergence.teacher_mix,
         chunk_size=kernel.chunk_size,
         tolerance=kernel.tolerance,
+        spare_bytes=kernel.spare_bytes,
         dtype=dtype,
         want_gradients=torch.is_grad_enabled(),
     )

@@ -9,16 +9,7 @@ import itertools
 import random
 from collections.abc import Iterable
 
-from sgpo.lab.operations import (
-    NEVER_FOUND,
-    OPERATIONS,
-    Numbers,
-    Type,
-    UnfitError,
-    carry_out,
-    fitting,
-    result,
-)
+from sgpo.lab.operations import NEVER_FOUND, OPERATIONS, Numbers, Type, UnfitError, carry_out, fitting, result
 
 LARGEST_TRAINED = 49
 """No number of a training problem or of its working is larger."""

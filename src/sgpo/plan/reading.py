@@ -7,18 +7,11 @@ from typing import Any
 
 from trl import ModelConfig
 
-from sgpo.lab.model import base_path
 from sgpo.plan.architecture import Architecture, load_architecture
 from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.hardware import Hardware
-from sgpo.plan.workload import (
-    LORA_DEFAULT,
-    Workload,
-    count_problems,
-    load_sharding,
-    server_split,
-)
-from sgpo.recipe import LAB, parse, written_fields
+from sgpo.plan.workload import LORA_DEFAULT, Workload, count_problems, load_sharding, server_split
+from sgpo.recipe import model_path, parse, written_fields
 from sgpo.trainer import SGPOConfig
 
 
@@ -38,7 +31,7 @@ def read_recipe(
     run, config, model = parse(argv)
     named = written_fields(argv)  # a default may depend on the machine that parses
     on_cpu = hardware.device.is_cpu
-    architecture = load_architecture(str(base_path()) if model.model_name_or_path == LAB else model.model_name_or_path)
+    architecture = load_architecture(model_path(model))
     vllm = config.vllm_mode if config.use_vllm else ""
     serving, parallel = server_split(hardware, architecture, server_devices) if vllm == "server" else (0, 1)
     world = hardware.count - serving

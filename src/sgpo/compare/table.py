@@ -65,18 +65,28 @@ def as_csv(results: ComparisonResults) -> str:
 def _parts(results: ComparisonResults) -> list[tuple[str, Rows]]:
     methods = results.methods
     seeds = max((len(method.seeds) for method in methods.values()), default=0)
-    scores = _columns({name: method.scores for name, method in methods.items()})
-    parts = [(f"{_measured(results)}: mean [95% interval over {seeds} seeds]", scores)]
-    if gaps := {name: method.sgpo_minus for name, method in methods.items() if method.sgpo_minus}:
-        parts.append(("SGPO minus the method, points, paired by seed", _columns(gaps, "+")))
+    scores = {_label(name): method.scores for name, method in methods.items()}
+    parts = [(f"{_measured(results)}: mean [95% interval over {seeds} seeds]", _grid("method", scores, SCORE_NAMES))]
+    if gaps := {_label(name): method.sgpo_minus for name, method in methods.items() if method.sgpo_minus}:
+        parts.append(("SGPO minus the method, points, paired by seed", _grid("method", gaps, SCORE_NAMES, "+")))
     if any(method.axes for method in methods.values()):
-        parts.append(("By axis, %", _axes(methods)))
-        parts += [
-            (f"{_label(name)} minus the method on each axis, points, paired by seed", rows)
-            for name, rows in _axis_differences(methods).items()
-        ]
+        # Results of a single cell have no interval on an axis.
+        on_axes = {
+            _label(name): {axis: one.interval or SeedMean(one.accuracy) for axis, one in method.axes.items()}
+            for name, method in methods.items()
+        }
+        parts.append(("By axis, %", _grid("method", on_axes, _names(on_axes))))
+        for other in dict.fromkeys(name for method in methods.values() for name in method.axes_minus):
+            minus = {_label(name): m.axes_minus[other] for name, m in methods.items() if other in m.axes_minus}
+            names = {axis: axis.replace("_", " ") for axis in _names(minus)}
+            title = f"{_label(other)} minus the method on each axis, points, paired by seed"
+            parts.append((title, _grid("method", minus, names, "+")))
     else:  # a lab with axes has a hundred types, which the CSV holds
-        parts.append(("By family, %", _families(methods)))
+        families: dict[str, dict[str, SeedMean]] = {}
+        for name, method in methods.items():
+            for family, one in method.per_family.items():
+                families.setdefault(family, {})[name] = SeedMean(one.accuracy)
+        parts.append(("By family, %", _grid("family", families, {name: _label(name) for name in methods})))
     parts.append(("Cost of a run, mean over seeds", _costs(methods)))
     return parts
 
@@ -93,41 +103,17 @@ def _label(name: str) -> str:
     return find_method(name).label
 
 
-def _columns(values: Mapping[str, Mapping[str, SeedMean]], sign: str = "") -> Rows:
-    """A row a method, a column for each score that any method has."""
-    columns = [c for c in SCORE_NAMES if any(c in entry for entry in values.values())]
-    rows = [["method", *(SCORE_NAMES[c] for c in columns)]]
+def _grid(head: str, values: Mapping[str, Mapping[str, SeedMean]], titles: Mapping[str, str], sign: str = "") -> Rows:
+    """A row for each of ``values``, a column for each of ``titles`` that any of them has."""
+    columns = [c for c in titles if any(c in entry for entry in values.values())]
+    rows = [[head, *(titles[c] for c in columns)]]
     for name, entry in values.items():
-        rows.append([_label(name), *(_percent(entry[c], sign) if c in entry else "-" for c in columns)])
+        rows.append([name, *(_percent(entry[c], sign) if c in entry else "-" for c in columns)])
     return rows
 
 
-def _axes(methods: Methods) -> Rows:
-    axes = list(dict.fromkeys(axis for method in methods.values() for axis in method.axes))
-    rows = [["method", *axes]]
-    for name, method in methods.items():
-        # Results of a single cell have no interval on an axis.
-        found = {axis: one.interval or SeedMean(one.accuracy) for axis, one in method.axes.items()}
-        rows.append([_label(name), *(_percent(found[axis]) if axis in found else "-" for axis in axes)])
-    return rows
-
-
-def _axis_differences(methods: Methods) -> dict[str, Rows]:
-    """A table for each method that the others are compared with on the axes."""
-    tables: dict[str, Rows] = {}
-    for name, method in methods.items():
-        for reference, gaps in method.axes_minus.items():
-            table = tables.setdefault(reference, [["method", *(axis.replace("_", " ") for axis in gaps)]])
-            table.append([_label(name), *(_percent(values, "+") for values in gaps.values())])
-    return tables
-
-
-def _families(methods: Methods) -> Rows:
-    rows = [["family", *map(_label, methods)]]
-    for family in dict.fromkeys(family for method in methods.values() for family in method.per_family):
-        found = (method.per_family.get(family) for method in methods.values())
-        rows.append([family, *("-" if one is None else f"{100 * one.accuracy:.1f}" for one in found)])
-    return rows
+def _names(values: Mapping[str, Mapping[str, SeedMean]]) -> dict[str, str]:
+    return {name: name for entry in values.values() for name in entry}
 
 
 def _costs(methods: Methods) -> Rows:

@@ -46,7 +46,14 @@ class Asking:
         """What every command gives to the function that asks, by the names of its parameters."""
         options = self.options
         kept = {name: getattr(options, name) for name in ("model", "seed", "limit", "retry_unreadable")}
-        return {**kept, "prompt": self.prompt, "budget": self.budget, "give_up": options.give_up_after}
+        return {
+            **kept,
+            "store": self.store,
+            "client": self.client,
+            "prompt": self.prompt,
+            "budget": self.budget,
+            "give_up": options.give_up_after,
+        }
 
     def advance(self, tally: Tally, total: int | None) -> None:
         """Show how far the calls are; the rate is of this run's calls."""
@@ -90,15 +97,7 @@ def run_extraction(options: ExtractOptions) -> int:
         asking.advance(done.tally, None if total is None else total * options.n)
 
     with _asking(options, "extract") as asking:
-        done = extract(
-            source,
-            asking.store,
-            asking.client,
-            **asking.how,
-            n=options.n,
-            keep_thinking=options.keep_thinking,
-            report=report,
-        )
+        done = extract(source, **asking.how, n=options.n, keep_thinking=options.keep_thinking, report=report)
     say(f"rows: {counted(done.rows)}")
     return _finish(done.tally, asking.budget, options.store)
 
@@ -108,13 +107,7 @@ def run_ranking(options: RankOptions) -> int:
     with _asking(options, "rank") as asking:
         problems = usable(asking.store)
         total = min(problems, options.limit or problems) * options.repeats
-        done = rank(
-            asking.store,
-            asking.client,
-            **asking.how,
-            repeats=options.repeats,
-            report=lambda tally, budget: asking.advance(tally, total),
-        )
+        done = rank(**asking.how, repeats=options.repeats, report=lambda tally, budget: asking.advance(tally, total))
     say(f"problems: {counted(done.problems)}")
     if done.winner_agreement is not None:
         tau = "-" if done.tau is None else f"{done.tau:.2f}"
@@ -130,13 +123,7 @@ def run_audit(options: AuditOptions) -> int:
         return _likelihood(options)
     with _asking(options, "audit") as asking:
         total = auditing.estimate(asking.store, asking.prompt, options.n, Prices(), options.limit).calls
-        done = auditing.audit(
-            asking.store,
-            asking.client,
-            **asking.how,
-            n=options.n,
-            report=lambda tally, budget: asking.advance(tally, total),
-        )
+        done = auditing.audit(**asking.how, n=options.n, report=lambda tally, budget: asking.advance(tally, total))
     say(f"candidates: {counted(done.candidates)}")
     return _finish(done.tally, asking.budget, options.store)
 

@@ -36,7 +36,9 @@ class StepGroup(NamedTuple):
 
 
 def completion_groups(run: Run) -> list[StepGroup]:
-    """Completions with their prompts, by step; none where the run has kept none."""
+    """Completions with their prompts, by step; none where a training has kept none, or the run is a comparison."""
+    if run.kind != "training":  # in a folder of several methods nothing would say whose they are
+        return []
     rows = list(read_bounded_rows(run.path / "completions.jsonl", run.notices, limit=MAX_COMPLETIONS)) or _table(run)
     shown = [_view(row) for row in rows if isinstance(row.get("completion"), str | list)]
     return [StepGroup(step, list(found)) for step, found in itertools.groupby(shown, lambda row: row.step)]

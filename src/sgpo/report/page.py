@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sgpo.report.examples import samples, strategies
 from sgpo.report.experts import comparisons, experts
 from sgpo.report.headline import headline
 from sgpo.report.load import load_run
-from sgpo.report.problems import read_logs
+from sgpo.report.problems import Logs, read_logs
 from sgpo.report.run import Run
 from sgpo.report.tables import percent
 from sgpo.report.text import bound, harmless, points
@@ -33,17 +34,18 @@ from sgpo.report.tokens_view import token_views
 from sgpo.runs.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
-SECTIONS = {
-    "compare": ("result", "Result"),
-    "axes": ("axes", "Axes"),
-    "families": ("families", "Families"),
-    "curves": ("curves", "Curves"),
-    "alpha": ("alpha", "Alpha"),
-    "tokens": ("tokens", "Token view"),
-    "samples": ("responses", "Responses"),
-    "completions": ("completions", "Completions"),
-    "strategies": ("strategies", "Strategies"),
+SECTIONS: dict[str, tuple[str, str, Callable[[Run, Logs], Any]]] = {
+    "compare": ("result", "Result", lambda run, logs: comparison(run)),
+    "axes": ("axes", "Axes", lambda run, logs: axes(run)),
+    "families": ("families", "Families", lambda run, logs: families(run)),
+    "curves": ("curves", "Curves", lambda run, logs: curves(run)),
+    "alpha": ("alpha", "Alpha", alpha),
+    "tokens": ("tokens", "Token view", lambda run, logs: token_views(run)),
+    "samples": ("responses", "Responses", lambda run, logs: samples(run)),
+    "completions": ("completions", "Completions", lambda run, logs: completion_groups(run)),
+    "strategies": ("strategies", "Strategies", lambda run, logs: strategies(logs)),
 }
+"""What the templates call a section: its anchor, its title in the navigation, and what draws it, where there is any."""
 
 
 def write_report(directory: Path, out: Path | None = None) -> Run:
@@ -82,19 +84,9 @@ def render_page(run: Run) -> str:
     """The page of a run."""
     # Read once: alpha and the strategies are drawn from the same rows.
     logs = read_logs(run)
-    parts: dict[str, Any] = {
-        "compare": comparison(run),
-        "axes": axes(run),
-        "families": families(run),
-        "curves": curves(run),
-        "alpha": alpha(run, logs),
-        "tokens": token_views(run),
-        "samples": samples(run),
-        "completions": completion_groups(run) if run.kind == "training" else [],
-        "strategies": strategies(logs),
-    }
+    parts = {name: draw(run, logs) for name, (_, _, draw) in SECTIONS.items()}
     title, lede = headline(run)
-    shown = [SECTIONS[name] for name in SECTIONS if parts[name]]
+    shown = [section[:2] for name, section in SECTIONS.items() if parts[name]]
     has_run = run.kind != "training"  # a training run has no cells, and no settings of ours
     return _rendered(
         "page.html.jinja",

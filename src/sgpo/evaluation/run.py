@@ -191,8 +191,8 @@ def _complete(
 
 def _saved(request: Request, reply: Reply, asks_again: bool) -> SavedReply:
     fault = reply.fault if asks_again else ""  # a model in this process would say the same again
-    where = (request.problem, request.sample, request.seed)
-    return SavedReply(*where, reply.text, reply.tokens, reply.truncated, reply.reasoning, fault)
+    said = {name: getattr(reply, name) for name in ("text", "tokens", "truncated", "reasoning")}
+    return SavedReply(problem=request.problem, sample=request.sample, seed=request.seed, **said, fault=fault)
 
 
 def _check_faults(store: RunFolder, keys: list[Key], say: Callable[[str], None] | None) -> None:
@@ -227,7 +227,12 @@ def _grade(
     answers = [reply.text for reply in asked]
     graded = iter(grader.grade(answers, [problems[reply.problem] for reply in asked]) if asked else [])
     marks = [Mark(0.0, reply.fault, None, 0.0) if reply.fault else next(graded) for reply in replies]
-    store.add_verdicts([SavedMark(*reply.key, mark) for reply, mark in zip(replies, marks, strict=True)])
+    store.add_verdicts(
+        [
+            SavedMark(problem=reply.problem, sample=reply.sample, **vars(mark))
+            for reply, mark in zip(replies, marks, strict=True)
+        ]
+    )
 
 
 def _tell(store: RunFolder, total: int, report: OnGraded | None) -> None:

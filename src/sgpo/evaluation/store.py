@@ -11,14 +11,14 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sgpo.evaluation.grading import Mark
 from sgpo.models import Key
 from sgpo.models.replies import text_of
 from sgpo.runs.files import ReadError, append_rows, locked, read_object, recover_rows, write_text
+from sgpo.runs.json_entry import EntryError, JsonEntry, boolean, finite, listing, optional, required, text, whole_number
 
 COMPARED = ("sgpo", "model", "backend", "benchmark", "template", "guided_template", "sampling", "grader")
 """The parts of the settings that a resumed run must have in common with the saved ones."""
@@ -31,8 +31,20 @@ class SettingsError(ValueError):
     """A folder that belongs to another evaluation."""
 
 
-@dataclass(frozen=True)
-class SavedReply:
+@dataclass(frozen=True, kw_only=True)
+class SavedSample(JsonEntry):
+    """A line on one sample of a problem."""
+
+    problem: str = required(text)
+    sample: int = required(whole_number)
+
+    @property
+    def key(self) -> Key:
+        return self.problem, self.sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedReply(SavedSample):
     """A line of ``responses.jsonl``: what the model said to a sample of a problem.
 
     Attributes:
@@ -41,59 +53,31 @@ class SavedReply:
         fault: why the reply is no answer, as it was seen then; not in the file where there is nothing to say.
     """
 
-    problem: str
-    sample: int
-    seed: int | None
-    text: str
-    tokens: int | None
-    truncated: bool
-    reasoning: str = ""
-    fault: str = ""
-
-    @property
-    def key(self) -> Key:
-        return self.problem, self.sample
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> SavedReply:
-        """A row of the file. An endpoint's list of parts was once saved as it came."""
-        reasoning, fault = (str(row.get(name) or "") for name in ("reasoning", "fault"))
-        where = (row["problem"], row["sample"], row.get("seed"))
-        return cls(*where, text_of(row["text"]), row["tokens"], row["truncated"], reasoning, fault)
+    seed: int | None = optional(lambda value: value, written=True)
+    text: str = required(text_of)  # an endpoint's list of parts was once saved as it came
+    tokens: int | None = optional(whole_number, written=True)
+    truncated: bool = required(boolean)
+    reasoning: str = listing(text_of, str)
+    fault: str = listing(text_of, str)
 
     @property
     def no_answer(self) -> str:
         """Why the reply is no answer; "" where it is one. Older runs saved an empty reply without a word on it."""
         return self.fault or ("" if self.text.strip() or self.truncated else "empty")
 
-    def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value or name not in ("reasoning", "fault")}
+
+@dataclass(frozen=True, kw_only=True)
+class SavedMark(SavedSample):
+    """A line of ``verdicts.jsonl``: the verdict on a sample of a problem, see `sgpo.evaluation.grading.Mark`."""
+
+    correct: float = required(finite)
+    reason: str = required(text)
+    extracted: str | None = optional(text, written=True)
+    seconds: float | None = optional(finite)
+    timed_out: bool = required(boolean)
 
 
-@dataclass(frozen=True)
-class SavedMark:
-    """A line of ``verdicts.jsonl``: the verdict on a sample of a problem."""
-
-    problem: str
-    sample: int
-    mark: Mark
-
-    @property
-    def key(self) -> Key:
-        return self.problem, self.sample
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> SavedMark:
-        seconds = row.get("seconds", 0.0)
-        mark = Mark(row["correct"], row["reason"], row["extracted"], seconds, row["timed_out"])
-        return cls(row["problem"], row["sample"], mark)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"problem": self.problem, "sample": self.sample, **asdict(self.mark)}
-
-
-_REPLY = ("problem", "sample", "text", "tokens", "truncated")
-_MARK = ("problem", "sample", "correct", "reason", "extracted", "timed_out")
+Saved = TypeVar("Saved", bound=SavedSample)
 
 
 class RunFolder:
@@ -106,10 +90,8 @@ class RunFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        replies = [SavedReply.from_json(row) for row in _recover(folder / "responses.jsonl", _REPLY)]
-        marks = [SavedMark.from_json(row) for row in _recover(folder / "verdicts.jsonl", _MARK)]
-        self.responses = {reply.key: reply for reply in replies}
-        self.verdicts = {saved.key: saved.mark for saved in marks}
+        self.responses = {reply.key: reply for reply in _recover(folder / "responses.jsonl", SavedReply)}
+        self.verdicts = {mark.key: mark for mark in _recover(folder / "verdicts.jsonl", SavedMark)}
         self.correct = sum(mark.correct for mark in self.verdicts.values())
 
     def add_responses(self, replies: list[SavedReply]) -> None:
@@ -119,11 +101,11 @@ class RunFolder:
 
     def add_verdicts(self, marks: list[SavedMark]) -> None:
         """Save verdicts. Of two for one sample, the later one counts."""
-        append_rows(self.folder / "verdicts.jsonl", [saved.to_json() for saved in marks])
-        for saved in marks:
-            before = self.verdicts.get(saved.key)
-            self.correct += saved.mark.correct - (before.correct if before else 0.0)
-            self.verdicts[saved.key] = saved.mark
+        append_rows(self.folder / "verdicts.jsonl", [mark.to_json() for mark in marks])
+        for mark in marks:
+            before = self.verdicts.get(mark.key)
+            self.correct += mark.correct - (before.correct if before else 0.0)
+            self.verdicts[mark.key] = mark
 
     def write(self, name: str, value: Mapping[str, Any], *, lines: str | None = None) -> None:
         """Write a JSON file whole or not at all; the list under ``lines``, if any, comes last, one item a line."""
@@ -202,22 +184,12 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _recover(path: Path, fields: tuple[str, ...]) -> list[Mapping[str, Any]]:
-    """The rows of a file that was being appended to. Raises ReadError for one that is not what is written here."""
-    rows: list[Mapping[str, Any]] = []
+def _recover(path: Path, kind: type[Saved]) -> list[Saved]:
+    """The lines of a file that was being appended to. Raises ReadError for one that is not what is written here."""
+    lines = []
     for where, row in recover_rows(path):
-        if fault := _wrong(row, fields):
-            raise ReadError(f"{where} {fault}; remove the line to have it made anew.")
-        rows.append(row)
-    return rows
-
-
-def _wrong(row: Mapping[str, Any], fields: tuple[str, ...]) -> str:
-    """What a saved row lacks, "" where it lacks nothing."""
-    if missing := [name for name in fields if name not in row]:
-        return f"has no {missing[0]!r}"
-    if not isinstance(row["problem"], str) or not isinstance(row["sample"], int):
-        return "has a 'problem' that is no text, or a 'sample' that is no whole number"
-    if "correct" in row and not isinstance(row["correct"], (int, float)):
-        return f"has a 'correct' of {row['correct']!r}, which is no number"
-    return ""
+        try:
+            lines.append(kind.from_json(row))
+        except EntryError as error:
+            raise ReadError(f"{where}: {error}; remove the line to have it made anew.") from error
+    return lines

@@ -22,6 +22,7 @@ from typing import Any, Literal, Self
 
 from sgpo.runs.json_entry import (
     JsonEntry,
+    boolean,
     each,
     finite,
     finite_list,
@@ -395,6 +396,6 @@ class SampleRow(JsonEntry):
     strategy: str | None = optional(str)
     answer: Any = optional(lambda value: value)
     autonomous: str | None = optional(str)
-    autonomous_correct: bool | None = optional(lambda value: value if isinstance(value, bool) else None)
+    autonomous_correct: bool | None = optional(boolean)
     guided: str | None = optional(str)
-    guided_correct: bool | None = optional(lambda value: value if isinstance(value, bool) else None)
+    guided_correct: bool | None = optional(boolean)

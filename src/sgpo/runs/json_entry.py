@@ -40,6 +40,11 @@ def text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def boolean(value: Any) -> bool | None:
+    """True or False, or None for everything else."""
+    return value if isinstance(value, bool) else None
+
+
 def mapping(value: Any) -> dict[str, Any]:
     """A JSON object, or an empty one for everything else."""
     return value if isinstance(value, dict) else {}
@@ -87,9 +92,9 @@ def required(read: Callable[[Any], Any]) -> Any:
     return field(metadata={"read": read})
 
 
-def optional(read: Callable[[Any], Any]) -> Any:
-    """A field that is None, and not in the file, where it was not measured."""
-    return field(default=None, metadata={"read": read})
+def optional(read: Callable[[Any], Any], *, written: bool = False) -> Any:
+    """A field that is None where it was not measured, and then not in the file unless it is always ``written``."""
+    return field(default=None, metadata={"read": read, "null": written})
 
 
 def listing(read: Callable[[Any], Any], empty: Callable[[], Any] = dict, *, written: bool = False) -> Any:
@@ -122,7 +127,8 @@ class JsonEntry:
         found = {}
         for one in dataclasses.fields(self):
             value = getattr(self, one.name)
-            if "read" in one.metadata and value is not None and (value or not one.metadata.get("many")):
+            given = one.metadata.get("null") if value is None else value or not one.metadata.get("many")
+            if "read" in one.metadata and given:
                 found[one.name] = _as_json(value)
         return {**found, **self.more}
 

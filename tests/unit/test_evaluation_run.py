@@ -144,12 +144,13 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
     [("responses.jsonl", "problem", 3), ("responses.jsonl", "text", ...), ("verdicts.jsonl", "correct", "yes")],
 )
 def test_a_saved_line_without_what_it_needs_is_named(tmp_path: Path, name: str, field: str, value: Any) -> None:
-    run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    grader = RewardGrader("all", lambda completions, answer: [1.0] * len(completions))
+    run_evaluation(PLAN, "m", Script(), grader, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
     rows[1] = {key: one for key, one in {**rows[1], field: value}.items() if one is not ...}
     (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(ReadError, match=rf"{name}, line 2: it has no '{field}'.*remove the line"):
-        run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+        run_evaluation(PLAN, "m", Script(), grader, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,20 @@
 """From a value that a recipe gives to the type that a field of a dataclass has.
 
 A recipe may write a field in any way that leaves no doubt: one name for a list of names, ``"1e-6"`` or ``1`` for a
-float, ``no`` or ``off`` for false. Whatever else does not fit is an error that names the field, the value and the type.
+float, ``no`` or ``off`` for false; most of that is pydantic's reading. Whatever else does not fit is an error that names
+the field, the value and the type.
 """
 
+import contextlib
 import dataclasses
 import enum
+import functools
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-_WORDS = {
-    **dict.fromkeys(("true", "yes", "on", "y", "t", "1"), True),
-    **dict.fromkeys(("false", "no", "off", "n", "f", "0"), False),
-}
+from pydantic import TypeAdapter, ValidationError
+
 _ALSO_BOOLEAN = {"scale_rewards"}  # TRL annotates it as text, and takes false, too
 
 
@@ -56,67 +57,33 @@ def _typed(field: "dataclasses.Field[Any]", annotation: Any, value: Any, where: 
 
 
 def _fit(annotation: Any, value: Any) -> Any:
-    """``value`` as ``annotation`` takes it. Raises ``_Unfit``."""
-    if annotation is Any:
-        return value
+    """``value`` as ``annotation`` takes it, by pydantic's rules but for these. Raises ``_Unfit``."""
     options = _options(annotation)
-    if len(options) > 1:
-        return _fit_any(options, value)
-    origin = get_origin(annotation) or annotation
-    if origin is Literal:
-        if value in get_args(annotation):
-            return value
-    elif origin is type(None):
-        if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
+    kinds = [get_origin(each) or each for each in options]
+    within = {*kinds, *(inner for each in options if get_origin(each) is list for inner in get_args(each))}
+    # To pydantic true is the number 1, and any mapping the fields of a dataclass.
+    if isinstance(value, bool) and not within & {bool, Literal, Any}:
+        raise _Unfit
+    if isinstance(value, dict) and not within & {dict, Any}:
+        raise _Unfit
+    if isinstance(value, str) and str not in within:  # where text is taken, text that says "none" is text
+        if type(None) in kinds and value.lower() in ("none", "null"):
             return None
-    elif origin is bool:
-        return _boolean(value)
-    elif origin in (int, float):
-        return _number(origin, value)
-    elif origin is list:
-        element = (*get_args(annotation), Any)[0]
-        if value is not None and not isinstance(value, dict):
-            return [_fit(element, each) for each in (value if isinstance(value, list) else [value])]
-    elif isinstance(origin, type) and issubclass(origin, enum.Enum):
-        if value in [member.value for member in origin]:
-            return value
-    elif isinstance(origin, type) and isinstance(value, origin):
-        return value
-    raise _Unfit
-
-
-def _fit_any(options: tuple[Any, ...], value: Any) -> Any:
-    """The first option that the value is already of the type of, else the first that takes it."""
-    exact = [each for each in options if (get_origin(each) or each) is type(value)]
-    for each in (*exact, *options):
-        if each is type(None) and len(options) == 2 and str in options and value is not None:
-            continue  # text that says "none" is text
-        try:
-            return _fit(each, value)
-        except _Unfit:
-            continue
-    raise _Unfit
-
-
-def _boolean(value: Any) -> bool:
-    word = str(value).lower() if isinstance(value, (str, int)) else ""
-    if word not in _WORDS:
-        raise _Unfit
-    return _WORDS[word]
-
-
-def _number(kind: type, value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise _Unfit
-    if kind is int and isinstance(value, int):
-        return value
+        if int in within:
+            with contextlib.suppress(ValueError, OverflowError):
+                value = float(value)  # "1e3" is a whole number
+    if list in kinds and value is not None and type(value) not in kinds:
+        value = [value]
     try:
-        number = float(value)
-    except (ValueError, OverflowError):
+        found = _adapter(annotation).validate_python(value)
+    except ValidationError:
         raise _Unfit from None
-    if kind is int and not number.is_integer():
-        raise _Unfit
-    return kind(number)
+    return found.value if isinstance(found, enum.Enum) else found
+
+
+@functools.cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:

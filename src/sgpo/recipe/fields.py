@@ -1,8 +1,8 @@
 """From a value that a recipe gives to the type that a field of a dataclass has.
 
 A recipe may write a field in any way that leaves no doubt: one name for a list of names, ``"1e-6"`` or ``1`` for a
-float, ``no`` or ``off`` for false; most of that is pydantic's reading. Whatever else does not fit is an error that names
-the field, the value and the type.
+float, ``no`` or ``off`` for false. Most of that is how pydantic reads. Whatever else does not fit is an error that
+names the field, the value and the type.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 _ALSO_BOOLEAN = {"scale_rewards"}  # TRL annotates it as text, and takes false, too
 
@@ -83,7 +83,8 @@ def _fit(annotation: Any, value: Any) -> Any:
 
 @functools.cache
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(annotation)
+    # A later TRL may annotate a field with a class of its own, which a recipe cannot give anyway.
+    return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:

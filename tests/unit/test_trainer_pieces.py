@@ -29,7 +29,7 @@ from sgpo.trainer.distillation import Target, TargetBatch, collate, deal
 from sgpo.trainer.finite import NonFiniteError, require_finite
 from sgpo.trainer.heads import Head, add_head_fn
 from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, pass_rates, worth_guiding
-from sgpo.trainer.teacher import FILE_NAME, TeacherWeights, without_dropout
+from sgpo.trainer.teacher import TEACHER_FILE, TeacherWeights, without_dropout
 
 IDS = st.lists(st.integers(1, 50), min_size=1, max_size=6)
 TARGETS = st.lists(st.builds(Target, IDS, IDS, IDS, st.floats(0, 1, width=32)), min_size=1, max_size=7)
@@ -303,8 +303,8 @@ def test_average_of_coarse_weights_is_that_of_float32(dtype: torch.dtype, tmp_pa
     assert torch.equal(live, now)
     assert teacher.counterpart(live).dtype == dtype
     teacher.save(tmp_path)
-    assert torch.equal(load_file(tmp_path / FILE_NAME)["1.weight"], wanted)
-    save_file({"1.weight": now, "1.bias": model[1].bias.detach()}, tmp_path / FILE_NAME)  # of an older version
+    assert torch.equal(load_file(tmp_path / TEACHER_FILE)["1.weight"], wanted)
+    save_file({"1.weight": now, "1.bias": model[1].bias.detach()}, tmp_path / TEACHER_FILE)  # of an older version
     teacher.load(tmp_path)
     assert torch.equal(teacher._kept["1.weight"], now.float())
 
@@ -339,7 +339,7 @@ def test_save_and_load(tmp_path: Path) -> None:
     teacher = TeacherWeights(model, 0.5)
     start = model[1].weight.detach().clone()
     teacher.save(tmp_path)
-    assert (tmp_path / FILE_NAME).is_file()
+    assert (tmp_path / TEACHER_FILE).is_file()
     moved(model)
     other = TeacherWeights(model, 0.5)
     other.load(tmp_path)

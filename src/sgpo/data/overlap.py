@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from sgpo.data.benchmarks import PROBLEM_FIELDS, BenchmarkError
 from sgpo.data.messages import problem_text
@@ -41,10 +40,6 @@ class Pair:
     similarity: float
     train_text: str
     eval_text: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON types."""
-        return asdict(self)
 
 
 def find_overlap(
@@ -87,7 +82,8 @@ def find_overlap(
             if is_drawn(text.text) and is_drawn(evaluation[i].text):  # equal words under two figures are two problems
                 share = _share_with_figures(text.text, evaluation[i].text, n)
             if share >= threshold:
-                pairs.append(_pair("exact" if i in same and share == 1 else "near", text, evaluation[i], share))
+                kind, other = "exact" if i in same and share == 1 else "near", evaluation[i]
+                pairs.append(Pair(kind, text.id, other.id, share, text.text, other.text))
     return sorted(pairs, key=lambda pair: (pair.kind != "exact", -pair.similarity, pair.eval, pair.train))
 
 
@@ -117,7 +113,7 @@ def load_texts(path: Path) -> list[Text]:
 
 def write_pairs(pairs: Iterable[Pair], path: Path) -> None:
     """One JSON object a pair."""
-    write_rows(path, (pair.to_dict() for pair in pairs))
+    write_rows(path, map(asdict, pairs))
 
 
 def _grams(tokens: tuple[str, ...], n: int) -> set[tuple[str, ...]]:
@@ -128,7 +124,3 @@ def _share_with_figures(train: str, evaluation: str, n: int) -> float:
     tokens = tokenize(evaluation, figures=True)
     grams = _grams(tokens, min(n, len(tokens)))
     return len(grams & _grams(tokenize(train, figures=True), min(n, len(tokens)))) / max(1, len(grams))
-
-
-def _pair(kind: str, train: Text, evaluation: Text, similarity: float) -> Pair:
-    return Pair(kind, train.id, evaluation.id, similarity, train.text, evaluation.text)

@@ -9,7 +9,7 @@ from typing import Any
 from sgpo.data.prompts import Prompt
 from sgpo.models.folders import Folder, no_chat_template
 from sgpo.models.interrupt import Interrupt
-from sgpo.models.protocol import Answered, CallError, Key, ModelError, Reply, Request, Sampling
+from sgpo.models.protocol import Answered, CallError, Key, ModelError, Reply, Request, Sampling, template_settings
 
 _GATHER = 0.02  # seconds in which asks may join a batch
 
@@ -64,10 +64,6 @@ class Batched:
         if self.positions is None:
             return [True] * len(prompts)
         return [length < self.positions for length in self.prompt_lengths(prompts)]
-
-    def template_settings(self) -> dict[str, Any]:
-        """Variables of the chat template, left out where there are none: older stored settings equal today's then."""
-        return {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
 
     async def check(self) -> None:
         """Nothing can be wrong any more: the model is loaded. See `Model.check`."""
@@ -128,7 +124,7 @@ class Loaded(Batched):
 
     def settings(self) -> dict[str, Any]:
         """What decides on its replies beside the request; see `Model.settings`."""
-        return {"backend": self.backend, "revision": self.revision, **self.template_settings()}
+        return {"backend": self.backend, "revision": self.revision, **template_settings(self.chat_template_kwargs)}
 
     def prompt_ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Token ids of each prompt. Raises ModelError for messages where the tokenizer has no chat template."""

@@ -27,7 +27,7 @@ from urllib.request import getproxies
 from sgpo import __version__
 from sgpo.data.prompts import Prompt
 from sgpo.models.concurrent import replies
-from sgpo.models.protocol import Answered, CallError, Key, Reply, Request, Sampling
+from sgpo.models.protocol import Answered, CallError, Key, Reply, Request, Sampling, template_settings
 from sgpo.models.replies import UnreadableError, finished, read_reply, words
 from sgpo.models.secrets import Secrets, check_url, read_key, shown
 
@@ -115,16 +115,12 @@ class Endpoint:
     def describe(self) -> dict[str, Any]:
         """What the model is, for the record of a run; see `Model.describe`."""
         where = {"kind": "endpoint", "base_url": self.base_url, "extra_body": self.extra_body, "omit": list(self.omit)}
-        return where | self._template()
+        return where | template_settings(self.chat_template_kwargs)
 
     def settings(self) -> dict[str, Any]:
         """What decides on its replies beside the request; see `Model.settings`."""
         sent = {"json_schema": self._wanted, "extra_body": self.extra_body, "omit": list(self.omit)}
-        return sent | self._template()
-
-    def _template(self) -> dict[str, Any]:
-        """Variables of the chat template, left out where there are none: older stored settings equal today's then."""
-        return {"chat_template_kwargs": self.chat_template_kwargs} if self.chat_template_kwargs else {}
+        return sent | template_settings(self.chat_template_kwargs)
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -200,7 +196,7 @@ class Endpoint:
             body["response_format"] = {"type": "json_schema", "json_schema": form}
         if self.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        return json.dumps({**body, **self._template(), **self.extra_body}).encode()
+        return json.dumps({**body, **template_settings(self.chat_template_kwargs), **self.extra_body}).encode()
 
     async def _send(self, url: str, body: bytes, structured: bool) -> Reply:
         """One try. Raises CallError alone, and none that holds the key."""

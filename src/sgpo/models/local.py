@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
 from sgpo.models.folders import Folder, no_chat_template
-from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling
+from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling, template_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -90,7 +90,7 @@ class LocalModel(Loaded):
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": self.model.device.type,
             "batch_size": self.batch_size,
-            **self.template_settings(),
+            **template_settings(self.chat_template_kwargs),
         }
 
     def batches(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[list[Request]]:

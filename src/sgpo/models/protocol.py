@@ -111,6 +111,11 @@ class Reply:
         return "empty" if not self.text.strip() and not self.truncated else ""
 
 
+def template_settings(chat_template_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Variables of the chat template, left out where there are none: older stored settings equal today's then."""
+    return {"chat_template_kwargs": chat_template_kwargs} if chat_template_kwargs else {}
+
+
 Answered = list[tuple[Request, Reply]]
 
 

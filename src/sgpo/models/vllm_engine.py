@@ -11,7 +11,7 @@ from typing import Any
 
 from sgpo.models.batched import Loaded
 from sgpo.models.folders import Folder
-from sgpo.models.protocol import ModelError, Reply, Request, Sampling
+from sgpo.models.protocol import ModelError, Reply, Request, Sampling, template_settings
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM can set memory aside for
 
@@ -94,7 +94,7 @@ class VllmModel(Loaded):
     def describe(self) -> dict[str, Any]:
         """What the model is, for the record of a run; see `Model.describe`."""
         adapter = {} if self.folder.adapter is None else self.folder.describe()
-        return {"kind": self.backend, **self.engine_settings, **adapter, **self.template_settings()}
+        return {"kind": self.backend, **self.engine_settings, **adapter, **template_settings(self.chat_template_kwargs)}
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         """Replies to one batch, as `Batched.replies` explains."""

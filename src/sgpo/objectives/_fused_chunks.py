@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from .divergence import clip_gradient_scale
+from .records import Divergence, Kernel
 
 # Bytes that the kept logits of one chunk, student and teacher, may take, where the head's gradient gives no room.
 _CHUNK_BYTES = {"cpu": 160 << 20, "other": 512 << 20}
@@ -49,20 +50,13 @@ _DENSE_ABOVE = 0.5
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything that is not a tensor. `pre` and `post` as in the equations above; `tolerance` as in `Kernel`;
-    `sharpen` is 1 / `teacher_temperature` and `mix` is `teacher_mix` of `Divergence`; `dtype` of all sums."""
+class Computation:
+    """Everything that is not a tensor: options, `pre` and `post` as in the equations above, dtype of all sums."""
 
-    direction: str
+    divergence: Divergence
+    kernel: Kernel
     pre: float
     post: float | None
-    clip: float | None
-    clip_form: str
-    sharpen: float
-    mix: float
-    chunk_size: int | None
-    tolerance: float
-    spare_bytes: int | None
     dtype: torch.dtype
     want_gradients: bool
 
@@ -81,12 +75,12 @@ class Inputs(NamedTuple):
     columns: Tensor
 
 
-def kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple[Tensor, list[Tensor | None]]:
+def kl_and_gradients(x: Inputs, s: Computation, needed: tuple[bool, ...]) -> tuple[Tensor, list[Tensor | None]]:
     """KL of each counted token [P], nats, and what is `needed` of the gradients of hidden, weight, bias."""
     need_hidden, need_weight, need_bias = (need and s.want_gradients for need in needed)
     # Autocast would turn products of float32 tensors into half precision.
     with torch.autocast(x.weight.device.type, enabled=False):
-        keep_in_gradient = need_weight and s.tolerance == 0
+        keep_in_gradient = need_weight and s.kernel.tolerance == 0
         chunked = s.want_gradients and not keep_in_gradient
         passes = _Passes(x, s, chunk_tokens(x.weight, s.dtype) if chunked else None)
         if need_hidden:
@@ -115,12 +109,12 @@ class _Passes:
     grad_weight: Tensor | None = None  # [V, H]
     grad_bias: Tensor | None = None  # [V]
 
-    def __init__(self, x: Inputs, s: Settings, tokens: int | None) -> None:
+    def __init__(self, x: Inputs, s: Computation, tokens: int | None) -> None:
         """`tokens` of a part; None for as many as are fastest. `chunk_size` goes before either."""
         self.x, self.s = x, s
         self.student, self.teacher = (_packed(x, hidden).to(s.dtype) for hidden in (x.student_hidden, x.teacher_hidden))
         device, count = x.weight.device, len(x.rows)
-        tokens = s.chunk_size or tokens or _by_device(_PART_TOKENS, device)
+        tokens = s.kernel.chunk_size or tokens or _by_device(_PART_TOKENS, device)
         self.part_tokens = max(1, min(tokens, count))
         vocabulary, hidden = x.weight.shape
         width = min(
@@ -144,19 +138,22 @@ class _Passes:
         """All that is needed, with the head's gradient, whose memory holds logits until it is written."""
         assert self.grad_weight is not None
         kept: list[tuple[slice, Tensor]] = []
-        self.keep(_room(self.grad_weight, self.s.dtype), kept)
-        vocabulary, left = self.grad_weight.shape[0], len(self.kl) - (kept[-1][0].stop if kept else 0)
-        spare = _by_device(_SPARE_BYTES, self.kl.device) if self.s.spare_bytes is None else self.s.spare_bytes
-        columns = min(spare // max(1, vocabulary * self.s.dtype.itemsize), 2 * left)
-        self.keep(self.student.new_empty(vocabulary, columns), kept)
-        done = kept[-1][0].stop if kept else 0
+        done = self.keep(_room(self.grad_weight, self.s.dtype), 0, kept)
+        spare, vocabulary = self.s.kernel.spare_bytes, len(self.grad_weight)
+        if spare is None:
+            spare = _by_device(_SPARE_BYTES, self.kl.device)
+        columns = min(spare // max(1, vocabulary * self.s.dtype.itemsize), 2 * (len(self.kl) - done))
+        done = self.keep(self.student.new_empty(vocabulary, columns), done, kept)
         for part in (projected := self.parts(done)):
             self.measure(part)
         self.write_gradients(kept, projected)
 
-    def keep(self, room: Tensor, kept: list[tuple[slice, Tensor]]) -> None:
-        """First pass over as many tokens as `room` [V, K] takes; they join `kept` with their gradients [V, C]."""
-        done, column = kept[-1][0].stop if kept else 0, 0
+    def keep(self, room: Tensor, done: int, kept: list[tuple[slice, Tensor]]) -> int:
+        """First pass over as many tokens from `done` on as `room` [V, K] takes; returns the first one it does not.
+
+        The tokens join `kept` with their gradients [V, C].
+        """
+        column = 0
         while left := len(self.kl) - done:
             # Half of the columns are free again as soon as the logits of both policies have become one gradient.
             size = min((room.shape[1] - column) // 2, self.part_tokens, left)
@@ -165,6 +162,7 @@ class _Passes:
             part = slice(done, done + size)
             kept.append((part, self.measure_and_keep(part, room[:, column : column + 2 * size])))
             done, column = done + size, column + size
+        return done
 
     def write_gradients(self, kept: list[tuple[slice, Tensor]], projected: list[slice]) -> None:
         """The second pass. `kept` are tokens with their gradients [V, C], which lie in the gradient of the head."""
@@ -187,7 +185,7 @@ class _Passes:
         buffer = score = mean = None
         if want_gradients:
             buffer = self.student.new_empty(vocabulary, 2 * self.part_tokens)
-        if self.s.tolerance > 0 and not (self.grad_hidden is None and self.grad_weight is None):
+        if self.s.kernel.tolerance > 0 and not (self.grad_hidden is None and self.grad_weight is None):
             score, mean = self.student.new_empty(vocabulary), _mean_row(self.x.weight, self.tiles, self.s.dtype)
         for part in self.parts():
             if buffer is None:
@@ -197,7 +195,7 @@ class _Passes:
             if score is not None:
                 for tile in self.tiles:
                     torch.sum(torch.abs(gradient[tile], out=self.scratch_tile(tile, part)[0]), 1, out=score[tile])
-            kept = None if score is None else _largest(score, self.s.tolerance)
+            kept = None if score is None else _largest(score, self.s.kernel.tolerance)
             if kept is None or mean is None:
                 for tile in self.tiles:
                     self.add_small(gradient[tile], self.x.weight[tile].to(self.s.dtype), part, tile)
@@ -209,7 +207,7 @@ class _Passes:
     def measure(self, part: slice, keep: Tensor | None = None) -> None:
         """First pass: softmax sums, KL and scale of the tokens `part`; their logits go into `keep` [V, 2 C]."""
         size = part.stop - part.start
-        forward = self.s.direction == "forward"
+        forward = self.s.divergence.direction == "forward"
         weigh = int(forward)  # which policy's probabilities weigh the log-ratios
         largest = self.largest[:, part].fill_(torch.finfo(self.s.dtype).min)
         sums = self.sums[:, part].zero_()
@@ -234,7 +232,10 @@ class _Passes:
             self.kl[part] = gaps / sums[1] + (log_sums[0] - log_sums[1])
         else:
             self.kl[part] = -gaps / sums[0] - (log_sums[0] - log_sums[1])
-        scale = clip_gradient_scale(self.kl[part], self.s.clip, self.s.clip_form) * self.x.token_weights[part]
+        scale = (
+            clip_gradient_scale(self.kl[part], self.s.divergence.clip, self.s.divergence.clip_form)
+            * self.x.token_weights[part]
+        )
         self.scale[part] = scale * (self.s.pre if self.s.post is None else self.s.pre * self.s.post)
 
     def measure_and_keep(self, part: slice, room: Tensor) -> Tensor:
@@ -257,10 +258,10 @@ class _Passes:
             both += (bias[tile, None].to(s.dtype) * s.pre).clamp(min=torch.finfo(s.dtype).min / 4)
         if s.post is not None:
             both.tanh_().mul_(s.post)
-        if s.sharpen != 1.0:
-            both[1].mul_(s.sharpen).clamp_(min=torch.finfo(s.dtype).min / 4)
-        if s.mix:
-            both[1].lerp_(both[0], s.mix)
+        if s.divergence.teacher_temperature != 1.0:
+            both[1].div_(s.divergence.teacher_temperature).clamp_(min=torch.finfo(s.dtype).min / 4)
+        if s.divergence.teacher_mix:
+            both[1].lerp_(both[0], s.divergence.teacher_mix)
         return both
 
     def gradient(self, part: slice, zs: Tensor, zt: Tensor) -> Tensor:
@@ -271,7 +272,7 @@ class _Passes:
         log_ratio = max_s - max_t + sum_s.log() - sum_t.log() + self.kl[part]
         for s, t in zip(zs.split(self.block), zt.split(self.block), strict=True):
             slope = None if self.s.post is None else s.div(self.s.post).square_().neg_().add_(1)
-            if self.s.direction == "forward":
+            if self.s.divergence.direction == "forward":
                 s.sub_(max_s).exp_().mul_(factor_s).addcmul_(t.sub_(max_t).exp_(), factor_t, value=-1)
             else:
                 t.sub_(s).add_(log_ratio)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._fused_chunks import Inputs, Settings, kl_and_gradients
+from ._fused_chunks import Computation, Inputs, kl_and_gradients
 from .divergence import (
     accumulation_dtype,
     check_normalizer,
@@ -69,21 +69,15 @@ def fused_linear_distillation_loss(
         token_weights,
         *at,
     )
-    settings = Settings(
-        direction=divergence.direction,
+    computation = Computation(
+        divergence,
+        kernel,
         pre=head.scale / (divergence.temperature if head.softcap is None else head.softcap),
         post=None if head.softcap is None else head.softcap / divergence.temperature,
-        clip=divergence.clip,
-        clip_form=divergence.clip_form,
-        sharpen=1.0 / divergence.teacher_temperature,
-        mix=divergence.teacher_mix,
-        chunk_size=kernel.chunk_size,
-        tolerance=kernel.tolerance,
-        spare_bytes=kernel.spare_bytes,
         dtype=dtype,
         want_gradients=torch.is_grad_enabled(),
     )
-    loss, kl = _FusedDistillation.apply(*inputs, settings)
+    loss, kl = _FusedDistillation.apply(*inputs, computation)
     grid = kl.new_zeros(counted.shape).index_put(at, kl)
     clipped = clip_token_kl(grid, divergence.clip, divergence.clip_form)
     return FusedLoss(loss, loss_sums(grid, clipped, counted, divergence.clip), grid)
@@ -94,12 +88,14 @@ class _FusedDistillation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor]:
-        inputs, settings = Inputs(*args[:-1]), args[-1]
-        kl, ctx.gradients = kl_and_gradients(inputs, settings, ctx.needs_input_grad[:3])
+        inputs, computation = Inputs(*args[:-1]), args[-1]
+        kl, ctx.gradients = kl_and_gradients(inputs, computation, ctx.needs_input_grad[:3])
         ctx.save_for_backward(*inputs)
-        ctx.settings = settings
+        ctx.computation = computation
         ctx.mark_non_differentiable(kl)
-        return (clip_token_kl(kl, settings.clip, settings.clip_form) * inputs.token_weights).sum(), kl
+        return (
+            clip_token_kl(kl, computation.divergence.clip, computation.divergence.clip_form) * inputs.token_weights
+        ).sum(), kl
 
     @staticmethod
     @once_differentiable
@@ -109,7 +105,7 @@ class _FusedDistillation(torch.autograd.Function):
         if gradients is None:
             # A second backward through a retained graph. The buffers were given away the first time (a copy
             # would double the largest one, the head's), so they are computed again.
-            _, gradients = kl_and_gradients(inputs, ctx.settings, ctx.needs_input_grad[:3])
+            _, gradients = kl_and_gradients(inputs, ctx.computation, ctx.needs_input_grad[:3])
         scaled = [
             None if gradient is None or source is None else gradient.mul_(grad_loss).to(source.dtype)
             for gradient, source in zip(gradients, inputs[:3], strict=True)

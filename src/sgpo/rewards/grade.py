@@ -274,7 +274,7 @@ class Grader:
             return False
         if not flipped:
             return self.same(defined[1], other.text)
-        said = relations.stated(relation, defined[1])
+        said = relations.values_said(relation, defined[1])
         return any(self.same(other.text, value) for value in said) and relations.holds(relation, self.same)
 
     def _values(self, gold: str, answer: str) -> bool:
@@ -284,7 +284,6 @@ class Grader:
         verdict = readings.special(gold, answer)
         if verdict is not None:
             return verdict
-            left, right = quantities.split_quantity(gold), quantities.split_quantity(answer)
         left, right = quantities.split_quantity(gold), quantities.split_quantity(answer)
         if left.unit != right.unit:
             factor = quantities.conversion(left, right)

@@ -77,7 +77,7 @@ def depth(text: str) -> int:
     return deepest
 
 
-def closing(text: str, start: int) -> int:
+def closing_brace(text: str, start: int) -> int:
     """Index of the bracket that closes the one at `start` (of the same kind; escaped braces skipped), or -1."""
     opening = text[start]
     close = {"(": ")", "[": "]", "{": "}"}[opening]
@@ -163,7 +163,7 @@ def unwrap(text: str, commands: str, *, keep: bool = True) -> str:
         match = pattern.search(text, position)
         if match is None:
             return text
-        end = closing(text, match.end() - 1)
+        end = closing_brace(text, match.end() - 1)
         if end < 0:
             position = match.end()
             continue

@@ -42,7 +42,7 @@ def _related(text: str) -> bool:
 
 def _bracketed(text: str) -> bool:
     text = text.strip()
-    return text[:1] == "(" and latex.closing(text, 0) == len(text) - 1
+    return text[:1] == "(" and latex.closing_brace(text, 0) == len(text) - 1
 
 
 def _letters(text: str) -> set[str]:

@@ -12,7 +12,7 @@ import atexit
 import os
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from sgpo.rewards.process import START_SECONDS, VerifierError, Worker, WorkerDiedError, WorkerTimeoutError
 from sgpo.rewards.worker import Judgement, Question
@@ -36,10 +36,6 @@ class Stats:
     replaced: int = 0
     retried: int = 0
     started: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """The counts by name."""
-        return asdict(self)
 
 
 class Pool:

@@ -79,7 +79,7 @@ def holds(node: Node, same: Same) -> bool:
     return all(_link_holds(a, b, same, whole=whole) for a, b in itertools.pairwise(sides))
 
 
-def stated(node: Node, last: str) -> list[str]:
+def values_said(node: Node, last: str) -> list[str]:
     r"""The values that a chain gives: its last side, and the exact one where that is rounded: `\sqrt2 \approx 1.41`."""
     if r"\approx" not in node.signs and not _DECIMAL.fullmatch(quantities.split_quantity(last).core.strip()):
         return [last]

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sgpo.rewards import extract as extraction
@@ -213,4 +213,4 @@ async def averify(response: str | None, gold: Gold, **options: Any) -> Verdict:
 
 def stats() -> dict[str, int]:
     """Counts of this process: items, exact (settled by spelling), timeouts, crashes, memory, replaced, started."""
-    return get_pool().stats.as_dict()
+    return asdict(get_pool().stats)

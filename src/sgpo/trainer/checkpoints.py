@@ -18,7 +18,7 @@ from transformers import TrainerState, TrainingArguments
 from sgpo.runs.files import read_json, read_object
 from sgpo.trainer.record import changed, read_record
 from sgpo.trainer.shards import checkpoint_kind, kind_of, sharded
-from sgpo.trainer.teacher import FILE_NAME as TEACHER_FILE
+from sgpo.trainer.teacher import TEACHER_FILE
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import xxhash
 
 from sgpo.runs.files import read_object, write_json
 
-FILE_NAME = "sgpo_checkpoint.json"
+RECORD_FILE = "sgpo_checkpoint.json"
 _TEXT = (".md", ".txt", ".jinja", ".json", ".model")  # none of these holds training state, but for:
 _STATE = ("trainer_state.json", "entropy_ctrl_state.json")
 _CHUNK = 1 << 22  # bytes
@@ -59,7 +59,7 @@ def write_record(
     """Record the files of a checkpoint as they are now; the last thing that is written into it."""
     files = {path: (os.path.getsize(directory / path), _digest(directory / path)) for path in _read_back(directory)}
     record = {"files": files, "order": order, "position": None if position is None else asdict(position)}
-    write_json(directory / FILE_NAME, {**record, "trained": trained, "settings": settings or {}})
+    write_json(directory / RECORD_FILE, {**record, "trained": trained, "settings": settings or {}})
 
 
 def read_record(directory: Path) -> Record | None:
@@ -68,7 +68,7 @@ def read_record(directory: Path) -> Record | None:
     Raises:
         ValueError: there is one, but it cannot be read.
     """
-    path = directory / FILE_NAME
+    path = directory / RECORD_FILE
     if not path.is_file():
         return None
     try:
@@ -77,7 +77,7 @@ def read_record(directory: Path) -> Record | None:
         position = None if found["position"] is None else Position(**found["position"])
         return Record(files, found["order"], position, found.get("trained"), found.get("settings", {}))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{FILE_NAME} is damaged ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{RECORD_FILE} is damaged ({type(error).__name__}: {error})") from error
 
 
 def changed(directory: Path, record: Record) -> str | None:
@@ -98,7 +98,7 @@ def _read_back(directory: Path) -> list[str]:
     names = []
     for path in sorted(directory.rglob("*")):
         state = path.name in _STATE or path.name.endswith(".index.json")
-        if path.is_file() and path.name != FILE_NAME and (state or path.suffix not in _TEXT):
+        if path.is_file() and path.name != RECORD_FILE and (state or path.suffix not in _TEXT):
             names.append(path.relative_to(directory).as_posix())
     return names
 

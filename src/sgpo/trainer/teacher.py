@@ -18,7 +18,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from sgpo.trainer.shards import divided, exchange, reshard, whole
 
-FILE_NAME = "sgpo_teacher.safetensors"
+TEACHER_FILE = "sgpo_teacher.safetensors"
 
 
 @contextmanager
@@ -128,11 +128,11 @@ class TeacherWeights(TrainerCallback):
             if write:
                 gathered[name] = one.cpu().contiguous()
         if write:
-            save_file(gathered, Path(directory) / FILE_NAME)
+            save_file(gathered, Path(directory) / TEACHER_FILE)
 
     def load(self, directory: str | Path) -> None:
         """Raises ``FileNotFoundError`` where the checkpoint has no teacher (it was written with a live one)."""
-        path = Path(directory) / FILE_NAME
+        path = Path(directory) / TEACHER_FILE
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path} is missing: this checkpoint was written with teacher='live'. Resume with teacher='live', "

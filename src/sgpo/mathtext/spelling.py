@@ -65,7 +65,7 @@ _OF_ONE = {
     "opposite": "-{}", "additive inverse": "-{}",
 }  # fmt: skip
 _NAMED = {"s": "+", "p": "*", "d": "-", "q": "/"}
-_OPERATOR = re.compile(rf"(?<=[\d)}}i]) ({'|'.join(_BETWEEN)}) (?:the )?(?=[\d(\\]|pi\b)", re.I)
+_OPERATOR = re.compile(rf"(?<=[\d)}}i]) ({'|'.join(_BETWEEN)}) (?:the )?(?=[\d(\\]|pi\b|[b-z]\b)", re.I)
 # Each with texts of which one must be there, in lower case: to look for those is 20 times faster than to match.
 _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (tuple(hints.split(",")), re.compile(pattern, re.I), put)
@@ -75,7 +75,7 @@ _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[
         ("cent,pct", r"(?<=\d)[ -]?(?:per ?cent|pct)\b", "%"),
         ("root", r"\b(?:(square|cube) )?root (?:of )?(?=[\d\\(])",
          lambda m: r"\sqrt[3] " if (m[1] or "").lower() == "cube" else r"\sqrt "),
-        ("negative,minus", r"(?<![\d)}] )(?<!\b[A-Za-z] )(?<!\w)(?:negative|minus) (?=\d)", "-"),
+        ("negative,minus", r"(?<![\d)}] )(?<!\b[A-Za-z] )(?<!\w)(?:negative|minus) (?=\d|\\frac)", "-"),
         ("sum,product,difference,quotient",
          r"\b(sum|product|difference|quotient) (?:of|between) (\d[\d.]*) and (\d[\d.]*\d|\d)",
          lambda m: f"{m[2]} {_NAMED[m[1][0].lower()]} {m[3]}"),

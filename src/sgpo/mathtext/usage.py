@@ -31,7 +31,7 @@ RESULTS = words(
 RESULTS_TO = words(
     "comes come coming amounts amount simplifies simplify reduces reduce evaluates evaluate leads lead leading "
     "adds sums works work turns rounds equal equals narrows boils converges arrive arrives arriving ends end "
-    "ending finish finishes lands land left out up down set condenses collapses totals shrinks equivalent congruent"
+    "ending finish finishes lands land condenses collapses totals shrinks equivalent congruent"
 )
 OPERANDS = words(
     "deduct deducting remove removing by from into than per over times plus minus between among through within "
@@ -74,8 +74,9 @@ _FINITE = words(
 _FITS = words("works work fits fit satisfies suffices solves answers holds wins succeeds")
 _SINGLED = words("the your our what where correct right only last first largest smallest answer final asked wanted")
 _DIVISIBLE = words("divisible multiple multiples power powers modulo divisor divisors coprime")
+_PREPOSITIONS = words("by from into than per over among within until before after for in on with at above below to")
 _WRITTEN = words("write rewrite written factor factors express becomes")
-_COMPARED = words("less more fewer greater times")
+_COMPARED = words("less more fewer greater times *")
 _PARTED = words(
     "half third quarter sum product multiple multiples divisor divisors factor factors power powers root square cube"
 )
@@ -165,13 +166,21 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
             verb = next((right[i:] for i, word in enumerate(right) if word in _FITS or word in ("is", "are")), [])
         if verb and (verb[0] in _FITS or (len(verb) > 1 and verb[0] in ("is", "are") and verb[1] in _SINGLED)):
             name, by, supposed = "result", "fits", supposed and verb[0] not in _FITS
+    if not name and left[-1:] == [","] and not right:  # `find the weekly energy, 3 kilowatt hours`
+        name = "result"
     if right and right[0] in _COMPARED and name == "result":
-        name = "mention"  # `is 2 less than the number of sides`
+        name = "operand" if right[0] == "times" else "mention"  # `is 2 less than the number of sides`
     if ordinal and name != "result":
         name = "ordinal"
     stated = _is_stated(clause if clause[:1] and clause[0] in _TELLING else left, right)
-    if name == "operand" and stated:
-        name = "mention"  # `they meet after 3 hours`; `divide by 3` is a step
+    # `they meet after 3 hours`; `divide by 3` is a step, and so is `divided by 3`.
+    if (
+        name == "operand"
+        and by in _PREPOSITIONS
+        and stated
+        and not (by == "by" and left[len(left) - 2].endswith(("ed", "ible")))
+    ):
+        name = "mention"
     return Use(name or "mention", by, subject, supposed, stated)
 
 
@@ -188,15 +197,9 @@ def _is_stated(left: list[str], right: list[str]) -> bool:
 
 def _is_label(text: str, tokens: Sequence[Token], begin: int, first: int, last: int) -> bool:
     before = _word(tokens[first - 1]) if first > begin else ""
-    if before in ("#", "_"):
+    if before == "_" or (stem(before) in LABELS and len(tokens[first].text) <= 2):
         return True
-    if len(tokens[first].text) > 2:
-        return False
-    if stem(before) in LABELS:
-        return True
-    if before in ("and", "or", ",", "to") and first - 2 > begin and tokens[first - 2].kind == "number":
-        return stem(_word(tokens[first - 3])) in LABELS
-    if before == "-" and tokens[first].touching and first - 2 > begin and tokens[first - 2].kind == "number":
+    if before == "-" and tokens[first].touching and tokens[first - 2].kind == "number":
         return True  # 30-60-90
     heads = first == 0 or "\n" in text[tokens[first - 1].end : tokens[first].start]
     return heads and last < len(tokens) and tokens[last].text in (".", ")", ":") and last - first == 1
@@ -212,7 +215,7 @@ def _governed(left: list[str]) -> tuple[str, str]:
     word, before = left[i], left[max(0, i - 4) : i]
     if word in ("is", "are") and before[-1:] == ["that"]:
         return "mention", word  # `terms that are 3 places apart`
-    if word in BASES or (word in ("by", "of") and _DIVISIBLE & set(before)):
+    if word in BASES or (word in ("by", "of", "to") and _DIVISIBLE & set(before)):
         return "base", word
     if word == "as" and _WRITTEN & set(before):
         return "result", word

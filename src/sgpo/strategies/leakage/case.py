@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sgpo.mathtext import quantities, units
+from sgpo.mathtext import quantities
 from sgpo.mathtext.quantities import Text
 from sgpo.mathtext.usage import BASES, stem
 from sgpo.mathtext.vocabulary import words
@@ -111,12 +111,6 @@ class Case:
     def counted(self) -> frozenset[str]:
         """Stems of what `how many` asks for: `sides` of `how many sides does it have`."""
         return frozenset(stem(match[1].split()[-1]) for match in _COUNTED.finditer(self.problem.text[-3_000:]))
-
-    @cached_property
-    def conversions(self) -> frozenset[float]:
-        """What one unit that the problem or the response speaks of is in another: 60 for minutes and hours."""
-        spoken = {*self.problem.units, *self.response.units}
-        return frozenset(units.conversions(spoken))
 
     @cached_property
     def bases(self) -> frozenset[float]:

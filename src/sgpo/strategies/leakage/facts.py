@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from sgpo.mathtext import quantities, units, values
 from sgpo.mathtext.quantities import Quantity, Text
 from sgpo.mathtext.usage import BASES, RESULTS_TO, stem
 from sgpo.mathtext.vocabulary import words
-from sgpo.strategies.leakage.answer import is_small
 from sgpo.strategies.leakage.case import FUNCTION, Case, case_of, content
 
 # What general steps count: `2 cases`, `3 sides`.
@@ -21,7 +21,7 @@ GENERIC_NOUNS = words(
     "case step unknown variable equation side part digit term factor point dimension type kind condition set leg "
     "angle vertex number quantity value expression inequality congruence operation root solution group class "
     "category way method stage phase triangle circle integer event draw choice option possibility function "
-    "parameter degree time half formula identity prime element piece line row column constraint people person item "
+    "parameter degree half formula identity prime element piece line row column constraint people person item "
     "figure limit endpoint bound sum product power exponent sign law rule clue fact relation edge face place "
     "decimal day amount"
 )
@@ -32,12 +32,12 @@ _STRONG = RESULTS_TO | words(
 )
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
-    2: "prime even", 5: "round rounding", 6: "die dice cube", 10: "digit", 12: "clock hour month inch",
-    13: "card rank suit", 16: "hexadecimal", 25: "digit quarter", 26: "letter alphabet", 28: "month", 29: "month",
-    30: "month", 31: "month", 52: "card deck week year", 60: "equilateral degree", 90: "degree angle right",
-    100: "percent cent", 180: "degree angle triangle polygon pi", 270: "degree angle",
-    360: "degree angle circle turn polygon pi", 365: "year", 366: "year", 1000: "kilo milli", 3600: "second hour",
-    1.5: "outlier", 1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
+    2: "prime even", 3: "triple", 4: "triple", 5: "round rounding triple", 6: "die dice cube", 10: "digit",
+    12: "clock hour month inch triple", 13: "card rank suit triple", 16: "hexadecimal", 25: "digit quarter",
+    26: "letter alphabet", 28: "month", 29: "month", 30: "month", 31: "month", 36: "dice", 52: "card deck week year",
+    60: "equilateral degree", 90: "degree angle right", 100: "percent cent", 180: "degree angle triangle polygon pi",
+    270: "degree angle", 360: "degree angle circle turn polygon pi", 365: "year", 366: "year", 1000: "kilo milli",
+    3600: "second hour", 1.5: "outlier", 1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
 }  # fmt: skip
 _MONTHS = frozenset(map(str.lower, calendar.month_name[1:])) - {"march", "may"}
 _RATIOS = frozenset(map(stem, words("sin cos tan sine cosine tangent isosceles equilateral")))
@@ -45,6 +45,19 @@ _AGAIN = re.compile(r"\b(?:until|repeat\w*|loop\w*|too large)\b", re.IGNORECASE)
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|like|primes)\b[^.;\n]*$", re.IGNORECASE)
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b", re.IGNORECASE)
 _ENDS_NOUN = words("for with in by to from at on per and or if when to a an")
+
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_LIST = re.compile(r"(?:\d+(?:\.\d+)?(?:,? (?:and |or |then )?(?:by )?|$)){3,}(?:so on|\.\.\.)?")
+_PRIMES = [2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0, 23.0]
+
+
+def _is_series(found: list[float]) -> bool:
+    """Whether numbers are the first primes, a progression from at most 2, or a row of Pascal's triangle."""
+    steps = {b - a for a, b in itertools.pairwise(found)}
+    factors = {b / a for a, b in itertools.pairwise(found) if a}
+    ruled = len(steps) == 1 or len(factors) == 1 or found == found[::-1]
+    return found == _PRIMES[: len(found)] or (found[0] <= 2 and ruled)
 
 
 def tight(text: str) -> str:
@@ -84,7 +97,9 @@ class Facts:
 
     @cached_property
     def conversions(self) -> frozenset[float]:
-        return frozenset(units.conversions({*self.strategy.units, *self.case.problem.units}))
+        """What one unit is in another: 60 for minutes and hours."""
+        spoken = (self.strategy, self.case.problem, self.case.response)
+        return frozenset(units.conversions({unit for text in spoken for unit in text.units}))
 
     def slice(self, found: Quantity) -> str:
         return self.strategy.text[found.start : found.end]
@@ -103,40 +118,40 @@ class Facts:
     def is_constant(self, found: Quantity) -> bool:
         """Whether a number belongs to the type of problem: to a unit, a theorem, a base, an example, the method."""
         size, use = found.size, found.use
-        if use.name == "label" or re.search(r"nearest $|totient|\bphi\b", self.before(found)):
-            return True
-        if self._converts(found) or (use.by in BASES and size <= 16 and not self._is_answer(found)):
-            return True
-        if size in self.conversions | self.case.conversions and (use.name != "result" or found.unit is None):
-            return True
-        again = _AGAIN.search(self.sentence(found)) is not None
-        if f"{size:g}" in re.findall(r"(\d+) (?:repeated|looped)", self.strategy.text):
-            return True
-        # That an hour has 12 marks is no licence for the answer 12, unless the step is a rule that is done again.
-        if self.is_known(size, found) and (again or use.name != "operand" or not self._is_answer(found)):
-            return True
-        if size in self.case.bases or self._listed(found) or self._exemplary(found):
-            return True
-        face = 0 < size < 1 and self.is_known(round(1 / size), found)  # each face of a die has 1/6
-        general = "each" in use.subject and (face or size not in self.case.computed)
-        lawful = use.supposed or use.name == "operand" or general or (use.by.isalpha() and not use.stated)
-        coefficient = found.notation == "fraction" and found.unit is None and lawful
-        return coefficient or (found.notation, size) == ("percent", 100)
-
-    def _is_angle(self, found: Quantity) -> bool:
-        return self.strategy.text[found.end :].startswith(" degrees")
+        face = self.is_known(round(1 / (size or 1)), found)  # each face of a die has 1/6
+        each = "each" in use.subject and (face or size not in self.case.computed)
+        general = (
+            each
+            or use.supposed
+            or use.name == "operand"
+            or (use.by.isalpha() and not use.stated and not self._is_answer(found))
+        )
+        return (
+            use.name == "label"
+            or (use.by in BASES and size <= 16)
+            or size in self.case.bases
+            or self._converts(found)
+            or (size > 1 and size in self.conversions and (use.name != "result" or found.unit is None))
+            # That an hour has 12 marks is no licence for the answer 12.
+            or (self.is_known(size, found) and (use.name != "operand" or not (found.whole and self._is_answer(found))))
+            or self._in_series(found)
+            or self._exemplary(found)
+            or (found.notation == "fraction" and found.unit is None and general)
+            or (found.notation, size) == ("percent", 100)
+        )
 
     def is_known(self, size: float, found: Quantity) -> bool:
         """Whether a number is general knowledge about what the sentence of a quantity speaks of."""
         near = set(map(stem, re.findall(r"[A-Za-z]+", self.sentence(found))))
-        if found.use.name == "operand" or found.in_formula or found.notation == "relation":
-            near |= self.stems | self.case.words
+        if found.use.name == "operand" or found.notation == "relation":
+            near |= self.stems
         if near & _MONTHS:
             near.add("month")
         # The sines of multiples of 15 and 18 degrees are in tables.
-        if near & _RATIOS and 0 < size <= 360 and not (size % 15 and size % 18) and self._is_angle(found):
+        angle = found.size > 0 and self.strategy.text[found.end :].startswith(" degrees")
+        if near & _RATIOS and angle and not (size % 15 and size % 18):
             return True
-        return bool(near & set(_KNOWN.get(size, "").split()))
+        return "totient" in near or bool(near & set(_KNOWN.get(size, "").split()))
 
     def _is_answer(self, found: Quantity) -> bool:
         return any(part.distinctive and part.matches(found) for part in self.case.answer.parts)
@@ -147,18 +162,10 @@ class Facts:
         example = _EXAMPLE.search(before) or re.search(r"for (?:example|instance)", behind)
         return bool(example) and not _OWN_CASE.search(before + behind)
 
-    def is_generic(self, noun: str) -> bool:
-        """Whether general steps count this (`2 cases`), and the problem does not."""
-        return noun in GENERIC_NOUNS and noun not in self.case.counted | self.case.nouns
-
-    def counts(self, found: Quantity) -> tuple[bool, bool]:
-        """Whether a number counts something that the problem speaks of; whether only what general steps have."""
-        behind = {*self._behind(found), *([stem(found.unit.name)] if found.unit else [])}
-        own = {word for word in behind if word in self.case.words and not self.is_generic(word)}
-        generic = not own and any(word in GENERIC_NOUNS for word in behind)
-        told = found.use.stated or found.use.name == "result"
-        many = told and found.size > (3 if found.size in self.case.computed else 4)
-        return bool(own), generic and not many
+    def is_generic(self, found: Quantity) -> bool:
+        """Whether it counts what general steps have (`2 cases`), and the problem does not."""
+        behind, own = self.behind(found), self.case.counted | self.case.nouns
+        return found.size <= 4 and bool(behind & GENERIC_NOUNS) and not behind & own
 
     def is_restated(self, found: Quantity) -> bool:
         """Whether a sentence of the problem has this number and shares a word with the sentence it stands in."""
@@ -166,24 +173,18 @@ class Facts:
         problem = self.case.problem
         return any(
             other.size == found.size
-            and other.whole
             and (not other.counts or not found.counts or other.counts == found.counts)
-            and not other.in_formula
             and own & content(problem.sentence(other))
             for other in problem.quantities
         )
 
     def in_other_units(self, found: Quantity) -> set[float]:
         """What it is in the units that the problem and the response speak of."""
-        if found.unit is None or not found.unit.dimension or not isinstance(found.value, Fraction) or found.size < 2:
+        if found.unit is None or not found.unit.dimension or not isinstance(found.value, Fraction):
             return set()
         spoken = {*self.case.problem.units, *self.case.response.units}
         converted = (units.convert(found.value, found.unit, unit) for unit in spoken)
         return {values.size(x) for x in converted if x is not None}
-
-    def is_compared(self, found: Quantity) -> bool:
-        """`2 more legs`, `2 less than`"""
-        return re.match(r"\s*(?:more|less|fewer)\b", self.strategy.text[found.end :]) is not None
 
     def is_left(self, found: Quantity) -> bool:
         """`which leaves 60`: what something comes to here, be it a constant elsewhere."""
@@ -198,7 +199,7 @@ class Facts:
             and re.search(r"\ban? \w+ of $", before) is None
         )
 
-    def _behind(self, found: Quantity) -> set[str]:
+    def behind(self, found: Quantity) -> set[str]:
         """Stems of the words that go with a number: `such`, `of`, `the` and `primes` in `three of the primes`."""
         phrase: set[str] = set()
         for token in self.strategy.tokens[found.node.last : found.node.last + 5]:
@@ -207,51 +208,33 @@ class Facts:
             phrase.add(stem(token.text))
         return phrase - FUNCTION
 
-    def _listed(self, found: Quantity) -> bool:
-        """Whether it stands in a list of three or more numbers, `by 2, 3, 5 and 7`, of which not all were computed."""
-        if self.is_known(found.size, found):  # of a table
-            beside = (q for q in self.strategy.quantities if self.sentence(q) == self.sentence(found))
-            if len({q.size for q in beside if self.is_known(q.size, q)}) > 2:
-                return True
-        text, run = self.strategy.text, r"(?:\d+(?:\.\d+)?(?:,? (?:and |or |then )?(?:by )?|$))+"
-        lists = (m for m in re.finditer(run, self.sentence(found)) if text[found.start : found.end] in m[0])
-        sizes = [[float(x) for x in re.findall(r"\d+(?:\.\d+)?", m[0])] for m in lists]
-        if found.use.name == "result":
-            return any(len(one) > 3 and all(map(is_small, one)) for one in sizes)
-        return any(
-            len(one) > 2 and sum(x in self.case.computed and not is_small(x) for x in one) < len(one) - 1
-            for one in sizes
-        )
+    def _in_series(self, found: Quantity) -> bool:
+        """Whether it stands in a list that goes on by a rule: `1, 2, 4, 8`, `the primes 2, 3, 5 and 7`."""
+        written = self.slice(found)
+        lists = (m[0] for m in _LIST.finditer(self.sentence(found)) if written in m[0])
+        return any(one[-1] in "n." or _is_series([float(x) for x in _NUMBER.findall(one)]) for one in lists)
 
-    def announced(self, found: Quantity) -> bool:
-        """Whether the text says that something comes to a whole number, and the problem does not say so."""
+    def claims(self, found: Quantity) -> bool:
+        """Whether the strategy says that something comes to, or numbers, this value, and the problem does not."""
         use, size = found.use, found.size
-        if (
-            not found.whole
-            or use.supposed
-            or use.name == "label"
-            or found.node.first in self.begun
-            or self._converts(found)
-        ):
+        if not found.whole or use.supposed or use.name in ("operand", "base", "label"):
+            return False
+        if found.node.first in self.begun:  # `10 = 2 * 5` is a computation
             return False
         relation = self.relations.get(found.node.first)
         if relation is not None:  # x = 4, and not ab = 4
             left = relation.node.parts[0]
-            stated = relation.use.name != "operand" and not relation.use.supposed
             plain = left.letters <= int(not left.operations) and (size > 1 or bool(left.letters))
-            return stated and plain and not holds(self.tight_problem, tight(self.slice(relation)))
-        generic = self.counts(found)[1]
-        noun = stem(found.noun or (found.unit.name if found.unit else ""))
-        asked = noun in self.case.counted or (size > 1 and bool(self.case.counted & self._behind(found)))
-        asked = asked or (use.by != "" and stem(use.by) in self.case.counted and not found.noun)  # `the boys number 9`
-        if asked and use.name in ("result", "mention"):
-            return True
-        factor = self.strategy.text[found.end :].lstrip().startswith(("*", "of ", "times"))  # 1/2 * base * height
-        if use.name != "result" or generic or (found.notation == "fraction" and factor):
+            new = not holds(self.tight_problem, tight(self.slice(relation)))
+            return plain and new and relation.use.name != "operand"
+        if self.is_generic(found):
             return False
         if size in (0.0, 1.0):
-            return use.by in _STRONG or bool(use.subject & (self.case.asked | _OWN))
-        return size not in self.case.given or use.by in _STRONG or not self.is_restated(found)
+            return use.name == "result" and (use.by in _STRONG or bool(use.subject & (self.case.asked | _OWN)))
+        if size in self.case.given:
+            computed = use.by in _STRONG or bool(found.node.operations)
+            return use.name == "result" and (computed or not self.is_restated(found))
+        return use.name == "result" or (size > 2 and (use.stated or (not use.by and size in self.case.computed)))
 
     def _converts(self, found: Quantity) -> bool:
         """Whether its sentence says what one unit is in another: `an hour has 60 minutes`, `1 km is 1000 m`."""

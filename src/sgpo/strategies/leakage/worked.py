@@ -27,17 +27,15 @@ def computation(facts: Facts) -> str:
 
     def found() -> Iterator[Quantity]:
         for q in facts.strategy.quantities:
-            before = facts.before(q)
             if _is_worked(facts, q) or _is_assignment(facts, q):
                 yield q
-            elif q.whole and not q.node.operations and not q.node.letters and q.size >= 2 and q.notation != "ordinal":
-                own = q.size in facts.case.specific and not facts.is_constant(q) and not facts.is_definite(q)
-                if not own or not _ARITHMETIC.search(before.lower()):
-                    continue
-                plural = not q.noun or stem(q.noun) != q.noun  # not `subtract 4 corner areas`
-                inserted = _INSERTED.search(before.lower()) and not q.noun
-                given = q.size in facts.case.given and q.size > 2 and q.use.name == "operand"
-                if inserted or (given and (not is_small(q.size) or (_SHIFTS.search(before.lower()) and plural))):
+            elif q.size >= 2 and q.whole and not (q.node.letters or q.node.operations or q.notation == "ordinal"):
+                before = facts.before(q).lower()
+                inserted = _INSERTED.search(before) and not q.noun and q.size in facts.case.specific
+                operand = q.use.name == "operand" and q.size in facts.case.given and _ARITHMETIC.search(before)
+                counts = q.noun and stem(q.noun) == q.noun  # `subtract 4 corner areas`
+                driven = operand and q.size > 2 and (not is_small(q.size) or (_SHIFTS.search(before) and not counts))
+                if (inserted or driven) and not facts.is_constant(q) and not facts.is_definite(q):
                     yield q
 
     return first(facts, found())
@@ -46,25 +44,18 @@ def computation(facts: Facts) -> str:
 def _is_worked(facts: Facts, q: Quantity) -> bool:
     """`6^2 + 9^2`, `(3+1)(2+1)`, `1 + 3 = 4`, `C(10, 3)`: numbers joined by signs, all of them this problem's."""
     node, written = q.node, facts.slice(q)
-    if (
-        not q.whole
-        or node.letters
-        or not node.operations
-        or id(node) in facts.sides
-        or q.notation in ("tuple", "ratio")
-    ):
+    if not q.whole or node.letters or not node.operations or id(node) in facts.sides or q.notation == "ratio":
         return False
-    largest = max(node.literals, default=0.0)
+    largest, copied = max(node.literals, default=0.0), tight(written) in facts.tight_response
     if (q.use.supposed and largest <= 10) or (q.notation == "fraction" and largest <= 12):
         return False
     if largest <= (4 if "sqrt" in written else 10) and (q.notation == "relation" or "sqrt" in written):
-        return tight(written) in facts.tight_response  # 10 = 2 * 5, and the root of 3 over 2, are known to all
-    own = all(
-        x < 3 or x in facts.case.specific or ("binom" in written and x + 1 in facts.case.given) for x in node.literals
-    )
+        return copied  # 10 = 2 * 5, and the root of 3 over 2, are known to all
+    shifted = "binom" in written  # one of the n is chosen before
+    own = all(x < 3 or x in facts.case.specific or (shifted and x + 1 in facts.case.given) for x in node.literals)
     special = any((x > 2 or x % 1) and not (is_small(x) and x >= 10) for x in node.literals)  # 10^2 is not
     several = special and (len(node.literals) > 1 or "!" in written)
-    return own and (several or (node.operations > 1 and tight(written) in facts.tight_response))
+    return own and (several or (node.operations > 1 and copied))
 
 
 def equation(facts: Facts) -> str:
@@ -86,20 +77,20 @@ def equation(facts: Facts) -> str:
 
 def _is_instance(facts: Facts, q: Quantity, *, copied: bool) -> bool:
     """Formulas have many letters and small numbers, an instance of one has few letters and a number over 2."""
-    numbers = [values.size(side.value) for side in q.node.parts if not side.letters and side.value is not None]
+    numbers = [side for side in q.node.parts if not side.letters]
     large = [x for x in q.node.literals if x > 2 and not facts.is_known(x, q)]
     if _holds(q):
         return copied and "=" not in q.node.signs and bool(large)
     if all(side.letters <= 1 and not side.operations for side in q.node.parts) and not copied:
         return False  # x = 4
-    told = any(x > 2 for x in numbers)
-    specific = any(x > 1 for x in q.node.literals) or len(_letters(facts.slice(q))) > 1
-    if copied and specific and (told or numbers or _in_own_letters(facts, q)):
-        return True
     written = facts.slice(q)
+    letters = _letters(written)
+    told = any(values.size(side.value) > 2 for side in numbers)
+    specific = any(x > 1 for x in q.node.literals) or len(letters) > 1
+    if copied and specific and (numbers or (letters and letters <= facts.case.letters | {"i"})):
+        return True
     lawful = "pi" in written or (not numbers and any(name in written for name in values.FUNCTIONS))
-    few = 1 <= len(_letters(written)) <= 2 and not lawful
-    return bool(large) and (told or few) and not q.use.supposed
+    return bool(large) and (told or (1 <= len(letters) <= 2 and not lawful)) and not q.use.supposed
 
 
 def _is_assignment(facts: Facts, q: Quantity) -> bool:
@@ -120,35 +111,25 @@ def _letters(written: str) -> set[str]:
     return set(re.findall(r"(?<![A-Za-z\\])[A-Za-z](?:_\w+)?(?![A-Za-z])|\\[a-z]+", written)) - _NO_LETTERS
 
 
-def _in_own_letters(facts: Facts, q: Quantity) -> bool:
-    letters = _letters(facts.slice(q))
-    return bool(letters) and letters <= facts.case.letters | {"i"}
-
-
 def _holds(q: Quantity) -> bool:
     """Whether a relation is true whatever its letters are, as an identity or an inequality of a theorem is."""
-    pairs = zip(q.node.parts, q.node.parts[1:], q.node.signs, strict=False)
-    for one, other, sign in pairs:
-        if one.value is None or other.value is None:
+    for one, other, sign in zip(q.node.parts, q.node.parts[1:], q.node.signs, strict=False):
+        if one.value is None or other.value is None or (sign == "=" and not values.equal(one.value, other.value)):
             return False
-        if sign == "=" and not values.equal(one.value, other.value):
+        if sign != "=" and max(one.operations, other.operations) < 2:
             return False
-        if sign != "=" and (min(one.operations, other.operations) == 0 and max(one.operations, other.operations) < 2):
-            return False
-        a, b = values.floats(one.value), values.floats(other.value)
-        if ("<" in sign and not all(x <= y for x, y in zip(a, b, strict=True))) or (
-            ">" in sign and not all(x >= y for x, y in zip(a, b, strict=True))
-        ):
+        pairs = list(zip(values.floats(one.value), values.floats(other.value), strict=True))
+        if ("<" in sign and any(x > y for x, y in pairs)) or (">" in sign and any(x < y for x, y in pairs)):
             return False
     return True
 
 
 def _is_own_formula(facts: Facts, q: Quantity, *, copied: bool) -> bool:
     """`(x-5)(x+2)`, `[-2, 2]`: with constants of the response in it."""
-    written, constants = facts.slice(q), [x for x in q.node.literals if x >= 2]
+    constants = [x for x in q.node.literals if x >= 2]
     if q.notation == "tuple":
         return not q.node.letters and bool(constants) and (copied or q.use.name == "result" or q.use.stated)
-    if not (q.whole and q.node.letters) or id(q.node) in facts.sides or "pi" in written:
-        return False  # no side of an identity
-    told = q.use.name == "result" and q.node.operations > 1 and _in_own_letters(facts, q)
-    return copied and told and bool(constants)
+    side = id(q.node) in facts.sides or "pi" in facts.slice(q)  # of an identity
+    told = q.use.name == "result" and q.node.operations > 1 and _letters(facts.slice(q)) <= facts.case.letters
+    named = told and q.node.letters > 0
+    return copied and named and bool(constants) and not side

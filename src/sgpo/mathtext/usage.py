@@ -215,7 +215,7 @@ def _governed(left: list[str]) -> tuple[str, str]:
     word, before = left[i], left[max(0, i - 4) : i]
     if word in ("is", "are") and before[-1:] == ["that"]:
         return "mention", word  # `terms that are 3 places apart`
-    if word in BASES or (word in ("by", "of", "to") and _DIVISIBLE & set(before)):
+    if word in BASES or (word in ("by", "of") and _DIVISIBLE & set(before)) or before[-1:] == ["coprime"]:
         return "base", word
     if word == "as" and _WRITTEN & set(before):
         return "result", word

@@ -61,6 +61,7 @@ NINE = ("How many divisors does 196 have?", "9", "196 = 2^2 * 7^2, so there are 
         ("A number is divisible by nine if its digit sum is.", False),
         ("Step 9: look up the ninth row.", False),
         ("Try the primes 2, 3, 5 and 7.", False),
+        ("What remains is 2 equal shares.", False),
     ],
 )
 def test_small_answers_by_how_they_are_used(said: str, leak: bool) -> None:
@@ -161,6 +162,8 @@ UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
         ("fourth", 0.98, 0.96),
         ("fifth", 0.97, 0.96),
         ("sixth", 0.97, 0.95),
+        ("seventh", 0.97, 0.84),
+        ("eighth", 0.97, 0.93),
     ],
 )
 def test_precision_and_recall_on_harder_cases(split: str, precision: float, recall: float) -> None:

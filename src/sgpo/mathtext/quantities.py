@@ -40,6 +40,7 @@ class Quantity:
         the modulus`: the noun is what it is a share of) or offset (`2 less than the modulus`: the value is -2).
     place: the text, its tokens, and the indices of its first token and of the one behind its last.
     whole: it is not a part of a longer expression.
+    in_formula: it is a part of an expression in letters.
     also: what an ordinal is of a known sequence: 11 for `the fifth prime`.
     start, end: its place in `Text.text`; node: its structure.
     """
@@ -53,6 +54,7 @@ class Quantity:
     noun: str
     whole: bool
     node: Node
+    in_formula: bool = False
     also: Value | None = None
 
     @cached_property
@@ -146,7 +148,7 @@ def _following(tokens: Sequence[Token], last: int) -> list[str]:
     return words
 
 
-def _quantity(node: Node, text: str, tokens: Sequence[Token], *, whole: bool) -> Quantity:
+def _quantity(node: Node, text: str, tokens: Sequence[Token], *, whole: bool, in_formula: bool = False) -> Quantity:
     notation, unit, last = _notation(node, tokens), None, node.last
     following = tokens[last] if last < len(tokens) else None
     end = tokens[last - 1].end
@@ -171,7 +173,7 @@ def _quantity(node: Node, text: str, tokens: Sequence[Token], *, whole: bool) ->
     also = values.member(place, " ".join(_following(tokens, last))) if place else None
     start = tokens[node.first].start
     span = (text, tokens, node.first, last)
-    return Quantity(start, end, node.value, unit, notation, span, noun, whole, node, also)
+    return Quantity(start, end, node.value, unit, notation, span, noun, whole, node, in_formula, also)
 
 
 def _named(tokens: Sequence[Token], i: int, text: str) -> Quantity:
@@ -260,7 +262,7 @@ def read(text: str) -> Text:
     found: list[Quantity] = []
     for node, nodes in scan(tokens):
         wholes = {id(node), *(id(part) for part in node.parts)} if node.parts else {id(node)}
-        found += [_quantity(one, text, tokens, whole=id(one) in wholes) for one in nodes]
+        found += [_quantity(one, text, tokens, whole=id(one) in wholes, in_formula=bool(node.letters)) for one in nodes]
     found += [_roman(tokens, i, text) for i, t in enumerate(tokens) if t.text.isupper() and _ROMAN.fullmatch(t.text)]
     names = enumerate(tokens) if _NAMED.search(text) else ()
     found += [_named(tokens, i, text) for i, t in names if t.text.lower().removesuffix("gon") in _NAMES]

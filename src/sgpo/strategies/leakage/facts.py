@@ -120,6 +120,8 @@ class Facts:
         size, use = found.size, found.use
         face = self.is_known(round(1 / (size or 1)), found)  # each face of a die has 1/6
         each = "each" in use.subject and (face or size not in self.case.computed)
+        answer = found.whole and self._is_answer(found)
+        again = _AGAIN.search(self.sentence(found)) is not None
         general = (
             each
             or use.supposed
@@ -128,12 +130,13 @@ class Facts:
         )
         return (
             use.name == "label"
+            or f"{size:g}" in re.findall(r"(\d+) (?:repeated|looped)", self.strategy.text)
             or (use.by in BASES and size <= 16)
             or size in self.case.bases
             or self._converts(found)
             or (size > 1 and size in self.conversions and (use.name != "result" or found.unit is None))
-            # That an hour has 12 marks is no licence for the answer 12.
-            or (self.is_known(size, found) and (use.name != "operand" or not (found.whole and self._is_answer(found))))
+            # That an hour has 12 marks is no licence for the answer 12, unless the step is a rule that is done again.
+            or (self.is_known(size, found) and not (use.name == "operand" and answer and not again))
             or self._in_series(found)
             or self._exemplary(found)
             or (found.notation == "fraction" and found.unit is None and general)
@@ -143,8 +146,8 @@ class Facts:
     def is_known(self, size: float, found: Quantity) -> bool:
         """Whether a number is general knowledge about what the sentence of a quantity speaks of."""
         near = set(map(stem, re.findall(r"[A-Za-z]+", self.sentence(found))))
-        if found.use.name == "operand" or found.notation == "relation":
-            near |= self.stems
+        if found.use.name == "operand" or found.in_formula or found.notation == "relation":
+            near |= self.stems | self.case.words
         if near & _MONTHS:
             near.add("month")
         # The sines of multiples of 15 and 18 degrees are in tables.

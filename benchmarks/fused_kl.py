@@ -13,12 +13,10 @@ median [lowest to highest]. The last line is one JSON object.
 
 Contenders: `naive` (full logits, F.linear, F.kl_div: the leanest plain torch we know), `unfused` (full
 logits, this package's token_kl), `trl` (trl.kernels.chunked_divergence, clip applied outside), `trl_tiled` (the
-same with tiles that are best here), `fused` (ours, exact), `spare` (the same with memory to spare,
---spare-mib), `tolerant` (ours with --tolerance), and `liger` where
+same with tiles that are best here), `fused` (ours, exact), `tolerant` (ours with --tolerance), and `liger` where
 liger-kernel is installed (`pip install --no-deps liger-kernel`; no clip: it gives no value per token). `floor` is no
 loss: the four matrix products that an exact kernel cannot do without (two projections and the gradients of hidden
-states and head), as if no logit had to be kept until the softmax is known, and nothing else. Errors
-are those of the gradients against `fused`.
+states and head) at the chunk size of `fused`, and nothing else. Errors are those of the gradients against `fused`.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CONTENDERS = ("naive", "unfused", "trl", "trl_tiled", "liger", "fused", "spare", "tolerant", "floor")
+CONTENDERS = ("naive", "unfused", "trl", "trl_tiled", "liger", "fused", "tolerant", "floor")
 MEASURES = {"memory": "peak_mib", "time": "seconds", "cpu_time": "cpu_seconds"}
 ERRORS = ("error_hidden", "error_weight")
 MIB = 1 << 20
@@ -79,7 +77,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--chunk-size", type=int, default=None, help="of the fused loss; default: its own")
     parser.add_argument("--tolerance", type=float, default=0.02, help="of `tolerant`")
-    parser.add_argument("--spare-mib", type=int, default=1024, help="memory for logits of `spare`")
     parser.add_argument("--trl-token-chunk", type=int, default=256)
     parser.add_argument("--trl-vocabulary-chunk", type=int, default=1024, help="of trl_tiled")
     parser.add_argument("--frozen-head", action="store_true")
@@ -212,10 +209,7 @@ def contender(args: argparse.Namespace) -> Callable[..., Any]:
         return from_kl(token_kl(F.linear(student, head), teacher_logits))
 
     def fused(student: Any, teacher: Any, head: Any) -> Any:
-        kernel = {
-            "tolerant": Kernel(args.chunk_size, args.tolerance),
-            "spare": Kernel(args.chunk_size, spare_bytes=args.spare_mib * MIB),
-        }.get(args.worker, Kernel(args.chunk_size))
+        kernel = Kernel(args.chunk_size, args.tolerance if args.worker == "tolerant" else 0.0)
         rows = Rows(student, teacher, mask[:, : student.shape[1]], weights, args.rows)
         return fused_linear_distillation_loss(rows, Head(head), Divergence(), kernel).loss
 
@@ -223,28 +217,27 @@ def contender(args: argparse.Namespace) -> Callable[..., Any]:
         return trl_contender(args, from_kl)
     if args.worker == "liger":
         return liger_contender()
-    others = {"naive": naive, "unfused": unfused, "floor": floor(args)}
-    return others.get(args.worker, fused)
+    return {"naive": naive, "unfused": unfused, "fused": fused, "tolerant": fused, "floor": floor(args)}[args.worker]
 
 
 def floor(args: argparse.Namespace) -> Callable[..., Any]:
-    """The four products alone, each over tiles of the vocabulary and all tokens: the shape that is fastest here."""
+    """The four products alone, with what they read and write."""
     import torch
 
+    from sgpo.objectives._fused_chunks import chunk_tokens
+
     def products(student: Any, teacher: Any, head: Any) -> Any:
+        size = args.chunk_size or chunk_tokens(head, torch.float32)
         with torch.no_grad():
-            hidden, guided = student.flatten(0, 1), teacher.flatten(0, 1)
-            logits = head.new_empty(512, len(hidden))
+            both = head.new_empty(2 * size, len(head))
             head.grad = torch.empty_like(head) if head.requires_grad else None
-            student.grad = torch.zeros_like(student)
-            for start in range(0, len(head), len(logits)):
-                tile = head[start : start + len(logits)]
-                part = logits[: len(tile)]
-                torch.mm(tile, guided.t(), out=part)
-                torch.mm(tile, hidden.t(), out=part)
-                student.grad.flatten(0, 1).addmm_(part.t(), tile)
+            student.grad = torch.empty_like(student)
+            parts = (states.flatten(0, 1).split(size) for states in (student, teacher, student.grad))
+            for i, (hidden, guided, gradient) in enumerate(zip(*parts, strict=True)):
+                logits = torch.mm(torch.cat([hidden, guided]), head.t(), out=both[: 2 * len(hidden)])[: len(hidden)]
+                torch.mm(logits, head, out=gradient)
                 if head.requires_grad:
-                    torch.mm(part, hidden, out=head.grad[start : start + len(tile)])
+                    head.grad.addmm_(logits.t(), hidden, beta=1 if i else 0)
         return torch.zeros((), requires_grad=True)
 
     return products
@@ -315,7 +308,7 @@ def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         for name, results in runs.items()
         if results
     }
-    for ours, other in itertools.product(("fused", "spare", "tolerant"), list(report)):
+    for ours, other in itertools.product(("fused", "tolerant"), list(report)):
         if ours not in report or ours == other:
             continue
         for short, key in MEASURES.items():

@@ -1,11 +1,12 @@
 """The distillation term straight from hidden states, in bounded memory (arXiv 2606.24064; kernel ours).
 
 `distillation_loss(token_kl(student_hidden @ W.T, teacher_hidden @ W.T), ...)` holds several [N, T, V]
-tensors; at V = 152K one of them is 0.6 MB a token. Here the same loss never has more than a small part of them.
-Row weights, mask and clip are known up front, so the gradients are taken in the FORWARD pass, while logits are
-at hand; a kernel that first returns the KL, and learns in backward what to multiply it by, has to project all of
-them twice more. Masked tokens and rows of weight 0 are left out before any work is done. The head's gradient, if it
-is trained at all, is the one [V, H] buffer. The passes over the vocabulary are in `_fused_chunks.py`.
+tensors; at V = 152K one of them is 0.6 MB a token. Here the same loss never has more than one chunk of
+tokens as logits. Row weights, mask and clip are known up front, so each chunk's gradient is taken in the
+FORWARD pass, while its logits are at hand. That takes the four matrix products of the unfused loss; a kernel
+that first returns the KL, and learns in backward what to multiply it by, has to project twice more. Masked
+tokens and rows of weight 0 are left out before any work is done. The head's gradient, if it is trained at
+all, is one [V, H] buffer that every chunk adds to. The loop over the chunks is in `_fused_chunks.py`.
 
 The inputs and outputs, with their shapes, are in `records.py`.
 """
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._fused_chunks import Computation, Inputs, kl_and_gradients
+from ._fused_chunks import Inputs, Settings, chunk_tokens, kl_and_gradients
 from .divergence import (
     accumulation_dtype,
     check_normalizer,
@@ -69,15 +70,20 @@ def fused_linear_distillation_loss(
         token_weights,
         *at,
     )
-    computation = Computation(
-        divergence,
-        kernel,
+    settings = Settings(
+        direction=divergence.direction,
         pre=head.scale / (divergence.temperature if head.softcap is None else head.softcap),
         post=None if head.softcap is None else head.softcap / divergence.temperature,
+        clip=divergence.clip,
+        clip_form=divergence.clip_form,
+        sharpen=1.0 / divergence.teacher_temperature,
+        mix=divergence.teacher_mix,
+        chunk_size=max(1, min(kernel.chunk_size or chunk_tokens(head.weight, dtype), len(token_weights))),
+        tolerance=kernel.tolerance,
         dtype=dtype,
         want_gradients=torch.is_grad_enabled(),
     )
-    loss, kl = _FusedDistillation.apply(*inputs, computation)
+    loss, kl = _FusedDistillation.apply(*inputs, settings)
     grid = kl.new_zeros(counted.shape).index_put(at, kl)
     clipped = clip_token_kl(grid, divergence.clip, divergence.clip_form)
     return FusedLoss(loss, loss_sums(grid, clipped, counted, divergence.clip), grid)
@@ -88,14 +94,12 @@ class _FusedDistillation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor]:
-        inputs, computation = Inputs(*args[:-1]), args[-1]
-        kl, ctx.gradients = kl_and_gradients(inputs, computation, ctx.needs_input_grad[:3])
+        inputs, settings = Inputs(*args[:-1]), args[-1]
+        kl, ctx.gradients = kl_and_gradients(inputs, settings, ctx.needs_input_grad[:3])
         ctx.save_for_backward(*inputs)
-        ctx.computation = computation
+        ctx.settings = settings
         ctx.mark_non_differentiable(kl)
-        return (
-            clip_token_kl(kl, computation.divergence.clip, computation.divergence.clip_form) * inputs.token_weights
-        ).sum(), kl
+        return (clip_token_kl(kl, settings.clip, settings.clip_form) * inputs.token_weights).sum(), kl
 
     @staticmethod
     @once_differentiable
@@ -105,7 +109,7 @@ class _FusedDistillation(torch.autograd.Function):
         if gradients is None:
             # A second backward through a retained graph. The buffers were given away the first time (a copy
             # would double the largest one, the head's), so they are computed again.
-            _, gradients = kl_and_gradients(inputs, ctx.computation, ctx.needs_input_grad[:3])
+            _, gradients = kl_and_gradients(inputs, ctx.settings, ctx.needs_input_grad[:3])
         scaled = [
             None if gradient is None or source is None else gradient.mul_(grad_loss).to(source.dtype)
             for gradient, source in zip(gradients, inputs[:3], strict=True)

@@ -93,8 +93,7 @@ class Divergence:
 class Kernel:
     """How the fused loss is computed. The defaults are exact.
 
-    `chunk_size` is the most tokens that are worked on at one time. None takes as many as are fast where the head is
-    trained, for then its gradient lends its memory to the logits; else what fits 160 MiB (CPU) or 512 MiB of logits.
+    `chunk_size` is the number of tokens whose logits exist at one time; None takes what fits 160 MiB (CPU) or 512 MiB.
 
     `tolerance` lets each chunk leave columns of the vocabulary out of the products that give the gradients of the
     hidden states and the head: those with the smallest sums of |d loss / d logit| over the chunk's tokens, as long as
@@ -106,24 +105,15 @@ class Kernel:
 
     Where more than half of the columns would stay, all of them do, and the chunk is exact.
 
-    `spare_bytes` is memory that logits may take where the head is trained and `tolerance` is 0; None is nothing on a
-    CPU and 512 MiB elsewhere. The gradient of the head has room for one policy's logits of H tokens. Each token beyond
-    is projected twice, six matrix products in place of four, unless `vocabulary * 4` bytes of this are left for it.
-
     Raises:
         ValueError: an option is out of its range.
     """
 
     chunk_size: int | None = None
     tolerance: float = 0.0
-    spare_bytes: int | None = None
 
     def __post_init__(self) -> None:
         check_chunk_size(self.chunk_size)
-        if self.spare_bytes is not None and self.spare_bytes < 0:
-            raise ValueError(
-                f"spare_bytes is {self.spare_bytes}, but memory is counted from 0; use None for the default"
-            )
         if not 0 <= self.tolerance <= 0.5:
             raise ValueError(
                 f"tolerance is {self.tolerance}, but it is a share of the gradient that may be left out, so it must be "

@@ -24,9 +24,8 @@ RESERVE = 0.05  # of a device, for fragmentation
 # TRL's fused head: tokens and vocabulary entries of a tile, and how many such tiles exist at a time.
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32768
 _TILES = {"cpu": (4.0, 8.25), "gpu": (1.0, 1.0)}  # forward, backward: on a CPU each operation makes a copy
-# sgpo.objectives._fused_chunks: logits that are kept, on a CPU only where the head is frozen, and those of a tile
+# sgpo.objectives._fused_chunks
 _CHUNK_BYTES = {"cpu": 160 * MIB, "gpu": 512 * MIB}
-_TILE_BYTES = {"cpu": 4 * MIB, "gpu": 128 * MIB}
 _ZERO_BUCKET = 5e8  # DeepSpeed's reduce_bucket_size, numbers
 _ZERO_LIVE = 1e9  # stage3_max_live_parameters
 
@@ -226,17 +225,15 @@ def _tile(load: Workload, tokens: int) -> float:
 
 
 def _fused(load: Workload) -> float:
-    """The gradients that the forward pass already takes, and the logits that exist at a time."""
+    """Logits of one chunk, both sides, and the gradients that the forward pass already takes."""
     a = load.architecture
     kind = "cpu" if load.on_cpu else "gpu"
     tokens = load.targets * load.max_completion
     per_token = 2 * a.vocabulary * 4
-    logits = 1.5 * min(_TILE_BYTES[kind], tokens * per_token)
-    if load.lora_rank or not load.on_cpu:
-        logits += min(tokens, max(16, _CHUNK_BYTES[kind] // per_token // 16 * 16)) * per_token
-    # States of both sides and the student's gradient, packed in float32, and that gradient once more as it is held.
-    states = tokens * a.hidden * (3 * 4 + load.compute_bytes)
-    return logits + states + (0.0 if load.lora_rank else a.embedding_parameters * load.compute_bytes)
+    chunk = min(tokens, max(16, _CHUNK_BYTES[kind] // per_token // 16 * 16)) * per_token
+    scratch = 0 if load.on_cpu else chunk / 2
+    head = 0.0 if load.lora_rank else a.embedding_parameters * (4.0 + (2 if load.compute_bytes == 2 else 0))
+    return chunk + scratch + head + tokens * a.hidden * load.compute_bytes
 
 
 def _generation(load: Workload, hardware: Hardware) -> Parts:

@@ -41,8 +41,8 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
     sizes = set(map(values.size, q.readings)) if q.unit is None or q.unit.name != "degree" else {q.size}
     if not (sizes | facts.in_other_units(q)) & facts.case.given and not all(map(is_small, sizes)):
         return True
-    halves = q.size <= 2 and bool(q.noun)  # `what remains is 2 equal shares`
-    if not 2 < q.size <= 10 and (halves or q.size not in facts.case.specific or _is_lawful(facts, q)):
+    counts = q.size <= 2 and bool(q.noun)  # `what remains is 2 equal shares`
+    if not 2 < q.size <= 10 and (counts or q.size not in facts.case.specific or _is_lawful(facts, q)):
         return False  # two, a half and a hundred are the numbers that general steps are full of
     return (q.size >= 2 or q.size == 0.5) and not facts.is_definite(q) and facts.claims(q)
 

@@ -13,7 +13,7 @@ from sgpo.compare.options import CompareOptions
 if TYPE_CHECKING:
     from sgpo.compare.run import ComparePlan
 
-_LAB_RATES = (4e-4, 8e-4, 1.6e-3)
+_LAB_RATES = (8e-4, 1.6e-3)
 _FACTORS = (1, 3, 10)  # of a recipe's learning rate: SFT wants a higher one than RL does
 
 

@@ -1,7 +1,7 @@
 """What is searched for each method before a comparison: a learning rate, and on request its own balance.
 
-Every method with a training of its own gets the same effort: one run a rate from each start, with a seed that no
-reported run has, on the validation split. Where the best rate is at an edge of the list, nothing says that the next one
+Every method with a training of its own gets the same effort: one run a rate, from the first start and with a seed that
+no reported run has, on the validation split. Where the best rate is at an edge of the list, nothing says that the next one
 would not be better, so the list is widened by the step that it has there.
 """
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 TUNING_SEED = 1000
 MAX_WIDENINGS = 3
-Tried = dict[float, list[float]]  # value -> accuracy from each start, 0 where the run failed
+Tried = dict[float, list[float]]  # value -> accuracy of each run, 0 where it failed
 
 
 def search(plan: ComparePlan, out: Path) -> dict[str, Searched]:
     """Learning rate of each method that trains, with the accuracies of its search.
 
-    The best rate is that of the highest mean over the starts; a run that failed counts as 0. A method that names its
+    The best rate is that of the highest accuracy; a run that failed counts as 0. A method that names its
     own rate (``sft_grpo:learning_rate=1e-3``) is not searched for. What was found without a failed run is kept in
     ``search.json``: finished cells have it.
     """
@@ -82,12 +82,12 @@ class _Runs:
         self.seconds: dict[str, float] = {}
 
     def tried(self, wanted: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[list[float]]]:
-        """The accuracies from each start of every method with each of the fields that are wanted of it."""
+        """The accuracies of every method with each of the fields that are wanted of it."""
         task = self._plan.task
         cells: list[tuple[str, int, CellSpec]] = [
-            (source, i, task.cell(source, TUNING_SEED, start, fields, tuning=True))
+            # One start: from every one, the search would take longer than the five seeds that it is made for.
+            (source, i, task.cell(source, TUNING_SEED, 0, fields, tuning=True))
             for source, listed in wanted.items()
-            for start in range(task.starts)
             for i, fields in enumerate(listed)
         ]
         work = [(cell, self._out / "tuning" / _folder(cell)) for _, _, cell in cells]

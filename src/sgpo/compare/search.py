@@ -1,16 +1,18 @@
 """What is searched for each method before a comparison: a learning rate, and on request its own balance.
 
-Every method with a training of its own gets the same effort: one run a rate, from the first start and with a seed that
-no reported run has, on the validation split. Where the best rate is at an edge of the list, nothing says that the next one
-would not be better, so the list is widened by the step that it has there.
+Every method with a training of its own is searched by the same rule, with a seed that no reported run has, on the
+validation split. Each rate is run from the first start. Then the rate with the highest mean is run from the next start,
+until it is one that ran from all of them: a rate that collapses from the second start loses to the next best, and the
+others cost one run. Where the best rate is at an edge of the list, nothing says that the next one would not be better,
+so the list is widened by the step that it has there.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from sgpo.compare.cells import run_cells
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
 
 TUNING_SEED = 1000
 MAX_WIDENINGS = 3
-Tried = dict[float, list[float]]  # value -> accuracy of each run, 0 where it failed
+Tried = dict[float, list[float]]  # value -> accuracy from the first starts, 0 where the run failed
+Arm = tuple[Mapping[str, Any], int]  # fields, and the number of the start that they are run from
 
 
 def search(plan: ComparePlan, out: Path) -> dict[str, Searched]:
     """Learning rate of each method that trains, with the accuracies of its search.
 
-    The best rate is that of the highest accuracy; a run that failed counts as 0. A method that names its
+    The best rate is that of the highest mean over the starts; a run that failed counts as 0. A method that names its
     own rate (``sft_grpo:learning_rate=1e-3``) is not searched for. What was found without a failed run is kept in
     ``search.json``: finished cells have it.
     """
@@ -78,27 +81,27 @@ class _Runs:
 
     def __init__(self, plan: ComparePlan, out: Path) -> None:
         self._plan, self._out = plan, out
+        self.starts = plan.task.starts
         self.failed: set[str] = set()
         self.seconds: dict[str, float] = {}
 
-    def tried(self, wanted: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[list[float]]]:
-        """The accuracies of every method with each of the fields that are wanted of it."""
+    def tried(self, wanted: Mapping[str, Sequence[Arm]]) -> dict[str, list[float]]:
+        """The accuracies of every method with what is wanted of it, in that order."""
         task = self._plan.task
-        cells: list[tuple[str, int, CellSpec]] = [
-            # One start: from every one, the search would take longer than the five seeds that it is made for.
-            (source, i, task.cell(source, TUNING_SEED, 0, fields, tuning=True))
-            for source, listed in wanted.items()
-            for i, fields in enumerate(listed)
+        cells: list[tuple[str, CellSpec]] = [
+            (source, task.cell(source, TUNING_SEED, start, dict(fields), tuning=True))
+            for source, arms in wanted.items()
+            for fields, start in arms
         ]
-        work = [(cell, self._out / "tuning" / _folder(cell)) for _, _, cell in cells]
+        work = [(cell, self._out / "tuning" / _folder(cell)) for _, cell in cells]
         done = run_cells(work, task, self._plan.processes, self._out)
-        found: dict[str, list[list[float]]] = {source: [[] for _ in listed] for source, listed in wanted.items()}
-        for (source, i, _), (_, path) in zip(cells, work, strict=True):
+        found: dict[str, list[float]] = {source: [] for source in wanted}
+        for (source, _), (_, path) in zip(cells, work, strict=True):
             result = done[path.name]
             if not isinstance(result, CellResult):
                 self.failed.add(source)
             accuracy, seconds = (result.accuracy, result.seconds) if isinstance(result, CellResult) else (0.0, 0.0)
-            found[source][i].append(accuracy)
+            found[source].append(accuracy)
             self.seconds[source] = self.seconds.get(source, 0.0) + (seconds or 0.0)
         return found
 
@@ -110,17 +113,26 @@ def _folder(cell: CellSpec) -> str:
 
 
 def _rates(plan: ComparePlan, sources: list[str], runs: _Runs) -> dict[str, Searched]:
-    """The best rate of each method; methods are widened together, so that no process waits for the last one."""
+    """The best rate of each method; methods go on together, so that no process waits for the last one."""
     scores: dict[str, Tried] = {source: {} for source in sources}
-    wanted = {source: list(plan.rates) for source in sources}
-    for _ in range(1 + MAX_WIDENINGS):
-        if not wanted:
-            break
-        tried = runs.tried({source: [{"learning_rate": rate} for rate in rates] for source, rates in wanted.items()})
-        for source, rates in wanted.items():
-            scores[source] |= dict(zip(rates, tried[source], strict=True))
-        wanted = {source: [rate] for source in wanted if (rate := beyond(scores[source])) is not None}
+    wanted = {source: [(rate, 0) for rate in plan.rates] for source in sources}
+    while wanted:
+        tried = runs.tried(
+            {source: [({"learning_rate": rate}, start) for rate, start in arms] for source, arms in wanted.items()}
+        )
+        for source, arms in wanted.items():
+            for (rate, _), accuracy in zip(arms, tried[source], strict=True):
+                scores[source].setdefault(rate, []).append(accuracy)
+        wanted = {source: arms for source in wanted if (arms := _next(plan, scores[source]))}
     return {source: _found(plan, tried) for source, tried in scores.items()}
+
+
+def _next(plan: ComparePlan, tried: Tried) -> list[tuple[float, int]]:
+    """What is run next, rate and start: the best rate from a start that it has not had, and the one beyond an edge."""
+    best = _best(tried)
+    again = [(best, len(tried[best]))] if len(tried[best]) < plan.task.starts else []
+    rate = beyond(tried) if len(tried) < len(plan.rates) + MAX_WIDENINGS else None
+    return again if rate is None else [*again, (rate, 0)]
 
 
 def _found(plan: ComparePlan, tried: Tried) -> Searched:
@@ -137,30 +149,36 @@ def beyond(tried: Tried) -> float | None:
     order, best = sorted(tried), _best(tried)
     for edge, inner in ((order[0], order[1]), (order[-1], order[-2])):
         rate = float(f"{edge * edge / inner:.6g}")
-        if best == edge and math.fsum(tried[edge]) > math.fsum(tried[inner]) and rate < 1:
+        if best == edge and fmean(tried[edge]) > fmean(tried[inner]) and rate < 1:
             return rate
     return None
 
 
 def _best(tried: Tried) -> float:
-    return max(tried, key=lambda rate: math.fsum(tried[rate]))  # of equals the one tried first
+    return max(tried, key=lambda rate: fmean(tried[rate]))  # of equals the one tried first
 
 
 def _balances(found: Mapping[str, Searched], runs: _Runs) -> dict[str, Searched]:
     """At its best rate, each method's own field (:class:`sgpo.runs.methods.Balance`): its default and other values."""
     fields = {source: balance for source in found if (balance := find_method(source).balance) is not None}
+    starts = range(runs.starts)
     tried = runs.tried(
         {
-            source: [{"learning_rate": found[source].learning_rate, one.field: value} for value in one.values]
+            source: [
+                ({"learning_rate": found[source].learning_rate, one.field: value}, start)
+                for value in one.values
+                for start in starts
+            ]
             for source, one in fields.items()
         }
     )
     with_balance = {}
     for source, balance in fields.items():
         default = (found[source].search or {})[f"{found[source].learning_rate:g}"]
-        scores = dict(zip(balance.values, tried[source], strict=True))
+        accuracies = iter(tried[source])
+        scores = {value: [next(accuracies) for _ in starts] for value in balance.values}
         best = _best(scores)
-        better = math.fsum(scores[best]) > math.fsum(default)
+        better = fmean(scores[best]) > fmean(default)
         listed = {f"{value:g}": each for value, each in scores.items()}
         with_balance[source] = replace(
             found[source],

@@ -268,7 +268,7 @@ class Searched(JsonEntry):
 
     Attributes:
         learning_rate: the one with the highest mean over the starts; None for a method that trains nothing.
-        search: the accuracies from each start, by learning rate.
+        search: by learning rate, the accuracies from the starts that it was run from, the first one first.
         widened: the rates that were added because the best one was at an edge.
         balance: the field of the method's own balance and its value, empty where the default was as good.
         balance_search: its accuracies, by value.

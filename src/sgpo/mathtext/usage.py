@@ -25,16 +25,17 @@ RESULTS = words(
     "getting got obtain obtains obtained give gives giving gave given yield yields yielding produce produces find "
     "finds finding found arrive reach reaches reaching leave leaves leaving left conclude concludes concluding "
     "deduce see has have having namely so thus hence so finally answer result solution contains need needs needed "
-    "state report know show shows determine say read reads pick choose select recall = => : < > <= >="
+    "state report know show shows determine say read reads pick choose select recall expect see sees fill but "
+    "= => : < > <= >="
 )
 # With `to`, `at`, `with`, `as`, `on` or `out` behind: `comes to`, `arrive at`, `ends with`.
 RESULTS_TO = words(
     "comes come coming amounts amount simplifies simplify reduces reduce evaluates evaluate leads lead leading "
     "adds sums works work turns rounds equal equals narrows boils converges arrive arrives arriving ends end "
-    "ending finish finishes lands land condenses collapses totals shrinks equivalent congruent"
+    "settles pinned fixed limited set bounded stops goes climbs rises drops falls lead ending finish finishes lands land condenses collapses totals shrinks equivalent congruent"
 )
 OPERANDS = words(
-    "deduct deducting remove removing by from into than per over times plus minus between among through within "
+    "reduce deduct deducting remove removing by from into than per over times plus minus between among through within "
     "until before after for in on with at as add adding adds subtract subtracting subtracts multiply multiplying "
     "divide dividing increase decrease raise take taking square squaring cube cubing halve double use using try "
     "trying substitute substituting insert plug put test testing count counting divides let set take via any "
@@ -49,7 +50,7 @@ SUMMARIES = words(
 CONDITIONS = words("if when whenever whether until unless where suppose assume let every any")
 NO_NOUNS = words(
     "into onto among and or is are as so which that then because since in on at by for from with to if when where "
-    "works fits satisfies leaves gives must will can has have of here there over more left altogether overall but "
+    "after throughout works fits satisfies leaves gives must will can has have of here there over more left altogether overall but "
     "while again mod modulo remains remain does be was were too itself both per in than"
 )
 # What a step begins with when it tells the reader what to do; other sentences state something.
@@ -67,15 +68,18 @@ IMPERATIVES = words(
 _STARTS = frozenset((",", ";", ":", "(", "and", "then", "or", "to", "by", "next", "now", "first", "finally", "also"))
 _JOINS = frozenset((":", "since", "because", "so", "that", "as"))
 _TELLING = words("the so thus hence therefore then this that these they it he she we you there in after both together")
-_FINITE = words(
-    "is are was were has have can must will may do does makes leaves gives remains remain stay hold "
+FINITE = words(
+    "is are was were has have can cannot could would should must will may do does makes leaves gives remains remain stay "
+    "hold give make need fit work "
     "made got paid won sold took gave came went spent kept"
 )
+_ONLY = (["only"], ["exactly"], ["precisely"])  # `the remainder is 0 only if a is 5` states something
+_MODALS = words("can could must may will would should might to")
 _FITS = words("works work fits fit satisfies suffices solves answers holds wins succeeds")
 _SINGLED = words("the your our what where correct right only last first largest smallest answer final asked wanted")
-_DIVISIBLE = words("divisible multiple multiples power powers modulo divisor divisors coprime")
+_DIVISIBLE = words("divisible divisibility multiple multiples power powers modulo divisor divisors coprime")
 _PREPOSITIONS = words("by from into than per over among within until before after for in on with at above below to")
-_WRITTEN = words("write rewrite written factor factors express becomes")
+_WRITTEN = words("write rewrite written factor factors express becomes choose determines gives fixes get report state")
 _COMPARED = words("less more fewer greater times *")
 _PARTED = words(
     "half third quarter sum product multiple multiples divisor divisors factor factors power powers root square cube"
@@ -140,6 +144,8 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
         if tokens[last + i].text in _BREAK or "\n" in text[tokens[last + i - 1].end : tokens[last + i].start]:
             right = right[:i]
             break
+    # `a must be 5`: a letter, not the article.
+    left = ["x" if word == "a" and _is_finite(verb) else word for word, verb in zip(left, [*left[1:], ""], strict=False)]
     clause = left
     for i in range(len(left) - 1, -1, -1):
         if left[i] in _JOINS or (left[i] == "," and len(left) - i > 2):
@@ -147,9 +153,10 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
             break
     subject = frozenset(stem(word) for word in clause if len(word) > 1)
     general = clause[:1] and clause[0] in ("a", "an", "any", "every", "all") and clause[1:2] not in (["but"], ["the"])
+    general = general and not (clause[0] in ("a", "an") and "the" in clause)  # `a zero remainder needs the root to be 5`
     outside = left[: len(left) - len(clause)]
     supposed = (
-        bool(CONDITIONS & set(clause))
+        any(word in CONDITIONS and clause[i - 1 : i] not in _ONLY for i, word in enumerate(clause))
         or bool(general and outside[-1:] != ["as"])  # `a square has 4 sides`; not `as a percentage it is 5`
         or outside[-2:] == ["so", "that"]
         or (clause[:1] == ["then"] and left[0] in CONDITIONS)
@@ -160,6 +167,10 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
     if not ordinal and len(right) > 1 and right[0] == "-" and tokens[last].touching and tokens[last + 1].touching:
         return Use("label", "", subject, supposed)  # 4-digit
     name, by = _governed(left)
+    stated = _is_stated(clause if clause[:1] and clause[0] in _TELLING else left, right)
+    done = stated and len(left) > 1 and (_is_verb(left) or (by == left[-1] and left[-2] in _MODALS))
+    if name == "operand" and done and left[-2] not in ("we", "you", "that", "which"):
+        name = "result"  # `k can take 8 values`, `the prime divides 8 of the roots`
     if name in ("", "mention") and (not ordinal or name == "" or by == ""):
         verb = right[1:] if right[:1] == [","] else right
         if ordinal:  # `the 8th one is the last`, `the third prime found is`
@@ -169,10 +180,10 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
     if not name and left[-1:] == [","] and not right:  # `find the weekly energy, 3 kilowatt hours`
         name = "result"
     if right and right[0] in _COMPARED and name == "result":
-        name = "operand" if right[0] == "times" else "mention"  # `is 2 less than the number of sides`
+        # `is 3 times as long`, and not `fits 3 times`; `is 2 less than the number of sides`
+        name = "operand" if right[0] == "times" and right[1:] else "mention" if right[0] != "times" else name
     if ordinal and name != "result":
         name = "ordinal"
-    stated = _is_stated(clause if clause[:1] and clause[0] in _TELLING else left, right)
     # `they meet after 3 hours`; `divide by 3` is a step, and so is `divided by 3`.
     if (
         name == "operand"
@@ -184,15 +195,19 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
     return Use(name or "mention", by, subject, supposed, stated)
 
 
+def _is_finite(word: str) -> bool:
+    return word in FINITE or word in _SIGNS or (word.endswith("s") and not word.endswith(("ss", "us", "is", "series")))
+
+
 def _is_stated(left: list[str], right: list[str]) -> bool:
     """Whether the clause of a quantity states something, and is no instruction, by its nearest verb."""
     for i in range(len(left) - 1, -1, -1):
         word = left[i]
         if word in IMPERATIVES and (i == 0 or left[i - 1] in _STARTS):
             return False
-        if word in _FINITE or (_is_verb(left[: i + 1]) and left[0] not in IMPERATIVES):
+        if word in FINITE or (_is_verb(left[: i + 1]) and left[0] not in IMPERATIVES):
             return True
-    return bool(left[:1] and left[0] in _TELLING) or any(word in _FINITE for word in right)
+    return bool(left[:1] and left[0] in _TELLING) or any(word in FINITE for word in right)
 
 
 def _is_label(text: str, tokens: Sequence[Token], begin: int, first: int, last: int) -> bool:
@@ -217,9 +232,11 @@ def _governed(left: list[str]) -> tuple[str, str]:
         return "mention", word  # `terms that are 3 places apart`
     if word in BASES or (word in ("by", "of") and _DIVISIBLE & set(before)) or before[-1:] == ["coprime"]:
         return "base", word
-    if word == "as" and _WRITTEN & set(before):
-        return "result", word
-    if word in ("to", "at", "with", "as", "on") and any(verb in RESULTS_TO for verb in before[-2:]):
+    if word == "as" and (_WRITTEN & set(before) or before[-2:-1] == ["as"]):
+        return "result", word  # `choose a as 5`, `as large as 5`
+    if word in ("most", "least") and before[-1:] == ["at"] and before[-2:-1] != ["of"]:
+        return _governed(left[: i - 1])  # `is at most 5`
+    if word in ("to", "at", "with", "as", "on", "into") and any(verb in RESULTS_TO for verb in before[-2:]):
         return ("operand" if "set" in before and "equal" in before else "result"), before[-1]
     if word == "as" and "same" in before:
         return "result", before[-1]

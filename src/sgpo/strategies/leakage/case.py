@@ -31,7 +31,7 @@ _ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, (?:\d |[a-z]{1,20} )?[a-z]{1,20})
 
 def content(sentence: str) -> frozenset[str]:
     """Stems of the words of a sentence that carry its meaning."""
-    return frozenset(stem(word) for word in re.findall(r"[A-Za-z]{3,}", sentence)) - FUNCTION
+    return frozenset(stem(word) for word in re.findall(r"(?<!\\)\b[A-Za-z]{3,}", sentence)) - FUNCTION
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from sgpo.mathtext import quantities, units, values
 from sgpo.mathtext.quantities import Quantity, Text
-from sgpo.mathtext.usage import BASES, RESULTS_TO, stem
+from sgpo.mathtext.usage import BASES, FINITE, RESULTS_TO, stem
 from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage.case import FUNCTION, Case, case_of, content
 
@@ -176,6 +176,7 @@ class Facts:
         problem = self.case.problem
         return any(
             other.size == found.size
+            and problem.text[other.start - 1 : other.start] != "^"
             and (not other.counts or not found.counts or other.counts == found.counts)
             and own & content(problem.sentence(other))
             for other in problem.quantities
@@ -206,7 +207,7 @@ class Facts:
         """Stems of the words that go with a number: `such`, `of`, `the` and `primes` in `three of the primes`."""
         phrase: set[str] = set()
         for token in self.strategy.tokens[found.node.last : found.node.last + 5]:
-            if token.kind != "word" or token.text in _ENDS_NOUN or "\n" in self.strategy.text[found.end : token.start]:
+            if token.kind != "word" or token.text in _ENDS_NOUN or token.text in FINITE or "\n" in self.strategy.text[found.end : token.start]:
                 break
             phrase.add(stem(token.text))
         return phrase - FUNCTION

@@ -21,7 +21,7 @@ MAX_DEPTH = 25
 MAX_NODES = 6_000  # of one text; what follows is not read
 MAX_OPERATIONS = 100  # of one expression, and signs of one relation; what follows is read as another one
 _TOKEN = re.compile(
-    r"(?P<number>\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+(?:'[a-z]+)?)"
+    r"(?P<clock>(?<![\d:.])(?:[01]?\d|2[0-4]):[0-5]\d(?![\d:]))|(?P<number>\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+(?:'[a-z]+)?)"
     r"|(?P<op>=>|<=|>=|!=|[-+*/^=<>!%|:,(){}\[\]_])|(?P<other>\.\.\.|[^\s])"
 )
 _CLOSE = {"(": ")", "[": "]", "{": "}"}
@@ -111,7 +111,7 @@ class Parser:
         """A cheap test for most tokens that no expression begins with."""
         if token.kind == "word":
             return token.text in _NAMES or (len(token.text) <= 3 and self._is_variable())
-        return token.kind in ("number", "command") or token.text in _OPENERS
+        return token.kind in ("number", "clock", "command") or token.text in _OPENERS
 
     def at(self, *texts: str) -> bool:
         return self.i < len(self.tokens) and self.tokens[self.i].text in texts
@@ -225,6 +225,12 @@ class Parser:
                 self.i += 1
                 exact = Fraction(token.text)
                 self.nodes.append(node := Node(first, self.i, exact, "number", 0, (values.size(exact),)))
+                return node
+            if token.kind == "clock":
+                self.i += 1
+                hour, minute = map(int, token.text.split(":"))
+                time = (hour - 1) % 12 + 1 + Fraction(minute, 60)  # 15:15 is 3:15
+                self.nodes.append(node := Node(first, self.i, time, "clock", 0, (values.size(time), hour, minute)))
                 return node
             if first in self.closing:
                 return self._bracket()

@@ -66,6 +66,15 @@ _OF_ONE = {
 }  # fmt: skip
 _NAMED = {"s": "+", "p": "*", "d": "-", "q": "/"}
 _OPERATOR = re.compile(rf"(?<=[\d)}}i]) ({'|'.join(_BETWEEN)}) (?:the )?(?=[\d(\\]|pi\b|[b-z]\b)", re.I)
+def _clock(match: re.Match[str]) -> str:
+    """`quarter past 3` as `3:15`; `20 to 3` as `2:40`."""
+    minutes = {"q": 15, "h": 30}.get(match[1][0].lower()) or int(match[1].split()[0])
+    hour = int(match[3])
+    if match[2].lower() in ("before", "to"):
+        minutes, hour = 60 - minutes, hour - 1 or 12
+    return f"{hour}:{minutes:02}" if 0 <= minutes < 60 else match[0]
+
+
 # Each with texts of which one must be there, in lower case: to look for those is 20 times faster than to match.
 _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (tuple(hints.split(",")), re.compile(pattern, re.I), put)
@@ -95,7 +104,15 @@ _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[
          lambda m: rf"\binom{{{m[1] or m[3]}}}{{{m[2] or m[4]}}}"),
         (" in ", r"\b1( [a-z]+)? in (\d+)\b(?! [a-z]+ (?:and|or))", r"1/\2\1"),
         (" in ", r"\b(chance|probability|likelihood|odds)((?: is| of| are)*) (\d+) in (\d+)\b", r"\1\2 \3/\4"),
-        ("multiply", r"\bmultiply +(\d[\d.]*|\\frac\{\d+\}\{\d+\}) +by +(?=\d|\\frac)", r"\1 * "),
+        ("multiply,divide", r"\b(multiply|divide) +(\d[\d.]*|\\frac\{\d+\}\{\d+\}) +by +(?=\d|\\frac)",
+         lambda m: f"{m[2]} {'*' if m[1][0] in 'mM' else '/'} "),
+        (" past , to , after , before ", r"\b(?:a )?(quarter|half|\d\d?(?: minutes?|(?= past))) (past|after|before|to) (1[0-2]|[1-9])"
+         r"(?! ?[a-z\d(]|\.\d)", _clock),
+        ("once,twice,times", r"\b(once|twice|\d times?) (?:in|out of|every|per) (?:every )?(\d+)\b",
+         lambda m: rf"\frac{{{ {'o': 1, 't': 2}.get(m[1][0].lower()) or m[1].split()[0]}}}{{{m[2]}}}"),
+        ("sine,tangent", r"\b(sine|cosine|tangent) of (?=\d)", lambda m: rf"\{m[1][:3].lower()} "),
+        ("right angle", r"\bhalf (?:of )?a right angle|\\frac\{1\}\{2\} right angle", "45 degrees"),
+        ("against", r"\b(\d+) to (\d+) against\b", lambda m: rf"\frac{{{m[2]}}}{{{int(m[1]) + int(m[2])}}}"),
     )
 )  # fmt: skip
 _SENTENCE = re.compile(r"[^.\n]{1,600}[.\n]?|[.\n]")

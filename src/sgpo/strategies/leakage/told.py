@@ -23,6 +23,9 @@ from sgpo.strategies.leakage.facts import Facts, first, tight
 _LAWS = words("radius diameter perimeter angle diagonal degrees")
 
 
+_UNKNOWN = words("solution unknown variable equation result")
+
+
 def number(facts: Facts) -> str:
     """An intermediate result."""
     return first(facts, (q for q in facts.strategy.quantities if _is_told(facts, q)))
@@ -91,11 +94,12 @@ def _together(facts: Facts, parts: tuple[Part, ...]) -> str:
 
 def share(facts: Facts) -> str:
     """`half of the seats`, `two less than the modulus`: what problem or response has, times or plus a number."""
+    given = facts.case.problem.text.lower().split()
     known = [Fraction(x) for x in facts.case.given | facts.case.computed if math.isfinite(x)]
 
     def found() -> Iterator[Quantity]:
         for q in facts.strategy.quantities:
-            if q.is_relative and q.use.stated and isinstance(q.value, Fraction) and not _is_lawful(facts, q):
+            if q.is_relative and q.use.stated and isinstance(q.value, Fraction) and not _is_lawful(facts, q) and facts.slice(q).lower().split()[0] not in given and stem(q.noun) not in _UNKNOWN:
                 sizes = {values.size(q.value * x if q.notation == "share" else q.value + x) for x in known}
                 if any(part.size in sizes for part in facts.case.answer.parts):
                     yield q

@@ -99,6 +99,7 @@ _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[
          r"\b(square|cube|reciprocal|opposite|additive inverse|multiplicative inverse) of (\d[\d.]*\b)",
          lambda m: _OF_ONE[m[1].lower()].format(m[2])),
         ("x", r"(?<=\d) ?[xX] ?(?=\d)", " * "),
+        ("%", r"(\d+(?:\.\d+)?)% (?:of|\*) (?:the )?(?=\$?\d)", r"\\frac{\1}{100} * "),
         (" of ", r"(?<=\d) of (?=pi\b|\\pi)|(?<=\d%) of (?:the )?(?=\d)|(?<=\}) of (?:the )?(?=\d)", " * "),
         ("c", r"\bC\((\d+) ?, ?(\d+)\)|(?<!\w)(\d+) ?(?:C|choose) ?(\d+)\b",
          lambda m: rf"\binom{{{m[1] or m[3]}}}{{{m[2] or m[4]}}}"),

@@ -20,6 +20,7 @@ from sgpo.strategies.leakage.answer import Part, is_small
 from sgpo.strategies.leakage.facts import Facts, first, tight
 
 # Their halves and doubles are laws of geometry.
+_SIDES = re.compile(r"(?<![\d-])\d{1,3}-\d{1,3}-\d{1,3}(?= (?:right )?triangle)")
 _LAWS = words("radius diameter perimeter angle diagonal degrees")
 
 
@@ -28,7 +29,16 @@ _UNKNOWN = words("solution unknown variable equation result")
 
 def number(facts: Facts) -> str:
     """An intermediate result."""
-    return first(facts, (q for q in facts.strategy.quantities if _is_told(facts, q)))
+    return first(facts, (q for q in facts.strategy.quantities if _is_told(facts, q))) or _sides(facts)
+
+
+def _sides(facts: Facts) -> str:
+    """`the 7-24-25 triangle` beside legs of 7 and 24: some of its sides are given, so the others are computed."""
+    for match in _SIDES.finditer(facts.strategy.text):
+        sides = {float(side) for side in match[0].split("-")}
+        if 90 not in sides and sides & facts.case.given and sides - facts.case.given:
+            return match[0]
+    return ""
 
 
 def _is_told(facts: Facts, q: Quantity) -> bool:

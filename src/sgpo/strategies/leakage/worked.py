@@ -47,13 +47,18 @@ def _is_worked(facts: Facts, q: Quantity) -> bool:
     if not q.whole or node.letters or not node.operations or id(node) in facts.sides or q.notation == "ratio":
         return False
     largest, copied = max(node.literals, default=0.0), tight(written) in facts.tight_response
-    if (q.use.supposed and largest <= 10) or (q.notation == "fraction" and largest <= 12):
+    if (q.use.supposed and largest <= 10) or (q.notation == "fraction" and (largest <= 12 or q.size in facts.case.given)):
         return False
     if largest <= (4 if "sqrt" in written else 10) and (q.notation == "relation" or "sqrt" in written):
         return copied  # 10 = 2 * 5, and the root of 3 over 2, are known to all
     shifted = "binom" in written  # one of the n is chosen before
-    own = all(x < 3 or x in facts.case.specific or (shifted and x + 1 in facts.case.given) for x in node.literals)
-    special = any((x > 2 or x % 1) and not (is_small(x) and x >= 10) for x in node.literals)  # 10^2 is not
+    # `252 = 2^2 * 3^2 * 7`: factors of a number of the problem, too.
+    parted = values.size(node.parts[0].value) if node.parts else values.size(node.value)
+    own = all(x < 3 or x == 100 or x in facts.case.specific or (shifted and x + 1 in facts.case.given) for x in node.literals)
+    own = own or (parted in facts.case.given and not is_small(parted))
+    special = any(
+        (x > 2 or x % 1) and not (is_small(x) and x >= 10) and not facts.is_known(x, q) for x in node.literals
+    )  # 10^2 is not
     several = special and (len(node.literals) > 1 or "!" in written)
     return own and (several or (node.operations > 1 and copied))
 

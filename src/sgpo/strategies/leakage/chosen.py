@@ -7,16 +7,35 @@ from collections.abc import Iterator
 
 from sgpo.mathtext.usage import stem, usage
 from sgpo.mathtext.vocabulary import words
-from sgpo.strategies.leakage.answer import Answer
-from sgpo.strategies.leakage.facts import Facts
+from sgpo.strategies.leakage.case import Case, content
+from sgpo.strategies.leakage.facts import Facts, tight
 
-_PLACES = words("option choice answer alternative entry candidate")
-_LAST = re.compile(rf"\b(middle|last|final) (?:\w+ )?(?:{'|'.join(sorted(_PLACES))})\b( but 1\b)?(?! but)", re.I)
+_PLACES = words("option choice answer alternative entry candidate letter")
+_PLACE = "|".join(sorted(_PLACES))
+_LAST = re.compile(
+    rf"\b(?:(?P<middle>middle)|last|final)\b(?: (?:\w+ ){{0,4}}(?:{_PLACE})s?\b|(?= but 1))(?P<but> but 1\b)?(?! but)"
+    r"|\b(?P<next>penultimate|(?:next|2nd) to last)\b",
+    re.I,
+)
+_CHOSEN = words("pick choose select mark take tick circle")
 _NAMING = "(?:option|choice|answer|letter|select|choose|pick|mark|circle|tick|only|is|be)s?"
 _LONE = r"(?<![A-Za-z0-9_^=+*/'\\-]){}(?![A-Za-z0-9_^=+*/'\\-]|\(|\)\()(?! [=+*/<>^-])"
 _INTRODUCED = r"(?i:\b(?:let|points?|vertex|vertices|angles?|events?|sets?) )\(?{0}\b|\w\([^()]{{0,40}}\b{0}\b"
-_NEGATIVE = words("not neither nor none eliminate exclude excluded discard reject cannot except out never no fail")
+_NEGATIVE = words("not neither nor none eliminate exclude excluded discard reject cannot except out never no fail fails isn't doesn't")
 _ALTERNATIVES = words("or whether versus vs from between")
+_OPEN = re.compile(r"\b(?:if|whether|when|whenever|unless|otherwise|suppose|assume|or|compare|means|called)\b", re.I)
+# What is said of a person that the problem has not said.
+_SAID_OF = (
+    r"(?:'s)? (?:(?:must|has to|can only|then|always|also) )?"
+    r"(?:is|was|be|comes?|came|wins|won|finish(?:es|ed)|lies|lied|gets|got|sits|stands|takes|took|ends|1st|last|\d\w\w place)\b"
+)
+# A word, and what comes to the same.
+_OPPOSITES = {
+    "prime": "composite", "even": "odd", "convergent": "divergent", "converges": "diverges", "rational": "irrational",
+    "finite": "infinite", "positive": "negative", "increasing": "decreasing", "true": "false", "yes": "no",
+}  # fmt: skip
+_OPPOSITES |= {other: one for one, other in _OPPOSITES.items()}
+_SAME = {"even": ("", r"(?:y|vertical) ?-?axis"), "odd": ("-", "origin")}
 
 
 def _lines(facts: Facts) -> Iterator[tuple[str, list[str]]]:
@@ -47,12 +66,14 @@ def option(facts: Facts) -> str:
         if named == {letter} or (letter in "AI" and marked and not named):
             return sentence[:80]
         last = _LAST.search(sentence)
-        if last and place == ((count + 1) // 2 if last[1].lower() == "middle" else count - bool(last[2])):
+        if last and place == ((count + 1) // 2 if last["middle"] else count - bool(last["but"] or last["next"])):
             return last[0]
+        if count and re.search(rf"\b(?:{_PLACE}) {place}\b", sentence, re.I):
+            return sentence[:80]
     for q in facts.strategy.quantities:
         if q.notation == "ordinal" and q.size == place and not q.use.supposed:
             listed = stem(q.noun) in _PLACES or "list" in facts.sentence(q) or q.use.by == "fits"
-            if listed and not facts.before(q).lower().endswith("every "):
+            if (listed or (q.use.by in _CHOSEN and not q.noun)) and not facts.before(q).lower().endswith("every "):
                 return facts.quote(q)
     return ""
 
@@ -63,13 +84,71 @@ def eliminated(facts: Facts) -> str:
     right = (answer.letter or answer.written, *([answer.words] if answer.words else []))
     letters = case.candidates - {answer.letter, answer.written}
     for others in ([(name,) for name in letters], list(case.others)):
-        for sentence, stems in _lines(facts) if len(others) > 1 else ():
+        for sentence, stems in _lines(facts) if others else ():
             named = sum(_says(stems, phrase) for phrase in others)
             denied = _NEGATIVE & set(sentence.lower().split())
             most = named >= 0.6 * len(others) and denied
-            if named > 1 and (most or named == len(others)) and not any(_says(stems, (x,)) for x in right):
+            alone = len(others) == 1 and not (denied and not _OPEN.search(sentence))  # of two, to deny one tells the other
+            if named > alone and (most or named == len(others)) and not any(_says(stems, (x,)) for x in right):
                 return sentence[:80]
     return ""
+
+
+def described(facts: Facts) -> str:
+    """`the tip lies below the origin`: most words of the right option, with all that no other option has."""
+    case = facts.case
+    bodies = {letter: content(body) for letter, body in case.options.items()}
+    mine = bodies.pop(case.answer.letter, frozenset())
+    theirs = frozenset().union(*bodies.values()) if bodies else frozenset()
+    for sentence, stems in _lines(facts) if len(mine) > 2 and mine - theirs else ():
+        if mine - theirs <= set(stems) and len(mine & set(stems)) >= len(mine) / 2 and not (theirs - mine) & set(stems):
+            return sentence[:80]
+    return ""
+
+
+def same(facts: Facts) -> str:
+    """A property that comes to the answer: `f(-x) = f(x)` for even, `composite` for not prime."""
+    sign, mirror = _SAME.get(facts.case.answer.words, ("", ""))
+    wrong = _OPPOSITES.get(facts.case.answer.words, "")
+    decided = _decided(facts.case)
+    for sentence, stems in _lines(facts):
+        written, tokens = tight(sentence), set(stems)
+        if _OPEN.search(sentence) or wrong in tokens or re.match(r"(?:an?|every|any|all) ", sentence, re.I):
+            continue
+        flips = re.search(r"(\w)\(-(\w)\)=(-?)\1\(\2\)|(-?)(\w)\((\w)\)=\5\(-\6\)", written) if mirror else None
+        if flips and (flips[3] or flips[4] or "") == sign:
+            return sentence[:80]
+        if mirror and re.search(rf"\bsymmetric\b.*\b{mirror}", sentence):
+            return sentence[:80]
+        if decided & tokens and re.search(r"\b(?:is|are|be|not|isn't|fails)\b", sentence):
+            return sentence[:80]
+    return ""
+
+
+def _decided(case: Case) -> frozenset[str]:
+    """What a question that is answered by yes or no asks: `prime` and its opposite for `is 221 prime?`."""
+    asked = re.search(r"\b(?:[Ii]s|[Aa]re|whether|if)\b[^.?]*?\b([a-z]{4,})(?: (?:at|of|for|in|on|by)\b[^.?]*)?[.?]", case.problem.text)
+    if case.answer.words not in ("yes", "no", "true", "false") or not asked:
+        return frozenset()
+    return frozenset(filter(None, (stem(asked[1]), _OPPOSITES.get(asked[1]))))
+
+
+def placed(facts: Facts) -> str:
+    """`Cal must be the winner` where another person is asked for: a step of a puzzle that the problem does not say."""
+    answer, case = facts.case.answer, facts.case
+    for sentence, _ in _lines(facts) if answer.is_name and not answer.letter else ():
+        named = [name for name in case.names if re.search(rf"\b{name}\b", sentence)]
+        told = any(re.search(rf"\b{name}{_SAID_OF}|\b(?:is|be) {name}$", sentence) for name in named)
+        if told and not _OPEN.search(sentence) and not _is_restated(facts, sentence, named):
+            return sentence[:80]
+    return ""
+
+
+def _is_restated(facts: Facts, sentence: str, names: list[str]) -> bool:
+    """Whether three words in a row, one of them a name, stand in the problem, too."""
+    given, said = (re.findall(r"[A-Za-z]+", text) for text in (facts.case.problem.text, sentence))
+    known = {tuple(given[i : i + 3]) for i in range(len(given) - 2)}
+    return any(tuple(said[i : i + 3]) in known and {*said[i : i + 3]} & {*names} for i in range(len(said) - 2))
 
 
 def said(facts: Facts) -> str:
@@ -87,20 +166,23 @@ def said(facts: Facts) -> str:
         sentence = f"{before}{text[tokens[i].start : tokens[last - 1].end]}{behind}".strip()
         stems = [stem(word) for word in re.findall(r"[A-Za-z]+", sentence)]
         near = {*before.lower().split()[-3:], *behind.lower().split()[:2]}
-        if any(_says(stems, other) for other in case.others) or _ALTERNATIVES & near or _listed(before, behind, answer):
+        if any(_says(stems, other) for other in case.others) or _ALTERNATIVES & near or _is_listed(facts, before, behind):
+            continue
+        if answer.is_name and _is_restated(facts, sentence, [answer.written]):
             continue
         use = usage(text, tokens, i, last)
-        ends = re.match(r" ?(?:[^A-Za-z ]|$|(?:as|because|since|and|so|here)\b)", behind)
-        stated = use.name == "result" or use.stated or lower[i - 1 : i] in (["a"], ["an"], [":"])
+        ends = re.match(r" ?(?:[^A-Za-z ]|$|(?:as|because|since|and|so|here|function|number)\b)", behind)
+        stated = use.name == "result" or use.stated or lower[i - 1 : i] in (["a"], ["an"], [":"]) or len(sentence) == len(answer.words)
+        general = re.match(r"[A-Z][a-z]+s [a-z]+", sentence) and not re.search(r"\b(?:[Tt]h(?:e|is|us)|it|both)\b", before)
         own = (answer.letter and new) or (answer.is_name and not answer.letter)
-        if own or len(phrase) > 2 or (ends and stated and not use.supposed):
+        if own or len(phrase) > 2 or (ends and stated and not use.supposed and not general):
             return sentence[:80]
     return ""
 
 
-def _listed(before: str, behind: str, answer: Answer) -> bool:
+def _is_listed(facts: Facts, before: str, behind: str) -> bool:
     """`Anna, Boris and Clara`, `circle, ellipse, line or point`: it stands in a list of its like."""
-    kind = "[A-Z][a-z]+" if answer.is_name and not answer.letter else "[a-z]+"
+    kind = "[A-Z][a-z]+" if facts.case.answer.is_name and not facts.case.answer.letter else "[a-z]+"
     left = re.search(rf"\b{kind}(?:,| and| or| to|/)+ ?$", before)
     right = re.match(rf"(?:,| and| or| to|/)+ ?{kind}\b(?! not)", behind)
     return bool(left or right) and (kind[1] == "A" or " or " in behind)

@@ -27,7 +27,7 @@ _OPEN = re.compile(r"\b(?:if|whether|when|whenever|unless|otherwise|suppose|assu
 # What is said of a person that the problem has not said.
 _SAID_OF = (
     r"(?:'s)? (?:(?:must|has to|can only|then|always|also) )?"
-    r"(?:is|was|be|comes?|came|wins|won|finish(?:es|ed)|lies|lied|gets|got|sits|stands|takes|took|ends|1st|last|\d\w\w place)\b"
+    r"(?:is|was|be|comes?|came|wins|won|finish(?:es|ed)|lies|lied|gets|got|sits|stands|takes|took|ends)\b"
 )
 # A word, and what comes to the same.
 _OPPOSITES = {
@@ -138,7 +138,7 @@ def placed(facts: Facts) -> str:
     answer, case = facts.case.answer, facts.case
     for sentence, _ in _lines(facts) if answer.is_name and not answer.letter else ():
         named = [name for name in case.names if re.search(rf"\b{name}\b", sentence)]
-        told = any(re.search(rf"\b{name}{_SAID_OF}|\b(?:is|be) {name}$", sentence) for name in named)
+        told = any(re.search(rf"\b{name}{_SAID_OF}|\b(?:[Ii]s|[Bb]e|[Pp]ut|[Pp]lace|[Ss]eat) {name}\b", sentence) for name in named)
         if told and not _OPEN.search(sentence) and not _is_restated(facts, sentence, named):
             return sentence[:80]
     return ""

@@ -146,7 +146,7 @@ class Facts:
     def is_known(self, size: float, found: Quantity) -> bool:
         """Whether a number is general knowledge about what the sentence of a quantity speaks of."""
         near = set(map(stem, re.findall(r"[A-Za-z]+", self.sentence(found))))
-        if found.use.name == "operand" or found.in_formula or found.notation == "relation":
+        if found.use.name == "operand" or found.in_formula or found.notation in ("relation", "fraction"):
             near |= self.stems | self.case.words
         if near & _MONTHS:
             near.add("month")
@@ -234,11 +234,13 @@ class Facts:
         if self.is_generic(found):
             return False
         if size in (0.0, 1.0):
-            return use.name == "result" and (use.by in _STRONG or bool(use.subject & (self.case.asked | _OWN)))
+            return use.name == "result" and (
+                use.by in _STRONG or bool(use.subject & (self.case.asked | _OWN)) or found.counts in self.case.counted
+            )
         if size in self.case.given:
             computed = use.by in _STRONG or bool(found.node.operations)
             return use.name == "result" and (computed or not self.is_restated(found))
-        return use.name == "result" or (size > 2 and (use.stated or (not use.by and size in self.case.computed)))
+        return use.name == "result" or ((size > 2 or (found.unit and size in self.case.computed)) and (use.stated or (not use.by and size in self.case.computed)))
 
     def _converts(self, found: Quantity) -> bool:
         """Whether its sentence says what one unit is in another: `an hour has 60 minutes`, `1 km is 1000 m`."""

@@ -54,7 +54,7 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
     sizes = set(map(values.size, q.readings)) if q.unit is None or q.unit.name != "degree" else {q.size}
     if not (sizes | facts.in_other_units(q)) & facts.case.given and not all(map(is_small, sizes)):
         return True
-    counts = q.size <= 2 and bool(q.noun)  # `what remains is 2 equal shares`
+    counts = q.size <= 2 and bool(q.noun) and stem(q.noun) not in facts.case.nouns  # `what remains is 2 equal shares`
     if not 2 < q.size <= 10 and (counts or q.size not in facts.case.specific or _is_lawful(facts, q)):
         return False  # two, a half and a hundred are the numbers that general steps are full of
     return (q.size >= 2 or q.size == 0.5) and not facts.is_definite(q) and facts.claims(q)

@@ -162,6 +162,8 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
         or (clause[:1] == ["then"] and left[0] in CONDITIONS)
         or (right[:1] != [] and right[0] in ("for", "if", "when") and bool(_SIGNS & set(right[2:4])))
     )  # `is 90 for y > 0`
+    if tokens[first].text == "(" and tokens[first].touching and first and tokens[first - 1].kind in ("word", "command"):
+        return Use("operand", "(", subject, supposed)  # phi(10)
     if _is_label(text, tokens, begin, first, last):
         return Use("label", "", subject, supposed)
     if not ordinal and len(right) > 1 and right[0] == "-" and tokens[last].touching and tokens[last + 1].touching:

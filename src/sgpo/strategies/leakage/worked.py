@@ -82,6 +82,9 @@ def equation(facts: Facts) -> str:
 
 def _is_instance(facts: Facts, q: Quantity, *, copied: bool) -> bool:
     """Formulas have many letters and small numbers, an instance of one has few letters and a number over 2."""
+    bound = re.match(r"[^.;\n]{0,20}?\b(?:when|whenever|if|for|where)(?: all| any| every)? ([a-z])\b(?! ?=)", facts.strategy.text[q.end :])
+    if bound and bound[1] in _letters(facts.slice(q)):
+        return False  # `a^4 = 1 when a and 10 are coprime` is a law
     numbers = [side for side in q.node.parts if not side.letters]
     large = [x for x in q.node.literals if x > 2 and not facts.is_known(x, q)]
     if _holds(q):

@@ -120,6 +120,7 @@ _SENTENCE = re.compile(r"[^.\n]{1,600}[.\n]?|[.\n]")
 _PLURAL = re.compile(
     r"\b(one|two|three|four|five|seven|eight|nine|ten|zero)(e?s)\b", re.I
 )  # a run of nines is no number
+_HUNDREDTH = re.compile(rf"\b(?:one|a) ({'|'.join(_SCALES)})th\b", re.I)  # text2num takes it for 100th
 _AND_HALF = re.compile(r"\b(an?|one|two|three|four|five|six|seven|eight|nine|ten|\d+) (\w{3,9}?)s? and a half\b", re.I)
 _A = re.compile(r"\ban? (?=dozen|gross\b(?! [a-z])|hundred|thousand|million|billion)|\ba single (?=[a-z])", re.I)
 _ALPHA = re.compile(r"[A-Za-z]{3}")
@@ -185,6 +186,7 @@ def number_words(text: str) -> str:
     """English number words as digits and fractions; ordinals become `8th`."""
     if not _ALPHA.search(text):
         return text
+    text = _HUNDREDTH.sub(lambda m: rf"\frac{{1}}{{{_decimal('1', _SCALES[m[1].lower()])}}}", text)
     text = _AND_HALF.sub(lambda m: f"{'one' if m[1][0] in 'aA' else m[1]} and a half {m[2]}s", text)
     text = _PLURAL.sub(r"\1's", _HYPHEN.sub(" ", _A.sub("one ", text)))
     text = "".join(alpha2digit(piece, "en", 0) if _ALPHA.search(piece) else piece for piece in _SENTENCE.findall(text))

@@ -47,7 +47,7 @@ SUMMARIES = words(
     "difference count mean average cost size measure height width distance age speed price chance quotient score "
     "perimeter root solution discriminant period slope"
 )
-CONDITIONS = words("if when whenever whether until unless where suppose assume let every any")
+CONDITIONS = words("how if when whenever whether until unless where suppose assume let every any")
 NO_NOUNS = words(
     "into onto among and or is are as so which that then because since in on at by for from with to if when where "
     "after throughout works fits satisfies leaves gives must will can has have of here there over more left altogether overall but "
@@ -73,6 +73,7 @@ FINITE = words(
     "hold give make need fit work "
     "made got paid won sold took gave came went spent kept"
 )
+_NO_SUBJECTS = words("to we you not then and can must")
 _ONLY = (["only"], ["exactly"], ["precisely"])  # `the remainder is 0 only if a is 5` states something
 _MODALS = words("can could must may will would should might to")
 _FITS = words("works work fits fit satisfies suffices solves answers holds wins succeeds")
@@ -207,6 +208,8 @@ def _is_stated(left: list[str], right: list[str]) -> bool:
         word = left[i]
         if word in IMPERATIVES and (i == 0 or left[i - 1] in _STARTS):
             return False
+        if word in IMPERATIVES and i and left[i + 1 : i + 2] in (["it"], ["them"]) and left[i - 1] not in _NO_SUBJECTS:
+            return True  # `diagonals cut it into 6 parts`
         if word in FINITE or (_is_verb(left[: i + 1]) and left[0] not in IMPERATIVES):
             return True
     return bool(left[:1] and left[0] in _TELLING) or any(word in FINITE for word in right)
@@ -239,7 +242,8 @@ def _governed(left: list[str]) -> tuple[str, str]:
     if word in ("most", "least") and before[-1:] == ["at"] and before[-2:-1] != ["of"]:
         return _governed(left[: i - 1])  # `is at most 5`
     if word in ("to", "at", "with", "as", "on", "into") and any(verb in RESULTS_TO for verb in before[-2:]):
-        return ("operand" if "set" in before and "equal" in before else "result"), before[-1]
+        verb = next(verb for verb in before[-2:] if verb in RESULTS_TO)
+        return ("operand" if "set" in before and "equal" in before else "result"), verb
     if word == "as" and "same" in before:
         return "result", before[-1]
     if word == "of":
@@ -273,7 +277,7 @@ def _is_verb(left: list[str]) -> bool:
     if stem(word) in _NO_VERBS or before in _BEFORE_NOUN or before.endswith("s") or not before.isalpha():
         return False
     opens = len(left) == 2 and before not in IMPERATIVES  # `Alicia covers`
-    return opens or before in _SUBJECTS or bool(_SUBJECTS & set(left[:-2]))
+    return opens or before in _SUBJECTS or any(subject in _SUBJECTS or subject.isdigit() for subject in left[:-2])
 
 
 def _of(left: list[str]) -> tuple[str, str]:

@@ -25,6 +25,7 @@ _COUNTED = re.compile(
     r"must|for|if|to|on|at|from|he|she|they)\b|[?.,])",
     re.I,
 )
+_SPANS = words("second minute hour day week month year")
 _QUESTIONS = words("What Which Who How Find If When The Find")
 _ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, (?:\d |[a-z]{1,20} )?[a-z]{1,20}){0,8},? or [a-z]+")
 
@@ -110,13 +111,15 @@ class Case:
     @cached_property
     def counted(self) -> frozenset[str]:
         """Stems of what `how many` asks for: `sides` of `how many sides does it have`."""
-        return frozenset(stem(match[1].split()[-1]) for match in _COUNTED.finditer(self.problem.text[-3_000:]))
+        text = self.problem.text[-3_000:]
+        spans = _SPANS if re.search(r"\bhow (?:long|old)\b|\bwhen\b", text, re.I) else frozenset()
+        return spans | {stem(match[1].split()[-1]) for match in _COUNTED.finditer(text)}
 
     @cached_property
     def bases(self) -> frozenset[float]:
         """The bases and moduli that the problem works in, with their powers, which are the values of places."""
         found = {q.size for q in self.problem.quantities if q.use.by in BASES and q.size > 1}
-        found |= {float(x) for x in re.findall(r"\d_\{?(\d{1,2})(?!\d)", self.problem.text)}
+        found |= {float(x) for x in re.findall(r"[\dA-F]_\{?(\d{1,2})(?!\d)", self.problem.text)}
         return frozenset(base**power for base in found for power in range(1, 5))
 
 

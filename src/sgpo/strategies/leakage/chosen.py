@@ -113,11 +113,13 @@ def same(facts: Facts) -> str:
     decided = _decided(facts.case)
     for sentence, stems in _lines(facts):
         written, tokens = tight(sentence), set(stems)
-        if _OPEN.search(sentence) or wrong in tokens or re.match(r"(?:an?|every|any|all) ", sentence, re.I):
+        if _OPEN.search(sentence) or wrong in tokens:
             continue
         flips = re.search(r"(\w)\(-(\w)\)=(-?)\1\(\2\)|(-?)(\w)\((\w)\)=\5\(-\6\)", written) if mirror else None
         if flips and (flips[3] or flips[4] or "") == sign:
             return sentence[:80]
+        if re.match(r"(?:an?|every|any|all) ", sentence, re.I):
+            continue
         if mirror and re.search(rf"\bsymmetric\b.*\b{mirror}", sentence):
             return sentence[:80]
         if decided & tokens and re.search(r"\b(?:is|are|be|not|isn't|fails)\b", sentence):

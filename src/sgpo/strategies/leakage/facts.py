@@ -27,7 +27,7 @@ GENERIC_NOUNS = words(
 )
 _OWN = words("expression answer result solution value total count outcome it this")
 _WEAK = words("is are be was being has have having : => = of the need needs state")
-_STRONG = RESULTS_TO | words(
+STRONG = RESULTS_TO | words(
     "obtain get gets getting yield yields give gives giving conclude leave leaves fits reach reaches reaching"
 )
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
@@ -236,10 +236,10 @@ class Facts:
             return False
         if size in (0.0, 1.0):
             return use.name == "result" and (
-                use.by in _STRONG or bool(use.subject & (self.case.asked | _OWN)) or found.counts in self.case.counted
+                use.by in STRONG or bool(use.subject & (self.case.asked | _OWN)) or found.counts in self.case.counted
             )
         if size in self.case.given:
-            computed = use.by in _STRONG or bool(found.node.operations)
+            computed = use.by in STRONG or bool(found.node.operations)
             return use.name == "result" and (computed or not self.is_restated(found))
         return use.name == "result" or ((size > 2 or (found.unit and size in self.case.computed)) and (use.stated or (not use.by and size in self.case.computed)))
 

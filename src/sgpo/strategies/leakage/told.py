@@ -17,7 +17,7 @@ from sgpo.mathtext.quantities import Quantity
 from sgpo.mathtext.usage import stem
 from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage.answer import Part, is_small
-from sgpo.strategies.leakage.facts import Facts, first, tight
+from sgpo.strategies.leakage.facts import STRONG, Facts, first, tight
 
 # Their halves and doubles are laws of geometry.
 _SIDES = re.compile(r"(?<![\d-])\d{1,3}-\d{1,3}-\d{1,3}(?= (?:right )?triangle)")
@@ -57,7 +57,8 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
     counts = q.size <= 2 and bool(q.noun) and stem(q.noun) not in facts.case.nouns  # `what remains is 2 equal shares`
     if not 2 < q.size <= 10 and (counts or q.size not in facts.case.specific or _is_lawful(facts, q)):
         return False  # two, a half and a hundred are the numbers that general steps are full of
-    return (q.size >= 2 or q.size == 0.5) and not facts.is_definite(q) and facts.claims(q)
+    small = q.size < 2 and q.notation != "fraction" and q.size != 0.5 and q.use.by not in STRONG
+    return not small and not facts.is_definite(q) and facts.claims(q)
 
 
 def _is_lawful(facts: Facts, q: Quantity) -> bool:

@@ -44,6 +44,8 @@ def computation(facts: Facts) -> str:
 def _is_worked(facts: Facts, q: Quantity) -> bool:
     """`6^2 + 9^2`, `(3+1)(2+1)`, `1 + 3 = 4`, `C(10, 3)`: numbers joined by signs, all of them this problem's."""
     node, written = q.node, facts.slice(q)
+    if written in facts.case.problem.text or (written.startswith(r"\frac{1}{2} *") and facts.before(q).endswith("than ")):
+        return False  # in the problem's words; `more than half of the 35 students`
     if not q.whole or node.letters or not node.operations or id(node) in facts.sides or q.notation == "ratio":
         return False
     largest, copied = max(node.literals, default=0.0), tight(written) in facts.tight_response

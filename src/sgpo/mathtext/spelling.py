@@ -88,6 +88,8 @@ _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[
         ("sum,product,difference,quotient",
          r"\b(sum|product|difference|quotient) (?:of|between) (\d[\d.]*) and (\d[\d.]*\d|\d)",
          lambda m: f"{m[2]} {_NAMED[m[1][0].lower()]} {m[3]}"),
+        ("factorial", r"\bfactorial of (\d+)\b|\b(\d+) factorial\b", lambda m: f"{m[1] or m[2]}!"),
+        ("to the", r"\b(?:raise )?(\d+) to the (\d+)(?:st|nd|rd|th)(?: power)?\b", r"\1^\2"),
         ("000", r"(?<=[)}]) (?=1(?:000){1,4}\b)", " * "),
         ("^", r"(?<=[\d}]) ?(mm|cm|m|km|ft|in|yd) ?\^ ?\{?([23])\}?",
          lambda m: f" {'square' if m[2] == '2' else 'cubic'} {_LENGTHS[m[1]]}"),

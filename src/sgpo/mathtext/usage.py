@@ -243,7 +243,8 @@ def _governed(left: list[str]) -> tuple[str, str]:
         return _governed(left[: i - 1])  # `is at most 5`
     if word in ("to", "at", "with", "as", "on", "into") and any(verb in RESULTS_TO for verb in before[-2:]):
         verb = next(verb for verb in before[-2:] if verb in RESULTS_TO)
-        return ("operand" if "set" in before and "equal" in before else "result"), verb
+        operand = verb == "evaluate" or ("set" in before and "equal" in before)
+        return ("operand" if operand else "result"), verb
     if word == "as" and "same" in before:
         return "result", before[-1]
     if word == "of":

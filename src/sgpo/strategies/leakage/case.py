@@ -100,7 +100,8 @@ class Case:
     @cached_property
     def asked(self) -> frozenset[str]:
         """Stems of the words of the sentence that asks, which mostly is the last one."""
-        sentences = (content(part) for part in reversed(re.split(r"[.?!\n](?!\d)", self.problem.text)))
+        parts = re.split(r"(?<=[.?!\n])(?!\d)", self.problem.text)
+        sentences = map(content, sorted(reversed(parts), key=lambda part: not part.endswith("?")))
         return next((words for words in sentences if len(words) > 1), frozenset())
 
     @cached_property

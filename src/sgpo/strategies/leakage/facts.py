@@ -33,7 +33,7 @@ STRONG = RESULTS_TO | words(
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
     2: "prime even twin pair couple", 3: "triple", 4: "triple", 5: "round rounding triple", 6: "die dice cube", 10: "digit letter",
-    12: "clock hour month inch triple", 13: "card rank suit triple", 15: "hexadecimal letter",
+    11: "divisibility", 12: "clock hour month inch triple", 13: "card rank suit triple", 15: "hexadecimal letter",
     16: "hexadecimal", 25: "digit quarter prime", 49: "prime", 121: "prime",
     26: "letter alphabet", 28: "month", 29: "month", 30: "month", 31: "month", 36: "dice", 52: "card deck week year",
     60: "equilateral degree", 90: "degree angle right", 100: "percent cent", 180: "degree angle triangle polygon pi",
@@ -43,6 +43,7 @@ _KNOWN = {
 _MONTHS = frozenset(map(str.lower, calendar.month_name[1:])) - {"march", "may"}
 _RATIOS = frozenset(map(stem, words("sin cos tan sine cosine tangent isosceles equilateral")))
 _AGAIN = re.compile(r"\b(?:until|repeat\w*|loop\w*|too large)\b", re.IGNORECASE)
+_THESE = words("it both they number")
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|like|primes)\b[^.;\n]*$", re.IGNORECASE)
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b", re.IGNORECASE)
 _ENDS_NOUN = words("for with in by to from at on per and or if when to a an")
@@ -164,6 +165,7 @@ class Facts:
         """`for example`, `such as` or `primes` stands before it in its sentence, or `for instance` behind."""
         before, behind = self.before(found), re.split(r"[.;\n]", self.strategy.text[found.end : found.end + 60])[0]
         example = _EXAMPLE.search(before) or re.search(r"for (?:example|instance)", behind)
+        example = example or re.match(r"\W*(?:For|With) .*\bwould\b", self.sentence(found))
         return bool(example) and not _OWN_CASE.search(before + behind)
 
     def is_generic(self, found: Quantity) -> bool:
@@ -219,11 +221,17 @@ class Facts:
         lists = (m[0] for m in _LIST.finditer(self.sentence(found)) if written in m[0])
         return any(one[-1] in "n." or _is_series([float(x) for x in _NUMBER.findall(one)]) for one in lists)
 
+    def divides(self, found: Quantity) -> bool:
+        """`It is divisible by 7`, which the problem does not say."""
+        use = found.use
+        known = found.size > 2 and found.size in self.case.computed and use.stated and not use.supposed
+        return known and use.name == "base" and use.by not in BASES and bool(_THESE & use.subject)
+
     def claims(self, found: Quantity) -> bool:
         """Whether the strategy says that something comes to, or numbers, this value, and the problem does not."""
         use, size = found.use, found.size
         if not found.whole or use.supposed or use.name in ("operand", "base", "label"):
-            return False
+            return self.divides(found)
         if found.node.first in self.begun:  # `10 = 2 * 5` is a computation
             return False
         relation = self.relations.get(found.node.first)
@@ -240,7 +248,8 @@ class Facts:
             )
         if size in self.case.given:
             computed = use.by in STRONG or bool(found.node.operations)
-            return use.name == "result" and (computed or not self.is_restated(found))
+            named = self.before(found).lower().endswith(f"the {use.by} ")  # `the factor 3`
+            return use.name == "result" and (computed or not (named or self.is_restated(found)))
         return use.name == "result" or ((size > 2 or (found.unit and size in self.case.computed)) and (use.stated or (not use.by and size in self.case.computed)))
 
     def _converts(self, found: Quantity) -> bool:

@@ -46,8 +46,11 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
         return False
     if "pi" in facts.slice(q):
         return q.use.name == "result" and float(f"{q.size / math.pi:.8g}") in facts.case.computed
-    if (q.node.operations and q.notation != "fraction") or facts.is_constant(q):
-        return False  # the literals of an expression are looked at one by one
+    if q.node.operations and q.notation != "fraction":  # its literals are looked at one by one
+        side = id(q.node) in facts.sides
+        return q.size > 2 and q.size in facts.case.computed and not side and q.use.name == "result" and not q.use.supposed
+    if facts.is_constant(q):
+        return False
     if q.notation == "ordinal":
         return not q.use.supposed and (not is_small(q.size) or (q.use.by == "fits" and q.size > 5))
     # Radians are no second reading: that a degree has 60 minutes has nothing to do with pi.

@@ -176,7 +176,10 @@ def said(facts: Facts) -> str:
         ends = re.match(r" ?(?:[^A-Za-z ]|$|(?:as|because|since|and|so|here|function|number)\b)", behind)
         stated = use.name == "result" or use.stated or lower[i - 1 : i] in (["a"], ["an"], [":"]) or len(sentence) == len(answer.words)
         general = re.match(r"[A-Z][a-z]+s [a-z]+", sentence) and not re.search(r"\b(?:[Tt]h(?:e|is|us)|it|both)\b", before)
-        own = (answer.letter and new) or (answer.is_name and not answer.letter)
+        # `the goat is the heaviest`, where the problem asks which animal is
+        crowned = re.match(r" (?:(?:must|has to|will) )?(?:is|be|comes|wins|[a-z]+s)\b", behind) and before.lower().endswith("the ")
+        crowned = crowned and case.asked - {*phrase} & {*stems} and not use.supposed and not _is_restated(facts, sentence, [*phrase])
+        own = crowned or (answer.letter and new) or (answer.is_name and not answer.letter)
         if own or len(phrase) > 2 or (ends and stated and not use.supposed and not general):
             return sentence[:80]
     return ""

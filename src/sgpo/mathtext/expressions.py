@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -20,15 +20,16 @@ from sgpo.mathtext.vocabulary import words
 MAX_DEPTH = 25
 MAX_NODES = 6_000  # of one text; what follows is not read
 MAX_OPERATIONS = 100  # of one expression, and signs of one relation; what follows is read as another one
+# A clock time has two digits of minutes; 3:4 is a ratio.
 _TOKEN = re.compile(
-    r"(?P<clock>(?<![\d:.])(?:[01]?\d|2[0-4]):[0-5]\d(?![\d:]))|(?P<number>\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+(?:'[a-z]+)?)"
+    r"(?P<clock>(?<![\d:.])(?:[01]?\d|2[0-4]):[0-5]\d(?![\d:]))|(?P<number>\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
+    r"|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+(?:'[a-z]+)?)"
     r"|(?P<op>=>|<=|>=|!=|[-+*/^=<>!%|:,(){}\[\]_])|(?P<other>\.\.\.|[^\s])"
 )
 _CLOSE = {"(": ")", "[": "]", "{": "}"}
-_RELATIONS = frozenset(("=", "<", ">", "<=", ">=", "!="))
-_OPERATORS = frozenset("+*/^=<>") | {"<=", ">=", "-", "_"}
+RELATIONS = frozenset(("=", "<", ">", "<=", ">=", "!="))
+_OPERATORS = frozenset("+*/^=<>-_") | {"<=", ">="}
 _NAMES = {"pi", "frac", "binom", *FUNCTIONS}
-_OPENERS = frozenset("+-([{")
 _GREEK = words("alpha beta gamma theta phi omega lambda mu sigma delta rho epsilon varphi tau Delta infty")
 # Two and three letters that are words where one could read a product of variables.
 _SHORT_WORDS = words(
@@ -39,7 +40,7 @@ _SHORT_WORDS = words(
 
 
 class Token(NamedTuple):
-    """A piece of text; `kind` is number, command, word, op or other; `touching`: no space stands before it."""
+    """A piece of text; `kind` is number, clock, command, word, op or other; `touching`: no space stands before it."""
 
     kind: str
     text: str
@@ -52,9 +53,10 @@ class Token(NamedTuple):
 class Node:
     """A value in the text.
 
-    kind: "number" (one literal), "expression", "tuple" (brackets with commas) or "relation" (sides and signs).
+    kind: "number" (one literal), "clock", "expression", "ratio", "tuple" (brackets with commas) or "relation".
     value: None where it cannot be had (0/0, overflow), and for tuples and relations.
     literals: all numbers written in it; letters and operations: how many it holds.
+    parts, signs: the sides of a relation and what joins them, or the parts of a tuple.
     first, last: the indices of its first token and of the one behind its last.
     """
 
@@ -81,7 +83,7 @@ def tokenize(text: str) -> list[Token]:
     return tokens
 
 
-def partners(tokens: list[Token]) -> dict[int, int]:
+def _partners(tokens: list[Token]) -> dict[int, int]:
     """The index of the bracket that closes each opening one; `(1, 5]` is a pair too."""
     stack: list[int] = []
     found: dict[int, int] = {}
@@ -98,8 +100,8 @@ def partners(tokens: list[Token]) -> dict[int, int]:
 class Parser:
     """Recursive descent from one token; `nodes` collects every part that was read."""
 
-    def __init__(self, tokens: list[Token], closing: dict[int, int]) -> None:
-        self.tokens, self.closing = tokens, closing
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens, self.closing = tokens, _partners(tokens)
         self.i = self.depth = 0
         self.nodes: list[Node] = []
 
@@ -107,20 +109,20 @@ class Parser:
         i = self.i + ahead
         return self.tokens[i] if i < len(self.tokens) else None
 
+    def at(self, *texts: str) -> bool:
+        return self.i < len(self.tokens) and self.tokens[self.i].text in texts
+
     def may_start(self, token: Token) -> bool:
         """A cheap test for most tokens that no expression begins with."""
         if token.kind == "word":
             return token.text in _NAMES or (len(token.text) <= 3 and self._is_variable())
-        return token.kind in ("number", "clock", "command") or token.text in _OPENERS
+        return token.kind in ("number", "clock", "command") or token.text in "+-([{"
 
-    def at(self, *texts: str) -> bool:
-        return self.i < len(self.tokens) and self.tokens[self.i].text in texts
-
-    def make(self, first: int, kind: str, value: Value | None, *nodes: Node, binary: int = 1, **more: object) -> Node:
-        letters, operations = sum(n.letters for n in nodes), sum(n.operations for n in nodes) + binary
+    def make(self, first: int, value: Value | None, *nodes: Node, kind: str = "expression", count: int = 1) -> Node:
+        """A node of others; `count` is 0 where it is no operation that somebody would have to carry out."""
+        letters, operations = sum(n.letters for n in nodes), sum(n.operations for n in nodes) + count
         literals = tuple(x for n in nodes for x in n.literals)
-        node = Node(first, self.i, value, kind, letters, literals, operations, **more)  # type: ignore[arg-type]
-        self.nodes.append(node)
+        self.nodes.append(node := Node(first, self.i, value, kind, letters, literals, operations))
         return node
 
     def tried(self, level: str, signs: int = 1) -> Node | None:
@@ -137,48 +139,45 @@ class Parser:
 
     def relation(self) -> Node:
         """sum (sign sum)*"""
-        first, sides = self.i, [self.sum()]
-        signs: list[str] = []
-        while len(signs) < MAX_OPERATIONS and self.at(*_RELATIONS):
+        first, sides, signs = self.i, [self.sum()], []
+        while len(signs) < MAX_OPERATIONS and self.at(*RELATIONS):
             sign = self.tokens[self.i].text
-            side = self.tried("sum")
-            if side is None:
+            if (side := self.tried("sum")) is None:
                 break
             sides.append(side)
             signs.append(sign)
+        return self._whole(first, "relation", sides, signs) if signs else sides[0]
+
+    def _whole(self, first: int, kind: str, parts: list[Node], signs: list[str]) -> Node:
+        node = self.make(first, None, *parts, kind=kind, count=0)
+        self.nodes[-1] = node = replace(node, parts=tuple(parts), signs=tuple(signs))
+        return node
+
+    def _negated(self, level: str) -> Node:
+        """[-+] level"""
+        first, sign = self.i, self.tokens[self.i].text if self.at("-", "+") else ""
+        self.i += bool(sign)
+        node: Node = getattr(self, level)()
         return (
-            self.make(first, "relation", None, *sides, binary=0, parts=tuple(sides), signs=tuple(signs))
-            if signs
-            else sides[0]
+            self.make(first, values.operate("*", Fraction(-1 if sign == "-" else 1), node.value), node, count=0)
+            if sign
+            else node
         )
 
     def sum(self) -> Node:
         """[sign] product (sign product)*"""
-        first = self.i
-        if self.at("-", "+"):
-            minus = self.at("-")
-            self.i += 1
-            left = self.product()
-            left = self.make(
-                first, "expression", values.operate("*", Fraction(-1 if minus else 1), left.value), left, binary=0
-            )
-        else:
-            left = self.product()
+        first, left = self.i, self._negated("product")
         while left.kind != "tuple" and left.operations < MAX_OPERATIONS and self.at("+", "-") and not self._is_hyphen():
             sign = self.tokens[self.i].text
-            right = self.tried("product")
-            if right is None:
+            if (right := self.tried("product")) is None:
                 break
-            left = self.make(first, "expression", values.operate(sign, left.value, right.value), left, right)
+            left = self.make(first, values.operate(sign, left.value, right.value), left, right)
         return left
 
     def product(self) -> Node:
         """power (sign power | power)*, the sign left out where it may be"""
         first, left = self.i, self.power()
-        while left.kind != "tuple" and left.operations < MAX_OPERATIONS:
-            token = self.peek()
-            if token is None:
-                break
+        while left.kind != "tuple" and left.operations < MAX_OPERATIONS and (token := self.peek()) is not None:
             ratio = token.text == ":" and self._is_ratio()
             signs = int(token.text in ("*", "/") or ratio)
             right = self.tried("power", signs) if signs or self._factor_follows(token) else None
@@ -186,33 +185,24 @@ class Parser:
                 break
             mixed = not signs and token.text == r"\frac" and left.kind == "number" and not right.letters
             sign = "/" if token.text in ("/", ":") else "+" if mixed and len(right.literals) == 2 else "*"
-            left = self.make(
-                first, "ratio" if ratio else "expression", values.operate(sign, left.value, right.value), left, right
-            )
+            value = values.operate(sign, left.value, right.value)
+            left = self.make(first, value, left, right, kind="ratio" if ratio else "expression")
         return left
 
     def power(self) -> Node:
         """postfix [^ [-] postfix]"""
         first, base = self.i, self.postfix()
         exponent = self.tried("exponent") if self.at("^") else None
-        if exponent is None:
-            return base
-        return self.make(first, "expression", values.operate("^", base.value, exponent.value), base, exponent)
+        return self.make(first, values.operate("^", base.value, exponent.value), base, exponent) if exponent else base
 
     def exponent(self) -> Node:
-        if not self.at("-"):
-            return self.postfix()
-        first = self.i
-        self.i += 1
-        node = self.postfix()
-        return self.make(first, "expression", values.operate("*", Fraction(-1), node.value), node, binary=0)
+        return self._negated("postfix")
 
     def postfix(self) -> Node:
         first, node = self.i, self.primary()
         while self.at("!") and self.tokens[self.i].touching and node.kind in ("number", "expression"):
             self.i += 1
-            value = node.value if node.letters else values.apply(values.factorial, node.value)
-            node = self.make(first, "expression", value, node)
+            node = self.make(first, node.value if node.letters else values.apply(values.factorial, node.value), node)
         return node
 
     def primary(self) -> Node:
@@ -221,17 +211,8 @@ class Parser:
             raise _Unreadable
         self.depth += 1
         try:
-            if token.kind == "number":
-                self.i += 1
-                exact = Fraction(token.text)
-                self.nodes.append(node := Node(first, self.i, exact, "number", 0, (values.size(exact),)))
-                return node
-            if token.kind == "clock":
-                self.i += 1
-                hour, minute = map(int, token.text.split(":"))
-                time = (hour - 1) % 12 + 1 + Fraction(minute, 60)  # 15:15 is 3:15
-                self.nodes.append(node := Node(first, self.i, time, "clock", 0, (values.size(time), hour, minute)))
-                return node
+            if token.kind in ("number", "clock"):
+                return self._literal(token)
             if first in self.closing:
                 return self._bracket()
             name = token.text.removeprefix("\\")
@@ -243,61 +224,58 @@ class Parser:
         finally:
             self.depth -= 1
 
+    def _literal(self, token: Token) -> Node:
+        self.i += 1
+        written = [Fraction(part) for part in token.text.split(":")]
+        # 15:15 is 3:15, and both are a quarter of an hour after three.
+        value = (written[0] - 1) % 12 + 1 + written[1] / 60 if token.kind == "clock" else written[0]
+        literals = tuple(map(values.size, dict.fromkeys((value, *written))))
+        self.nodes.append(node := Node(self.i - 1, self.i, value, token.kind, 0, literals))
+        return node
+
     def _bracket(self) -> Node:
         first, end = self.i, self.closing[self.i]
-        self.i += 1
-        parts = [self.relation()]
-        while self.at(","):
+        parts: list[Node] = []
+        while not parts or self.at(","):
             self.i += 1
             parts.append(self.relation())
         if self.i != end:
             raise _Unreadable
         self.i += 1
-        if self.tokens[first].text == "{" and len(parts) == 1:
-            return parts[0]
         if len(parts) > 1:
-            return self.make(first, "tuple", None, *parts, binary=0, parts=tuple(parts))
-        if parts[0].kind in ("relation", "tuple"):
+            return self._whole(first, "tuple", parts, [])
+        if self.tokens[first].text == "{" or parts[0].kind in ("relation", "tuple"):
             return parts[0]
-        return self.make(first, "expression", parts[0].value, parts[0], binary=0)
+        return self.make(first, parts[0].value, parts[0], count=0)
 
     def _command(self, name: str) -> Node:
         first = self.i
         self.i += 1
         if name == "pi":
-            return self.make(first, "expression", (math.pi, math.pi), binary=0)
+            return self.make(first, (math.pi, math.pi), count=0)
         if name in ("frac", "binom"):
             top, bottom = self.primary(), self.primary()
             return self.make(
-                first,
-                "expression",
-                values.operate("/" if name == "frac" else "C", top.value, bottom.value),
-                top,
-                bottom,
+                first, values.operate("/" if name == "frac" else "C", top.value, bottom.value), top, bottom
             )
         if name == "sqrt":
-            index = self._bracket() if self.at("[") and self.i in self.closing else None
+            index = [self._bracket()] if self.at("[") and self.i in self.closing else []
             radicand = self.primary()
-            degree = index.value if index else Fraction(2)
-            value = values.operate("^", radicand.value, values.operate("/", Fraction(1), degree))
-            return self.make(first, "expression", value, *([index] if index else []), radicand)
-        base = exponent = None
-        if self.at("_"):
-            self.i += 1
-            base = self.primary()
-        if self.at("^"):
-            self.i += 1
-            exponent = self.exponent()
+            degree = values.operate("/", Fraction(1), index[0].value if index else Fraction(2))
+            return self.make(first, values.operate("^", radicand.value, degree), *index, radicand)
+        around: dict[str, Node] = {}
+        for mark, level in (("_", "primary"), ("^", "exponent")):
+            if self.at(mark):
+                self.i += 1
+                around[mark] = getattr(self, level)()
         argument = self._argument()
-        inner = argument.value
-        if self.at("degrees", "degree"):
-            inner = values.apply(math.radians, inner)
+        inner = values.apply(math.radians, argument.value) if self.at("degrees", "degree") else argument.value
         value = values.apply(FUNCTIONS[name], inner)
-        if base is not None:
-            value = values.operate("/", values.apply(math.log, inner), values.apply(math.log, base.value))
-        if exponent is not None:
-            value = values.operate("^", value, exponent.value)
-        return self.make(first, "expression", value, *(n for n in (base, exponent) if n), argument)
+        if "_" in around:
+            value = values.operate("/", values.apply(math.log, inner), values.apply(math.log, around["_"].value))
+        if "^" in around:
+            value = values.operate("^", value, around["^"].value)
+        return self.make(first, value, *around.values(), argument)
 
     def _argument(self) -> Node:
         r"""What a function without brackets is applied to: `3x` of `\sin 3x`."""
@@ -312,15 +290,14 @@ class Parser:
             factor = None if token.text.removeprefix("\\") in FUNCTIONS else self.tried("power", 0)
             if factor is None:
                 break
-            node = self.make(first, "expression", values.operate("*", node.value, factor.value), node, factor)
+            node = self.make(first, values.operate("*", node.value, factor.value), node, factor)
         return node
 
     def _letter(self) -> Node:
         """A variable, with its subscript, or a short product such as `ac`; `f(3)` is a value of its own."""
         first, name = self.i, self.tokens[self.i].text
         self.i += 1
-        following = self.peek(1)
-        if self.at("_") and following is not None:
+        if self.at("_") and self.peek(1) is not None:
             end = self.closing.get(self.i + 1, self.i + 1)
             name += "".join(t.text for t in self.tokens[self.i : end + 1])[:40]
             self.i = end + 1
@@ -337,9 +314,7 @@ class Parser:
             and self.i in self.closing
         ):
             inside = self._bracket()
-            return self.make(
-                first, "expression", values.apply(lambda x, y: x + 0.7 * y * y, node.value, inside.value), node, inside
-            )
+            return self.make(first, values.apply(lambda x, y: x + 0.7 * y * y, value, inside.value), node, inside)
         self.nodes.append(node)
         return node
 
@@ -374,32 +349,26 @@ class Parser:
         r"""Whether a factor follows without a sign: `2x`, `3(n+1)`, `3 \sqrt{13}`, not `2 3` and not `2 apples`."""
         before, name = self.tokens[self.i - 1], token.text.removeprefix("\\")
         if token.kind == "command" or name in ("pi", "sqrt"):
-            return name in ("frac", "sqrt", "pi", "binom") or name in FUNCTIONS or name in _GREEK
+            return name in _NAMES or name in _GREEK
         if token.text in ("(", "{"):
             return (token.touching or before.text == ")") and before.text != "_"
         if token.kind == "word":
-            free = token.touching or before.kind != "number" or len(token.text) == 1
-            return free and self._is_variable()
+            return (token.touching or before.kind != "number" or len(token.text) == 1) and self._is_variable()
         return token.kind == "number" and before.text in (")", "}") and token.touching
 
 
 def scan(tokens: list[Token]) -> list[tuple[Node, list[Node]]]:
     """Each whole expression or relation of a text, with all nodes in it, itself included."""
-    found, i, count, parser = [], 0, 0, Parser(tokens, partners(tokens))
+    found, i, count, parser = [], 0, 0, Parser(tokens)
     while i < len(tokens) and count < MAX_NODES:
-        token = tokens[i]
         parser.i, parser.nodes = i, []
-        hyphen = token.text == "-" and token.touching and i > 0 and tokens[i - 1].kind == "number"  # 30-60-90
-        if hyphen or not parser.may_start(token):
-            i += 1
-            continue
-        try:
-            node = parser.relation()
-        except _Unreadable:
-            count += 1
-            i += 1
-            continue
-        found.append((node, parser.nodes))
-        count += len(parser.nodes)
-        i = max(parser.i, i + 1)
+        hyphen = tokens[i].text == "-" and tokens[i].touching and i > 0 and tokens[i - 1].kind == "number"  # 30-60-90
+        if not hyphen and parser.may_start(tokens[i]):
+            try:
+                found.append((parser.relation(), parser.nodes))
+                i = parser.i - 1
+            except _Unreadable:
+                count += 1
+            count += len(parser.nodes)
+        i += 1
     return found

@@ -66,6 +66,8 @@ _OF_ONE = {
 }  # fmt: skip
 _NAMED = {"s": "+", "p": "*", "d": "-", "q": "/"}
 _OPERATOR = re.compile(rf"(?<=[\d)}}i]) ({'|'.join(_BETWEEN)}) (?:the )?(?=[\d(\\]|pi\b|[b-z]\b)", re.I)
+
+
 def _clock(match: re.Match[str]) -> str:
     """`quarter past 3` as `3:15`; `20 to 3` as `2:40`."""
     minutes = {"q": 15, "h": 30}.get(match[1][0].lower()) or int(match[1].split()[0])

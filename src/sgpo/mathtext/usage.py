@@ -146,7 +146,9 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
             right = right[:i]
             break
     # `a must be 5`: a letter, not the article.
-    left = ["x" if word == "a" and _is_finite(verb) else word for word, verb in zip(left, [*left[1:], ""], strict=False)]
+    left = [
+        "x" if word == "a" and _is_finite(verb) else word for word, verb in zip(left, [*left[1:], ""], strict=False)
+    ]
     clause = left
     for i in range(len(left) - 1, -1, -1):
         if left[i] in _JOINS or (left[i] == "," and len(left) - i > 2):
@@ -154,7 +156,9 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
             break
     subject = frozenset(stem(word) for word in clause if len(word) > 1)
     general = clause[:1] and clause[0] in ("a", "an", "any", "every", "all") and clause[1:2] not in (["but"], ["the"])
-    general = general and not (clause[0] in ("a", "an") and "the" in clause)  # `a zero remainder needs the root to be 5`
+    general = general and not (
+        clause[0] in ("a", "an") and "the" in clause
+    )  # `a zero remainder needs the root to be 5`
     outside = left[: len(left) - len(clause)]
     supposed = (
         any(word in CONDITIONS and clause[i - 1 : i] not in _ONLY for i, word in enumerate(clause))

@@ -21,7 +21,9 @@ _CHOSEN = words("pick choose select mark take tick circle")
 _NAMING = "(?:option|choice|answer|letter|select|choose|pick|mark|circle|tick|only|is|be)s?"
 _LONE = r"(?<![A-Za-z0-9_^=+*/'\\-]){}(?![A-Za-z0-9_^=+*/'\\-]|\(|\)\()(?! [=+*/<>^-])"
 _INTRODUCED = r"(?i:\b(?:let|points?|vertex|vertices|angles?|events?|sets?) )\(?{0}\b|\w\([^()]{{0,40}}\b{0}\b"
-_NEGATIVE = words("not neither nor none eliminate exclude excluded discard reject cannot except out never no fail fails isn't doesn't")
+_NEGATIVE = words(
+    "not neither nor none eliminate exclude excluded discard reject cannot except out never no fail fails isn't doesn't"
+)
 _ALTERNATIVES = words("or whether versus vs from between")
 _OPEN = re.compile(r"\b(?:if|whether|when|whenever|unless|otherwise|suppose|assume|or|compare|means|called)\b", re.I)
 # What is said of a person that the problem has not said.
@@ -88,7 +90,9 @@ def eliminated(facts: Facts) -> str:
             named = sum(_says(stems, phrase) for phrase in others)
             denied = _NEGATIVE & set(sentence.lower().split())
             most = named >= 0.6 * len(others) and denied
-            alone = len(others) == 1 and not (denied and not _OPEN.search(sentence))  # of two, to deny one tells the other
+            alone = len(others) == 1 and not (
+                denied and not _OPEN.search(sentence)
+            )  # of two, to deny one tells the other
             if named > alone and (most or named == len(others)) and not any(_says(stems, (x,)) for x in right):
                 return sentence[:80]
     return ""
@@ -129,7 +133,10 @@ def same(facts: Facts) -> str:
 
 def _decided(case: Case) -> frozenset[str]:
     """What a question that is answered by yes or no asks: `prime` and its opposite for `is 221 prime?`."""
-    asked = re.search(r"\b(?:[Ii]s|[Aa]re|whether|if)\b[^.?]*?\b([a-z]{4,})(?: (?:at|of|for|in|on|by)\b[^.?]*)?[.?]", case.problem.text)
+    asked = re.search(
+        r"\b(?:[Ii]s|[Aa]re|whether|if)\b[^.?]*?\b([a-z]{4,})(?: (?:at|of|for|in|on|by)\b[^.?]*)?[.?]",
+        case.problem.text,
+    )
     if case.answer.words not in ("yes", "no", "true", "false") or not asked:
         return frozenset()
     return frozenset(filter(None, (stem(asked[1]), _OPPOSITES.get(asked[1]))))
@@ -140,7 +147,10 @@ def placed(facts: Facts) -> str:
     answer, case = facts.case.answer, facts.case
     for sentence, _ in _lines(facts) if answer.is_name and not answer.letter else ():
         named = [name for name in case.names if re.search(rf"\b{name}\b", sentence)]
-        told = any(re.search(rf"\b{name}{_SAID_OF}|\b(?:[Ii]s|[Bb]e|[Pp]ut|[Pp]lace|[Ss]eat) {name}\b", sentence) for name in named)
+        told = any(
+            re.search(rf"\b{name}{_SAID_OF}|\b(?:[Ii]s|[Bb]e|[Pp]ut|[Pp]lace|[Ss]eat) {name}\b", sentence)
+            for name in named
+        )
         if told and not _OPEN.search(sentence) and not _is_restated(facts, sentence, named):
             return sentence[:80]
     return ""
@@ -168,17 +178,35 @@ def said(facts: Facts) -> str:
         sentence = f"{before}{text[tokens[i].start : tokens[last - 1].end]}{behind}".strip()
         stems = [stem(word) for word in re.findall(r"[A-Za-z]+", sentence)]
         near = {*before.lower().split()[-3:], *behind.lower().split()[:2]}
-        if any(_says(stems, other) for other in case.others) or _ALTERNATIVES & near or _is_listed(facts, before, behind):
+        if (
+            any(_says(stems, other) for other in case.others)
+            or _ALTERNATIVES & near
+            or _is_listed(facts, before, behind)
+        ):
             continue
         if answer.is_name and _is_restated(facts, sentence, [answer.written]):
             continue
         use = usage(text, tokens, i, last)
         ends = re.match(r" ?(?:[^A-Za-z ]|$|(?:as|because|since|and|so|here|function|number)\b)", behind)
-        stated = use.name == "result" or use.stated or lower[i - 1 : i] in (["a"], ["an"], [":"]) or len(sentence) == len(answer.words)
-        general = re.match(r"[A-Z][a-z]+s [a-z]+", sentence) and not re.search(r"\b(?:[Tt]h(?:e|is|us)|it|both)\b", before)
+        stated = (
+            use.name == "result"
+            or use.stated
+            or lower[i - 1 : i] in (["a"], ["an"], [":"])
+            or len(sentence) == len(answer.words)
+        )
+        general = re.match(r"[A-Z][a-z]+s [a-z]+", sentence) and not re.search(
+            r"\b(?:[Tt]h(?:e|is|us)|it|both)\b", before
+        )
         # `the goat is the heaviest`, where the problem asks which animal is
-        crowned = re.match(r" (?:(?:must|has to|will) )?(?:is|be|comes|wins|[a-z]+s)\b", behind) and before.lower().endswith("the ")
-        crowned = crowned and case.asked - {*phrase} & {*stems} and not use.supposed and not _is_restated(facts, sentence, [*phrase])
+        crowned = re.match(
+            r" (?:(?:must|has to|will) )?(?:is|be|comes|wins|[a-z]+s)\b", behind
+        ) and before.lower().endswith("the ")
+        crowned = (
+            crowned
+            and case.asked - {*phrase} & {*stems}
+            and not use.supposed
+            and not _is_restated(facts, sentence, [*phrase])
+        )
         own = crowned or (answer.letter and new) or (answer.is_name and not answer.letter)
         if own or len(phrase) > 2 or (ends and stated and not use.supposed and not general):
             return sentence[:80]

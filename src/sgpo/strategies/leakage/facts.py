@@ -210,7 +210,12 @@ class Facts:
         """Stems of the words that go with a number: `such`, `of`, `the` and `primes` in `three of the primes`."""
         phrase: set[str] = set()
         for token in self.strategy.tokens[found.node.last : found.node.last + 5]:
-            if token.kind != "word" or token.text in _ENDS_NOUN or token.text in FINITE or "\n" in self.strategy.text[found.end : token.start]:
+            if (
+                token.kind != "word"
+                or token.text in _ENDS_NOUN
+                or token.text in FINITE
+                or "\n" in self.strategy.text[found.end : token.start]
+            ):
                 break
             phrase.add(stem(token.text))
         return phrase - FUNCTION
@@ -250,7 +255,10 @@ class Facts:
             computed = use.by in STRONG or bool(found.node.operations)
             named = self.before(found).lower().endswith(f"the {use.by} ")  # `the factor 3`
             return use.name == "result" and (computed or not (named or self.is_restated(found)))
-        return use.name == "result" or ((size > 2 or (found.unit and size in self.case.computed)) and (use.stated or (not use.by and size in self.case.computed)))
+        return use.name == "result" or (
+            (size > 2 or (found.unit and size in self.case.computed))
+            and (use.stated or (not use.by and size in self.case.computed))
+        )
 
     def _converts(self, found: Quantity) -> bool:
         """Whether its sentence says what one unit is in another: `an hour has 60 minutes`, `1 km is 1000 m`."""

@@ -48,7 +48,9 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
         return q.use.name == "result" and float(f"{q.size / math.pi:.8g}") in facts.case.computed
     if q.node.operations and q.notation != "fraction":  # its literals are looked at one by one
         side = id(q.node) in facts.sides
-        return q.size > 2 and q.size in facts.case.computed and not side and q.use.name == "result" and not q.use.supposed
+        return (
+            q.size > 2 and q.size in facts.case.computed and not side and q.use.name == "result" and not q.use.supposed
+        )
     if facts.is_constant(q):
         return False
     if q.notation == "ordinal":
@@ -113,7 +115,14 @@ def share(facts: Facts) -> str:
 
     def found() -> Iterator[Quantity]:
         for q in facts.strategy.quantities:
-            if q.is_relative and q.use.stated and isinstance(q.value, Fraction) and not _is_lawful(facts, q) and facts.slice(q).lower().split()[0] not in given and stem(q.noun) not in _UNKNOWN:
+            if (
+                q.is_relative
+                and q.use.stated
+                and isinstance(q.value, Fraction)
+                and not _is_lawful(facts, q)
+                and facts.slice(q).lower().split()[0] not in given
+                and stem(q.noun) not in _UNKNOWN
+            ):
                 sizes = {values.size(q.value * x if q.notation == "share" else q.value + x) for x in known}
                 if any(part.size in sizes for part in facts.case.answer.parts):
                     yield q

@@ -44,19 +44,25 @@ def computation(facts: Facts) -> str:
 def _is_worked(facts: Facts, q: Quantity) -> bool:
     """`6^2 + 9^2`, `(3+1)(2+1)`, `1 + 3 = 4`, `C(10, 3)`: numbers joined by signs, all of them this problem's."""
     node, written = q.node, facts.slice(q)
-    if written in facts.case.problem.text or (written.startswith(r"\frac{1}{2} *") and facts.before(q).endswith("than ")):
+    if written in facts.case.problem.text or (
+        written.startswith(r"\frac{1}{2} *") and facts.before(q).endswith("than ")
+    ):
         return False  # in the problem's words; `more than half of the 35 students`
     if not q.whole or node.letters or not node.operations or id(node) in facts.sides or q.notation == "ratio":
         return False
     largest, copied = max(node.literals, default=0.0), tight(written) in facts.tight_response
-    if (q.use.supposed and largest <= 10) or (q.notation == "fraction" and (largest <= 12 or q.size in facts.case.given)):
+    if (q.use.supposed and largest <= 10) or (
+        q.notation == "fraction" and (largest <= 12 or q.size in facts.case.given)
+    ):
         return False
     if largest <= (4 if "sqrt" in written else 10) and (q.notation == "relation" or "sqrt" in written):
         return copied  # 10 = 2 * 5, and the root of 3 over 2, are known to all
     shifted = "binom" in written  # one of the n is chosen before
     # `252 = 2^2 * 3^2 * 7`: factors of a number of the problem, too.
     parted = values.size(node.parts[0].value) if node.parts else values.size(node.value)
-    own = all(x < 3 or x == 100 or x in facts.case.specific or (shifted and x + 1 in facts.case.given) for x in node.literals)
+    own = all(
+        x < 3 or x == 100 or x in facts.case.specific or (shifted and x + 1 in facts.case.given) for x in node.literals
+    )
     own = own or (parted in facts.case.given and not is_small(parted))
     special = any(
         (x > 2 or x % 1) and not (is_small(x) and x >= 10) and not facts.is_known(x, q) for x in node.literals
@@ -84,7 +90,10 @@ def equation(facts: Facts) -> str:
 
 def _is_instance(facts: Facts, q: Quantity, *, copied: bool) -> bool:
     """Formulas have many letters and small numbers, an instance of one has few letters and a number over 2."""
-    bound = re.match(r"[^.;\n]{0,20}?\b(?:when|whenever|if|for|where)(?: all| any| every)? ([a-z])\b(?! ?=)", facts.strategy.text[q.end :])
+    bound = re.match(
+        r"[^.;\n]{0,20}?\b(?:when|whenever|if|for|where)(?: all| any| every)? ([a-z])\b(?! ?=)",
+        facts.strategy.text[q.end :],
+    )
     if bound and bound[1] in _letters(facts.slice(q)):
         return False  # `a^4 = 1 when a and 10 are coprime` is a law
     numbers = [side for side in q.node.parts if not side.letters]

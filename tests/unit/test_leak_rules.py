@@ -149,6 +149,67 @@ def test_answers_that_are_described(case: tuple[str, str, str], said: str, leak:
     assert check_strategy(*case, said).leak is leak
 
 
+MOVIE = ("A movie starts at 12:40 PM and lasts 2 hours and 35 minutes. When does it end?", "3:15 PM", "2:40, 3:15 PM")
+FACTORS = ("What is the greatest common divisor of 252 and 198?", "18", "252 = 198 + 54, 198 = 3*54 + 36, 54 = 36 + 18")
+DICE = ("What is the probability that two dice show a sum of 9?", r"\frac{1}{9}", "4 of 36 pairs do, and 4/36 = 1/9.")
+LEGS = ("A right triangle has legs 7 and 24. Find its inradius.", "3", "The hypotenuse is 25, so r = (7+24-25)/2 = 3.")
+PRIME = ("Is the number 221 prime? Answer yes or no.", "no", "221 = 13*17")
+EVEN = (r"Is f(x) = x \sin x even, odd or neither?", "even", "f(-x) = f(x)")
+RACE = (
+    "Ann, Ben, Cal and Dee ran. Ben finished before Dee, Ann right after Dee, and Cal before Ben. Who was third?",
+    "Dee",
+    "The order is Cal, Ben, Dee, Ann.",
+)
+GRAPH = (
+    "Which is the graph of y = |x| - 1? (A) a line (B) a V shape with vertex above the origin (C) a circle "
+    "(D) a V shape with vertex below the origin (E) a parabola",
+    r"\text{(D)}",
+    "It is moved down.",
+)
+HEAVY = ("A dog weighs more than a cat, a goat more than a dog. Which animal is the heaviest?", "goat", "The goat.")
+ROOT = ("p(x) = x^3 - 4x^2 + ax - 6 is divisible by x - 3. What is a?", "5", "p(3) = 3a - 15 = 0, so a = 5.")
+SERIES = (
+    r"Find the sum of $3 + 1 + \frac13 + \dots$.",
+    r"\frac{9}{2}",
+    "The ratio is 1/3, so it is 3/(1 - 1/3) = 9/2.",
+)
+
+
+@pytest.mark.parametrize(
+    ("case", "said", "leak"),
+    [
+        (MOVIE, "It ends at a quarter past three.", True),
+        (MOVIE, "The hours take you to 14:40.", True),
+        (MOVIE, "On a clock with 12 hours, 1 comes after 12.", False),
+        (FACTORS, r"Write $252 = 2^2 \cdot 3^2 \cdot 7$.", True),
+        (FACTORS, "Write each as a product of powers of primes, as 12 = 2^2 * 3.", False),
+        (DICE, "It happens once in nine throws.", True),
+        (DICE, "Each pair has probability 1/36.", False),
+        (LEGS, "Recognise the 7-24-25 triangle.", True),
+        (LEGS, "Triangles such as the 3-4-5 and the 5-12-13 triangle have whole sides.", False),
+        (PRIME, "The number turns out to be composite.", True),
+        (PRIME, "A prime number has exactly two divisors.", False),
+        (EVEN, "The graph is symmetric about the y-axis.", True),
+        (EVEN, "Even functions are symmetric about the y-axis, odd ones about the origin.", False),
+        (EVEN, "Both signs cancel, so f(-x) = f(x).", True),
+        (EVEN, "Check whether f(-x) = f(x).", False),
+        (RACE, "Cal must be the winner.", True),
+        (RACE, "As Cal finished before Ben, write Cal to the left of Ben.", False),
+        (GRAPH, "The tip of the V lies below the origin.", True),
+        (GRAPH, "Decide whether the vertex is above or below the origin.", False),
+        (GRAPH, "The last but one fits.", True),
+        (HEAVY, "The goat is the heaviest.", True),
+        (HEAVY, "Write the goat above the dog, as the problem says.", False),
+        (ROOT, "A zero remainder requires the coefficient to be five.", True),
+        (ROOT, "The division by x - r leaves no remainder if p(r) = 0.", False),
+        (SERIES, "The ratio is one third.", True),
+        (SERIES, "The ratio is the second term over the first.", False),
+    ],
+)
+def test_answers_and_results_in_other_words(case: tuple[str, str, str], said: str, leak: bool) -> None:
+    assert check_strategy(*case, f"A general step.\n{said}").leak is leak
+
+
 UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
 
 

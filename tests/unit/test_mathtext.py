@@ -39,6 +39,17 @@ def whole(text: str) -> Quantity:
         ("two more than five", Fraction(7), "expression"),
         ("三百二十", Fraction(320), "digits"),
         ("４２", Fraction(42), "digits"),
+        ("a quarter past three", Fraction(13, 4), "clock"),
+        ("15:15", Fraction(13, 4), "clock"),
+        ("45 minutes before four", Fraction(13, 4), "clock"),
+        ("3:4", Fraction(3, 4), "ratio"),
+        ("once in nine throws", Fraction(1, 9), "fraction"),
+        ("eight to one against", Fraction(1, 9), "fraction"),
+        ("one hundredth", Fraction(1, 100), "fraction"),
+        ("three to the fourth power", Fraction(81), "expression"),
+        ("the factorial of five", Fraction(120), "expression"),
+        ("the sine of 90 degrees", Fraction(1), "expression"),
+        ("half of a right angle", Fraction(45), "digits"),
     ],
 )
 def test_values_and_notations(text: str, value: Fraction, notation: str) -> None:
@@ -86,6 +97,14 @@ def test_words_that_pint_would_take_for_units(word: str) -> None:
         ("Look at the second derivative.", "ordinal"),
         ("There is a 4-digit number.", "label"),
         ("It is 2 less than the number of sides.", "mention"),
+        ("a must be 5.", "result"),
+        ("This forces a to be 5.", "result"),
+        ("It vanishes only if a is 5.", "result"),
+        ("Choose a as 5.", "result"),
+        ("It is at most 5.", "result"),
+        ("So k can take 5 values.", "result"),
+        ("Reduce the 100 days modulo 7.", "operand"),
+        ("Reduce modulo phi(10).", "operand"),
     ],
 )
 def test_uses(text: str, use: str) -> None:
@@ -96,6 +115,8 @@ def test_a_condition_and_a_law_are_no_results() -> None:
     assert whole("If the remainder is 2").use.supposed
     assert whole("A square has corner sum 4").use.supposed
     assert not whole("So the remainder is 2").use.supposed
+    assert not whole("A zero remainder requires the coefficient to be 5").use.supposed
+    assert whole("See how soon they come back to 1").use.supposed
 
 
 @given(st.text(max_size=300))

@@ -104,8 +104,12 @@ def described(facts: Facts) -> str:
     bodies = {letter: content(body) for letter, body in case.options.items()}
     mine = bodies.pop(case.answer.letter, frozenset())
     theirs = frozenset().union(*bodies.values()) if bodies else frozenset()
-    for sentence, stems in _lines(facts) if len(mine) > 2 and mine - theirs else ():
-        if mine - theirs <= set(stems) and len(mine & set(stems)) >= len(mine) / 2 and not (theirs - mine) & set(stems):
+    for sentence, stems in _lines(facts) if mine - theirs else ():
+        if (
+            mine - theirs <= set(stems)
+            and len(mine & set(stems)) >= max(2, len(mine) / 2)
+            and not (theirs - mine) & set(stems)
+        ):
             return sentence[:80]
     return ""
 
@@ -157,10 +161,17 @@ def placed(facts: Facts) -> str:
 
 
 def _is_restated(facts: Facts, sentence: str, names: list[str]) -> bool:
-    """Whether three words in a row, one of them a name, stand in the problem, too."""
-    given, said = (re.findall(r"[A-Za-z]+", text) for text in (facts.case.problem.text, sentence))
-    known = {tuple(given[i : i + 3]) for i in range(len(given) - 2)}
-    return any(tuple(said[i : i + 3]) in known and {*said[i : i + 3]} & {*names} for i in range(len(said) - 2))
+    """Whether the problem says it, too: three words in a row with a name, or two names with one word between them."""
+    known, said = (_told_of(text, names) for text in (facts.case.problem.text, sentence))
+    return bool(known & said)
+
+
+def _told_of(text: str, names: list[str]) -> set[tuple[str, ...]]:
+    found = re.findall(r"[A-Za-z]+", text)
+    rows = {tuple(found[i : i + 3]) for i in range(len(found) - 2)}
+    name = "|".join(map(re.escape, names))
+    pairs = re.findall(rf"\b({name})(?: \w+){{0,2}} (\w+) ({name})\b", text)
+    return {row for row in rows if {*row} & {*names}} | set(pairs)
 
 
 def said(facts: Facts) -> str:

@@ -6,52 +6,52 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sgpo.mathtext.expressions import Token
+from sgpo.mathtext.expressions import RELATIONS, Token
 from sgpo.mathtext.vocabulary import words
 
 LABELS = words(
     "step case part figure fig equation eq theorem lemma phase stage rule method option chapter section example "
-    "exercise problem type property axiom condition line item idea claim fact note approach formula level "
-    "quadrant row column"
+    "exercise problem type property axiom condition line item idea claim fact note approach formula level quadrant "
+    "row column"
 )
 FILLERS = words(
-    "the a an exactly precisely just only simply about approximately roughly around then therefore again also "
-    "number value integer fraction final indeed always all both each now not there must will should would can "
-    "could which it this that away off simplified reduced positive negative same single last remaining resulting "
-    "unique and her his their our your my"
+    "the a an exactly precisely just only simply about approximately roughly around then therefore again also number "
+    "value integer fraction final indeed always all both each now not there must will should would can could which it "
+    "this that away off simplified reduced positive negative same single last remaining resulting unique and her his "
+    "their our your my"
 )
 RESULTS = words(
-    "is are was were be being equals equal becomes become remains makes make making totals measures get gets "
-    "getting got obtain obtains obtained give gives giving gave given yield yields yielding produce produces find "
-    "finds finding found arrive reach reaches reaching leave leaves leaving left conclude concludes concluding "
-    "deduce see has have having namely so thus hence so finally answer result solution contains need needs needed "
-    "state report know show shows determine say read reads pick choose select recall expect see sees fill but "
-    "= => : < > <= >="
+    "is are was were be being equals equal becomes become remains makes make making totals measures get gets getting "
+    "got obtain obtains obtained give gives giving gave given yield yields yielding produce produces find finds "
+    "finding found arrive reach reaches reaching leave leaves leaving left conclude concludes concluding deduce see "
+    "has have having namely so thus hence finally answer result solution contains need needs needed state report know "
+    "show shows determine say read reads pick choose select recall expect sees fill but = => : < > <= >="
 )
 # With `to`, `at`, `with`, `as`, `on` or `out` behind: `comes to`, `arrive at`, `ends with`.
 RESULTS_TO = words(
-    "comes come coming amounts amount simplifies simplify reduces reduce evaluates evaluate leads lead leading "
-    "adds sums works work turns rounds equal equals narrows boils converges arrive arrives arriving ends end "
-    "settles pinned fixed limited set bounded stops goes climbs rises drops falls lead ending finish finishes lands land condenses collapses totals shrinks equivalent congruent"
+    "comes come coming amounts amount simplifies simplify reduces reduce evaluates evaluate leads lead leading adds "
+    "sums works work turns rounds equal equals narrows boils converges arrive arrives arriving ends end settles "
+    "pinned fixed limited set bounded stops goes climbs rises drops falls ending finish finishes lands land condenses "
+    "collapses totals shrinks equivalent congruent"
 )
 OPERANDS = words(
     "reduce deduct deducting remove removing by from into than per over times plus minus between among through within "
     "until before after for in on with at as add adding adds subtract subtracting subtracts multiply multiplying "
     "divide dividing increase decrease raise take taking square squaring cube cubing halve double use using try "
-    "trying substitute substituting insert plug put test testing count counting divides let set take via any "
-    "every up under above below less more least most over"
+    "trying substitute substituting insert plug put test testing count counting divides let set via any every up "
+    "under above below less more least most"
 )
 BASES = words("mod modulo base modulus")
 SUMMARIES = words(
-    "total remainder value answer result sum maximum minimum probability length area volume radius product "
-    "difference count mean average cost size measure height width distance age speed price chance quotient score "
-    "perimeter root solution discriminant period slope"
+    "total remainder value answer result sum maximum minimum probability length area volume radius product difference "
+    "count mean average cost size measure height width distance age speed price chance quotient score perimeter root "
+    "solution discriminant period slope"
 )
 CONDITIONS = words("how if when whenever whether until unless where suppose assume let every any")
 NO_NOUNS = words(
     "into onto among and or is are as so which that then because since in on at by for from with to if when where "
-    "after throughout works fits satisfies leaves gives must will can has have of here there over more left altogether overall but "
-    "while again mod modulo remains remain does be was were too itself both per in than"
+    "after throughout works fits satisfies leaves gives must will can has have of here there over more left "
+    "altogether overall but while again mod modulo remains remain does be was were too itself both per than"
 )
 # What a step begins with when it tells the reader what to do; other sentences state something.
 IMPERATIVES = words(
@@ -61,17 +61,16 @@ IMPERATIVES = words(
     "go group halve identify ignore increase insert integrate interpret isolate join keep label let link list locate "
     "look lower make mark match maximise maximize merge minimise minimize move multiply name note number order pair "
     "permute pick place plug put raise read recall record reduce reject relate remember remove repeat replace report "
-    "represent return review rewrite round scale search select set share shift show simplify sketch solve split square "
-    "start state stop subtract substitute sum swap tabulate take test think tick treat try turn undo use verify work "
-    "write adding dividing multiplying subtracting using taking comparing squaring"
+    "represent return review rewrite round scale search select set share shift show simplify sketch solve split "
+    "square start state stop subtract substitute sum swap tabulate take test think tick treat try turn undo use "
+    "verify work write adding dividing multiplying subtracting using taking comparing squaring"
 )
 _STARTS = frozenset((",", ";", ":", "(", "and", "then", "or", "to", "by", "next", "now", "first", "finally", "also"))
 _JOINS = frozenset((":", "since", "because", "so", "that", "as"))
 _TELLING = words("the so thus hence therefore then this that these they it he she we you there in after both together")
 FINITE = words(
-    "is are was were has have can cannot could would should must will may do does makes leaves gives remains remain stay "
-    "hold give make need fit work "
-    "made got paid won sold took gave came went spent kept"
+    "is are was were has have can cannot could would should must will may do does makes leaves gives remains remain "
+    "stay hold give make need fit work made got paid won sold took gave came went spent kept"
 )
 _NO_SUBJECTS = words("to we you not then and can must")
 _ONLY = (["only"], ["exactly"], ["precisely"])  # `the remainder is 0 only if a is 5` states something
@@ -86,7 +85,6 @@ _PARTED = words(
     "half third quarter sum product multiple multiples divisor divisors factor factors power powers root square cube"
 )
 _ENDS_NUMBER = re.compile(r"[\d.]+|[})]")
-_SIGNS = frozenset(("=", "<", ">", "<=", ">=", "!="))
 _ARTICLES = frozenset(("the", "its", "a", "an"))
 _BEFORE_NOUNS = _ARTICLES | words("of all any some these those both equal their our your no other each same and or")
 _SUBJECTS = _ARTICLES | words("each this that it he she everyone everybody everything nothing all one")
@@ -120,59 +118,18 @@ class Use:
     stated: bool = False
 
 
-def _begin(text: str, tokens: Sequence[Token], first: int) -> int:
-    """The index of the first token of the sentence, at most 40 before."""
-    i = first
-    while (
-        i > max(0, first - 40)
-        and tokens[i - 1].text not in _BREAK
-        and "\n" not in text[tokens[i - 1].end : tokens[i].start]
-    ):
-        i -= 1
-    return i
-
-
-def _word(token: Token) -> str:
-    return token.text.lower()
-
-
 def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal: bool = False) -> Use:
     """The use of the quantity of the tokens from `first` up to but not `last`."""
-    begin = _begin(text, tokens, first)
-    left = [_word(token) for token in tokens[begin:first]]
-    right = [_word(token) for token in tokens[last : last + 7]]
-    for i in range(len(right)):
-        if tokens[last + i].text in _BREAK or "\n" in text[tokens[last + i - 1].end : tokens[last + i].start]:
-            right = right[:i]
-            break
-    # `a must be 5`: a letter, not the article.
-    left = [
-        "x" if word == "a" and _is_finite(verb) else word for word, verb in zip(left, [*left[1:], ""], strict=False)
-    ]
-    clause = left
-    for i in range(len(left) - 1, -1, -1):
-        if left[i] in _JOINS or (left[i] == "," and len(left) - i > 2):
-            clause = left[i + 1 :]
-            break
+    left, right = _around(text, tokens, first, last)
+    clause = left[_clause_start(left) :]
     subject = frozenset(stem(word) for word in clause if len(word) > 1)
-    general = clause[:1] and clause[0] in ("a", "an", "any", "every", "all") and clause[1:2] not in (["but"], ["the"])
-    general = general and not (
-        clause[0] in ("a", "an") and "the" in clause
-    )  # `a zero remainder needs the root to be 5`
-    outside = left[: len(left) - len(clause)]
-    supposed = (
-        any(word in CONDITIONS and clause[i - 1 : i] not in _ONLY for i, word in enumerate(clause))
-        or bool(general and outside[-1:] != ["as"])  # `a square has 4 sides`; not `as a percentage it is 5`
-        or outside[-2:] == ["so", "that"]
-        or (clause[:1] == ["then"] and left[0] in CONDITIONS)
-        or (right[:1] != [] and right[0] in ("for", "if", "when") and bool(_SIGNS & set(right[2:4])))
-    )  # `is 90 for y > 0`
-    if tokens[first].text == "(" and tokens[first].touching and first and tokens[first - 1].kind in ("word", "command"):
+    supposed = _is_supposed(left[: len(left) - len(clause)], clause, right)
+    argument = tokens[first].text == "(" and tokens[first].touching and tokens[first - 1].kind in ("word", "command")
+    if first and argument:
         return Use("operand", "(", subject, supposed)  # phi(10)
-    if _is_label(text, tokens, begin, first, last):
+    hyphen = right[:1] == ["-"] and len(right) > 1 and tokens[last].touching and tokens[last + 1].touching
+    if _is_label(text, tokens, first, last) or (hyphen and not ordinal):  # step 4, 4-digit
         return Use("label", "", subject, supposed)
-    if not ordinal and len(right) > 1 and right[0] == "-" and tokens[last].touching and tokens[last + 1].touching:
-        return Use("label", "", subject, supposed)  # 4-digit
     name, by = _governed(left)
     stated = _is_stated(clause if clause[:1] and clause[0] in _TELLING else left, right)
     done = stated and len(left) > 1 and (_is_verb(left) or (by == left[-1] and left[-2] in _MODALS))
@@ -188,22 +145,64 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
         name = "result"
     if right and right[0] in _COMPARED and name == "result":
         # `is 3 times as long`, and not `fits 3 times`; `is 2 less than the number of sides`
-        name = "operand" if right[0] == "times" and right[1:] else "mention" if right[0] != "times" else name
+        name = "mention" if right[0] != "times" else "operand" if right[1:] else name
     if ordinal and name != "result":
         name = "ordinal"
-    # `they meet after 3 hours`; `divide by 3` is a step, and so is `divided by 3`.
-    if (
-        name == "operand"
-        and by in _PREPOSITIONS
-        and stated
-        and not (by == "by" and left[len(left) - 2].endswith(("ed", "ible")))
-    ):
+    # `they meet after 3 hours` tells; `divide by 3` is a step, and so is `divided by 3`.
+    step = by == "by" and left[-2:-1] and left[-2].endswith(("ed", "ible"))
+    if name == "operand" and by in _PREPOSITIONS and stated and not step:
         name = "mention"
     return Use(name or "mention", by, subject, supposed, stated)
 
 
+def _around(text: str, tokens: Sequence[Token], first: int, last: int) -> tuple[list[str], list[str]]:
+    """The words of the sentence before a quantity, at most 40, and behind it, at most 7."""
+
+    def ends(i: int) -> bool:  # the sentence, before token i
+        return tokens[i - 1].text in _BREAK or "\n" in text[tokens[i - 1].end : tokens[i].start]
+
+    begin, end = first, last
+    while begin > max(0, first - 40) and not ends(begin):
+        begin -= 1
+    while (
+        end < min(len(tokens), last + 7)
+        and tokens[end].text not in _BREAK
+        and "\n" not in text[tokens[end - 1].end : tokens[end].start]
+    ):
+        end += 1
+    left = [token.text.lower() for token in tokens[begin:first]]
+    # `a must be 5` speaks of a letter, not of a thing.
+    pairs = zip(left, [*left[1:], ""], strict=False)
+    return ["x" if word == "a" and _is_finite(verb) else word for word, verb in pairs], [
+        token.text.lower() for token in tokens[last:end]
+    ]
+
+
+def _clause_start(left: list[str]) -> int:
+    for i in range(len(left) - 1, -1, -1):
+        if left[i] in _JOINS or (left[i] == "," and len(left) - i > 2):
+            return i + 1
+    return 0
+
+
+def _is_supposed(outside: list[str], clause: list[str], right: list[str]) -> bool:
+    """Whether a clause only supposes what it says, or says it of all things of a kind."""
+    article = clause[:1] in (["a"], ["an"])
+    # `a square has 4 sides` is a law; `a zero remainder needs the root to be 5` is not, as it says which root.
+    general = (article and "the" not in clause) or clause[:1] in (["any"], ["every"], ["all"])
+    return (
+        any(word in CONDITIONS and clause[i - 1 : i] not in _ONLY for i, word in enumerate(clause))
+        or (general and clause[1:2] not in (["but"], ["the"]) and outside[-1:] != ["as"])  # `as a percentage it is 5`
+        or outside[-2:] == ["so", "that"]
+        or (clause[:1] == ["then"] and bool(CONDITIONS & set(outside[:1])))
+        or (right[:1] in (["for"], ["if"], ["when"]) and bool(RELATIONS & set(right[2:4])))  # `is 90 for y > 0`
+    )
+
+
 def _is_finite(word: str) -> bool:
-    return word in FINITE or word in _SIGNS or (word.endswith("s") and not word.endswith(("ss", "us", "is", "series")))
+    return (
+        word in FINITE or word in RELATIONS or (word.endswith("s") and not word.endswith(("ss", "us", "is", "series")))
+    )
 
 
 def _is_stated(left: list[str], right: list[str]) -> bool:
@@ -219,13 +218,13 @@ def _is_stated(left: list[str], right: list[str]) -> bool:
     return bool(left[:1] and left[0] in _TELLING) or any(word in FINITE for word in right)
 
 
-def _is_label(text: str, tokens: Sequence[Token], begin: int, first: int, last: int) -> bool:
-    before = _word(tokens[first - 1]) if first > begin else ""
+def _is_label(text: str, tokens: Sequence[Token], first: int, last: int) -> bool:
+    heads = first == 0 or "\n" in text[tokens[first - 1].end : tokens[first].start]
+    before = "" if heads else tokens[first - 1].text.lower()
     if before == "_" or (stem(before) in LABELS and len(tokens[first].text) <= 2):
         return True
     if before == "-" and tokens[first].touching and tokens[first - 2].kind == "number":
         return True  # 30-60-90
-    heads = first == 0 or "\n" in text[tokens[first - 1].end : tokens[first].start]
     return heads and last < len(tokens) and tokens[last].text in (".", ")", ":") and last - first == 1
 
 

@@ -72,7 +72,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "described", "answer", "The right option is not told by what it says.", chosen.described,
-        ("Which is |x| - 1? (A) a line (B) a V with its tip above the origin (C) a V with its tip below it", "C", "(C)"),
+        ("Which is |x| - 1? (A) a line (B) a V with the tip above 0 (C) a V with the tip below 0", "C", "(C)"),
         leaks="The tip of the V is below it.", passes="Find the tip.",
     ),
     Rule(

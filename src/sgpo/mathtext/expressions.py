@@ -139,7 +139,8 @@ class Parser:
 
     def relation(self) -> Node:
         """sum (sign sum)*"""
-        first, sides, signs = self.i, [self.sum()], []
+        first, sides = self.i, [self.sum()]
+        signs: list[str] = []
         while len(signs) < MAX_OPERATIONS and self.at(*RELATIONS):
             sign = self.tokens[self.i].text
             if (side := self.tried("sum")) is None:

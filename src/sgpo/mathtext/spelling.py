@@ -112,7 +112,8 @@ _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[
         ("multiply,divide", r"\b(multiply|divide) +(\d[\d.]*|\\frac\{\d+\}\{\d+\}) +by +(?=\d|\\frac)",
          lambda m: f"{m[2]} {'*' if m[1][0] in 'mM' else '/'} "),
         (" past , to , after , before ",
-         r"\b(?:a )?(quarter|half|\d\d?(?: minutes?|(?= past))) (past|after|before|to) (1[0-2]|[1-9])(?! ?[a-z\d(]|\.\d)",
+         r"\b(?:a )?(quarter|half|\d\d?(?: minutes?|(?= past))) (past|after|before|to) (1[0-2]|[1-9])"
+         r"(?! ?[a-z\d(]|\.\d)",
          _clock),
         ("once,twice,times", r"\b(once|twice|\d times?) (?:in|out of|every|per) (?:every )?(\d+)\b",
          lambda m: rf"\frac{{{ {'o': 1, 't': 2}.get(m[1][0].lower()) or m[1].split()[0]}}}{{{m[2]}}}"),

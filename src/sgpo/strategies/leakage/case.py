@@ -101,7 +101,8 @@ class Case:
     def asked(self) -> frozenset[str]:
         """Stems of the words of the sentence that asks, which mostly is the last one."""
         parts = re.split(r"(?<=[.?!\n])(?!\d)", self.problem.text)
-        sentences = map(content, sorted(parts[::-1], key=lambda part: not part.endswith("?")))
+        parts.reverse()
+        sentences = map(content, sorted(parts, key=lambda part: not part.endswith("?")))
         return next((words for words in sentences if len(words) > 1), frozenset())
 
     @cached_property

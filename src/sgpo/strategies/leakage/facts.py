@@ -256,7 +256,7 @@ class Facts:
             named = self.before(found).lower().endswith(f"the {use.by} ")  # `the factor 3`
             return use.name == "result" and (computed or not (named or self.is_restated(found)))
         return use.name == "result" or (
-            (size > 2 or (found.unit and size in self.case.computed))
+            (size > 2 or (found.unit is not None and size in self.case.computed))
             and (use.stated or (not use.by and size in self.case.computed))
         )
 

@@ -199,8 +199,8 @@ _OFFSET = re.compile(rf"(?:[a-z]+ )?(?:{_COMPARED})(?: the| that)?", re.I)
 _RELATIVE = re.compile(
     r"(?<!\w)(?:(?P<times>half|twice|(?<=is )double|(?<=is )triple|\d{1,9} times|\d{1,3}%"
     r"|\\frac\{\d{1,9}\}\{\d{1,9}\}) (?:of )?"
-    rf"|(?P<step>\d{{1,9}}) (?:[a-z]+ )?(?:{_COMPARED}) )(?=(?:the|its|this|that|our|all|every) [A-Za-z]|(?-i:[A-Z]))"
-    r"(?:(?:the|its|this|that|our|all|every) )?([A-Za-z]{1,20})",
+    rf"|(?P<step>\d{{1,9}}) (?:[a-z/]+ )?(?:{_COMPARED}) )(?=(?:the|its|her|his|their|this|that|our|all|every) [A-Za-z]|(?-i:[A-Z]))"
+    r"(?:(?:the|its|her|his|their|this|that|our|all|every) )?([A-Za-z]{1,20})",
     re.I,
 )
 _MULTIPLES = {"half": Fraction(1, 2), "twice": Fraction(2), "double": Fraction(2), "triple": Fraction(3)}

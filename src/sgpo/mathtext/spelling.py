@@ -115,10 +115,11 @@ _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[
          r"\b(?:a )?(quarter|half|\d\d?(?: minutes?|(?= past))) (past|after|before|to) (1[0-2]|[1-9])"
          r"(?! ?[a-z\d(]|\.\d)",
          _clock),
-        ("once,twice,times", r"\b(once|twice|\d times?) (?:in|out of|every|per) (?:every )?(\d+)\b",
-         lambda m: rf"\frac{{{ {'o': 1, 't': 2}.get(m[1][0].lower()) or m[1].split()[0]}}}{{{m[2]}}}"),
+        ("once,twice,times,1 time", r"\b(once|twice|\d times?) (?:in|out of|every|per) (?:every |a |1 )?(\d+|dozen)\b",
+         lambda m: rf"\frac{{{ {'o': 1, 't': 2}.get(m[1][0].lower()) or m[1].split()[0]}}}{{{m[2].replace('dozen', '12')}}}"),
         ("sine,tangent", r"\b(sine|cosine|tangent) of (?=\d)", lambda m: rf"\{m[1][:3].lower()} "),
         ("right angle", r"\bhalf (?:of )?a right angle|\\frac\{1\}\{2\} right angle", "45 degrees"),
+        ("favo", r"\b(\d+) to (\d+) in favou?r\b", lambda m: rf"\frac{{{m[1]}}}{{{int(m[1]) + int(m[2])}}}"),
         ("against", r"\b(\d+) to (\d+) against\b", lambda m: rf"\frac{{{m[2]}}}{{{int(m[1]) + int(m[2])}}}"),
     )
 )  # fmt: skip
@@ -127,6 +128,7 @@ _PLURAL = re.compile(
     r"\b(one|two|three|four|five|seven|eight|nine|ten|zero)(e?s)\b", re.I
 )  # a run of nines is no number
 _HUNDREDTH = re.compile(rf"\b(?:one|a) ({'|'.join(_SCALES)})th\b", re.I)  # text2num takes it for 100th
+_IN_GROUPS = re.compile(r"(?<=\b(?:in|by) )(two|three|four|five|seven|eight|nine|ten)s\b", re.I)  # climbs in fives
 _AND_HALF = re.compile(r"\b(an?|one|two|three|four|five|six|seven|eight|nine|ten|\d+) (\w{3,9}?)s? and a half\b", re.I)
 _A = re.compile(r"\ban? (?=dozen|gross\b(?! [a-z])|hundred|thousand|million|billion)|\ba single (?=[a-z])", re.I)
 _ALPHA = re.compile(r"[A-Za-z]{3}")
@@ -193,6 +195,7 @@ def number_words(text: str) -> str:
     if not _ALPHA.search(text):
         return text
     text = _HUNDREDTH.sub(lambda m: rf"\frac{{1}}{{{_decimal('1', _SCALES[m[1].lower()])}}}", text)
+    text = _IN_GROUPS.sub(lambda m: m[1], text)
     text = _AND_HALF.sub(lambda m: f"{'one' if m[1][0] in 'aA' else m[1]} and a half {m[2]}s", text)
     text = _PLURAL.sub(r"\1's", _HYPHEN.sub(" ", _A.sub("one ", text)))
     text = "".join(alpha2digit(piece, "en", 0) if _ALPHA.search(piece) else piece for piece in _SENTENCE.findall(text))

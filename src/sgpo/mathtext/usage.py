@@ -221,7 +221,7 @@ def _is_stated(left: list[str], right: list[str]) -> bool:
 def _is_label(text: str, tokens: Sequence[Token], first: int, last: int) -> bool:
     heads = first == 0 or "\n" in text[tokens[first - 1].end : tokens[first].start]
     before = "" if heads else tokens[first - 1].text.lower()
-    if before == "_" or (stem(before) in LABELS and len(tokens[first].text) <= 2):
+    if before == "_" or (stem(before) in LABELS and len(tokens[first].text) <= 2 and last - first == 1):
         return True
     if before == "-" and tokens[first].touching and tokens[first - 2].kind == "number":
         return True  # 30-60-90
@@ -242,6 +242,10 @@ def _governed(left: list[str]) -> tuple[str, str]:
         return "base", word
     if word == "as" and (_WRITTEN & set(before) or before[-2:-1] == ["as"]):
         return "result", word  # `choose a as 5`, `as large as 5`
+    if word == "average" and before[-1:] == ["on"]:
+        return _governed(left[: i - 1])
+    if word == "at" and stem(before[-1] if before else "") in ("solution", "root", "maximum", "minimum", "zero"):
+        return "result", word
     if word in ("most", "least") and before[-1:] == ["at"] and before[-2:-1] != ["of"]:
         return _governed(left[: i - 1])  # `is at most 5`
     if word in ("to", "at", "with", "as", "on", "into") and any(verb in RESULTS_TO for verb in before[-2:]):

@@ -27,7 +27,9 @@ _COUNTED = re.compile(
 )
 _SPANS = words("second minute hour day week month year")
 _QUESTIONS = words("What Which Who How Find If When The Find")
-_ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, (?:\d |[a-z]{1,20} )?[a-z]{1,20}){0,8},? or [a-z]+")
+_ALTERNATIVES = re.compile(
+    r"\b[a-z]{1,20}(?:, (?:\d |[a-z]{1,20} )?[a-z]{1,20}){0,8},? or (?!an? )[a-z]+|\ban? [a-z]+ or an? [a-z]+"
+)
 
 
 def content(sentence: str) -> frozenset[str]:
@@ -82,7 +84,10 @@ class Case:
         bodies = [body for letter, body in self.options.items() if letter != self.answer.letter]
         if not self.options and right:
             found_lists = _ALTERNATIVES.findall(self.problem.text.lower())
-            lists = (re.split(r", (?:or )?| or ", found) for found in found_lists)
+            lists = (
+                re.split(r", (?:or )?| or (?:an? )?", found.removeprefix("a ").removeprefix("an "))
+                for found in found_lists
+            )
             bodies = [word for words in lists if right in words for word in words if word != right]
         found = (tuple(re.findall(r"[a-z]{2,}", re.sub(r"\\[a-z]+", " ", body.lower()))) for body in bodies)
         return tuple(dict.fromkeys(words for words in found if words))

@@ -29,7 +29,7 @@ _OPEN = re.compile(r"\b(?:if|whether|when|whenever|unless|otherwise|suppose|assu
 # What is said of a person that the problem has not said.
 _SAID_OF = (
     r"(?:'s)? (?:(?:must|has to|can only|then|always|also) )?"
-    r"(?:is|was|be|comes?|came|wins|won|finish(?:es|ed)|lies|lied|gets|got|sits|stands|takes|took|ends)\b"
+    r"(?:is|was|be|settled|fixed|known|comes?|came|wins|won|finish(?:es|ed)|lies|lied|gets|got|sits|stands|takes|took|ends)\b"
 )
 # A word, and what comes to the same.
 _OPPOSITES = {
@@ -89,6 +89,8 @@ def eliminated(facts: Facts) -> str:
         for sentence, stems in _lines(facts) if others else ():
             named = sum(_says(stems, phrase) for phrase in others)
             denied = _NEGATIVE & set(sentence.lower().split())
+            if re.search(r"\b(?:clue|statement|hint)s?\b", sentence):
+                continue  # `drop what violates the clue about Ana`
             most = named >= 0.6 * len(others) and denied
             alone = len(others) == 1 and not (
                 denied and not _OPEN.search(sentence)
@@ -192,6 +194,7 @@ def said(facts: Facts) -> str:
         if (
             any(_says(stems, other) for other in case.others)
             or _ALTERNATIVES & near
+            or "or" in before.split()[-5:]
             or _is_listed(facts, before, behind)
         ):
             continue

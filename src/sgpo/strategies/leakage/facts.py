@@ -6,7 +6,7 @@ import calendar
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -32,10 +32,10 @@ STRONG = RESULTS_TO | words(
 )
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
-    2: "prime even twin pair couple", 3: "triple", 4: "triple", 5: "round rounding triple", 6: "die dice cube",
-    10: "digit letter", 11: "divisibility", 12: "clock hour month inch triple", 13: "card rank suit triple",
+    2: "prime even twin pair couple", 3: "triple", 4: "triple", 5: "round rounding triple", 6: "die dice cube face hand",
+    10: "digit letter", 11: "divisibility", 12: "clock hour month inch triple dice noon afternoon", 13: "card rank suit triple",
     15: "hexadecimal letter", 16: "hexadecimal", 25: "digit quarter prime", 49: "prime", 121: "prime",
-    26: "letter alphabet", 28: "month", 29: "month", 30: "month", 31: "month", 36: "dice", 52: "card deck week year",
+    26: "letter alphabet", 28: "month", 29: "month", 30: "month hand", 31: "month", 36: "dice", 52: "card deck week year",
     60: "equilateral degree", 90: "degree angle right", 100: "percent cent", 180: "degree angle triangle polygon pi",
     270: "degree angle", 360: "degree angle circle turn polygon pi", 365: "year", 366: "year", 1000: "kilo milli",
     3600: "second hour", 1.5: "outlier", 1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
@@ -140,8 +140,13 @@ class Facts:
             # That an hour has 12 marks is no licence for the answer 12, unless the step is a rule that is done again.
             or (self.is_known(size, found) and not (use.name == "operand" and answer and not again))
             or self._in_series(found)
-            or self._exemplary(found)
-            or (found.notation == "fraction" and found.unit is None and general)
+            or self.is_example(found)
+            or (
+                found.notation == "fraction"
+                and found.unit is None
+                and general
+                and not (found.whole and size > 1 and size in self.case.computed)
+            )
             or (found.notation, size) == ("percent", 100)
         )
 
@@ -161,7 +166,7 @@ class Facts:
     def _is_answer(self, found: Quantity) -> bool:
         return any(part.distinctive and part.matches(found) for part in self.case.answer.parts)
 
-    def _exemplary(self, found: Quantity) -> bool:
+    def is_example(self, found: Quantity) -> bool:
         """`for example`, `such as` or `primes` stands before it in its sentence, or `for instance` behind."""
         before, behind = self.before(found), re.split(r"[.;\n]", self.strategy.text[found.end : found.end + 60])[0]
         example = _EXAMPLE.search(before) or re.search(r"for (?:example|instance)", behind)
@@ -203,7 +208,7 @@ class Facts:
         return (
             found.size <= 10
             and re.search(r"\b(?:the|both|these|of|other|its|all) $", before) is not None
-            and re.search(r"\ban? \w+ of $", before) is None
+            and re.search(r"\ban? (?:\w+ ){1,2}of $", before) is None
         )
 
     def behind(self, found: Quantity) -> set[str]:
@@ -244,6 +249,12 @@ class Facts:
             left = relation.node.parts[0]
             plain = left.letters <= int(not left.operations) and (size > 1 or bool(left.letters))
             new = not holds(self.tight_problem, tight(self.slice(relation)))
+            if (
+                not relation.node.letters
+                and max(relation.node.literals) == 10
+                and {*relation.node.literals} <= {2, 5, 10}
+            ):
+                return False  # 2 * 5 = 10 is known to all
             return plain and new and relation.use.name != "operand"
         if self.is_generic(found):
             return False
@@ -292,7 +303,11 @@ class Facts:
 
 def read(problem: str, answer: str, response: str, strategy: str) -> Facts:
     """Prepare everything; each text is of a bounded length already."""
-    return Facts(case_of(problem, answer, response), quantities.read(strategy), strategy)
+    text = quantities.read(strategy)
+    # Two dozen are 24, too, whatever is asked for.
+    groups = (q for q in text.quantities if q.unit and not q.unit.dimension and q.unit.factor > 1 and q.size != 1)
+    plain = [replace(q, value=q.readings[0], unit=None) for q in groups]
+    return Facts(case_of(problem, answer, response), replace(text, quantities=(*text.quantities, *plain)), strategy)
 
 
 def first(facts: Facts, found: Iterator[Quantity]) -> str:

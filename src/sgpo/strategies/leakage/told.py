@@ -42,8 +42,10 @@ def _sides(facts: Facts) -> str:
 
 
 def _is_told(facts: Facts, q: Quantity) -> bool:
-    if q.node.letters or q.is_relative or q.notation in ("relation", "tuple", "roman", "named", "ratio"):
+    if q.node.letters or q.is_relative or q.notation in ("relation", "tuple", "named", "ratio"):
         return False
+    if q.notation == "roman":
+        return q.size in facts.case.computed and q.node.last - q.node.first == 1 and len(facts.slice(q)) > 2
     if "pi" in facts.slice(q):
         return q.use.name == "result" and float(f"{q.size / math.pi:.8g}") in facts.case.computed
     if q.node.operations and q.notation != "fraction":  # its literals are looked at one by one
@@ -54,7 +56,11 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
     if facts.is_constant(q):
         return False
     if q.notation == "ordinal":
-        return not q.use.supposed and (not is_small(q.size) or (q.use.by == "fits" and q.size > 5))
+        return (
+            (is_small(q.size) or q.size not in facts.case.given)
+            and not q.use.supposed
+            and (not is_small(q.size) or (q.use.by == "fits" and q.size > 5))
+        )
     # Radians are no second reading: that a degree has 60 minutes has nothing to do with pi.
     sizes = set(map(values.size, q.readings)) if q.unit is None or q.unit.name != "degree" else {q.size}
     if not (sizes | facts.in_other_units(q)) & facts.case.given and not all(map(is_small, sizes)):

@@ -34,6 +34,10 @@ def computation(facts: Facts) -> str:
                 inserted = _INSERTED.search(before) and not q.noun and q.size in facts.case.specific
                 operand = q.use.name == "operand" and q.size in facts.case.given and _ARITHMETIC.search(before)
                 counts = q.noun and stem(q.noun) == q.noun  # `subtract 4 corner areas`
+                # `subtract 3 times the sum`, `starting from 19`
+                operand = (
+                    operand and q.noun != "times" and not re.search(r"\b(?:start|begin)\w* (?:from|with|at) $", before)
+                )
                 driven = operand and q.size > 2 and (not is_small(q.size) or (_SHIFTS.search(before) and not counts))
                 if (inserted or driven) and not facts.is_constant(q) and not facts.is_definite(q):
                     yield q
@@ -44,8 +48,10 @@ def computation(facts: Facts) -> str:
 def _is_worked(facts: Facts, q: Quantity) -> bool:
     """`6^2 + 9^2`, `(3+1)(2+1)`, `1 + 3 = 4`, `C(10, 3)`: numbers joined by signs, all of them this problem's."""
     node, written = q.node, facts.slice(q)
-    if written in facts.case.problem.text or (
-        written.startswith(r"\frac{1}{2} *") and facts.before(q).endswith("than ")
+    if (
+        facts.is_example(q)
+        or written in facts.case.problem.text
+        or (written.startswith(r"\frac{1}{2} *") and facts.before(q).endswith("than "))
     ):
         return False  # in the problem's words; `more than half of the 35 students`
     if not q.whole or node.letters or not node.operations or id(node) in facts.sides or q.notation == "ratio":

@@ -47,7 +47,7 @@ SUMMARIES = words(
     "count mean average cost size measure height width distance age speed price chance quotient score perimeter root "
     "solution discriminant period slope"
 )
-CONDITIONS = words("how if when whenever whether until unless where suppose assume let every any")
+CONDITIONS = words("how if when whenever whether until unless where suppose assume let")
 NO_NOUNS = words(
     "into onto among and or is are as so which that then because since in on at by for from with to if when where "
     "after throughout works fits satisfies leaves gives must will can has have of here there over more left "

@@ -21,6 +21,7 @@ from sgpo.strategies.leakage.facts import STRONG, Facts, first, tight
 
 # Their halves and doubles are laws of geometry.
 _SIDES = re.compile(r"(?<![\d-])\d{1,3}-\d{1,3}-\d{1,3}(?= (?:right )?triangle)")
+_FORMULA = re.compile(r"\b(?:area|volume|sum|product|distance|energy)\b", re.I)  # is a square or a cube by a law
 _LAWS = words("radius diameter perimeter angle diagonal degrees")
 
 
@@ -126,10 +127,12 @@ def share(facts: Facts) -> str:
                 and q.use.stated
                 and isinstance(q.value, Fraction)
                 and not _is_lawful(facts, q)
+                and not (q.notation == "power" and _FORMULA.search(facts.sentence(q)))
                 and facts.slice(q).lower().split()[0] not in given
                 and stem(q.noun) not in _UNKNOWN
             ):
-                sizes = {values.size(q.value * x if q.notation == "share" else q.value + x) for x in known}
+                sign = {"share": "*", "power": "^", "offset": "+"}[q.notation]
+                sizes = {values.size(values.operate(sign, x, q.value)) for x in known}
                 if any(part.size in sizes for part in facts.case.answer.parts):
                     yield q
 

@@ -33,7 +33,7 @@ STRONG = RESULTS_TO | words(
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
     2: "prime even twin pair couple", 3: "triple", 4: "triple", 5: "round rounding triple", 6: "die dice cube face hand",
-    10: "digit letter", 11: "divisibility", 12: "clock hour month inch triple dice noon afternoon", 13: "card rank suit triple",
+    10: "digit letter", 11: "divisibility", 12: "clock hour month inch triple dice noon afternoon face", 13: "card rank suit triple",
     15: "hexadecimal letter", 16: "hexadecimal", 25: "digit quarter prime", 49: "prime", 121: "prime",
     26: "letter alphabet", 28: "month", 29: "month", 30: "month hand", 31: "month", 36: "dice", 52: "card deck week year",
     60: "equilateral degree", 90: "degree angle right", 100: "percent cent", 180: "degree angle triangle polygon pi",

@@ -34,10 +34,10 @@ def computation(facts: Facts) -> str:
                 inserted = _INSERTED.search(before) and not q.noun and q.size in facts.case.specific
                 operand = q.use.name == "operand" and q.size in facts.case.given and _ARITHMETIC.search(before)
                 counts = q.noun and stem(q.noun) == q.noun  # `subtract 4 corner areas`
-                # `subtract 3 times the sum`, `starting from 19`
-                operand = (
-                    operand and q.noun != "times" and not re.search(r"\b(?:start|begin)\w* (?:from|with|at) $", before)
-                )
+                # `subtract 3 times the sum`, `starting from 19`, `multiply by the 20 servings` name what is given.
+                named = q.noun == "times" or re.search(r"\b(?:start|begin)\w* (?:from|with|at) $", before)
+                named = named or (re.search(r"\bby the $", before) and q.noun)
+                operand = operand and not named
                 driven = operand and q.size > 2 and (not is_small(q.size) or (_SHIFTS.search(before) and not counts))
                 if (inserted or driven) and not facts.is_constant(q) and not facts.is_definite(q):
                     yield q

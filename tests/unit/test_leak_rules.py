@@ -216,15 +216,16 @@ UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
 @pytest.mark.parametrize(
     ("split", "precision", "recall"),
     [
-        ("open", 0.98, 0.94),
-        ("sealed", 0.98, 0.96),
-        ("third", 0.97, 0.9),
-        ("last", 0.95, 0.95),
-        ("fourth", 0.98, 0.96),
-        ("fifth", 0.97, 0.96),
-        ("sixth", 0.97, 0.95),
-        ("seventh", 0.97, 0.84),
-        ("eighth", 0.97, 0.93),
+        ("open", 0.98, 0.97),
+        ("sealed", 0.99, 0.96),
+        ("third", 0.98, 0.94),
+        ("last", 0.99, 0.99),
+        ("fourth", 0.99, 0.97),
+        ("fifth", 0.98, 0.98),
+        ("sixth", 0.98, 0.95),
+        ("seventh", 0.99, 0.97),
+        ("eighth", 0.99, 0.98),
+        ("ninth", 0.98, 0.75),
     ],
 )
 def test_precision_and_recall_on_harder_cases(split: str, precision: float, recall: float) -> None:

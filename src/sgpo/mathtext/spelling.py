@@ -116,13 +116,14 @@ _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[
          r"(?! ?[a-z\d(]|\.\d)",
          _clock),
         ("once,twice,times,1 time", r"\b(once|twice|\d times?) (?:in|out of|every|per) (?:every |a |1 )?(\d+|dozen)\b",
-         lambda m: rf"\frac{{{ {'o': 1, 't': 2}.get(m[1][0].lower()) or m[1].split()[0]}}}{{{m[2].replace('dozen', '12')}}}"),
+         lambda m: rf"\frac{{{_TIMES.get(m[1].lower(), m[1][0])}}}{{{12 if m[2] == 'dozen' else m[2]}}}"),
         ("sine,tangent", r"\b(sine|cosine|tangent) of (?=\d)", lambda m: rf"\{m[1][:3].lower()} "),
         ("right angle", r"\bhalf (?:of )?a right angle|\\frac\{1\}\{2\} right angle", "45 degrees"),
         ("favo", r"\b(\d+) to (\d+) in favou?r\b", lambda m: rf"\frac{{{m[1]}}}{{{int(m[1]) + int(m[2])}}}"),
         ("against", r"\b(\d+) to (\d+) against\b", lambda m: rf"\frac{{{m[2]}}}{{{int(m[1]) + int(m[2])}}}"),
     )
 )  # fmt: skip
+_TIMES = {"once": "1", "twice": "2"}
 _SENTENCE = re.compile(r"[^.\n]{1,600}[.\n]?|[.\n]")
 _PLURAL = re.compile(
     r"\b(one|two|three|four|five|seven|eight|nine|ten|zero)(e?s)\b", re.I

@@ -32,13 +32,15 @@ STRONG = RESULTS_TO | words(
 )
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
-    2: "prime even twin pair couple", 3: "triple", 4: "triple", 5: "round rounding triple", 6: "die dice cube face hand",
-    10: "digit letter", 11: "divisibility", 12: "clock hour month inch triple dice noon afternoon face", 13: "card rank suit triple",
+    2: "prime even twin pair couple", 3: "triple", 4: "triple", 5: "round rounding triple",
+    6: "die dice cube face hand", 10: "digit letter", 11: "divisibility",
+    12: "clock hour month inch triple dice noon afternoon face", 13: "card rank suit triple",
     15: "hexadecimal letter", 16: "hexadecimal", 25: "digit quarter prime", 49: "prime", 121: "prime",
-    26: "letter alphabet", 28: "month", 29: "month", 30: "month hand", 31: "month", 36: "dice", 52: "card deck week year",
-    60: "equilateral degree", 90: "degree angle right", 100: "percent cent", 180: "degree angle triangle polygon pi",
-    270: "degree angle", 360: "degree angle circle turn polygon pi", 365: "year", 366: "year", 1000: "kilo milli",
-    3600: "second hour", 1.5: "outlier", 1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
+    26: "letter alphabet", 28: "month", 29: "month", 30: "month hand", 31: "month", 36: "dice",
+    52: "card deck week year", 60: "equilateral degree", 90: "degree angle right", 100: "percent cent",
+    180: "degree angle triangle polygon pi", 270: "degree angle", 360: "degree angle circle turn polygon pi",
+    365: "year", 366: "year", 1000: "kilo milli", 3600: "second hour", 1.5: "outlier",
+    1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
 }  # fmt: skip
 _MONTHS = frozenset(map(str.lower, calendar.month_name[1:])) - {"march", "may"}
 _RATIOS = frozenset(map(stem, words("sin cos tan sine cosine tangent isosceles equilateral")))

@@ -64,6 +64,7 @@ _OF_ONE = {
     "square": "{}^2", "cube": "{}^3", "reciprocal": r"\frac{{1}}{{{}}}", "multiplicative inverse": r"\frac{{1}}{{{}}}",
     "opposite": "-{}", "additive inverse": "-{}",
 }  # fmt: skip
+_TIMES = {"once": "1", "twice": "2"}
 _NAMED = {"s": "+", "p": "*", "d": "-", "q": "/"}
 _OPERATOR = re.compile(rf"(?<=[\d)}}i]) ({'|'.join(_BETWEEN)}) (?:the )?(?=[\d(\\]|pi\b|[b-z]\b)", re.I)
 
@@ -123,7 +124,6 @@ _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[
         ("against", r"\b(\d+) to (\d+) against\b", lambda m: rf"\frac{{{m[2]}}}{{{int(m[1]) + int(m[2])}}}"),
     )
 )  # fmt: skip
-_TIMES = {"once": "1", "twice": "2"}
 _SENTENCE = re.compile(r"[^.\n]{1,600}[.\n]?|[.\n]")
 _PLURAL = re.compile(
     r"\b(one|two|three|four|five|seven|eight|nine|ten|zero)(e?s)\b", re.I

@@ -19,6 +19,7 @@ _ARITHMETIC = re.compile(
     r"average|mean|squar|cub|plus|minus|times|increas|decreas|substitut|plug|insert|evaluat|put|remainder)"
 )
 _SHIFTS = re.compile(r"\b(?:add|subtract)(?:ing)?(?: (?!by |from |to )[a-z]+){0,2} ?$")
+_NAMED = re.compile(r"\b(?:start|begin)\w* (?:from|with|at) $")
 _INSERTED = re.compile(r"\b(?:substitut|plug|insert|evaluat|put)\w*(?: [a-z]+){0,3} ?$")
 
 
@@ -29,20 +30,23 @@ def computation(facts: Facts) -> str:
         for q in facts.strategy.quantities:
             if _is_worked(facts, q) or _is_assignment(facts, q):
                 yield q
-            elif q.size >= 2 and q.whole and not (q.node.letters or q.node.operations or q.notation == "ordinal"):
-                before = facts.before(q).lower()
-                inserted = _INSERTED.search(before) and not q.noun and q.size in facts.case.specific
-                operand = q.use.name == "operand" and q.size in facts.case.given and _ARITHMETIC.search(before)
-                counts = q.noun and stem(q.noun) == q.noun  # `subtract 4 corner areas`
-                # `subtract 3 times the sum`, `starting from 19`, `multiply by the 20 servings` name what is given.
-                named = q.noun == "times" or re.search(r"\b(?:start|begin)\w* (?:from|with|at) $", before)
-                named = named or (re.search(r"\bby the $", before) and q.noun)
-                operand = operand and not named
-                driven = operand and q.size > 2 and (not is_small(q.size) or (_SHIFTS.search(before) and not counts))
-                if (inserted or driven) and not facts.is_constant(q) and not facts.is_definite(q):
-                    yield q
+            elif _is_step(facts, q):
+                yield q
 
     return first(facts, found())
+
+
+def _is_step(facts: Facts, q: Quantity) -> bool:
+    """`divide 84 by`, `subtract 7`, `plug in 3`: a step that is driven by a number of the problem."""
+    if q.size < 2 or not q.whole or q.node.letters or q.node.operations or q.notation == "ordinal":
+        return False
+    before, counts = facts.before(q).lower(), q.noun and stem(q.noun) == q.noun  # `subtract 4 corner areas`
+    inserted = _INSERTED.search(before) and not q.noun and q.size in facts.case.specific
+    # `subtract 3 times the sum`, `starting from 19`, `multiply by the 20 servings` name what is given.
+    named = q.noun == "times" or _NAMED.search(before) or (q.noun and before.endswith("by the "))
+    operand = q.use.name == "operand" and q.size in facts.case.given and _ARITHMETIC.search(before) and not named
+    driven = operand and q.size > 2 and (not is_small(q.size) or (_SHIFTS.search(before) and not counts))
+    return bool(inserted or driven) and not facts.is_constant(q) and not facts.is_definite(q)
 
 
 def _is_worked(facts: Facts, q: Quantity) -> bool:

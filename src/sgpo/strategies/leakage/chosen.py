@@ -100,7 +100,7 @@ def eliminated(facts: Facts) -> str:
     return ""
 
 
-def described(facts: Facts) -> str:
+def paraphrased(facts: Facts) -> str:
     """`the tip lies below the origin`: most words of the right option, with all that no other option has."""
     case = facts.case
     bodies = {letter: content(body) for letter, body in case.options.items()}
@@ -116,7 +116,7 @@ def described(facts: Facts) -> str:
     return ""
 
 
-def same(facts: Facts) -> str:
+def equivalent(facts: Facts) -> str:
     """A property that comes to the answer: `f(-x) = f(x)` for even, `composite` for not prime."""
     sign, mirror = _SAME.get(facts.case.answer.words, ("", ""))
     wrong = _OPPOSITES.get(facts.case.answer.words, "")

@@ -71,12 +71,12 @@ RULES: tuple[Rule, ...] = (
         leaks="Hence the function is odd.", passes="Decide whether it is even or odd.",
     ),
     Rule(
-        "described", "answer", "The right option is not told by what it says.", chosen.described,
+        "paraphrased", "answer", "The right option is not told by what it says.", chosen.paraphrased,
         ("Which is |x| - 1? (A) a line (B) a V with the tip above 0 (C) a V with the tip below 0", "C", "(C)"),
         leaks="The tip of the V is below it.", passes="Find the tip.",
     ),
     Rule(
-        "same", "answer", "No property that comes to the answer is said.", chosen.same,
+        "equivalent", "answer", "No property that comes to the answer is said.", chosen.equivalent,
         ("Is f even, odd or neither?", "odd", "f(-x) = -f(x), so f is odd."),
         leaks="Show that f(-x) = -f(x).", passes="Compare f(-x) with f(x) and -f(x).",
     ),

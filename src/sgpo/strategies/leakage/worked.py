@@ -28,9 +28,7 @@ def computation(facts: Facts) -> str:
 
     def found() -> Iterator[Quantity]:
         for q in facts.strategy.quantities:
-            if _is_worked(facts, q) or _is_assignment(facts, q):
-                yield q
-            elif _is_step(facts, q):
+            if _is_worked(facts, q) or _is_assignment(facts, q) or _is_step(facts, q):
                 yield q
 
     return first(facts, found())

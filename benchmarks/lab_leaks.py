@@ -26,7 +26,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from sgpo.lab.catalog import LARGEST_TRAINED, TYPES, draw_numbers, told_apart
-from sgpo.lab.experiment import Budget, Cell, run_cell
+from sgpo.lab.experiment import Cell, RunBudget, run_cell
 from sgpo.lab.model import base_path, load
 from sgpo.lab.problems import (
     GUIDED_TEMPLATE,
@@ -133,7 +133,7 @@ def logged(path: Path) -> dict[str, float]:
     return found
 
 
-def run(kind: str, share: float, seed: int, start: Path, out: Path, budget: Budget) -> dict[str, Any]:
+def run(kind: str, share: float, seed: int, start: Path, out: Path, budget: RunBudget) -> dict[str, Any]:
     """One cell, from its kept result where there is one."""
     folder = out / f"{kind}-{share:g}-seed{seed}"
     kept = folder / "result.json"
@@ -171,10 +171,10 @@ def main() -> None:
     """Train what is missing and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--generations", type=int, default=Budget.generations)
+    parser.add_argument("--generations", type=int, default=RunBudget.generations)
     parser.add_argument("--out", type=Path, default=Path("runs/lab_leaks"))
     args = parser.parse_args()
-    budget = Budget(generations=args.generations, eval_every=max(1, args.generations // 2))
+    budget = RunBudget(generations=args.generations, eval_every=max(1, args.generations // 2))
     start = args.out / "taught"
     if not (start / "config.json").exists():
         taught(base_path(0), start)

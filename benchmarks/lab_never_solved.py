@@ -19,7 +19,7 @@ from sgpo.lab.catalog import UNSOLVED
 from sgpo.lab.experiment import load
 from sgpo.lab.measure import PASS_K, PASS_PROBLEMS, by_axis, measure_once
 from sgpo.lab.problems import load_problems
-from sgpo.runs.files import read_object
+from sgpo.runs.files import read_json_object
 from sgpo.runs.methods import METHODS
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     problems = [problem for problem in measured if problem["family"] in UNSOLVED]
     found: dict[str, list[float]] = {}
     for path in sorted(args.compare.glob("cells/*/cell.json")):
-        cell = read_object(path)
+        cell = read_json_object(path)
         trained = path.parent / "model"
         if cell["method"] != "base" and not trained.is_dir():
             continue  # taken over from another comparison, without its model

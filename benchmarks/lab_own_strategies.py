@@ -17,11 +17,11 @@ from typing import Any
 
 from sgpo.evaluation.metrics import t_interval
 from sgpo.lab.catalog import UNSOLVED
-from sgpo.lab.experiment import Budget, Cell, load, run_cell
+from sgpo.lab.experiment import Cell, RunBudget, load, run_cell
 from sgpo.lab.model import BASE_SEEDS, base_path
 from sgpo.lab.problems import MAX_COMPLETION, load_problems, verify
 from sgpo.models.sampling import sample
-from sgpo.runs.files import read_object, write_json
+from sgpo.runs.files import read_json_object, write_json
 
 AXES = ("instances", "operands", "wordings", "types", "longer")
 METHODS = ("sft_grpo", "sgpo")
@@ -30,7 +30,7 @@ METHODS = ("sft_grpo", "sgpo")
 def own_strategies(base: int, k: int, kept: Path) -> dict[str, str | None]:
     """The strategy of every training problem that the base solves in ``k`` samples at temperature 1, else None."""
     if kept.exists():
-        return read_object(kept)
+        return read_json_object(kept)
     model, tokenizer = load(base_path(base))
     problems = load_problems("train")
     rows = sample(
@@ -67,8 +67,8 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=8, help="samples of each training problem")
     parser.add_argument("--out", type=Path, default=Path("runs/own_strategies"))
     args = parser.parse_args()
-    budget = Budget(**read_object(args.compare / "manifest.json")["settings"]["budget"])
-    rate = read_object(args.compare / "search.json")["sgpo"]["learning_rate"]
+    budget = RunBudget(**read_json_object(args.compare / "manifest.json")["settings"]["budget"])
+    rate = read_json_object(args.compare / "search.json")["sgpo"]["learning_rate"]
     args.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[dict[str, float]]] = {"own": [], **{name: [] for name in METHODS}}
     for seed in range(args.seeds):
@@ -78,10 +78,10 @@ def main() -> None:
         if not (folder / "result.json").exists():
             cell = Cell("sgpo", seed, base, budget, {"learning_rate": rate})
             write_json(folder / "result.json", run_cell(cell, base_path(base), folder, strategies=strategies).to_json())
-        found["own"].append(scores(read_object(folder / "result.json")))
+        found["own"].append(scores(read_json_object(folder / "result.json")))
         for name in METHODS:
             path = args.compare / "cells" / f"{name}-base{base}-seed{seed}" / "result.json"
-            found[name].append(scores(read_object(path)))
+            found[name].append(scores(read_json_object(path)))
         print(f"seed {seed}: {json.dumps(coverage(strategies))} {json.dumps(found['own'][-1])}", flush=True)
     labels = {"sft_grpo": "GRPO", "own": "SGPO, strategies of its own", "sgpo": "SGPO, strategies of the lab"}
     names = [*AXES, "new axes"]

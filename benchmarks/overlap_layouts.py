@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from sgpo.data.overlap import Text, find_overlap
+from sgpo.data.overlap import ComparedText, find_overlap
 
 SUPER = str.maketrans("0123456789+-n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ")
 SUB = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -119,9 +119,11 @@ LAYOUTS: dict[str, Callable[[str], str]] = {
 }
 
 
-def problems(path: Path) -> list[Text]:
+def problems(path: Path) -> list[ComparedText]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [Text(f"{path.stem}/{number}", row["problem"]) for number, row in enumerate(rows) if "problem" in row]
+    return [
+        ComparedText(f"{path.stem}/{number}", row["problem"]) for number, row in enumerate(rows) if "problem" in row
+    ]
 
 
 def main() -> None:
@@ -133,7 +135,7 @@ def main() -> None:
     originals = problems(args.data / "MATH500.jsonl")
     found = {}
     for name, change in LAYOUTS.items():
-        copies = [Text(text.id, change(text.text)) for text in originals]
+        copies = [ComparedText(text.id, change(text.text)) for text in originals]
         changed = sum(copy.text != text.text for copy, text in zip(copies, originals, strict=True))
         pairs = find_overlap(copies, originals, threshold=args.threshold)
         hit = {pair.eval for pair in pairs if pair.train == pair.eval}

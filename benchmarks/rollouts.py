@@ -27,7 +27,7 @@ from sgpo.compare.lab import LabTask
 from sgpo.compare.run import ComparePlan, run_comparison
 from sgpo.compare.table import as_text
 from sgpo.evaluation.metrics import t_interval
-from sgpo.lab.experiment import Budget, Cell, run_cell
+from sgpo.lab.experiment import Cell, RunBudget, run_cell
 from sgpo.lab.model import BASE_SEEDS, base_path
 from sgpo.lab.problems import load_problems
 from sgpo.runs.entries import CellResult, MethodResult
@@ -82,7 +82,7 @@ def accuracy_at(points: Sequence[tuple[float, float]], tokens: float) -> float:
     return points[-1][1]
 
 
-def race(out: Path, methods: dict[str, MethodResult], budget: Budget) -> dict[str, dict[str, Any]]:
+def race(out: Path, methods: dict[str, MethodResult], budget: RunBudget) -> dict[str, dict[str, Any]]:
     """Each method's tokens to the rival's last accuracy, as a share of all that the rival sampled, seed by seed."""
     found = {}
     for name, method in methods.items():
@@ -101,7 +101,7 @@ def race(out: Path, methods: dict[str, MethodResult], budget: Budget) -> dict[st
 
 def compare_forms(args: argparse.Namespace) -> None:
     """The comparison of all forms, and the race against GRPO with 12 rollouts."""
-    budget = Budget.lasting(args.generations)
+    budget = RunBudget.lasting(args.generations)
     forms = {form: FORMS[form] for form in args.forms}
     names = (ALWAYS, *forms.values(), RIVAL)
     plan = ComparePlan(names, args.seeds, LabTask(budget), tuple(args.rates), args.jobs)
@@ -136,7 +136,7 @@ def compare_forms(args: argparse.Namespace) -> None:
 
 def compare_passes(args: argparse.Namespace) -> None:
     """``always`` and ``by_weight`` over a part of the problems, several times."""
-    budget = replace(Budget.lasting(args.generations), eval_k=2)
+    budget = replace(RunBudget.lasting(args.generations), eval_k=2)
     visits = budget.problems * budget.generations
     # Every n-th problem: the file is sorted by type.
     step = max(1, len(load_problems("train")) * args.passes // visits)
@@ -169,7 +169,7 @@ def compare_passes(args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="at least 2, for an interval")
-    parser.add_argument("--generations", type=int, default=Budget.generations)
+    parser.add_argument("--generations", type=int, default=RunBudget.generations)
     parser.add_argument("--rates", type=float, nargs="*", default=[8e-4, 1.6e-3], help="to search, for each method")
     parser.add_argument("--forms", nargs="*", choices=list(FORMS), default=list(FORMS))
     parser.add_argument("--passes", type=int, default=0, help="compare over so many passes in place of one")

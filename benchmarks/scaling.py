@@ -28,7 +28,7 @@ def rank(start: Path, out: Path, micro_steps: int, steps: int) -> None:
     import torch
     from transformers import PrinterCallback, TrainerCallback
 
-    from sgpo.lab.experiment import Budget, Cell, build_trainer
+    from sgpo.lab.experiment import Cell, RunBudget, build_trainer
     from sgpo.lab.model import load
 
     torch.set_num_threads(1)
@@ -39,7 +39,7 @@ def rank(start: Path, out: Path, micro_steps: int, steps: int) -> None:
             times.append(time.perf_counter())
 
     ranks = int(os.environ["WORLD_SIZE"])
-    budget = Budget(generations=steps + 1, updates=1, learning_rate=0.0)
+    budget = RunBudget(generations=steps + 1, updates=1, learning_rate=0.0)
     layout = {
         "per_device_train_batch_size": budget.problems * 8 // ranks // micro_steps,
         "gradient_accumulation_steps": micro_steps,

@@ -24,7 +24,7 @@ from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from sgpo import SGPOTrainer
-from sgpo.lab.experiment import Budget, Cell, train_config
+from sgpo.lab.experiment import Cell, RunBudget, train_config
 from sgpo.lab.model import base_path, load
 from sgpo.lab.problems import lab_reward, load_problems
 
@@ -55,7 +55,7 @@ def timed(trainer_class: type[GRPOTrainer]) -> type[GRPOTrainer]:
     return Timed
 
 
-def build(name: str, start: Path, out: Path, budget: Budget) -> GRPOTrainer:
+def build(name: str, start: Path, out: Path, budget: RunBudget) -> GRPOTrainer:
     model, tokenizer = load(start)
     data = Dataset.from_list([dict(p) for p in load_problems("train")])
     config: GRPOConfig = train_config(Cell("sgpo" if name == "sgpo" else "sft_grpo_12", budget=budget), out)
@@ -88,7 +88,7 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    budget = Budget(generations=args.generations, learning_rate=0.0)
+    budget = RunBudget(generations=args.generations, learning_rate=0.0)
     with TemporaryDirectory() as directory:
         trainers = {name: build(name, base_path(0), Path(directory) / name, budget) for name in ("sgpo", "grpo12")}
         rounds = [{name: seconds(t) for name, t in trainers.items()} for _ in range(args.rounds + 1)][1:]

@@ -42,7 +42,7 @@ from sgpo.data.leaks import contains_answer
 from sgpo.evaluation import paired_t_interval, t_interval
 from sgpo.lab import Problem, load_base, load_problems
 from sgpo.lab.catalog import TYPES
-from sgpo.lab.experiment import Budget, Cell, run_cell
+from sgpo.lab.experiment import Cell, RunBudget, run_cell
 from sgpo.lab.model import base_path
 from sgpo.lab.operations import OPERATIONS
 from sgpo.lab.problems import MAX_COMPLETION, lab_reward, strategy_words
@@ -249,7 +249,7 @@ def choices(store: Store, seed: int) -> dict[str, dict[str, str | None]]:
 
 def train_both(store: Store, start: Path, out: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Both arms over the seeds; accuracy at the end and over training, and their paired difference."""
-    budget = Budget.lasting(args.generations)
+    budget = RunBudget.lasting(args.generations)
     work = []
     for seed in range(args.seeds):
         for arm, strategies in choices(store, seed).items():
@@ -272,7 +272,7 @@ def main() -> None:
     parser.add_argument("--reference", type=int, default=0, metavar="N", help="also draw N samples of every arm")
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--generations", type=int, default=Budget.generations)
+    parser.add_argument("--generations", type=int, default=RunBudget.generations)
     parser.add_argument("--jobs", type=int, default=0)
     parser.add_argument("--out", type=Path, help="keeps the store and the runs; default: a temporary folder")
     args = parser.parse_args()

@@ -11,11 +11,11 @@ from sgpo.commands.lab import plot
 from sgpo.compare.lab import LabTask
 from sgpo.compare.run import ComparePlan, run_comparison
 from sgpo.lab import quickstart
-from sgpo.lab.experiment import Budget
+from sgpo.lab.experiment import RunBudget
 from sgpo.lab.measure import by_axis
 from sgpo.lab.problems import load_problems
 
-TINY = Budget(problems=2, generations=2, eval_every=2, eval_k=1, split="validation")
+TINY = RunBudget(problems=2, generations=2, eval_every=2, eval_k=1, split="validation")
 METHODS = ("base", "sft", "hpt", "sgpo", "sgpo:max_completion_length=9999")
 
 

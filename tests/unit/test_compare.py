@@ -16,7 +16,7 @@ from sgpo.compare.results import method_results
 from sgpo.compare.run import ComparePlan, _cells, run_comparison
 from sgpo.compare.search import beyond, overrides_of, search
 from sgpo.compare.table import as_csv, as_markdown, as_text
-from sgpo.lab.experiment import Budget, Cell, train_config, train_data
+from sgpo.lab.experiment import Cell, RunBudget, train_config, train_data
 from sgpo.runs.entries import CellResult, ComparisonResults, Searched
 from sgpo.runs.methods import METHODS, PRESETS
 from sgpo.trainer.methods import find_method
@@ -106,7 +106,7 @@ def test_unknown_methods_and_fields_are_named(spec: str, message: str) -> None:
 
 
 def test_a_rate_in_the_name_is_not_searched_for(tmp_path: Path) -> None:
-    plan = ComparePlan(("base", "sgpo:learning_rate=0.5", "sgpo"), task=LabTask(Budget(learning_rate=0.25)))
+    plan = ComparePlan(("base", "sgpo:learning_rate=0.5", "sgpo"), task=LabTask(RunBudget(learning_rate=0.25)))
     rates = search(plan, tmp_path)
     assert rates == {"sgpo": Searched(learning_rate=0.25, search={})}
     trained = [cell for cell in _cells(plan, rates) if cell.method != "base"]
@@ -123,7 +123,7 @@ def test_runs_that_sample_come_first_so_that_the_last_ones_are_short(tmp_path: P
 
 
 def test_a_run_of_the_search_is_measured_at_its_end_only() -> None:
-    task = LabTask(Budget(generations=7, eval_every=2))
+    task = LabTask(RunBudget(generations=7, eval_every=2))
     tuning = task.cell("sgpo", 0, 0, {}, tuning=True).budget
     assert (tuning.split, tuning.eval_every) == ("validation", 7)
     assert task.cell("sgpo", 0, 0, {}).budget == task.budget
@@ -141,7 +141,7 @@ def test_methods_may_be_typed_with_blanks_or_commas() -> None:
 
 
 def test_every_method_gets_the_same_problems_and_rows(tmp_path: Path) -> None:
-    budget = Budget(problems=6, generations=5, updates=3)
+    budget = RunBudget(problems=6, generations=5, updates=3)
     for name in METHODS:
         if find_method(name).kind is None:
             continue
@@ -430,13 +430,13 @@ def test_a_balance_is_searched_at_the_best_rate_and_yields_to_a_field_in_the_nam
 
 
 def test_the_budget_names_the_expert_that_is_trained_on() -> None:
-    plain, gentle = (train_data("sft", Budget(expert=name))["completion"] for name in ("plain", "gentle"))
-    assert train_data("sft", Budget())["completion"] == gentle
+    plain, gentle = (train_data("sft", RunBudget(expert=name))["completion"] for name in ("plain", "gentle"))
+    assert train_data("sft", RunBudget())["completion"] == gentle
     assert all(
         text.startswith(" note ") != other.startswith(" note ") for text, other in zip(gentle, plain, strict=True)
     )
     with pytest.raises(ValueError, match="choose one of plain, gentle"):
-        Budget(expert="kind")
+        RunBudget(expert="kind")
 
 
 def test_a_base_that_is_no_model_is_named(tmp_path: Path) -> None:
@@ -458,7 +458,7 @@ def test_runs_that_see_no_expert_are_taken_over_from_a_comparison_with_another_o
 
     def plan(expert: str, **fields: Any) -> ComparePlan:
         names = ("base", "sft", "hpt", "sgpo", "sft_grpo")
-        return ComparePlan(names, seeds=1, task=LabTask(Budget(expert=expert, **fields)), rates=(0.1, 0.2))
+        return ComparePlan(names, seeds=1, task=LabTask(RunBudget(expert=expert, **fields)), rates=(0.1, 0.2))
 
     first, second = tmp_path / "gentle", tmp_path / "terse"
     run_comparison(plan("gentle"), first)

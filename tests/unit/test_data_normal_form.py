@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sgpo.data.normal_form import tokenize
-from sgpo.data.overlap import Text, find_overlap
+from sgpo.data.normal_form import normal_tokens
+from sgpo.data.overlap import ComparedText, find_overlap
 
 PROBLEMS = [
     r"Let $f(x) = \frac{1}{2}x^2 - 3x_1 + \sqrt{7}$ for $x \le 4$. What is the least value of $f$ on $[0,3]$?",
@@ -68,7 +68,7 @@ LAYOUTS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_changes_nothing(layout: str) -> None:
     for problem in PROBLEMS:
-        assert tokenize(LAYOUTS[layout](problem)) == tokenize(problem)
+        assert normal_tokens(LAYOUTS[layout](problem)) == normal_tokens(problem)
 
 
 def test_every_layout_is_seen_in_some_problem() -> None:
@@ -82,15 +82,15 @@ def test_nor_do_several_one_after_another(problem: str, names: list[str]) -> Non
     copy = problem
     for name in names:
         copy = LAYOUTS[name](copy)
-    assert tokenize(copy) == tokenize(problem), names
+    assert normal_tokens(copy) == normal_tokens(problem), names
 
 
 @settings(max_examples=150, deadline=None)
 @given(text=st.text(max_size=80))
 def test_any_text_has_a_form_that_is_its_own_form(text: str) -> None:
-    form = tokenize(text)
+    form = normal_tokens(text)
     assert all(token and token == token.strip() for token in form)
-    assert tokenize(" ".join(form)) == form or not text.isascii() or re.search(r"[&<\\\[!]", text)
+    assert normal_tokens(" ".join(form)) == form or not text.isascii() or re.search(r"[&<\\\[!]", text)
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_any_text_has_a_form_that_is_its_own_form(text: str) -> None:
     ],
 )
 def test_what_is_said_counts(a: str, b: str) -> None:
-    assert tokenize(a) != tokenize(b)
+    assert normal_tokens(a) != normal_tokens(b)
 
 
 def found(train: str, evaluation: str) -> list[str]:
-    return [pair.kind for pair in find_overlap([Text("t", train)], [Text("e", evaluation)])]
+    return [pair.kind for pair in find_overlap([ComparedText("t", train)], [ComparedText("e", evaluation)])]
 
 
 def test_equal_words_under_two_drawings_are_two_problems() -> None:
@@ -144,4 +144,4 @@ def test_numbers_are_whole_in_short_problems() -> None:
 
 
 def test_each_digit_counts_so_a_word_left_out_costs_less() -> None:
-    assert tokenize("1,000 in 2024") == tokenize("1{,}000 in 2024") == (*"1000", "in", *"2024")
+    assert normal_tokens("1,000 in 2024") == normal_tokens("1{,}000 in 2024") == (*"1000", "in", *"2024")

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from sgpo.commands.data import app
 from sgpo.data.benchmarks import BenchmarkError
-from sgpo.data.normal_form import tokenize
-from sgpo.data.overlap import Text, find_overlap, load_texts
+from sgpo.data.normal_form import normal_tokens
+from sgpo.data.overlap import ComparedText, find_overlap, load_texts
 from sgpo.runs.files import ReadError
 
 LONG = "Alice has 12 apples and gives 5 of them to Bob, who eats half of what he has. How many apples are left in all?"
@@ -21,7 +21,7 @@ OTHER = (
 
 
 def kinds(train: str, evaluation: str, **options: float) -> list[tuple[str, float]]:
-    pairs = find_overlap([Text("t", train)], [Text("e", evaluation)], **options)  # type: ignore[arg-type]
+    pairs = find_overlap([ComparedText("t", train)], [ComparedText("e", evaluation)], **options)  # type: ignore[arg-type]
     return [(pair.kind, round(pair.similarity, 2)) for pair in pairs]
 
 
@@ -43,9 +43,9 @@ def test_layout_does_not_count(train: str) -> None:
 def test_latex_layout_does_not_count() -> None:
     a = r"Compute $\left(\dfrac{1}{2}\right) \cdot x\,\text{ km}$ for $x \times 3$."
     b = r"compute ( \frac{1}{2} ) × x km for \( x * 3 \)"
-    assert tokenize(a) == tokenize(b)
-    assert tokenize("x + 1") != tokenize("x - 1")
-    assert tokenize("x > 1") != tokenize("x < 1")
+    assert normal_tokens(a) == normal_tokens(b)
+    assert normal_tokens("x + 1") != normal_tokens("x - 1")
+    assert normal_tokens("x > 1") != normal_tokens("x < 1")
 
 
 def test_a_problem_inside_a_longer_text_is_near() -> None:
@@ -76,8 +76,13 @@ def test_short_problems() -> None:
 
 
 def test_every_pair_is_listed_the_most_similar_first() -> None:
-    train = [Text("near", f"Please. {LONG}"), Text("same", LONG), Text("same again", LONG), Text("not", OTHER)]
-    pairs = find_overlap(train, [Text("e1", LONG), Text("e2", LONG)])
+    train = [
+        ComparedText("near", f"Please. {LONG}"),
+        ComparedText("same", LONG),
+        ComparedText("same again", LONG),
+        ComparedText("not", OTHER),
+    ]
+    pairs = find_overlap(train, [ComparedText("e1", LONG), ComparedText("e2", LONG)])
     assert [(pair.kind, pair.eval, pair.train) for pair in pairs] == [
         ("exact", "e1", "same"),
         ("exact", "e1", "same again"),
@@ -100,7 +105,7 @@ def test_conversations_and_parquet_are_read(tmp_path: Path) -> None:
 
     chat = [{"role": "system", "content": "s"}, {"role": "user", "content": LONG}]
     parquet.write_table(pa.Table.from_pylist([{"prompt": chat}]), tmp_path / "x.parquet")
-    assert load_texts(tmp_path / "x.parquet") == [Text("1", LONG)]
+    assert load_texts(tmp_path / "x.parquet") == [ComparedText("1", LONG)]
     (tmp_path / "y.parquet").write_text("no parquet")
     with pytest.raises(ReadError, match="cannot be read as parquet"):
         load_texts(tmp_path / "y.parquet")

@@ -14,7 +14,7 @@ from sgpo.lab.model import BASE_SEEDS, BASES, MODEL, base_path
 from sgpo.lab.pretrain import Muon
 from sgpo.lab.problems import with_strategy
 from sgpo.lab.tokenizer import build_tokenizer, vocabulary, vocabulary_hash
-from sgpo.runs.files import read_object
+from sgpo.runs.files import read_json_object
 
 seeds = pytest.mark.parametrize("seed", BASE_SEEDS)
 
@@ -49,7 +49,7 @@ def test_weights_take_at_most_two_megabytes() -> None:
 @seeds
 def test_weights_belong_to_the_script(seed: int) -> None:
     model, tokenizer = load_base(seed)
-    record = read_object(base_path(seed) / "pretrain.json")
+    record = read_json_object(base_path(seed) / "pretrain.json")
     assert record["seed"] == seed
     assert record["vocabulary"] == vocabulary_hash()
     assert record["model"] == MODEL
@@ -64,7 +64,7 @@ def test_weights_belong_to_the_script(seed: int) -> None:
 
 @seeds
 def test_recorded_accuracies_meet_the_bars(seed: int) -> None:
-    record = read_object(base_path(seed) / "pretrain.json")
+    record = read_json_object(base_path(seed) / "pretrain.json")
     for suffix in ("", "_0.6"):
         guided, autonomous = record[f"guided{suffix}"], record[f"autonomous{suffix}"]
         assert set(guided) == {"all", *AXES}
@@ -77,7 +77,7 @@ def test_recorded_accuracies_meet_the_bars(seed: int) -> None:
 def test_weights_have_the_recorded_accuracies(seed: int, guided: bool) -> None:
     """Within 4 standard errors of the difference, on a fixed draw of the evaluation problems."""
     model, tokenizer = load_base(seed)
-    recorded = read_object(base_path(seed) / "pretrain.json")["guided" if guided else "autonomous"]["all"]
+    recorded = read_json_object(base_path(seed) / "pretrain.json")["guided" if guided else "autonomous"]["all"]
     found = accuracy(model, tokenizer, load_problems("eval"), guided=guided, temperature=1.0, top_p=1.0, seed=100)[
         "all"
     ]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgpo.runs.files import ReadError, read_json, read_lines, read_object, read_rows, read_text
+from sgpo.runs.files import ReadError, read_json, read_json_object, read_lines, read_rows, read_text
 
 ROWS = [{"id": 1, "text": "é\u2028²"}, {"id": 2, "text": "a\\b"}, {"id": 3, "text": ""}]
 
@@ -148,7 +148,7 @@ def test_text_and_objects(tmp_path):
     (tmp_path / "a").write_bytes(b"\xef\xbb\xbf[1]")
     assert read_json(tmp_path / "a") == [1]
     with pytest.raises(ReadError, match="a list, not a JSON object"):
-        read_object(tmp_path / "a")
+        read_json_object(tmp_path / "a")
 
 
 @settings(max_examples=100, deadline=None)

@@ -38,10 +38,10 @@ def plan_of(options: CompareOptions) -> ComparePlan:
 def _lab_plan(options: CompareOptions) -> ComparePlan:
     from sgpo.compare.lab import LabTask
     from sgpo.compare.run import ComparePlan
-    from sgpo.lab.experiment import Budget
+    from sgpo.lab.experiment import RunBudget
 
     lab = options.lab
-    budget = Budget.lasting(lab.generations or Budget.generations, expert=lab.expert or Budget.expert)
+    budget = RunBudget.lasting(lab.generations or RunBudget.generations, expert=lab.expert or RunBudget.expert)
     rates = _LAB_RATES if options.rates is None else options.rates
     return ComparePlan(
         options.method_names, options.seeds, LabTask(budget, lab.base), rates, options.jobs, lab.tune_balance

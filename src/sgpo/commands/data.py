@@ -34,10 +34,10 @@ def overlap_command(
 ) -> None:
     """Find evaluation problems that are in the training data, word for word or nearly so."""
     from sgpo.data.benchmarks import HUB, load_hub
-    from sgpo.data.overlap import Text, find_overlap, load_texts, write_pairs
+    from sgpo.data.overlap import ComparedText, find_overlap, load_texts, write_pairs
 
     if evaluation in HUB and not Path(evaluation).exists():
-        texts = [Text(problem.id, problem.problem) for problem in load_hub(evaluation)]
+        texts = [ComparedText(problem.id, problem.problem) for problem in load_hub(evaluation)]
     else:
         texts = load_texts(Path(evaluation))
     trained = load_texts(train)

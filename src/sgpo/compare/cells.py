@@ -15,7 +15,7 @@ from typing import Any
 
 from sgpo.compare.task import CellSpec, Task
 from sgpo.runs.entries import CellResult, FailedCell
-from sgpo.runs.files import read_object, write_json, write_text
+from sgpo.runs.files import read_json_object, write_json, write_text
 from sgpo.runs.jobs import ProcessJob, ReportProgress, run_jobs
 from sgpo.runs.provenance import record
 
@@ -38,7 +38,7 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
     described = {**dataclasses.asdict(cell), "name": cell.name}
     known = folder / "cell.json"
     # Through JSON, as it would be read back: a file makes lists of tuples.
-    if known.exists() and read_object(known) != json.loads(json.dumps(described)):
+    if known.exists() and read_json_object(known) != json.loads(json.dumps(described)):
         raise ValueError(f"{folder} holds a cell with other settings; choose another --out, or delete it.")
     if (folder / "result.json").exists():
         return read_result(folder)
@@ -61,4 +61,4 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
 
 def read_result(folder: Path) -> CellResult:
     """The result of a finished cell. Raises EntryError for a file that is none."""
-    return CellResult.from_json(read_object(folder / "result.json"))
+    return CellResult.from_json(read_json_object(folder / "result.json"))

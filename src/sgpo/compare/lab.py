@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from sgpo.compare.task import untrained
 from sgpo.lab.catalog import UNSOLVED
 from sgpo.lab.control import PROBLEMS, strategy_control
-from sgpo.lab.experiment import Budget, Cell, run_cell, train_config
+from sgpo.lab.experiment import Cell, RunBudget, run_cell, train_config
 from sgpo.lab.measure import PROTOCOL, measure_all
 from sgpo.lab.model import BASE_SEEDS, base_path, load
 from sgpo.lab.problems import load_problems
@@ -29,7 +29,7 @@ class LabTask:
         ValueError: a base that is no model.
     """
 
-    budget: Budget = dataclasses.field(default_factory=Budget)
+    budget: RunBudget = dataclasses.field(default_factory=RunBudget)
     bases: tuple[Path, ...] = ()
     name: ClassVar[str] = "lab"
     never_solved: ClassVar[tuple[str, ...]] = UNSOLVED

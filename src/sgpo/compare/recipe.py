@@ -29,7 +29,7 @@ from sgpo.lab.experiment import cell_name
 from sgpo.lab.problems import share_of
 from sgpo.recipe import check_model, load_data, load_reward, model_path, parse
 from sgpo.runs.entries import CellResult
-from sgpo.runs.files import read_object, write_text
+from sgpo.runs.files import read_json_object, write_text
 from sgpo.runs.jobs import ReportProgress, cores
 from sgpo.runs.yaml_reader import parse_yaml, read_yaml
 from sgpo.trainer import checks
@@ -219,8 +219,8 @@ class RecipeTask:
             launch.run_process(launched, folder, cell.name, report)  # measures, too, where it can
         if not measured.exists():
             launch.run_process(alone, folder, cell.name, report)
-        costs = read_object(folder / "trained.json") if trains else {}
-        result = CellResult.from_json({**read_object(measured), **costs})
+        costs = read_json_object(folder / "trained.json") if trains else {}
+        result = CellResult.from_json({**read_json_object(measured), **costs})
         for name in names_in(str(folder)):
             shutil.rmtree(folder / name)
         if cell.tuning:

@@ -23,7 +23,7 @@ from sgpo.compare import measure
 from sgpo.compare.fields import EXPERT, Schedule
 from sgpo.compare.recipe import RecipeCell, split
 from sgpo.recipe import build, load_data, load_reward, model_path, parse
-from sgpo.runs.files import locked, read_object, write_json, write_text
+from sgpo.runs.files import locked, read_json_object, write_json, write_text
 from sgpo.runs.processes import watch_parent
 from sgpo.runs.provenance import record
 from sgpo.trainer.checkpoints import whole_checkpoint
@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
 
 
 def _run(folder: Path) -> None:
-    described = read_object(folder / "cell.json")
+    described = read_json_object(folder / "cell.json")
     described.pop("name")
     cell = RecipeCell(**{**described, "schedule": Schedule(**described["schedule"])})
     kind = find_method(cell.method).kind

@@ -7,7 +7,7 @@ from typing import Any
 
 from sgpo.compare.fields import EXPERT_KINDS
 from sgpo.runs.entries import Manifest
-from sgpo.runs.files import read_object, write_json
+from sgpo.runs.files import read_json_object, write_json
 from sgpo.trainer.methods import find_method
 
 _LEFT_OUT = shutil.ignore_patterns("model", "checkpoint-*")  # large, and nothing of a comparison reads them again
@@ -27,7 +27,7 @@ def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
     path = source / "manifest.json"
     if not path.is_file():
         raise ValueError(f"--reuse {source} holds no comparison (no manifest.json); give the --out of sgpo compare.")
-    there = Manifest.from_json(read_object(path)).settings
+    there = Manifest.from_json(read_json_object(path)).settings
     if differ := [
         name for name in {**there, **settings} if _but_expert(there.get(name)) != _but_expert(settings.get(name))
     ]:
@@ -35,7 +35,7 @@ def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
     taken = 0
     for known in sorted(source.glob("*/*/cell.json")):
         folder = out / known.parent.relative_to(source)
-        cell = read_object(known)
+        cell = read_json_object(known)
         sees_expert = find_method(cell["method"]).kind in EXPERT_KINDS
         if sees_expert or folder.exists() or not (known.parent / "result.json").is_file():
             continue

@@ -17,7 +17,7 @@ from sgpo.compare.search import long_first, overrides_of, search, searched
 from sgpo.compare.table import write_tables
 from sgpo.compare.task import CellSpec, Task
 from sgpo.runs.entries import ComparisonResults, FailedCell, Manifest, Searched
-from sgpo.runs.files import locked, read_object, write_json
+from sgpo.runs.files import locked, read_json_object, write_json
 from sgpo.runs.provenance import record
 from sgpo.trainer.methods import find_method
 
@@ -118,7 +118,7 @@ def _failed_in_search(out: Path) -> dict[str, str]:
 
 def _seconds(out: Path) -> int:
     """Seconds that all cells of a comparison took, one after another, those of the search included."""
-    return round(sum(read_object(path).get("seconds", 0) for path in out.glob("*/*/result.json")))
+    return round(sum(read_json_object(path).get("seconds", 0) for path in out.glob("*/*/result.json")))
 
 
 def _manifest(plan: ComparePlan, out: Path) -> Manifest:
@@ -136,7 +136,7 @@ def _manifest(plan: ComparePlan, out: Path) -> Manifest:
         return Manifest(
             schema=SCHEMA, kind=KIND, methods=plan.methods, seeds=seeds, settings=here, machine=machine, cells=()
         )
-    found = read_object(path)
+    found = read_json_object(path)
     if found.get("kind") != KIND or found.get("schema") != SCHEMA:
         raise ValueError(
             f"{path} is of kind {found.get('kind')!r}, schema {found.get('schema')!r}; expected {KIND!r}, {SCHEMA}. "
@@ -177,7 +177,7 @@ def _earlier(methods: Sequence[str], plan: ComparePlan, out: Path, rates: dict[s
         if method in plan.methods or not all((path / "result.json").exists() for path in paths):
             continue
         found[method] = [read_result(path) for path in paths]
-        used = read_object(paths[0] / "cell.json")["overrides"]
+        used = read_json_object(paths[0] / "cell.json")["overrides"]
         known = searched(out).get(find_method(method).tuned_as or method, Searched())
         # A rate in the method's name, or a directory that was not searched: the cell says what it ran with.
         as_run = Searched(learning_rate=used.pop("learning_rate", None), balance=used or None)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sgpo.compare.cells import run_cells
 from sgpo.compare.task import CellSpec
 from sgpo.runs.entries import CellResult, Searched
-from sgpo.runs.files import read_object, write_json
+from sgpo.runs.files import read_json_object, write_json
 from sgpo.trainer.methods import find_method
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def search(plan: ComparePlan, out: Path) -> dict[str, Searched]:
 def searched(out: Path) -> dict[str, Searched]:
     """What earlier searches in this directory found."""
     path = out / "search.json"
-    saved = read_object(path) if path.exists() else {}
+    saved = read_json_object(path) if path.exists() else {}
     return {source: Searched.from_json(one) for source, one in saved.items()}
 
 

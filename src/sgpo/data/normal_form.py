@@ -74,7 +74,7 @@ _WRITTEN = {"<=": "≤", ">=": "≥", "!=": "≠", "=<": "≤"}
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 
 
-def tokenize(text: str, *, figures: bool = False) -> tuple[str, ...]:
+def normal_tokens(text: str, *, figures: bool = False) -> tuple[str, ...]:
     """The normal form of a text; its figures are left out, unless they are asked for or there is nothing else."""
     plain = _INVISIBLE.sub("", html.unescape(text))
     return (() if figures else _tokens(_FIGURE.sub(" ", plain))) or _tokens(plain)

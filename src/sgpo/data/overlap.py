@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sgpo.data.benchmarks import PROBLEM_FIELDS, BenchmarkError
 from sgpo.data.messages import problem_text
-from sgpo.data.normal_form import is_drawn, tokenize
+from sgpo.data.normal_form import is_drawn, normal_tokens
 from sgpo.data.tables import read_table
 from sgpo.runs.files import write_rows
 
@@ -23,7 +23,7 @@ _SHORTEST = 12  # characters; less is found inside texts that have nothing to do
 
 
 @dataclass(frozen=True)
-class Text:
+class ComparedText:
     """A problem to compare, and its name in the report."""
 
     id: str
@@ -43,7 +43,7 @@ class Pair:
 
 
 def find_overlap(
-    train: Iterable[Text], evaluation: Sequence[Text], *, n: int = 8, threshold: float = 0.5
+    train: Iterable[ComparedText], evaluation: Sequence[ComparedText], *, n: int = 8, threshold: float = 0.5
 ) -> list[Pair]:
     """All pairs, the most similar first.
 
@@ -62,7 +62,7 @@ def find_overlap(
     index: dict[tuple[str, ...], list[int]] = {}
     sizes: list[int] = []
     for i, text in enumerate(evaluation):
-        tokens = tokenize(text.text)
+        tokens = normal_tokens(text.text)
         forms.setdefault(tokens, []).append(i)
         grams = _grams(tokens, min(n, len(tokens))) if len("".join(tokens)) >= _SHORTEST else set()
         sizes.append(len(grams))
@@ -71,7 +71,7 @@ def find_overlap(
     widths = sorted({len(gram) for gram in index})
     pairs: list[Pair] = []
     for text in train:
-        tokens = tokenize(text.text)
+        tokens = normal_tokens(text.text)
         same = set(forms.get(tokens, ()) if tokens else ())
         shares = dict.fromkeys(same, 1.0)
         shared = Counter(i for width in widths for gram in _grams(tokens, width) for i in index.get(gram, ()))
@@ -87,7 +87,7 @@ def find_overlap(
     return sorted(pairs, key=lambda pair: (pair.kind != "exact", -pair.similarity, pair.eval, pair.train))
 
 
-def load_texts(path: Path) -> list[Text]:
+def load_texts(path: Path) -> list[ComparedText]:
     """Problems of a data file (see `sgpo.data.tables`), from the field ``problem``, ``prompt`` or ``question``.
 
     A conversation counts by its user's message, or as a transcript of its turns. Rows without an ``id`` are named by
@@ -105,7 +105,7 @@ def load_texts(path: Path) -> list[Text]:
             raise BenchmarkError(
                 f"{where}: no problem in the fields {', '.join(PROBLEM_FIELDS)}; it has {sorted(row)}."
             )
-        texts.append(Text(str(number if row.get("id") is None else row["id"]), text))
+        texts.append(ComparedText(str(number if row.get("id") is None else row["id"]), text))
     if not texts:
         raise BenchmarkError(f"{path} has no rows.")
     return texts
@@ -121,6 +121,6 @@ def _grams(tokens: tuple[str, ...], n: int) -> set[tuple[str, ...]]:
 
 
 def _share_with_figures(train: str, evaluation: str, n: int) -> float:
-    tokens = tokenize(evaluation, figures=True)
+    tokens = normal_tokens(evaluation, figures=True)
     grams = _grams(tokens, min(n, len(tokens)))
-    return len(grams & _grams(tokenize(train, figures=True), min(n, len(tokens)))) / max(1, len(grams))
+    return len(grams & _grams(normal_tokens(train, figures=True), min(n, len(tokens)))) / max(1, len(grams))

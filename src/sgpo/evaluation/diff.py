@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sgpo.evaluation.metrics import Interval, paired_interval
 from sgpo.evaluation.store import SettingsError, differences
-from sgpo.runs.files import read_object
+from sgpo.runs.files import read_json_object
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _problems(folder: Path) -> dict[str, ProblemScore]:
         hint = f"compare one of its benchmarks ({', '.join(parts)})" if parts else "run sgpo eval to its end first"
         raise ValueError(f"{folder} has no results.json; {hint}.")
     try:
-        return {one["id"]: ProblemScore(one["gold"], one["score"]) for one in read_object(path)["problems"]}
+        return {one["id"]: ProblemScore(one["gold"], one["score"]) for one in read_json_object(path)["problems"]}
     except (KeyError, TypeError) as error:
         raise SettingsError(f"{path} is not what sgpo eval writes ({error!r}).") from error
 
@@ -121,7 +121,7 @@ def _settings(a: Path, b: Path) -> list[str]:
     """Differences beside the model, which is what one compares. Empty where a folder has no settings."""
     if not all((folder / "settings.json").is_file() for folder in (a, b)):
         return []
-    first, second = read_object(a / "settings.json"), read_object(b / "settings.json")
+    first, second = read_json_object(a / "settings.json"), read_json_object(b / "settings.json")
     lines = [line for line in differences(first, second) if not line.startswith(("model:", "backend.weights:"))]
     if any(line.startswith("backend.kind:") for line in lines):  # two kinds of backend have other fields throughout
         lines = [line for line in lines if not line.startswith("backend.") or line.startswith("backend.kind:")]

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from sgpo.models import Key
 from sgpo.models.replies import text_of
-from sgpo.runs.files import ReadError, append_rows, locked, read_object, recover_rows, write_text
+from sgpo.runs.files import ReadError, append_rows, locked, read_json_object, recover_rows, write_text
 from sgpo.runs.json_entry import EntryError, JsonEntry, boolean, finite, listing, optional, required, text, whole_number
 
 COMPARED = ("sgpo", "model", "backend", "benchmark", "template", "guided_template", "sampling", "grader")
@@ -139,7 +139,7 @@ def open_run(folder: Path, settings: Settings) -> Iterator[RunFolder]:
         run = RunFolder(folder)
         # Without a response nothing would be mixed, so that an option may still be corrected.
         if run.responses:
-            _check_same(read_object(path), settings, folder)
+            _check_same(read_json_object(path), settings, folder)
         else:
             run.write("settings.json", settings)
         yield run

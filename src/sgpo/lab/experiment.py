@@ -31,7 +31,7 @@ Strategies = Mapping[str, str | None]  # by the problem's id
 
 
 @dataclass(frozen=True)
-class Budget:
+class RunBudget:
     """What every method gets. Each generation batch is gone over ``updates`` times, one optimizer step a time."""
 
     problems: int = 12
@@ -55,7 +55,7 @@ class Budget:
         return self.generations * self.updates
 
     @classmethod
-    def lasting(cls, generations: int, **fields: Any) -> "Budget":
+    def lasting(cls, generations: int, **fields: Any) -> "RunBudget":
         """A budget for another number of generation batches, whose runs are measured five times on the way."""
         return cls(generations=generations, eval_every=max(1, generations // 5), **fields)
 
@@ -67,7 +67,7 @@ class Cell:
     method: str  # see sgpo.trainer.methods
     seed: int = 0
     base_seed: int = 0
-    budget: Budget = Budget()
+    budget: RunBudget = RunBudget()
     overrides: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -132,7 +132,7 @@ def build_trainer(
     return kind.trainer(model, lab_reward, config, train_dataset=data, processing_class=tokenizer)
 
 
-def train_data(kind: str, budget: Budget, strategies: Strategies | None = None) -> Dataset:
+def train_data(kind: str, budget: RunBudget, strategies: Strategies | None = None) -> Dataset:
     """The training problems with what a kind of trainer reads; ``strategies`` in place of the lab's own ones.
 
     A problem that ``strategies`` does not name is left out, one with None trains without a strategy.

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sgpo.lab.experiment import Budget, Cell, run_cell
+from sgpo.lab.experiment import Cell, RunBudget, run_cell
 from sgpo.lab.measure import measure_all
 from sgpo.lab.model import base_path, load_base
 from sgpo.runs.entries import ALL_AXES, NEW_AXES, CellResult, with_means
@@ -37,7 +37,7 @@ TRAINED = {"sgpo": 1.6e-3, "sft_grpo": 8e-4, "sft": 8e-4}
 GENERATIONS = 60
 
 
-def run_quickstart(out: Path, *, seed: int = 0, jobs: int = 0, budget: Budget | None = None) -> dict[str, Any]:
+def run_quickstart(out: Path, *, seed: int = 0, jobs: int = 0, budget: RunBudget | None = None) -> dict[str, Any]:
     """Run the quickstart, print its table and write results.json, metrics and the models into ``out``.
 
     Args:
@@ -56,10 +56,10 @@ def run_quickstart(out: Path, *, seed: int = 0, jobs: int = 0, budget: Budget | 
         raise ValueError(f"jobs is {jobs}, but must be 0 (one per core, at most 2) or more.")
     out.mkdir(parents=True, exist_ok=True)
     with locked(out, "sgpo quickstart", remedy="wait for it, or give another --out"):
-        return _run(out, seed, jobs, budget or Budget.lasting(GENERATIONS, split="validation"))
+        return _run(out, seed, jobs, budget or RunBudget.lasting(GENERATIONS, split="validation"))
 
 
-def _run(out: Path, seed: int, jobs: int, budget: Budget) -> dict[str, Any]:
+def _run(out: Path, seed: int, jobs: int, budget: RunBudget) -> dict[str, Any]:
     console = Console()
     began = time.perf_counter()
     record(out, {"seed": seed, "budget": budget})
@@ -95,7 +95,7 @@ def table(methods: Mapping[str, CellResult]) -> Table:
     return grid
 
 
-def _measure_base(budget: Budget, report: ReportProgress) -> dict[str, CellResult]:
+def _measure_base(budget: RunBudget, report: ReportProgress) -> dict[str, CellResult]:
     model, tokenizer = load_base(0)
     entries = {}
     for i, (name, guided) in enumerate((("base", False), ("base_guided", True))):

@@ -28,7 +28,7 @@ from sgpo import __version__
 from sgpo.data.prompts import Prompt
 from sgpo.models.concurrent import replies
 from sgpo.models.protocol import Answered, CallError, Key, Reply, Request, Sampling, template_settings
-from sgpo.models.replies import UnreadableError, finished, read_reply, words
+from sgpo.models.replies import UnreadableError, endpoint_words, finished, read_reply
 from sgpo.models.secrets import Secrets, check_url, read_key, shown
 
 OPENAI = "https://api.openai.com/v1"
@@ -247,7 +247,7 @@ class Endpoint:
 
     def _refusal(self, status: int, headers: Mapping[str, str], raw: bytes) -> CallError:
         """The error of a status that is none of success."""
-        said = f"status {status}: {words(raw) or 'no words'}"
+        said = f"status {status}: {endpoint_words(raw) or 'no words'}"
         if status < 400:
             to = headers.get("location", "")[:200]
             return self._error(

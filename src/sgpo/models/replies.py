@@ -46,17 +46,17 @@ def read_reply(body: bytes, structured: bool = False) -> Reply:
     """
     data = _parsed(body)
     if not isinstance(data, dict):
-        raise UnreadableError(f"sent a JSON {_kind(data)} in place of an object: {words(body)}")
+        raise UnreadableError(f"sent a JSON {_kind(data)} in place of an object: {endpoint_words(body)}")
     choices = data.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict):
         if data.get("error"):
-            raise UnreadableError(f"sent an error: {words(body)}", _status(data["error"]))
-        raise UnreadableError(f"sent a reply without choices: {words(body)}")
+            raise UnreadableError(f"sent an error: {endpoint_words(body)}", _status(data["error"]))
+        raise UnreadableError(f"sent a reply without choices: {endpoint_words(body)}")
     message = choice.get("message")
     said = message if isinstance(message, dict) else choice
     if not isinstance(message, dict) and not isinstance(choice.get("text"), str):
-        raise UnreadableError(f"sent a reply without a message: {words(body)}")
+        raise UnreadableError(f"sent a reply without a message: {endpoint_words(body)}")
     text, thoughts = _split(said.get("content") if "content" in said else said.get("text"))
     reasoning = thoughts or next((found for name in _THOUGHTS if (found := text_of(said.get(name)))), "")
     refusal = text_of(said.get("refusal"))
@@ -84,7 +84,7 @@ def finished(tail: bytes) -> bool:
     return _DONE.search(tail) is not None
 
 
-def words(body: bytes | str) -> str:
+def endpoint_words(body: bytes | str) -> str:
     """An endpoint's own words on one line: the message of an error, a page without its tags; at most `MAX_WORDS`."""
     text = body if isinstance(body, str) else body[:100_000].decode("utf-8", "replace")
     try:
@@ -109,14 +109,14 @@ def _parsed(body: bytes) -> Any:
     if _EVENT.match(text):
         return _merged(text)
     if text[0] == "<":
-        raise UnreadableError(f"sent a web page in place of JSON: {words(text)}")
+        raise UnreadableError(f"sent a web page in place of JSON: {endpoint_words(text)}")
     try:
         return json.loads(text)
     except RecursionError:
         raise UnreadableError("sent JSON that is nested too deep to be read") from None
     except ValueError as error:
         what = "no JSON" if text[0] not in "{[" else f"JSON that cannot be read ({str(error)[:80]})"
-        raise UnreadableError(f"sent {what}: {words(text)}") from None
+        raise UnreadableError(f"sent {what}: {endpoint_words(text)}") from None
 
 
 def _merged(text: str) -> dict[str, Any]:
@@ -135,10 +135,12 @@ def _merged(text: str) -> dict[str, Any]:
         try:
             chunk = json.loads(data)
         except (ValueError, RecursionError):
-            raise UnreadableError(f"sent an event stream with a piece that is no JSON: {words(data)}") from None
+            raise UnreadableError(
+                f"sent an event stream with a piece that is no JSON: {endpoint_words(data)}"
+            ) from None
         if not isinstance(chunk, dict) or chunk.get("error"):
             status = _status(chunk.get("error")) if isinstance(chunk, dict) else None
-            raise UnreadableError(f"sent an error in the stream: {words(data)}", status)
+            raise UnreadableError(f"sent an error in the stream: {endpoint_words(data)}", status)
         usage = chunk.get("usage") or usage
         choices = chunk.get("choices")
         offered = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []

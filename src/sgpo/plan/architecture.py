@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.models.folders import OWN_CODE, brings_code
-from sgpo.runs.files import read_object
+from sgpo.runs.files import read_json_object
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
@@ -78,7 +78,7 @@ def load_architecture(model: str, *, allow_hub: bool = True) -> Architecture:
     if path.is_dir() or (path / "config.json").is_file():
         if not (path / "config.json").is_file():
             raise ValueError(f"model_name_or_path is the folder {model!r}, but it has no config.json.")
-        return from_config(read_object(path / "config.json"), model, "its config.json")
+        return from_config(read_json_object(path / "config.json"), model, "its config.json")
     if model in _TABLE:
         return _from_table(model)
     if path.is_absolute() or model.startswith(".") or model.count("/") != 1:

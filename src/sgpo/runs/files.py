@@ -6,7 +6,16 @@
 """
 
 from sgpo.runs.lock import InUseError, locked
-from sgpo.runs.reader import PathLike, ReadError, parse_json, read_json, read_lines, read_object, read_rows, read_text
+from sgpo.runs.reader import (
+    PathLike,
+    ReadError,
+    parse_json,
+    read_json,
+    read_json_object,
+    read_lines,
+    read_rows,
+    read_text,
+)
 from sgpo.runs.writer import (
     WriteError,
     append_rows,
@@ -29,8 +38,8 @@ __all__ = [
     "locked",
     "parse_json",
     "read_json",
+    "read_json_object",
     "read_lines",
-    "read_object",
     "read_rows",
     "read_text",
     "recover_rows",

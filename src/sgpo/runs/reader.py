@@ -59,7 +59,7 @@ def read_json(path: PathLike) -> Any:
     return parse_json(read_text(path), str(path))
 
 
-def read_object(path: PathLike) -> dict[str, Any]:
+def read_json_object(path: PathLike) -> dict[str, Any]:
     """The JSON object of a file. Raises ReadError where it holds anything else."""
     value = read_json(path)
     if not isinstance(value, dict):

@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from transformers import TrainerState, TrainingArguments
 
-from sgpo.runs.files import read_json, read_object
+from sgpo.runs.files import read_json, read_json_object
 from sgpo.trainer.record import changed, read_record
 from sgpo.trainer.shards import checkpoint_kind, kind_of, sharded
 from sgpo.trainer.teacher import TEACHER_FILE
@@ -167,6 +167,6 @@ def _is_whole(path: Path) -> bool:
 def _shards(index: Path) -> set[str] | None:
     """The files that an index of weights names; None where it is no such index."""
     try:
-        return set(read_object(index)["weight_map"].values())
+        return set(read_json_object(index)["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -14,7 +14,7 @@ from typing import Any
 
 import xxhash
 
-from sgpo.runs.files import read_object, write_json
+from sgpo.runs.files import read_json_object, write_json
 
 RECORD_FILE = "sgpo_checkpoint.json"
 _TEXT = (".md", ".txt", ".jinja", ".json", ".model")  # none of these holds training state, but for:
@@ -72,7 +72,7 @@ def read_record(directory: Path) -> Record | None:
     if not path.is_file():
         return None
     try:
-        found = read_object(path)
+        found = read_json_object(path)
         files = {str(name): (int(size), str(digest)) for name, (size, digest) in found["files"].items()}
         position = None if found["position"] is None else Position(**found["position"])
         return Record(files, found["order"], position, found.get("trained"), found.get("settings", {}))

@@ -20,7 +20,8 @@ from sgpo.compare.recipe_cell import as_completions
 from sgpo.compare.run import ComparePlan, run_comparison
 from sgpo.compare.table import as_text
 from sgpo.evaluation.results import Graded, ProblemResult, summarise
-from sgpo.runs.entries import CellResult, ComparisonResults, FamilyScores, MethodResult, SeedMean
+from sgpo.runs.entries import CellResult, ComparisonResults, MethodResult
+from sgpo.runs.scores import FamilyScores, SeedMean
 from sgpo.trainer.methods import METHODS, find_method
 
 RECIPE: dict[str, Any] = {

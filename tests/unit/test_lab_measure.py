@@ -10,7 +10,7 @@ import torch
 from sgpo.lab import load_base, load_problems, measure, verify
 from sgpo.lab.problems import MAX_COMPLETION, with_strategy
 from sgpo.models.sampling import sample
-from sgpo.runs.entries import AxisScores, with_means
+from sgpo.runs.scores import AxisScores, with_means
 
 K, PASS_K, FEW = 2, 4, 3
 

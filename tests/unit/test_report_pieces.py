@@ -22,8 +22,9 @@ from sgpo.report.headline import headline
 from sgpo.report.run import Run, RunCell, end_gap
 from sgpo.report.series import POINTS, Band, bands, first_and_last, smooth
 from sgpo.report.text import bound, harmless, points, visible
-from sgpo.runs.entries import NEW_AXES, CellResult, FamilyScores, MethodResult, SeedMean
+from sgpo.runs.entries import CellResult, MethodResult
 from sgpo.runs.methods import METHODS, spoken_label
+from sgpo.runs.scores import NEW_AXES, FamilyScores, SeedMean
 from sgpo.runs.words import axis_name, in_thousands
 
 ROOT = Path(__file__).parents[2]

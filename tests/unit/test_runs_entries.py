@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sgpo.runs.entries import CellResult, ComparisonResults, MetricsRow, SampleRow, SeedMean
+from sgpo.runs.entries import CellResult, ComparisonResults, MetricsRow, SampleRow
 from sgpo.runs.json_entry import EntryError
+from sgpo.runs.scores import SeedMean
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 

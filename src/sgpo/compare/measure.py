@@ -21,8 +21,9 @@ from sgpo.evaluation.run import EvalPlan, run_evaluation
 from sgpo.evaluation.templates import Template
 from sgpo.lab.benchmark import LAB
 from sgpo.options import from_flat
-from sgpo.runs.entries import CellResult, FamilyScores, SampleRow
+from sgpo.runs.entries import CellResult, SampleRow
 from sgpo.runs.files import write_rows
+from sgpo.runs.scores import FamilyScores
 
 HELD_OUT = "held_out.jsonl"
 _SAMPLES = 2  # of a family, for the report

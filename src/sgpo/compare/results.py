@@ -10,20 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from sgpo.evaluation.metrics import t_interval
-from sgpo.runs.entries import (
-    NEW_AXES,
-    AxisResult,
-    AxisScores,
-    CellResult,
-    FailedCell,
-    FamilyScores,
-    MethodResult,
-    Searched,
-    SeedMean,
-    StrategyControl,
-    mean,
-    with_means,
-)
+from sgpo.runs.entries import CellResult, FailedCell, MethodResult, Searched
+from sgpo.runs.scores import NEW_AXES, AxisResult, AxisScores, FamilyScores, SeedMean, StrategyControl, mean, with_means
 
 REFERENCE = "sgpo"
 AXES_REFERENCES = (REFERENCE, "sgpo_plus")

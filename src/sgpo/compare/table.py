@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sgpo.compare.results import SCORE_NAMES
-from sgpo.runs.entries import ComparisonResults, MethodResult, SeedMean
+from sgpo.runs.entries import ComparisonResults, MethodResult
 from sgpo.runs.files import write_text
+from sgpo.runs.scores import SeedMean
 from sgpo.runs.words import in_thousands
 from sgpo.trainer.methods import find_method
 

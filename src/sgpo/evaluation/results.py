@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sgpo.evaluation.metrics import Interval, avg_at_k, bootstrap_interval, maj_at_k, pass_at_k
-from sgpo.runs.entries import FamilyScores
+from sgpo.runs.scores import FamilyScores
 
 
 @dataclass(frozen=True)

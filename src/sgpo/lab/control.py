@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Problem, verify, with_strategy
 from sgpo.models.sampling import sample
 from sgpo.objectives import token_kl
-from sgpo.runs.entries import StrategyControl
+from sgpo.runs.scores import StrategyControl
 
 SAMPLES = 4  # guided responses a problem, as many as SGPO draws
 PROBLEMS = 100

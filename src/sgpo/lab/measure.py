@@ -28,8 +28,9 @@ from sgpo.lab.problems import (
     with_strategy,
 )
 from sgpo.models.sampling import sample
-from sgpo.runs.entries import AxisScores, CellResult, FamilyScores, SampleRow
+from sgpo.runs.entries import CellResult, SampleRow
 from sgpo.runs.files import write_rows
+from sgpo.runs.scores import AxisScores, FamilyScores
 
 TEMPERATURE, TOP_P = PRESETS["paper"]["temperature"], PRESETS["paper"]["top_p"]
 PASS_K = 32

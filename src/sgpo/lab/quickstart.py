@@ -17,10 +17,11 @@ from rich.table import Table
 from sgpo.lab.experiment import Cell, RunBudget, run_cell
 from sgpo.lab.measure import measure_all
 from sgpo.lab.model import base_path, load_base
-from sgpo.runs.entries import ALL_AXES, NEW_AXES, CellResult, with_means
+from sgpo.runs.entries import CellResult
 from sgpo.runs.files import locked, write_json
 from sgpo.runs.jobs import ProcessJob, ReportProgress, cores, run_jobs
 from sgpo.runs.provenance import record
+from sgpo.runs.scores import ALL_AXES, NEW_AXES, with_means
 from sgpo.runs.words import axis_name, in_thousands
 
 SCHEMA = 1

@@ -14,8 +14,9 @@ from sgpo.report.comparison import ranking
 from sgpo.report.run import Run
 from sgpo.report.series import Band
 from sgpo.report.tables import LegendEntry, PageTable, TableRow, percent
-from sgpo.runs.entries import ALL_AXES, NEW_AXES, AxisScores, MethodResult, SeedMean, StrategyControl, with_means
+from sgpo.runs.entries import MethodResult
 from sgpo.runs.methods import spoken_label
+from sgpo.runs.scores import ALL_AXES, NEW_AXES, AxisScores, SeedMean, StrategyControl, with_means
 from sgpo.runs.words import axis_name
 
 NOTES = {

@@ -14,7 +14,8 @@ from sgpo.compare.results import SCORE_NAMES
 from sgpo.report import svg
 from sgpo.report.run import Run, end_gap
 from sgpo.report.tables import PageTable, TableRow, heat
-from sgpo.runs.entries import MethodResult, SeedMean, mean
+from sgpo.runs.entries import MethodResult
+from sgpo.runs.scores import SeedMean, mean
 from sgpo.runs.words import in_thousands
 
 MAX_FAMILIES = 40

@@ -8,8 +8,9 @@ from sgpo.report import svg
 from sgpo.report.axes_view import AxisPanel, panel, title_of
 from sgpo.report.files import read_bounded
 from sgpo.report.run import Run
-from sgpo.runs.entries import ALL_AXES, NEW_AXES, MethodResult
+from sgpo.runs.entries import MethodResult
 from sgpo.runs.json_entry import mapping
+from sgpo.runs.scores import ALL_AXES, NEW_AXES
 
 MAX_RUNS = 12
 

@@ -3,7 +3,8 @@
 from sgpo.report.run import Run, end_gap
 from sgpo.report.series import PASS_RATE, Band, band, first_and_last
 from sgpo.report.text import bound, points
-from sgpo.runs.entries import MethodResult, SeedMean
+from sgpo.runs.entries import MethodResult
+from sgpo.runs.scores import SeedMean
 
 
 def headline(run: Run) -> tuple[str, str]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sgpo.runs.entries import MethodResult, SeedMean
+from sgpo.runs.entries import MethodResult
+from sgpo.runs.scores import SeedMean
 
 State = Literal["done", "running", "waiting", "crashed"]
 Series = dict[str, tuple[list[int], list[float]]]  # metric -> (steps, values)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sgpo.runs.entries import SeedMean
+from sgpo.runs.scores import SeedMean
 
 LEVELS = 10  # of a cell's colour
 

@@ -1,6 +1,6 @@
 """What every table, page, plot and terminal calls the same thing. Nothing here imports torch."""
 
-from sgpo.runs.entries import ALL_AXES, NEW_AXES, TRAINED_AXIS
+from sgpo.runs.scores import ALL_AXES, NEW_AXES, TRAINED_AXIS
 
 AXIS_NAMES = {
     TRAINED_AXIS: "new instances",

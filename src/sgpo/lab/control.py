@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Problem, verify, with_strategy
-from sgpo.models.sampling import sample
+from sgpo.models.sampling import encode, sample
+from sgpo.models.scoring import mean_log_probability, response_logits
 from sgpo.objectives import token_kl
 from sgpo.runs.scores import StrategyControl
 
@@ -42,7 +42,10 @@ def strategy_control(
         asked["other"].append(GUIDED_TEMPLATE.format(strategy=drawn, prompt=problem["prompt"]))
     # The same tokens three times: only what stands in front of them differs.
     responses = [ids for _, ids in targets]
-    logits = {name: torch.cat(_logits(model, tokenizer, prompts, responses)) for name, prompts in asked.items()}
+    logits = {
+        name: torch.cat(response_logits(model, encode(tokenizer, prompts), responses))
+        for name, prompts in asked.items()
+    }
     own, other = (float(token_kl(logits["alone"], logits[name]).mean()) for name in ("own", "other"))
     words = [set(tokenizer(p["strategy"], add_special_tokens=False)["input_ids"]) for p, _ in targets]
     copied = [token in known for known, ids in zip(words, responses, strict=True) for token in ids]
@@ -63,30 +66,7 @@ def _targets(
         texts = dict.fromkeys(one.text for one in row if verify(one.text, problem["answer"]))
         listed = [[*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for text in texts]
         if listed:
-            each = _logits(model, tokenizer, [problem["prompt"]] * len(listed), listed)
-            scores = [_likelihood(logits, ids) for logits, ids in zip(each, listed, strict=True)]
+            each = response_logits(model, encode(tokenizer, [problem["prompt"]] * len(listed)), listed)
+            scores = [mean_log_probability(logits, ids) for logits, ids in zip(each, listed, strict=True)]
             found.append((problem, listed[scores.index(max(scores))]))
     return found
-
-
-def _likelihood(logits: Tensor, ids: Sequence[int]) -> float:
-    """Mean log-probability of the tokens ``ids`` (T) under ``logits`` [T, V]."""
-    return float(logits.log_softmax(-1).gather(1, torch.tensor(ids)[:, None]).mean())
-
-
-@torch.no_grad()
-def _logits(
-    model: PreTrainedModel, tokenizer: Any, prompts: Sequence[str], responses: Sequence[Sequence[int]]
-) -> list[Tensor]:
-    """For each response its [T, V] logits, float32, after its prompt; padded on the right, which causal rows ignore."""
-    heads = [list(tokenizer(prompt)["input_ids"]) for prompt in prompts]
-    rows = [torch.tensor([*head, *ids]) for head, ids in zip(heads, responses, strict=True)]
-    batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)
-    training = model.training
-    model.eval()
-    try:
-        logits = model(input_ids=batch).logits.float()
-    finally:
-        model.train(training)
-    starts = [len(head) - 1 for head in heads]
-    return [one[start : start + len(ids)] for one, start, ids in zip(logits, starts, responses, strict=True)]

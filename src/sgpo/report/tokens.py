@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sgpo.models.sampling import encode
+from sgpo.models.sampling import encode, positions_of
+from sgpo.models.scoring import response_logits
 from sgpo.objectives import token_kl
 from sgpo.report.token_summary import token_class
 
@@ -66,24 +67,15 @@ def token_view(
     return rows
 
 
-@torch.no_grad()
 def _logits(model: Any, prompt_ids: Sequence[int], ids: Sequence[int]) -> Tensor:
     """[T, V] float32, the logits that predict each token of the response."""
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = positions_of(model)
     if limit is not None and len(prompt_ids) + len(ids) > limit:
         raise ValueError(
             f"prompt and completion have {len(prompt_ids)} + {len(ids)} tokens, but the model has {limit} positions; "
             "cut the completion."
         )
-    training = model.training
-    model.eval()
-    try:
-        inputs = torch.tensor([[*prompt_ids, *ids]], device=model.device)
-        logits: Tensor = model(input_ids=inputs).logits[0, -len(ids) - 1 : -1]
-    finally:
-        model.train(training)
-    # A softmax in bfloat16 rounds small probabilities away, and ranks with them.
-    return logits.float().cpu()
+    return response_logits(model, [prompt_ids], [ids])[0].cpu()
 
 
 def _side(tokenizer: Any, logits: Tensor, ids: Sequence[int], top: int) -> list[dict[str, Any]]:

@@ -71,11 +71,8 @@ def blind_question(model: LocalModel, messages: Messages) -> list[int]:
 
 def log_likelihood(model: LocalModel, messages: Messages, answer: str) -> float:
     """The mean log-probability of the answer's tokens after the question, in nats."""
-    import torch
+    from sgpo.models.scoring import mean_log_probability, response_logits
 
-    question = blind_question(model, messages)
     tail = model.tokenizer(answer, add_special_tokens=False)["input_ids"]
-    ids = torch.tensor([question + tail], device=model.model.device)
-    with torch.inference_mode():
-        logits = model.model(input_ids=ids).logits[0, len(question) - 1 : -1].float()
-    return float(logits.log_softmax(-1).gather(1, ids[0, len(question) :, None]).mean())
+    (logits,) = response_logits(model.model, [blind_question(model, messages)], [tail])
+    return mean_log_probability(logits, tail)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import report_kit as kit
 
-from sgpo.report.files import read_bounded_rows
 from sgpo.report.load import load_run
+from sgpo.runs.bounded import read_bounded_rows
 from sgpo.runs.json_entry import finite, finite_list
 
 
@@ -174,7 +174,7 @@ def test_a_method_without_accuracy_is_left_out_and_named(tmp_path: Path) -> None
 
 
 def test_overlong_lines_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sgpo.report.files.MAX_LINE", 64)
+    monkeypatch.setattr("sgpo.runs.bounded.MAX_LINE", 64)
     path = tmp_path / "samples.jsonl"
     path.write_text(json.dumps({"a": "x" * 500}) + "\n" + json.dumps({"b": 1}) + "\n")
     notices: list[str] = []

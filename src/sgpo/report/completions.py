@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sgpo.report.files import MAX_FILE, read_bounded_rows
 from sgpo.report.run import Run
 from sgpo.report.text import bound
+from sgpo.runs.bounded import MAX_FILE, read_bounded_rows
 from sgpo.runs.json_entry import finite, mapping, whole_number
 
 MAX_COMPLETIONS = 12

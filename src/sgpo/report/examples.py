@@ -7,9 +7,9 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from sgpo.report import svg
-from sgpo.report.files import read_bounded_rows
 from sgpo.report.problems import Lift, Logs, lifts, mean_or_none
 from sgpo.report.run import Run
+from sgpo.runs.bounded import read_bounded_rows
 from sgpo.runs.entries import SampleRow
 from sgpo.runs.methods import spoken_label
 

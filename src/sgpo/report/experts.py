@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sgpo.report import svg
 from sgpo.report.axes_view import AxisPanel, panel, title_of
-from sgpo.report.files import read_bounded
 from sgpo.report.run import Run
+from sgpo.runs.bounded import read_bounded
 from sgpo.runs.entries import MethodResult
 from sgpo.runs.json_entry import mapping
 from sgpo.runs.scores import ALL_AXES, NEW_AXES

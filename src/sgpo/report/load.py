@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sgpo.compare.results import method_results
-from sgpo.report.files import read_bounded, read_bounded_rows
 from sgpo.report.run import Run, RunCell, State
 from sgpo.report.series import collect
 from sgpo.report.training import LOG, is_training, training
+from sgpo.runs.bounded import read_bounded, read_bounded_rows
 from sgpo.runs.entries import CellFacts, CellResult, ComparisonResults, Manifest, MethodResult, MetricsRow
 from sgpo.runs.json_entry import EntryError, JsonEntry, each, mapping
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sgpo.report.files import read_bounded_rows
 from sgpo.report.run import Run
 from sgpo.report.text import bound
+from sgpo.runs.bounded import read_bounded_rows
 from sgpo.runs.json_entry import finite
 
 MAX_ROWS = 300_000  # of all logs of a run

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from sgpo.report import svg
-from sgpo.report.files import read_bounded_rows
 from sgpo.report.run import Run
 from sgpo.report.text import bound, visible
 from sgpo.report.token_summary import LEVELS, KLShares, Token, kl_shares, level, token_kl_of
+from sgpo.runs.bounded import read_bounded_rows
 from sgpo.runs.json_entry import finite, finite_list
 
 MAX_ROWS = 40  # of tokens.jsonl

@@ -7,9 +7,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from sgpo.report.files import read_bounded, read_bounded_rows
 from sgpo.report.run import Run, RunCell
 from sgpo.report.series import PASS_RATE, collect
+from sgpo.runs.bounded import read_bounded, read_bounded_rows
 from sgpo.runs.entries import MetricsRow
 from sgpo.runs.json_entry import whole_number
 

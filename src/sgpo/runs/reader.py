@@ -68,7 +68,11 @@ def read_json_object(path: PathLike) -> dict[str, Any]:
 
 
 def read_rows(
-    path: PathLike, *, torn: bool = False, skip: Callable[[ReadError], None] | None = None
+    path: PathLike,
+    *,
+    torn: bool = False,
+    skip: Callable[[ReadError], None] | None = None,
+    longest: int | None = None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """The JSON objects of a file with where each stands (``FILE, line 3``), as a stream.
 
@@ -78,12 +82,14 @@ def read_rows(
     Args:
         torn: leave out a last line that is cut off, as it is in the file of a run in progress.
         skip: gets the error of a line that is no JSON object, which is then left out, in place of having it raised.
+        longest: for files that may hold anything (see `sgpo.runs.bounded`): a line of more bytes is no JSON object, nor
+            is one that begins a list, and bytes that are no UTF-8 become U+FFFD.
 
     Raises:
         ReadError: the file cannot be read (see `read_lines`), or a line is no JSON object.
     """
-    lines = enumerate(_lines(path, torn), 1)
-    begun = False
+    lines = enumerate(_lines(path, torn, longest), 1)
+    begun = longest is not None
     for number, (line, ended) in lines:
         # Concatenated files carry a byte order mark in their middle.
         text = line.strip("\ufeff \t")
@@ -177,14 +183,14 @@ def _why(error: BaseException) -> str:
     return str(error)
 
 
-def _lines(path: PathLike, torn: bool = False) -> Iterator[tuple[str, bool]]:
+def _lines(path: PathLike, torn: bool = False, longest: int | None = None) -> Iterator[tuple[str, bool]]:
     """Each line and whether it has its line end; ``torn`` leaves out a last one that ends within a character."""
     with _opened(path) as file:
         position = number = 0
-        for raw in file:
+        for raw in file if longest is None else _bounded(file, longest):
             ended = raw.endswith((b"\n", b"\r"))
             try:
-                text = _decoded(raw, path, number + 1, position)
+                text = raw.decode("utf-8", "replace") if longest else _decoded(raw, path, number + 1, position)
             except ReadError:
                 if torn and not ended:
                     return
@@ -196,6 +202,15 @@ def _lines(path: PathLike, torn: bool = False) -> Iterator[tuple[str, bool]]:
                 yield line, True
             if not ended:
                 yield lines[-1], False
+
+
+def _bounded(file: IO[bytes], longest: int) -> Iterator[bytes]:
+    """The lines of a file, which are never held whole where they have more bytes: such a one is no JSON."""
+    while line := file.readline(longest):
+        part = line
+        while len(part) == longest and not part.endswith(b"\n"):
+            part = file.readline(longest)
+        yield line if part is line else b"overlong\n"
 
 
 @contextlib.contextmanager

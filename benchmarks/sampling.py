@@ -19,6 +19,7 @@ import torch
 
 from sgpo.models import Sampling
 from sgpo.models.local import LocalModel
+from sgpo.models.options import LocalOptions
 from sgpo.models.sampling import encode, sample_rows
 
 _KINDS = (
@@ -67,7 +68,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     how = Sampling(0.6, 0.95, args.max_new_tokens)
-    local = LocalModel.load(args.model, how, batch_size=args.batch_size)
+    local = LocalModel.load(args.model, how, LocalOptions(batch_size=args.batch_size))
     if local.tokenizer.pad_token_id is None:
         local.tokenizer.pad_token = local.tokenizer.eos_token
     prompts = [prompt for prompt in conversations(args.problems) for _ in range(args.k)]

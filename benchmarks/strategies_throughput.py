@@ -28,7 +28,7 @@ from typing import Any
 
 import openai
 
-from sgpo.models import Sampling
+from sgpo.models import ModelOptions, Sampling
 from sgpo.models.endpoint import Endpoint
 from sgpo.strategies.asking import Tally
 from sgpo.strategies.extract import Extraction, extract
@@ -67,7 +67,7 @@ def measure(folder: Path, problems: int, n: int, concurrency: int, url: str) -> 
         if tally.finished in (max(calls // 10, 1), calls):
             memory.append(resident())
 
-    client = Endpoint("scripted", Sampling(1.0, 0.95, 4096), base_url=url, concurrency=concurrency)
+    client = Endpoint("scripted", Sampling(1.0, 0.95, 4096), ModelOptions(base_url=url, concurrency=concurrency))
     with Store(store) as opened:
         extract(
             Source(str(folder / "problems.jsonl")),

@@ -18,7 +18,7 @@ from sgpo.data.benchmarks import BenchmarkProblem
 from sgpo.evaluation.grading import VerifyGrader
 from sgpo.evaluation.run import EvalPlan, run_evaluation
 from sgpo.evaluation.templates import TEMPLATES
-from sgpo.models import ModelError, Reply, Request, Sampling
+from sgpo.models import ModelError, ModelOptions, Reply, Request, Sampling
 from sgpo.models.endpoint import Endpoint
 from sgpo.models.vllm_engine import VllmModel
 
@@ -104,8 +104,8 @@ def requests(n: int) -> list[Request]:
 
 def backend(server: Server, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Endpoint:
     monkeypatch.setenv("SGPO_TEST_KEY", KEY)
-    settings: dict[str, Any] = {"base_url": server.url, "key_variable": "SGPO_TEST_KEY", "retries": 3, "timeout": 10}
-    return Endpoint("m", SAMPLING, **{**settings, **options})
+    settings: dict[str, Any] = {"base_url": server.url, "api_key_env": "SGPO_TEST_KEY", "retries": 3, "timeout": 10}
+    return Endpoint("m", SAMPLING, ModelOptions(**{**settings, **options}))
 
 
 def collect(engine: Any, asked: list[Request]) -> dict[str, Reply]:
@@ -228,14 +228,14 @@ def test_keys_come_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(ValueError, match="OPENAI_API_KEY is not set"):
-        Endpoint("m", SAMPLING)
+        Endpoint("m", SAMPLING, ModelOptions())
     with pytest.raises(ValueError, match="user or password") as caught:
-        Endpoint("m", SAMPLING, base_url="http://user:pass@host/v1")
+        Endpoint("m", SAMPLING, ModelOptions(base_url="http://user:pass@host/v1"))
     assert "pass@" not in str(caught.value)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    assert KEY not in json.dumps(Endpoint("m", SAMPLING).describe())
+    assert KEY not in json.dumps(Endpoint("m", SAMPLING, ModelOptions()).describe())
     with pytest.raises(ValueError, match="concurrency 0"):
-        Endpoint("m", SAMPLING, concurrency=0)
+        Endpoint("m", SAMPLING, ModelOptions(concurrency=0))
 
 
 class Engine:
@@ -280,7 +280,7 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_vllm_gets_each_request_with_its_seed(vllm: None) -> None:
-    engine = VllmModel.load("m", SAMPLING, batch_size=2)
+    engine = VllmModel.load("m", SAMPLING, ModelOptions(batch_size=2))
     assert Engine.made["generation_config"] == "vllm"
     portions = list(engine.generate(requests(4), {("p2", 0)}))
     assert [[request.problem for request, _ in portion] for portion in portions] == [["p0", "p1"], ["p3"]]
@@ -292,10 +292,10 @@ def test_vllm_gets_each_request_with_its_seed(vllm: None) -> None:
 
 
 def test_vllm_runs_resume(vllm: None, tmp_path: Path) -> None:
-    engine = VllmModel.load("m", SAMPLING, batch_size=7)
+    engine = VllmModel.load("m", SAMPLING, ModelOptions(batch_size=7))
     first = run_evaluation(plan(), "m", engine, VerifyGrader(), tmp_path)
     assert first.n_problems == 5
-    again = VllmModel.load("m", SAMPLING, batch_size=3)
+    again = VllmModel.load("m", SAMPLING, ModelOptions(batch_size=3))
     run_evaluation(plan(), "m", again, VerifyGrader(), tmp_path)
     assert again.engine.calls == []
 
@@ -303,4 +303,4 @@ def test_vllm_runs_resume(vllm: None, tmp_path: Path) -> None:
 def test_without_vllm_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ModelError, match=r"pip install 'vllm<=.*', or use --backend transformers"):
-        VllmModel.load("m", SAMPLING)
+        VllmModel.load("m", SAMPLING, ModelOptions())

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from sgpo.cli import app
 from sgpo.lab.model import build_model
 from sgpo.lab.tokenizer import build_tokenizer
-from sgpo.models import Sampling
+from sgpo.models import ModelOptions, Sampling
 from sgpo.models.endpoint import Endpoint
 from sgpo.models.local import LocalModel
 from sgpo.strategies.audit import Audit, audit, estimate
@@ -56,7 +56,7 @@ def decoding(body: dict[str, Any], number: int) -> Play:
 
 
 def audited(server: Server, path: Path, **options: Any) -> Audit:
-    client = Endpoint("m", Sampling(1.0, 1.0, 100), base_url=server.url, concurrency=4, retries=1)
+    client = Endpoint("m", Sampling(1.0, 1.0, 100), ModelOptions(base_url=server.url, concurrency=4, retries=1))
     with Store(path) as store:
         return audit(store, client, model="m", prompt=load_prompt("audit"), **{"n": 6, **options})
 

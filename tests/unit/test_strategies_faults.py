@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from strategies_kit import GOOD, KEY, Play, Script, Server, good, problems_file, said, serving, streamed, way
 
-from sgpo.models import CallError, Request, Sampling, stream_seed
+from sgpo.models import CallError, ModelOptions, Request, Sampling, stream_seed
 from sgpo.models.endpoint import Endpoint
 from sgpo.strategies.asking import Tally
 from sgpo.strategies.budget import Budget, Prices
@@ -40,7 +40,7 @@ def run(server: Server, folder: Path, problems: int = 4, **options: Any) -> Tall
     """Extract two candidates of each problem with few retries."""
     given = {"base_url": server.url, "concurrency": 4, "retries": 2, "timeout": 10.0}
     given |= {name: options.pop(name) for name in CLIENT if name in options}
-    client = Endpoint("m", Sampling(1.0, 0.95, 500), key_variable="SGPO_TEST_KEY", **given)
+    client = Endpoint("m", Sampling(1.0, 0.95, 500), ModelOptions(api_key_env="SGPO_TEST_KEY", **given))
     source = Source(str(problems_file(folder / "problems.jsonl", problems)))
     with Store(folder / "s.db") as store:
         settings = {"model": "m", "prompt": load_prompt("extract"), "n": 2, **options}
@@ -437,7 +437,8 @@ def test_the_key_is_nowhere(
 def test_the_key_is_in_no_traceback(status: int) -> None:
     echo = Play({"error": {"message": f"You said Authorization: Bearer {KEY}"}}, status)
     with serving(lambda body, number: echo) as server:
-        client = Endpoint("m", Sampling(1.0, 0.95, 500), base_url=server.url, key_variable="SGPO_TEST_KEY", retries=0)
+        options = ModelOptions(base_url=server.url, api_key_env="SGPO_TEST_KEY", retries=0)
+        client = Endpoint("m", Sampling(1.0, 0.95, 500), options)
         with pytest.raises(CallError) as caught:
             asyncio.run(client.ask(Request("p", 0, [{"role": "user", "content": "q"}], 0)))
     shown = "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
@@ -449,7 +450,7 @@ def test_the_key_is_in_no_traceback(status: int) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"base_url": None, "key_variable": "SGPO_NO_KEY"}, "SGPO_NO_KEY is not set"),
+        ({"base_url": None, "api_key_env": "SGPO_NO_KEY"}, "SGPO_NO_KEY is not set"),
         ({"base_url": "http://user:pass@host/v1"}, "holds a user or password"),
         ({"base_url": "http://host/v1?key=abc"}, "must end before"),
         ({"base_url": "host/v1"}, "must begin with http"),
@@ -461,9 +462,9 @@ def test_the_key_is_in_no_traceback(status: int) -> None:
     ],
 )
 def test_clients_that_make_no_sense(options: dict[str, Any], message: str) -> None:
-    given = {"base_url": "http://127.0.0.1:1/v1", "key_variable": "SGPO_TEST_KEY", **options}
+    given = {"base_url": "http://127.0.0.1:1/v1", "api_key_env": "SGPO_TEST_KEY", **options}
     with pytest.raises(ValueError, match=message) as caught:
-        Endpoint("m", Sampling(1.0, 0.95, 500), **given)
+        Endpoint("m", Sampling(1.0, 0.95, 500), ModelOptions(**given))
     assert KEY not in str(caught.value)
     assert "pass@" not in str(caught.value)
 
@@ -471,7 +472,7 @@ def test_clients_that_make_no_sense(options: dict[str, Any], message: str) -> No
 def test_an_endpoint_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
     with serving() as server:
         url = server.url
-    client = Endpoint("m", Sampling(1.0, 0.95, 500), base_url=url, key_variable="SGPO_TEST_KEY")
+    client = Endpoint("m", Sampling(1.0, 0.95, 500), ModelOptions(base_url=url, api_key_env="SGPO_TEST_KEY"))
     began = time.monotonic()
     with pytest.raises(ValueError, match=r"cannot be reached \(.*Check --base-url"):
         asyncio.run(client.check())

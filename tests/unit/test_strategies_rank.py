@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies_kit import GOOD, Play, Server, said, serving
 
-from sgpo.models import Sampling
+from sgpo.models import ModelOptions, Sampling
 from sgpo.models.endpoint import Endpoint
 from sgpo.strategies.agreement import kendall_tau, mean_tau, order, winner_agreement
 from sgpo.strategies.extract import messages_for
@@ -96,7 +96,7 @@ def fair(body: dict[str, Any], number: int) -> Play:
 
 
 def ranked(server: Server, path: Path, **options: Any) -> Ranking:
-    client = Endpoint("judge", Sampling(0.0, 1.0, 500), base_url=server.url, concurrency=4, retries=1)
+    client = Endpoint("judge", Sampling(0.0, 1.0, 500), ModelOptions(base_url=server.url, concurrency=4, retries=1))
     with Store(path) as store:
         return rank(store, client, model="judge", prompt=load_prompt("rank"), **options)
 

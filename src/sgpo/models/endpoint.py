@@ -20,7 +20,7 @@ import re
 import ssl
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -30,6 +30,9 @@ from sgpo.models.concurrent import replies
 from sgpo.models.protocol import Answered, CallError, Key, Reply, Request, Sampling, template_settings
 from sgpo.models.replies import UnreadableError, endpoint_words, finished, read_reply
 from sgpo.models.secrets import Secrets, check_url, read_key, shown
+
+if TYPE_CHECKING:
+    from sgpo.models.options import ModelOptions
 
 OPENAI = "https://api.openai.com/v1"
 OPTIONAL = ("temperature", "top_p", "max_tokens", "seed")
@@ -46,81 +49,67 @@ class Endpoint:
 
     Args:
         model: the name under which the endpoint serves it.
-        base_url: up to and with ``/v1``; None is ``OPENAI_BASE_URL``, or OpenAI's own.
-        key_variable: the environment variable that holds the key. Unset is allowed with a ``base_url``.
-        concurrency: requests under way at once.
-        retries: further tries of a request that fails in passing (connection, time-out, 408, 409, 429, 5xx).
-        timeout: seconds for one try, from the connection to the last byte.
-        json_schema: ask for output that keeps to a request's schema.
-        extra_body: further fields of each request.
-        omit: fields among temperature, top_p, max_tokens and seed that the endpoint refuses.
-        stream: take replies in pieces, for endpoints that cut a connection on which nothing comes for long.
-        chat_template_kwargs: sent as the field of that name, which vLLM and SGLang put into the chat template.
+        options: see `sgpo.models.options.EndpointOptions`. Without a ``base_url`` it is ``OPENAI_BASE_URL``, or
+            OpenAI's own; a key is then needed. ``retries`` follow a failed connection, a time-out and the statuses 408,
+            409, 425, 429 and 5xx.
 
     Raises:
-        ValueError: an argument out of range, a key that cannot be used, or one where it would be stored.
+        ValueError: an option out of range, a key that cannot be used, or one where it would be stored.
     """
 
     tries = TRIES
     positions: int | None = None  # it does not say
 
-    def __init__(
-        self,
-        model: str,
-        sampling: Sampling,
-        *,
-        base_url: str | None = None,
-        key_variable: str = "OPENAI_API_KEY",
-        concurrency: int = 16,
-        retries: int = 5,
-        timeout: float = 3600.0,
-        json_schema: bool = True,
-        extra_body: dict[str, Any] | None = None,
-        omit: Sequence[str] = (),
-        stream: bool = False,
-        chat_template_kwargs: dict[str, Any] | None = None,
-    ) -> None:
-        if concurrency < 1 or retries < 0 or not timeout > 0:
+    def __init__(self, model: str, sampling: Sampling, options: ModelOptions) -> None:
+        if options.concurrency < 1 or options.retries < 0 or not options.timeout > 0:
             raise ValueError(
-                f"concurrency {concurrency}, retries {retries}, timeout {timeout}: at least one request must be "
-                "under way, retries cannot be negative, and the timeout is in seconds and positive."
+                f"concurrency {options.concurrency}, retries {options.retries}, timeout {options.timeout}: at least one "
+                "request must be under way, retries cannot be negative, and the timeout is in seconds and positive."
             )
-        if unknown := set(omit) - set(OPTIONAL):
+        if unknown := set(options.omit) - set(OPTIONAL):
             raise ValueError(f"omit = {sorted(unknown)} is unknown; choose from {', '.join(OPTIONAL)}.")
-        base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
-        self._url = check_url(base_url or OPENAI, key_variable)
-        self.secrets = Secrets(read_key(key_variable))
+        base_url, variable = options.base_url or os.environ.get("OPENAI_BASE_URL") or None, options.api_key_env
+        self._url = check_url(base_url or OPENAI, variable)
+        self.secrets = Secrets(read_key(variable))
         if not self.secrets.key and base_url is None:
             raise ValueError(
-                f"{shown(key_variable)} is not set; export the endpoint's key, name another variable with "
+                f"{shown(variable)} is not set; export the endpoint's key, name another variable with "
                 "--api-key-env, or give --base-url for an endpoint without one."
             )
-        self.model, self.sampling, self.base_url = model, sampling, base_url
-        self.key_variable, self.concurrency, self.stream = key_variable, concurrency, stream
-        self.retries, self.timeout = retries, timeout
-        self.extra_body, self.omit = extra_body or {}, tuple(sorted(omit))
-        self.chat_template_kwargs = chat_template_kwargs or {}
+        self.model, self.sampling, self.options, self.base_url = model, sampling, options, base_url
+        self.concurrency, self.omit = options.concurrency, sorted(options.omit)
+        self._template = template_settings(options.chat_template_kwargs)
         self.secrets.check(
-            key_variable,
+            variable,
             model=model,
             base_url=self._url,
-            extra_body=self.extra_body,
-            chat_template_kwargs=self.chat_template_kwargs,
+            extra_body=options.extra_body,
+            chat_template_kwargs=options.chat_template_kwargs,
         )
-        self._structured = self._wanted = json_schema
+        # The endpoint may refuse a schema; what was wanted stays, for it identifies stored replies.
+        self._structured = options.json_schema
         self._client: Any = None
 
     # --- what it is --------------------------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, Any]:
         """What the model is, for the record of a run; see `Model.describe`."""
-        where = {"kind": "endpoint", "base_url": self.base_url, "extra_body": self.extra_body, "omit": list(self.omit)}
-        return where | template_settings(self.chat_template_kwargs)
+        where = {
+            "kind": "endpoint",
+            "base_url": self.base_url,
+            "extra_body": self.options.extra_body,
+            "omit": self.omit,
+        }
+        return where | self._template
 
     def settings(self) -> dict[str, Any]:
         """What decides on its replies beside the request; see `Model.settings`."""
-        sent = {"json_schema": self._wanted, "extra_body": self.extra_body, "omit": list(self.omit)}
-        return sent | template_settings(self.chat_template_kwargs)
+        options = self.options
+        return {
+            "json_schema": options.json_schema,
+            "extra_body": options.extra_body,
+            "omit": self.omit,
+        } | self._template
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -170,11 +159,11 @@ class Endpoint:
         """One reply, after as many tries as it takes."""
         body = self._body(request, structured)
         path = "/completions" if isinstance(request.prompt, str) else "/chat/completions"
-        for attempt in range(self.retries + 1):
+        for attempt in range(self.options.retries + 1):
             try:
                 return await self._send(self._url + path, body, structured)
             except CallError as error:
-                if not error.passing or attempt == self.retries:
+                if not error.passing or attempt == self.options.retries:
                     raise
                 growing = min(0.5 * 2**attempt, 8.0) * random.uniform(0.75, 1.0)
                 wait = growing if error.wait is None else min(error.wait, _LONGEST_WAIT)
@@ -194,9 +183,9 @@ class Endpoint:
         if structured and request.schema is not None:
             form = {"name": request.schema.name, "strict": True, "schema": request.schema.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": form}
-        if self.stream:
+        if self.options.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        return json.dumps({**body, **template_settings(self.chat_template_kwargs), **self.extra_body}).encode()
+        return json.dumps({**body, **self._template, **self.options.extra_body}).encode()
 
     async def _send(self, url: str, body: bytes, structured: bool) -> Reply:
         """One try. Raises CallError alone, and none that holds the key."""
@@ -205,13 +194,15 @@ class Endpoint:
             self._client = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_keepalive_connections=None))
         begun: list[int] = []
         try:
-            status, headers, raw = await asyncio.wait_for(self._exchange(url, body, begun), self.timeout)
+            status, headers, raw = await asyncio.wait_for(self._exchange(url, body, begun), self.options.timeout)
             if status >= 300:
                 raise self._refusal(status, headers, raw)
             reply = read_reply(raw, structured)
         except TimeoutError:
             what = "the reply had begun and did not end" if begun else "no reply"
-            hint = f"{what} within the {self.timeout:g} s of one try; raise the timeout, or lower the concurrency"
+            hint = (
+                f"{what} within the {self.options.timeout:g} s of one try; raise the timeout, or lower the concurrency"
+            )
             raise self._error("timeout", hint, passing=not begun) from None  # what has begun is paid for
         except UnreadableError as error:
             passing = error.status is not None and (error.status in _PASSING or error.status >= 500)
@@ -239,7 +230,7 @@ class Endpoint:
                 raw += piece
                 if len(raw) > _MOST_BYTES:
                     raise UnreadableError(f"sent a reply of over {_MOST_BYTES >> 20} MiB")
-                if self.stream and finished(bytes(raw[-len(piece) - 32 :])):
+                if self.options.stream and finished(bytes(raw[-len(piece) - 32 :])):
                     break
             return response.status_code, response.headers, bytes(raw)
 
@@ -276,8 +267,8 @@ class Endpoint:
         versioned = re.search(r"/v\d", urlsplit(self._url).path)
         base = "Check --base-url" + ("" if versioned else f": /v1 may be missing, as in {self._url}/v1")
         remedy = {
-            "unauthorized": f"Check the key in {shown(self.key_variable)}.",
-            "forbidden": f"Check what the key in {shown(self.key_variable)} may use.",
+            "unauthorized": f"Check the key in {shown(self.options.api_key_env)}.",
+            "forbidden": f"Check what the key in {shown(self.options.api_key_env)} may use.",
             "not_found": f"{base}, and whether {self.model!r} is served.",
             "connection": "Check --base-url, and that the server runs.",
             "redirect": f"{base}.",

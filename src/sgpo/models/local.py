@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
 from sgpo.models.folders import Folder, no_chat_template
+from sgpo.models.options import LocalOptions
 from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling, template_settings
 
 if TYPE_CHECKING:
@@ -41,17 +42,7 @@ class LocalModel(Loaded):
         self.positions = positions_of(model)
 
     @classmethod
-    def load(
-        cls,
-        name: str,
-        sampling: Sampling,
-        *,
-        batch_size: int = 64,
-        dtype: str = "auto",
-        device: str | None = None,
-        revision: str | None = None,
-        chat_template_kwargs: dict[str, Any] | None = None,
-    ) -> LocalModel:
+    def load(cls, name: str, sampling: Sampling, options: LocalOptions | None = None) -> LocalModel:
         """A model by path or hub id, or the folder of an adapter. ``dtype`` auto: as saved, but float32 on a CPU.
 
         Raises:
@@ -60,13 +51,15 @@ class LocalModel(Loaded):
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        kind: Any = torch.float32 if (dtype, where.partition(":")[0]) == ("auto", "cpu") else dtype
+        options = options or LocalOptions()
+        where = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        on_cpu = where.partition(":")[0] == "cpu"
+        dtype: Any = torch.float32 if options.dtype == "auto" and on_cpu else options.dtype
         folder = Folder(name)
         try:
-            common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+            common: dict[str, Any] = {"revision": options.revision, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, **common)
-            model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=kind, **common).to(where)
+            model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=dtype, **common).to(where)
             if folder.adapter is not None:
                 model = _adapted(model, folder)
         except Exception as error:  # the hub's client, safetensors and torch raise families of their own
@@ -75,10 +68,10 @@ class LocalModel(Loaded):
             model,
             tokenizer,
             sampling,
-            batch_size=batch_size,
+            batch_size=64 if options.batch_size is None else options.batch_size,
             folder=folder,
-            revision=revision,
-            chat_template_kwargs=chat_template_kwargs,
+            revision=options.revision,
+            chat_template_kwargs=options.chat_template_kwargs,
         )
 
     def describe(self) -> dict[str, Any]:

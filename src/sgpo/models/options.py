@@ -91,40 +91,17 @@ def open_model(name: str, sampling: Sampling, options: ModelOptions) -> Model:
         ValueError: an option that is wrong.
         ModelError: a model that cannot be loaded.
     """
-    template = options.chat_template_kwargs
     if options.backend == "endpoint":
         from sgpo.models.endpoint import Endpoint
 
-        return Endpoint(
-            name,
-            sampling,
-            base_url=options.base_url,
-            key_variable=options.api_key_env,
-            concurrency=options.concurrency,
-            retries=options.retries,
-            timeout=options.timeout,
-            json_schema=options.json_schema,
-            extra_body=options.extra_body,
-            omit=options.omit,
-            stream=options.stream,
-            chat_template_kwargs=template,
-        )
-    common: dict[str, Any] = {"dtype": options.dtype, "revision": options.revision, "chat_template_kwargs": template}
+        return Endpoint(name, sampling, options)
     if options.backend == "vllm":
         from sgpo.models.vllm_engine import VllmModel
 
-        return VllmModel.load(
-            name,
-            sampling,
-            batch_size=512 if options.batch_size is None else options.batch_size,
-            tensor_parallel=options.tensor_parallel,
-            max_model_len=options.max_model_len,
-            **common,
-        )
+        return VllmModel.load(name, sampling, options)
     from sgpo.models.local import LocalModel
 
-    size = 64 if options.batch_size is None else options.batch_size
-    return LocalModel.load(name, sampling, batch_size=size, device=options.device, **common)
+    return LocalModel.load(name, sampling, options)
 
 
 def json_object(text: str | None, option: str) -> dict[str, Any]:

@@ -7,11 +7,14 @@ under another load. ``generation_config="vllm"`` keeps the model's own sampling 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
 from sgpo.models.folders import Folder
 from sgpo.models.protocol import ModelError, Reply, Request, Sampling, template_settings
+
+if TYPE_CHECKING:
+    from sgpo.models.options import ModelOptions
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM can set memory aside for
 
@@ -21,35 +24,16 @@ class VllmModel(Loaded):
 
     backend = "vllm"
 
-    def __init__(
-        self,
-        engine: Any,
-        sampling: Sampling,
-        *,
-        batch_size: int,
-        settings: dict[str, Any],
-        folder: Folder,
-        chat_template_kwargs: dict[str, Any] | None = None,
-    ) -> None:
-        revision = settings["revision"]
-        super().__init__(engine.get_tokenizer(), folder, revision, sampling, batch_size, chat_template_kwargs)
-        self.engine, self.engine_settings = engine, settings
+    def __init__(self, engine: Any, sampling: Sampling, options: ModelOptions, folder: Folder) -> None:
+        size = 512 if options.batch_size is None else options.batch_size
+        template = options.chat_template_kwargs
+        super().__init__(engine.get_tokenizer(), folder, options.revision, sampling, size, template)
+        self.engine, self.options = engine, options
         config = getattr(getattr(engine, "llm_engine", None), "model_config", None)
-        self.positions = getattr(config, "max_model_len", settings["max_model_len"])
+        self.positions = getattr(config, "max_model_len", options.max_model_len)
 
     @classmethod
-    def load(
-        cls,
-        name: str,
-        sampling: Sampling,
-        *,
-        batch_size: int = 512,
-        dtype: str = "auto",
-        revision: str | None = None,
-        tensor_parallel: int = 1,
-        max_model_len: int | None = None,
-        chat_template_kwargs: dict[str, Any] | None = None,
-    ) -> VllmModel:
+    def load(cls, name: str, sampling: Sampling, options: ModelOptions) -> VllmModel:
         """A model by path or hub id, or the folder of a LoRA adapter.
 
         Raises:
@@ -69,10 +53,10 @@ class VllmModel(Loaded):
         try:
             engine = LLM(
                 model=folder.base,
-                dtype=dtype,
-                revision=revision,
-                tensor_parallel_size=tensor_parallel,
-                max_model_len=max_model_len,
+                dtype=options.dtype,
+                revision=options.revision,
+                tensor_parallel_size=options.tensor_parallel,
+                max_model_len=options.max_model_len,
                 enable_prefix_caching=True,
                 generation_config="vllm",
                 trust_remote_code=False,
@@ -80,21 +64,14 @@ class VllmModel(Loaded):
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise folder.error(error) from error
-        settings = {
-            "revision": revision,
-            "dtype": dtype,
-            "tensor_parallel": tensor_parallel,
-            "max_model_len": max_model_len,
-        }
-        kwargs = chat_template_kwargs
-        return cls(
-            engine, sampling, batch_size=batch_size, settings=settings, folder=folder, chat_template_kwargs=kwargs
-        )
+        return cls(engine, sampling, options, folder)
 
     def describe(self) -> dict[str, Any]:
         """What the model is, for the record of a run; see `Model.describe`."""
         adapter = {} if self.folder.adapter is None else self.folder.describe()
-        return {"kind": self.backend, **self.engine_settings, **adapter, **template_settings(self.chat_template_kwargs)}
+        names = ("revision", "dtype", "tensor_parallel", "max_model_len")
+        settings = {name: getattr(self.options, name) for name in names}
+        return {"kind": self.backend, **settings, **adapter, **template_settings(self.chat_template_kwargs)}
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         """Replies to one batch, as `Batched.replies` explains."""

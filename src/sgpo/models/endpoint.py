@@ -63,8 +63,8 @@ class Endpoint:
     def __init__(self, model: str, sampling: Sampling, options: ModelOptions) -> None:
         if options.concurrency < 1 or options.retries < 0 or not options.timeout > 0:
             raise ValueError(
-                f"concurrency {options.concurrency}, retries {options.retries}, timeout {options.timeout}: at least one "
-                "request must be under way, retries cannot be negative, and the timeout is in seconds and positive."
+                f"concurrency {options.concurrency}, retries {options.retries}, timeout {options.timeout}: at least "
+                "one request must be under way, retries cannot be negative, and the timeout is in seconds and positive."
             )
         if unknown := set(options.omit) - set(OPTIONAL):
             raise ValueError(f"omit = {sorted(unknown)} is unknown; choose from {', '.join(OPTIONAL)}.")
@@ -79,6 +79,7 @@ class Endpoint:
         self.model, self.sampling, self.options, self.base_url = model, sampling, options, base_url
         self.concurrency, self.omit = options.concurrency, sorted(options.omit)
         self._template = template_settings(options.chat_template_kwargs)
+        self._asked = {"extra_body": options.extra_body, "omit": self.omit, **self._template}
         self.secrets.check(
             variable,
             model=model,
@@ -94,22 +95,11 @@ class Endpoint:
 
     def describe(self) -> dict[str, Any]:
         """What the model is, for the record of a run; see `Model.describe`."""
-        where = {
-            "kind": "endpoint",
-            "base_url": self.base_url,
-            "extra_body": self.options.extra_body,
-            "omit": self.omit,
-        }
-        return where | self._template
+        return {"kind": "endpoint", "base_url": self.base_url, **self._asked}
 
     def settings(self) -> dict[str, Any]:
         """What decides on its replies beside the request; see `Model.settings`."""
-        options = self.options
-        return {
-            "json_schema": options.json_schema,
-            "extra_body": options.extra_body,
-            "omit": self.omit,
-        } | self._template
+        return {"json_schema": self.options.json_schema, **self._asked}
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -200,9 +190,8 @@ class Endpoint:
             reply = read_reply(raw, structured)
         except TimeoutError:
             what = "the reply had begun and did not end" if begun else "no reply"
-            hint = (
-                f"{what} within the {self.options.timeout:g} s of one try; raise the timeout, or lower the concurrency"
-            )
+            seconds = f"within the {self.options.timeout:g} s of one try"
+            hint = f"{what} {seconds}; raise the timeout, or lower the concurrency"
             raise self._error("timeout", hint, passing=not begun) from None  # what has begun is paid for
         except UnreadableError as error:
             passing = error.status is not None and (error.status in _PASSING or error.status >= 500)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def _print_problem(console: Console, problem: Problem, candidates: list[Candidat
         console.print(Panel(Text(candidate.strategy.text()), title=Text(title.rstrip(", ")), title_align="left"))
 
 
-def _verdicts(notes: dict[str, dict[str, Any]]) -> str:
+def _verdicts(notes: Mapping[str, Mapping[str, Any]]) -> str:
     parts = []
     rank, check, lift = notes.get("rank"), notes.get("check"), notes.get("lift")
     if rank is not None:

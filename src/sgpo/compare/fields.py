@@ -13,6 +13,7 @@ from typing import Any
 from trl import ModelConfig
 
 from sgpo.recipe import RunArguments
+from sgpo.runs.files import JsonObject
 from sgpo.trainer.methods import KINDS, Method
 
 EXPERT = "expert"
@@ -65,7 +66,7 @@ class Schedule:
 
 def cell_fields(
     method: Method, recipe: Mapping[str, Any], config: Any, overrides: Mapping[str, Any], seed: int
-) -> dict[str, Any]:
+) -> JsonObject:
     """The recipe of one cell, without ``output_dir`` and ``max_steps``.
 
     Args:

@@ -5,7 +5,7 @@ import platform
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sgpo.compare.task import untrained
 from sgpo.lab.catalog import UNSOLVED
@@ -15,6 +15,7 @@ from sgpo.lab.measure import PROTOCOL, measure_all
 from sgpo.lab.model import BASE_SEEDS, base_path, load
 from sgpo.lab.problems import load_problems
 from sgpo.runs.entries import CellResult
+from sgpo.runs.files import JsonObject
 from sgpo.runs.jobs import ReportProgress, cores
 from sgpo.trainer.methods import find_method
 
@@ -51,7 +52,7 @@ class LabTask:
     def processes(self) -> int:
         return cores()
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         settings = {"budget": dataclasses.asdict(self.budget), "bases": [path.name for path in self.bases]}
         return {**settings, "protocol": PROTOCOL}
 
@@ -69,7 +70,7 @@ class LabTask:
                 shutil.copytree(base, part)
                 part.rename(path)
 
-    def cell(self, method: str, seed: int, start: int, overrides: dict[str, Any], *, tuning: bool = False) -> Cell:
+    def cell(self, method: str, seed: int, start: int, overrides: dict[str, float], *, tuning: bool = False) -> Cell:
         budget = self.budget
         if tuning:  # only the end counts
             budget = dataclasses.replace(budget, split="validation", eval_every=budget.generations)

@@ -133,7 +133,7 @@ def merged(model: Path, base: str, revision: str, folder: Path) -> Path:
     return folder
 
 
-def described(measurements: Sequence[Measurement], digest: Callable[[Any], str]) -> list[dict[str, Any]]:
+def described(measurements: Sequence[Measurement], digest: Callable[[Any], str]) -> list[dict[str, object]]:
     """What the comparison's settings say of its benchmarks."""
     return [
         {

@@ -29,7 +29,7 @@ from sgpo.lab.experiment import cell_name
 from sgpo.lab.problems import share_of
 from sgpo.recipe import check_model, load_data, load_reward, model_path, parse
 from sgpo.runs.entries import CellResult
-from sgpo.runs.files import read_json_object, write_text
+from sgpo.runs.files import JsonObject, read_json_object, write_text
 from sgpo.runs.jobs import ReportProgress, cores
 from sgpo.runs.yaml_reader import parse_yaml, read_yaml
 from sgpo.trainer import checks
@@ -51,11 +51,11 @@ class RecipeCell:
     method: str
     seed: int
     base_seed: int
-    overrides: dict[str, Any]
-    fields: dict[str, Any]
+    overrides: dict[str, float]
+    fields: JsonObject
     schedule: Schedule
     benchmarks: list[str]
-    evaluation: dict[str, Any]
+    evaluation: JsonObject
     hold_out: bool
     tuning: bool
 
@@ -80,9 +80,9 @@ class RecipeTask:
         ValueError: whatever of this cannot work, before anything is run.
     """
 
-    recipe: dict[str, Any]
+    recipe: JsonObject
     benchmarks: tuple[str, ...]
-    evaluation: dict[str, Any] = dataclasses.field(default_factory=dict)
+    evaluation: JsonObject = dataclasses.field(default_factory=dict)
     validation: str | None = None
     search: bool = False
     launcher: str = ""
@@ -136,10 +136,10 @@ class RecipeTask:
         """Problems to train on, and those held out."""
         return split(load_data(self._parsed[0]), self.hold_out)
 
-    def __getstate__(self) -> dict[str, Any]:  # a cell's process needs no data
+    def __getstate__(self) -> dict[str, object]:  # a cell's process needs no data
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         train, held = self._split
         return {
             "recipe": self.recipe,
@@ -197,7 +197,7 @@ class RecipeTask:
             measure.measurement(str(out / measure.HELD_OUT), self.evaluation, as_trained=True)
 
     def cell(
-        self, method: str, seed: int, start: int, overrides: dict[str, Any], *, tuning: bool = False
+        self, method: str, seed: int, start: int, overrides: dict[str, float], *, tuning: bool = False
     ) -> RecipeCell:
         found, config = find_method(method), self._parsed[1]
         trains = found.kind is not None
@@ -232,7 +232,7 @@ class RecipeTask:
         return f"{platform.machine()}, {cores()} cores, {_devices()}, {processes} cells side by side"
 
 
-def read_fields(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
+def read_fields(path: Path, changes: Sequence[str] = ()) -> JsonObject:
     """The fields of a recipe, with ``FIELD=VALUE`` in place of what it says.
 
     Raises:

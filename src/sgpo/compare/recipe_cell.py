@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def _train(cell: RecipeCell, kind: str, parsed: Any, folder: Path) -> None:
 def as_completions(data: Dataset) -> Dataset:
     """The problems as SFT reads them: the expert's response as the completion of the prompt."""
 
-    def convert(row: dict[str, Any]) -> dict[str, Any]:
+    def convert(row: Mapping[str, Any]) -> dict[str, object]:
         expert, plain = row[EXPERT], isinstance(row["prompt"], str)
         return {"completion": expert if plain else [{"role": "assistant", "content": expert}]}
 
@@ -120,7 +121,7 @@ class _CellRecorder(Recorder):
         super().__init__(path, kind, lambda done, latest: write_json(progress, [done, latest]))
         self.seconds = self._earlier = 0.0
 
-    def count(self, args: Any, logs: dict[str, Any]) -> None:
+    def count(self, args: Any, logs: dict[str, float]) -> None:
         super().count(args, logs)
         self.seconds = logs.get("seconds", self.seconds)
 

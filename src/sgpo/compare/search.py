@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sgpo.compare.cells import run_cells
 from sgpo.compare.task import CellSpec
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TUNING_SEED = 1000
 MAX_WIDENINGS = 3
 Tried = dict[float, list[float]]  # value -> accuracy from the first starts, 0 where the run failed
-Arm = tuple[Mapping[str, Any], int]  # fields, and the number of the start that they are run from
+Arm = tuple[Mapping[str, float], int]  # fields, and the number of the start that they are run from
 
 
 def search(plan: ComparePlan, out: Path) -> dict[str, Searched]:
@@ -63,7 +63,7 @@ def searched(out: Path) -> dict[str, Searched]:
     return {source: Searched.from_json(one) for source, one in saved.items()}
 
 
-def overrides_of(method: str, found: Mapping[str, Searched]) -> dict[str, Any]:
+def overrides_of(method: str, found: Mapping[str, Searched]) -> dict[str, float]:
     """The fields that a method's runs take from its search. A field that its name sets stays as it is set."""
     if method not in found:
         return {}

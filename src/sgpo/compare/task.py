@@ -1,11 +1,12 @@
 """What methods are compared on. :mod:`sgpo.compare.run` knows no more of it than this."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from sgpo.runs.entries import CellResult
+from sgpo.runs.files import JsonObject
 from sgpo.runs.jobs import ReportProgress
 
 
@@ -27,7 +28,7 @@ class CellSpec(Protocol):
         """Number of the start, from 0, that this run was trained from."""
 
     @property
-    def overrides(self) -> dict[str, Any]:
+    def overrides(self) -> Mapping[str, object]:
         """Fields of the method's configuration, its learning rate among them."""
 
     @property
@@ -57,7 +58,7 @@ class Task(Protocol):
     @property
     def never_solved(self) -> tuple[str, ...]: ...
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         """What must be the same for a directory to be gone on with, as JSON types."""
 
     def check(self, methods: Sequence[str]) -> None:
@@ -67,7 +68,7 @@ class Task(Protocol):
         """Make what the cells share."""
 
     def cell(
-        self, method: str, seed: int, start: int, overrides: dict[str, Any], *, tuning: bool = False
+        self, method: str, seed: int, start: int, overrides: dict[str, float], *, tuning: bool = False
     ) -> Any:  # a CellSpec
         """A cell; ``tuning``: one of the search, measured on the validation split."""
 

@@ -70,14 +70,14 @@ class HubBenchmark:
     file: str
     rows: int
     k: int
-    convert: Callable[[Mapping[str, Any]], dict[str, Any]]
+    convert: Callable[[Mapping[str, Any]], dict[str, object]]
 
 
-def _math500(row: Mapping[str, Any]) -> dict[str, Any]:
+def _math500(row: Mapping[str, Any]) -> dict[str, object]:
     return {name: row.get(name) for name in ("problem", "answer", "subject")} | {"id": row.get("unique_id")}
 
 
-def _competition(row: Mapping[str, Any]) -> dict[str, Any]:
+def _competition(row: Mapping[str, Any]) -> dict[str, object]:
     """AMC and AIME: the answers are whole numbers, stored as 27.0 or 033 in places."""
     answer = row.get("answer")
     try:
@@ -88,12 +88,12 @@ def _competition(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": row.get("id"), "problem": row.get("problem", row.get("question")), "answer": answer}
 
 
-def _gsm8k(row: Mapping[str, Any]) -> dict[str, Any]:
+def _gsm8k(row: Mapping[str, Any]) -> dict[str, object]:
     final = str(row.get("answer")).rpartition("####")[2]
     return {"problem": row.get("question"), "answer": final.strip().replace(",", "")}
 
 
-def _olympiadbench(row: Mapping[str, Any]) -> dict[str, Any]:
+def _olympiadbench(row: Mapping[str, Any]) -> dict[str, object]:
     fields = {name: row.get(name) for name in ("id", "subfield", "unit", "error", "is_multiple_answer")}
     answers = row.get("final_answer")
     several = isinstance(answers, Sequence) and not isinstance(answers, str)

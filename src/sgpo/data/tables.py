@@ -13,9 +13,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sgpo.runs.files import PathLike, ReadError, read_lines, read_rows
+from sgpo.runs.files import JsonObject, PathLike, ReadError, read_lines, read_rows
 
-Row = tuple[str, dict[str, Any]]
+Row = tuple[str, JsonObject]
 """Where a row stands, ``FILE, line 3``, and its fields."""
 _BATCH = 64
 _LONGEST = 2**31 - 1  # of a CSV cell; responses are longer than the default, 128 KiB

@@ -47,7 +47,7 @@ class EvalDifference:
     settings: list[str]
     left_out: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Everything as JSON types."""
         return {**asdict(self), "ci95": list(self.ci95)}
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from sgpo.data.benchmarks import BenchmarkProblem
 
@@ -37,7 +37,7 @@ class Mark:
 class ResponseGrader(Protocol):
     """Grades responses; ``describe`` is saved with the results and must be the same when a run resumes."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Name and options, as JSON types."""
 
     def check(self, problems: Sequence[BenchmarkProblem]) -> list[str]:
@@ -57,7 +57,7 @@ class VerifyGrader:
     def __init__(self, *, timeout: float = 2.0, require_box: bool = False) -> None:
         self.timeout, self.require_box = timeout, require_box
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         return {"name": "verify", "timeout": self.timeout, "require_box": self.require_box}
 
     def check(self, problems: Sequence[BenchmarkProblem]) -> list[str]:
@@ -104,7 +104,7 @@ class RewardGrader:
     ) -> None:
         self.name, self.reward, self.extract = name, reward, extract
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         return {"name": self.name}
 
     def check(self, problems: Sequence[BenchmarkProblem]) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sgpo.evaluation.metrics import Interval, avg_at_k, bootstrap_interval, maj_at_k, pass_at_k
+from sgpo.runs.files import JsonObject
 from sgpo.runs.scores import FamilyScores
 
 
@@ -82,7 +83,7 @@ class EvalResult:
     sampled_tokens: int
     problems: list[ProblemResult] = field(repr=False)
 
-    def to_dict(self, *, completions: bool = False) -> dict[str, Any]:
+    def to_dict(self, *, completions: bool = False) -> JsonObject:
         """Everything as JSON types; the text of each completion only with ``completions``."""
         out = {name: value for name, value in vars(self).items() if name != "problems"}
         out["ci95"] = list(self.ci95)

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 
 from sgpo.models import Key
 from sgpo.models.replies import text_of
-from sgpo.runs.files import ReadError, append_rows, locked, read_json_object, recover_rows, write_text
+from sgpo.runs.files import JsonObject, ReadError, append_rows, locked, read_json_object, recover_rows, write_text
 from sgpo.runs.json_entry import EntryError, JsonEntry, boolean, finite, listing, optional, required, text, whole_number
 
 COMPARED = ("sgpo", "model", "backend", "benchmark", "template", "guided_template", "sampling", "grader")
 """The parts of the settings that a resumed run must have in common with the saved ones."""
 
-Settings = dict[str, Any]
+Settings = JsonObject
 """What ``settings.json`` holds: JSON types, compared leaf by leaf."""
 
 

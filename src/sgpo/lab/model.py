@@ -34,7 +34,7 @@ MODEL: dict[str, Any] = {
 """0.46M parameters."""
 
 
-def sized(width: int) -> dict[str, Any]:
+def sized(width: int) -> dict[str, object]:
     """`MODEL` with another hidden size, its feed-forward layers in proportion. Raises ValueError for an unfit one."""
     heads = MODEL["num_attention_heads"]
     if width < 2 * heads or width % (2 * heads):

@@ -25,7 +25,7 @@ from sgpo.lab.measure import accuracy
 from sgpo.lab.model import MODEL, build_model, load, sized
 from sgpo.lab.problems import load_problems
 from sgpo.lab.tokenizer import build_tokenizer, vocabulary_hash
-from sgpo.runs.files import write_json
+from sgpo.runs.files import JsonObject, write_json
 
 TOKENS = 10_000_000
 BATCH_TOKENS = 3072
@@ -152,12 +152,12 @@ def train_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed:
     return smooth
 
 
-def measure_base(folder: Path, split: str = "eval", repeats: int = EVAL_REPEATS) -> dict[str, Any]:
+def measure_base(folder: Path, split: str = "eval", repeats: int = EVAL_REPEATS) -> JsonObject:
     """Accuracies of saved weights, read back from float16, on a split's problems: at temperature 1, and at 0.6 with
     top-p 0.95."""
     model, tokenizer = load(folder)
     problems = load_problems(split)  # type: ignore[arg-type]
-    found: dict[str, Any] = {"split": split}
+    found: JsonObject = {"split": split}
     for name, guided in (("guided", True), ("autonomous", False)):
         for suffix, temperature, top_p in (("", 1.0, 1.0), ("_0.6", 0.6, 0.95)):
             how: dict[str, Any] = {"guided": guided, "temperature": temperature, "top_p": top_p, "seed": 0}
@@ -165,7 +165,7 @@ def measure_base(folder: Path, split: str = "eval", repeats: int = EVAL_REPEATS)
     return found
 
 
-def pretrain(seed: int, out: Path, tokens: int = TOKENS, width: int = MODEL["hidden_size"]) -> dict[str, Any]:
+def pretrain(seed: int, out: Path, tokens: int = TOKENS, width: int = MODEL["hidden_size"]) -> JsonObject:
     """Pretrain, save in float16 with the tokenizer, measure what was saved, and write ``pretrain.json``."""
     started = time.perf_counter()
     tokenizer = build_tokenizer()

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +17,7 @@ from sgpo.lab.experiment import Cell, RunBudget, run_cell
 from sgpo.lab.measure import measure_all
 from sgpo.lab.model import base_path, load_base
 from sgpo.runs.entries import CellResult
-from sgpo.runs.files import locked, write_json
+from sgpo.runs.files import JsonObject, locked, write_json
 from sgpo.runs.jobs import ProcessJob, ReportProgress, cores, run_jobs
 from sgpo.runs.provenance import record
 from sgpo.runs.scores import ALL_AXES, NEW_AXES, with_means
@@ -38,7 +37,7 @@ TRAINED = {"sgpo": 1.6e-3, "sft_grpo": 8e-4, "sft": 8e-4}
 GENERATIONS = 60
 
 
-def run_quickstart(out: Path, *, seed: int = 0, jobs: int = 0, budget: RunBudget | None = None) -> dict[str, Any]:
+def run_quickstart(out: Path, *, seed: int = 0, jobs: int = 0, budget: RunBudget | None = None) -> JsonObject:
     """Run the quickstart, print its table and write results.json, metrics and the models into ``out``.
 
     Args:
@@ -60,7 +59,7 @@ def run_quickstart(out: Path, *, seed: int = 0, jobs: int = 0, budget: RunBudget
         return _run(out, seed, jobs, budget or RunBudget.lasting(GENERATIONS, split="validation"))
 
 
-def _run(out: Path, seed: int, jobs: int, budget: RunBudget) -> dict[str, Any]:
+def _run(out: Path, seed: int, jobs: int, budget: RunBudget) -> JsonObject:
     console = Console()
     began = time.perf_counter()
     record(out, {"seed": seed, "budget": budget})

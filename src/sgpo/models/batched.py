@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sgpo.data.prompts import Prompt
@@ -20,7 +20,9 @@ class Batched:
     tries = 1  # a seed draws the same reply again
     positions: int | None = None
 
-    def __init__(self, sampling: Sampling, batch_size: int, chat_template_kwargs: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, sampling: Sampling, batch_size: int, chat_template_kwargs: Mapping[str, object] | None = None
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size = {batch_size} must be at least 1.")
         self.sampling, self.batch_size = sampling, batch_size
@@ -117,12 +119,12 @@ class Loaded(Batched):
         revision: str | None,
         sampling: Sampling,
         batch_size: int,
-        chat_template_kwargs: dict[str, Any] | None,
+        chat_template_kwargs: Mapping[str, object] | None,
     ) -> None:
         super().__init__(sampling, batch_size, chat_template_kwargs)
         self.tokenizer, self.folder, self.revision = tokenizer, folder, revision
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """What decides on its replies beside the request; see `Model.settings`."""
         return {"backend": self.backend, "revision": self.revision, **template_settings(self.chat_template_kwargs)}
 

@@ -93,11 +93,11 @@ class Endpoint:
 
     # --- what it is --------------------------------------------------------------------------------------------------
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """What the model is, for the record of a run; see `Model.describe`."""
         return {"kind": "endpoint", "base_url": self.base_url, **self._asked}
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """What decides on its replies beside the request; see `Model.settings`."""
         return {"json_schema": self.options.json_schema, **self._asked}
 
@@ -168,7 +168,7 @@ class Endpoint:
             "seed": request.seed,
         }
         what = "prompt" if isinstance(request.prompt, str) else "messages"
-        body: dict[str, Any] = {"model": self.model, what: request.prompt}
+        body: dict[str, object] = {"model": self.model, what: request.prompt}
         body |= {name: value for name, value in drawn.items() if name not in self.omit}
         if structured and request.schema is not None:
             form = {"name": request.schema.name, "strict": True, "schema": request.schema.schema}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,9 @@ class Folder:
         ranks = [(self.adapter or {}).get("r"), *((self.adapter or {}).get("rank_pattern") or {}).values()]
         return max((rank for rank in ranks if isinstance(rank, int)), default=8)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Fingerprints of the weights that are in folders, as JSON types."""
-        found: dict[str, Any] = {"weights": _fingerprint_or_none(self.name)}
+        found: dict[str, object] = {"weights": _fingerprint_or_none(self.name)}
         if self.adapter is not None:
             found |= {"base": self.base, "base_weights": _fingerprint_or_none(self.base)}
         return found
@@ -117,7 +117,7 @@ def _fingerprint_or_none(name: str) -> str | None:
     return fingerprint(Path(name)) if name and Path(name).is_dir() else None
 
 
-def _adapter(folder: Path) -> dict[str, Any] | None:
+def _adapter(folder: Path) -> Mapping[str, Any] | None:
     path = folder / "adapter_config.json"
     if not path.is_file():
         return None

@@ -6,7 +6,7 @@ run pads each prompt as an uninterrupted one does, and so gives the same replies
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ class LocalModel(Loaded):
         batch_size: int = 64,
         folder: Folder | None = None,
         revision: str | None = None,
-        chat_template_kwargs: dict[str, Any] | None = None,
+        chat_template_kwargs: Mapping[str, object] | None = None,
     ) -> None:
         from sgpo.models.sampling import positions_of
 
@@ -74,7 +74,7 @@ class LocalModel(Loaded):
             chat_template_kwargs=options.chat_template_kwargs,
         )
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """What the model is, for the record of a run; see `Model.describe`."""
         return {
             "kind": self.backend,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from sgpo.models.protocol import Model, Sampling
 from sgpo.options import option
@@ -33,7 +32,7 @@ class LocalOptions:
         "auto", help="Data type of the weights, such as bfloat16; auto: as they were saved, but float32 on a CPU."
     )
     revision: str | None = option(None, help="Branch, tag or commit of a model on the hub. Default: its main branch.")
-    chat_template_kwargs: dict[str, Any] = option(
+    chat_template_kwargs: dict[str, object] = option(
         default_factory=dict,
         help="JSON object of variables for the chat template, such as '{\"enable_thinking\": false}', as in training.",
     )
@@ -55,7 +54,7 @@ class EndpointOptions:
     retries: int = option(5, help="How often a request is tried again after a failure that may pass.")
     timeout: float = option(3600.0, help="Seconds that one try of a request may take, to the last byte.")
     stream: bool = option(False, help="Take replies in pieces, which keeps slow connections open.")
-    extra_body: dict[str, Any] = option(default_factory=dict, help="JSON object that is added to each request.")
+    extra_body: dict[str, object] = option(default_factory=dict, help="JSON object that is added to each request.")
     omit: tuple[str, ...] = option(
         (), help="Field to leave out of each request because the endpoint refuses it, such as seed; repeatable."
     )
@@ -104,7 +103,7 @@ def open_model(name: str, sampling: Sampling, options: ModelOptions) -> Model:
     return LocalModel.load(name, sampling, options)
 
 
-def json_object(text: str | None, option: str) -> dict[str, Any]:
+def json_object(text: str | None, option: str) -> dict[str, object]:
     """A JSON object that was given on the command line; {} where none was. The error does not show it: keys end there.
 
     Raises:

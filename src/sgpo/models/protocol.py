@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from sgpo.data.prompts import Prompt
 
@@ -58,7 +58,7 @@ class Schema:
     """A JSON schema that an endpoint may be asked to keep to; models in this process are not held to it."""
 
     name: str
-    schema: dict[str, Any]
+    schema: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Reply:
         return "empty" if not self.text.strip() and not self.truncated else ""
 
 
-def template_settings(chat_template_kwargs: dict[str, Any]) -> dict[str, Any]:
+def template_settings(chat_template_kwargs: Mapping[str, object]) -> dict[str, object]:
     """Variables of the chat template, left out where there are none: older stored settings equal today's then."""
     return {"chat_template_kwargs": chat_template_kwargs} if chat_template_kwargs else {}
 
@@ -136,10 +136,10 @@ class Model(Protocol):
     def concurrency(self) -> int:
         """Calls of `ask` that may be under way at once."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """What of it may change a reply, and where it runs, as JSON types without secrets; kept with results."""
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """The part of it that may change a reply wherever the model is served; identifies stored strategies."""
 
     def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:

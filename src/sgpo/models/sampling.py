@@ -11,7 +11,7 @@ Shapes: B rows of a batch, T new tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,7 @@ def sample_rows(
     *,
     batch_size: int,
     progress: Progress | None = None,
-    chat_template_kwargs: dict[str, Any] | None = None,
+    chat_template_kwargs: Mapping[str, object] | None = None,
 ) -> list[Reply]:
     """One completion of each prompt from the random stream of its seed; see :func:`sample`."""
     ids = encode(tokenizer, prompts, chat_template_kwargs)
@@ -102,7 +102,9 @@ def sample_rows(
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], chat_template_kwargs: dict[str, Any] | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    chat_template_kwargs: Mapping[str, object] | None = None,
 ) -> list[list[int]]:
     """Token ids of each prompt: plain text as it is, conversations through the chat template, ready to be answered.
 

@@ -66,7 +66,7 @@ class VllmModel(Loaded):
             raise folder.error(error) from error
         return cls(engine, sampling, options, folder)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """What the model is, for the record of a run; see `Model.describe`."""
         adapter = {} if self.folder.adapter is None else self.folder.describe()
         names = ("revision", "dtype", "tensor_parallel", "max_model_len")

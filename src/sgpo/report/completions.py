@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sgpo.report.run import Run
 from sgpo.report.text import bound
 from sgpo.runs.bounded import MAX_FILE, read_bounded_rows
+from sgpo.runs.files import JsonObject
 from sgpo.runs.json_entry import finite, mapping, whole_number
 
 MAX_COMPLETIONS = 12
@@ -44,7 +45,7 @@ def completion_groups(run: Run) -> list[StepGroup]:
     return [StepGroup(step, list(found)) for step, found in itertools.groupby(shown, lambda row: row.step)]
 
 
-def _view(row: dict[str, Any]) -> CompletionView:
+def _view(row: JsonObject) -> CompletionView:
     rewards = {name: finite(value) for name, value in mapping(row.get("rewards")).items()}
     facts = [f"{bound(name, 60)} {value:g}" for name, value in rewards.items() if value is not None]
     if (advantage := finite(row.get("advantage"))) is not None:
@@ -60,7 +61,7 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _table(run: Run) -> list[dict[str, Any]]:
+def _table(run: Run) -> list[JsonObject]:
     """The first rows of TRL's newest table that can be read."""
     for path in sorted((run.path / "completions").glob("completions_*.parquet"), reverse=True):
         try:
@@ -70,7 +71,7 @@ def _table(run: Run) -> list[dict[str, Any]]:
     return []
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path) -> list[JsonObject]:
     from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 
     if (size := path.stat().st_size) > MAX_FILE:
@@ -80,7 +81,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [] if batch is None else batch.to_pylist()
 
 
-def _of_table(row: dict[str, Any]) -> dict[str, Any]:
+def _of_table(row: JsonObject) -> JsonObject:
     """A row of TRL's, in which each reward function has a column of its own."""
     rewards = {name: value for name, value in row.items() if name not in _TABLE_FIELDS}
     return {**{name: row.get(name) for name in _TABLE_FIELDS}, "rewards": rewards}

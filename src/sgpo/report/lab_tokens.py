@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from sgpo.report.run import Run
-from sgpo.runs.files import write_rows
+from sgpo.runs.files import JsonObject, write_rows
 
 SAMPLES = 4  # guided responses a problem, of which one is shown
 
@@ -44,7 +44,7 @@ def write_tokens(run: Run, count: int, console: Console | None = None) -> Path:
         )
     copied = run.path / f"start-base{base_seed}"  # of sgpo compare, which may have begun from other bases
     before, _ = load(copied if copied.is_dir() else base_path(base_seed))
-    rows: list[dict[str, Any]] = []
+    rows: list[JsonObject] = []
     models = (("before training", before), ("after training", after))
     chosen = _problems(count)
     responses = _responses(before, tokenizer, chosen)
@@ -91,7 +91,7 @@ def _responses(model: Any, tokenizer: Any, problems: list[Any]) -> list[str]:
     ]
 
 
-def _row(problem: Any, response: str, name: str, model: Any, tokenizer: Any) -> dict[str, Any]:
+def _row(problem: Any, response: str, name: str, model: Any, tokenizer: Any) -> JsonObject:
     from sgpo.lab.problems import verify, with_strategy
     from sgpo.report.tokens import token_view
 

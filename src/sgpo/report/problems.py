@@ -4,9 +4,9 @@ problem and family by family, and the lift of each strategy while it was trained
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sgpo.report.run import Run
 from sgpo.report.text import bound
@@ -74,7 +74,7 @@ def _read(path: Path, notices: list[str], limit: int, texts: dict[str, str]) -> 
         notices.append(f"{path.parent.name}/{path.name}: no more than its first {limit} lines were read.")
 
 
-def _row(value: dict[str, Any], texts: dict[str, str]) -> LoggedProblem | None:
+def _row(value: Mapping[str, object], texts: dict[str, str]) -> LoggedProblem | None:
     step, alpha = finite(value.get("step")), finite(value.get("alpha"))
     autonomous, guided = finite(value.get("autonomous_pass_rate")), finite(value.get("guided_pass_rate"))
     if step is None or not 0 <= step < 1e12 or alpha is None or not 0 <= alpha < 1e6 or value.get("id") is None:

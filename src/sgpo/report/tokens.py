@@ -9,7 +9,7 @@ Shapes: T tokens of the response, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,13 +18,14 @@ from sgpo.models.sampling import encode, positions_of
 from sgpo.models.scoring import response_logits
 from sgpo.objectives import token_kl
 from sgpo.report.token_summary import token_class
+from sgpo.runs.files import JsonObject
 
 MAX_TOKENS = 2_048
 
 
 def token_view(
     model: Any, tokenizer: Any, prompt: Any, guided_prompt: Any, completion: str, top: int = 5
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     """Every token of ``completion`` with the KL that the strategy causes there.
 
     Args:
@@ -62,8 +63,8 @@ def token_view(
     for t, (token, text) in enumerate(zip(ids, pieces, strict=True)):
         a, g = sides[0][t], sides[1][t]
         row = {"text": text, "class": "special" if token in special else token_class(text), "kl": _short(kl[t])}
-        row |= {"p": [a["p"], g["p"]], "rank": [a["rank"], g["rank"]], "decision": a["best"] != g["best"]}
-        rows.append({**row, "autonomous": a["top"], "guided": g["top"]})
+        row |= {"p": [a.p, g.p], "rank": [a.rank, g.rank], "decision": a.best != g.best}
+        rows.append({**row, "autonomous": a.top, "guided": g.top})
     return rows
 
 
@@ -78,16 +79,24 @@ def _logits(model: Any, prompt_ids: Sequence[int], ids: Sequence[int]) -> Tensor
     return response_logits(model, [prompt_ids], [ids])[0].cpu()
 
 
-def _side(tokenizer: Any, logits: Tensor, ids: Sequence[int], top: int) -> list[dict[str, Any]]:
-    """For each token: its probability and rank, the likeliest id, and the ``top`` alternatives."""
+class _Seen(NamedTuple):
+    """A token under one side: its probability and rank, the likeliest id, and the ``top`` alternatives with theirs."""
+
+    p: float
+    rank: int
+    best: int
+    top: list[tuple[str, float]]
+
+
+def _side(tokenizer: Any, logits: Tensor, ids: Sequence[int], top: int) -> list[_Seen]:
     p = logits.softmax(-1)
     chosen = p.gather(1, torch.tensor(ids).unsqueeze(1))
     rank = (p > chosen).sum(-1).tolist()
     best = p.topk(top, dim=-1)
     rows = []
     for t, (values, indices) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
-        listed = [[tokenizer.decode([i]), _short(v)] for i, v in zip(indices, values, strict=True)]
-        rows.append({"p": _short(chosen[t].item()), "rank": rank[t], "best": indices[0], "top": listed})
+        listed = [(tokenizer.decode([i]), _short(v)) for i, v in zip(indices, values, strict=True)]
+        rows.append(_Seen(_short(chosen[t].item()), rank[t], indices[0], listed))
     return rows
 
 

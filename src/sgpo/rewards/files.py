@@ -15,7 +15,7 @@ from sgpo import __version__
 from sgpo.data.tables import read_table
 from sgpo.rewards.golds import check_gold
 from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Verdict, tolerance_text, verify_batch
-from sgpo.runs.files import ReadError, append_rows, json_line, recover_rows, writing
+from sgpo.runs.files import JsonObject, ReadError, append_rows, json_line, recover_rows, writing
 
 _FIELDS = ("id", "gold", "response")
 _CHUNK = 256
@@ -37,7 +37,7 @@ class FileVerdicts:
     before: int
 
 
-def read_items(path: Path) -> list[dict[str, Any]]:
+def read_items(path: Path) -> list[JsonObject]:
     """All items of a data file (see `sgpo.data.tables`), each with `id`, `gold` and `response`.
 
     Raises:
@@ -47,7 +47,7 @@ def read_items(path: Path) -> list[dict[str, Any]]:
     return [_checked(row, where) for where, row in read_table(path)]
 
 
-def _checked(item: dict[str, Any], where: str) -> dict[str, Any]:
+def _checked(item: JsonObject, where: str) -> JsonObject:
     missing = [field for field in _FIELDS if field not in item]
     if missing:
         raise BadLineError(f"{where}: no field {', '.join(map(repr, missing))}; each line needs {', '.join(_FIELDS)}")
@@ -122,11 +122,11 @@ def cli_verify(
     return FileVerdicts(len(items), correct, dict(reasons), before)
 
 
-def _added(verdict: Verdict) -> dict[str, Any]:
+def _added(verdict: Verdict) -> JsonObject:
     return asdict(replace(verdict, seconds=round(verdict.seconds, 6)))
 
 
-def _name(item: dict[str, Any], *options: Any) -> str:
+def _name(item: JsonObject, *options: Any) -> str:
     """What a verdict is of: equal for equal items and options."""
     text = json.dumps([__version__, item["gold"], item["response"], *options], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -9,15 +9,14 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from sgpo.runs.reader import ReadError, read_rows
+from sgpo.runs.reader import JsonObject, ReadError, read_rows
 
 MAX_LINE = 4_000_000  # bytes; a longer line is skipped
 MAX_FILE = 512_000_000
 
 
-def read_bounded(path: Path) -> dict[str, Any]:
+def read_bounded(path: Path) -> JsonObject:
     """The JSON object in a file.
 
     Raises:
@@ -34,7 +33,7 @@ def read_bounded(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_bounded_rows(path: Path, notices: list[str], *, limit: int = 1_000_000) -> Iterator[dict[str, Any]]:
+def read_bounded_rows(path: Path, notices: list[str], *, limit: int = 1_000_000) -> Iterator[JsonObject]:
     """The JSON objects of a JSONL file, at most ``limit``; what is skipped is said in ``notices``.
 
     A file that does not exist has no lines. A torn last line (no line feed) is expected of a run in progress, and is

@@ -7,6 +7,7 @@
 
 from sgpo.runs.lock import InUseError, locked
 from sgpo.runs.reader import (
+    JsonObject,
     PathLike,
     ReadError,
     parse_json,
@@ -30,6 +31,7 @@ from sgpo.runs.writer import (
 
 __all__ = [
     "InUseError",
+    "JsonObject",
     "PathLike",
     "ReadError",
     "WriteError",

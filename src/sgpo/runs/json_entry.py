@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from sgpo.runs.reader import JsonObject
+
 
 class EntryError(ValueError):
     """An entry without a field that it makes no sense without; the message names the field."""
@@ -45,7 +47,7 @@ def boolean(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def mapping(value: Any) -> dict[str, Any]:
+def mapping(value: Any) -> JsonObject:
     """A JSON object, or an empty one for everything else."""
     return value if isinstance(value, dict) else {}
 
@@ -80,7 +82,7 @@ def lenient(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return read_or_none
 
 
-def each(read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
+def each(read: Callable[[Any], Any]) -> Callable[[Any], JsonObject]:
     """Reads a JSON object whose values ``read`` reads; those that it refuses or finds nothing in are left out."""
     return lambda value: {
         name: found for name, one in mapping(value).items() if (found := lenient(read)(one)) is not None
@@ -122,7 +124,7 @@ class JsonEntry:
         names = {one.name for one in known}
         return cls(**found, more={name: given[name] for name in given if name not in names})
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The entry as JSON types."""
         found = {}
         for one in dataclasses.fields(self):

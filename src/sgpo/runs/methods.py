@@ -36,7 +36,7 @@ class Method:
     balance: Balance | None = None
 
 
-CONFIG_PRESETS: dict[str, dict[str, Any]] = {
+CONFIG_PRESETS: dict[str, dict[str, float | str]] = {
     "sgpo+": {"guided_grpo_weight": 1.0, "num_targets": 2, "teacher": "frozen"}
 }
 """Fields that ``SGPOConfig.preset`` sets, where they are not set by themselves."""

@@ -94,7 +94,7 @@ def packages() -> dict[str, str]:
     return {each.metadata["Name"]: each.version for each in metadata.distributions() if each.metadata["Name"]}
 
 
-def _git(folder: Path) -> dict[str, Any] | None:
+def _git(folder: Path) -> dict[str, object] | None:
     """Commit and changes of the repository around ``folder``; None where there is none, or no git."""
     commit = _run_git(folder, "rev-parse", "--verify", "HEAD")
     if commit is None:

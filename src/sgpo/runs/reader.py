@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 PathLike = str | os.PathLike[str]
+JsonObject = dict[str, Any]
+"""A JSON object as it was read; what its fields hold, whoever reads it has to look at."""
 
 _BAD_TEXT = {  # first bytes of a file that is no text to what it is
     b"PAR1\x15": "a parquet file; name it .parquet",
@@ -59,7 +61,7 @@ def read_json(path: PathLike) -> Any:
     return parse_json(read_text(path), str(path))
 
 
-def read_json_object(path: PathLike) -> dict[str, Any]:
+def read_json_object(path: PathLike) -> JsonObject:
     """The JSON object of a file. Raises ReadError where it holds anything else."""
     value = read_json(path)
     if not isinstance(value, dict):
@@ -73,7 +75,7 @@ def read_rows(
     torn: bool = False,
     skip: Callable[[ReadError], None] | None = None,
     longest: int | None = None,
-) -> Iterator[tuple[str, dict[str, Any]]]:
+) -> Iterator[tuple[str, JsonObject]]:
     """The JSON objects of a file with where each stands (``FILE, line 3``), as a stream.
 
     The file holds one object a line (JSONL) or one list of objects; which of them is seen from its first character, not
@@ -120,7 +122,7 @@ def parse_json(text: str, where: str) -> Any:
         raise ReadError(f"{where}: {_why(error)}") from error
 
 
-def _rows_of_list(text: str, path: PathLike) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows_of_list(text: str, path: PathLike) -> Iterator[tuple[str, JsonObject]]:
     """The objects of a JSON list, each with the line that it begins on."""
     blank = re.compile(r"[ \t\n\r\ufeff]*")
     position, line, counted = text.index("[") + 1, 1, 0
@@ -149,7 +151,7 @@ def _rows_of_list(text: str, path: PathLike) -> Iterator[tuple[str, dict[str, An
         first = False
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
+def _object(value: Any, where: str) -> JsonObject:
     if not isinstance(value, dict):
         raise ReadError(f"{where}: {_kind(value)}, not a JSON object; give one object a line, or a list of objects.")
     return value
@@ -160,7 +162,7 @@ def _kind(value: Any) -> str:
     return names.get(type(value), f"a {type(value).__name__}")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

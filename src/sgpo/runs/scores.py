@@ -24,6 +24,7 @@ from sgpo.runs.json_entry import (
     required,
     whole_number,
 )
+from sgpo.runs.reader import JsonObject
 
 Verdict = Literal["above", "below", "level", "unknown"]
 TRAINED_AXIS = "instances"
@@ -115,7 +116,7 @@ class AxisScores(JsonEntry):
         more = {name: one for name, one in found.more.items() if not name.startswith("pass_at_")}
         return dataclasses.replace(found, more=more)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """The scores that were measured, as JSON types; the highest k of pass@k also under a name of its own."""
         found = super().to_json()
         if self.pass_at_k:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
-from sgpo.runs.reader import PathLike, read_rows
+from sgpo.runs.reader import JsonObject, PathLike, read_rows
 
 _FAILED_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EPIPE)
 _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -123,7 +123,7 @@ def append_rows(
         raise write_error(path, error) from error
 
 
-def recover_rows(path: PathLike) -> list[tuple[str, dict[str, Any]]]:
+def recover_rows(path: PathLike) -> list[tuple[str, JsonObject]]:
     """The rows of a file that was being appended to, as `read_rows` gives them; none where there is no file.
 
     A last line without its line feed is completed where it is whole JSON, and cut off where it is torn.

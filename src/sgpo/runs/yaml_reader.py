@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from sgpo.runs.files import read_text
+from sgpo.runs.files import JsonObject, read_text
 
 _BOOL, _INT, _FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _KEPT = {"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"}
@@ -66,7 +66,7 @@ def parse_yaml(text: str, where: str) -> Any:
         raise ValueError(f"{where}: {' '.join(str(error).split())}.") from error
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> JsonObject:
     """The mapping of names to values in a YAML file.
 
     Raises:

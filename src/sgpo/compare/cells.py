@@ -43,6 +43,7 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
     if (folder / "result.json").exists():
         return read_result(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # Before the run: a report of a comparison in progress says what a cell is going to be.
     write_json(known, described)
     record(folder, described)
     # Of an earlier try; a report would call the cell crashed.
@@ -52,6 +53,7 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
         result = task.run(cell, out, folder, report)
     # The other cells are worth hours: one that fails is marked, and the comparison goes on.
     except Exception as error:
+        # The whole traceback for whoever looks into it; tables have its last line.
         write_text(folder / "error.txt", traceback.format_exc())
         return FailedCell(error=f"{type(error).__name__}: {error}", seed=cell.seed, base_seed=cell.base_seed)
     result = dataclasses.replace(result, seconds=round(time.perf_counter() - began, 1))
@@ -61,4 +63,5 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
 
 def read_result(folder: Path) -> CellResult:
     """The result of a finished cell. Raises EntryError for a file that is none."""
+    # Strict here, while a report is lenient: a cell that is taken over unread would end as a hole in every mean.
     return CellResult.from_json(read_json_object(folder / "result.json"))

@@ -21,6 +21,7 @@ EXPERT_KINDS = ("sft", "luffy", "hpt")
 _CELLS_OWN = {"output_dir", "resume", "seed", "num_train_epochs", "max_steps", "overwrite_output_dir"}
 _CELLS_OWN |= {"preset"}  # the method says what it is
 _CELLS_OWN |= {"eval_strategy", "eval_steps", "eval_dataset", "eval_split", "do_eval", "load_best_model_at_end"}
+# For TRL's SFT it is the loss on tokens, for GRPO how a loss is averaged.
 _OTHER_MEANING = {"sft": {"loss_type"}}  # a field of the same name that is something else there
 _BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation")
 _LOGGING = {"logging_steps": 1, "logging_strategy": "steps", "disable_tqdm": True}  # the recorder counts every step
@@ -53,6 +54,7 @@ class Schedule:
             ValueError: fewer problems than a generation batch takes.
         """
         batch = self.rows * processes // self.group
+        # TRL would drop every batch of every epoch, and train nothing without a word.
         if problems < batch:
             raise ValueError(
                 f"There are {problems} problems to train on, but a generation batch takes {batch}. Give more, or lower "
@@ -80,15 +82,19 @@ def cell_fields(
     """
     assert method.kind is not None
     classes = (KINDS[method.kind].config, RunArguments, ModelConfig)
+    # A recipe of SGPO names fields that SFT, LUFFY or HPT lack; what they lack is no mistake in it.
     known = {field.name for each in classes for field in dataclasses.fields(each) if field.init}
     known -= _CELLS_OWN | _OTHER_MEANING.get(method.kind, set())
     given = {**method.fields, **overrides}
     fields = {name: value for name, value in recipe.items() if name in known}
+    # One checkpoint: it is for going on after a kill, and a comparison has dozens of cells.
     fields = {"save_total_limit": 1, **fields, "learning_rate": config.learning_rate, **_LOGGING}
     if method.kind == "sft":
         fields["max_length"] = None  # no expert response is longer than max_completion_length
     if method.kind == "sgpo":
+        # The log only reads, and the report draws alpha and the lift of strategies from it.
         fields.setdefault("log_problems", True)
+    # Who names a part of the batch behind the method has translated it.
     if not given.keys() & set(_BATCH):
         fields |= _batch(method, config, given.get("num_generations", config.num_generations))
     return {**fields, **given, "seed": seed}
@@ -106,10 +112,12 @@ def _batch(method: Method, config: Any, group: int) -> dict[str, int]:
                 f"groups of {before}, which is no whole number of problems. Make per_device_train_batch_size * "
                 f"gradient_accumulation_steps a multiple of {before}."
             )
+        # As many rows at once as the recipe has, so that SFT needs no more memory.
         size = max(size for size in range(1, rows + 1) if problems % size == 0)
         return dict(zip(_BATCH, (size, problems // size), strict=False))
     if group == before:
         return {}
+    # Micro-steps are scaled first: rows of a micro-step are what memory allows.
     if accumulation * group % before == 0 and per_generation * group % before == 0:
         scaled = (rows, accumulation * group // before, per_generation * group // before)
     elif rows * group % before == 0:

@@ -50,6 +50,7 @@ class LabTask:
 
     @property
     def processes(self) -> int:
+        # A lab run has one thread, so that as many runs as cores take no time from each other.
         return cores()
 
     def settings(self) -> JsonObject:
@@ -58,6 +59,7 @@ class LabTask:
 
     def check(self, methods: Sequence[str]) -> None:
         for name in methods:
+            # A field that the configuration refuses is found before the first cell, and not in the last.
             if find_method(name).kind is not None:
                 train_config(self.cell(name, 0, 0, {}), Path("unused"))
 

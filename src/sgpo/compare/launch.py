@@ -28,13 +28,16 @@ def launcher_words(launcher: str) -> list[str]:
 def run_process(command: Sequence[str], folder: Path, name: str, report: ReportProgress) -> None:
     """Run ``command`` to its end. Raises RuntimeError if it fails, with what it left in error.txt or its log."""
     progress = folder / "progress.json"
+    # Of an earlier try, whose share done would be shown until the new process has written its own.
     write_json(progress, [0.0, {}])
     with (folder / "log.txt").open("a") as log, guarded(command, log.fileno()) as child:
+        # The process tells its progress through a file, for behind a launcher there is no other way to it.
         while child.poll() is None:
             report(name, *read_json(progress))
             time.sleep(_POLL)
     if child.returncode:
         error = folder / "error.txt"
+        # A cell that could still speak left its traceback; one that was killed left only what it printed.
         left = error if error.exists() else folder / "log.txt"
         text = left.read_text(errors="replace").strip()[-_TAIL:]
         ended = f"the process ended with code {child.returncode}"

@@ -45,6 +45,7 @@ def measurement(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = 
         ValueError: neither is there, a file that cannot be used, golds that cannot be graded, a bad option.
     """
     path = Path(benchmark)
+    # A file of the name of a benchmark needs a path, ./math500, to be meant.
     named = benchmark in HUB or benchmark == LAB.name
     if not named and not path.is_file():
         raise BenchmarkError(f"benchmark {benchmark!r} is neither a file nor one of {', '.join([*HUB, LAB.name])}.")
@@ -101,11 +102,13 @@ def pooled(results: Mapping[str, EvalResult]) -> CellResult:
     ends are as far from the mean as the root of the summed squares of theirs, divided by their number."""
     every = list(results.values())
     mean = math.fsum(one.accuracy for one in every) / len(every)
+    # Each end by itself: an interval near 0 or 1 is no longer symmetric.
     low, high = (math.hypot(*(one.accuracy - one.ci95[end] for one in every)) / len(every) for end in (0, 1))
     benchmarks = {
         name: FamilyScores(accuracy=one.accuracy, ci95=one.ci95, n_problems=one.n_problems, k=one.k)
         for name, one in results.items()
     }
+    # Groups of several benchmarks would stand in one table without saying whose they are.
     groups = every[0].per_group if len(every) == 1 else {}
     return CellResult(
         accuracy=mean,
@@ -158,6 +161,7 @@ def _write_samples(measurements: Sequence[Measurement], results: Mapping[str, Ev
             family = problem.group or plan.benchmark
             seen[family] = seen.get(family, 0) + 1
             if seen[family] <= _SAMPLES:
+                # The first one, and not the best: nothing is picked by its looks.
                 first = result.samples[0]
                 row = SampleRow(
                     id=problem.id,

@@ -13,6 +13,7 @@ from sgpo.runs.methods import PRESETS
 
 def given(options: Any) -> dict[str, Any]:
     """The options of a group that are not at their defaults."""
+    # By their defaults, since typer does not say which options were typed.
     pairs = ((each, getattr(options, each.name)) for each in dataclasses.fields(options))
     return {each.name: value for each, value in pairs if value != each.default}
 
@@ -142,6 +143,7 @@ class CompareOptions:
             raise ValueError(f"preset {self.preset!r} is unknown; choose from {', '.join(PRESETS)}.")
         if not self.method_names:
             raise ValueError(f"Name the methods with --methods, or a --preset: {', '.join(PRESETS)}.")
+        # Silently without effect, such an option would be a comparison of something else than was asked for.
         foreign = given(self.recipe) | given(self.measure) if self.config is None else given(self.lab)
         if foreign:
             flag = "--" + next(iter(foreign)).strip("_").replace("_", "-")
@@ -171,6 +173,7 @@ def split_methods(texts: list[str]) -> list[str]:
     names: list[str] = []
     for text in texts:
         for i, part in enumerate(part for word in text.split() for part in word.split(",") if part):
+            # `sgpo:kl_clip=1,teacher=ema` and `sgpo,hpt` part at the same comma.
             if i and "=" in part and ":" not in part:
                 names[-1] += f",{part}"
             else:

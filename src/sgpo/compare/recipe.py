@@ -96,11 +96,13 @@ class RecipeTask:
             raise ValueError("There is nothing to measure by: give --benchmark NAME or FILE, one or several.")
         if (backend := self.evaluation.get("backend", BACKENDS[0])) not in BACKENDS:
             raise ValueError(f"backend {backend!r} cannot serve what a cell trains; choose from {', '.join(BACKENDS)}.")
+        # The batch is translated for each method by its share on one process.
         if "generation_batch_size" in self.recipe:
             raise ValueError(
                 "generation_batch_size in the recipe counts over all processes, which are not known yet; give "
                 "steps_per_generation instead."
             )
+        # In the order of their cost: words, files, rewards, and last the data, which may be a download.
         launch.launcher_words(self.launcher)
         names = [plan.benchmark for plan, _ in self._measurements]
         if len(set(names)) < len(names):
@@ -155,6 +157,7 @@ class RecipeTask:
         check_model(model, trust_remote_code=config.trust_remote_code)
         train, _ = self._split
         found = [find_method(name) for name in methods]
+        # Only where a method needs them: data without experts are good for all others.
         if by_expert := [method.name for method in found if method.kind in EXPERT_KINDS]:
             self._check_experts(train, by_expert)
         for method in found:
@@ -180,6 +183,7 @@ class RecipeTask:
         tokenizer = AutoTokenizer.from_pretrained(
             model_path(model), revision=model.model_revision, trust_remote_code=config.trust_remote_code
         )
+        # An expert response that is cut off teaches SFT to stop in the middle, and LUFFY gets no reward for it.
         for row, text in enumerate(train[EXPERT]):
             check_expert(text, EXPERT, f"row {row}")
             if len(text.encode()) < config.max_completion_length:  # a token is at least one byte
@@ -213,6 +217,7 @@ class RecipeTask:
         write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
         alone = [sys.executable, "-m", "sgpo.compare.recipe_cell", str(folder)]
         launched = [*(launch.launcher_words(self.launcher) or alone[:1]), *alone[1:]]
+        # Each part leaves a file when it is through, so that a kill costs one part: trained.json, then measured.json.
         measured = folder / "measured.json"
         trains = find_method(cell.method).kind is not None
         if trains and not (folder / "trained.json").exists():
@@ -221,9 +226,11 @@ class RecipeTask:
             launch.run_process(alone, folder, cell.name, report)
         costs = read_json_object(folder / "trained.json") if trains else {}
         result = CellResult.from_json({**read_json_object(measured), **costs})
+        # Checkpoints have served their purpose: a comparison of dozens of cells would fill the disk with them.
         for name in names_in(str(folder)):
             shutil.rmtree(folder / name)
         if cell.tuning:
+            # Of a search only the accuracy is used again.
             shutil.rmtree(folder / "model", ignore_errors=True)
         result = dataclasses.replace(result, method=cell.method, seed=cell.seed, base_seed=cell.base_seed)
         return result if trains else untrained(result)
@@ -238,6 +245,7 @@ def read_fields(path: Path, changes: Sequence[str] = ()) -> JsonObject:
     Raises:
         ValueError: no such file, or what ``sgpo train`` would refuse.
     """
+    # As sgpo train reads it, so that its mistakes are said in the same words.
     parse(["--config", str(path)])
     fields = read_yaml(path)
     for change in changes:
@@ -262,6 +270,7 @@ def split(data: Dataset, hold_out: bool) -> tuple[Dataset, Dataset]:
     """
     if not hold_out:
         return data, data.select([])
+    # By a hash and not by a draw: a problem keeps its side when the data grow.
     out = [share_of(f"validation {problem_id(row)}") < VALIDATION_SHARE for row in data]
     train, held = (data.select([i for i, one in enumerate(out) if one is side]) for side in (False, True))
     if not len(held) or "answer" not in data.column_names:
@@ -274,11 +283,13 @@ def rows_digest(rows: Iterable[Any]) -> str:
     """A short hash of rows of JSON types."""
     found = hashlib.sha256()
     for row in rows:
+        # Sorted: the order of columns is not part of the data.
         found.update(json.dumps(row, sort_keys=True, default=str).encode())
     return found.hexdigest()[:16]
 
 
 def _devices() -> str:
+    # Not by torch, which would take a context on each GPU for as long as the comparison runs.
     if shutil.which("nvidia-smi") is None:
         return "no GPU"
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]

@@ -35,12 +35,15 @@ from sgpo.trainer.recorder import Recorder
 def main(folder: Path) -> None:
     """Carry out the cell in ``folder``; a failure is written into its error.txt."""
     try:
+        # The first rank has the lock for all: each of them would else find the folder in use by the others.
         if int(os.environ.get("RANK", "0")):
             _run(folder)
             return
         with locked(folder, "a cell of sgpo compare"):  # the process of a comparison that was killed may live on
             _run(folder)
+    # Of all kinds, a kill by SIGTERM among them: the comparison reads this file to say why a cell failed.
     except BaseException:
+        # The first error explains the others: ranks that lose a peer fail after it.
         if not (folder / "error.txt").exists():
             write_text(folder / "error.txt", traceback.format_exc())
         raise
@@ -54,8 +57,10 @@ def _run(folder: Path) -> None:
     run, config, model = parse(["--config", str(folder / "recipe.yaml")], KINDS[kind or "sgpo"].config)
     if kind is not None and not (folder / "trained.json").exists():
         _train(cell, kind, (run, config, model), folder)
+        # Other ranks, or vLLM's engine, still hold their memory; a process of its own measures then.
         if config.world_size > 1 or getattr(config, "use_vllm", False):
             return
+        # The trainer is gone by its references, and not yet from the GPU.
         gc.collect()
         torch.cuda.empty_cache()
     given = {**cell.evaluation, "seed": cell.seed, "dtype": model.dtype or "auto"}  # whatever dtype a trainer saved
@@ -80,6 +85,7 @@ def _run(folder: Path) -> None:
 def _train(cell: RecipeCell, kind: str, parsed: Any, folder: Path) -> None:
     run, config, model = parsed
     data = split(load_data(run), cell.hold_out)[0]
+    # Only here the number of processes is known, by which the steps of an epoch are divided.
     config.max_steps = cell.schedule.steps(len(data), config.world_size)
     more = {} if kind == "sft" else {"reward_funcs": [load_reward(name) for name in run.reward_funcs]}
     trainer = build(KINDS[kind].trainer, config, model, as_completions(data) if kind == "sft" else data, **more)
@@ -91,6 +97,7 @@ def _train(cell: RecipeCell, kind: str, parsed: Any, folder: Path) -> None:
     trainer.save_model(str(folder / "model"))
     if trainer.is_world_process_zero():
         shutil.rmtree(folder / "eval", ignore_errors=True)  # of other weights
+        # Last, so that a kill before it has the training gone over again from its checkpoint.
         write_json(folder / "trained.json", {"curve": [], **recorder.costs(), "train_seconds": recorder.seconds})
 
 
@@ -130,6 +137,7 @@ class _CellRecorder(Recorder):
         self._began, self._earlier = time.perf_counter(), self.seconds
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        # In each line of the log: a run that is killed and goes on adds to what it had taken.
         seconds = round(self._earlier + time.perf_counter() - self._began, 1)
         super().on_log(args, state, control, logs={**logs, "seconds": seconds}, **kwargs)
 

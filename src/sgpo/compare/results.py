@@ -77,6 +77,7 @@ def method_results(
         never_solved: families that the base never solves, if the task names any.
     """
     good = {name: [cell for cell in each if isinstance(cell, CellResult)] for name, each in cells.items()}
+    # A mean over no seed is none, and a row of dashes says less than the list of what failed.
     good = {name: each for name, each in good.items() if each}
     methods = {}
     for name, own in good.items():
@@ -106,12 +107,14 @@ def _method(name: str, seeds: Sequence[CellResult], never_solved: Sequence[str])
     return MethodResult(
         name=name,
         accuracy=end.mean,
+        # Of one seed the interval over problems, the only one there is.
         accuracy_ci95=first.accuracy_ci95 if end.ends is None else end.ends,
         n_problems=first.n_problems,
         k=first.k,
         per_family={
             family: _family([cell.per_family[family] for cell in seeds])
             for family in first.per_family
+            # A mean over some seeds would stand in one row with means over all.
             if all(family in cell.per_family for cell in seeds)
         },
         **costs,

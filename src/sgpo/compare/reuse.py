@@ -33,6 +33,7 @@ def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
     ]:
         raise ValueError(f"--reuse {source} was made with another {', '.join(differ)}; only the expert may differ.")
     taken = 0
+    # Those of the search, too: a method that sees no expert was searched alike.
     for known in sorted(source.glob("*/*/cell.json")):
         folder = out / known.parent.relative_to(source)
         cell = read_json_object(known)
@@ -42,6 +43,7 @@ def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
         part = folder.with_name(f"{folder.name}.part")  # a kill meanwhile must leave no half of a run
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(known.parent, part, ignore=_LEFT_OUT)
+        # Else the cell would be refused here as one of other settings.
         cell["budget"]["expert"] = settings["budget"]["expert"]
         write_json(part / "cell.json", cell)
         part.rename(folder)

@@ -42,6 +42,7 @@ class ComparePlan:
         if not self.methods:
             raise ValueError("There is no method to compare; name at least one.")
         for method in self.methods:
+            # An override that the comparison sets itself would be lost, or make one method longer than the others.
             if named := [field for field in _EQUAL if field in find_method(method).fields]:
                 raise ValueError(
                     f"{method!r} sets {named[0]}, which is the same for all methods of a comparison. For its length "
@@ -80,6 +81,7 @@ def run_comparison(plan: ComparePlan, out: Path, other: Path | None = None) -> C
 
 
 def _run_locked(plan: ComparePlan, out: Path, other: Path | None) -> ComparisonResults:
+    # Once more, now under the lock: another process may have begun in between.
     manifest = _manifest(plan, out)
     write_json(out / "manifest.json", manifest.to_json())
     if other is not None:
@@ -93,6 +95,7 @@ def _run_locked(plan: ComparePlan, out: Path, other: Path | None) -> ComparisonR
     manifest = dataclasses.replace(manifest, cells=tuple(sorted({*manifest.cells, *(cell.name for cell in cells)})))
     write_json(out / "manifest.json", manifest.to_json())
     done = run_cells([(cell, out / "cells" / cell.name) for cell in cells], plan.task, plan.processes, out)
+    # By method and in the order of seeds, whatever the order in which cells ended.
     outcomes: dict[str, Cells] = {m: [done[cell.name] for cell in cells if cell.method == m] for m in plan.methods}
     failed = {f"{m}, seed {o.seed}": o.error for m, each in outcomes.items() for o in each if isinstance(o, FailedCell)}
     results = ComparisonResults(
@@ -112,6 +115,7 @@ def _run_locked(plan: ComparePlan, out: Path, other: Path | None) -> ComparisonR
 
 def _failed_in_search(out: Path) -> dict[str, str]:
     """The runs of the search that failed when they were last tried, and why."""
+    # From the files: a start that names other methods does not run these again.
     errors = {path.parent.name: path.read_text(errors="replace") for path in sorted(out.glob("tuning/*/error.txt"))}
     return {f"search, {name}": text.strip().rpartition("\n")[2] for name, text in errors.items()}
 
@@ -130,6 +134,7 @@ def _manifest(plan: ComparePlan, out: Path) -> Manifest:
     here = json.loads(json.dumps(settings))  # as it would be read back
     path = out / "manifest.json"
     if not path.exists():
+        # A directory that sgpo did not make is never written into.
         if out.is_dir() and any(path.name != ".lock" for path in out.iterdir()):
             raise ValueError(f"{out} is not empty and holds no comparison; choose another --out.")
         seeds = tuple(range(plan.seeds))
@@ -174,6 +179,7 @@ def _earlier(methods: Sequence[str], plan: ComparePlan, out: Path, rates: dict[s
     for method in methods:
         cells = _cells(dataclasses.replace(plan, methods=(method,)), {})
         paths = [out / "cells" / cell.name for cell in cells]
+        # Half of a method's seeds would be compared with all of the others'.
         if method in plan.methods or not all((path / "result.json").exists() for path in paths):
             continue
         found[method] = [read_result(path) for path in paths]

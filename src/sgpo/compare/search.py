@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sgpo.compare.cells import run_cells
 from sgpo.compare.task import CellSpec
@@ -24,10 +24,11 @@ from sgpo.trainer.methods import find_method
 if TYPE_CHECKING:
     from sgpo.compare.run import ComparePlan
 
+# No reported run has it: a rate that is good by the luck of a seed would be reported with the same luck.
 TUNING_SEED = 1000
 MAX_WIDENINGS = 3
 Tried = dict[float, list[float]]  # value -> accuracy from the first starts, 0 where the run failed
-Arm = tuple[Mapping[str, float], int]  # fields, and the number of the start that they are run from
+Arm = tuple[Mapping[str, Any], int]  # fields, and the number of the start that they are run from
 
 
 def search(plan: ComparePlan, out: Path) -> dict[str, Searched]:
@@ -73,6 +74,7 @@ def overrides_of(method: str, found: Mapping[str, Searched]) -> dict[str, float]
 
 def long_first(methods: Iterable[str]) -> list[str]:
     """Those that sample before those that do not, so that no process waits long for the last run."""
+    # By name within each group, so that a resumed comparison has the same order.
     return sorted(methods, key=lambda name: (find_method(name).kind in (None, "sft"), name))
 
 
@@ -100,6 +102,7 @@ class _Runs:
             result = done[path.name]
             if not isinstance(result, CellResult):
                 self.failed.add(source)
+            # A rate at which training crashes is no good rate, whatever the cause.
             accuracy, seconds = (result.accuracy, result.seconds) if isinstance(result, CellResult) else (0.0, 0.0)
             found[source].append(accuracy)
             self.seconds[source] = self.seconds.get(source, 0.0) + (seconds or 0.0)
@@ -148,7 +151,9 @@ def beyond(tried: Tried) -> float | None:
     """
     order, best = sorted(tried), _best(tried)
     for edge, inner in ((order[0], order[1]), (order[-1], order[-2])):
+        # Six digits: the rate is in names of folders, and 0.0032000000000000006 is not found again.
         rate = float(f"{edge * edge / inner:.6g}")
+        # A best rate that is only as good as its neighbour calls for no wider search.
         if best == edge and fmean(tried[edge]) > fmean(tried[inner]) and rate < 1:
             return rate
     return None
@@ -178,6 +183,7 @@ def _balances(found: Mapping[str, Searched], runs: _Runs) -> dict[str, Searched]
         accuracies = iter(tried[source])
         scores = {value: [next(accuracies) for _ in starts] for value in balance.values}
         best = _best(scores)
+        # Of equals the default, which a reader expects.
         better = fmean(scores[best]) > fmean(default)
         listed = {f"{value:g}": each for value, each in scores.items()}
         with_balance[source] = replace(

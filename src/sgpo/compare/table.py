@@ -44,6 +44,7 @@ def as_csv(results: ComparisonResults) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["method", "measure", "mean", "low", "high"])
     for name, method in results.methods.items():
+        # Shares and not points, with all digits: the CSV is for programs.
         means = dict(method.scores)
         means |= {f"sgpo_minus_{measure}": gap for measure, gap in method.sgpo_minus.items()}
         for reference, gaps in method.axes_minus.items():
@@ -106,6 +107,7 @@ def _label(name: str) -> str:
 
 def _grid(head: str, values: Mapping[str, Mapping[str, SeedMean]], titles: Mapping[str, str], sign: str = "") -> Rows:
     """A row for each of ``values``, a column for each of ``titles`` that any of them has."""
+    # A column that nothing was measured for is left out: older runs have fewer scores.
     columns = [c for c in titles if any(c in entry for entry in values.values())]
     rows = [[head, *(titles[c] for c in columns)]]
     for name, entry in values.items():

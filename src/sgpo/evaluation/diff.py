@@ -66,6 +66,7 @@ def eval_difference(a: Path, b: Path, *, common: bool = False) -> EvalDifference
     left_out = len(first) + len(second) - 2 * len(shared)
     if not shared:
         raise ValueError(f"{a} and {b} have no problem in common; they are evaluations of different benchmarks.")
+    # A difference over the problems that happen to be in both is another figure than the one that was asked for.
     if left_out and not common:
         odd = next(name for name in [*first, *second] if name not in first or name not in second)
         raise ValueError(
@@ -81,6 +82,7 @@ def eval_difference(a: Path, b: Path, *, common: bool = False) -> EvalDifference
     # Paired by problem: the spread of difficulty between problems cancels out.
     flips = [Flip(name, first[name].score, second[name].score) for name in shared]
     before, after = [flip.a for flip in flips], [flip.b for flip in flips]
+    # The largest change first: a problem at 0 before and 1 after says more than one that crossed a half.
     ranked = sorted(flips, key=lambda flip: -abs(flip.b - flip.a))
     mean_a, mean_b = sum(before) / len(flips), sum(after) / len(flips)
     return EvalDifference(
@@ -113,6 +115,7 @@ def _problems(folder: Path) -> dict[str, ProblemScore]:
         raise ValueError(f"{folder} has no results.json; {hint}.")
     try:
         return {one["id"]: ProblemScore(one["gold"], one["score"]) for one in read_json_object(path)["problems"]}
+    # A results.json of a comparison, or of another program, is a likely thing to be given here.
     except (KeyError, TypeError) as error:
         raise SettingsError(f"{path} is not what sgpo eval writes ({error!r}).") from error
 

@@ -49,6 +49,7 @@ def evaluate(
     if not problems:
         raise ValueError("There are no problems to evaluate; give at least one.")
     for i, problem in enumerate(problems):
+        # Before the model: without an answer every completion would count as wrong.
         if missing := [name for name in ("prompt", "answer") if problem.get(name) is None]:
             raise ValueError(f"Problem {i} ({problem.get('id')!r}) has no {missing[0]!r}; it has {sorted(problem)}.")
     sampled = sample(

@@ -87,6 +87,7 @@ def gold(problem: BenchmarkProblem) -> str | list[str]:
     if problem.unit is None or problem.multiple or not isinstance(problem.answer, str):
         return problem.answer
     value, unit = (text.strip().strip("$").strip() for text in (problem.answer, problem.unit))
+    # These are no words: they belong to the value, as in 45\% and 30^\circ.
     if unit == "%" or unit.startswith(("^", "\\")):
         return value + unit.replace("%", "\\%")
     # The verifier reads a unit as the text behind a value, which is how people write one.
@@ -111,6 +112,7 @@ class RewardGrader:
         return []
 
     def grade(self, responses: Sequence[str], problems: Sequence[BenchmarkProblem]) -> list[Mark]:
+        # The names of TRL, so that what training is rewarded by can judge an evaluation.
         rewards = self.reward(list(responses), answer=[problem.answer for problem in problems])
         marks = []
         for response, problem, reward in zip(responses, problems, rewards, strict=True):

@@ -86,6 +86,7 @@ class EvalOptions:
     limit: int | None = option(None, help="Evaluate only the first so many problems. Default: all of them.")
     access: EvalModelOptions = group(EvalModelOptions())
 
+    # What a typo would cost is said before a benchmark is downloaded.
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"--limit {self.limit} must be at least 1.")

@@ -39,6 +39,7 @@ def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple
     Raises:
         ValueError: an option that is wrong, or problems that cannot be loaded.
     """
+    # With --data the problems are those of the file, whatever their name.
     own = embedded if name == embedded.name and options.data is None else None
     # In rising order of weight: defaults, the preset, what the benchmark wants, what was typed.
     settings: dict[str, Any] = {"k": 4, "template": "instruct", "grader": "verify", "guided_template": None}
@@ -59,6 +60,7 @@ def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple
         guided_template=template_text(settings["guided_template"]),
         allow_bad_golds=options.allow_bad_golds,
     )
+    # Also for a file of the user's, which may hold problems of the embedded kind.
     if settings["grader"] == embedded.name:
         return plan, embedded.grader
     return plan, VerifyGrader(timeout=options.verify_timeout, require_box=options.require_box)
@@ -72,5 +74,6 @@ def _problems(options: EvalOptions, name: str, own: Embedded | None) -> list[Ben
     problems = problems[: options.limit]
     if options.strategies is None:
         return problems
+    # A problem that the file does not name keeps the strategy that it came with.
     strategies = load_strategies(options.strategies)
     return [dataclasses.replace(p, strategy=strategies.get(p.id, p.strategy)) for p in problems]

@@ -115,6 +115,7 @@ def summarise(problems: Sequence[ProblemResult], *, resamples: int = 2000) -> Ev
     lengths = [sample.tokens for sample in samples if sample.tokens is not None]
     groups: dict[str, list[float]] = {}
     for problem in problems:
+        # A benchmark may sort only some of its problems, and "None" is no group of theirs.
         if problem.group is not None:
             groups.setdefault(problem.group, []).append(problem.score)
     return EvalResult(
@@ -132,6 +133,7 @@ def summarise(problems: Sequence[ProblemResult], *, resamples: int = 2000) -> Ev
         },
         # Powers of two are even steps of a curve whose axis is logarithmic.
         pass_at_k={j: pass_at_k(correct, j) for j in sorted({2**i for i in range(k.bit_length())} | {k})},
+        # Without an extractor there is nothing to vote by, and 0 would look like a result.
         maj_at_k=maj_at_k(answers, correct) if any(sample.answer is not None for sample in samples) else None,
         mean_length=sum(lengths) / len(lengths) if lengths else None,
         truncated=sum(sample.truncated for sample in samples) / len(samples),

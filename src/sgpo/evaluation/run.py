@@ -132,9 +132,11 @@ def run_evaluation(
 
 def describe(plan: EvalPlan, model: str, backend: Model, grader: ResponseGrader) -> Settings:
     """All settings, as saved in ``settings.json``; see ``COMPARED`` for the part that a resumed run must share."""
+    # By content: a file may be edited between two starts, and its name stays.
     content = json.dumps([asdict(problem) for problem in plan.problems], sort_keys=True)
     installed = provenance.packages()
     return {
+        # A later version may read or judge an answer otherwise; half of a run by each would be no result.
         "sgpo": __version__,
         "model": model,
         "backend": backend.describe(),
@@ -174,9 +176,11 @@ def _complete(
     _grade(ungraded, problems, grader, store)
     _tell(store, len(requests), report)
     asks_again = backend.tries > 1
+    # Saved is not answered: an empty reply of an endpoint is asked for again by the next start.
     answered = {key for key, reply in store.responses.items() if not (asks_again and reply.no_answer)}
     if all(request.key in answered for request in requests):
         return
+    # What an earlier start saved counts, so that a few bad replies at its end do not stop a run.
     useful = any(store.responses[key].text.strip() for key in answered)
     seen = 0
     for portion in backend.generate(requests, answered):
@@ -200,6 +204,7 @@ def _check_faults(store: RunFolder, keys: list[Key], say: Callable[[str], None] 
     found = [store.responses[key] for key in keys if key in store.responses]
     faults = Counter(reply.no_answer for reply in found if reply.no_answer)
     listed = ", ".join(f"{fault} {count}" for fault, count in faults.most_common())
+    # A score of 0 would say that the model is bad, where nothing was heard of it.
     if all(reply.no_answer or not reply.text.strip() for reply in found):
         cut = sum(reply.truncated for reply in found)
         thoughts = any(reply.reasoning for reply in found)
@@ -223,6 +228,7 @@ def _grade(
     if not requests:
         return
     replies = [store.responses[request.key] for request in requests]
+    # What a filter left may read like an answer, and is not the model's.
     asked = [reply for reply in replies if not reply.fault]
     answers = [reply.text for reply in asked]
     graded = iter(grader.grade(answers, [problems[reply.problem] for reply in asked]) if asked else [])

@@ -90,6 +90,7 @@ class RunFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # Of two lines for one sample the later one counts: it answered where the first one had not.
         self.responses = {reply.key: reply for reply in _recover(folder / "responses.jsonl", SavedReply)}
         self.verdicts = {mark.key: mark for mark in _recover(folder / "verdicts.jsonl", SavedMark)}
         self.correct = sum(mark.correct for mark in self.verdicts.values())
@@ -134,6 +135,7 @@ def open_run(folder: Path, settings: Settings) -> Iterator[RunFolder]:
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "sgpo eval", remedy="wait for it, or give another --out"):
         path = folder / "settings.json"
+        # Without its settings nobody can say what the results are of, so nothing is added to them.
         if not path.exists() and any((folder / name).exists() for name in ("responses.jsonl", "results.json")):
             raise SettingsError(f"{folder} has results but no settings.json; give another --out.")
         run = RunFolder(folder)
@@ -157,6 +159,7 @@ def differences(saved: Settings, given: Settings) -> list[str]:
         _leaves({name: saved.get(name) for name in COMPARED}),
         _leaves({name: given.get(name) for name in COMPARED}),
     )
+    # Leaf by leaf, so that the message names the one option that was changed.
     names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     return [f"{name}: {_short(before.get(name))} saved, {_short(after.get(name))} given" for name in names]
 

@@ -36,6 +36,7 @@ class Template:
     chat: bool = True
 
     def __post_init__(self) -> None:
+        # A template that names the problem twice, or never, is a slip of the pen in a file, which no score would show.
         if not isinstance(self.user, str) or len(_FIELD.findall(self.user)) != 1:
             raise ValueError(
                 f"template {self.name!r}: its text must contain {{problem}} exactly once; it is {self.user!r}."
@@ -97,6 +98,7 @@ def load_template(name: str) -> Template:
     if not path.is_file():
         raise ValueError(f"template {name!r} is neither a file nor one of {', '.join(TEMPLATES)}.")
     text = read_text(path)
+    # Only a JSON file says more than the text of the user's message.
     if path.suffix != ".json":
         return Template(name, user=text)
     try:

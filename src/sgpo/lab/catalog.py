@@ -38,6 +38,7 @@ def draw_numbers(types: Iterable[Type], rng: random.Random, largest: int) -> Num
                 return None
             operand = rng.choice(choices)
             numbers.append(operand)
+        # All types go through the same numbers: a draw on which one of them cannot be carried out is no use to any.
         for i, operations in enumerate((first, *others)):
             state = result(operations[position], states[i], operand, largest)
             if state is None:
@@ -49,6 +50,7 @@ def draw_numbers(types: Iterable[Type], rng: random.Random, largest: int) -> Num
 def misread(operations: Type) -> list[Type]:
     """Every way to carry out a confusion in place of one or more of the operations."""
     every = itertools.product(*((name, *OPERATIONS[name].confusions) for name in operations))
+    # The first one is the right reading.
     return list(every)[1:]
 
 

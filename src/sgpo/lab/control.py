@@ -31,11 +31,13 @@ def strategy_control(
     """The control on ``problems``; None where no problem has a target, or where all have one strategy."""
     targets = _targets(model, tokenizer, problems, seed)
     others = {p["id"]: [o["strategy"] for o in problems if o["strategy"] != p["strategy"]] for p, _ in targets}
+    # All other problems may have the same strategy, where few types are asked for.
     targets = [(problem, ids) for problem, ids in targets if others[problem["id"]]]
     if not targets:
         return None
     asked: dict[str, list[str]] = {"alone": [], "own": [], "other": []}
     for problem, _ in targets:
+        # By name: the same problem gets the same other strategy, whichever problems are beside it.
         drawn = random.Random(f"{seed}/{problem['id']}").choice(others[problem["id"]])
         asked["alone"].append(problem["prompt"])
         asked["own"].append(with_strategy(problem))
@@ -63,7 +65,9 @@ def _targets(
     )
     found = []
     for problem, row in zip(problems, rows, strict=True):
+        # Each text once: a response that is sampled twice is no likelier target.
         texts = dict.fromkeys(one.text for one in row if verify(one.text, problem["answer"]))
+        # With the end token, which the target has in training, too.
         listed = [[*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for text in texts]
         if listed:
             each = response_logits(model, encode(tokenizer, [problem["prompt"]] * len(listed)), listed)

@@ -53,12 +53,14 @@ class Corpus:
             operations = self._compose()
             guided = rng.random() < GUIDED_SHARE
             told = self._strategy(operations) if guided else self._understood(operations)
+            # Two such operations make a response longer than MAX_RESPONSE_TOKENS.
             if sum(name in TWO_LINES for name in told) > 1:
                 continue
             # The reading is drawn before the numbers and kept: readings that fit fewer numbers keep their share.
             largest = LARGEST_TRAINED if rng.random() < SMALL_SHARE else LARGEST
             for _ in range(_TRIES):
                 numbers = draw_numbers((operations, told), rng, largest)
+                # By the operations that are asked, not by those that are told: no prompt may be seen twice.
                 if numbers is not None and split_of(operations, numbers) == "corpus":
                     break
             else:

@@ -97,6 +97,7 @@ def run_cell(
     # Cells run side by side and share one terminal.
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(recorder)
+    # The start of every curve, and a check that all methods have the same one.
     recorder.measure(model, 0)
     # Measuring on the way is no training, and no method shall pay for it.
     began, before = time.perf_counter(), recorder.seconds
@@ -104,6 +105,7 @@ def run_cell(
     seconds = time.perf_counter() - began - (recorder.seconds - before)
     trainer.save_model(str(out / "model"))
     write_samples(model, tokenizer, budget.split, out / "samples.jsonl")
+    # Without the start, which no method has earned.
     curve, costs = recorder.curve[1:], recorder.costs()
     return replace(
         measure_all(model, tokenizer, k=budget.eval_k, split=budget.split),
@@ -173,6 +175,7 @@ def train_config(cell: Cell, out: Path) -> Any:
     given = {**method.fields, **cell.overrides}
     if method.kind == "sft":
         fields["per_device_train_batch_size"] = budget.problems
+        # A step of SFT has a row a problem, where GRPO has its rollouts: so many times the steps.
         fields["max_steps"] = budget.steps * KINDS["sgpo"].config.num_generations
     else:
         rollouts = given.get("num_generations", config.num_generations)
@@ -181,6 +184,7 @@ def train_config(cell: Cell, out: Path) -> Any:
     if method.kind == "sgpo":
         fields["guided_prompt_template"] = GUIDED_TEMPLATE
         fields["log_problems"] = True  # it only reads; sgpo report shows what it wrote
+    # What the method and its name set comes last, and wins.
     return config(str(out), **{**fields, **given})
 
 
@@ -207,6 +211,7 @@ class _Recorder(Recorder):
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         budget = self._cell.budget
+        # Measured at the same shares of training, so that curves of both can be averaged.
         ratio = max(1, state.max_steps // budget.steps)  # SFT takes more and smaller steps
         if state.global_step % (budget.eval_every * budget.updates * ratio) == 0:
             self.measure(model, state.global_step, ratio)

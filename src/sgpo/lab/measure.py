@@ -95,6 +95,7 @@ def measure_all(
         # Each sample has a random stream of its own, so the first k of the 32 are what k alone would have drawn.
         many = [problem for each in by_axis(problems).values() for problem in each[:PASS_PROBLEMS]]
         ids = {problem["id"] for problem in many}
+        # The others at temperature 1 with k samples, so that the mean at temperature 1 is over all problems.
         few = [problem for problem in problems if problem["id"] not in ids]
         hot = functools.partial(measure_once, model, tokenizer, temperature=1.0, top_p=1.0)
         found["pass_at_k"] = hot(k=PASS_K, problems=many)
@@ -143,8 +144,10 @@ def _axis(found: Mapping[str, EvalResult], problems: Sequence[Problem]) -> AxisS
     ids = {problem["id"] for problem in problems}
     own = {name: [one for one in result.problems if one.id in ids] for name, result in found.items()}
     headline = scores_of(own["accuracy"])
+    # Another split, or with the strategy: nothing but the accuracy was measured.
     if "greedy" not in found:
         return AxisScores(accuracy=headline.accuracy, length=headline.mean_length)
+    # A score is a share of correct samples, so that 32 of one problem weigh as much as k of another.
     hot = [one.score for name in ("pass_at_k", "temperature_1") for one in own.get(name, [])]
     return AxisScores(
         accuracy=headline.accuracy,

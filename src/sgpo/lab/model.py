@@ -47,6 +47,7 @@ def build_model(seed: int, width: int = MODEL["hidden_size"]) -> LlamaForCausalL
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    # transformers draws weights from the global generator, and takes no other.
     torch.manual_seed(seed)
     return LlamaForCausalLM(LlamaConfig(**sized(width)))
 

@@ -51,6 +51,7 @@ def do(a: int, symbol: str, b: int) -> Step:
     Raises:
         UnfitError: the result is no whole number from 0 to 99.
     """
+    # A half of 7 has no token.
     if symbol == "/" and a % b:
         raise UnfitError(f"{a} / {b} is not whole")
     result = _ARITHMETIC[symbol](a, b)
@@ -146,6 +147,7 @@ def carry_out(operations: Type, numbers: Numbers) -> Trace:
     Raises:
         UnfitError: a result is no whole number from 0 to 99.
     """
+    # Left to right, as the problem is read; there is no precedence.
     state, operands = numbers[0], iter(numbers[1:])
     steps: list[Step] = []
     for name in operations:

@@ -52,6 +52,7 @@ def batches(
     """Endless batches ``(ids, labels)``, each [B, T] with about `BATCH_TOKENS` tokens of like length."""
     stream, vocabulary = iter(corpus), tokenizer.get_vocab()
     while True:
+        # Texts of like length share a batch, for little padding; the batches are then mixed.
         encoded = sorted((encode_text(t, vocabulary) for t in islice(stream, chunk)), key=lambda pair: len(pair[0]))
         groups: list[list[Encoded]] = [[]]
         for pair in encoded:
@@ -87,6 +88,7 @@ class Muon(torch.optim.Optimizer):
         group = self.param_groups[0]
         for shape, matrices in self._stacks.items():
             gradient = torch.stack([_flat(p, p.grad) for p in matrices])  # type: ignore[arg-type]
+            # One buffer for a whole stack, kept under its first matrix.
             buffer = self.state[matrices[0]].setdefault(shape, torch.zeros_like(gradient))
             buffer.lerp_(gradient, 1 - group["momentum"])
             update = _orthogonalised(gradient.lerp(buffer, group["momentum"]))  # Nesterov's look ahead
@@ -111,6 +113,7 @@ def _orthogonalised(stack: torch.Tensor, steps: int = 5) -> torch.Tensor:
 
 def optimizers(model: PreTrainedModel) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for embeddings, norms and biases."""
+    # Muon is for matrices between hidden states; an embedding is a table of rows, each of which is trained alone.
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     adamw = torch.optim.AdamW(others, lr=ADAMW_LR, betas=(0.9, 0.98), weight_decay=0.0)
@@ -144,6 +147,7 @@ def train_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed:
                 optimizer.step()
                 optimizer.zero_grad()
             seen += ids.numel()
+            # A batch has rows of one length, so that single losses say more of the length than of the model.
             smooth = loss.item() if not smooth else 0.98 * smooth + 0.02 * loss.item()
             bar.update(ids.numel())
             if seen - shown >= tokens // 50:
@@ -171,6 +175,7 @@ def pretrain(seed: int, out: Path, tokens: int = TOKENS, width: int = MODEL["hid
     tokenizer = build_tokenizer()
     model = build_model(seed, width)
     loss = train_base(model, tokenizer, seed, tokens)
+    # Half the size in the package; what is measured below is read back from it.
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
     record = {

@@ -68,6 +68,7 @@ def instance_id(operations: Type, numbers: Numbers) -> str:
 
 def split_of(operations: Type, numbers: Numbers) -> str:
     """The split an instance belongs to, or ``corpus``, the pretraining text."""
+    # The instance and not its words: reworded, a problem stays in its split.
     fraction = share_of(f"split {instance_id(operations, numbers)}")
     for split, share in _SHARES:
         if fraction < share:
@@ -114,6 +115,7 @@ def make_problem(operations: Type, numbers: Numbers, axis: Axis, expert: str = "
 
 def _instances(operations: Type, split: Split, count: int, large: bool, taken: set[str]) -> list[Numbers]:
     """Usable instances of a type in a split that are not `taken`, which grows by them; `large`: beyond training."""
+    # A generator a type: a further type, or more problems of one, leave those of all others as they are.
     rng = random.Random(f"sgpo.lab {split} {type_name(operations)} {large}")
     found: list[Numbers] = []
     for _ in range(_TRIES):
@@ -152,6 +154,7 @@ def _split(split: Split) -> tuple[tuple[Axis, Type, Numbers], ...]:
         chosen = _of_axis(split, "instances", TRAIN_PER_TYPE * len(TYPES["train"]), taken)
     else:
         chosen = [one for axis in AXES for one in _of_axis(split, axis, PER_AXIS[split], taken)]
+    # Mixed by hash: the first n problems are then of all axes and types.
     return tuple(sorted(chosen, key=lambda one: share_of(f"order {instance_id(*one[1:])}")))
 
 
@@ -182,6 +185,7 @@ def with_strategy(problem: Problem) -> str:
 
 def final_answer(completion: str) -> str | None:
     """The X of a closing ``ans X``, or None when the text does not end in one."""
+    # Whoever decodes with special tokens gets the same verdict.
     match = _ANSWER.search(completion.replace("<eos>", " ").replace("<pad>", " "))
     return str(int(match[1])) if match else None
 

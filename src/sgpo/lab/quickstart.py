@@ -67,6 +67,7 @@ def _run(out: Path, seed: int, jobs: int, budget: RunBudget) -> JsonObject:
     work = [ProcessJob(cell.method, run_cell, (cell, base_path(0), out / cell.method)) for cell in cells]
     work.append(ProcessJob("base", _measure_base, (budget,)))
     done = run_jobs(work, jobs or min(2, cores()))
+    # One job measures the base both ways: it is loaded once, and has no training to wait for.
     every = {**done.pop("base"), **done}
     methods = {name: every[name] for name in LABELS}
     entries = {name: one.to_json() for name, one in methods.items()}
@@ -100,6 +101,7 @@ def _measure_base(budget: RunBudget, report: ReportProgress) -> dict[str, CellRe
     entries = {}
     for i, (name, guided) in enumerate((("base", False), ("base_guided", True))):
         measured = measure_all(model, tokenizer, k=budget.eval_k, split=budget.split, guided=guided)
+        # What the base did not cost is known, and is not missing.
         entries[name] = replace(measured, sampled_tokens=0, train_seconds=0.0)
         report(name, (i + 1) / 2, {"accuracy": measured.accuracy})
     return entries

@@ -48,6 +48,7 @@ def expert_response(operations: Type, numbers: Numbers, expert: str, share: floa
     if expert == "faulty" and share < FAULTY_SHARE:
         # A mistake as the student makes it, and not noise: carried out well, of another operation.
         trace = _misread(operations, numbers) or trace
+    # The same problems in each comparison: who is terse is decided by the problem, not by a draw.
     return write_gentle(trace.steps, bare=expert == "terse" and share < TERSE_SHARE)
 
 

@@ -22,6 +22,7 @@ def vocabulary() -> list[str]:
     """All tokens, in the order of their ids. Raises ValueError when they outgrow the model."""
     numbers = map(str, range(LARGEST + 1))
     worded = [word for one in OPERATIONS.values() for word in (*one.wordings, *one.strategies)]
+    # Each word once, in a fixed order: an id must never move under weights that are shipped.
     words = dict.fromkeys([*SPECIAL, *numbers, *SYNTAX, *SYMBOLS, *EXPERT, *worded])
     if len(words) > VOCAB_SIZE:
         raise ValueError(f"the vocabulary has {len(words)} tokens, the model only {VOCAB_SIZE}: drop some words")
@@ -46,6 +47,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         pad_token="<pad>",
         eos_token="<eos>",
         unk_token="<unk>",
+        # Completions follow their prompts without a gap.
         padding_side="left",
         clean_up_tokenization_spaces=False,
         model_max_length=256,

@@ -56,6 +56,7 @@ class Batched:
                 wanted = [request.key not in answered for request in batch]
                 if not any(wanted):
                     continue
+                # Between batches alone: what is under way is worth minutes of a GPU, and is saved with the others.
                 if interrupt.asked:
                     raise ModelError("stopped by Ctrl-C. What was answered is saved: run the same command to go on.")
                 pairs = zip(batch, self.replies(batch), wanted, strict=True)
@@ -83,8 +84,10 @@ class Batched:
 
     async def _work(self) -> None:
         while self._waiting:
+            # Asks of many tasks come within the same turn of the loop; a batch of one would waste the device.
             await asyncio.sleep(_GATHER)
             batch, self._waiting = self._waiting[: self.batch_size], self._waiting[self.batch_size :]
+            # In a thread, so that asks can join the next batch while this one is generated.
             outcomes = await asyncio.to_thread(self._outcomes, [request for request, _ in batch])
             for (_, future), outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, CallError):

@@ -20,8 +20,10 @@ def replies(model: Model, requests: Sequence[Request]) -> Iterator[Answered]:
     Raises:
         ModelError: a request failed, or the run was interrupted; all that was answered has been yielded before.
     """
+    # A thread-safe queue between the loop that asks and the caller, which may take seconds to grade a portion.
     came: queue.Queue[tuple[Request, Reply] | BaseException | None] = queue.Queue()
     asking = _Asking(model, requests, came)
+    # A daemon: a caller that leaves in the middle must not wait for calls of an hour.
     thread = threading.Thread(target=asking.run, name="sgpo-ask", daemon=True)
     failure: BaseException | None = None
     with Interrupt(asking.under_way, asking.give_up) as interrupt:
@@ -31,9 +33,11 @@ def replies(model: Model, requests: Sequence[Request]) -> Iterator[Answered]:
             ended = False
             while not ended:
                 taken = [came.get()]
+                # All that has come is one portion: it is written to the disk, and synced, once.
                 while not came.empty():
                     taken.append(came.get_nowait())
                 ended = None in taken
+                # The first failure explains the others, which follow from it.
                 failure = next((item for item in taken if isinstance(item, BaseException)), failure)
                 if portion := [item for item in taken if isinstance(item, tuple)]:
                     yield portion
@@ -93,6 +97,7 @@ class _Asking:
             self.asking += 1
             try:
                 reply = await self.model.ask(request)
+                # Asked again while it is no answer; an empty reply of an endpoint is often chance.
                 for _ in range(self.model.tries - 1):
                     if not reply.fault or self._ended():
                         break

@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 OPENAI = "https://api.openai.com/v1"
 OPTIONAL = ("temperature", "top_p", "max_tokens", "seed")
 TRIES = 3  # of a reply that is empty, filtered or broken off, in `generate`
+# What a status means for a run: no other call can fare better (fatal), or the same one may in a moment (passing).
+# So a run with a wrong key ends at its first call, and one that meets a busy server goes on.
 _FATAL = {401: "unauthorized", 402: "payment_required", 403: "forbidden", 404: "not_found", 405: "not_found"}
 _PASSING = {408: "timeout", 409: "conflict", 425: "too_early", 429: "rate_limited"}
+# Servers that do not know `response_format` answer with any of these, or with an error in a reply of status 200.
 _REFUSE_SCHEMAS = (400, 404, 415, 422, 501)
 _MOST_BYTES = 64 * 2**20  # of a reply: over a million tokens with their log-probabilities
 _LONGEST_WAIT = 120.0  # seconds that an endpoint may ask for
@@ -69,6 +72,7 @@ class Endpoint:
         if unknown := set(options.omit) - set(OPTIONAL):
             raise ValueError(f"omit = {sorted(unknown)} is unknown; choose from {', '.join(OPTIONAL)}.")
         base_url, variable = options.base_url or os.environ.get("OPENAI_BASE_URL") or None, options.api_key_env
+        # Before anything is sent: whatever is wrong here would end in the results, or in a log, with the key in it.
         self._url = check_url(base_url or OPENAI, variable)
         self.secrets = Secrets(read_key(variable))
         if not self.secrets.key and base_url is None:
@@ -89,6 +93,7 @@ class Endpoint:
         )
         # The endpoint may refuse a schema; what was wanted stays, for it identifies stored replies.
         self._structured = options.json_schema
+        # Made in the event loop that first asks: a client belongs to its loop.
         self._client: Any = None
 
     # --- what it is --------------------------------------------------------------------------------------------------
@@ -113,12 +118,14 @@ class Endpoint:
 
     async def check(self) -> None:
         """Whether the server takes connections: without this a wrong URL shows only after all retries."""
+        # Behind a proxy a connection of our own says nothing; a hosted endpoint is not probed.
         if self.base_url is None or getproxies():
             return
         url = urlsplit(self._url)
         try:
             port = url.port or (443 if url.scheme == "https" else 80)
             _, writer = await asyncio.wait_for(asyncio.open_connection(url.hostname, port), 15)
+            # No byte is sent: the probe must not look like a broken request in the log of a server.
             writer.close()
         except (TimeoutError, OSError, UnicodeError) as error:
             reason = "no connection within 15 s" if isinstance(error, asyncio.TimeoutError) else error
@@ -141,6 +148,7 @@ class Endpoint:
             said = error.reason == "bad_response" and re.search("schema|response_format", str(error))
             if not schema or not (error.status in _REFUSE_SCHEMAS or said):
                 raise
+        # Only where it is answered without the schema was that the fault, and no later request has one.
         reply = await self._tried(request, False)
         self._structured = False
         return reply
@@ -155,12 +163,14 @@ class Endpoint:
             except CallError as error:
                 if not error.passing or attempt == self.options.retries:
                     raise
+                # Jittered: requests that failed together would otherwise all come back at one moment.
                 growing = min(0.5 * 2**attempt, 8.0) * random.uniform(0.75, 1.0)
                 wait = growing if error.wait is None else min(error.wait, _LONGEST_WAIT)
             await asyncio.sleep(wait)
         raise AssertionError("unreachable")
 
     def _body(self, request: Request, structured: bool) -> bytes:
+        # A field that the endpoint refuses, such as seed, is left out by --omit: no two providers take the same ones.
         drawn = {
             "temperature": self.sampling.temperature,
             "top_p": self.sampling.top_p,
@@ -181,7 +191,9 @@ class Endpoint:
         """One try. Raises CallError alone, and none that holds the key."""
         httpx = _httpx()
         if self._client is None:
+            # No time-out of the client: a try has one deadline, `options.timeout`, which a trickle cannot extend.
             self._client = httpx.AsyncClient(timeout=None, limits=httpx.Limits(max_keepalive_connections=None))
+        # A request that was answered in part is paid for, so that trying it again would pay twice.
         begun: list[int] = []
         try:
             status, headers, raw = await asyncio.wait_for(self._exchange(url, body, begun), self.options.timeout)
@@ -203,6 +215,7 @@ class Endpoint:
             raise self._error("not_found", str(error), fatal=True) from None
         except (httpx.HTTPError, OSError, ssl.SSLError) as error:
             raise self._error("connection", f"{type(error).__name__}: {error}", passing=True) from None
+        # A model may repeat what a gateway put into its prompt, the key among it.
         hide = self.secrets.hide
         shown_reply = {"text": hide(reply.text), "reasoning": hide(reply.reasoning)}
         return Reply(**{**vars(reply), **shown_reply})
@@ -219,6 +232,7 @@ class Endpoint:
                 raw += piece
                 if len(raw) > _MOST_BYTES:
                     raise UnreadableError(f"sent a reply of over {_MOST_BYTES >> 20} MiB")
+                # Some servers keep the connection open after the last event: reading on would wait for the deadline.
                 if self.options.stream and finished(bytes(raw[-len(piece) - 32 :])):
                     break
             return response.status_code, response.headers, bytes(raw)
@@ -233,6 +247,7 @@ class Endpoint:
             return self._error(
                 "redirect", f"redirects to {to or 'nowhere'}; give that address", fatal=True, status=status
             )
+        # OpenAI says that an account is empty by the status of a rate limit, which never passes.
         broke = b"insufficient_quota" in raw[:10_000]
         passing = (status in _PASSING or status >= 500) and status != 501 and not broke
         return self._error(
@@ -254,6 +269,7 @@ class Endpoint:
         """A failure in one line: where, the endpoint's own words without the key, and what to do."""
         where = f"{self.base_url or self._url}, model {self.model!r}"
         versioned = re.search(r"/v\d", urlsplit(self._url).path)
+        # The commonest mistake: every path below a URL without /v1 is unknown.
         base = "Check --base-url" + ("" if versioned else f": /v1 may be missing, as in {self._url}/v1")
         remedy = {
             "unauthorized": f"Check the key in {shown(self.options.api_key_env)}.",
@@ -288,5 +304,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
             return max(0.0, min(float(value) * unit, _LONGEST_WAIT))
         except ValueError:
             continue
+    # The header may be a date, by the clock of the server.
     date = email.utils.parsedate_tz(headers.get("retry-after", ""))
     return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())

@@ -39,7 +39,9 @@ class Folder:
     def __init__(self, name: str) -> None:
         self.name = name
         self.adapter = _adapter(Path(name)) if name else None
+        # PEFT writes the base as it was named in training: a hub id, or a path of that machine.
         self.base = name if self.adapter is None else str(self.adapter["base_model_name_or_path"])
+        # A trainer may have added tokens; then the adapter comes with a tokenizer of its own.
         has_tokenizer = self.adapter is None or (Path(name) / "tokenizer_config.json").is_file()
         self.tokenizer = name if has_tokenizer else self.base
 
@@ -60,6 +62,7 @@ class Folder:
         """Why it cannot be loaded, in one line."""
         if isinstance(error, ModelError):
             return error
+        # transformers only says that it finds no weights, although they are there.
         if merge := _merging(Path(self.name)):
             parts = "FSDP wrote its weights in parts (SHARDED_STATE_DICT)"
             return ModelError(f"model {self.name!r} cannot be loaded: {parts}. {merge}")
@@ -83,12 +86,14 @@ class Folder:
 def fingerprint(folder: Path) -> str:
     """A short hash of a model's files: the small ones whole, of weights the size and the first and last MiB."""
     digest = hashlib.sha256()
+    # The order of a directory differs between file systems.
     for path in sorted(folder.iterdir()):
         if path.suffix not in (".json", ".safetensors", ".bin", ".jinja", ".txt", ".model"):
             continue
         digest.update(f"{path.name} {path.stat().st_size} ".encode())
         with path.open("rb") as file:
             digest.update(file.read(_EDGE))
+            # Both ends in place of all of it, which takes a minute of a large model: the first holds names and shapes.
             file.seek(max(0, path.stat().st_size - _EDGE))
             digest.update(file.read(_EDGE))
     return digest.hexdigest()[:16]

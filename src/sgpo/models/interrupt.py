@@ -43,6 +43,7 @@ class Interrupt:
         return self._asked if self._outer is None else self._outer.asked
 
     def __enter__(self) -> Interrupt:
+        # One handler at a time: the innermost would else end what the outer one still has to save.
         owner = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
         self._outer = owner if isinstance(owner, Interrupt) else None
         if self._outer is None and threading.current_thread() is threading.main_thread():
@@ -60,6 +61,7 @@ class Interrupt:
                 self.end()
             self.given_up = True
             _say("Ctrl-C: saving what has come in. Press it again to end without that.")
+            # Saving may hang on a network drive, and the user has asked twice.
             late = threading.Timer(GRACE, self.end)
             late.daemon = True
             late.start()
@@ -74,6 +76,7 @@ class Interrupt:
         if os.isatty(2):
             os.write(2, b"\x1b[?25h")  # a bar has hidden the cursor
         _say("ended; what was saved before is kept.")
+        # 130: what shells give for Ctrl-C.
         os._exit(130)  # threads and clean-up could wait for calls for an hour
 
 

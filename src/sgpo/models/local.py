@@ -53,10 +53,12 @@ class LocalModel(Loaded):
 
         options = options or LocalOptions()
         where = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        # CPUs compute bfloat16 slowly, and float16 not at all in some operations.
         on_cpu = where.partition(":")[0] == "cpu"
         dtype: Any = torch.float32 if options.dtype == "auto" and on_cpu else options.dtype
         folder = Folder(name)
         try:
+            # False and not left out: on a terminal transformers would ask whether to run the code of a model.
             common: dict[str, Any] = {"revision": options.revision, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, **common)
             model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=dtype, **common).to(where)
@@ -88,10 +90,12 @@ class LocalModel(Loaded):
 
     def batches(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[list[Request]]:
         """Batches of all requests, the longest prompts first; see `Batched.batches`."""
+        # By problem: its k samples have one prompt, and tokenizing it once is enough.
         lengths: dict[str, int] = {}
         for request in requests:
             if request.problem not in lengths:
                 lengths[request.problem] = self.prompt_lengths([request.prompt])[0]
+        # Of all requests, those with an answer too: how far a batch is padded moves the last bits of its logits.
         order = sorted(range(len(requests)), key=lambda i: (-lengths[requests[i].problem], i))
         for start in range(0, len(order), self.batch_size):
             yield [requests[i] for i in order[start : start + self.batch_size]]
@@ -130,6 +134,7 @@ def _check_layers(adapted: Any, folder: Folder) -> None:
     from peft import get_peft_model_state_dict
     from safetensors import safe_open
 
+    # PEFT only warns of layers that do not fit, and the base would be measured in place of the adapter.
     weights = Path(folder.name) / "adapter_model.safetensors"
     if not weights.is_file():
         return

@@ -9,6 +9,7 @@ from sgpo.models.protocol import Model, Sampling
 from sgpo.options import option
 
 BACKENDS = ("transformers", "vllm", "endpoint")
+# Arguments of `apply_chat_template` that are set for every prompt; a variable of the same name would override them.
 _TAKEN = (
     "conversation",
     "tokenize",
@@ -75,6 +76,7 @@ class ModelOptions(VllmOptions, EndpointOptions, LocalOptions):
     """Everything that says how a model is reached, by any of `BACKENDS`."""
 
     backend: str = option("transformers", help="How the model is reached: transformers, vllm or endpoint.")
+    # No option of its own: only `sgpo strategies` asks for a schema, and has it among its options.
     json_schema: bool = True
 
     def __post_init__(self) -> None:

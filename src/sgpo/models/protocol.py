@@ -106,6 +106,7 @@ class Reply:
     @property
     def fault(self) -> str:
         """Why this is no answer: one of `FAILED`, or "empty"; "" where it is one."""
+        # What a filter or an abort left is no answer, even where it reads like one.
         if self.finish in FAILED:
             return self.finish
         return "empty" if not self.text.strip() and not self.truncated else ""

@@ -23,6 +23,7 @@ _FINISHES = (
     ("length", re.compile(r"length|max|limit", re.I)),
     ("refusal", re.compile(r"refus", re.I)),
 )
+# Providers have four names for what a model thinks before it answers; the first that holds text counts.
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 _TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^<>]{0,500}>", re.I | re.S)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
@@ -57,14 +58,17 @@ def read_reply(body: bytes, structured: bool = False) -> Reply:
     said = message if isinstance(message, dict) else choice
     if not isinstance(message, dict) and not isinstance(choice.get("text"), str):
         raise UnreadableError(f"sent a reply without a message: {endpoint_words(body)}")
+    # A completion has its text in the choice itself, a chat completion in its message.
     text, thoughts = _split(said.get("content") if "content" in said else said.get("text"))
     reasoning = thoughts or next((found for name in _THOUGHTS if (found := text_of(said.get(name)))), "")
     refusal = text_of(said.get("refusal"))
     finish = "error" if choice.get("error") or data.get("error") else _finish(choice.get("finish_reason"))
     usage = data.get("usage")
+    # A reply without a count is still a reply; its tokens are then unknown, not 0.
     usage = usage if isinstance(usage, dict) else {}
     return Reply(
         text=text or refusal,
+        # A refusal alone is graded, as a wrong answer; what was said beside one is the answer.
         finish="refusal" if refusal and not text else finish,
         tokens=_count(usage.get("completion_tokens")),
         prompt_tokens=_count(usage.get("prompt_tokens")),
@@ -106,6 +110,7 @@ def _parsed(body: bytes) -> Any:
     text = body.decode("utf-8-sig", "replace").strip()
     if not text:
         raise UnreadableError("sent an empty body")
+    # Some servers stream whether or not they are asked to.
     if _EVENT.match(text):
         return _merged(text)
     if text[0] == "<":
@@ -130,6 +135,7 @@ def _merged(text: str) -> dict[str, Any]:
         if not data:
             continue
         if data == "[DONE]":
+            # A server that names no finish reason has still said that it is done.
             ended = ended or "stop"
             break
         try:
@@ -141,6 +147,7 @@ def _merged(text: str) -> dict[str, Any]:
         if not isinstance(chunk, dict) or chunk.get("error"):
             status = _status(chunk.get("error")) if isinstance(chunk, dict) else None
             raise UnreadableError(f"sent an error in the stream: {endpoint_words(data)}", status)
+        # It comes in the last event, in one behind it without choices, or in every one of them.
         usage = chunk.get("usage") or usage
         choices = chunk.get("choices")
         offered = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
@@ -156,6 +163,7 @@ def _merged(text: str) -> dict[str, Any]:
         parts["refusal"].append(text_of(delta.get("refusal")))
         if isinstance(choice.get("logprobs"), dict) and isinstance(choice["logprobs"].get("content"), list):
             logprobs += choice["logprobs"]["content"]
+    # Without this a reply that a proxy cut off would be graded as what the model said.
     if ended is None:
         raise UnreadableError("sent a stream that ended in the middle of the reply")
     choice = {"message": {name: "".join(texts) for name, texts in parts.items()}, "finish_reason": ended}
@@ -215,6 +223,7 @@ def _status(error: Any) -> int | None:
 
 def _count(value: Any) -> int | None:
     try:
+        # Some servers count in text or in floats.
         return None if isinstance(value, bool) else min(max(int(value), 0), _MOST_TOKENS)
     except (TypeError, ValueError, OverflowError):
         return None

@@ -87,6 +87,7 @@ def sample_rows(
 ) -> list[Reply]:
     """One completion of each prompt from the random stream of its seed; see :func:`sample`."""
     ids = encode(tokenizer, prompts, chat_template_kwargs)
+    # Rows of like length share a batch, so that little is padding.
     order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))  # the longest first: what does not fit fails early
     done: dict[int, Reply] = {}
     with _plain_generation(model, tokenizer):
@@ -136,6 +137,7 @@ def _plain_generation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 
     ``generate`` fills whatever a config leaves open from the model's own; only replacing that one keeps it out.
     """
+    # An adapter or a base may have end tokens that the tokenizer does not name, such as <|im_end|>.
     own, training = model.generation_config, model.training
     ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
     ends = sorted({end for end in [*ends, tokenizer.eos_token_id] if end is not None})
@@ -172,9 +174,11 @@ def _generate(
     ids, mask = ids.to(model.device), mask.to(model.device)
     draws = None
     if sampling.temperature > 0:
+        # One stream a row, drawn before the loop: how rows are batched must not change which numbers a row gets.
         draws = torch.from_numpy(np.stack([np.random.default_rng(seed).random(limit) for seed in seeds]))
     ends = set(config.eos_token_id or [])
     completions: list[list[int]] = [[] for _ in prompts]
+    # k samples of a problem have one prompt, whose keys and values are computed once.
     rows, cache = list(range(len(prompts))), _shared_prefill(model, ids, mask)
     while True:
         processors = LogitsProcessorList()
@@ -209,6 +213,7 @@ def _shared_prefill(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Cache 
 
     ``ids`` and ``mask`` are ``[B, L]``; the cache is that of all B rows.
     """
+    # The mask is compared, too: a prompt that holds the pad token is not a padded one.
     kinds, owners = torch.cat([ids, mask], dim=1).unique(dim=0, return_inverse=True)
     if len(kinds) == len(ids) or ids.shape[1] < 2:
         return None
@@ -228,6 +233,7 @@ def _shared_prefill(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Cache 
 
 def _rows_of(cache: Any, rows: list[int]) -> Cache | None:
     """A cache of these rows; None for one of another kind (recurrent, of a window), which is then computed anew."""
+    # Rows of a window or of a recurrent state cannot be taken out of it.
     if not isinstance(cache, DynamicCache) or any(type(layer) is not DynamicLayer for layer in cache.layers):
         return None
     cache.batch_select_indices(torch.tensor(rows, device=cache.layers[0].keys.device))
@@ -279,7 +285,9 @@ def draw_tokens(scores: Tensor, draw: Tensor, temperature: float, top_p: float) 
     Returns:
         Token ids, ``[B]``; never one of probability 0.
     """
+    # Sums over a vocabulary of 150,000 in float32 lose the tail in which rare tokens lie.
     wide = torch.float32 if scores.device.type == "mps" else torch.float64
+    # The temperature before the nucleus, as vLLM and transformers do it.
     probabilities = torch.softmax(scores.float() / temperature, dim=-1)
     index = None
     if top_p < 1:
@@ -311,6 +319,7 @@ def _nucleus(probabilities: Tensor, top_p: float, wide: torch.dtype) -> tuple[Te
             index = probabilities.topk(width, dim=-1, sorted=False).indices.sort(dim=-1).values
             values, order = probabilities.gather(1, index).sort(dim=-1, descending=True, stable=True)
             index = index.gather(1, order)
+        # The token that reaches top_p is inside: what stands before it did not yet.
         outside = values.cumsum(-1, dtype=wide) - values >= top_p
         nucleus = values.masked_fill(outside, 0.0)
         # Candidates as likely as the last one may be others than a full sort would take, so none may be needed.

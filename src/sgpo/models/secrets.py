@@ -30,9 +30,12 @@ class Secrets:
     """The key of one endpoint, and the texts that must not show it."""
 
     def __init__(self, key: str) -> None:
+        # A short placeholder would strike out parts of ordinary words.
         long_enough = len(key) >= _SHORTEST
         self.key = key
+        # As it may come back: in a URL, in JSON, or in a basic authorization.
         forms = {key, quote(key, safe=""), json.dumps(key)[1:-1], base64.b64encode(key.encode()).decode()}
+        # The longest first: one form may hold another.
         self._forms = sorted(forms, key=len, reverse=True) if long_enough else []
         # Endpoints show the beginning of a refused key, and stars for the rest.
         self._begun = re.compile(re.escape(key[:_SHOWN]) + r"[\w.*…-]*") if len(key) >= 2 * _SHOWN else None
@@ -53,6 +56,7 @@ class Secrets:
         """Raise ValueError where something of ``sent`` (by its name) holds a key: it is kept with the results."""
         for name, value in sent.items():
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            # Any text that begins like a key counts, not the one in the variable alone: two may have been mixed up.
             found = self.hide(text) != text or _SURELY_ONE.search(text)
             if found or (isinstance(value, dict) and _secret_field(value)):
                 raise ValueError(
@@ -67,6 +71,7 @@ def read_key(variable: str) -> str:
     Raises:
         ValueError: a key that no HTTP header can carry. The message does not show it.
     """
+    # A line feed at its end comes from `export KEY=$(cat file)`.
     key = os.environ.get(variable, "").strip()
     bad = next((place for place, letter in enumerate(key) if not "!" <= letter <= "~"), None)
     if bad is not None:
@@ -80,6 +85,7 @@ def read_key(variable: str) -> str:
 
 def shown(variable: str) -> str:
     """The name of a variable, unless it looks as if the key itself had been given in its place."""
+    # Whoever types the key behind --api-key-env must not find it in an error, or in a log of CI.
     return variable if _NAME.fullmatch(variable) else "the variable that --api-key-env names"
 
 

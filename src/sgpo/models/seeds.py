@@ -16,8 +16,10 @@ def row_seeds(prompts: Sequence[Prompt], k: int, seed: int) -> list[list[int]]:
     seen: Counter[str] = Counter()
     seeds = []
     for prompt in prompts:
+        # By the prompt and not by its place: a benchmark that is cut or reordered draws the same replies.
         text = prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True)
         name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        # Two equal prompts are two problems, and must not get one reply twice.
         keys = [f"{seed}/{name}/{seen[name]}/{j}" for j in range(k)]
         seeds.append([int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") >> 1 for key in keys])
         seen[name] += 1

@@ -48,6 +48,7 @@ class VllmModel(Loaded):
         folder = Folder(name)
         more: dict[str, Any] = {}
         if folder.adapter is not None:
+            # vLLM takes one of a few sizes, and refuses a rank beyond what it set aside.
             rank = next((rank for rank in _RANKS if rank >= folder.rank), folder.rank)
             more = {"tokenizer": folder.tokenizer, "enable_lora": True, "max_lora_rank": rank}
         try:
@@ -62,6 +63,7 @@ class VllmModel(Loaded):
                 trust_remote_code=False,
                 **more,
             )
+        # A model that cannot be loaded, a GPU that is too small, an engine process that died.
         except (OSError, ValueError, RuntimeError) as error:
             raise folder.error(error) from error
         return cls(engine, sampling, options, folder)
@@ -98,6 +100,7 @@ class VllmModel(Loaded):
         replies = []
         for row, output in zip(ids, outputs, strict=True):
             one = output.outputs[0]
+            # A stop string and the end token are both "stop" for a run.
             finish = one.finish_reason if one.finish_reason in ("length", "abort") else "stop"
             replies.append(Reply(one.text, finish, len(one.token_ids), len(row)))
         return replies

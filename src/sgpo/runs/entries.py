@@ -133,6 +133,7 @@ class Searched(JsonEntry):
 
 
 def _seeds(value: Any) -> tuple[CellResult, ...]:
+    # A seed that cannot be read is left out, and the others still make a row.
     found = each(CellResult.from_json)(dict(enumerate(value)) if isinstance(value, list) else {})
     return tuple(found.values())
 
@@ -152,6 +153,7 @@ class MethodResult(Measured, Searched):
     seeds: tuple[CellResult, ...] = listing(_seeds, tuple)
     sgpo_minus: Mapping[str, SeedMean] = listing(each(SeedMean.from_json))
     axes_minus: Mapping[str, Mapping[str, SeedMean]] = listing(each(each(SeedMean.from_json)))
+    # No field of the file: it would stand there twice.
     name: str = ""  # the key of results.json that the entry stands under
 
     @property
@@ -178,6 +180,7 @@ class MethodResult(Measured, Searched):
 
     def pairs_with(self, other: MethodResult) -> int:
         """How many seeds both have, from the same start."""
+        # By place and not by count: in progress, two methods may have finished different seeds.
         return len({seed.place for seed in self.seeds} & {seed.place for seed in other.seeds})
 
 

@@ -46,8 +46,10 @@ def run_jobs(jobs: Sequence[ProcessJob], processes: int) -> dict[str, Any]:
     Raises:
         ChildProcessError: a process was ended from outside.
     """
+    # Not fork: a child would inherit the threads of torch in whatever state they are, and may hang.
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
+    # Nothing goes through this pipe. It closes with this process, whatever ends it, and each job then ends itself.
     inherited, lifeline = context.Pipe(duplex=False)
     with contextlib.ExitStack() as stack:
         shown = stack.enter_context(progress())
@@ -77,6 +79,7 @@ def _watch(futures: dict[str, Future[Any]], messages: Any, shown: Progress, task
     waiting = dict(futures)
     while waiting:
         _show_messages(messages, shown, tasks, waiting)
+        # `result` raises the error of a job that failed, which ends the block and so the others.
         for name in [n for n, future in waiting.items() if future.done()]:
             waiting.pop(name).result()
             shown.update(tasks[name], completed=1.0)
@@ -109,6 +112,7 @@ def _begin(parent: int, lifeline: Connection, messages: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _messages = messages
     messages.cancel_join_thread()  # what nobody reads any more must not keep this process from its end
+    # One thread each: two threads of a small model on a busy machine are slower than one.
     os.environ.update(TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
     os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
     os.environ.update(DATASETS_VERBOSITY="error", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
@@ -116,6 +120,7 @@ def _begin(parent: int, lifeline: Connection, messages: Any) -> None:
         torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     logging.getLogger().setLevel(logging.ERROR)
+    # The terminal belongs to the display of the parent; other packages would write across its bars.
     ours = logging.getLogger("sgpo")
     ours.addHandler(_ToDisplay(logging.WARNING))
     ours.setLevel(logging.WARNING)

@@ -27,6 +27,7 @@ def finite(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
+        # Metrics of a run that went wrong hold NaN, and a page of NaN would be all that its report shows.
         return float(value) if math.isfinite(value) else None
     except OverflowError:  # an int beyond a float's range
         return None
@@ -55,6 +56,7 @@ def mapping(value: Any) -> JsonObject:
 def finite_list(value: Any, length: int) -> list[float] | None:
     """A list of exactly ``length`` finite numbers."""
     found = [finite(each) for each in value] if isinstance(value, list | tuple) else []
+    # All or nothing: half an interval is none.
     numbers = [number for number in found if number is not None]
     return numbers if len(numbers) == len(found) == length else None
 
@@ -118,6 +120,7 @@ class JsonEntry:
         for one in known:
             if one.name in given and (read := one.metadata["read"](given[one.name])) is not None:
                 found[one.name] = read
+            # The rest of an entry is worth showing without a field that has a default.
             elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
                 raise EntryError(f"it has no {one.name!r}, or one that cannot be read: {str(given.get(one.name))[:80]}")
         # Kept, so that an older sgpo that goes on with a directory does not lose what a newer one measured.
@@ -130,6 +133,7 @@ class JsonEntry:
         for one in dataclasses.fields(self):
             value = getattr(self, one.name)
             given = one.metadata.get("null") if value is None else value or not one.metadata.get("many")
+            # What was not measured is not in the file: a null would look like a measurement that failed.
             if "read" in one.metadata and given:
                 found[one.name] = _as_json(value)
         return {**found, **self.more}

@@ -43,6 +43,7 @@ def locked(directory: PathLike, what: str = "a run", *, remedy: str = "wait for 
         InUseError: another process, or this one, has it locked.
         WriteError: the lock's file ``.lock`` cannot be written.
     """
+    # The file stays when the lock is given up: to delete it would let a third process lock a new one meanwhile.
     path = os.path.join(directory, ".lock")
     try:
         # Not "w": that would wipe out who holds the lock before it is known that nobody does.
@@ -67,6 +68,7 @@ def locked(directory: PathLike, what: str = "a run", *, remedy: str = "wait for 
 
 def _acquire(file: IO[str], directory: PathLike, remedy: str) -> None:
     try:
+        # Windows has none.
         import fcntl
     except ImportError:
         return

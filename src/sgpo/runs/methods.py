@@ -126,6 +126,7 @@ def _names(*methods: Method) -> tuple[str, ...]:
     return tuple(method.name for method in methods)
 
 
+# Each of the others is compared with SGPO, so that every list has it.
 PRESETS: dict[str, tuple[str, ...]] = {
     "paper": _names(*_PAPER),
     "ablations": ("sgpo", *_names(*_ABLATIONS)),

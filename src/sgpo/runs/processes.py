@@ -45,6 +45,7 @@ def watch_parent(parent: int, lifeline: Connection | None = None) -> None:
     """
 
     def watch() -> None:
+        # Both signs: the pipe also closes on purpose, and one that another child has inherited stays open.
         while os.getppid() == parent:
             if lifeline is None:
                 time.sleep(_LOOK)
@@ -66,6 +67,7 @@ def guarded(command: Sequence[str], output: int) -> Iterator[subprocess.Popen[by
     Yields:
         The guard. Its return code is that of the command, or 128 and the number of the signal that ended it.
     """
+    # A process and not a thread: it must outlive this one, if only by a second.
     guard = [sys.executable, "-m", __name__, str(os.getpid()), *command]
     # Outside this process's group and session, so that no signal to them strikes the guard before it has cleaned up.
     options = {"stdin": subprocess.PIPE, "stdout": output, "stderr": output, "start_new_session": True}
@@ -81,6 +83,7 @@ def ended_tidily() -> Iterator[None]:
     """
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
+        # Whoever sends a second one does not want to wait for the first.
         signal.signal(number, signal.SIG_DFL)
         print(f"error: ended by {signal.Signals(number).name}", file=sys.stderr, flush=True)
         raise SystemExit(128 + number)
@@ -88,6 +91,7 @@ def ended_tidily() -> Iterator[None]:
     main = threading.current_thread() is threading.main_thread()  # others cannot set handlers
     numbers = [getattr(signal, name) for name in _ENDING if main and hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
+    # Another handler, of a notebook or a test runner, is left alone.
     ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, leave)
@@ -106,6 +110,7 @@ def mistakes_in_one_line() -> Iterator[None]:
     """
     try:
         yield
+    # Errors of these kinds have a text for the user; every other one is a fault of ours and keeps its traceback.
     except (ValueError, OSError, FloatingPointError) as error:
         # Every rank reads the same recipe and meets the same mistake. The launcher ends the others as soon as the first
         # has left; one that is still there after that met a mistake of its own, and says it.
@@ -121,6 +126,7 @@ def end_descendants() -> None:
     import psutil
 
     began, told = time.monotonic(), set()
+    # Again and again: what is being ended may still start something.
     while (left := psutil.Process().children(recursive=True)) and time.monotonic() - began < _GRACE + _STUCK:
         for process in left:
             with contextlib.suppress(psutil.Error):
@@ -141,6 +147,7 @@ def main(parent: int, command: Sequence[str]) -> int:
     for name in ("SIGINT", *_ENDING):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
+    # torchrun puts its ranks into sessions of their own, which no signal to a group reaches.
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # what loses its parent becomes this process's child and is found
     # Should the guard itself be killed, the kernel tells the command. One thread, so preexec_fn is safe here.
     child = subprocess.Popen(
@@ -152,6 +159,7 @@ def main(parent: int, command: Sequence[str]) -> int:
                 break
     finally:
         end_descendants()
+    # A code below 0 is a signal; shells say 128 and its number.
     code = child.wait()
     return code if code >= 0 else 128 - code
 

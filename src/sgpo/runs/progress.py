@@ -60,6 +60,7 @@ def hush() -> None:
     Warnings of ours are no ``FutureWarning``. Who sets ``PYTHONWARNINGS`` or ``-W`` gets what was asked for. Bars of
     downloads stay on a terminal, where they are worth their lines.
     """
+    # Deprecations in other packages are for us to act on, and not for who trains a model.
     if not sys.warnoptions:
         warnings.simplefilter("ignore", FutureWarning)
         warnings.filterwarnings("ignore", message="IProgress not found")  # tqdm in a notebook, of bars that nobody sees
@@ -104,6 +105,7 @@ class _Lines:
         self._say(even_if_still=False)
 
     def _say(self, *, even_if_still: bool) -> None:
+        # A line that says what the last one said is left out, until a minute without news makes one wonder.
         line = _summary(self._shown.tasks, self._title)
         if line and (line != self._line or even_if_still):
             elapsed = time.monotonic() - self._began

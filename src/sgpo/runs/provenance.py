@@ -59,6 +59,7 @@ def record(folder: Path, config: Any, *, command: Sequence[str] | None = None) -
         "config": redacted(json_types(config)),
         "git": _git(Path.cwd()),
     }
+    # A run that is resumed has several starts, perhaps of several versions; all of them made it.
     write_json(path, {"starts": [*_earlier(path)[1 - _MOST_STARTS :], entry]})
 
 
@@ -68,6 +69,7 @@ def json_types(value: Any) -> Any:
         return json_types(value.value)
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
+    # The arguments of transformers hide their tokens there.
     if callable(to_dict := getattr(value, "to_dict", None)) and not isinstance(value, type):
         return json_types(to_dict())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -99,6 +101,7 @@ def _git(folder: Path) -> dict[str, object] | None:
     commit = _run_git(folder, "rev-parse", "--verify", "HEAD")
     if commit is None:
         return None
+    # The settings of the user's git may start other programs, or colour what they print.
     diff = _run_git(folder, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD") or ""
     untracked = (_run_git(folder, "ls-files", "--others", "--exclude-standard", "--full-name", ":/") or "").splitlines()
     return {
@@ -117,10 +120,12 @@ def _run_git(folder: Path, *words: str) -> str | None:
         git = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     except OSError:  # there is no git
         return None
+    # git on a network drive, or with a huge untracked folder, must not hold up a training.
     deadline = threading.Timer(_SECONDS, git.kill)
     deadline.start()
     with git:
         assert git.stdout is not None
+        # Bounded while it is read: a diff of data files may be gigabytes.
         found = git.stdout.read(4 * _MOST_DIFF + 1)  # a character is at most four bytes
         git.stdout.close()  # what is beyond is not waited for
     deadline.cancel()

@@ -21,6 +21,7 @@ PathLike = str | os.PathLike[str]
 JsonObject = dict[str, Any]
 """A JSON object as it was read; what its fields hold, whoever reads it has to look at."""
 
+# A wrong kind of file is the commonest mistake, and "invalid start byte" tells nobody what to do about it.
 _BAD_TEXT = {  # first bytes of a file that is no text to what it is
     b"PAR1\x15": "a parquet file; name it .parquet",
     b"ARROW1\x00\x00": "an Arrow file; write it as parquet, or as JSONL",
@@ -95,6 +96,7 @@ def read_rows(
     for number, (line, ended) in lines:
         # Concatenated files carry a byte order mark in their middle.
         text = line.strip("\ufeff \t")
+        # Only as the first thing in a file: a row that is a list is a mistake of its own.
         if text.startswith("[") and not begun:
             rest = "\n".join([line, *(line for _, (line, _) in lines)])
             yield from _rows_of_list("\n" * (number - 1) + rest, path)
@@ -124,6 +126,7 @@ def parse_json(text: str, where: str) -> Any:
 
 def _rows_of_list(text: str, path: PathLike) -> Iterator[tuple[str, JsonObject]]:
     """The objects of a JSON list, each with the line that it begins on."""
+    # Item by item and not by one `json.loads`, so that an error names the line of its item.
     blank = re.compile(r"[ \t\n\r\ufeff]*")
     position, line, counted = text.index("[") + 1, 1, 0
     first = True
@@ -163,6 +166,7 @@ def _kind(value: Any) -> str:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
+    # Python keeps the last of two, in silence, and a row would lose its first answer.
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -198,6 +202,7 @@ def _lines(path: PathLike, torn: bool = False, longest: int | None = None) -> It
                     return
                 raise
             position += len(raw)
+            # Not splitlines, which also parts at U+2028 and at form feeds, as they stand in texts of models.
             lines = re.split(r"\r\n|\r|\n", text)
             number += len(lines) - 1
             for line in lines[:-1]:
@@ -220,6 +225,7 @@ def _opened(path: PathLike) -> Iterator[IO[bytes]]:
     """A text file's bytes, unpacked where gzip packed them. Raises ReadError, also for what the block reads."""
     try:
         with open(path, "rb") as file:
+            # By its content and not by its name: data are renamed more often than converted.
             head = file.peek(16)[:16]
             for magic, what in _BAD_TEXT.items():
                 if head.startswith(magic):
@@ -236,6 +242,7 @@ def _opened(path: PathLike) -> Iterator[IO[bytes]]:
 
 def _decoded(raw: bytes, path: PathLike, line: int, position: int) -> str:
     """Bytes as text, without a byte order mark in front; ``line`` and ``position`` are those of the first byte."""
+    # UTF-16 of plain English is also valid UTF-8, with a NUL behind each letter.
     nul = raw.find(b"\0")
     try:
         text = raw.decode("utf-8")

@@ -54,6 +54,7 @@ def redacted(value: Any, name: str = "") -> Any:
 
 def redacted_text(text: str) -> str:
     """A text without what looks like a key."""
+    # A key that is in the environment is struck out wherever it turns up, whatever the field is called.
     for value in _of_environment():
         text = text.replace(value, STRUCK_OUT)
     return _ASSIGNED.sub(_without_value, _FORMS.sub(STRUCK_OUT, text))
@@ -64,6 +65,7 @@ def redacted_command(words: Sequence[str]) -> list[str]:
     found: list[str] = []
     option = ""
     for word in words:
+        # Both ways of writing an option: --key=VALUE, and the value as the next word.
         name, equals, value = word.partition("=")
         if option and not word.startswith("--") and _is_key(option, word):
             found.append(STRUCK_OUT)
@@ -85,6 +87,7 @@ def _is_key(name: str, value: str) -> bool:
 def _without_value(found: re.Match[str]) -> str:
     name, between, value = found["name"], found["between"], found["value"]
     quote = re.match(r"[\"']*", value)[0]  # type: ignore[index]
+    # The quotes stay, so that a diff or a command can still be read.
     bare = value.strip("\"'")
     option_or_assigned = between.strip() or name.startswith("--")
     sure = name.lower() != "token" or _RANDOM.fullmatch(bare)  # in code it is a word
@@ -96,4 +99,5 @@ def _without_value(found: re.Match[str]) -> str:
 def _of_environment() -> list[str]:
     """The values of variables that are named like keys, the longest first."""
     values = {value for name, value in os.environ.items() if len(value) >= _SHORTEST and _is_key(name, value)}
+    # One value may hold another, whose replacement would leave the rest of it in sight.
     return sorted(values, key=len, reverse=True)

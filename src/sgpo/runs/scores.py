@@ -46,6 +46,7 @@ class SeedMean:
 
     @classmethod
     def from_json(cls, value: Any) -> SeedMean | None:
+        # One seed has no ends, and in JSON two nulls; a mean that can be read is still a mean.
         if ends := finite_list(value, 3):
             return cls(*ends)
         mean = finite(value[0]) if isinstance(value, list | tuple) and value else None
@@ -137,6 +138,7 @@ class AxisScores(JsonEntry):
             # A mean over those that happen to have a score would stand beside means over all of them.
             values = [getattr(one, name) for one in several]
             found[name] = None if None in values else mean(values)
+        # Runs of another version may have other k; a mean over those that have one would jump within a curve.
         shared = set.intersection(*(set(one.pass_at_k) for one in several))
         return AxisScores(**found, pass_at_k={k: mean([one.pass_at_k[k] for one in several]) for k in sorted(shared)})
 

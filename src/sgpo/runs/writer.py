@@ -49,6 +49,7 @@ def writing(path: PathLike) -> Iterator[IO[bytes]]:
         with _replacing(target) if target else os.fdopen(descriptor, "wb") as file:
             yield file
     except OSError as error:
+        # An error that the block itself raised is not about this file.
         if isinstance(error, WriteError) or error.errno not in _FAILED_WRITE:
             raise
         raise write_error(path, error) from error
@@ -85,6 +86,7 @@ def json_line(row: Any, *, ascii_only: bool = True, default: Callable[[Any], Any
     try:
         return text.encode() + b"\n"
     except UnicodeEncodeError:
+        # Models write half of an emoji; a row must not be lost for it.
         return json.dumps(row, default=default).encode() + b"\n"
 
 
@@ -103,12 +105,14 @@ def append_rows(
     Raises:
         WriteError: see `writing`.
     """
+    # Made before the file is opened: a row that is no JSON must not leave half of the others behind.
     data = b"".join(json_line(row, default=default) for row in rows)
     try:
         with open(path, "ab+") as file:
             regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
             if regular:
                 _mend(file)
+            # Where the disk is full half a line may be written; it is taken back, and the file stays readable.
             before = file.seek(0, os.SEEK_END) if regular else 0
             try:
                 file.write(data)
@@ -149,6 +153,7 @@ def _mend(file: IO[bytes]) -> None:
     """End the last line of a file: with a line feed where it is whole, by cutting it off where it is torn."""
     size = end = file.seek(0, os.SEEK_END)
     tail = b""
+    # From the end, in pieces: a file of rollouts may be larger than memory.
     while end and b"\n" not in tail:
         step = min(end, 1 << 16)
         end -= step
@@ -158,6 +163,7 @@ def _mend(file: IO[bytes]) -> None:
     if not last:
         return
     try:
+        # A number that is cut off is still a number; only an object shows by its brace that it is whole.
         whole = isinstance(json.loads(last), dict)
     except (ValueError, RecursionError):
         whole = False
@@ -201,6 +207,8 @@ def _hops(path: str) -> Iterator[str]:
 @contextlib.contextmanager
 def _replacing(target: str) -> Iterator[IO[bytes]]:
     directory, name = os.path.split(target)
+    # In the same directory: a rename is atomic within one file system alone. Hidden, and named by process and chance,
+    # so that two writers never share one.
     partial = os.path.join(directory, f".{name[:40]}.{os.getpid()}.{secrets.token_hex(4)}.partial")
     try:
         before = os.stat(target) if os.path.exists(target) else None
@@ -218,11 +226,13 @@ def _replacing(target: str) -> Iterator[IO[bytes]]:
                     os.chown(partial, before.st_uid, before.st_gid)
                 os.chmod(partial, stat.S_IMODE(before.st_mode))
             os.fsync(file.fileno())
+        # After the sync: else a loss of power could leave the new name on an empty file.
         os.replace(partial, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(partial)
     with contextlib.suppress(OSError):  # Windows has no descriptor of a directory
+        # The name is part of the directory, which has to reach the disk, too.
         descriptor = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(descriptor)

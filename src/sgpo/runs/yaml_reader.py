@@ -21,6 +21,7 @@ _KEPT = {"tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"}
 class _Loader(yaml.SafeLoader):
     """``yaml.SafeLoader`` with other scalars, which refuses a key that stands twice in a mapping."""
 
+    # Only null and merge keys are kept; booleans and numbers follow below as YAML 1.2 has them.
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [(tag, pattern) for tag, pattern in resolvers if tag in _KEPT]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -28,6 +29,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
+        # PyYAML keeps the last of two, so that the setting which somebody reads first would not be the one in use.
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
@@ -60,6 +62,7 @@ def parse_yaml(text: str, where: str) -> Any:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         said = error.problem if error.problem_mark or not error.context else f"{error.context}, {error.problem}"
+        # The commonest mistake, which PyYAML says as "found character that cannot start any token".
         hint = "; YAML is indented with blanks, not tabs" if "'\\t'" in str(error.problem) else ""
         raise ValueError(f"{where}: {place}{said}{hint}.") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,7 +132,7 @@ def _task(options: LiftOptions) -> tuple[Verify, Prompts, list[str], int | None]
     def with_strategy(problem: Problem, strategy: Strategy) -> Prompt:
         return guided_prompt(asked(problem), strategy.text(), guided)
 
-    texts = [template.name, json.dumps(template.to_dict(), sort_keys=True), guided]
+    texts = [template.name, json.dumps(asdict(template), sort_keys=True), guided]
     verify = partial(accuracy_reward, timeout=options.verify_timeout)
     return verify, Prompts(asked, with_strategy), texts, options.max_new_tokens
 

@@ -1,7 +1,7 @@
 """``sgpo eval MODEL ...`` and ``sgpo eval diff A B``."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,6 +73,6 @@ def diff(
 
     found = eval_difference(a, b, common=common)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=1))
+        typer.echo(json.dumps(asdict(found), indent=1))
     else:
         print_diff(found, show)

@@ -1,4 +1,4 @@
-"""``sgpo init MODEL DATA``"""
+"""``sgpo init MODEL DATA``: a recipe, a reward and a small data set to begin from."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""``sgpo plan --config FILE --hardware NAME[:COUNT] [--field value ...]``"""
+"""``sgpo plan --config FILE --hardware NAME[:COUNT] [--field value ...]``: memory and time of a recipe."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""``sgpo report DIR``"""
+"""``sgpo report DIR``: the page of a run, and its plots."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""``sgpo verify FILE.jsonl --out OUT.jsonl``"""
+"""``sgpo verify FILE.jsonl --out OUT.jsonl``: a verdict on each line."""
 
 from pathlib import Path
 from typing import Annotated

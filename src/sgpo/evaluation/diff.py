@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,10 +46,6 @@ class EvalDifference:
     worsened: int
     settings: list[str]
     left_out: int
-
-    def to_dict(self) -> dict[str, object]:
-        """Everything as JSON types."""
-        return {**asdict(self), "ci95": list(self.ci95)}
 
 
 def eval_difference(a: Path, b: Path, *, common: bool = False) -> EvalDifference:

@@ -25,7 +25,6 @@ def _table(correct: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     lengths = {len(row) for row in correct}
     if not lengths or lengths == {0}:
         raise ValueError(f"correct holds {len(correct)} problems without samples; give at least one sample of each.")
-    # Problems with more samples would weigh more in a mean over samples, and less in pass@k.
     if len(lengths) > 1:
         raise ValueError(
             f"problems have {min(lengths)} to {max(lengths)} samples; every problem needs the same number, "

@@ -86,8 +86,8 @@ class EvalOptions:
     limit: int | None = option(None, help="Evaluate only the first so many problems. Default: all of them.")
     access: EvalModelOptions = group(EvalModelOptions())
 
-    # What a typo would cost is said before a benchmark is downloaded.
     def __post_init__(self) -> None:
+        # Here and not where they are used: a typo is said before a benchmark is downloaded.
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"--limit {self.limit} must be at least 1.")
         if self.preset is not None and self.preset not in PRESETS:

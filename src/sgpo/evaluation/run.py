@@ -145,7 +145,7 @@ def describe(plan: EvalPlan, model: str, backend: Model, grader: ResponseGrader)
             "problems": len(plan.problems),
             "sha256": hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest(),
         },
-        "template": plan.template.to_dict(),
+        "template": asdict(plan.template),
         "guided_template": (plan.guided_template or DEFAULT_GUIDED_TEMPLATE) if plan.guided else None,
         "sampling": {"k": plan.k, "seed": plan.seed, **asdict(plan.sampling)},
         "grader": {**grader.describe(), "allow_bad_golds": plan.allow_bad_golds},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from sgpo.data.benchmarks import BenchmarkProblem
@@ -52,10 +52,6 @@ class Template:
             return text
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         return [*system, {"role": "user", "content": text}]
-
-    def to_dict(self) -> dict[str, object]:
-        """All of it, to be saved with the results."""
-        return asdict(self)
 
 
 TEMPLATES: dict[str, Template] = {

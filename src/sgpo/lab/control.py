@@ -37,7 +37,6 @@ def strategy_control(
         return None
     asked: dict[str, list[str]] = {"alone": [], "own": [], "other": []}
     for problem, _ in targets:
-        # By name: the same problem gets the same other strategy, whichever problems are beside it.
         drawn = random.Random(f"{seed}/{problem['id']}").choice(others[problem["id"]])
         asked["alone"].append(problem["prompt"])
         asked["own"].append(with_strategy(problem))

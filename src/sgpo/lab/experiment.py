@@ -97,7 +97,7 @@ def run_cell(
     # Cells run side by side and share one terminal.
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(recorder)
-    # The start of every curve, and a check that all methods have the same one.
+    # The start of every curve: what a method gains is seen from there.
     recorder.measure(model, 0)
     # Measuring on the way is no training, and no method shall pay for it.
     began, before = time.perf_counter(), recorder.seconds

@@ -1,7 +1,7 @@
 """What a run looks like: learning curves, and ``sgpo report``, one self-contained HTML page.
 
-``load`` reads a directory into ``run.Run``; ``views`` and its neighbours turn that into what the templates show;
-``page`` renders them. ``tokens`` alone needs torch, ``plots`` alone needs matplotlib.
+``load`` reads a directory into ``run.Run``; each section of the page has a module that turns it into what its template
+shows; ``page`` renders them. ``tokens`` and ``lab_tokens`` alone need torch, ``plots`` alone needs matplotlib.
 """
 
 from sgpo._callable import make_callable

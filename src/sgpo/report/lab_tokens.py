@@ -8,10 +8,18 @@ from the strategy: where the KL is gone, the policy does by itself what it was t
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import track
+from transformers.utils.logging import disable_progress_bar
 
+from sgpo.lab.measure import by_axis
+from sgpo.lab.model import base_path, load
+from sgpo.lab.problems import MAX_COMPLETION, Problem, load_problems, verify, with_strategy
+from sgpo.lab.tokenizer import vocabulary
+from sgpo.models.sampling import sample
 from sgpo.report.run import Run
+from sgpo.report.tokens import token_view
 from sgpo.runs.files import JsonObject, write_rows
 
 SAMPLES = 4  # guided responses a problem, of which one is shown
@@ -27,12 +35,6 @@ def write_tokens(run: Run, count: int, console: Console | None = None) -> Path:
     Raises:
         ValueError: the directory has no model, or one that was not trained on the lab.
     """
-    import torch
-    from transformers.utils.logging import disable_progress_bar
-
-    from sgpo.lab.model import base_path, load
-    from sgpo.lab.tokenizer import vocabulary
-
     disable_progress_bar()
     trained, base_seed = _trained(run)
     torch.set_num_threads(1)
@@ -48,9 +50,8 @@ def write_tokens(run: Run, count: int, console: Console | None = None) -> Path:
     models = (("before training", before), ("after training", after))
     chosen = _problems(count)
     responses = _responses(before, tokenizer, chosen)
-    for problem, response in track(
-        list(zip(chosen, responses, strict=True)), "token view", console=console, transient=True
-    ):
+    pairs = list(zip(chosen, responses, strict=True))
+    for problem, response in track(pairs, "token view", console=console, transient=True):
         rows += [_row(problem, response, name, model, tokenizer) for name, model in models]
     out = run.path / "tokens.jsonl"
     write_rows(out, rows)
@@ -68,20 +69,14 @@ def _trained(run: Run) -> tuple[Path, int]:
     raise ValueError(f"{run.path} has no saved model (model/config.json in a cell), which --tokens needs.")
 
 
-def _problems(count: int) -> list[Any]:
+def _problems(count: int) -> list[Problem]:
     """One problem of each axis in turn."""
-    from sgpo.lab.measure import by_axis
-    from sgpo.lab.problems import load_problems
-
     turns = zip(*by_axis(load_problems("eval")).values(), strict=True)
     return [problem for turn in turns for problem in turn][:count]
 
 
-def _responses(model: Any, tokenizer: Any, problems: list[Any]) -> list[str]:
+def _responses(model: Any, tokenizer: Any, problems: list[Problem]) -> list[str]:
     """One guided response to each problem: the first correct one of ``SAMPLES``, or the first where none is."""
-    from sgpo.lab.problems import MAX_COMPLETION, verify, with_strategy
-    from sgpo.models.sampling import sample
-
     prompts = [with_strategy(problem) for problem in problems]
     rows = sample(model, tokenizer, prompts, k=SAMPLES, max_new_tokens=MAX_COMPLETION)
     texts = [[one.text for one in row] for row in rows]
@@ -91,11 +86,8 @@ def _responses(model: Any, tokenizer: Any, problems: list[Any]) -> list[str]:
     ]
 
 
-def _row(problem: Any, response: str, name: str, model: Any, tokenizer: Any) -> JsonObject:
-    from sgpo.lab.problems import verify, with_strategy
-    from sgpo.report.tokens import token_view
-
+def _row(problem: Problem, response: str, name: str, model: Any, tokenizer: Any) -> JsonObject:
     view = token_view(model, tokenizer, problem["prompt"], with_strategy(problem), response)
-    facts = {key: problem[key] for key in ("id", "family", "strategy", "answer")}
+    facts = {key: value for key, value in problem.items() if key in ("id", "family", "strategy", "answer")}
     verdict = {"response": response, "correct": verify(response, problem["answer"])}
     return {**facts, "problem": problem["prompt"], **verdict, "model": name, "tokens": view}

@@ -154,7 +154,7 @@ def alpha_by_family(logs: Sequence[Log], windows: int) -> dict[str, list[float |
 
 
 def mean_or_none(values: Sequence[float]) -> float | None:
-    """None of nothing."""
+    """The mean of the values; None where there are none."""
     return math.fsum(values) / len(values) if values else None
 
 

@@ -3,24 +3,28 @@ r"""Brackets: what stands outside all of them, and which one closes which."""
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _OPEN, _CLOSE = "([{", ")]}"
 
 
+def _steps(text: str) -> Iterator[tuple[int, int, int]]:
+    r"""Each character's start and end, and 1, -1 or 0 for what it does to the depth; `\{` counts as one character."""
+    i = 0
+    while i < len(text):
+        escaped = text[i] == "\\" and i + 1 < len(text)
+        bracket = text[i + 1] if escaped else text[i]
+        end = i + (2 if escaped and not bracket.isalpha() else 1)
+        yield i, end, 0 if escaped and bracket not in "{}" else (bracket in _OPEN) - (bracket in _CLOSE)
+        i = end
+
+
 def top_level(text: str) -> list[bool]:
     """For each character whether it stands outside all brackets (any kind closes any kind: `(3,4]`)."""
-    level, outside, i = 0, [False] * len(text), 0
-    while i < len(text):
-        character = text[i]
-        escaped = character == "\\" and i + 1 < len(text)
-        bracket = text[i + 1] if escaped else character
-        if bracket in _OPEN and (not escaped or bracket == "{"):
-            level += 1
-        elif bracket in _CLOSE and (not escaped or bracket == "}"):
-            level = max(0, level - 1)
-        else:
-            outside[i] = level == 0
-        i += 2 if escaped and not bracket.isalpha() else 1
+    level, outside = 0, [False] * len(text)
+    for start, _, change in _steps(text):
+        level = max(0, level + change)
+        outside[start] = level == 0 and not change
     return outside
 
 
@@ -39,16 +43,9 @@ def split_top(text: str, pattern: re.Pattern[str]) -> tuple[list[str], list[str]
 
 def pairs_up(text: str) -> bool:
     """Whether the bracket that opens `text` is closed by its last character and not before."""
-    level, i = 0, 0
-    while i < len(text):
-        character = text[i]
-        escaped = character == "\\" and i + 1 < len(text)
-        bracket = text[i + 1] if escaped else character
-        if bracket in _OPEN and (not escaped or bracket == "{"):
-            level += 1
-        elif bracket in _CLOSE and (not escaped or bracket == "}"):
-            level -= 1
-            if level == 0:
-                return i + (2 if escaped else 1) == len(text)
-        i += 2 if escaped else 1
+    level = 0
+    for _, end, change in _steps(text):
+        level += change
+        if change < 0 and level == 0:
+            return end == len(text)
     return False

@@ -1,4 +1,4 @@
-"""What every table, page, plot and terminal calls the same thing. Nothing here imports torch."""
+"""The words that tables, pages, plots and terminals share. Nothing here imports torch."""
 
 from sgpo.runs.scores import ALL_AXES, NEW_AXES, TRAINED_AXIS
 

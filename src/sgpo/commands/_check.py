@@ -32,6 +32,7 @@ def _memory(argv: Sequence[str], hardware: Hardware, found: Checked) -> tuple[li
     assumed = Assumptions(prompt_tokens=found.prompt_tokens, strategy_tokens=found.strategy_tokens, problems=found.rows)
     try:
         plan = plan_recipe(argv, hardware, assumptions=assumed)
+    # The plan knows fewer architectures than transformers; training one of the others is no mistake.
     except ValueError as error:
         return [f"Memory: not known. {error}"], []
     lines = [f"Memory and time on {hardware}, by `sgpo plan`: {plan_summary(plan)}"]

@@ -110,11 +110,13 @@ def write_start(model: str, data: str, folder: Path, *, split: str, rows: int, h
     if there := [name for name in (RECIPE, REWARD, PROBLEMS) if (folder / name).exists()]:
         raise ValueError(f"{folder / there[0]} is there already; give another --out, or remove it.")
     check_model(ModelConfig(model_name_or_path=model))
+    # The config and the tokenizer are kilobytes: no weights are loaded to write a recipe.
     chat = bool(load_tokenizer(model, None).chat_template)
     described = AutoConfig.from_pretrained(model, trust_remote_code=False)
     whole = load_data(RunArguments(dataset_name=data, dataset_split=split))
     count = len(whole) if rows == 0 else min(rows, len(whole))
     columns = _Columns.of(whole.column_names, data)
+    # All rows before the first file: a row that is none must leave no half of a folder.
     written = list(columns.rows(whole.select(range(count)), chat))
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / PROBLEMS, written, ascii_only=False)

@@ -47,6 +47,7 @@ def parsed(options: type[Any], given: Mapping[str, Any]) -> Any:
     for field, owner, _ in flat_fields(options):
         value, hint = given[field.name], _hints(owner)[field.name]  # type: ignore[arg-type]
         if typing.get_origin(hint) is tuple:
+            # Typer gives a list, or None where nothing was typed.
             values[field.name] = tuple(value or ())
         elif typing.get_origin(hint) is dict:
             values[field.name] = json_object(value, _flags(field)[0])

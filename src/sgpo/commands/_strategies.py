@@ -71,6 +71,7 @@ def _asking(options: AskOptions, kind: str) -> Iterator[Asking]:
     """Open all that a command of ``kind`` (extract, rank or audit) needs; only an extraction makes a new store."""
     budget, prompt = options.spending.budget(), load_prompt(kind, options.prompt)
     with Store(options.store, create=kind == "extract") as store, progress(kind) as bar:
+        # Inside the store: a mistake in its path is said before a model is loaded.
         client = options.open()
         if options.retry_unreadable:
             spent = store.unreadable(setup_of(client, options.model, prompt, kind, options.seed).id).values()
@@ -243,6 +244,7 @@ def _finish(tally: Tally, budget: Budget, store: Path) -> int:
         say(f"the first of them: {tally.message}")
     tokens = f"{budget.prompt_tokens:,.0f} in, {budget.completion_tokens:,.0f} out"
     say(f"tokens of all runs: {tokens}" + (f"; cost {budget.cost:.4f}" if budget.prices.known else ""))
+    # A budget that is used up is an end as planned; any other stop is for a script to notice.
     if tally.stopped is None:
         return 0
     typer.secho(f"stopped: {tally.stopped}. Answered calls are kept in {store}.", fg=typer.colors.YELLOW, err=True)

@@ -53,6 +53,7 @@ def run_lift(options: LiftOptions) -> int:
         if max_new_tokens is None:
             max_new_tokens = _fitting(engine)
             engine.sampling = replace(engine.sampling, max_new_tokens=max_new_tokens)
+        # How many replies share a batch, and where, is no part of what was measured, and may change at a resume.
         described = {k: v for k, v in engine.describe().items() if k not in ("batch_size", "device")}
         settings = {
             **described,
@@ -104,6 +105,7 @@ def student(engine: Model) -> Sample:
 
     def sample(prompts: Sequence[Prompt], seeds: Sequence[int]) -> list[Reply | None]:
         found: list[Reply | None] = [None] * len(prompts)
+        # A strategy can fill a small context; that prompt counts as not answered, and the others go on.
         rows = zip(prompts, seeds, engine.fits(prompts), strict=True)
         asked = [Request(str(i), 0, prompt, seed) for i, (prompt, seed, fits) in enumerate(rows) if fits]
         for portion in engine.generate(asked):

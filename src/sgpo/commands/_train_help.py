@@ -116,6 +116,7 @@ def own_fields() -> list[Field]:
 def _fields_of(path: Path, name: str, heading: str) -> Iterator[Field]:
     """The annotated fields with a help text of a class, then those of its bases that a module of ours defines."""
     source = path.read_text(encoding="utf-8")
+    # Read and not imported: the configuration inherits from TRL, whose import takes seconds.
     tree, lines = ast.parse(source), source.splitlines()
     found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
     last = found.lineno

@@ -55,6 +55,7 @@ def _recipe_plan(options: CompareOptions, config: Path) -> ComparePlan:
     given, rates = options.recipe, options.rates
     recipe = read_fields(config, given.set_)
     if rates is None:
+        # Around that of the recipe, which its author has found good for SGPO.
         rate = parse_fields(recipe)[1].learning_rate
         rates = tuple(float(f"{factor * rate:.6g}") for factor in _FACTORS)
     task = RecipeTask(

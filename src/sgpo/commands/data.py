@@ -36,6 +36,7 @@ def overlap_command(
     from sgpo.data.benchmarks import HUB, load_hub
     from sgpo.data.overlap import ComparedText, find_overlap, load_texts, write_pairs
 
+    # A file of that name in this folder is meant before a benchmark is.
     if evaluation in HUB and not Path(evaluation).exists():
         texts = [ComparedText(problem.id, problem.problem) for problem in load_hub(evaluation)]
     else:

@@ -18,6 +18,7 @@ class DefaultToRun(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands:
+            # A model of the name "diff" needs `sgpo eval run diff`.
             args = ["run", *args]
         return super().parse_args(ctx, args)
 

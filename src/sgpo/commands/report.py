@@ -23,6 +23,7 @@ def report_command(
     from sgpo.report.load import load_run
     from sgpo.report.page import write_experts, write_report
 
+    # A folder of comparisons has no run of its own to show.
     if comparisons(directory):
         typer.echo(f"{write_experts(directory, out)} written: the comparisons in {directory} side by side.")
         return

@@ -134,6 +134,7 @@ def load_hub(name: str) -> list[BenchmarkProblem]:
             "and answer (id and strategy are optional); the settings stay those of the benchmark."
         ) from error
     rows = [spec.convert(row) for _, row in read_table(path)]
+    # A revision is pinned, so another number of rows is a file that was cut off on its way.
     if len(rows) != spec.rows:
         raise BenchmarkError(f"{where}: {spec.file} has {len(rows)} problems, not {spec.rows}; clear the hub's cache.")
     return parse(rows, where)
@@ -156,6 +157,7 @@ def load_file(path: Path) -> list[BenchmarkProblem]:
     meta = path.with_name(f"{path.stem}.meta.jsonl")
     if meta.exists():
         rules = {str(row.get("id")): row for _, row in read_table(meta)}
+        # The row wins: its own field is nearer than a rule in a file beside it.
         rows = [{**rules.get(str(row.get("id")), {}), **row} for row in rows]
     return parse(rows, str(path))
 
@@ -169,6 +171,7 @@ def parse(rows: Iterable[Mapping[str, Any]], where: str) -> list[BenchmarkProble
         try:
             problem = _problem(row, str(number))
         except ValueError as error:
+            # All of them before one is said: a file is mended once, and not a row at a time.
             faults.append(f"row {number}: {error}")
             continue
         if problem.id in seen:
@@ -221,6 +224,7 @@ def _answer(row: Mapping[str, Any]) -> str | list[str]:
 def _gold(value: Any) -> str | None:
     """A gold as text; None where it is blank, no finite number, or anything else."""
     text = value if isinstance(value, str) else number_text(value)
+    # str(nan) is text like any other, and would be a gold that no response meets.
     endless = isinstance(value, (float, Decimal)) and not math.isfinite(value)
     return text if text and text.strip() and not endless else None
 

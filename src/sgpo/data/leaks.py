@@ -23,6 +23,7 @@ def contains_answer(strategy: str, answer: Any) -> bool:
     text = "" if answer is None else str(answer).strip().strip("$").strip()
     if not text:
         return False
+    # Whole words and numbers: 12 does not stand in 3.12, nor in 120.
     before = r"(?<![\w.])" if text[0].isalnum() else ""
     after = r"(?![\w]|\.\d)" if text[-1].isalnum() else ""
     pattern = before + r"\s*".join(re.escape(part) for part in text.split()) + after

@@ -41,6 +41,7 @@ def as_messages(cell: Any) -> Messages | None:
             return None
         role = str(message.get("role") or message.get("from") or "").strip().lower()
         content = _text(message.get("content", message.get("value")))
+        # A call of a tool has no text, and still tells that the conversation is none that a model answers alone.
         if content is None and any(message.get(name) for name in ("tool_calls", "function_call")):
             role, content = "tool", ""
         if content is None:
@@ -57,6 +58,7 @@ def unpacked(cell: Any) -> Any:
         found = json.loads(cell)
     except (ValueError, RecursionError):
         return cell
+    # A problem may begin with a bracket, as an interval does; only lists of messages or of texts are unpacked.
     of_messages = all(isinstance(part, Mapping) and ("role" in part or "from" in part) for part in found)
     return found if of_messages or all(isinstance(part, str) for part in found) else cell
 

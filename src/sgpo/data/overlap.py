@@ -64,10 +64,12 @@ def find_overlap(
     for i, text in enumerate(evaluation):
         tokens = normal_tokens(text.text)
         forms.setdefault(tokens, []).append(i)
+        # A short problem is one n-gram of all its tokens.
         grams = _grams(tokens, min(n, len(tokens))) if len("".join(tokens)) >= _SHORTEST else set()
         sizes.append(len(grams))
         for gram in grams:
             index.setdefault(gram, []).append(i)
+    # Few: n, and the lengths of the problems that are shorter.
     widths = sorted({len(gram) for gram in index})
     pairs: list[Pair] = []
     for text in train:

@@ -107,5 +107,6 @@ def last_user_message(messages: list[dict[str, Any]]) -> int:
 
 
 def _fill(template: str, prompt: str, strategy: str) -> str:
+    # Both at once and not one after the other: a problem may hold the text {strategy}.
     values = {"{prompt}": prompt, "{strategy}": strategy}
     return "".join(values.get(part, part) for part in _FIELDS.split(template))

@@ -65,6 +65,7 @@ def _kind(path: PathLike) -> str:
 
 
 def _csv_rows(path: PathLike) -> Iterator[Row]:
+    # A setting of the whole process, so it is put back.
     before = csv.field_size_limit(_LONGEST)
     try:
         lines = (line + "\n" for line in read_lines(path))
@@ -95,6 +96,7 @@ def _parquet_rows(path: PathLike) -> Iterator[Row]:
 
     number = 0
     try:
+        # In batches: a file of responses may be larger than memory.
         for batch in _parquet(path).iter_batches(batch_size=_BATCH):
             for row in batch.to_pylist():
                 number += 1

@@ -45,10 +45,12 @@ def alpha(run: Run, logs: Logs) -> list[AlphaChart]:
     From the problem logs; a method without any has the shares of problems at both ends instead, or its mean alone.
     """
     charts = []
+    # One scale for all methods, so that two pictures can be compared.
     top = max([ALPHA_MAX, *(row.alpha for found in logs.values() for log in found for row in log)])
     for name in run.order:
         cells = run.cells_of(name)
         average = band(name, cells, "sgpo/alpha")
+        # Plain GRPO logs an alpha of 0 at every step, of which there is nothing to see.
         if average is None or max(average.high) <= 0:
             continue
         label, ends = spoken_label(name), first_and_last(average)

@@ -75,6 +75,7 @@ def axes(run: Run) -> AxesView | None:
     methods, names = measured(run)
     if not names:
         return None
+    # A method without curves, such as the base, has the last colour: the others belong to the legend of the curves.
     hues = {m.name: run.order.index(m.name) if m.name in run.order else svg.HUES - 1 for m in methods}
     return AxesView(
         panels=[panel(axis, methods, hues) for axis in shown_axes(names)],
@@ -179,6 +180,7 @@ def _never_solved(run: Run, methods: Sequence[MethodResult]) -> PageTable | None
     score = "never_solved_pass_at_32"
     listed = [method for method in methods if score in method.scores]
     found = {method.name: {f: one.pass_at_32 for f, one in method.per_family.items()} for method in listed}
+    # Results of an older version name such families without having measured pass@32 on them.
     families = [f for f in run.never_solved if any(found[m.name].get(f) is not None for m in listed)]
     if not families:
         return None

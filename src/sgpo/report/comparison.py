@@ -61,10 +61,12 @@ def comparison(run: Run) -> ComparisonView | None:
     others = [method for method in methods if method.ranked and method is not sgpo] if sgpo else []
     ends = {method.name: end_gap(sgpo, method) for method in others if sgpo}
     reach = [end for m in methods for end in (m.accuracy, *(m.interval or ()), *m.over_seeds)]
+    # From 0, so that lengths can be compared; a little room beyond the last dot.
     scale = (0.0, min(1.0, max(reach) * 1.04))
     gap_reach = [0.0, *(end for gap in ends.values() for end in (gap.mean, *(gap.ends or ())))]
     # An interval over two seeds can be wider than everything there is to see.
     gap_scale = (max(-1.0, min(gap_reach) - 0.02), min(1.0, max(gap_reach) + 0.02))
+    # A cost that no method has, such as tokens of a model that was not trained, is no column.
     costs = [key for key in COSTS if any(getattr(method, key) for method in methods)]
     rows = []
     for method in methods:

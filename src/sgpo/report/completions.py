@@ -63,6 +63,7 @@ def _text(value: Any) -> str:
 
 def _table(run: Run) -> list[JsonObject]:
     """The first rows of TRL's newest table that can be read."""
+    # The newest that can be read: a kill tears the last one.
     for path in sorted((run.path / "completions").glob("completions_*.parquet"), reverse=True):
         try:
             return [_of_table(row) for row in _rows(path)]
@@ -77,6 +78,7 @@ def _rows(path: Path) -> list[JsonObject]:
     if (size := path.stat().st_size) > MAX_FILE:
         raise ValueError(f"{path} has {size} bytes")
     with ParquetFile(path) as file:
+        # A batch and not the table: it holds every completion of a step.
         batch = next(file.iter_batches(batch_size=MAX_COMPLETIONS), None)
     return [] if batch is None else batch.to_pylist()
 

@@ -118,6 +118,7 @@ def on_one_axis(found: dict[Panel, list[Band]]) -> tuple[dict[Panel, list[Band]]
     """
     last: dict[str, float] = {}
     for curve in (each for curves in found.values() for each in curves):
+        # The end of a method is its last step in any panel: not every metric is logged at each.
         last[curve.method] = max(curve.steps[-1], last.get(curve.method, 1.0))
     if max(last.values()) <= _FAR_APART * min(last.values()):
         return found, STEPS

@@ -56,6 +56,7 @@ def strategies(logs: Logs) -> StrategiesView | None:
         return None
     often = [lift for lift in found if lift.drawn >= MIN_DRAWN]
     listed = often or found
+    # Both ends: what helps most, and what harms.
     shown = listed if len(listed) <= 2 * MAX_STRATEGIES else listed[:MAX_STRATEGIES] + listed[-MAX_STRATEGIES:]
     both = [(lift.early, lift.late) for lift in listed if lift.early is not None and lift.late is not None]
     scale = (min(0.0, listed[-1].lift), max(0.0, listed[0].lift) or 1.0)
@@ -103,6 +104,7 @@ def samples(run: Run) -> list[SampleGroup]:
             lines = read_bounded_rows(cell.path / "samples.jsonl", run.notices, limit=MAX_READ)
             if read := [SampleRow.from_json(line) for line in lines]:
                 chosen = list(_spread(read))[:MAX_SAMPLES]
+                # One cell a method: its seeds write much the same, and the page has its bounds.
                 groups.append(SampleGroup(spoken_label(name), cell.name, len(read), chosen, _rates(read)))
                 break
     return groups

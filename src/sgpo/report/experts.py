@@ -17,6 +17,7 @@ MAX_RUNS = 12
 
 def comparisons(path: Path) -> list[Path]:
     """The folders in ``path`` that hold a comparison; none where ``path`` is a run itself, or no folder."""
+    # A comparison may hold folders of others; it is itself what was meant.
     if not path.is_dir() or (path / "manifest.json").is_file():
         return []
     return sorted(file.parent for file in path.glob("*/manifest.json") if _is_comparison(file))[:MAX_RUNS]

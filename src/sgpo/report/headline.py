@@ -28,6 +28,7 @@ def strongest(run: Run) -> MethodResult | None:
 
 def _comparison(run: Run) -> tuple[str, str]:
     sgpo, other = run.method("sgpo"), strongest(run)
+    # Nothing is paired, so there is one accuracy to say and no difference.
     if sgpo is None or other is None:
         best = sgpo or other
         if best is None:
@@ -59,6 +60,7 @@ def _qualified(sgpo: MethodResult, other: MethodResult, gap: SeedMean) -> str:
         holds = "holds 0" if gap.verdict == "level" else "leaves out 0"
         low, high = map(points, gap.ends)
         return f"Paired difference{over}: {points(gap.mean)} points, 95% interval {low} to {high}, which {holds}."
+    # What is not known is said as plainly as what is: one seed shows nothing of the spread between runs.
     unsure = "One seed each: the spread between training runs is not in this."
     if not pairs:
         unsure = "No seed in common, so nothing is paired and there is no interval of the difference."

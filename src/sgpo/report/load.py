@@ -61,6 +61,7 @@ def _comparison(path: Path) -> Run:
     _check_schema(path / "manifest.json", saved)
     manifest = Manifest.from_json(saved)
     notices: list[str] = []
+    # The manifest is a file like any other: a name in it must not lead out of the folder.
     names = [name for name in manifest.cells if _is_name(name)]
     if len(names) > MAX_CELLS:
         notices.append(f"Only the first {MAX_CELLS} of {len(names)} cells were read.")
@@ -123,6 +124,7 @@ def _check_schema(path: Path, value: Mapping[str, Any]) -> None:
     schema = value.get("schema")
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise ValueError(f"{path} has schema {schema!r}, but a run has a whole number from 1. Is it a file of sgpo?")
+    # A newer version may mean something else by the same name.
     if schema > SCHEMA:
         raise ValueError(f"{path} has schema {schema}; this version of sgpo reads up to {SCHEMA}. Update sgpo.")
 
@@ -153,6 +155,7 @@ def _cell(path: Path, notices: list[str]) -> RunCell:
 def _tail(path: Path) -> str:
     with path.open("rb") as file:
         size = file.seek(0, 2)
+        # From the end, where a traceback says what went wrong. A character has four bytes at most.
         file.seek(max(0, size - 4 * MAX_ERROR))
         text = file.read().decode("utf-8", errors="replace").strip()
     return text if len(text) <= MAX_ERROR else "... " + text[-MAX_ERROR:]

@@ -31,6 +31,7 @@ STYLE = {
     "font.size": 9,
     "axes.titlesize": 10,
     "text.parse_math": False,  # a $ in a name is a $
+    # The same plot is the same file, so that a repository of figures has no changes that are none.
     "svg.hashsalt": "sgpo",
 }
 
@@ -95,6 +96,7 @@ def _curves(run: Run) -> Figure | None:
         stands_in = panel.metric == PASS_RATE and any(cell.pass_rate_from for cell in run.cells)
         percent = ", %" if panel.unit == "%" else ""
         axis.set_title(f"{panel.title}{percent}{' (or mean reward)' if stands_in else ''}", loc="left")
+        # From 0 as on the page: a curve that hardly moves must not look as if it did.
         axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=min(4, len(labels)), frameon=False)

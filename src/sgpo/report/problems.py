@@ -55,6 +55,7 @@ def read_log(folder: Path, notices: list[str], limit: int = MAX_ROWS) -> Log:
     kept: dict[tuple[int, str], LoggedProblem] = {}
     for path in paths:
         for row in _without_repeats(_read(path, notices, max(1, limit // len(paths)), texts)):
+            # Ranks write files of their own, and a run that went on from a checkpoint writes a step once more.
             kept[row.step, row.id] = row
     return sorted(kept.values(), key=lambda row: row.step)
 
@@ -77,6 +78,7 @@ def _read(path: Path, notices: list[str], limit: int, texts: dict[str, str]) -> 
 def _row(value: Mapping[str, object], texts: dict[str, str]) -> LoggedProblem | None:
     step, alpha = finite(value.get("step")), finite(value.get("alpha"))
     autonomous, guided = finite(value.get("autonomous_pass_rate")), finite(value.get("guided_pass_rate"))
+    # What no trainer writes would stretch an axis until nothing else can be seen on it.
     if step is None or not 0 <= step < 1e12 or alpha is None or not 0 <= alpha < 1e6 or value.get("id") is None:
         return None
     if autonomous is None or not 0 <= autonomous <= 1 or not 0 <= (guided or 0.0) <= 1:

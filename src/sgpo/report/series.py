@@ -9,6 +9,7 @@ from sgpo.report.run import Run, RunCell, Series
 from sgpo.runs.entries import MetricsRow
 
 PASS_RATE = "sgpo/autonomous_pass_rate"
+# Runs of early versions named the two rates the other way round.
 ALIASES = {
     "sgpo/pass_rate_autonomous": PASS_RATE,
     "sgpo/pass_rate_guided": "sgpo/guided_pass_rate",
@@ -56,6 +57,7 @@ def band(method: str, cells: Sequence[RunCell], metric: str) -> Band | None:
             curves.append(dict(zip(steps, smoothed, strict=True)))
     if not curves:
         return None
+    # At steps that only some seeds have the mean would jump from one set of seeds to another.
     shared = sorted(set.intersection(*(set(curve) for curve in curves)))
     if not shared:
         return None
@@ -93,6 +95,7 @@ def _thin(values: list[float]) -> list[float]:
     inner, bins = values[1:-1], POINTS - 2
     edges = [round(i * len(inner) / bins) for i in range(bins + 1)]
     means = [math.fsum(inner[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    # The ends are what the sentences beside a chart quote.
     return [values[0], *means, values[-1]]
 
 

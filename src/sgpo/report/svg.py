@@ -29,6 +29,7 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
         return [low]
     raw = span / count
     magnitude = 10.0 ** math.floor(math.log10(raw))
+    # Round steps alone, as one would draw them by hand.
     step = next(m for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * 0.999) * magnitude
     first = math.ceil(low / step - 1e-9)
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
@@ -70,6 +71,7 @@ def line_chart(
             drawn.append(_area(xs, band.high, band.low, y, "band"))
         if len(xs) == 1:  # a line of one point draws nothing: a run that has logged a single step
             drawn.append(_tag("circle", "only", cx=xs[0], cy=_up(band.mean[0], y), r=3))
+        # The values for the script that shows them under the cursor; without it the chart is whole.
         data = ";".join(f"{step:.0f},{value:.4g}" for step, value in zip(band.steps, band.mean, strict=True))
         drawn.append(_tag("path", "line", d=_path(xs, [_up(v, y) for v in band.mean]), data_s=data))
         parts.append(_tag("g", f"m m{hues[band.method] % HUES}", drawn))

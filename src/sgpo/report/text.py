@@ -18,6 +18,7 @@ def harmless(text: str) -> str:
     >>> harmless("a\\x1b[31m\\ud800\\u202eb")
     'a[U+001B][31m�[U+202E]b'
     """
+    # Browsers end a line at some of these and not at others; on the page all of them do.
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
     text = _SURROGATE.sub("\ufffd", text)
     return _HIDDEN.sub(lambda match: f"[U+{ord(match[0]):04X}]", text)

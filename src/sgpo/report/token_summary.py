@@ -96,5 +96,6 @@ def kl_shares(tokens: Sequence[Token]) -> KLShares:
 
 
 def _class_of(token: Token) -> str:
+    # A file of an older version has no classes, or others.
     kind = token.get("class")
     return kind if kind in CLASSES else token_class(str(token.get("text", "")))

@@ -104,6 +104,7 @@ def token_views(run: Run) -> TokensView | None:
             continue
         model = bound(row.get("model") or "the policy", 80)
         by_model.setdefault(model, []).extend(found)
+        # By the response, too: one problem may have several.
         key = str(row.get("id")) + str(row.get("response"))
         facts.setdefault(key, row)
         shown = found[: min(MAX_TOKENS, left)]
@@ -129,6 +130,7 @@ def _group(number: int, row: Token, views: Sequence[Reading]) -> ResponseGroup:
 
 def _reading(model: str, shown: Sequence[Token], left_out: int) -> Reading:
     kls = [token_kl_of(token) for token in shown]
+    # One token of each reading is open without a click, the one at which most happens.
     peak = max(range(len(kls)), key=kls.__getitem__)
     return Reading(model, [_token(token, i == peak) for i, token in enumerate(shown)], kls, left_out)
 

@@ -62,6 +62,7 @@ def _logged(path: Path, notices: list[str]) -> Logged:
         # A line without metrics is a start, anew or from a checkpoint: what was logged from that step on is void.
         begins = not line.keys() - {"step"}
         while kept and (kept[-1].step > row.step or (begins and row.step == 0)):
+            # The trainer logs these steps once more.
             kept.pop()
         kept.append(row)
     return Logged(kept, planned, kept[-1].step if kept else 0)
@@ -74,6 +75,7 @@ def _state(path: Path, notices: list[str]) -> Logged:
         ValueError: none of them can, or none has logged anything.
     """
     found, fault = None, None
+    # The newest may be torn by a kill; the one before is whole.
     for file in _states(path):
         try:
             found = read_bounded(file)

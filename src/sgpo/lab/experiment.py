@@ -139,7 +139,7 @@ def train_data(kind: str, budget: RunBudget, strategies: Strategies | None = Non
 
     A problem that ``strategies`` does not name is left out, one with None trains without a strategy.
     """
-    problems: list[dict[str, object]] = [dict(p) for p in load_problems("train", expert=budget.expert)]
+    problems: list[dict[str, Any]] = [dict(p) for p in load_problems("train", expert=budget.expert)]
     if strategies is not None:
         problems = [{**p, "strategy": strategies[p["id"]]} for p in problems if p["id"] in strategies]
     # The blank: a prompt ends in a word, and the tokenizer tells words apart by blanks.

@@ -85,7 +85,7 @@ class _Seen(NamedTuple):
     p: float
     rank: int
     best: int
-    top: list[tuple[str, float]]
+    top: list[list[Any]]
 
 
 def _side(tokenizer: Any, logits: Tensor, ids: Sequence[int], top: int) -> list[_Seen]:
@@ -95,7 +95,7 @@ def _side(tokenizer: Any, logits: Tensor, ids: Sequence[int], top: int) -> list[
     best = p.topk(top, dim=-1)
     rows = []
     for t, (values, indices) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
-        listed = [(tokenizer.decode([i]), _short(v)) for i, v in zip(indices, values, strict=True)]
+        listed = [[tokenizer.decode([i]), _short(v)] for i, v in zip(indices, values, strict=True)]
         rows.append(_Seen(_short(chosen[t].item()), rank[t], indices[0], listed))
     return rows
 

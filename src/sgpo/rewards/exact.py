@@ -42,6 +42,7 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction | None:
         return None
     if base in (0, 1, -1):
         return base ** (abs(exponent.numerator) % 2 + 2 * (exponent != 0))
+    # Told from the sizes, before anything is computed: 9^(9^9) fills any memory.
     if (_bits(base) - 2) * abs(exponent) > MAX_BITS:
         raise _TooLargeError
     return base**exponent.numerator
@@ -98,6 +99,7 @@ def rational(expression: Any) -> Fraction | None:
         for value in arguments:
             product = _bounded(product * value)
         return product
+    # Only functions that keep rationals rational; all others are for `_numerical`.
     value = _applied(expression, arguments)
     return None if value is None else _bounded(value)
 
@@ -114,6 +116,7 @@ def _canonical(expression: Any) -> tuple[Any, bool]:
     except _TooLargeError:
         parts = [_canonical(argument)[0] for argument in expression.args]
         if isinstance(expression, (sympy.Add, sympy.Mul)):
+            # Sums and products have no order, and what is not computed is compared as it is written.
             parts.sort(key=str)
         return expression.func(*parts, evaluate=False), False
     if value is not None:
@@ -169,6 +172,7 @@ def _settled(value: Any, digits: int) -> tuple[Any, Any]:
 
     One low precision is not enough: at 20 digits `\\ln(1 + 10^{-30})` is 0, whatever sympy says of its accuracy.
     """
+    # Most differences are far from 0, which 60 digits show at once.
     rough, finer = _numerical(value, 20), _numerical(value, 60)
     size = max(abs(part) for part in finer)
     if size != 0 and all(abs(a - b) <= size / 1000 for a, b in zip(rough, finer, strict=True)):

@@ -89,6 +89,7 @@ def cli_verify(
     """
     source, target = Path(input_path), Path(output_path)
     items = read_items(source)
+    # A file may hold problems of several kinds, each with its own.
     tolerances = [item.get("tolerance", tolerance) for item in items]
     names = [_name(item, one, timeout, require_box) for item, one in zip(items, tolerances, strict=True)]
     reasons: Counter[str] = Counter()
@@ -112,6 +113,7 @@ def cli_verify(
                 append_rows(kept, ({"name": name, "verdict": verdict} for name, verdict in new.items()))
             found |= new
             for i in chunk:
+                # In the order of the input, whatever was judged by an earlier run.
                 out.write(json_line({**items[i], **found[names[i]]}, default=str))
                 reasons[found[names[i]]["reason"]] += 1
             if progress:
@@ -128,6 +130,7 @@ def _added(verdict: Verdict) -> JsonObject:
 
 def _name(item: JsonObject, *options: Any) -> str:
     """What a verdict is of: equal for equal items and options."""
+    # Another version may judge otherwise, so its verdicts are not taken over.
     text = json.dumps([__version__, item["gold"], item["response"], *options], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 

@@ -73,6 +73,7 @@ def check_gold(gold: Gold | None) -> str | None:
         return "the gold is empty"
     if len(text) > extraction.MAX_ANSWER_CHARS:
         return f"the gold has {len(text)} characters; at most {extraction.MAX_ANSWER_CHARS} are compared"
+    # Its letters are lost, so that no response can be compared with it.
     if "\ufffd" in text:
         return f"the gold {text[:40]!r} was read in the wrong encoding"
     parts = gold if isinstance(gold, Sequence) and not isinstance(gold, str) else [text]

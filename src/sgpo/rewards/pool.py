@@ -69,6 +69,7 @@ class Pool:
                 if self._closed:
                     raise VerifierError("the verifier's pool is closed: the interpreter is shutting down")
                 while self._idle:
+                    # Ready ones at the end, where they are taken from: the others still import sympy.
                     self._idle.sort(key=lambda worker: worker.ready)
                     worker = self._idle.pop()
                     if worker.alive():
@@ -92,6 +93,7 @@ class Pool:
                 self.workers.discard(worker)
                 if broken and not self._closed:
                     self.stats.replaced += 1
+                    # At once: the next item would else wait for the imports.
                     self._idle.append(self._start())
             else:
                 self._idle.append(worker)
@@ -140,6 +142,7 @@ class Pool:
                 renew = reply.retire or worker.items >= _MAX_ITEMS
                 self.count(memory=int(reply.reason == "memory"))
             seconds = time.monotonic() - started
+        # The reply to this item may still come, and would be taken for that of the next one.
         except BaseException:  # KeyboardInterrupt in the middle of an item
             self._give_back(worker, broken=True)
             raise
@@ -247,5 +250,6 @@ def _at_exit() -> None:
         _pool.close()
 
 
+# A forked child has the pipes of its parent's workers, and would read their replies.
 os.register_at_fork(after_in_child=_after_fork)
 atexit.register(_at_exit)

@@ -41,6 +41,7 @@ class Worker:
     """One process. Not shared: a caller holds it while it works."""
 
     def __init__(self, memory_mb: int) -> None:
+        # The worker finds the same packages as this process, whatever has been put on the path since.
         paths = [path or os.getcwd() for path in sys.path]
         self.process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, str(memory_mb), str(os.getpid()), *paths],
@@ -48,6 +49,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
+            # Sets of sympy have one order then, and so a comparison always the same verdict.
             env={**os.environ, "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"},
         )
         assert self.process.stdin is not None
@@ -133,6 +135,7 @@ class Worker:
 
     def _read(self, size: int, deadline: float) -> bytes:
         """The first `size` bytes of the reply; what has come stays in `_received` when the deadline passes."""
+        # Not select: it knows no descriptors above 1,023, which a training has.
         poll = select.poll()
         poll.register(self.stdout.fileno(), select.POLLIN | select.POLLHUP)
         while len(self._received) < size:

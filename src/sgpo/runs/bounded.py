@@ -41,12 +41,16 @@ def read_bounded_rows(path: Path, notices: list[str], *, limit: int = 1_000_000)
     """
     if not path.is_file():
         return
-    skipped: list[int] = []
-    rows = read_rows(path, torn=True, skip=lambda _: skipped.append(1), longest=MAX_LINE)
+    skipped = 0
+
+    def skip(_: ReadError) -> None:
+        nonlocal skipped
+        skipped += 1
+
+    rows = read_rows(path, torn=True, skip=skip, longest=MAX_LINE)
     try:
         yield from (row for _, row in itertools.islice(rows, limit))
     except ReadError as error:
         notices.append(str(error))
     if skipped:
-        many = "s" * (len(skipped) > 1)
-        notices.append(f"{path.parent.name}/{path.name}: {len(skipped)} unreadable line{many} left out.")
+        notices.append(f"{path.parent.name}/{path.name}: {skipped} unreadable line{'s' * (skipped > 1)} left out.")

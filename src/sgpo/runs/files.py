@@ -28,26 +28,3 @@ from sgpo.runs.writer import (
     write_text,
     writing,
 )
-
-__all__ = [
-    "InUseError",
-    "JsonObject",
-    "PathLike",
-    "ReadError",
-    "WriteError",
-    "append_rows",
-    "json_line",
-    "locked",
-    "parse_json",
-    "read_json",
-    "read_json_object",
-    "read_lines",
-    "read_rows",
-    "read_text",
-    "recover_rows",
-    "write_bytes",
-    "write_json",
-    "write_rows",
-    "write_text",
-    "writing",
-]

@@ -19,7 +19,6 @@ _AROUND = re.compile(r"<\|(?:begin_of_solution|end_of_solution|end|return|im_end
 
 def strip_thinking(text: str) -> str:
     """What follows the last end of thinking; where thinking does not end, what stands before it."""
-    # The last end: models quote the mark while they think.
     ends = list(_CLOSE.finditer(text))
     said = text[ends[-1].end() :] if ends else text
     begun = _OPEN.search(said)

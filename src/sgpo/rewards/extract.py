@@ -38,7 +38,7 @@ _TEXT_ARGUMENT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\
 
 
 @dataclass(frozen=True)
-class FoundAnswer:
+class Extraction:
     """What was found: `text` is None where there is nothing, and then `reason` says why.
 
     `line` is the whole line of a stated answer, for golds that are prose themselves.
@@ -118,20 +118,20 @@ def _looks_bare(text: str) -> bool:
     return all(word in ("and", "or") for word in words) if segments else len(words) <= 4
 
 
-def _unboxed(text: str) -> FoundAnswer:
+def _unboxed(text: str) -> Extraction:
     """The stated answer of a text without a box: after "answer is" or "####", bare, or the closing formula."""
     tail = re.sub(r"[ \t]+", " ", text[-_TAIL_CHARS:]).strip()
     said = stated(tail)
     if said.text:
-        return FoundAnswer(said.text, "stated", line=said.line)
+        return Extraction(said.text, "stated", line=said.line)
     if "boxed" in tail:  # an unclosed box: the answer was cut off
-        return FoundAnswer(None, "no_answer")
+        return Extraction(None, "no_answer")
     bold = "**" in text.strip().strip("*_")
     if len(text) <= 400 and not bold and _looks_bare(text.strip()):
-        return FoundAnswer(text.strip(), "bare")
+        return Extraction(text.strip(), "bare")
     last_line = tail.rsplit("\n", 1)[-1] if not tail.endswith(("\\]", "$$")) else tail
     formula = closing(last_line) if said.free else None
-    return FoundAnswer(formula, "last_formula") if formula else FoundAnswer(None, "no_answer")
+    return Extraction(formula, "last_formula") if formula else Extraction(None, "no_answer")
 
 
 def after_think(response: str) -> str:
@@ -153,7 +153,7 @@ def first_turn(text: str) -> str:
     return _MARK.sub("", text) if "<" in text else text
 
 
-def extract(response: str | None, *, require_box: bool = False, max_chars: int = MAX_CHARS) -> FoundAnswer:
+def extract(response: str | None, *, require_box: bool = False, max_chars: int = MAX_CHARS) -> Extraction:
     """Final answer of a response under the rule above.
 
     Args:
@@ -162,26 +162,26 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
         max_chars: only so many characters at the end of the response are read.
 
     Returns:
-        A `FoundAnswer`; its text is None where there is no answer, and "" is never returned.
+        An `Extraction`; its text is None where there is no answer, and "" is never returned.
     """
     if response is None:
-        return FoundAnswer(None, "no_response")
+        return Extraction(None, "no_response")
     text = first_turn(after_think(response)[-max_chars:])
     boxed = last_boxed(text)
     if boxed is not None:
-        found = FoundAnswer(boxed.strip(), "boxed", True)
+        found = Extraction(boxed.strip(), "boxed", True)
     elif require_box:
-        return FoundAnswer(None, "no_box")
+        return Extraction(None, "no_box")
     elif response.rfind("<think>") > response.rfind("</think>"):
-        return FoundAnswer(None, "no_answer")  # cut off while it was thinking
+        return Extraction(None, "no_answer")  # cut off while it was thinking
     else:
         found = _unboxed(text)
     if found.text is None:
         return found
     if not found.text:
-        return FoundAnswer(None, "empty_answer", found.boxed)
+        return Extraction(None, "empty_answer", found.boxed)
     if len(found.text) > MAX_ANSWER_CHARS:
-        return FoundAnswer(None, "answer_too_long", found.boxed)
+        return Extraction(None, "answer_too_long", found.boxed)
     return found
 
 

@@ -48,10 +48,9 @@ class UnparsableError(ValueError):
     """The library cannot read this value."""
 
 
-def plain_number(text: str) -> Fraction | None:
+def number(text: str) -> Fraction | None:
     """Value of a plain integer, decimal or integer fraction; None for everything else."""
     text = text.strip()
-    # Python refuses integers of over 4,300 digits, and Fraction takes long for far fewer.
     if len(text) > 400:
         return None
     if _SPACED_THOUSANDS.fullmatch(text):
@@ -175,27 +174,25 @@ def _rounded_place(text: str, other: str) -> Fraction | None:
     return Fraction(1, 10 ** len(text.split(".")[1]))
 
 
-def values_equal(gold: str, answer: str, tolerance: Fraction | None = None) -> bool:
+def equal(gold: str, answer: str, tolerance: Fraction | None = None) -> bool:
     """Whether two single values are equal, or within an absolute tolerance of each other where both are numbers.
 
     Raises:
         UnparsableError: the library cannot read one of them.
     """
-    left, right = plain_number(gold), plain_number(answer)
+    left, right = number(gold), number(answer)
     if left is not None and right is not None:
         return abs(left - right) <= (tolerance or 0)
     gold_value, answer_value = parse(gold), parse(answer)
     if _infinite(gold_value) or _infinite(answer_value):
         left_value, right_value = gold_value.doit(), answer_value.doit()
         return bool(left_value == right_value) and left_value not in (sympy.nan, sympy.zoo)
-    # Equal trees need no algebra.
     if gold_value == answer_value:
         return True
     if _constant(gold_value) and _constant(answer_value):
         with contextlib.suppress(exact.UndecidedError):
             place = _rounded_place(gold, answer) or _rounded_place(answer, gold)
             return exact.constants_equal(gold_value, answer_value, tolerance, place=place)
-    # Cheap and certain, while to simplify two expressions that differ may take until the deadline.
     if _differ_at_a_point(gold_value, answer_value):
         return False
     both = isinstance(gold_value, sympy.Expr) and isinstance(answer_value, sympy.Expr)

@@ -96,7 +96,7 @@ _SYNONYMS = {
 
 
 @dataclass(frozen=True)
-class UnitValue:
+class Quantity:
     """A value and what was written around it; `unit` is canonical, "" where there is none or it is unknown."""
 
     core: str
@@ -145,7 +145,7 @@ def _words_are_unit(words: str) -> bool:
     )
 
 
-def compound(text: str) -> UnitValue | None:
+def compound(text: str) -> Quantity | None:
     """`30\\degree 15' 36''` and `2 hours and 30 minutes` in the first of their units; None for all else.
 
     Minutes and seconds behind degrees are those of arc.
@@ -163,10 +163,10 @@ def compound(text: str) -> UnitValue | None:
     if not all(sizes) or sizes != sorted(set(sizes), reverse=True):
         return None
     parts = [rf"{number}\cdot\frac{{{size}}}{{{sizes[0]}}}" for (number, _), size in zip(pairs, sizes, strict=True)]
-    return UnitValue("+".join(parts), names[0])
+    return Quantity("+".join(parts), names[0])
 
 
-def split_quantity(text: str) -> UnitValue:
+def split_quantity(text: str) -> Quantity:
     """Take unit, currency, percent sign, degree sign, ordinal ending and a scale word (million) off a value."""
     text, unit, percent = text.strip(), "", False
     several = compound(text)
@@ -179,24 +179,24 @@ def split_quantity(text: str) -> UnitValue:
     text = _ORDINAL.sub("", text)
     found = _PERCENT.search(text)
     if found and found.start() > 0:
-        return UnitValue(text[: found.start()].strip(), unit, True)
+        return Quantity(text[: found.start()].strip(), unit, True)
     degree = _DEGREE.search(text)
     if degree and degree.start() > 0 and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
-        return UnitValue(text[: degree.start()].strip(), "deg" + (degree.group(1) or ""), False)
+        return Quantity(text[: degree.start()].strip(), "deg" + (degree.group(1) or ""), False)
     core, tail = _cut_tail(text)
     if tail:
         if _PERCENT.search(core):
-            return UnitValue(_PERCENT.sub("", core).strip(), unit, True)
+            return Quantity(_PERCENT.sub("", core).strip(), unit, True)
         scale = _SCALE.match(tail) or _SCALE.match(" " + tail.strip())
         if scale:
             core = rf"({core})\cdot 10^{{{_SCALES[scale.group(1).lower()]}}}"
             tail = tail[scale.end() :]
         if core.endswith(r"\$"):
             core, unit = core[:-2].strip(), "usd"
-        return UnitValue(core, unit or _unit(tail), percent)
+        return Quantity(core, unit or _unit(tail), percent)
     if text.endswith(r"\$") and len(text) > 2:
-        return UnitValue(text[:-2].strip(), "usd", False)
-    return UnitValue(text, unit, percent)
+        return Quantity(text[:-2].strip(), "usd", False)
+    return Quantity(text, unit, percent)
 
 
 def _cut_tail(text: str) -> tuple[str, str]:
@@ -220,7 +220,7 @@ def _cut_tail(text: str) -> tuple[str, str]:
     return core, tail
 
 
-def conversion(gold: UnitValue, answer: UnitValue) -> str | None:
+def conversion(gold: Quantity, answer: Quantity) -> str | None:
     """Factor, as LaTeX, that brings the answer to the gold's unit: minutes to hours, degrees to a multiple of pi.
 
     None where both have no unit in common, or one has none (a missing unit is not converted, but for degrees).
@@ -273,7 +273,7 @@ def numeral(text: str) -> tuple[str, int] | None:
     return digits.lstrip("0") or "0", base
 
 
-def text_words(text: str) -> str | None:
+def words(text: str) -> str | None:
     r"""Canonical words of an answer that is text (`\text{Evelyn}`, `no solution`, `May 5`); None where it is not."""
     plain = detext(text)
     if not _TEXTUAL.fullmatch(plain) or not (r"\text" in text or _WORDY.search(plain)):

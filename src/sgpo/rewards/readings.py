@@ -8,7 +8,7 @@ import re
 
 from sgpo.rewards import choices, library, quantities, structure
 from sgpo.rewards.normalize import key
-from sgpo.rewards.structure import EQUAL, Shape
+from sgpo.rewards.structure import EQUAL, Node
 
 _SAID = re.compile(r"\\text(?![A-Za-z])|(?<![\\A-Za-z])[A-Za-z]{4}")
 _CONNECTOR = re.compile(
@@ -36,7 +36,7 @@ def spelled(text: str) -> str:
     letter = _LETTER.fullmatch(text.strip())
     if letter:
         return letter.group(1)
-    said = quantities.text_words(text) or ""
+    said = quantities.words(text) or ""
     return said if said.startswith("\\") else text
 
 
@@ -60,16 +60,16 @@ def special(gold: str, answer: str) -> bool | None:
     numerals = quantities.numeral(gold), quantities.numeral(answer)
     if any(numerals):
         return numerals[0] == numerals[1]
-    texts = quantities.text_words(gold), quantities.text_words(answer)
+    texts = quantities.words(gold), quantities.words(answer)
     if texts[0] is not None or texts[1] is not None:
         plain = [t if t is not None else key(raw) for t, raw in zip(texts, (gold, answer), strict=True)]
         if plain[0] == plain[1]:
             return True
-        return None if all(t is None or library.plain_number(t) is not None for t in texts) else False
+        return None if all(t is None or library.number(t) is not None for t in texts) else False
     return None
 
 
-def expand(node: Shape) -> list[str]:
+def expand(node: Node) -> list[str]:
     r"""Elements of a set or list with `a \pm b` written out, and each spelling once where it is a set."""
     items: list[str] = []
     for item in node.items:
@@ -108,7 +108,7 @@ def condition(text: str) -> tuple[str, str]:
     return pieces[0], pieces[1]
 
 
-def definition(node: Shape) -> tuple[str, str] | None:
+def definition(node: Node) -> tuple[str, str] | None:
     """Name and value of `x = 5`, `f(x) = 2x`, `A = ab = 6`, `1 + 2 = 3`; None where the left side is no name."""
     if node.kind != "relation" or not set(node.signs) <= EQUAL:
         return None

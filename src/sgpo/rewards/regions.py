@@ -89,7 +89,6 @@ def _merged(pieces: list[Piece]) -> list[Piece]:
         return _compare(one.low, other.low) or other.low_closed - one.low_closed
 
     done: list[Piece] = []
-    # By their low ends, so that a piece can only touch the one before it.
     for piece in sorted(pieces, key=functools.cmp_to_key(before)):
         width = _compare(piece.low, piece.high)
         if width > 0 or (width == 0 and not (piece.low_closed and piece.high_closed)):

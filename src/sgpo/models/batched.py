@@ -10,6 +10,7 @@ from sgpo.data.prompts import Prompt
 from sgpo.models.folders import Folder, no_chat_template
 from sgpo.models.interrupt import Interrupt
 from sgpo.models.protocol import Answered, CallError, Key, ModelError, Reply, Request, Sampling, template_settings
+from sgpo.runs.files import JsonObject
 
 _GATHER = 0.02  # seconds in which asks may join a batch
 
@@ -127,7 +128,7 @@ class Loaded(Batched):
         super().__init__(sampling, batch_size, chat_template_kwargs)
         self.tokenizer, self.folder, self.revision = tokenizer, folder, revision
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> JsonObject:
         """What decides on its replies beside the request; see `Model.settings`."""
         return {"backend": self.backend, "revision": self.revision, **template_settings(self.chat_template_kwargs)}
 

@@ -30,6 +30,7 @@ from sgpo.models.concurrent import replies
 from sgpo.models.protocol import Answered, CallError, Key, Reply, Request, Sampling, template_settings
 from sgpo.models.replies import UnreadableError, endpoint_words, finished, read_reply
 from sgpo.models.secrets import Secrets, check_url, read_key, shown
+from sgpo.runs.files import JsonObject
 
 if TYPE_CHECKING:
     from sgpo.models.options import ModelOptions
@@ -102,7 +103,7 @@ class Endpoint:
         """What the model is, for the record of a run; see `Model.describe`."""
         return {"kind": "endpoint", "base_url": self.base_url, **self._asked}
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> JsonObject:
         """What decides on its replies beside the request; see `Model.settings`."""
         return {"json_schema": self.options.json_schema, **self._asked}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sgpo.data.prompts import Prompt
+from sgpo.runs.files import JsonObject
 
 Key = tuple[str, int]
 """A problem's id and the index of the sample."""
@@ -140,7 +141,7 @@ class Model(Protocol):
     def describe(self) -> dict[str, object]:
         """What of it may change a reply, and where it runs, as JSON types without secrets; kept with results."""
 
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> JsonObject:
         """The part of it that may change a reply wherever the model is served; identifies stored strategies."""
 
     def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:

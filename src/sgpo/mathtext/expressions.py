@@ -113,7 +113,7 @@ class Parser:
         return self.i < len(self.tokens) and self.tokens[self.i].text in texts
 
     def may_start(self, token: Token) -> bool:
-        """A cheap test for most tokens that no expression begins with."""
+        """It tells most tokens that no expression begins with, since to try each would take most of the time."""
         if token.kind == "word":
             return token.text in _NAMES or (len(token.text) <= 3 and self._is_variable())
         return token.kind in ("number", "clock", "command") or token.text in "+-([{"
@@ -359,7 +359,7 @@ class Parser:
 
 
 def scan(tokens: list[Token]) -> list[tuple[Node, list[Node]]]:
-    """Each whole expression or relation of a text, with all nodes in it, itself included."""
+    """It finds each whole expression or relation of a text, with all nodes in it, itself included."""
     found, i, count, parser = [], 0, 0, Parser(tokens)
     while i < len(tokens) and count < MAX_NODES:
         parser.i, parser.nodes = i, []

@@ -1,4 +1,10 @@
-"""How a quantity is used, by the words around it: as an operand, a result, an ordinal, a label or a base."""
+"""How a quantity is used, by the words around it: as an operand, a result, an ordinal, a label or a base.
+
+`Divide by 2` handles a number and `it comes to 2` tells one: what decides is the grammar, not the number. A parser of
+English would be large, slow and seldom sure of such sentences, so the word that governs the number is looked for to the
+left, over the words that may stand between (`FILLERS`), and lists say what each such word makes of it. A verb that is in
+no list is known by its form.
+"""
 
 from __future__ import annotations
 
@@ -186,7 +192,7 @@ def _clause_start(left: list[str]) -> int:
 
 
 def _is_supposed(outside: list[str], clause: list[str], right: list[str]) -> bool:
-    """Whether a clause only supposes what it says, or says it of all things of a kind."""
+    """A clause only supposes what it says, or says it of all things of a kind."""
     article = clause[:1] in (["a"], ["an"])
     # `a square has 4 sides` is a law; `a zero remainder needs the root to be 5` is not, as it says which root.
     general = (article and "the" not in clause) or clause[:1] in (["any"], ["every"], ["all"])
@@ -206,7 +212,10 @@ def _is_finite(word: str) -> bool:
 
 
 def _is_stated(left: list[str], right: list[str]) -> bool:
-    """Whether the clause of a quantity states something, and is no instruction, by its nearest verb."""
+    """The clause of a quantity states something, and is no instruction; its nearest verb decides.
+
+    Steps of a strategy are instructions. What they state besides is where results are told.
+    """
     for i in range(len(left) - 1, -1, -1):
         word = left[i]
         if word in IMPERATIVES and (i == 0 or left[i - 1] in _STARTS):
@@ -278,7 +287,10 @@ def _governed(left: list[str]) -> tuple[str, str]:
 
 
 def _is_verb(left: list[str]) -> bool:
-    """Whether the last word is a verb in the third person, by its form: `the bill climbs`, not `the sides`."""
+    """The last word is a verb in the third person, by its form: `the bill climbs`, not `the sides`.
+
+    No list of verbs is long enough, and every one of them can tell a result.
+    """
     word, before = left[-1] if left else "", left[-2] if len(left) > 1 else ""
     if len(word) <= 3 or not word.endswith("s") or word.endswith(("ss", "us", "is")) or not word.isalpha():
         return False

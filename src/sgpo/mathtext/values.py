@@ -1,7 +1,8 @@
 """Exact values: a Fraction where a value is rational, else a fingerprint of two floating point numbers.
 
 The fingerprint is the value at two fixed assignments of the letters, so two spellings of one expression agree and a
-formula in letters agrees with nothing else. Arithmetic is bounded in size and never raises.
+formula in letters agrees with nothing else. A computer algebra system would be exact there, too, but takes a second to
+load and has no bound on its time. Arithmetic is bounded in size and never raises.
 """
 
 from __future__ import annotations

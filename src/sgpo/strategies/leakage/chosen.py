@@ -41,7 +41,7 @@ _SAME = {"even": ("", r"(?:y|vertical) ?-?axis"), "odd": ("-", "origin")}
 
 
 def _lines(facts: Facts) -> Iterator[tuple[str, list[str]]]:
-    """Each sentence of the strategy with the stems of its words, and capital letters as they are."""
+    """It yields each sentence of the strategy with the stems of its words; letters of options keep their capitals."""
     for sentence in re.split(r"[.;!?\n]", facts.strategy.text):
         found = re.findall(r"[A-Za-z]+", sentence)
         yield " ".join(sentence.split()), [word if len(word) == 1 else stem(word) for word in found]
@@ -53,7 +53,7 @@ def _says(stems: list[str], phrase: tuple[str, ...]) -> bool:
 
 
 def option(facts: Facts) -> str:
-    """`option B`, `(B)`, `the second option`; not `options A, B and C`, not `point B`."""
+    """The rule `option`: it finds `option B`, `(B)` and `the second option`, not `options A, B and C` or `point B`."""
     letter, count = facts.case.answer.letter, len(facts.case.options)
     if not letter:
         return ""
@@ -81,7 +81,10 @@ def option(facts: Facts) -> str:
 
 
 def eliminated(facts: Facts) -> str:
-    """`Rule out A, C and D`, `neither even nor odd`: every candidate but the right one is denied in one sentence."""
+    """The rule `elimination`: one sentence denies every candidate but the right one (`Rule out A, C and D`).
+
+    Most of them are enough, as the rest tends to follow in the next sentence.
+    """
     answer, case = facts.case.answer, facts.case
     right = (answer.letter or answer.written, *([answer.words] if answer.words else []))
     letters = case.candidates - {answer.letter, answer.written}
@@ -101,7 +104,10 @@ def eliminated(facts: Facts) -> str:
 
 
 def paraphrased(facts: Facts) -> str:
-    """`the tip lies below the origin`: most words of the right option, with all that no other option has."""
+    """The rule `paraphrased`: a sentence has half of the right option's words, with all that no other option has.
+
+    Words that several options share tell nothing: a strategy may well speak of a vertex if all options do.
+    """
     case = facts.case
     bodies = {letter: content(body) for letter, body in case.options.items()}
     mine = bodies.pop(case.answer.letter, frozenset())
@@ -117,7 +123,11 @@ def paraphrased(facts: Facts) -> str:
 
 
 def equivalent(facts: Facts) -> str:
-    """A property that comes to the answer: `f(-x) = f(x)` for even, `composite` for not prime."""
+    """The rule `equivalent`: a sentence says a property that comes to the answer.
+
+    `f(-x) = f(x)` is even in other words, and where it is asked whether 221 is prime, every claim that it is prime or
+    composite answers by yes or no. Only parity and such questions are known; there is no table of all synonyms.
+    """
     sign, mirror = _SAME.get(facts.case.answer.words, ("", ""))
     wrong = _OPPOSITES.get(facts.case.answer.words, "")
     decided = _decided(facts.case)
@@ -138,7 +148,7 @@ def equivalent(facts: Facts) -> str:
 
 
 def _decided(case: Case) -> frozenset[str]:
-    """What a question that is answered by yes or no asks: `prime` and its opposite for `is 221 prime?`."""
+    """It reads what a question of yes or no asks: `prime`, with its opposite, of `is 221 prime?`."""
     asked = re.search(
         r"\b(?:[Ii]s|[Aa]re|whether|if)\b[^.?]*?\b([a-z]{4,})(?: (?:at|of|for|in|on|by)\b[^.?]*)?[.?]",
         case.problem.text,
@@ -149,7 +159,10 @@ def _decided(case: Case) -> frozenset[str]:
 
 
 def placed(facts: Facts) -> str:
-    """`Cal must be the winner` where another person is asked for: a step of a puzzle that the problem does not say."""
+    """The rule `placed`: `Cal must be the winner`, where another person is asked for, is a step of the solution.
+
+    What the problem says of Cal may be said again.
+    """
     answer, case = facts.case.answer, facts.case
     for sentence, _ in _lines(facts) if answer.is_name and not answer.letter else ():
         named = [name for name in case.names if re.search(rf"\b{name}\b", sentence)]
@@ -177,7 +190,11 @@ def _told_of(text: str, names: list[str]) -> set[tuple[str, ...]]:
 
 
 def said(facts: Facts) -> str:
-    """The answer in words, alone: its own words anywhere, those of the problem where something is said to be it."""
+    """The rule `words`: the answer's words, alone, are said of something.
+
+    Words that only the answer has may not stand anywhere. Words of the problem (`even`) are part of every general step,
+    so they count only where a sentence states that something is so.
+    """
     answer, case, text, tokens = facts.case.answer, facts.case, facts.strategy.text, facts.strategy.tokens
     phrase = tuple(answer.words.split())
     new = {stem(word) for word in phrase} - case.words or {*phrase} & {name.lower() for name in case.names}
@@ -228,7 +245,7 @@ def said(facts: Facts) -> str:
 
 
 def _is_listed(facts: Facts, before: str, behind: str) -> bool:
-    """`Anna, Boris and Clara`, `circle, ellipse, line or point`: it stands in a list of its like."""
+    """It stands in a list of its like, as in `Anna, Boris and Clara` or `circle, ellipse, line or point`."""
     kind = "[A-Z][a-z]+" if facts.case.answer.is_name and not facts.case.answer.letter else "[a-z]+"
     left = re.search(rf"\b{kind}(?:,| and| or| to|/)+ ?$", before)
     right = re.match(rf"(?:,| and| or| to|/)+ ?{kind}\b(?! not)", behind)

@@ -57,7 +57,7 @@ _PRIMES = [2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0, 23.0]
 
 
 def _is_series(found: list[float]) -> bool:
-    """Whether numbers are the first primes, a progression from at most 2, or a row of Pascal's triangle."""
+    """They are the first primes, a progression from at most 2, or a row of Pascal's triangle."""
     steps = {b - a for a, b in itertools.pairwise(found)}
     factors = {b / a for a, b in itertools.pairwise(found) if a}
     ruled = len(steps) == 1 or len(factors) == 1 or found == found[::-1]
@@ -70,7 +70,7 @@ def tight(text: str) -> str:
 
 
 def holds(text: str, written: str) -> bool:
-    """Whether a tight text has a tight formula in it, and not as the start or end of a longer number."""
+    """A tight text has a tight formula in it, and not as the start or end of a longer number."""
     return written in text and re.search(rf"(?<![\d.]){re.escape(written)}(?!\.?\d)", text) is not None
 
 
@@ -120,7 +120,11 @@ class Facts:
         return self.strategy.sentence(found)
 
     def is_constant(self, found: Quantity) -> bool:
-        """Whether a number belongs to the type of problem: to a unit, a theorem, a base, an example, the method."""
+        """The number belongs to the type of problem: to a unit, a theorem, a base, an example or the method.
+
+        These are the licences of a number that the problem does not give. Each looks at the sentence the number stands
+        in, since 60 is a constant beside minutes and a result elsewhere.
+        """
         size, use = found.size, found.use
         face = self.is_known(round(1 / (size or 1)), found)  # each face of a die has 1/6
         each = "each" in use.subject and (face or size not in self.case.computed)
@@ -153,7 +157,7 @@ class Facts:
         )
 
     def is_known(self, size: float, found: Quantity) -> bool:
-        """Whether a number is general knowledge about what the sentence of a quantity speaks of."""
+        """The number is general knowledge about what the sentence of a quantity speaks of."""
         near = set(map(stem, re.findall(r"[A-Za-z]+", self.sentence(found))))
         if found.use.name == "operand" or found.in_formula or found.notation in ("relation", "fraction"):
             near |= self.stems | self.case.words
@@ -169,19 +173,22 @@ class Facts:
         return any(part.distinctive and part.matches(found) for part in self.case.answer.parts)
 
     def is_example(self, found: Quantity) -> bool:
-        """`for example`, `such as` or `primes` stands before it in its sentence, or `for instance` behind."""
+        """`For example`, `such as` or `primes` stands before it in its sentence, or `for instance` behind."""
         before, behind = self.before(found), re.split(r"[.;\n]", self.strategy.text[found.end : found.end + 60])[0]
         example = _EXAMPLE.search(before) or re.search(r"for (?:example|instance)", behind)
         example = example or re.match(r"\W*(?:For|With) .*\bwould\b", self.sentence(found))
         return bool(example) and not _OWN_CASE.search(before + behind)
 
     def is_generic(self, found: Quantity) -> bool:
-        """Whether it counts what general steps have (`2 cases`), and the problem does not."""
+        """It counts what general steps have (`2 cases`), and the problem does not."""
         behind, own = self.behind(found), self.case.counted | self.case.nouns
         return found.size <= 4 and bool(behind & GENERIC_NOUNS) and not behind & own
 
     def is_restated(self, found: Quantity) -> bool:
-        """Whether a sentence of the problem has this number and shares a word with the sentence it stands in."""
+        """A sentence of the problem has this number and shares a word with the sentence it stands in.
+
+        Then it is taken for the same statement. That lets some results pass that are equal to a given number.
+        """
         own = content(self.sentence(found))
         problem = self.case.problem
         return any(
@@ -201,11 +208,11 @@ class Facts:
         return {values.size(x) for x in converted if x is not None}
 
     def is_left(self, found: Quantity) -> bool:
-        """`which leaves 60`: what something comes to here, be it a constant elsewhere."""
+        """Something comes to it here (`which leaves 60`), be it a constant elsewhere."""
         return found.use.name == "result" and not found.use.supposed and found.use.by not in _WEAK
 
     def is_definite(self, found: Quantity) -> bool:
-        """`the two speeds`: what was spoken of before is no new count."""
+        """It was spoken of before: `the two speeds` are no new count."""
         before = self.before(found).lower()
         return (
             found.size <= 10
@@ -228,19 +235,23 @@ class Facts:
         return phrase - FUNCTION
 
     def _in_series(self, found: Quantity) -> bool:
-        """Whether it stands in a list that goes on by a rule: `1, 2, 4, 8`, `the primes 2, 3, 5 and 7`."""
+        """It stands in a list that goes on by a rule: `1, 2, 4, 8`, `the primes 2, 3, 5 and 7`."""
         written = self.slice(found)
         lists = (m[0] for m in _LIST.finditer(self.sentence(found)) if written in m[0])
         return any(one[-1] in "n." or _is_series([float(x) for x in _NUMBER.findall(one)]) for one in lists)
 
     def divides(self, found: Quantity) -> bool:
-        """`It is divisible by 7`, which the problem does not say."""
+        """It is said to divide something, as in `It is divisible by 7`, and the problem does not say so."""
         use = found.use
         known = found.size > 2 and found.size in self.case.computed and use.stated and not use.supposed
         return known and use.name == "base" and use.by not in BASES and bool(_THESE & use.subject)
 
     def claims(self, found: Quantity) -> bool:
-        """Whether the strategy says that something comes to, or numbers, this value, and the problem does not."""
+        """The strategy says that something comes to, or numbers, this value, and the problem does not.
+
+        A small number is no news by itself; this decides whether it is told. 0 and 1 need the most: general steps say
+        of many things that they are 0 or 1.
+        """
         use, size = found.use, found.size
         if not found.whole or use.supposed or use.name in ("operand", "base", "label"):
             return self.divides(found)
@@ -274,7 +285,7 @@ class Facts:
         )
 
     def _converts(self, found: Quantity) -> bool:
-        """Whether its sentence says what one unit is in another: `an hour has 60 minutes`, `1 km is 1000 m`."""
+        """Its sentence says what one unit is in another: `an hour has 60 minutes`, `1 km is 1000 m`."""
         if not isinstance(found.value, Fraction):
             return False
         near = [q for q in self.strategy.quantities if abs(q.start - found.start) < 60]
@@ -304,7 +315,7 @@ class Facts:
 
 
 def read(problem: str, answer: str, response: str, strategy: str) -> Facts:
-    """Prepare everything; each text is of a bounded length already."""
+    """It prepares everything; the caller has bounded the length of each text."""
     text = quantities.read(strategy)
     # Two dozen are 24, too, whatever is asked for.
     groups = (q for q in text.quantities if q.unit and not q.unit.dimension and q.unit.factor > 1 and q.size != 1)

@@ -29,12 +29,12 @@ _UNKNOWN = words("solution unknown variable equation result")
 
 
 def number(facts: Facts) -> str:
-    """An intermediate result."""
+    """The rule `number`: it quotes an intermediate result that the strategy tells."""
     return first(facts, (q for q in facts.strategy.quantities if _is_told(facts, q))) or _sides(facts)
 
 
 def _sides(facts: Facts) -> str:
-    """`the 7-24-25 triangle` beside legs of 7 and 24: some of its sides are given, so the others are computed."""
+    """It finds `the 7-24-25 triangle` beside legs of 7 and 24: some sides are given, so the others were computed."""
     for match in _SIDES.finditer(facts.strategy.text):
         sides = {float(side) for side in match[0].split("-")}
         if 90 not in sides and sides & facts.case.given and sides - facts.case.given:
@@ -78,7 +78,7 @@ def _is_lawful(facts: Facts, q: Quantity) -> bool:
 
 
 def value(facts: Facts) -> str:
-    """The answer, in whatever notation and unit."""
+    """The rule `value`: it quotes the answer, in whatever notation and unit."""
     parts = facts.case.answer.parts
     return first(facts, itertools.chain(*(_stated(facts, part) for part in parts))) or _together(facts, parts)
 
@@ -101,7 +101,7 @@ def _stated(facts: Facts, part: Part) -> Iterator[Quantity]:
 
 
 def _together(facts: Facts, parts: tuple[Part, ...]) -> str:
-    """Several small values, all of the answer, one after the other on one line."""
+    """It finds all values of an answer of several, one after the other on one line."""
     numbers = [
         q
         for q in facts.strategy.quantities
@@ -116,7 +116,10 @@ def _together(facts: Facts, parts: tuple[Part, ...]) -> str:
 
 
 def share(facts: Facts) -> str:
-    """`half of the seats`, `two less than the modulus`: what problem or response has, times or plus a number."""
+    """The rule `share`: `half of the seats` is the answer if it is half of a number of the problem or the response.
+
+    Which number the noun means is not understood, so every one of them is tried.
+    """
     given = facts.case.problem.text.lower().split()
     known = [Fraction(x) for x in facts.case.given | facts.case.computed if math.isfinite(x)]
 
@@ -140,7 +143,7 @@ def share(facts: Facts) -> str:
 
 
 def written(facts: Facts) -> str:
-    """The answer as it is written, for shapes that have no value: matrices, unions, times of day."""
+    """The rule `written`: it finds answers that have no value, such as matrices and unions, by how they are written."""
     answer, text = facts.case.answer, tight(facts.case.answer.written)
     shaped = not answer.words and (len(answer.parts) != 1 or "," in text)
     found = shaped and len(text) > 3 and text in tight(facts.raw) and text not in facts.tight_problem

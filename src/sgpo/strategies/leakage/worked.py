@@ -24,7 +24,7 @@ _INSERTED = re.compile(r"\b(?:substitut|plug|insert|evaluat|put)\w*(?: [a-z]+){0
 
 
 def computation(facts: Facts) -> str:
-    """`84 / 12`, `divide 84 by 12`, `x = 4`, `subtract 7`."""
+    """The rule `computation`: it quotes `84 / 12`, `divide 84 by 12`, `x = 4` or `subtract 7`."""
 
     def found() -> Iterator[Quantity]:
         for q in facts.strategy.quantities:
@@ -35,7 +35,7 @@ def computation(facts: Facts) -> str:
 
 
 def _is_step(facts: Facts, q: Quantity) -> bool:
-    """`divide 84 by`, `subtract 7`, `plug in 3`: a step that is driven by a number of the problem."""
+    """A number of the problem drives a step, as in `divide 84 by`, `subtract 7` and `plug in 3`."""
     if q.size < 2 or not q.whole or q.node.letters or q.node.operations or q.notation == "ordinal":
         return False
     before, counts = facts.before(q).lower(), q.noun and stem(q.noun) == q.noun  # `subtract 4 corner areas`
@@ -48,7 +48,7 @@ def _is_step(facts: Facts, q: Quantity) -> bool:
 
 
 def _is_worked(facts: Facts, q: Quantity) -> bool:
-    """`6^2 + 9^2`, `(3+1)(2+1)`, `1 + 3 = 4`, `C(10, 3)`: numbers joined by signs, all of them this problem's."""
+    """It is made of numbers of this problem, joined by signs: `6^2 + 9^2`, `(3+1)(2+1)`, `1 + 3 = 4`, `C(10, 3)`."""
     node, written = q.node, facts.slice(q)
     if (
         facts.is_example(q)
@@ -80,7 +80,10 @@ def _is_worked(facts: Facts, q: Quantity) -> bool:
 
 
 def equation(facts: Facts) -> str:
-    """`2x = 8`, `m + n = 10`, `r/3 = 1`, `(x-5)(x+2)`; not an identity, not a formula in letters."""
+    """The rule `equation`: it quotes `2x = 8`, `m + n = 10`, `r/3 = 1` or `(x-5)(x+2)`.
+
+    An identity or a formula in letters helps with every problem of the type, so both pass.
+    """
 
     def found() -> Iterator[Quantity]:
         for q in facts.strategy.quantities:
@@ -97,7 +100,7 @@ def equation(facts: Facts) -> str:
 
 
 def _is_instance(facts: Facts, q: Quantity, *, copied: bool) -> bool:
-    """Formulas have many letters and small numbers, an instance of one has few letters and a number over 2."""
+    """It is an instance of a formula: few letters and a number over 2, where formulas have many letters and none."""
     bound = re.match(
         r"[^.;\n]{0,20}?\b(?:when|whenever|if|for|where)(?: all| any| every)? ([a-z])\b(?! ?=)",
         facts.strategy.text[q.end :],
@@ -121,7 +124,7 @@ def _is_instance(facts: Facts, q: Quantity, *, copied: bool) -> bool:
 
 
 def _is_assignment(facts: Facts, q: Quantity) -> bool:
-    """`x = 4`; not the start of an induction, not `p = 5` of a prime."""
+    """It gives a letter its value, as `x = 4` does; the start of an induction and `p = 5` of a prime are examples."""
     if q.notation != "relation" or set(q.node.signs) != {"="}:
         return False
     name, other = q.node.parts[0], q.node.parts[-1]
@@ -152,7 +155,7 @@ def _holds(q: Quantity) -> bool:
 
 
 def _is_own_formula(facts: Facts, q: Quantity, *, copied: bool) -> bool:
-    """`(x-5)(x+2)`, `[-2, 2]`: with constants of the response in it."""
+    """It has constants of the response in it, as `(x-5)(x+2)` and `[-2, 2]` may."""
     constants = [x for x in q.node.literals if x >= 2]
     if q.notation == "tuple":
         return not q.node.letters and bool(constants) and (copied or q.use.name == "result" or q.use.stated)

@@ -2,8 +2,8 @@
 
 `Divide by 2` handles a number and `it comes to 2` tells one: what decides is the grammar, not the number. A parser of
 English would be large, slow and seldom sure of such sentences, so the word that governs the number is looked for to the
-left, over the words that may stand between (`FILLERS`), and lists say what each such word makes of it. A verb that is in
-no list is known by its form.
+left, over the words that may stand between (`FILLERS`), and lists say what each such word makes of it. A verb in no
+list is known by its form.
 """
 
 from __future__ import annotations

@@ -5,21 +5,37 @@ from __future__ import annotations
 import re
 
 _NAMES = r"(?:think(?:ing)?|thoughts?|reasoning|seed:think)"
-# Qwen and DeepSeek; OpenThinker; Magistral; Kimi; gpt-oss, with and without its special tokens.
+# Qwen and DeepSeek; OpenThinker; Magistral; Kimi; gpt-oss, with and without its special tokens. Without them its
+# thinking begins "analysisWe", while "Analysis of the problem" is how others begin an answer.
 _OPEN = re.compile(
-    rf"<{_NAMES}>|<\|begin_of_thought\|>|\[THINK\]|◁think▷|<\|channel\|>\s*(?:analysis|commentary)|\Aanalysis(?=[A-Z\s])",
+    rf"<{_NAMES}>|<\|begin_of_thought\|>|\[THINK\]|◁think▷|<\|channel\|>\s*(?:analysis|commentary)"
+    rf"|(?-i:\Aanalysis(?=[A-Z]))",
     re.I,
 )
 _CLOSE = re.compile(
     rf"</{_NAMES}>|<\|end_of_thought\|>|\[/THINK\]|◁/think▷|<\|channel\|>\s*final[^<]*<\|message\|>|assistantfinal",
     re.I,
 )
+_HINTS = ("</", "<|", "[/", "◁", "assistantfinal")  # of an end; to look for these first is 20 times faster
 _AROUND = re.compile(r"<\|(?:begin_of_solution|end_of_solution|end|return|im_end|eot_id)\|>")
+
+
+def after_thinking(text: str) -> str:
+    """What follows the last end of thinking; all of the text where there is none."""
+    end = 0
+    if any(hint in text for hint in _HINTS):
+        for mark in _CLOSE.finditer(text):
+            end = mark.end()
+    return text[end:]
+
+
+def begins_thinking(text: str) -> bool:
+    """Whether thinking begins anywhere in a text."""
+    return _OPEN.search(text) is not None
 
 
 def strip_thinking(text: str) -> str:
     """What follows the last end of thinking; where thinking does not end, what stands before it."""
-    ends = list(_CLOSE.finditer(text))
-    said = text[ends[-1].end() :] if ends else text
+    said = after_thinking(text)
     begun = _OPEN.search(said)
     return _AROUND.sub("", said[: begun.start()] if begun else said).strip()

@@ -1,5 +1,6 @@
 r"""Find the final answer in a response. The rule, in one sentence: the final answer is the last complete
-`\boxed{}` after the last `</think>`, or in the whole text where there is no `</think>`.
+`\boxed{}` after the last `</think>`, or in the whole text where there is no `</think>`. Other families' marks
+(`[/THINK]`, the channels of gpt-oss) end thinking likewise: `sgpo.models.thinking` knows them.
 
 What counts when there is no box is a switch (`require_box`); docs/verifier.md states both positions. Everything
 here is one pass over at most `max_chars` characters: a response of 10 MB costs milliseconds.
@@ -10,7 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sgpo.rewards.stated import MATH, closing, stated
+from sgpo.models.thinking import after_thinking, begins_thinking
+from sgpo.rewards.stated import MATH, closing, closing_line, stated
 
 # Responses are cut to their last MAX_CHARS characters, answers longer than MAX_ANSWER_CHARS are not parsed.
 MAX_CHARS = 200_000
@@ -26,12 +28,12 @@ _STARTS = re.compile(r"[-+]?\s*\.?\d|[-+]?\\(?:[dtc]?frac|sqrt|pi|text|infty)(?!
 _APART = re.compile(  # between the boxes of a gold: `\boxed{2}$ and $\boxed{3}`
     r"(?:[\s$,;~]|\\[()\[\],;:! \\]|\\q?quad(?![a-z])|\\text\{\s*,?\s*(?:and|or)?\s*,?\s*\}|\band\b|\bor\b)*"
 )
-_ENDS = "im_end|eot_id|endoftext|end_of_text|eom_id|eos|end_of_turn|end_of_sentence|return|end"
+_ENDS = "im_end|eot_id|endoftext|end_of_text|eom_id|eos|end_of_turn|end_of_sentence|end_of_solution|return|end"
 _END_OF_TURN = re.compile(
     rf"(?:<\|(?:{_ENDS})\|>|</s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>)(?!\s*<\|(?:im_)?start\|>\s*assistant)"
 )
 _MARK = re.compile(
-    rf"<\|(?:(?:im_)?start|{_ENDS})\|>(?:\s*assistant\b)?|</?s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>"
+    rf"<\|(?:(?:im_)?start|begin_of_solution|{_ENDS})\|>(?:\s*assistant\b)?|</?s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>"
 )
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _TEXT_ARGUMENT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\s*\{[^{}]*\}")
@@ -129,15 +131,8 @@ def _unboxed(text: str) -> Extraction:
     bold = "**" in text.strip().strip("*_")
     if len(text) <= 400 and not bold and _looks_bare(text.strip()):
         return Extraction(text.strip(), "bare")
-    last_line = tail.rsplit("\n", 1)[-1] if not tail.endswith(("\\]", "$$")) else tail
-    formula = closing(last_line) if said.free else None
+    formula = closing(closing_line(tail)) if said.free else None
     return Extraction(formula, "last_formula") if formula else Extraction(None, "no_answer")
-
-
-def after_think(response: str) -> str:
-    """The text after the last `</think>`, or all of it."""
-    position = response.rfind("</think>")
-    return response if position < 0 else response[position + len("</think>") :]
 
 
 def first_turn(text: str) -> str:
@@ -166,13 +161,14 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
     """
     if response is None:
         return Extraction(None, "no_response")
-    text = first_turn(after_think(response)[-max_chars:])
+    after = after_thinking(response)
+    text = first_turn(after[-max_chars:])
     boxed = last_boxed(text)
     if boxed is not None:
         found = Extraction(boxed.strip(), "boxed", True)
     elif require_box:
         return Extraction(None, "no_box")
-    elif response.rfind("<think>") > response.rfind("</think>"):
+    elif begins_thinking(after):
         return Extraction(None, "no_answer")  # cut off while it was thinking
     else:
         found = _unboxed(text)

@@ -93,7 +93,7 @@ def listed(text: str) -> str:
             bracket = text[i : i + step]
             level += (bracket in ("(", "[", "{", r"\{")) - (bracket in (")", "]", "}", r"\}"))
             i += step
-        if level <= 0 and match.start() >= start:
+        if level <= 0 and match.start() >= start and match.group().strip(" \t"):
             pieces += [text[start : match.start()], match.group()]
             start = i = match.end()
     pieces.append(text[start:])

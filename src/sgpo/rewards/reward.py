@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sgpo.models.thinking import after_thinking
 from sgpo.rewards.extract import last_boxed
 from sgpo.rewards.golds import Gold
 from sgpo.rewards.verifier import DEFAULT_TIMEOUT, verify_batch
@@ -92,5 +93,5 @@ def format_reward(completions: Sequence[Any], *, require_think: bool = False, **
             match = _THINK.fullmatch(text)
             tags = (text.count("<think>"), text.count("</think>"))
             well_formed = match is not None and tags == (1, 1) and bool(match.group(1).strip())
-        rewards.append(float(well_formed and bool((last_boxed(text.rpartition("</think>")[2]) or "").strip())))
+        rewards.append(float(well_formed and bool((last_boxed(after_thinking(text)) or "").strip())))
     return rewards

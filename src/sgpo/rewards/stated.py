@@ -12,6 +12,7 @@ from dataclasses import dataclass
 _LOOK_BACK = 12  # anchors
 
 _TAGGED = re.compile(r"<(?:final_?)?answer>\s*(.*?)\s*(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"</?(?:final_?)?answer>", re.IGNORECASE)
 _HASHES = re.compile(r"####[ \t]*([^\n]*)")
 _HEADING = re.compile(
     r"(?:\d+\s*[.):]\s*[A-Za-z]|(?:\*\*)?(?:step|part|case|solution|conclusion|final|answer|explanation|summary|problem|"
@@ -20,10 +21,11 @@ _HEADING = re.compile(
 )
 _VERB = r"(?:(?:is|are|was|equals|(?:must|should|would) be|comes to|turns out to be)\b(?!n['’]t)|:|=|→)"
 _ANCHOR = re.compile(
-    r"(?P<noun>final\s+answer|answer|result|solution)s?\s*(?:\*\*|__)?(?:\s*\([^()\n]{1,60}\))?"
+    r"(?P<noun>final\s+answer|answer|result|solution|(?:correct|right|best)\s+(?:option|choice))s?\s*(?:\*\*|__)?"
+    r"(?:\s*\([^()\n]{1,60}\))?"
     r"(?:\s+(?:to|for|of)\s+[^.\n:=$?!]{1,80}?|,? (?:then|therefore|thus),?)?"
     r"\s*(?P<verb>" + _VERB + r")\s*(?:\*\*|__)?\s*:?\s*"
-    r"|(?:答案|结果)(?:应该|应)?[是为：:]+\s*|故选[：:]?\s*"
+    r"|(?:答案|结果)(?:应该|应)?[是为选：:]+\s*|故选[：:]?\s*"
     r"|^[ \t>*_]*(?P<short>A|Ans|ANS|Answer|ANSWER)\.?(?:\*\*|__)?\s*[:=](?:\*\*|__)?\s*"
     r"|^[ \t>#*_]*(?:the\s+)?(?P<title>(?:final\s+)?answer)[ \t*_:]*\n\s*",
     re.IGNORECASE | re.MULTILINE,
@@ -77,6 +79,7 @@ _PREDICATES = frozenset({
 _NOT_SAID = re.compile(
     r"\b(?:not|n['’]t|cannot|never|neither|if|whether|maybe|perhaps)\b|n['’]t\b|[?≠]|\\neq?(?![a-z])", re.IGNORECASE
 )
+_PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}(?: +[A-Za-z]+){2}")
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 _NEXT_QUESTION = re.compile(r"\n\s*(?:Q|Question|Human|User)\s*:", re.IGNORECASE)
 
@@ -127,7 +130,7 @@ def _value(said: str, *, copula: bool, plain: bool) -> str | None:
 def _hashes(text: str) -> str | None:
     """What follows the last `####` that states a value; headings of that depth state none."""
     for match in reversed(list(_HASHES.finditer(text))[-_LOOK_BACK:]):
-        said = match.group(1).strip().strip("#").strip()
+        said = _TAG.sub(" ", match.group(1)).strip().strip("#").strip()
         if said and not _HEADING.match(said):
             said = said if not re.search(r"(?<!\\)[.!?]\s+[A-Z]", said) else _cut_sentence(said)
             return said.strip().strip("*_ ")
@@ -156,13 +159,27 @@ def stated(text: str) -> Statement:
         return Statement(found)
     tags = [match.group(1) for match in _TAGGED.finditer(text) if match.group(1)]
     if tags:
-        return Statement(tags[-1].strip("*_ "))
+        return _tagged(_TAG.split(tags[-1])[-1].strip())
     following = _NEXT_QUESTION.search(text)
     if following:  # a base model goes on with a question of its own
         first = _anchored(text[: following.start()])
         if first.text and _VALUE.match(first.text):
             return first
     return _anchored(text)
+
+
+def _tagged(content: str) -> Statement:
+    """What `<answer>` holds: an answer as it stands, or prose that states one in turn."""
+    found = _anchored(content)
+    if found.text:
+        return Statement(found.text, content)
+    last = closing_line(content)
+    if _PROSE.search(MATH.sub(" ", last)) and (last != content or not _VALUE.match(last)):
+        formula = closing(last)
+        copula = list(_COPULA.finditer(last))
+        said = formula or (last[copula[-1].end() :] if copula else None)
+        return Statement(said or content, content)
+    return Statement(content.strip("*_ "))
 
 
 def _anchored(text: str) -> Statement:
@@ -184,6 +201,11 @@ def _anchored(text: str) -> Statement:
             return Statement(value, text[anchor.end() :].strip().split("\n", 1)[0])
         free = free and not said.strip().endswith(("?", "？"))
     return Statement(None, free=free)
+
+
+def closing_line(text: str) -> str:
+    """The last line of a text; all of it where it ends in a display, which may span lines."""
+    return text if text.endswith(("\\]", "$$")) else text.rsplit("\n", 1)[-1]
 
 
 def closing(line: str) -> str | None:

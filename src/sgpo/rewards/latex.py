@@ -22,7 +22,8 @@ _SYMBOLS = {
     "∠": r"\angle ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "“": '"', "”": '"',
     "‘": "'", "’": "'", "′": "'", "¢": " cents ", "£": r"\pounds ", "€": r"\euro ", "¥": r"\yen ",
     "⟨": "(", "⟩": ")", "…": "...", "⇒": r"\Rightarrow ", "→": r"\to ", "≡": r"\equiv ", "∖": r"\setminus ",
-    "％": "%", "＝": "=", "，": ",", "；": ";", "：": ":", "。": ".", "（": "(", "）": ")",
+    "％": "%", "＝": "=", "，": ",", "；": ";", "：": ":", "。": ".", "（": "(", "）": ")", "、": ",", "∶": ":",
+    "₹": r"\rupee ", **dict.fromkeys("∎□■✓✔✅", r"\blacksquare "),
 }  # fmt: skip
 _TABLE = str.maketrans(_SYMBOLS)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
@@ -34,6 +35,11 @@ _VULGAR = {
     "⅙": "1/6", "⅚": "5/6", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅑": "1/9", "⅒": "1/10", "⅐": "1/7",
 }  # fmt: skip
 _VULGAR_RUN = re.compile("[" + "".join(_VULGAR) + "]")
+_CIRCLED_RUN = re.compile("[①-⑳]{2,}")  # the numbers of statements: ①③ are two of them and not 13
+# What is counted is written behind its number without a space; words that deny or relate are no units.
+_CHINESE_TAIL = re.compile(r"(?<=[\d})])\s*([一-鿿]+)(?!\s*\})")
+_CHINESE_JOINTS = {"或": " or ", "或者": " or ", "和": " and ", "与": " and ", "且": " and "}
+_CHINESE_NO_UNIT = re.compile("[不非没无或和与且约至到以多少余大小左右错误]")
 _ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+)")
 _ROOT_OPEN = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
 _ARGUMENTS = {r"\frac": 2, r"\binom": 2, r"\sqrt": 1, r"\pmod": 1}
@@ -44,12 +50,20 @@ def _vulgar(match: re.Match[str]) -> str:
     return rf"\frac{{{top}}}{{{bottom}}}"
 
 
+def _chinese(match: re.Match[str]) -> str:
+    word = match.group(1)
+    if word in _CHINESE_JOINTS:
+        return _CHINESE_JOINTS[word]
+    return match.group() if _CHINESE_NO_UNIT.search(word) else rf" \text{{{word}}}"
+
+
 def from_unicode(text: str) -> str:
     """ASCII and LaTeX for the unicode that models write: minus signs, roots, powers, fractions, comparison signs."""
     if text.isascii():
         kept = (c for c in text if c >= " " or c in "\n\t")
         return text if text.isprintable() else "".join(kept)
     text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs") or c in "\n\t")
+    text = _CIRCLED_RUN.sub(lambda m: ", ".join(m.group()), text)
     text = _VULGAR_RUN.sub(_vulgar, text)
     text = _SUPER_RUN.sub(lambda m: "^{" + m.group().translate(_SUPERSCRIPTS) + "}", text)
     text = _SUB_RUN.sub(lambda m: "_{" + m.group().translate(_SUBSCRIPTS) + "}", text)
@@ -57,7 +71,8 @@ def from_unicode(text: str) -> str:
     for symbol, command in _ROOT_OPEN.items():
         text = text.replace(symbol, command)
     # Radicals over a bracket, √(13), take the bracket as their argument: see `brace_arguments`.
-    return unicodedata.normalize("NFKC", text.translate(_TABLE)).translate(_TABLE)
+    text = unicodedata.normalize("NFKC", text.translate(_TABLE)).translate(_TABLE)
+    return _CHINESE_TAIL.sub(_chinese, text)
 
 
 def tokens(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import re
 from fractions import Fraction
 from functools import lru_cache
@@ -37,10 +38,11 @@ _IMAGINARY = re.compile(r"(?<![A-Za-z\\_{])i(?![A-Za-z])|(?<=[\d }])i(?![A-Za-z]
 _NAMES = re.compile(r"\\Gamma(?![A-Za-z])|\\[A-Za-z]+|I")
 _VARIABLES = {"I": r"\mathit{I}", r"\Gamma": r"\mathit{G}"}  # no imaginary unit and no constant, as the parser has it
 _COUNTED = re.compile(r"(?<![A-Za-z\\])C ?\( ?(\d+) ?, ?(\d+) ?\)")  # a point has no value, so a number is meant
+_DOUBLE_FACTORIAL = re.compile(r"(?<![\w.!])(\d{1,3})!!(?!!)")
 _DEGREES = re.compile(r"(\d+|\\frac\{\d+\}\{\d+\})\s*\\degree")
 _TEXT = re.compile(r"\\text\{\s*([A-Za-z0-9.]+)\s*\}")
 _UNPARSABLE = re.compile(
-    r"\\(?:text|pmod|equiv|bmod|Rightarrow|implies|to)(?![A-Za-z])|\.\.\.|(?<![\w.])\d[\d.]*'|[?@#\"`]"
+    r"\\(?:text|pmod|equiv|bmod|Rightarrow|implies|to)(?![A-Za-z])|\.\.\.|!!|(?<![\w.])\d[\d.]*'|[?@#\"`]"
 )
 
 
@@ -75,6 +77,11 @@ def _mixed(match: re.Match[str]) -> str:
     return rf"{whole}\cdot\frac{{{top}}}{{{bottom}}}"
 
 
+def _double_factorial(match: re.Match[str]) -> str:
+    """`5!!` is 5 times 3 times 1."""
+    return str(math.prod(range(int(match.group(1)), 0, -2)))
+
+
 def _decimal(match: re.Match[str]) -> str:
     value = Fraction(match.group().rstrip(".") or "0")
     return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
@@ -93,6 +100,7 @@ def prepare(text: str) -> str:
     if _SPACED_THOUSANDS.fullmatch(text):
         text = text.replace(" ", "")
     text = _COUNTED.sub(r"\\binom{\1}{\2}", text)
+    text = _DOUBLE_FACTORIAL.sub(_double_factorial, text)  # the parser reads 5!! as 120!
     text = _MIXED.sub(_mixed, text)
     text = _DECIMAL.sub(_decimal, text)
     text = _TIMES_BRACKET.sub(_times, text)

@@ -17,6 +17,9 @@ from sgpo.rewards import latex, layout
 
 _SIZES = re.compile(r"\\(?:left|right|[mM]iddle|[bB]ig{1,2}[lrm]?)(?![A-Za-z])\.?")
 _GROUPING = re.compile(r"(?<=\d)(?:,\s*|\{,\}\s*)?(?:\\[,;:! ]|~|\{\\[,;:! ]\}|\\hspace\{[^{}]*\})\s*(?=\d{3}(?!\d))")
+_MARKED = re.compile(  # 1'234'567, 1.234.567 and 1_234_567; a single dot is a decimal point
+    r"(?<![\w.,'])[1-9]\d{0,2}(?:(?:'\d{3})+|(?:\.\d{3}){2,}|(?:_\d{3}){2,})(?![\d']|[.,_]\d)"
+)
 _BRACED_COMMA = re.compile(r"(?<!\\text)\{\s*,\s*\}\s*")
 _SPACES = re.compile(
     r"\\(?:[,;:> ]|q?quad(?![A-Za-z])|displaystyle|textstyle|scriptstyle|limits|nolimits|hfill|thinspace|,|"
@@ -53,7 +56,9 @@ _PLAIN_WORDS = (
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\\(?:times|ast|cdotp|cdot|centerdot)(?![A-Za-z])|\*"), r"\\cdot "),
     (re.compile(r"\\div(?![A-Za-z])"), "/"),
-    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"(?<=\d) ?[xX] ?(?=10 ?\^)"), r"\\cdot "),
+    (re.compile(r"\\(?:[dtcs]|nice)frac(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"\\var(phi|epsilon|theta|rho|sigma|kappa|pi)(?![A-Za-z])"), r"\\\1"),
     (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
     (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"),
     (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
@@ -100,11 +105,13 @@ _COUNTED = re.compile(  # {n \choose k}, C_5^2, C^2_5, _5C_2, and C(5,2) beside 
 )
 _POWER = re.compile(r"\^\s*(\((?=[^()]*\))[^()]*\)|-\s*\d+|\d+\.\d+|\d{2,}|\\frac\{[^{}]*\}\{[^{}]*\})")
 _SLASH = re.compile(r"(?<![\d./^_!A-Za-z{}\)])(\d+)\s*/\s*(\d+)(?!\s*[\d.^!/])")
+_DOTS = re.compile(r"(?<=[.\d])\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?")  # dots over both ends of the period
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,30})\.(\d{0,30})(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|\((\d+)\))")
 _DOTTED = re.compile(r"(?<![\d.])(\d{0,30})\.(\d{0,15}?)(\d{1,3}?)\3{2,}\s*\.\.\.")
 _RUN = re.compile(r"(?<![\d.])\d+(?:,\d+)+(?![\d])")
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
 _DELIMITER = re.compile(r"\\[()\[\]]|(?<!\\)\$")
+_PROVED = re.compile(r"(?<=\S)(?:\\text\{)?\s*\\(?:blacksquare|square|Box|checkmark|qed(?:symbol)?)(?![A-Za-z])\s*\}?$")
 _LEADING = re.compile(r"^(?:[\s:=]|\\approx(?![A-Za-z]))+")
 
 
@@ -162,7 +169,7 @@ def _exact_repeating(match: re.Match[str]) -> str:
 
 
 def _repeating(text: str) -> str:
-    text = _REPEATING.sub(_exact_repeating, text)
+    text = _REPEATING.sub(_exact_repeating, _DOTS.sub(r"\\overline{\1\2\3}", text))
     return _DOTTED.sub(lambda m: _exact_repeating(_REPEATING.match(f"{m[1]}.{m[2]}({m[3]})") or m), text)
 
 
@@ -194,12 +201,12 @@ def _numbers(text: str, *, listed: bool) -> str:
 
 
 def _without_end(text: str) -> str:
-    """Without a full stop, comma or row end behind the answer; three dots stay."""
+    """Without a full stop, comma, row end or mark of a finished proof behind the answer; three dots stay."""
     while True:
         text = text.rstrip()
         if text.endswith("..."):
             return text
-        shorter = text.removesuffix(r"\cr").rstrip(" .,;:")
+        shorter = _PROVED.sub("", text.removesuffix(r"\cr")).rstrip(" .,;:")
         if shorter == text:
             return text
         text = shorter
@@ -213,7 +220,7 @@ def _rewrite(text: str, *, listed: bool) -> str:
         text = re.sub(r"\\\\(?=[()\[\]])", r"\\", _ESCAPED_TWICE.sub(r"\\", text))
     text = re.sub(r"\\\\(?:\[[^\]]*\])?|\\(?:cr|newline)(?![A-Za-z])", r"\\cr ", text)
     text = _dollars(text.strip().strip("`").replace("**", "" if text.strip().startswith("**") else "**"))
-    text = _SIZES.sub("", text)
+    text = _MARKED.sub(lambda match: re.sub(r"\D", "", match.group()), _SIZES.sub("", text))
     text = _GROUPING.sub("", text).replace("\\!", "")
     text = _SPACES.sub(" ", layout.listed(text))
     text = _fonts(text)

@@ -16,14 +16,15 @@ _UNITS = {
     "mg": "milligram", "lb": "pound lbs", "oz": "ounce", "ton": "tonne", "s": "sec second secs",
     "min": "minute mins", "h": "hr hour hrs", "day": "", "week": "", "month": "", "year": "yr yrs",
     "l": "liter litre", "ml": "milliliter", "gallon": "gal", "mph": "mile/h", "m/s": "mps", "km/h": "kph kmh kmph",
-    "deg": "degree degrees", "rad": "radian", "usd": "dollar usd", "cent": "", "eur": "euro", "gbp": "",
+    "deg": "degree degrees", "rad": "radian", "usd": "dollar us", "cent": "", "eur": "euro", "gbp": "",
+    "rupee": "rs inr", "yen": "yuan rmb cny jpy 元",
     "unit": "", "hz": "hertz", "w": "watt", "j": "joule", "v": "volt", "ohm": "",
 }  # fmt: skip
 _CANONICAL = {word: unit for unit, words in _UNITS.items() for word in (unit, *words.split())}
 _BARE = (
     "millimet(?:er|re)s?|centimet(?:er|re)s?|kilomet(?:er|re)s?|met(?:er|re)s?|inch(?:es)?|feet|foot|yards?|miles?|"
     "kilograms?|grams?|milligrams?|pounds?|ounces?|tons?|seconds?|minutes?|hours?|days?|weeks?|months?|years?|lit(?:er|re)s?|"
-    "gallons?|degrees?|radians?|dollars?|cents?|euros?|square|cubic|sq|units?|mph|kph|kmh|mm|cm|km|kg|mg|ml|mL|ft|lbs?|oz|"
+    "gallons?|degrees?|radians?|dollars?|cents?|euros?|rupees?|yuan|yen|square|cubic|sq|units?|mph|kph|kmh|mm|cm|km|kg|mg|ml|mL|ft|lbs?|oz|"
     "hrs?|mins?|secs?|yrs?|in|mi|rad|deg|USD|EUR"
 )
 _TEXT = r"\\text\{[^{}]*\}"
@@ -49,10 +50,15 @@ _PAIR = re.compile(
 )
 _AND = re.compile(r"(?<![a-z])and(?![a-z])")
 _ARC = {"'": "min", "''": "s", '"': "s"}
-_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALES = {
+    "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "lakh": 5, "crore": 7, "万": 4, "亿": 8,
+}  # fmt: skip
 _SCALE = re.compile(rf" ?(?:\\text\{{\s*)?({'|'.join(_SCALES)})s?(?![a-z])\s*(?:\}})?", re.IGNORECASE)
-_CURRENCY = {r"\$": "usd", r"\pounds": "gbp", r"\euro": "eur", r"\yen": "jpy", "USD": "usd", "EUR": "eur"}
-_SIGNED_CURRENCY = re.compile(r"^([+-]?)\s*(\\\$|\\pounds|\\euro|\\yen|(?:US|USD|EUR)(?=[\s\\\d]))\s*(\\\$)?\s*")
+_CURRENCY = {r"\$": "usd", r"\pounds": "gbp", r"\euro": "eur", r"\yen": "yen", r"\rupee": "rupee", "EUR": "eur"}
+_SIGNED_CURRENCY = re.compile(
+    r"^([+-]?)\s*(?:(\\\$|\\pounds|\\euro|\\yen|\\rupee)|(?:\\text\{\s*)?(USD?|EUR|Rs|INR|RMB|CNY)\.?\s*\}?(?=[\s\\\d]))"
+    r"\s*(\\\$)?\s*"
+)
 _PERCENT = re.compile(
     r"\s*(?:%|\\text\{\s*(?:%|percent|per cent|pct|percentage(?: points?)?)\s*\}"
     r"|(?<![A-Za-z])(?:per ?cent(?:age)?|pct))\s*$"
@@ -174,7 +180,7 @@ def split_quantity(text: str) -> Quantity:
         return several
     currency = _SIGNED_CURRENCY.match(text)
     if currency and currency.end() < len(text):
-        unit = _CURRENCY.get(currency.group(2), "usd")
+        unit = _CURRENCY.get(currency.group(2)) or _CANONICAL.get((currency.group(3) or "").lower(), "usd")
         text = currency.group(1) + text[currency.end() :]
     text = _ORDINAL.sub("", text)
     found = _PERCENT.search(text)
@@ -276,7 +282,7 @@ def numeral(text: str) -> tuple[str, int] | None:
 def words(text: str) -> str | None:
     r"""Canonical words of an answer that is text (`\text{Evelyn}`, `no solution`, `May 5`); None where it is not."""
     plain = detext(text)
-    if not _TEXTUAL.fullmatch(plain) or not (r"\text" in text or _WORDY.search(plain)):
+    if not _TEXTUAL.fullmatch(plain) or _SIGNED_CURRENCY.match(plain) or not (r"\text" in text or _WORDY.search(plain)):
         return None
     canonical = re.sub(r"[^a-z0-9]+", " ", plain.lower().replace("'", "")).strip()
     canonical = re.sub(r"^(?:the|an?) (?=.)", "", canonical)

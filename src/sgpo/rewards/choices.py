@@ -20,6 +20,8 @@ _LABELLED = re.compile(
 _CONTINUES = re.compile(  # (A)(B), (C)+1, (A) and (C) are no labels
     r"[+*/=^_,;<>)\]!']|\\(?:cdot|times|le|ge|ne|in|cup|cap|pm)(?![A-Za-z])|(?:\\text\{\s*)?(?:and|or)\b"
 )
+_SEVERAL = re.compile(r"[A-H]{2,8}")
+_BETWEEN = re.compile(r"\\text|\band\b|[\s{}(),;.]")
 _ONLY_LETTER = re.compile(r"[(\[]? ?[A-Za-z] ?[)\]]?")
 
 
@@ -35,6 +37,12 @@ def choice(text: str) -> str | None:
     r"""The letter of a multiple choice answer: `C`, `(C)`, `\text{(C)}`, `c)`; upper case. None for others."""
     match = _CHOICE.fullmatch(detext(text))
     return match.group(2).upper() if match else None
+
+
+def several(text: str) -> str | None:
+    """The letters of a choice of several options, `ABD` or `A, B, D`; None for others."""
+    run = _BETWEEN.sub("", text)
+    return run if _SEVERAL.fullmatch(run) and list(run) == sorted(set(run)) else None
 
 
 def labelled(text: str) -> Label | None:

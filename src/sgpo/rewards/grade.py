@@ -23,6 +23,11 @@ _TO = re.compile(r"(?<=\d) ?(?:\\text\{ ?to ?\}|to) ?(?=\d)")
 _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
 
 
+def _renameable(function: re.Match[str] | None, value: str) -> bool:
+    """Whether what a function is of is a variable: `f(x) = 2x`, `P(X) = X^2`, and not the event of `P(A) = 1/2`."""
+    return function is not None and (function.group(2).islower() or function.group(2) in structure.letters(value))
+
+
 @dataclass
 class Grader:
     """One comparison. `tolerance` is absolute, for numbers; `unparsable` names the sides the library could not read."""
@@ -34,6 +39,15 @@ class Grader:
         """Whether two normalised answers are equal."""
         if key(gold) == key(answer):
             return True
+        unbound = readings.unquantified(gold), readings.unquantified(answer)
+        if unbound != (gold, answer):
+            return self.same(*unbound)
+        residues = relations.residues(gold), relations.residues(answer)
+        if residues[0] and residues[1]:
+            return residues[0] == residues[1]
+        options = choices.several(gold), choices.several(answer)
+        if options[0] and options[1]:
+            return options[0] == options[1]
         labels = choices.labelled(gold), choices.labelled(answer)
         if any(labels):
             return self._labelled(gold, answer, *labels)
@@ -88,10 +102,12 @@ class Grader:
             return self._unordered(readings.expand(gold), list(named.values()))
         if (bare.kind == "matrix" and set(bare.rows) != {1}) or bare.kind not in ("tuple", "matrix", "list"):
             return False
-        values = relations.in_order(named)
+        values = relations.in_order(named, bare.names)
         return self._ordered(values, bare.items) if ours else self._ordered(bare.items, values)
 
     def _shapes(self, gold: Node, answer: Node) -> bool:
+        if gold.names != answer.names and set(gold.names) == set(answer.names):
+            answer = readings.reordered(answer, gold.names)
         kinds = {gold.kind, answer.kind}
         if gold.line and answer.line and gold.line != answer.line:
             renamed = (library.rename(item, answer.line, gold.line) for item in answer.items)
@@ -211,8 +227,8 @@ class Grader:
         if gold.brackets or answer.brackets:
             if not (gold.brackets and answer.brackets):
                 return False  # `2x+3 > 7` is the question to `x > 2`
-            same_name = key(structure.variable(gold)) == key(structure.variable(answer))
-            return same_name and self.same(gold.brackets, answer.brackets)
+            if key(structure.variable(gold)) == key(structure.variable(answer)):
+                return self.same(gold.brackets, answer.brackets)
         ours, theirs = relations.links(gold), relations.links(answer)
         if not set(gold.signs) | set(answer.signs) <= EQUAL:
             if ours and theirs and relations.same_links(ours, theirs, self.same):
@@ -249,7 +265,7 @@ class Grader:
         if key(gold[0]) == key(answer[0]) or (_PRODUCT.fullmatch(gold[0]) and sorted(gold[0]) == sorted(answer[0])):
             return self.same(gold[1], answer[1])
         functions = _FUNCTION.fullmatch(gold[0]), _FUNCTION.fullmatch(answer[0])
-        if functions[0] and functions[1]:
+        if functions[0] and functions[1] and all(map(_renameable, functions, (gold[1], answer[1]))):
             new, old = functions[0].group(2), functions[1].group(2)
             if functions[0].group(1) != functions[1].group(1) or library.rename(answer[1], new, "") != answer[1]:
                 return False

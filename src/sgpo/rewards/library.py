@@ -11,6 +11,7 @@ import contextlib
 import logging
 import math
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -26,6 +27,7 @@ logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
 _CONFIG = ConversionConfig(lowercase_symbols=False)  # r and R are two variables
 _PRIMES = (29, 31, 37, 41, 43, 47, 53, 59)
+_POSITIVE = [sympy.Rational(prime, 7) for prime in _PRIMES]
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 _FRACTION = re.compile(r"([+-]?)\s*\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+)\s*/\s*(\d+)")
 _MIXED = re.compile(r"(?<![\d.}^_])(\d+) ?\\frac\{(\d+)\}\{(\d+)\}(?!\s*[\^!])")
@@ -148,38 +150,72 @@ def _infinite(expression: Any) -> bool:
     return isinstance(expression, sympy.Expr) and expression.has(sympy.oo, -sympy.oo, sympy.zoo, sympy.nan)
 
 
+def _agree(gold: Any, answer: Any, names: list[str], numbers: Sequence[Any]) -> bool | None:
+    """Whether two expressions are one number where their variables are these numbers; None where that is undecided."""
+    values = dict(zip(names, numbers, strict=False))
+    points = [side.xreplace({s: values[str(s)] for s in side.free_symbols}) for side in (gold, answer)]
+    try:
+        found = exact.difference(*points)
+        return None if found is None else exact.vanishes(*found)
+    except (exact.UndecidedError, TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
+        return None
+
+
+def _variables(gold: Any, answer: Any) -> list[str]:
+    """The variables of two expressions; none where they are no expressions, or have too many to be tried out."""
+    if not isinstance(gold, sympy.Expr) or not isinstance(answer, sympy.Expr):
+        return []
+    names = sorted({str(symbol) for symbol in gold.free_symbols | answer.free_symbols})
+    return names if len(names) <= len(_PRIMES) else []
+
+
 def _differ_at_a_point(gold: Any, answer: Any) -> bool:
     """Whether two expressions differ where their variables are certain primes: then they are not the same.
 
     Whole numbers, because answers in n may be equal for those alone.
     """
-    if not isinstance(gold, sympy.Expr) or not isinstance(answer, sympy.Expr):
+    names = _variables(gold, answer)
+    return bool(names) and any(_agree(gold, answer, names, primes) is False for primes in (_PRIMES, _PRIMES[::-1]))
+
+
+def _real(expression: Any, names: list[str], numbers: Sequence[Any]) -> bool:
+    """Whether all roots and logarithms of an expression are real where its variables are these numbers."""
+    values = dict(zip(names, numbers, strict=False))
+    point = {symbol: values[str(symbol)] for symbol in expression.free_symbols}
+    roots = [node.base for node in expression.atoms(sympy.Pow) if not node.exp.is_integer and node.exp.is_Rational]
+    logs = [node.args[0] for node in expression.atoms(sympy.log)]
+    return not any(inner.xreplace(point).is_negative for inner in roots + logs)
+
+
+def _same_where_real(gold: Any, answer: Any) -> bool:
+    r"""Whether two expressions with roots or logarithms agree wherever both are real: \sqrt{ab} and \sqrt a\sqrt b.
+
+    The library takes variables for any real numbers, and so finds that these two differ where a and b are negative.
+    Here each variable is negative alone: `\sqrt{x^2}` and `x` are both real then, and differ.
+    """
+    names = _variables(gold, answer)
+    rooted = [side.has(sympy.log) or any(not p.exp.is_integer for p in side.atoms(sympy.Pow)) for side in (gold, answer)]
+    if not names or not any(rooted) or gold.has(sympy.Abs) != answer.has(sympy.Abs):
         return False
-    names = sorted({str(symbol) for symbol in gold.free_symbols | answer.free_symbols})
-    if not 0 < len(names) <= len(_PRIMES):
+    if not all(_agree(gold, answer, names, point) for point in (_POSITIVE, _POSITIVE[::-1])):
         return False
-    for primes in (_PRIMES, _PRIMES[::-1]):
-        values = dict(zip(names, map(sympy.Integer, primes), strict=False))
-        points = [side.xreplace({s: values[str(s)] for s in side.free_symbols}) for side in (gold, answer)]
-        try:
-            found = exact.difference(*points)
-            if found is not None and not exact.vanishes(*found):
-                return True
-        except (exact.UndecidedError, TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
-            return False
-    return False
+    one_negative = [[-x if j == i else x for j, x in enumerate(_POSITIVE)] for i in range(len(names))]
+    both = [point for point in one_negative if _real(gold, names, point) and _real(answer, names, point)]
+    return all(_agree(gold, answer, names, point) for point in both)
 
 
 def _rounded_place(text: str, other: str) -> Fraction | None:
     r"""Last place of a decimal with 12 significant digits or more, set against something that is no decimal.
 
-    So many digits are a computed value, cut or rounded: 1.41421356237 stands for \sqrt{2}. None for all else.
+    So many digits are a computed value, cut or rounded: 1.41421356237 stands for \sqrt{2}. None for all else. Of 16
+    digits and more the last are those of a double, which holds no more than 2^-53 of the value and adds up errors.
     """
     text, other = text.strip(), other.strip()
     digits = re.sub(r"\D", "", text).strip("0")
     if "." not in text or len(digits) < 12 or not _NUMBER.fullmatch(text) or _NUMBER.fullmatch(other):
         return None
-    return Fraction(1, 10 ** len(text.split(".")[1]))
+    place = Fraction(1, 10 ** len(text.split(".")[1]))
+    return max(place, abs(Fraction(text)) / 2**50) if len(digits) in (16, 17, 18) else place
 
 
 def equal(gold: str, answer: str, tolerance: Fraction | None = None) -> bool:
@@ -203,6 +239,8 @@ def equal(gold: str, answer: str, tolerance: Fraction | None = None) -> bool:
             return exact.constants_equal(gold_value, answer_value, tolerance, place=place)
     if _differ_at_a_point(gold_value, answer_value):
         return False
+    if _same_where_real(gold_value, answer_value):
+        return True
     both = isinstance(gold_value, sympy.Expr) and isinstance(answer_value, sympy.Expr)
     if both and sympy.Symbol in (type(gold_value), type(answer_value)):
         gold_value, answer_value = 2 * gold_value, 2 * answer_value  # lone symbols are compared by name there

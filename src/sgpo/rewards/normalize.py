@@ -74,6 +74,8 @@ _PLAIN_WORDS = (
     (re.compile(r"\\(?:bigcup)(?![A-Za-z])"), r"\\cup "),
     (re.compile(r"\\(?:smallsetminus|backslash|setminus)(?![A-Za-z])"), r"\\setminus "),
     (re.compile(r"\\(?:mathbb|Bbb|mathbf)\s*\{?\s*R\s*\}?|\\R(?![A-Za-z])|\\Reals(?![A-Za-z])"), r"\\mathbb{R}"),
+    (re.compile(r"\\mathbb ?\{ ?R ?\} ?(?:-|/|\\backslash) ?(?=\\\{)"), r"\\mathbb{R} \\setminus "),
+    (re.compile(r"\\in ?([NZRQC])(?![A-Za-z(])"), r"\\in \\mathbb{\1}"),
     (re.compile(r"\\(?:l?dots|cdots|dotsc)(?![A-Za-z])"), "..."),
     (re.compile(r"\\log ?_ ?\{? ?e ?\}?(?![A-Za-z])"), r"\\ln "),
     (re.compile(r"\\mathbb ([A-Z])(?![A-Za-z])"), r"\\mathbb{\1}"),
@@ -88,8 +90,9 @@ _PLAIN_WORDS = (
     (re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![A-Za-z\d])"), r"\1\\cdot 10^{\2}"),
 )  # fmt: skip
 _PREAMBLE = re.compile(
-    r"^\\text\{(?!\s*(?:option|choice)?\W*[A-J]\W*\})[^{}]*(?:[:=]|\b(?:is|are|equals|approximately|about))\s*\}\s*(?=[^\s.])"
-    r"|^(?:answer|the answer is)\s*:?\s+(?=\S)",
+    r"^\\text\{(?!\s*(?:option|choice)?\W*[A-J]\W*\})[^{}]*(?:[:=]|\b(?:is|are|equals|approximately|about|roughly|around|exactly|only|total of|number))"
+    r"\s*\}\s*(?=[^\s.])|^(?:answer|the answer is)\s*:?\s+(?=\S)"
+    r"|^(?:approximately|about|roughly|around|exactly|only|a total of|the number)\s+(?=[-\d\\])",
     re.IGNORECASE,
 )
 _ESCAPED_TWICE = re.compile(

@@ -93,9 +93,11 @@ _WORDY = re.compile(
     r"(?<![A-Za-z\\])(?=[A-Za-z]*[aeiouyAEIOUY])[A-Za-z]{3,}|(?<![A-Za-z\\])(?:no|No|NO|DNE|AM|PM)(?![A-Za-z])"
 )
 _TEXTUAL = re.compile(r"[A-Za-z][A-Za-z0-9 .,;:'\"()!?/&-]*")
+_NO_SOLUTION = re.compile(
+    r"(?:there (?:is|are|exists?) )?(?:no (?:(?:such|real|valid) )*(?:solutions?|values?|answers?)(?: exists?)?|none)|empty set"
+)
 _SYNONYMS = {
-    "no solution": r"\emptyset", "no solutions": r"\emptyset", "no real solution": r"\emptyset",
-    "no real solutions": r"\emptyset", "none": r"\emptyset", "empty set": r"\emptyset",
+    "infinitely many": r"\infty", "infinitely many solutions": r"\infty", "infinite": r"\infty",
     "all reals": r"\mathbb{R}", "all real numbers": r"\mathbb{R}", "real numbers": r"\mathbb{R}",
     "dne": "does not exist",
 }  # fmt: skip
@@ -211,6 +213,8 @@ def _cut_tail(text: str) -> tuple[str, str]:
     if match and match.start() > 0:
         return text[: match.start()].strip(), f" {match.group(1)}/{match.group(2)}"
     match = _TAIL.search(text) or _IN_BRACKETS.search(text)
+    if match and match.re is _IN_BRACKETS and r"\text" not in match.group(1) and not _words_are_unit(match.group(1)):
+        return text, ""  # 3(ab) and \ln(ab) are products
     if match is None or match.start() == 0:
         match = _WORDS.search(text)
         if match is None or not _words_are_unit(match.group(1)):
@@ -286,4 +290,7 @@ def words(text: str) -> str | None:
         return None
     canonical = re.sub(r"[^a-z0-9]+", " ", plain.lower().replace("'", "")).strip()
     canonical = re.sub(r"^(?:the|an?) (?=.)", "", canonical)
+    canonical = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", canonical)
+    if _NO_SOLUTION.fullmatch(canonical):
+        return r"\emptyset"
     return _SYNONYMS.get(canonical, _NUMBER_WORDS.get(canonical, canonical))

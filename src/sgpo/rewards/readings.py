@@ -5,6 +5,7 @@ mathematics (choice letters, times of day, numerals, words).
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from sgpo.rewards import choices, library, quantities, structure
 from sgpo.rewards.normalize import key
@@ -15,9 +16,19 @@ _CONNECTOR = re.compile(
     r"\\text\{\s*,?\s*(?:where|for|if|when|with|provided(?: that)?|such that|assuming)(?: all| any| every)?\s*\}"
     r"|(?<![A-Za-z\\])(?:where|for|if|when|with|provided that|such that)(?: all| any| every)?(?![A-Za-z])"
 )
+_QUANTIFIED = re.compile(  # for all x, where c is a constant, \forall x \in R
+    r"(?P<main>.+?)[\s,]*(?:\(\s*)?(?:\\forall(?![A-Za-z])|(?:\\text\{\s*,?\s*|(?<![A-Za-z\\]))(?:for|where|with)(?![A-Za-z]))"
+    r"(?P<said>(?:[\s{},]|\\text(?![a-z])|\\in ?\\mathbb\{[NZQRC]\}|(?<![A-Za-z])[A-Za-z](?![A-Za-z])"
+    r"|(?<![A-Za-z])(?:all|any|every|each|some|is|are|be|an|of|and|in|real|rational|complex|arbitrary|fixed|constants?|numbers?|"
+    r"integers?|positive|natural|reals|values?)(?![A-Za-z]))+)(?:\))?"
+)
+_QUANTIFIER = re.compile(r"\\forall|\b(?:for|where|with)\b")
 _CONDITION = re.compile(rf"(.+?)(?:{_CONNECTOR.pattern})(.+)")
 _IN_BRACKETS = re.compile(r"(.*[^A-Z\\({\s])[\s,]+(\([^()]*(?:\([^()]*\)[^()]*)*\))")
 _LETTER = re.compile(r"\\text\{ ?([K-Zk-z]) ?\}")  # those before K are options
+_EXCEPT = re.compile(
+    r"(?:all )?(?:real numbers?|reals)(?: [a-z])? (?:except(?: for)?|excluding|other than)(?: [a-z] ?=)? ?([-+\\\d].*)"
+)
 _COMMA = re.compile(",")
 _MIXED = re.compile(r"(-?\d+) ?(?:and|\\text\{ ?and ?\}) ?(?:\\frac\{(\d+)\}\{(\d+)\}|(\d+) ?/ ?(\d+))")
 
@@ -37,7 +48,10 @@ def spelled(text: str) -> str:
     if letter:
         return letter.group(1)
     said = quantities.words(text) or ""
-    return said if said.startswith("\\") else text
+    if said.startswith("\\"):
+        return said
+    excepted = _EXCEPT.fullmatch(quantities.detext(text))
+    return rf"\mathbb{{R}} \setminus \{{{excepted.group(1)}\}}" if excepted else text
 
 
 def fraction(text: str) -> str:
@@ -80,6 +94,14 @@ def expand(node: Node) -> list[str]:
     return list({key(item): item for item in items}.values())
 
 
+def reordered(node: Node, names: tuple[str, ...]) -> Node:
+    """`(y, x) = (2, 1)` as a tuple in the order of other names; what is no single tuple is left as it is."""
+    if node.kind != "tuple" or len(node.items) != len(names) or not names:
+        return node
+    values = dict(zip(node.names, node.items, strict=True))
+    return replace(node, items=tuple(values[name] for name in names), names=names)
+
+
 def assigned(items: tuple[str, ...]) -> tuple[str, ...]:
     """`x = 1, y = 2` as 1, 2 where the names differ and come in order; other lists unchanged."""
     pairs = [definition(structure.parse(item)) for item in items]
@@ -87,6 +109,12 @@ def assigned(items: tuple[str, ...]) -> tuple[str, ...]:
     if len(names) != len(items) or names != sorted(set(names)):
         return items
     return tuple(pair[1] for pair in pairs if pair)
+
+
+def unquantified(text: str) -> str:
+    r"""Without the words behind an answer that say which letters are free: `2x \text{ for all } x`, `cx` with `c` constant."""
+    match = _QUANTIFIED.fullmatch(text) if _QUANTIFIER.search(text) else None
+    return match.group("main") if match else text
 
 
 def condition(text: str) -> tuple[str, str]:

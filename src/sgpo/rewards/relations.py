@@ -27,6 +27,7 @@ _CONSTANTS = re.compile(
     r"\\(?:d?frac|sqrt|pi|cdot|times|binom|infty|degree|log|ln|exp|(?:arc)?(?:sin|cos|tan)|cot|sec|csc)"
     r"(?![A-Za-z])|(?<![A-Za-z])[ei](?![A-Za-z])"
 )
+_CONGRUENT = re.compile(r"(?:[A-Za-z](?:_\{?\w\}?)? ?\\equiv ?)?([+-]?\d{1,9}) ?(?:\\pmod\{ ?([1-9]\d{0,8}) ?\})?")
 _DECIMAL = re.compile(r"[+-]?\d*\.(\d+)")
 _FLIPPED = {">": "<", r"\ge": r"\le"}
 
@@ -139,6 +140,24 @@ def same_system(gold: list[Link], answer: list[Link]) -> bool:
     return ranks[0] == ranks[1] == ranks[2]
 
 
+def residues(text: str) -> frozenset[tuple[int, int]] | None:
+    r"""Residues and moduli of `n \equiv 1, 2 \pmod{4}`, `n \equiv 3 \pmod 7 or ...`, `3 \pmod{7}`; None for others."""
+    if r"\pmod" not in text:
+        return None
+    found: set[tuple[int, int]] = set()
+    waiting: list[int] = []  # residues whose modulus stands further on
+    for piece in structure.pieces(text):
+        match = _CONGRUENT.fullmatch(piece)
+        if match is None:
+            return None
+        waiting.append(int(match.group(1)))
+        if match.group(2):
+            modulus = int(match.group(2))
+            found |= {(value % modulus, modulus) for value in waiting}
+            waiting = []
+    return None if waiting else frozenset(found)
+
+
 def is_variable(text: str) -> bool:
     r"""Whether a side is one variable: `x`, `x_1`, `\theta`, `\text{Area}`."""
     return structure.is_name(text) and bool(_VARIABLE.fullmatch(text.strip()))
@@ -184,8 +203,12 @@ def assignments(node: Node) -> dict[str, str] | None:
     return found if len(found) > 1 and not numbered else None
 
 
-def in_order(values: dict[str, str]) -> tuple[str, ...]:
-    """The values as a tuple gives them: by name where these are neighbours in the alphabet (x, y), else as written."""
+def in_order(values: dict[str, str], like: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The values as a tuple gives them: as its own names stand, if it has them; else by name where these are neighbours
+    in the alphabet (x, y), else as written.
+    """
+    if set(like) == set(values):
+        return tuple(values[name] for name in like)
     names = sorted(values)
     neighbours = all(len(name) == 1 for name in names) and ord(names[-1]) - ord(names[0]) == len(names) - 1
     return tuple(values[name] for name in (names if neighbours else values))

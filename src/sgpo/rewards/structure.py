@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from sgpo.rewards import vectors
@@ -22,11 +22,17 @@ _NAME = re.compile(
     r"(?:\s*\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])*\s*\))?"
 )  # fmt: skip
 _TEXT_NAME = re.compile(r"(?:\\text\{[^{}]*\}|[A-Za-z]+(?: [A-Za-z]+){0,4})\s*(?:_\{?\w+\}?)?")
-_MEASURED = re.compile(  # P(X=2), \sin x, dy/dx
-    r"[PE]\s*[(\[][^()]*[)\]]|\\(?:sin|cos|tan|cot|sec|csc)\s*(?:[A-Za-z]|\\[a-z]+)"
+_MEASURED = re.compile(  # P(X=2), f(1), \sin x, dy/dx
+    r"[PE]\s*[(\[][^()]*[)\]]|[fghFGHpqQTSu]\s*\( ?-?\d+(?:\s*,\s*-?\d+)* ?\)|\\(?:sin|cos|tan|cot|sec|csc)\s*(?:[A-Za-z]|\\[a-z]+)"
     r"|\\frac\{d ?[a-z]?\}\{d ?[a-z]\}"
 )
 _NAME_TUPLE = re.compile(r"\(\s*[A-Za-z](?:_\{?\w\}?)?(?:\s*,\s*[A-Za-z](?:_\{?\w\}?)?)+\s*\)")
+_ABSOLUTE = re.compile(r"\| ?([a-vxy]) ?\|")  # |z| and |w| are complex
+_REAL = re.compile(r"(?:[A-Za-z]|\\[a-z]+) ?\\in ?\\mathbb\{R\}")
+_REALS = {
+    r"\mathbb{R}": r"(-\infty, \infty)", r"\mathbb{R}^+": r"(0, \infty)", r"\mathbb{R}^-": r"(-\infty, 0)",
+    r"\mathbb{R}_{>0}": r"(0, \infty)", r"\mathbb{R}_{\ge0}": r"[0, \infty)", r"\mathbb{R}_{<0}": r"(-\infty, 0)",
+}  # fmt: skip
 _SEPARATOR = re.compile(r"\\text\{\s*,?\s*(?:(and|or)\s*,?|,|;)\s*\}|(?<![A-Za-z\\])(and|or)(?![A-Za-z])|[,;]")
 _OR = re.compile(r"\\text\{\s*,?\s*or\s*,?\s*\}|(?<![A-Za-z\\])or(?![A-Za-z])|;")
 _RELATION = re.compile(r"\\(?:le|ge|ne|in|approx)(?![A-Za-z])|(?<!:)[<>]|=")
@@ -47,7 +53,7 @@ class Node:
 
     A relation holds its sides in `items` and its signs in `signs`; a matrix its entries, row by row, and its row
     lengths in `rows`. `joined_by_and` and `joined_by_or` say that a list was joined by such a word; `line`
-    is the parameter of a line that was written as a point and a direction.
+    is the parameter of a line that was written as a point and a direction; `names` are those of `(x, y) = (1, 2)`.
     """
 
     kind: Kind
@@ -59,6 +65,7 @@ class Node:
     joined_by_and: bool = False
     joined_by_or: bool = False
     line: str = ""
+    names: tuple[str, ...] = ()
 
 
 def is_name(text: str) -> bool:
@@ -135,7 +142,14 @@ def _relation(text: str) -> Node | None:
     if signs[0] == r"\in" and len(signs) == 1:
         return parse(sides[1]) if is_name(sides[0]) or _NAME_TUPLE.fullmatch(sides[0]) else None
     if signs == ["="] and _NAME_TUPLE.fullmatch(sides[0]):
-        return parse(sides[1])
+        names = tuple(name.strip() for name in sides[0][1:-1].split(","))
+        return replace(parse(sides[1]), names=names)
+    absolute = _ABSOLUTE.fullmatch(sides[0]) if len(sides) == 2 else None
+    if absolute and signs[0] in _FLIP:
+        name, bound = absolute.group(1), sides[1]
+        if signs[0] in ("<", r"\le"):
+            return parse(f"-({bound}) {signs[0]} {name} {signs[0]} {bound}")
+        return parse(rf"{name} {_FLIP[signs[0]]} -({bound}) \text{{or}} {name} {signs[0]} {bound}")
     both = _plus_minus(sides[1]) if len(sides) == 2 and signs[0] == "=" and is_name(sides[0]) else None
     if both:
         return Node("list", text, tuple(f"{sides[0]} = {value}" for value in both))
@@ -208,6 +222,11 @@ def _plus_minus(text: str) -> list[str] | None:
     return [_sign(text, True), _sign(text, False)]
 
 
+def pieces(text: str) -> list[str]:
+    """What commas, semicolons, "and" and "or" separate outside brackets."""
+    return [piece for piece in split_top(text, _SEPARATOR)[0] if piece]
+
+
 def _list(text: str) -> Node | None:
     groups = [group.strip(" ,") for group in split_top(text, _OR)[0]]
     if len(groups) > 1 and all(len(split_top(group, _SEPARATOR)[0]) > 1 for group in groups):
@@ -218,6 +237,9 @@ def _list(text: str) -> Node | None:
     pieces = [piece for piece in pieces if piece]
     if not separators or not pieces:
         return None
+    restrictions = [piece for piece in pieces if not _REAL.fullmatch(piece)]
+    if len(restrictions) == 1 < len(pieces):
+        return parse(restrictions[0])  # `x \in \mathbb{R}, x \ne 2`
     items: list[str] = []
     name = ""
     for piece in pieces:  # `x = 1, 2` names x once
@@ -250,8 +272,7 @@ def parse(text: str) -> Node:
     named = re.fullmatch(r"[A-Za-z]\s*(\([^()\[\]]+\]|\[[^()\[\]]+\))", text)
     if named:  # t(0, 4], which can be no function call, for t in (0, 4]
         text = named.group(1)
-    if text.replace(" ", "") == r"\mathbb{R}":
-        text = r"(-\infty, \infty)"
+    text = _REALS.get(text.replace(" ", "").replace("{+}", "+").replace("{-}", "-"), text)
     shape = _bracketed(text) or _list(text)
     if shape:
         return shape

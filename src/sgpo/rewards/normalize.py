@@ -38,6 +38,7 @@ _UNWRAPPED = (
 _COLOR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}")
 _SINGLE = re.compile(r"\\text\{\s*([eidπ])\s*\}")
 _FUNCTIONS = r"arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm|max|min|det|sgn"
+_TEXT_POWER = re.compile(r"(\\text\{[^{}]*\^ ?)\{ ?(-?\d) ?\}")  # \text{m s^{-2}}
 _TEXT_FUNCTION = re.compile(rf"\\text\{{\s*({_FUNCTIONS})\s*\}}(?=\s*[({{\\A-Za-z\d^_])")  # not 45 min, 5 sec
 _PLAIN_FUNCTION = re.compile(rf"(?<![A-Za-z\\{{])({_FUNCTIONS})(?=\s*[\(\d\\^_]|\s+[a-z](?![A-Za-z]))")
 _PLAIN_WORDS = (
@@ -76,6 +77,7 @@ _PLAIN_WORDS = (
     (re.compile(r"\\(?:mathbb|Bbb|mathbf)\s*\{?\s*R\s*\}?|\\R(?![A-Za-z])|\\Reals(?![A-Za-z])"), r"\\mathbb{R}"),
     (re.compile(r"\\mathbb ?\{ ?R ?\} ?(?:-|/|\\backslash) ?(?=\\\{)"), r"\\mathbb{R} \\setminus "),
     (re.compile(r"\\in ?([NZRQC])(?![A-Za-z(])"), r"\\in \\mathbb{\1}"),
+    (re.compile(r"\\mu ?\\text\{ ?(?=[A-Za-z])"), r"\\text{\\mu "),
     (re.compile(r"\\(?:l?dots|cdots|dotsc)(?![A-Za-z])"), "..."),
     (re.compile(r"\\log ?_ ?\{? ?e ?\}?(?![A-Za-z])"), r"\\ln "),
     (re.compile(r"\\mathbb ([A-Z])(?![A-Za-z])"), r"\\mathbb{\1}"),
@@ -90,9 +92,9 @@ _PLAIN_WORDS = (
     (re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![A-Za-z\d])"), r"\1\\cdot 10^{\2}"),
 )  # fmt: skip
 _PREAMBLE = re.compile(
-    r"^\\text\{(?!\s*(?:option|choice)?\W*[A-J]\W*\})[^{}]*(?:[:=]|\b(?:is|are|equals|approximately|about|roughly|around|exactly|only|total of|number))"
+    r"^\\text\{(?!\s*(?:option|choice)?\W*[A-J]\W*\})[^{}]*(?:[:=]|\b(?:is|are|equals|approximately|about|exactly|only|total of|number))"
     r"\s*\}\s*(?=[^\s.])|^(?:answer|the answer is)\s*:?\s+(?=\S)"
-    r"|^(?:approximately|about|roughly|around|exactly|only|a total of|the number)\s+(?=[-\d\\])",
+    r"|^(?:exactly|only|a total of|the number)\s+(?=[-\d\\])",
     re.IGNORECASE,
 )
 _ESCAPED_TWICE = re.compile(
@@ -241,6 +243,8 @@ def _rewrite(text: str, *, listed: bool) -> str:
     text = re.sub(r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup ", text)
     text = re.sub(r"\\\{\s*\\\}", r"\\emptyset ", text)
     text = re.sub(r"\\text\{\s*(\\[a-z]+)\s*\}", r"\1", text)  # \text{infinity}
+    while _TEXT_POWER.search(text):
+        text = _TEXT_POWER.sub(r"\1\2", text)
     return _without_end(text)
 
 

@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
-_UNITS = {
-    "mm": "millimeter millimetre", "cm": "centimeter centimetre", "m": "meter metre", "km": "kilometer kilometre",
-    "inch": "in inches", "ft": "foot feet", "yd": "yard", "mile": "mi", "g": "gram gm", "kg": "kilogram",
-    "mg": "milligram", "lb": "pound lbs", "oz": "ounce", "ton": "tonne", "s": "sec second secs",
-    "min": "minute mins", "h": "hr hour hrs", "day": "", "week": "", "month": "", "year": "yr yrs",
-    "l": "liter litre", "ml": "milliliter", "gallon": "gal", "mph": "mile/h", "m/s": "mps", "km/h": "kph kmh kmph",
-    "deg": "degree degrees", "rad": "radian", "usd": "dollar us", "cent": "", "eur": "euro", "gbp": "",
-    "rupee": "rs inr", "yen": "yuan rmb cny jpy 元",
-    "unit": "", "hz": "hertz", "w": "watt", "j": "joule", "v": "volt", "ohm": "",
-}  # fmt: skip
-_CANONICAL = {word: unit for unit, words in _UNITS.items() for word in (unit, *words.split())}
+from sgpo.rewards import units
+
 _BARE = (
     "millimet(?:er|re)s?|centimet(?:er|re)s?|kilomet(?:er|re)s?|met(?:er|re)s?|inch(?:es)?|feet|foot|yards?|miles?|"
     "kilograms?|grams?|milligrams?|pounds?|ounces?|tons?|seconds?|minutes?|hours?|days?|weeks?|months?|years?|lit(?:er|re)s?|"
-    "gallons?|degrees?|radians?|dollars?|cents?|euros?|rupees?|yuan|yen|square|cubic|sq|units?|mph|kph|kmh|mm|cm|km|kg|mg|ml|mL|ft|lbs?|oz|"
-    "hrs?|mins?|secs?|yrs?|in|mi|rad|deg|USD|EUR"
+    "gallons?|degrees?|radians?|dollars?|cents?|euros?|rupees?|yuan|yen|square|cubic|sq|units?|m ?/ ?s|km ?/ ?hr?|mph|kph|"
+    "kmh|mm|cm|km|kg|mg|ml|mL|ft|lbs?|oz|hrs?|mins?|secs?|yrs?|in|mi|rad|deg|USD|EUR"
 )
 _TEXT = r"\\text\{[^{}]*\}"
 _ATOM = rf"(?:{_TEXT}|(?<![A-Za-z\\])(?:{_BARE})(?![A-Za-z]))\.?(?: ?\^ ?\{{?-?[1-9]\}}?)?"
@@ -43,8 +35,11 @@ _NOT_UNITS = frozenset({
     "impossible", "correct", "right", "true", "valid", "maybe", "perhaps", "probably", "possibly", "more",
     "less", "fewer", "greater", "smaller", "larger", "at", "both", "i", "we", "you", "answer", "solution",
     "solutions", "result", "approximately", "approx", "roughly", "nearly", "almost", "up", "unknown",
-    "undefined", "unsure", "so", "otherwise", "instead", "only",
+    "undefined", "unsure", "so", "otherwise", "instead", "only", "remainder", "modulo", "below", "through", "negative",
 })  # fmt: skip
+_PER = re.compile(r"(?:\s|\\text\{)*(?:/|per\b)")
+_INSIDE = re.compile(r"\^ ?\{?-?\d\}?|(?<=[a-z])[23]\b")  # digits that a unit may hold
+_MORE = re.compile(r"[\d+=<>*×]|,\s*\S|^\W*(?:squared|cubed|root|half)\b")  # and what is none: `5\text{ out of 6}`
 _PAIR = re.compile(
     rf"(\d+(?:\.\d+)?) ?(\\degree|''|'|\"|{_TEXT}|(?:{_BARE})(?![A-Za-z]))[ ,]*(?:(?:and|\\text\{{ ?and ?\}}) ?(?=\d))?"
 )
@@ -54,7 +49,7 @@ _SCALES = {
     "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "lakh": 5, "crore": 7, "万": 4, "亿": 8,
 }  # fmt: skip
 _SCALE = re.compile(rf" ?(?:\\text\{{\s*)?({'|'.join(_SCALES)})s?(?![a-z])\s*(?:\}})?", re.IGNORECASE)
-_CURRENCY = {r"\$": "usd", r"\pounds": "gbp", r"\euro": "eur", r"\yen": "yen", r"\rupee": "rupee", "EUR": "eur"}
+_CURRENCY = {r"\$": "usd", r"\pounds": "gbp", r"\euro": "eur", r"\yen": "yen", r"\rupee": "rupee"}
 _SIGNED_CURRENCY = re.compile(
     r"^([+-]?)\s*(?:(\\\$|\\pounds|\\euro|\\yen|\\rupee)|(?:\\text\{\s*)?(USD?|EUR|Rs|INR|RMB|CNY)\.?\s*\}?(?=[\s\\\d]))"
     r"\s*(\\\$)?\s*"
@@ -65,16 +60,6 @@ _PERCENT = re.compile(
 )
 _DEGREE = re.compile(r"\s*\\degree\s*(?:(?:\\text\{)?\s*([CF])\s*\}?)?\s*$")
 _ORDINAL = re.compile(r"(?<=\d)\s*\^?\s*\{?\s*(?:\\text\{\s*)?(?:st|nd|rd|th)\s*\}?\s*\}?$")
-# What one unit is in the first unit of its kind, as LaTeX.
-_FACTORS = {
-    "mm": ("length", "1"), "cm": ("length", "10"), "m": ("length", "1000"), "km": ("length", "1000000"),
-    "inch": ("foot", "1"), "ft": ("foot", "12"), "yd": ("foot", "36"), "mile": ("foot", "63360"),
-    "mg": ("mass", "1"), "g": ("mass", "1000"), "kg": ("mass", "1000000"), "oz": ("weight", "1"),
-    "lb": ("weight", "16"), "s": ("time", "1"), "min": ("time", "60"), "h": ("time", "3600"),
-    "day": ("time", "86400"), "week": ("time", "604800"), "month": ("years", "1"), "year": ("years", "12"),
-    "ml": ("volume", "1"), "l": ("volume", "1000"), "cent": ("money", "1"), "usd": ("money", "100"),
-    "deg": ("angle", r"\frac{\pi}{180}"), "rad": ("angle", "1"),
-}  # fmt: skip
 _TIME = re.compile(
     r"(\d{1,2}) ?(?:: ?([0-5]\d)(?: ?: ?([0-5]\d))?)? ?(?:([ap]) ?\.? ?m ?\.?)?( ?noon| ?midnight)?", re.I
 )
@@ -88,7 +73,10 @@ _NUMBER_WORDS = {
     "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
     "eight": "8", "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "thirteen": "13", "fourteen": "14",
     "fifteen": "15", "sixteen": "16", "seventeen": "17", "eighteen": "18", "nineteen": "19", "twenty": "20",
+    "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80", "ninety": "90",
+    "hundred": "100", "one hundred": "100",
 }  # fmt: skip
+_TENS = re.compile(r"(\w+ty) (one|two|three|four|five|six|seven|eight|nine)")
 _WORDY = re.compile(
     r"(?<![A-Za-z\\])(?=[A-Za-z]*[aeiouyAEIOUY])[A-Za-z]{3,}|(?<![A-Za-z\\])(?:no|No|NO|DNE|AM|PM)(?![A-Za-z])"
 )
@@ -118,27 +106,8 @@ def detext(text: str) -> str:
 
 
 def _unit(tail: str) -> str:
-    r"""Canonical unit of a tail such as `\text{ square inches}` or ` cm^2`; "" where it is not known."""
-    words = (
-        detext(tail).strip(" ()").lower().replace(r"\cdot", " ").replace("{", "").replace("}", "").replace(" per ", "/")
-    )
-    words = re.sub(r"\s*([/^])\s*", r"\1", words).strip(" .")
-    power = ""
-    for pattern, exponent in ((r"\b(?:square|sq\.?)\s+|\s+squared$", "^2"), (r"\bcubic\s+|\s+cubed$", "^3")):
-        words, count = re.subn(pattern, "", words)
-        power = exponent if count else power
-    match = re.fullmatch(r"([a-z¢]+)(?:/([a-z]+))?(\^-?\d)?", words)
-    if match is None:
-        return ""
-    names = []
-    for name in match.group(1, 2):
-        if name:
-            known = _CANONICAL.get(name, _CANONICAL.get(name.removesuffix("s")))
-            if not known:
-                return ""
-            names.append(known)
-    joined = "/".join(names)
-    return _CANONICAL.get(joined, joined) + (match.group(3) or power)
+    """Canonical unit of a tail such as `\\text{ square inches}` or ` cm^2`; "" where it is not known."""
+    return units.read(detext(tail))
 
 
 def _words_are_unit(words: str) -> bool:
@@ -163,14 +132,17 @@ def compound(text: str) -> Quantity | None:
         return None
     names = ["deg" if unit.startswith("\\degree") else _ARC.get(unit) or _unit(_AND.sub("", unit)) for _, unit in pairs]
     if names[0] == "deg":
-        sizes = [{"deg": 3600, "min": 60, "s": 1}.get(name, 0) for name in names]
-    elif any(unit in _ARC for _, unit in pairs) or len({_FACTORS.get(name, ("",))[0] for name in names}) > 1:
-        return None
+        found = [Fraction({"deg": 3600, "min": 60, "s": 1}.get(name, 0)) for name in names]
     else:
-        sizes = [int(_FACTORS[name][1]) if name in _FACTORS and _FACTORS[name][1].isdigit() else 0 for name in names]
-    if not all(sizes) or sizes != sorted(set(sizes), reverse=True):
+        arcs = any(unit in _ARC for _, unit in pairs)
+        found = (None if arcs else units.sizes(names)) or [Fraction(0)]
+    if not all(found) or found != sorted(set(found), reverse=True):
         return None
-    parts = [rf"{number}\cdot\frac{{{size}}}{{{sizes[0]}}}" for (number, _), size in zip(pairs, sizes, strict=True)]
+    shares = [size / found[0] for size in found]
+    parts = [
+        rf"{number}\cdot\frac{{{share.numerator}}}{{{share.denominator}}}"
+        for (number, _), share in zip(pairs, shares, strict=True)
+    ]
     return Quantity("+".join(parts), names[0])
 
 
@@ -182,7 +154,7 @@ def split_quantity(text: str) -> Quantity:
         return several
     currency = _SIGNED_CURRENCY.match(text)
     if currency and currency.end() < len(text):
-        unit = _CURRENCY.get(currency.group(2)) or _CANONICAL.get((currency.group(3) or "").lower(), "usd")
+        unit = _CURRENCY.get(currency.group(2)) or units.word(currency.group(3) or "") or "usd"
         text = currency.group(1) + text[currency.end() :]
     text = _ORDINAL.sub("", text)
     found = _PERCENT.search(text)
@@ -201,6 +173,8 @@ def split_quantity(text: str) -> Quantity:
             tail = tail[scale.end() :]
         if core.endswith(r"\$"):
             core, unit = core[:-2].strip(), "usd"
+        if unit and _PER.match(tail):
+            return Quantity(core, _unit(unit + tail) or unit, percent)
         return Quantity(core, unit or _unit(tail), percent)
     if text.endswith(r"\$") and len(text) > 2:
         return Quantity(text[:-2].strip(), "usd", False)
@@ -213,7 +187,8 @@ def _cut_tail(text: str) -> tuple[str, str]:
     if match and match.start() > 0:
         return text[: match.start()].strip(), f" {match.group(1)}/{match.group(2)}"
     match = _TAIL.search(text) or _IN_BRACKETS.search(text)
-    if match and match.re is _IN_BRACKETS and r"\text" not in match.group(1) and not _words_are_unit(match.group(1)):
+    inside = match.group(1) if match and match.re is _IN_BRACKETS else r"\text"
+    if r"\text" not in inside and not _words_are_unit(_INSIDE.sub("", inside)):
         return text, ""  # 3(ab) and \ln(ab) are products
     if match is None or match.start() == 0:
         match = _WORDS.search(text)
@@ -225,7 +200,8 @@ def _cut_tail(text: str) -> tuple[str, str]:
     core, tail = text[:start].strip(), text[start:]
     if re.search(r"[=+\-^_({,]$|\\(?:cdot|pm|le|ge|in|frac)$", core) or not re.search(r"[\dA-Za-z]", core):
         return text, ""
-    if set(re.findall(r"[a-z]+", detext(tail).lower())) & _NOT_UNITS:
+    said = detext(tail)
+    if _MORE.search(_INSIDE.sub("", said)) or set(re.findall(r"[a-z]+", said.lower())) & _NOT_UNITS:
         return text, ""
     return core, tail
 
@@ -240,21 +216,13 @@ def conversion(gold: Quantity, answer: Quantity) -> str | None:
         if "deg" not in (gold.unit, answer.unit) or r"\pi" not in bare.core:
             return None
         return r"\frac{180}{\pi}" if gold.unit else r"\frac{\pi}{180}"
-    powers = [re.fullmatch(r"(\w+?)(?:\^(\d))?", quantity.unit) for quantity in (gold, answer)]
-    if not powers[0] or not powers[1] or powers[0].group(2) != powers[1].group(2):
-        return None
-    if "unit" in (powers[0].group(1), powers[1].group(1)):
-        return "1"  # square units, whatever their name
-    kinds = [_FACTORS.get(power.group(1)) for power in powers if power]
-    if kinds[0] is None or kinds[1] is None or kinds[0][0] != kinds[1][0]:
-        return None
-    return rf"(\frac{{{kinds[1][1]}}}{{{kinds[0][1]}}})^{powers[0].group(2) or '1'}"
+    return units.factor(answer.unit, gold.unit)
 
 
 def time_of_day(text: str) -> tuple[int, str] | None:
     """Seconds since midnight and "am", "pm" or "" for `12:30`, `3:05 PM`, `15:30`, `3 p.m.`; None for others."""
     match = _TIME.fullmatch(detext(text))
-    if match is None or not (match.group(2) or match.group(4)):
+    if match is None or not (match.group(2) or match.group(4) or match.group(5)):
         return None
     hour, half = int(match.group(1)), (match.group(4) or "").lower()
     if match.group(5):
@@ -293,4 +261,7 @@ def words(text: str) -> str | None:
     canonical = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", canonical)
     if _NO_SOLUTION.fullmatch(canonical):
         return r"\emptyset"
+    tens = _TENS.fullmatch(canonical)
+    if tens and tens.group(1) in _NUMBER_WORDS:
+        return str(int(_NUMBER_WORDS[tens.group(1)]) + int(_NUMBER_WORDS[tens.group(2)]))
     return _SYNONYMS.get(canonical, _NUMBER_WORDS.get(canonical, canonical))

@@ -27,7 +27,6 @@ _MEASURED = re.compile(  # P(X=2), f(1), \sin x, dy/dx
     r"|\\frac\{d ?[a-z]?\}\{d ?[a-z]\}"
 )
 _NAME_TUPLE = re.compile(r"\(\s*[A-Za-z](?:_\{?\w\}?)?(?:\s*,\s*[A-Za-z](?:_\{?\w\}?)?)+\s*\)")
-_ABSOLUTE = re.compile(r"\| ?([a-vxy]) ?\|")  # |z| and |w| are complex
 _REAL = re.compile(r"(?:[A-Za-z]|\\[a-z]+) ?\\in ?\\mathbb\{R\}")
 _REALS = {
     r"\mathbb{R}": r"(-\infty, \infty)", r"\mathbb{R}^+": r"(0, \infty)", r"\mathbb{R}^-": r"(-\infty, 0)",
@@ -144,12 +143,6 @@ def _relation(text: str) -> Node | None:
     if signs == ["="] and _NAME_TUPLE.fullmatch(sides[0]):
         names = tuple(name.strip() for name in sides[0][1:-1].split(","))
         return replace(parse(sides[1]), names=names)
-    absolute = _ABSOLUTE.fullmatch(sides[0]) if len(sides) == 2 else None
-    if absolute and signs[0] in _FLIP:
-        name, bound = absolute.group(1), sides[1]
-        if signs[0] in ("<", r"\le"):
-            return parse(f"-({bound}) {signs[0]} {name} {signs[0]} {bound}")
-        return parse(rf"{name} {_FLIP[signs[0]]} -({bound}) \text{{or}} {name} {signs[0]} {bound}")
     both = _plus_minus(sides[1]) if len(sides) == 2 and signs[0] == "=" and is_name(sides[0]) else None
     if both:
         return Node("list", text, tuple(f"{sides[0]} = {value}" for value in both))

@@ -1,11 +1,12 @@
 """Constants compared exactly, regions, layout that separates, options, end marks, and golds that are no answers."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from sgpo import rewards
-from sgpo.rewards import choices, library
+from sgpo.rewards import choices, library, units
 from sgpo.rewards.exact import constants_equal
 from sgpo.rewards.extract import boxes, extract, gold_answer
 from sgpo.rewards.normalize import normalize
@@ -93,6 +94,43 @@ def test_options(text: str) -> None:
     assert choices.labelled(normalize(text).text) == choices.Label("D", "12")
 
 
+@pytest.mark.parametrize(
+    ("text", "unit"),
+    [
+        ("km/h", "3.m h^-1"),
+        ("kilometers per hour", "3.m h^-1"),
+        (r"\text{km h}^{-1}", "3.m h^-1"),
+        ("square inches", "inch^2"),
+        ("feet squared", "ft^2"),
+        ("cm2", "-2.m^2"),
+        ("mph", "h^-1 mile"),
+        ("degrees Celsius", "degC"),
+        ("MHz", "6.hz"),
+        ("apples", ""),
+        ("miles of road", ""),
+    ],
+)
+def test_units(text: str, unit: str) -> None:
+    assert units.read(text.replace(r"\text", "")) == unit
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "factor"),
+    [
+        ("km/h", "m/s", r"\frac{5}{18}"),
+        ("J", "kg m^2 s^-2", r"\frac{1}{1}"),
+        ("L", "cm^3", r"\frac{1000}{1}"),
+        ("degrees", "rad", r"\frac{1}{180}\cdot \pi^{1}"),
+        ("square units", "cm^2", "1"),
+        ("units", "cm^2", None),
+        ("J", "N", None),
+        ("degrees Celsius", "degrees Fahrenheit", None),
+    ],
+)
+def test_factors_between_units(source: str, target: str, factor: str | None) -> None:
+    assert units.factor(units.read(source), units.read(target)) == factor
+
+
 @pytest.mark.parametrize("text", ["(A)(B)", "A(2)", "(A+1)x", r"\text{(A) and (C)}", "(C)+1", "E=5", "D", "4D", "A: B"])
 def test_what_is_no_option(text: str) -> None:
     assert choices.labelled(normalize(text).text) is None
@@ -126,12 +164,22 @@ def test_an_end_mark_ends_the_answer(mark: str) -> None:
         "n/a",
         ["1", "null"],
         "x\ufffd",
+        "\x0crac{1}{2}",
+        "\x08oxed{7}",
+        "3\times 4",
+        "\text{Evelyn}",
     ],
 )
 def test_golds_that_are_no_answers(gold: rewards.golds.Gold) -> None:
     assert rewards.check_gold(gold)
     said = gold if isinstance(gold, str) else "nan"
     assert rewards.verify(rf"\boxed{{{said}}}", gold).reason == "bad_gold"
+
+
+def test_a_gold_whose_backslashes_json_took_says_so() -> None:
+    gold = json.loads('"\\frac{1}{2}"')  # written with one backslash, so that JSON reads a form feed
+    assert "JSON" in (rewards.check_gold(gold) or "")
+    assert rewards.check_gold("1\n2\t3") is None
 
 
 def test_bad_golds_are_named_with_their_rows() -> None:

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
+from sgpo.models.thinking import strip_thinking
 from sgpo.rewards import extract as extraction
-from sgpo.rewards import structure, verify
+from sgpo.rewards import format_reward, structure, verify
 from sgpo.rewards.extract import extract, last_boxed
 from sgpo.rewards.normalize import TooComplexError, normalize
 
@@ -36,6 +37,31 @@ def test_only_what_follows_the_last_think_counts() -> None:
     assert extract(text).text == "3"
     assert extract(r"<think>\boxed{1}</think> I have no idea what it is").text is None
     assert extract(r"<think>\boxed{1}").text == "1"
+
+
+@pytest.mark.parametrize(
+    "thinking",
+    [
+        "<thinking>{}</thinking>",
+        "<reasoning>{}</reasoning>",
+        "[THINK]{}[/THINK]",
+        "◁think▷{}◁/think▷",
+        "<|begin_of_thought|>{}<|end_of_thought|>",
+        "<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>",
+        "analysisWe try {} assistantfinal",
+    ],
+)
+def test_thinking_ends_by_the_mark_of_any_family(thinking: str) -> None:
+    said = thinking.format(r"maybe \boxed{5}") + "The answer is 7."
+    assert extract(said).text == "7"
+    assert format_reward([said]) == [0.0]  # the box is no part of the answer
+    assert extract(thinking.partition("{}")[0] + " The answer is 7.").text is None  # never closed
+
+
+def test_a_heading_that_says_analysis_is_no_thinking() -> None:
+    said = "Analysis of the problem: we add.\nThe answer is 7."
+    assert extract(said).text == "7"
+    assert strip_thinking(said) == said
 
 
 @pytest.mark.parametrize("response", ["The answer is 42.", "#### 42", "42", "$42$", "Hence $x = 42$."])
@@ -134,6 +160,14 @@ PIECES = [
     "AB ",
     "and ",
     "ab-",
+    "for a ",
+    r"\text{m^{2} ",
+    "1_234",
+    r"\dot1",
+    r"n \equiv 1, ",
+    "<answer>",
+    "5小",
+    "km/h ",
 ]
 
 

@@ -24,7 +24,7 @@ _NO_ANSWER = frozenset({
 })  # fmt: skip
 _WRITTEN = frozenset({"None"})  # Python's; `\\text{none}` is the answer "there is none"
 # JSON reads `\frac` and `\boxed`, written with one backslash, as a form feed and a backspace before what is left.
-_UNESCAPED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]|\t(?=ext\{|imes|frac|heta|an\b)|\r(?=ight|ho\b)")
+_UNESCAPED = re.compile(r"[\x07\x08\x0b\x0c](?=[a-z])|\t(?=ext\{|imes|frac|heta|an\b)|\r(?=ight|ho\b)")
 _SHOWN = 5  # rows named in one message
 
 
@@ -78,9 +78,9 @@ def check_gold(gold: Gold | None) -> str | None:
     # Its letters are lost, so that no response can be compared with it.
     if "\ufffd" in text:
         return f"the gold {text[:40]!r} was read in the wrong encoding"
-    if _UNESCAPED.search(text):
-        return f"the gold {text[:40]!r} holds control characters, as `\\frac` does where JSON has it with one backslash"
     parts = gold if isinstance(gold, Sequence) and not isinstance(gold, str) else [text]
+    if _UNESCAPED.search(gold if isinstance(gold, str) else " ".join(parts)):
+        return f"the gold {text[:40]!r} holds control characters, as `\\frac` does where JSON has it with one backslash"
     if any(map(is_no_answer, parts)):
         return f"the gold {text[:40]!r} is no answer"
     normal = normal_form(text)

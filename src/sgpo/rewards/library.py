@@ -194,7 +194,9 @@ def _same_where_real(gold: Any, answer: Any) -> bool:
     Here each variable is negative alone: `\sqrt{x^2}` and `x` are both real then, and differ.
     """
     names = _variables(gold, answer)
-    rooted = [side.has(sympy.log) or any(not p.exp.is_integer for p in side.atoms(sympy.Pow)) for side in (gold, answer)]
+    rooted = [
+        side.has(sympy.log) or any(not p.exp.is_integer for p in side.atoms(sympy.Pow)) for side in (gold, answer)
+    ]
     if not names or not any(rooted) or gold.has(sympy.Abs) != answer.has(sympy.Abs):
         return False
     if not all(_agree(gold, answer, names, point) for point in (_POSITIVE, _POSITIVE[::-1])):

@@ -92,7 +92,8 @@ _PLAIN_WORDS = (
     (re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![A-Za-z\d])"), r"\1\\cdot 10^{\2}"),
 )  # fmt: skip
 _PREAMBLE = re.compile(
-    r"^\\text\{(?!\s*(?:option|choice)?\W*[A-J]\W*\})[^{}]*(?:[:=]|\b(?:is|are|equals|approximately|about|exactly|only|total of|number))"
+    r"^\\text\{(?!\s*(?:option|choice)?\W*[A-J]\W*\})[^{}]*"
+    r"(?:[:=]|\b(?:is|are|equals|approximately|about|exactly|only|total of|number))"
     r"\s*\}\s*(?=[^\s.])|^(?:answer|the answer is)\s*:?\s+(?=\S)"
     r"|^(?:exactly|only|a total of|the number)\s+(?=[-\d\\])",
     re.IGNORECASE,

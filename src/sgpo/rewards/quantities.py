@@ -16,8 +16,8 @@ from sgpo.rewards import units
 _BARE = (
     "millimet(?:er|re)s?|centimet(?:er|re)s?|kilomet(?:er|re)s?|met(?:er|re)s?|inch(?:es)?|feet|foot|yards?|miles?|"
     "kilograms?|grams?|milligrams?|pounds?|ounces?|tons?|seconds?|minutes?|hours?|days?|weeks?|months?|years?|lit(?:er|re)s?|"
-    "gallons?|degrees?|radians?|dollars?|cents?|euros?|rupees?|yuan|yen|square|cubic|sq|units?|m ?/ ?s|km ?/ ?hr?|mph|kph|"
-    "kmh|mm|cm|km|kg|mg|ml|mL|ft|lbs?|oz|hrs?|mins?|secs?|yrs?|in|mi|rad|deg|USD|EUR"
+    "gallons?|degrees?|radians?|dollars?|cents?|euros?|rupees?|yuan|yen|square|cubic|sq|units?|m ?/ ?s|"
+    "km ?/ ?hr?|mph|kph|kmh|mm|cm|km|kg|mg|ml|mL|ft|lbs?|oz|hrs?|mins?|secs?|yrs?|in|mi|rad|deg|USD|EUR"
 )
 _TEXT = r"\\text\{[^{}]*\}"
 _ATOM = rf"(?:{_TEXT}|(?<![A-Za-z\\])(?:{_BARE})(?![A-Za-z]))\.?(?: ?\^ ?\{{?-?[1-9]\}}?)?"
@@ -82,7 +82,8 @@ _WORDY = re.compile(
 )
 _TEXTUAL = re.compile(r"[A-Za-z][A-Za-z0-9 .,;:'\"()!?/&-]*")
 _NO_SOLUTION = re.compile(
-    r"(?:there (?:is|are|exists?) )?(?:no (?:(?:such|real|valid) )*(?:solutions?|values?|answers?)(?: exists?)?|none)|empty set"
+    r"(?:there (?:is|are|exists?) )?(?:no (?:(?:such|real|valid) )*(?:solutions?|values?|answers?)(?: exists?)?|none)"
+    r"|empty set"
 )
 _SYNONYMS = {
     "infinitely many": r"\infty", "infinitely many solutions": r"\infty", "infinite": r"\infty",

@@ -112,7 +112,7 @@ def assigned(items: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def unquantified(text: str) -> str:
-    r"""Without the words behind an answer that say which letters are free: `2x \text{ for all } x`, `cx` with `c` constant."""
+    r"""Without the words behind an answer that say which letters are free: `2x \text{ for all } x`."""
     match = _QUANTIFIED.fullmatch(text) if _QUANTIFIER.search(text) else None
     return match.group("main") if match else text
 

@@ -23,7 +23,8 @@ _NAME = re.compile(
 )  # fmt: skip
 _TEXT_NAME = re.compile(r"(?:\\text\{[^{}]*\}|[A-Za-z]+(?: [A-Za-z]+){0,4})\s*(?:_\{?\w+\}?)?")
 _MEASURED = re.compile(  # P(X=2), f(1), \sin x, dy/dx
-    r"[PE]\s*[(\[][^()]*[)\]]|[fghFGHpqQTSu]\s*\( ?-?\d+(?:\s*,\s*-?\d+)* ?\)|\\(?:sin|cos|tan|cot|sec|csc)\s*(?:[A-Za-z]|\\[a-z]+)"
+    r"[PE]\s*[(\[][^()]*[)\]]|[fghFGHpqQTSu]\s*\( ?-?\d+(?:\s*,\s*-?\d+)* ?\)"
+    r"|\\(?:sin|cos|tan|cot|sec|csc)\s*(?:[A-Za-z]|\\[a-z]+)"
     r"|\\frac\{d ?[a-z]?\}\{d ?[a-z]\}"
 )
 _NAME_TUPLE = re.compile(r"\(\s*[A-Za-z](?:_\{?\w\}?)?(?:\s*,\s*[A-Za-z](?:_\{?\w\}?)?)+\s*\)")

@@ -100,6 +100,15 @@ def test_accuracy_reward_takes_what_trl_gives() -> None:
     assert logged == {"verifier/failed": 0.5}
 
 
+def test_a_row_takes_the_gold_from_the_column_that_has_one() -> None:
+    said, logged = [BOX % "3"] * 3, {}
+    rewards = accuracy_reward(
+        said, answer=["3", None, None], solution=[None, r"so \boxed{3}", None], log_metric=logged.__setitem__
+    )
+    assert rewards == [1.0, 1.0, 0.0]
+    assert logged == {"verifier/failed": pytest.approx(1 / 3)}  # the row without a gold says nothing of its completion
+
+
 def test_accuracy_reward_without_golds() -> None:
     with pytest.raises(ValueError, match=r"neither `answer` nor `solution`.*problem"):
         accuracy_reward(["x"], problem=["y"])

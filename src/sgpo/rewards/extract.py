@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from sgpo.models.thinking import after_thinking, begins_thinking
-from sgpo.rewards.stated import MATH, closing, closing_line, stated
+from sgpo.rewards.stated import MATH, TAGGED, closing, closing_line, stated
 
 # Responses are cut to their last MAX_CHARS characters, answers longer than MAX_ANSWER_CHARS are not parsed.
 MAX_CHARS = 200_000
@@ -182,10 +182,12 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
 
 
 def gold_answer(gold: str) -> str:
-    r"""The answer in a gold that may be a whole solution: its last `\boxed{}`, what follows `####`, or all of it.
+    r"""The answer in a gold that may be a whole solution, with thinking or not: its last `\boxed{}`, what stands in
+    `<answer>` or follows `####`, or all of it.
 
     Boxes side by side, with nothing but "and", "or" and commas between them, are one list.
     """
+    gold = after_thinking(gold)
     found = boxes(gold)
     found = [box for box in found if box.kind == "boxed"] or found
     if found:
@@ -193,6 +195,9 @@ def gold_answer(gold: str) -> str:
         while first and _APART.fullmatch(gold[found[first - 1].end : found[first].start]):
             first -= 1
         return ", ".join(box.content.strip() for box in found[first:])
+    tagged = TAGGED.findall(gold) if "<" in gold else []
+    if tagged:
+        return str(tagged[-1])
     if "####" in gold:
         return gold.rsplit("####", 1)[1].strip()
     return gold.strip()

@@ -94,7 +94,7 @@ _PLAIN_WORDS = (
 _PREAMBLE = re.compile(
     r"^\\text\{(?!\s*(?:option|choice)?\W*[A-J]\W*\})[^{}]*"
     r"(?:[:=]|\b(?:is|are|equals|approximately|about|exactly|only|total of|number))"
-    r"\s*\}\s*(?=[^\s.])|^(?:answer|the answer is)\s*:?\s+(?=\S)"
+    r"\s*\}\s*(?=[^\s.])|^(?:(?:final )?answer|the (?:final )?answer is)\s*:?\s+(?=\S)"
     r"|^(?:exactly|only|a total of|the number)\s+(?=[-\d\\])",
     re.IGNORECASE,
 )

@@ -15,7 +15,7 @@ from sgpo.rewards.extract import last_boxed
 from sgpo.rewards.golds import Gold
 from sgpo.rewards.verifier import DEFAULT_TIMEOUT, verify_batch
 
-_FAILED = ("timeout", "memory", "crash")
+_FAILED = ("timeout", "memory", "crash", "bad_gold")  # a 0 that says nothing of the completion
 _THINK = re.compile(r"\s*<think>(.*?)</think>(.*)", re.DOTALL)
 
 
@@ -55,16 +55,18 @@ def accuracy_reward(
     Args:
         completions: strings or conversations.
         answer: the golds, the dataset's column `answer`; one per completion.
-        solution: used where there is no `answer`: golds, or solutions that end in `\boxed{}` or `####`.
+        solution: used where there is no `answer`, row by row: golds, or solutions that end in `\boxed{}` or `####`.
         timeout, require_box: as for `sgpo.rewards.verify`; bind them with functools.partial.
         log_metric: given by TRL's trainer; it gets the share of verdicts that no comparison reached (timeout, memory,
-            crash) as "verifier/failed".
+            crash, a gold that is none) as "verifier/failed".
         kwargs: other columns, ignored.
 
     Raises:
         ValueError: neither column is there, or its length is not that of the completions.
     """
     golds = answer if answer is not None else solution
+    if answer is not None and solution is not None:  # data sets of several sources fill one or the other
+        golds = [second if first is None else first for first, second in zip(answer, solution, strict=True)]
     if golds is None:
         raise ValueError(
             "accuracy_reward got neither `answer` nor `solution`; the dataset needs a column of that name "

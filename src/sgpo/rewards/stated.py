@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 _LOOK_BACK = 12  # anchors
 
-_TAGGED = re.compile(r"<(?:final_?)?answer>\s*(.*?)\s*(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
+TAGGED = re.compile(r"<(?:final_?)?answer>\s*(.*?)\s*(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"</?(?:final_?)?answer>", re.IGNORECASE)
 _HASHES = re.compile(r"####[ \t]*([^\n]*)")
 _HEADING = re.compile(
@@ -157,7 +157,7 @@ def stated(text: str) -> Statement:
     found = _hashes(text)
     if found:
         return Statement(found)
-    tags = [match.group(1) for match in _TAGGED.finditer(text) if match.group(1)]
+    tags = [match.group(1) for match in TAGGED.finditer(text) if match.group(1)]
     if tags:
         return _tagged(_TAG.split(tags[-1])[-1].strip())
     following = _NEXT_QUESTION.search(text)

@@ -52,6 +52,13 @@ def test_rules_come_from_the_meta_file_by_id(tmp_path: Path) -> None:
     assert (second.tolerance, second.unit, second.multiple, second.group) == (None, None, True, "Algebra")
 
 
+def test_rules_for_other_problems_are_not_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path / "o.jsonl", {"problem": "p", "answer": "4.2"})
+    write(tmp_path / "o.meta.jsonl", {"id": "olympiad/1", "error": "1e-1"})
+    with pytest.raises(BenchmarkError, match=r"o\.meta\.jsonl has rules for none of the ids in o\.jsonl"):
+        load_file(path)
+
+
 GOOD = {"id": "a", "problem": "p", "answer": "1"}
 
 

@@ -14,6 +14,8 @@ from sgpo.data.benchmarks import BenchmarkError, BenchmarkProblem
 from sgpo.evaluation.diff import eval_difference
 from sgpo.evaluation.grading import RewardGrader, VerifyGrader, vote
 from sgpo.evaluation.metrics import bootstrap_interval
+from sgpo.evaluation.options import EvalOptions
+from sgpo.evaluation.planning import Embedded, plan_benchmark
 from sgpo.evaluation.run import EvalPlan, run_evaluation
 from sgpo.evaluation.store import SettingsError, open_run
 from sgpo.evaluation.templates import TEMPLATES, Template, build_prompts, load_strategies, load_template
@@ -343,6 +345,15 @@ def test_templates_from_files(tmp_path: Path) -> None:
         load_template("none")
     with pytest.raises(ValueError, match="exactly once"):
         Template("x", user="{problem} {problem}")
+
+
+def test_strategies_of_other_problems_are_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('{"id": "p1", "problem": "1 + 1", "answer": "2", "strategy": "its own"}\n')
+    (tmp_path / "s.jsonl").write_text('{"id": "q1", "strategy": "t"}\n')
+    options = EvalOptions(data=tmp_path / "p.jsonl", strategies=tmp_path / "s.jsonl")
+    embedded = Embedded("lab", "", list, {}, VerifyGrader())
+    with pytest.raises(ValueError, match=r"strategies for none of the problems .an id there is 'q1', here 'p1'"):
+        plan_benchmark(options, "math500", embedded)
 
 
 def test_guided_prompts(tmp_path: Path) -> None:

@@ -150,13 +150,17 @@ def load_file(path: Path) -> list[BenchmarkProblem]:
 
     Raises:
         ReadError: the file cannot be read.
-        BenchmarkError: it is empty, a field is missing or empty, an id is repeated. All of a file's faults are counted
-            and the first ones listed.
+        BenchmarkError: it is empty, a field is missing or empty, an id is repeated, the rules are those of other ids.
+            All of a file's faults are counted and the first ones listed.
     """
     rows = [row for _, row in read_table(path)]
     meta = path.with_name(f"{path.stem}.meta.jsonl")
     if meta.exists():
         rules = {str(row.get("id")): row for _, row in read_table(meta)}
+        if rows and not rules.keys() & {str(row.get("id")) for row in rows}:
+            raise BenchmarkError(
+                f"{meta} has rules for none of the ids in {path.name}; make the ids agree, or move it away."
+            )
         # The row wins: its own field is nearer than a rule in a file beside it.
         rows = [{**rules.get(str(row.get("id")), {}), **row} for row in rows]
     return parse(rows, str(path))

@@ -76,4 +76,9 @@ def _problems(options: EvalOptions, name: str, own: Embedded | None) -> list[Ben
         return problems
     # A problem that the file does not name keeps the strategy that it came with.
     strategies = load_strategies(options.strategies)
+    if problems and not strategies.keys() & {problem.id for problem in problems}:
+        raise ValueError(
+            f"{options.strategies} has strategies for none of the problems (an id there is {next(iter(strategies))!r}, "
+            f"here {problems[0].id!r}); make the ids agree."
+        )
     return [dataclasses.replace(p, strategy=strategies.get(p.id, p.strategy)) for p in problems]

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 # Canonical name: other words, the dimension and the size in its base. Length, mass and so on of the imperial system
 # stand apart from the metric: answers convert within one of them.
-_TABLE = {
+_TABLE: dict[str, tuple[str, str, int | Fraction]] = {
     "inch": ("in", "foot", 1), "ft": ("foot feet", "foot", 12), "yd": ("yard", "foot", 36),
     "mile": ("mi", "foot", 63360), "oz": ("ounce", "weight", 1), "lb": ("pound", "weight", 16), "ton": ("", "ton", 1),
     "tonne": ("", "g", 10**6), "min": ("minute", "s", 60), "h": ("hr hour", "s", 3600), "day": ("", "s", 86400),
@@ -102,7 +102,7 @@ def _measured(unit: str) -> tuple[dict[str, int], Fraction, int]:
         prefix, _, name = name.rpartition(".")
         power = int(written or 1)
         _, base, value = _TABLE[name]
-        size *= (Fraction(value) * Fraction(10) ** int(prefix or 0)) ** power
+        size *= Fraction(Fraction(value) * Fraction(10) ** int(prefix or 0)) ** power
         pi += power * (name == "deg")
         for part in base.split():
             kind, _, inner = part.partition("^")

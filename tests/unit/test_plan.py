@@ -388,6 +388,58 @@ def test_run_length_tokens_and_device_hours(recipe: Any) -> None:
     assert capped.duration.steps == 7
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, []),
+        ({"guided_rollouts": "on_demand"}, ["on demand, and counted as if no problem were solved: an upper bound"]),
+        (
+            {"guided_rollouts": "by_weight", "guided_probability_min": 0.25},
+            ["drawn by weight, and counted as if every problem were drawn: an upper bound", "at least 25%"],
+        ),
+        ({"kl_gradient_tolerance": 0.02}, ["as if no column were left out: an upper bound"]),
+        ({"guided_rollouts": "auto", "alpha_form": "constant", "alpha_0": 0.0}, []),  # GRPO alone
+    ],
+)
+def test_what_only_the_run_can_tell_is_counted_in_full_and_said(
+    fields: dict[str, Any], said: list[str], recipe: Any
+) -> None:
+    always = workload(recipe())
+    found = workload(recipe(**fields))
+    assert found.guided_rows == (always.guided_rows if found.guides else 0)
+    notes = " ".join(note for note in found.notes if "upper bound" in note)
+    assert bool(notes) == bool(said)
+    assert all(words in notes for words in said), notes
+
+
+def test_a_cap_on_guided_tokens_holds_by_weight_too(recipe: Any) -> None:
+    capped = {"guided_rollouts": "by_weight", "max_guided_tokens": 4 * 1024}
+    assert workload(recipe(num_guided_generations=4, **capped)).guided_problems == 1
+
+
+def test_guided_rollouts_of_a_second_call_decode_apart(recipe: Any) -> None:
+    """32 autonomous and 16 guided rollouts: the weights are read for both calls, the cache is of one at a time."""
+    hardware = parse_hardware("h200")
+    together = workload(recipe(), "h200")
+    apart = workload(recipe(guided_rollouts="by_weight"), "h200")
+    assert (together.generation_calls, apart.generation_calls) == ([48], [32, 16])
+    one, two = duration(together, hardware), duration(apart, hardware)
+    assert one.sampled_tokens_per_step == two.sampled_tokens_per_step
+    expected = sum(
+        duration(replace(together, guides=False, accumulation=n // 4, micro_steps=n // 4), hardware).seconds["decode"]
+        for n in (32, 16)
+    )
+    assert two.seconds["decode"] == pytest.approx(expected, rel=0.05)  # their prompts are not padded to guided ones
+    assert two.seconds["decode"] > 1.2 * one.seconds["decode"]
+    caches = [parts.memory(load, hardware).phases["generation"]["KV cache"] for load in (apart, together)]
+    assert caches[0] == pytest.approx(caches[1] * 32 / 48)
+
+
+def test_leaving_columns_out_gathers_rows_of_the_head(recipe: Any) -> None:
+    exact, tolerant = (workload(recipe(kl_gradient_tolerance=t)) for t in (0.0, 0.02))
+    assert parts._fused(tolerant) == parts._fused(exact) + 128 * 2**20
+
+
 def test_problems_are_counted_in_local_files(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     path.write_text('{"a": 1}\n\n{"a": 2}\n')

@@ -53,8 +53,8 @@ def duration(load: Workload, hardware: Hardware) -> Duration:
     prompt, guided_prompt = load.assumptions.prompt_tokens, load.guided_prompt
     autonomous_rows = load.rows * load.micro_steps  # of a generation batch, on one process
     targets = load.guided_problems * load.num_targets
-    rows = autonomous_rows + load.guided_rows
-    together, decode = _decode(load, hardware, rows)
+    # A second call reads the weights as often as the first one, however few rows it has.
+    decoded = [_decode(load, hardware, rows) for rows in load.generation_calls]
     # TRL's head takes the completion alone; its version without a GPU goes over the prompt's tokens, too.
     scored, scored_guided = (prompt + mean, guided_prompt + mean) if load.on_cpu else (mean, mean)
     row = _forward_seconds(load, hardware, 1, prompt + mean, scored)
@@ -72,7 +72,7 @@ def duration(load: Workload, hardware: Hardware) -> Duration:
         load, hardware, targets, guided_prompt + mean, mean
     )
     seconds = {
-        "decode": generations * decode,
+        "decode": generations * sum(seconds for _, seconds in decoded),
         "prefill": generations * share * read,
         "scoring": generations * (rescored + contested) * row,
         "GRPO": load.rows * load.accumulation * row * _passes(load)
@@ -84,8 +84,8 @@ def duration(load: Workload, hardware: Hardware) -> Duration:
         / hardware.device.bandwidth,
         "communication": _communication(load, hardware),
     }
-    sampled = generations * rows * mean * load.world
-    return Duration(seconds, together, load.steps, sampled, hardware.count)
+    sampled = generations * sum(load.generation_calls) * mean * load.world
+    return Duration(seconds, max(together for together, _ in decoded), load.steps, sampled, hardware.count)
 
 
 def _passes(load: Workload) -> float:

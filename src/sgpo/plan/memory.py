@@ -24,8 +24,9 @@ RESERVE = 0.05  # of a device, for fragmentation
 # TRL's fused head: tokens and vocabulary entries of a tile, and how many such tiles exist at a time.
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32768
 _TILES = {"cpu": (4.0, 8.25), "gpu": (1.0, 1.0)}  # forward, backward: on a CPU each operation makes a copy
-# sgpo.objectives._fused_chunks
+# sgpo.objectives._fused_chunks: logits of a chunk, and rows of the head that are gathered where columns are left out
 _CHUNK_BYTES = {"cpu": 160 * MIB, "gpu": 512 * MIB}
+_GATHERED_BYTES = {"cpu": 4 * MIB, "gpu": 128 * MIB}
 _ZERO_BUCKET = 5e8  # DeepSpeed's reduce_bucket_size, numbers
 _ZERO_LIVE = 1e9  # stage3_max_live_parameters
 
@@ -231,9 +232,10 @@ def _fused(load: Workload) -> float:
     tokens = load.targets * load.max_completion
     per_token = 2 * a.vocabulary * 4
     chunk = min(tokens, max(16, _CHUNK_BYTES[kind] // per_token // 16 * 16)) * per_token
-    scratch = 0 if load.on_cpu else chunk / 2
+    scratch = 0 if load.on_cpu else chunk / 8
     head = 0.0 if load.lora_rank else a.embedding_parameters * (4.0 + (2 if load.compute_bytes == 2 else 0))
-    return chunk + scratch + head + tokens * a.hidden * load.compute_bytes
+    gathered = min(_GATHERED_BYTES[kind], 2.0 * a.embedding_parameters) if load.leaves_columns_out else 0.0
+    return chunk + scratch + head + gathered + tokens * a.hidden * load.compute_bytes
 
 
 def _generation(load: Workload, hardware: Hardware) -> Parts:
@@ -242,7 +244,7 @@ def _generation(load: Workload, hardware: Hardware) -> Parts:
         return {"vLLM": load.vllm_share * hardware.device.memory} if load.vllm_sleeps else {}
     if load.vllm == "server":
         return {}
-    rows = load.rows * load.micro_steps + load.guided_rows
+    rows = max(load.generation_calls)  # a call's cache is gone before the next one starts
     prompt = load.padded_prompt
     whole = 2.0 * a.parameters if load.sharding.stage == 3 else 0.0
     a_token = rows * kv_bytes_per_token(load)

@@ -37,9 +37,7 @@ def read_recipe(
     world = hardware.count - serving
     sharding = load_sharding(accelerate, world)
     problems, source = count_problems(run.dataset_name, assumptions)
-    notes = [f"problems: {problems} ({source})", f"sharding: {sharding.source}"]
-    if config.guided_on_demand:
-        notes.append("guided rollouts are on demand, and counted as if no problem were solved")
+    notes = [f"problems: {problems} ({source})", f"sharding: {sharding.source}", *_upper_bounds(config)]
     autocast = config.bf16 if "bf16" in named or on_cpu else not config.fp16
     if not on_cpu and config.use_cpu and "use_cpu" in named:
         notes.append("the recipe says use_cpu: true; this plan is for the device all the same")
@@ -90,10 +88,31 @@ def _shape(config: SGPOConfig) -> dict[str, Any]:
         "num_generations": config.num_generations,
         "num_guided": config.num_guided_generations,
         "num_targets": config.num_targets if config.distills else 0,
+        "leaves_columns_out": config.kl_gradient_tolerance > 0,
         "trains_guided": config.guided_grpo_weight > 0,
+        "guides_apart": config.guides and config.guided_on_demand,
         "max_guided_problems": config.max_guided_problems if config.guided_on_demand else None,
         "num_iterations": config.num_iterations,
     }
+
+
+def _upper_bounds(config: SGPOConfig) -> list[str]:
+    """What follows from pass rates or distributions, which nobody knows before the run, and is counted at its most."""
+    notes = []
+    if config.guides and config.guided_rollouts == "by_weight":
+        notes.append(
+            "guided rollouts are drawn by weight, and counted as if every problem were drawn: an upper bound, reached "
+            "where nothing is solved; of the problems that guidance can help, at least "
+            f"{config.guided_probability_min:.0%} are drawn"
+        )
+    elif config.guides and config.guided_on_demand:
+        notes.append("guided rollouts are on demand, and counted as if no problem were solved: an upper bound")
+    if config.distills and config.kl_gradient_tolerance > 0:
+        notes.append(
+            f"kl_gradient_tolerance is {config.kl_gradient_tolerance}, and distillation is counted as if no column "
+            "were left out: an upper bound"
+        )
+    return notes
 
 
 def _lora_modules(model: ModelConfig, architecture: Architecture) -> tuple[str, ...]:

@@ -68,7 +68,9 @@ class Workload:
     num_generations: int
     num_guided: int
     num_targets: int
+    leaves_columns_out: bool
     trains_guided: bool
+    guides_apart: bool
     max_guided_problems: int | None
     num_iterations: int
     problems: int
@@ -107,7 +109,7 @@ class Workload:
 
     @property
     def guided_problems(self) -> int:
-        """Most problems of a generation batch with guided rollouts; on demand, those that turn out solved get none."""
+        """Most problems of a generation batch with guided rollouts; on demand or by weight some may get none."""
         if not self.guides:
             return 0
         return min(self.problems_per_batch, self.max_guided_problems or self.problems_per_batch)
@@ -146,6 +148,12 @@ class Workload:
     @property
     def guided_rows(self) -> int:
         return self.guided_problems * self.num_guided
+
+    @property
+    def generation_calls(self) -> list[int]:
+        """Rollouts of one process in each generation call of a batch; on demand the guided ones wait for verdicts."""
+        autonomous = self.rows * self.micro_steps
+        return [autonomous, self.guided_rows] if self.guides_apart else [autonomous + self.guided_rows]
 
     @property
     def compute_bytes(self) -> int:

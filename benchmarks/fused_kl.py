@@ -10,6 +10,7 @@ median [lowest to highest]. The last line is one JSON object.
     python benchmarks/fused_kl.py --tokens 32768 --only fused --repeats 1  # cost is linear in the tokens
 
     python benchmarks/fused_kl.py --states states.safetensors              # of a real model: hidden_states.py
+    python benchmarks/fused_kl.py --chunk-size default 64 32               # what memory costs in time
 
 Contenders: `naive` (full logits, F.linear, F.kl_div: the leanest plain torch we know), `unfused` (full
 logits, this package's token_kl), `trl` (trl.kernels.chunked_divergence, clip applied outside), `trl_tiled` (the
@@ -17,6 +18,7 @@ same with tiles that are best here), `fused` (ours, exact), `tolerant` (ours wit
 liger-kernel is installed (`pip install --no-deps liger-kernel`; no clip: it gives no value per token). `floor` is no
 loss: the four matrix products that an exact kernel cannot do without (two projections and the gradients of hidden
 states and head) at the chunk size of `fused`, and nothing else. Errors are those of the gradients against `fused`.
+With several chunk sizes these three stand once for each, as `fused@64`.
 """
 
 from __future__ import annotations
@@ -30,11 +32,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 CONTENDERS = ("naive", "unfused", "trl", "trl_tiled", "liger", "fused", "tolerant", "floor")
+OURS = ("fused", "tolerant")
+CHUNKED = (*OURS, "floor")
 MEASURES = {"memory": "peak_mib", "time": "seconds", "cpu_time": "cpu_seconds"}
 ERRORS = ("error_hidden", "error_weight")
 MIB = 1 << 20
@@ -46,17 +50,18 @@ def main() -> None:
         print(json.dumps(measure(args)))
         return
     print(f"{platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; {vars(args)}")
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in args.only}
+    contenders = dict(named(args))
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     for repeat in range(args.repeats):
         for name in list(runs):
-            result = run_worker(name)
+            result = run_worker(*contenders[name])
             if "skipped" in result:
                 print(f"  {name}: {result['skipped']}")
                 del runs[name]
                 continue
             runs[name].append(result)
             print(
-                f"  repeat {repeat} {name:9s} {result['seconds']:7.2f} s {result['cpu_seconds']:7.2f} CPU s "
+                f"  repeat {repeat} {name:12s} {result['seconds']:7.2f} s {result['cpu_seconds']:7.2f} CPU s "
                 f"{result['peak_mib']:6.0f} MiB  loss {result['loss']:.7f}  |dW| {result['norm_weight']:.6e}  "
                 f"|dh| {result['norm_hidden']:.6e}",
                 flush=True,
@@ -75,7 +80,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--chunk-size", type=int, default=None, help="of the fused loss; default: its own")
+    parser.add_argument(
+        "--chunk-size",
+        type=lambda text: None if text == "default" else int(text),
+        nargs="+",
+        default=[None],
+        help="tokens of a chunk of the fused loss; default: its own",
+    )
     parser.add_argument("--tolerance", type=float, default=0.02, help="of `tolerant`")
     parser.add_argument("--trl-token-chunk", type=int, default=256)
     parser.add_argument("--trl-vocabulary-chunk", type=int, default=1024, help="of trl_tiled")
@@ -98,8 +109,17 @@ def read_sizes(args: argparse.Namespace) -> None:
         raise SystemExit(f"{args.states} has states of {found} tokens, fewer than --tokens {args.tokens}; lower it.")
 
 
-def run_worker(name: str) -> dict[str, Any]:
-    command = [sys.executable, __file__, *sys.argv[1:], "--worker", name]
+def named(args: argparse.Namespace) -> Iterator[tuple[str, tuple[str, int | None]]]:
+    """What a line is called, with the contender and the chunk size that it is measured with."""
+    for name in args.only:
+        chunked = name in CHUNKED and len(args.chunk_size) > 1
+        for size in args.chunk_size if chunked else args.chunk_size[:1]:
+            yield f"{name}@{size or 'default'}" if chunked else name, (name, size)
+
+
+def run_worker(name: str, chunk_size: int | None) -> dict[str, Any]:
+    size = str(chunk_size or "default")
+    command = [sys.executable, __file__, *sys.argv[1:], "--worker", name, "--chunk-size", size]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         return {"skipped": f"failed ({done.returncode}): {done.stderr.strip()[-300:]}"}
@@ -209,7 +229,7 @@ def contender(args: argparse.Namespace) -> Callable[..., Any]:
         return from_kl(token_kl(F.linear(student, head), teacher_logits))
 
     def fused(student: Any, teacher: Any, head: Any) -> Any:
-        kernel = Kernel(args.chunk_size, args.tolerance if args.worker == "tolerant" else 0.0)
+        kernel = Kernel(args.chunk_size[0], args.tolerance if args.worker == "tolerant" else 0.0)
         rows = Rows(student, teacher, mask[:, : student.shape[1]], weights, args.rows)
         return fused_linear_distillation_loss(rows, Head(head), Divergence(), kernel).loss
 
@@ -227,7 +247,7 @@ def floor(args: argparse.Namespace) -> Callable[..., Any]:
     from sgpo.objectives._fused_chunks import chunk_tokens
 
     def products(student: Any, teacher: Any, head: Any) -> Any:
-        size = args.chunk_size or chunk_tokens(head, torch.float32)
+        size = args.chunk_size[0] or chunk_tokens(head, torch.float32)
         with torch.no_grad():
             both = head.new_empty(2 * size, len(head))
             head.grad = torch.empty_like(head) if head.requires_grad else None
@@ -308,8 +328,10 @@ def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         for name, results in runs.items()
         if results
     }
-    for ours, other in itertools.product(("fused", "tolerant"), list(report)):
-        if ours not in report or ours == other:
+    for ours, other in itertools.product(list(report), list(report)):
+        # One chunk size is compared with the rivals, and with what has the same size.
+        (name, _, size), (rival, _, its_size) = ours.partition("@"), other.partition("@")
+        if name not in OURS or ours == other or (rival in CHUNKED and size != its_size):
             continue
         for short, key in MEASURES.items():
             ratios = [a[key] / b[key] for a, b in zip(runs[ours], runs[other], strict=True)]

@@ -32,8 +32,14 @@ _CHUNK_BYTES = {"cpu": 160 << 20, "other": 512 << 20}
 _BLOCK_BYTES = {"one thread": 1 << 20, "cpu": 16 << 20, "other": 512 << 20}
 # Where more of the columns than this would stay, gathering them costs what leaving out the others saves.
 _DENSE_ABOVE = 0.5
+# A block's scratch is a third buffer of its size. Beside a chunk of few tokens, which is asked for to save memory, it
+# must not be as large as a half of the chunk's own.
+_BLOCKS_OF_A_CHUNK = 4
 # Bytes of the tiles of a head in half precision, of which a copy in float32 is made.
 _UPCAST_TILE_BYTES = 16 << 20
+# Bytes of the rows of the head, or of its gradient, that are gathered at a time where columns are left out. All of
+# them together can be half of the head.
+_GATHERED_BYTES = {"cpu": 4 << 20, "other": 128 << 20}
 
 
 @dataclass(frozen=True)
@@ -100,13 +106,13 @@ def _kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple
         student, teacher = logits.chunk(2)
         kl[part] = _kl_then_gradient_(student, teacher, x.token_weights[part], s, score)
         kept = None if score is None else _largest(score, s.tolerance)
-        columns = student if kept is None else student[:, kept]
-        if grad_hidden is not None:
-            grad_hidden[at] = _times_head(student, columns, x.weight, kept, mean).to(grad_hidden.dtype)
-        if grad_weight is not None and kept is None:
-            grad_weight.addmm_(columns.t(), hidden, beta=1 if start else 0)
-        elif grad_weight is not None and kept is not None:
-            grad_weight.index_add_(0, kept, columns.t() @ hidden)
+        if kept is not None and mean is not None:
+            _add_kept(student, teacher, kept, mean, x.weight, hidden, at, grad_hidden, grad_weight)
+        else:
+            if grad_hidden is not None:
+                grad_hidden[at] = _times_head(student, x.weight).to(grad_hidden.dtype)
+            if grad_weight is not None:
+                grad_weight.addmm_(student.t(), hidden, beta=1 if start else 0)
         if grad_bias is not None:
             grad_bias += student.sum(0)
     if grad_weight is not None:
@@ -122,7 +128,8 @@ def _kl_then_gradient_(
     `student` becomes d loss / d (h W^T + b), where the loss weighs the tokens with `token_weights` [C]. `score` [V],
     if given, becomes the sum of its absolute values over the tokens.
     """
-    size = max(1, _block_bytes(student.device) // (2 * student[:1].nbytes))
+    size = _block_bytes(student.device) // (2 * student[:1].nbytes)
+    size = max(1, min(size, len(student) // _BLOCKS_OF_A_CHUNK))
     scratch = torch.empty_like(student[:size])
     kl = torch.empty_like(token_weights)
     if score is not None:
@@ -213,19 +220,44 @@ def _project(hidden: Tensor, weight: Tensor, bias: Tensor | None, factor: float,
         out.add_((bias.to(out.dtype) * factor).clamp(min=torch.finfo(out.dtype).min / 4))
 
 
-def _times_head(gradient: Tensor, columns: Tensor, weight: Tensor, kept: Tensor | None, mean: Tensor | None) -> Tensor:
-    """`gradient` [C, V] @ `weight` [V, H] -> [C, H] in the gradient's dtype.
-
-    With `kept` [K] and its `columns` [C, K], every other row of the head is taken as the `mean` row [H]: the rows of
-    a trained head share a large common part, which would be most of the error if it were left out.
-    """
-    if kept is not None and mean is not None:
-        rest = gradient.sum(1, keepdim=True) - columns.sum(1, keepdim=True)
-        return torch.addmm(rest * mean, columns, weight[kept].to(gradient.dtype))
+def _times_head(gradient: Tensor, weight: Tensor) -> Tensor:
+    """`gradient` [C, V] @ `weight` [V, H] -> [C, H] in the gradient's dtype."""
     total = gradient.new_zeros(gradient.shape[0], weight.shape[1])
     for tile in _head_tiles(weight, gradient.dtype):
         total.addmm_(gradient[:, tile], weight[tile].to(gradient.dtype))
     return total
+
+
+def _add_kept(
+    gradient: Tensor,
+    unused: Tensor,
+    kept: Tensor,
+    mean: Tensor,
+    weight: Tensor,
+    hidden: Tensor,
+    at: tuple[Tensor, Tensor],
+    grad_hidden: Tensor | None,
+    grad_weight: Tensor | None,
+) -> None:
+    """What the columns `kept` [K] of `gradient` [C, V] give to the gradients of the tokens `at` and of the head.
+
+    For the hidden states, every other row of the head is taken as the `mean` row [H]: the rows of a trained head share
+    a large common part, which would be most of the error if it were left out. The columns are gathered into `unused`,
+    a buffer as large as `gradient`.
+    """
+    count, width = len(gradient), len(kept)
+    columns = torch.index_select(gradient, 1, kept, out=unused.flatten()[: count * width].view(count, width))
+    rest = gradient.sum(1, keepdim=True) - columns.sum(1, keepdim=True)
+    total = rest * mean
+    limit = _GATHERED_BYTES.get(weight.device.type, _GATHERED_BYTES["other"])
+    for tile in _tiles(width, weight.shape[1] * gradient.itemsize, limit):
+        rows = kept[tile]
+        if grad_hidden is not None:
+            total.addmm_(columns[:, tile], weight[rows].to(gradient.dtype))
+        if grad_weight is not None:
+            grad_weight.index_add_(0, rows, columns[:, tile].t() @ hidden)
+    if grad_hidden is not None:
+        grad_hidden[at] = total.to(grad_hidden.dtype)
 
 
 def _mean_row(weight: Tensor, dtype: torch.dtype) -> Tensor:

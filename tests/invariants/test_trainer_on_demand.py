@@ -7,8 +7,8 @@ import pytest
 import torch
 import trainer_kit as kit
 
+from sgpo.objectives import systematic_draw
 from sgpo.trainer import schedule
-from sgpo.trainer.schedule import systematic_draw
 
 HINT, OK = kit.WORDS.index("hint"), kit.WORDS.index("ok")
 WHOLE = {"per_device_train_batch_size": 16, "reward": kit.easy_or_ok}

@@ -163,3 +163,11 @@ def alpha(p: float, guided: float, form: str, alpha_0: float, gamma: float, alph
     value |= {"all_wrong": alpha_0 if p == 0 else 0.0, "deviation": alpha_0 * (p - p * p) ** 0.5}
     assert form in value, f"the form {form!r} is not here yet: write it into `alpha`, in plain numbers"
     return min(max(value[form], 0.0), alpha_max)
+
+
+def guiding(p: float, expected: float, rollouts: int, floor: float, form: str, **constants: float) -> float:
+    """The probability with which a problem is guided."""
+    largest = max(alpha(k / rollouts, 1.0, form, **constants) for k in range(rollouts + 1))
+    if alpha(p, 1.0, form, **constants) == 0:
+        return 0.0
+    return max(floor, min(1.0, alpha(p, expected, form, **constants) / largest))

@@ -1,4 +1,4 @@
-"""Guided rollouts by weight: each problem is drawn with its probability, and the mean weight is that of all of them."""
+"""Guided rollouts by weight: what the schedule remembers and draws; its mathematics: objectives/test_guiding.py."""
 
 import math
 from pathlib import Path
@@ -8,40 +8,15 @@ import pytest
 import torch
 import trainer_kit as kit
 
-from sgpo.objectives import adaptive_weight
 from sgpo.trainer.rollouts import GenerationBatch
-from sgpo.trainer.schedule import GuidedSchedule, systematic_draw
+from sgpo.trainer.schedule import GuidedSchedule
 
-STARTS = [(k + 0.5) / 1000 for k in range(1000)]
 PROBLEMS = [{"prompt": f"solve {name}", "strategy": "carry"} for name in "abcde"]
 CORRECT = torch.tensor([[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]], dtype=torch.bool)
 
 
 def make(out: Path, **options: Any) -> GuidedSchedule:
     return GuidedSchedule(kit.make_config(out, guided_rollouts="by_weight", num_generations=4, **options))
-
-
-@pytest.mark.parametrize("probabilities", [[0.3, 1.0, 0.0, 0.45, 0.05], [1.0, 1.0], [0.2], [], [0.0, 0.0]])
-def test_each_item_is_drawn_with_its_probability(probabilities: list[float]) -> None:
-    draws = [systematic_draw(probabilities, start) for start in STARTS]
-    for k, wanted in enumerate(probabilities):
-        assert sum(k in draw for draw in draws) / len(draws) == pytest.approx(wanted, abs=0.002)
-    assert all(abs(len(draw) - sum(probabilities)) < 1 for draw in draws)
-
-
-@pytest.mark.parametrize(("form", "floor"), [("relative_gap", 0.1), ("gap", 0.1), ("gap", 1.0), ("deviation", 0.3)])
-def test_the_mean_weight_over_the_draws_is_that_of_guiding_all(form: str, floor: float, out: Path) -> None:
-    """Also where the rates of before were wrong: the second and third problem are now helped, and were not."""
-    schedule = make(out, alpha_form=form, guided_probability_min=floor)
-    schedule.learn(PROBLEMS, torch.tensor([1.0, 0.0, 0.25, math.nan, math.nan]))
-    rate, guided = CORRECT.float().mean(1), torch.tensor([0.5, 0.75, 1.0, 1.0, 1.0])
-    alpha = adaptive_weight(rate, guided, form=form)
-    probabilities = schedule.probabilities(rate, PROBLEMS)
-    total = torch.zeros(5)
-    for start in STARTS:
-        drawn = systematic_draw(probabilities.tolist(), start)
-        total[drawn] += alpha[drawn] / probabilities[drawn]
-    torch.testing.assert_close(total / len(STARTS), alpha, atol=0.01, rtol=0.01)
 
 
 def test_probabilities_by_hand(out: Path) -> None:

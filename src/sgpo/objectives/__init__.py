@@ -13,6 +13,7 @@ from .divergence import (
 )
 from .fused import fused_linear_distillation_loss
 from .groups import joined_advantages
+from .guiding import capped_probabilities, guiding_probabilities, systematic_draw
 from .records import Divergence, FusedLoss, Head, Kernel, Rows
 from .selection import SELECTION_MODES, rank_targets, select_targets, trimmed_logps
 from .topk import fused_linear_top_k_kl, top_k_kl
@@ -29,13 +30,16 @@ __all__ = [
     "Kernel",
     "Rows",
     "adaptive_weight",
+    "capped_probabilities",
     "clip_token_kl",
     "distillation_loss",
     "fused_linear_distillation_loss",
     "fused_linear_top_k_kl",
+    "guiding_probabilities",
     "joined_advantages",
     "rank_targets",
     "select_targets",
+    "systematic_draw",
     "token_entropy",
     "token_kl",
     "top_k_kl",

@@ -2,6 +2,7 @@
 
     pip install reasoning-gym
     python recipes/smollm2-135m-gsm/split.py --size cpu --out runs/smollm2/data-cpu
+    python recipes/smollm2-135m-gsm/split.py --size cpu --test-each 20 --out runs/smollm2/data-gap    # to measure a gap
 
 Four files: ``warmup.jsonl`` (prompt and completion, half of them behind the guided prompt), ``train.jsonl`` (what
 ``sgpo train`` and ``sgpo compare`` read), and two to evaluate on, ``trained.jsonl`` with other problems of the training
@@ -15,7 +16,7 @@ The 85 strategies beside this file were written for it, from the templates' mean
 import argparse
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -54,10 +55,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="cpu")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--test-each", type=int, help="problems of a template to evaluate on; default: the size's")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    size = SIZES[given.size]
+    size = replace(size, test_each=given.test_each or size.test_each)
     given.out.mkdir(parents=True, exist_ok=True)
-    for name, rows in split(SIZES[given.size], given.seed).items():
+    for name, rows in split(size, given.seed).items():
         write_rows(given.out / f"{name}.jsonl", rows)
         print(f"{len(rows):6d} rows  {given.out / name}.jsonl")
 

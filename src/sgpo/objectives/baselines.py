@@ -71,6 +71,7 @@ def luffy_advantages(rewards: Tensor, off_policy: Tensor, baseline: str = "group
         )
     if rewards.shape != off_policy.shape or rewards.dim() != 2:
         raise ValueError(f"rewards {tuple(rewards.shape)} and off_policy {tuple(off_policy.shape)} must both be [B, G]")
+    # NaN leaves a response out of the mean and keeps its place in the group.
     counted = rewards if baseline == "group" else rewards.masked_fill(off_policy, math.nan)
     return (rewards - counted.nanmean(dim=1, keepdim=True)).nan_to_num(nan=0.0)
 

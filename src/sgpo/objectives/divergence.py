@@ -175,6 +175,7 @@ def distillation_loss(
     check_rows(mask, weights, token_kl.shape)
     check_normalizer(normalizer)
     counted = counted_tokens(mask, weights)
+    # Not a product with the mask: 0 * NaN is NaN, in the value and in the gradient.
     token_kl = torch.where(counted, token_kl, torch.zeros_like(token_kl))
     clipped = clip_token_kl(token_kl, clip, clip_form)
     # The weights are constants: nothing may be learned by making alpha smaller.

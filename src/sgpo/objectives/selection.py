@@ -121,5 +121,6 @@ def rank_targets(
     score = torch.where(score.isfinite(), score, torch.full_like(score, torch.finfo(score.dtype).min))
     eligible = correct & (lengths > 0)
     score = torch.where(eligible, score, torch.full_like(score, -torch.inf))
+    # Stable, so that a tie is broken alike on every device and in every run.
     order = score.sort(dim=1, descending=True, stable=True).indices[:, :count]
     return torch.where(eligible.gather(1, order), order, torch.full_like(order, -1))

@@ -97,6 +97,7 @@ def adaptive_weight(
     missing = p_guided.isnan()
     _check_rates("autonomous", p)
     _check_rates("guided", p_guided[~missing])
+    # Where guidance does worse there is nothing to teach: 0, and not a weight that pushes the student away.
     alpha = alpha_of(p, p_guided, alpha_0, gamma).clamp(0, alpha_max)
     return torch.where(missing, torch.zeros_like(alpha), alpha)
 
@@ -116,7 +117,7 @@ def _check_constants(alpha_0: float, gamma: float, alpha_max: float) -> None:
 
 
 def _check_rates(name: str, rates: Tensor) -> None:
-    wrong = rates[~((rates >= 0) & (rates <= 1))]
+    wrong = rates[~((rates >= 0) & (rates <= 1))]  # ~ also finds NaN
     if wrong.numel():
         raise ValueError(
             f"{name} pass rate {wrong[0].item()} lies outside [0, 1]; a pass rate is the mean of rewards "

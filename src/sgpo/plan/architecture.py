@@ -109,6 +109,7 @@ def from_config(config: Mapping[str, Any], name: str, source: str) -> Architectu
         head_width=int(config.get("head_dim") or hidden // heads),
         intermediate=int(config["intermediate_size"]),
         tied=bool(config.get("tie_word_embeddings", False)),
+        # Qwen2 has biases in its projections, and a config that does not say so.
         attention_bias=family == "qwen2" or bool(config.get("attention_bias", False)),
         context=int(config.get("max_position_embeddings") or 0),
         source=source,

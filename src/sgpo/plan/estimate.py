@@ -109,6 +109,7 @@ def first_misfit(load: Workload, hardware: Hardware) -> str | None:
                 f"the KV cache of vLLM: it has {max(0.0, kv_room(load, hardware)) / GIB:.1f} GiB, and one sequence of "
                 f"{longest} tokens takes {need / GIB:.1f} GiB"
             )
+    # Parts stand in the order in which they are held, so what goes over the limit is what came last, not the largest.
     plan, total = memory(load, hardware), 0.0
     limit = hardware.device.memory * (1 - RESERVE)
     for part, size in plan.phases[plan.peak_phase].items():

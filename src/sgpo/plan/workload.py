@@ -219,6 +219,7 @@ def server_split(hardware: Hardware, architecture: Architecture, devices: int | 
             "train on or none to serve. Take more devices, or vllm_mode: colocate."
         )
     heads, kv = architecture.heads, architecture.kv_heads
+    # vLLM divides the query heads; of keys and values it makes copies where there are fewer heads than devices.
     fits = [t for t in range(1, devices + 1) if heads % t == 0 and (kv % t == 0 or t % kv == 0)]
     return devices, max(fits)
 

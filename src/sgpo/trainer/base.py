@@ -146,6 +146,7 @@ class BaseTrainer(TextOnlyTrainer):
         except Exception as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             where = f"Step {self.state.global_step + 1}: {self._named_functions()}"
+            # TRL's own code is the last frame where a value was wrong, the function's where it raised.
             if last.filename != inspect.getfile(GRPOTrainer):
                 error.add_note(f"{where} raised it. {_GO_ON}")
                 raise
@@ -254,5 +255,6 @@ class BaseTrainer(TextOnlyTrainer):
 
     def _local(self, gathered: Tensor, rows: int) -> Tensor:
         """This rank's part of what ``gather`` returned."""
+        # Rows of all ranks, one rank after the other: row i here is row i there on the first rank alone.
         start = self.accelerator.process_index * rows
         return gathered[start : start + rows]

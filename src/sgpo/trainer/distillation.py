@@ -58,6 +58,8 @@ class TargetBatch:
 
 def collate(targets: Sequence[Target], pad_token_id: int, device: torch.device) -> TargetBatch:
     """``targets`` as one :class:`TargetBatch` on ``device``; at least one target."""
+    # Prompts to the left and completions to the right, so that on both sides, behind prompts of different lengths, the
+    # completions stand in the last T columns and token t is compared with token t.
     completions, mask = padded([t.completion_ids for t in targets], pad_token_id, "right")
     prompts, prompt_mask = padded([t.prompt_ids for t in targets], pad_token_id, "left")
     guided, guided_mask = padded([t.guided_prompt_ids for t in targets], pad_token_id, "left")
@@ -89,6 +91,7 @@ def deal(
     """
     if most < len(targets):
         raise ValueError(f"The fullest rank has {most} targets, but this one has {len(targets)}.")
+    # A rank that left its forward out would hang the others in theirs.
     filled = [*targets, *[dummy] * (most - len(targets))]
     return [[filled[i] for i in dealt] for dealt in spread(most, micro_steps, accumulation)]
 

@@ -59,6 +59,7 @@ def require_finite(
     accelerator: Accelerator, named: Iterable[tuple[str, Tensor]], what: str, output_dir: str | None
 ) -> None:
     """Raise :class:`NonFiniteError`, on every rank, if any value of the named tensors is not finite on any rank."""
+    # One flag more than names: a rank may be without any, and must take part all the same.
     names, flags = [], [torch.tensor(False, device=accelerator.device)]
     for name, tensor in named:
         names.append(name)

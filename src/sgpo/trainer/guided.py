@@ -49,6 +49,7 @@ class GuidedRolloutTrainer(BaseTrainer):
             self._signature_columns.append(checks.STRATEGY_COLUMN)
 
     def _generate_and_score_completions(self, inputs: list[Problem]) -> dict[str, Any]:
+        # An evaluation samples without strategies: where the model will be used there are none.
         if self._sgpo.replayed is not None or not (self.model.training and self.args.guides):
             return super()._generate_and_score_completions(inputs)
         problems = first_of_groups(inputs, self.num_generations)
@@ -119,6 +120,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         guided = self._sgpo.batch.guided
         # A server samples each run of `stride` equal prompts at once, so the stride must divide both group sizes.
         stride = math.gcd(num_generations, self.args.num_guided_generations) if guided.prompt_ids else num_generations
+        # In one call: with vLLM in sleep mode a second one would take all weights anew.
         completion_ids, logprobs = self._sample(
             list(prompt_ids) + guided.prompt_ids, images, multimodal_fields, stride, *args
         )

@@ -49,6 +49,7 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
             self._join(batch, scored)
         rows, steps = len(batch.guided.owners), self.args.steps_per_generation
         dealt = spread(rows, steps, min(self.current_gradient_accumulation_steps, steps))
+        # What is no row, such as the number of tokens, is of the whole batch, and each micro-step's alike.
         self._sgpo.guided_slots = [
             {name: value[step] if value.dim() else value for name, value in scored.items()} if step else {}
             for step in dealt
@@ -135,6 +136,7 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
                 clipped *= whole / max(real, 1)
             self._record({"guided_clip_fraction": clipped})
         if self.loss_type not in OVER_ALL_TOKENS:
+            # These are means over the rows at hand, of which this micro-step may have more or fewer than another.
             whole = self.args.per_device_train_batch_size * self.args.num_guided_generations / self.num_generations
             loss = loss * (len(rows["advantages"]) / whole)
         return loss, rows

@@ -91,6 +91,7 @@ class LUFFYTrainer(ExpertTrainer):
             self._sgpo.experts = None
         assert self._sgpo.rewards is not None
         weighted = (self._sgpo.rewards * self.reward_weights.to(self._sgpo.rewards.device)).nansum(dim=1)
+        # nansum makes a 0 of a row without any reward, which would be a verdict.
         weighted[self._sgpo.rewards.isnan().all(dim=1)] = torch.nan
         rewards = weighted.view(-1, self.num_generations)
         off_policy = torch.zeros_like(rewards, dtype=torch.bool)
@@ -120,6 +121,7 @@ class LUFFYTrainer(ExpertTrainer):
         if self._sgpo.experts is None:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, *args)
         size = num_generations - 1
+        # TRL wants G rows of a group; the last one's prompt is left out and its place filled below.
         sampled = [ids for i, ids in enumerate(prompt_ids) if (i + 1) % num_generations]
         completions, logprobs = super()._generate_single_turn(sampled, images, multimodal_fields, size, *args)
 

@@ -131,7 +131,7 @@ class RolloutNotices(TrainerCallback):
         reward = new.reward[-1]
         same = all(share == 1 for share in new.same) and len(set(new.reward)) == 1
         shown = {
-            "cut": min(new.cut) >= 1 - 1e-6,
+            "cut": min(new.cut) >= 1 - 1e-6,  # LUFFY's share is a quotient, which rounds
             "zero": same and reward == 0,
             "same": same and reward != 0,
             "guided": bool(new.guided) and max(new.guided) == 0,

@@ -61,6 +61,7 @@ def _difference(model: PreTrainedModel) -> float:
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or _LENGTH + _PADDING
     padding = min(_PADDING, limit // 2)
     length = min(_LENGTH, limit - padding)
+    # From 3 on: the first ids are often padding and other marks, of which a model may make something special.
     ids = torch.arange(3, 3 + length + padding, device=model.device).remainder(vocabulary)[None]
     mask = torch.ones_like(ids)
     hidden: list[Tensor] = []
@@ -72,6 +73,7 @@ def _difference(model: PreTrainedModel) -> float:
     beside = torch.cat([ids, ids])
     beside_mask = torch.cat([mask, mask])
     beside_mask[0, :padding] = 0
+    # The probe must not move the random numbers of the run.
     with without_dropout(model), torch.random.fork_rng(enabled=True):
         for batch, seeing in ((ids[:, padding:], mask[:, padding:]), (beside, beside_mask)):
             model(input_ids=batch, attention_mask=seeing, head_fn=lambda states, head: seen(states))

@@ -105,7 +105,7 @@ def _step(line: bytes) -> float:
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
-        return math.inf
+        return math.inf  # cut off where a run ended: after any checkpoint
 
 
 def problem_id(problem: Mapping[str, Any]) -> str:

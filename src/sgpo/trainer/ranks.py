@@ -10,6 +10,7 @@ from torch import distributed
 
 from sgpo.trainer.checkpoints import names_in
 
+# gloo raises a plain RuntimeError, of which only the text tells what it is.
 _SIGNS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 
 

@@ -349,7 +349,7 @@ def trained_by(model: Any, args: Any) -> dict[str, Any]:
     return {
         "adapter": adapter and f"{adapter.peft_type.value} of rank {getattr(adapter, 'r', None)}",
         "parameters": f"{len(shapes)} tensors, {xxhash.xxh3_64_hexdigest(repr(shapes).encode())}",
-        "optim": str(getattr(args.optim, "value", args.optim)).removesuffix("_fused"),
+        "optim": str(getattr(args.optim, "value", args.optim)).removesuffix("_fused"),  # the same state either way
     }
 
 

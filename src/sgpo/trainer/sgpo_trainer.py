@@ -72,6 +72,7 @@ class SGPOTrainer(GuidedGroupTrainer):
         peft = checks.trains_adapters(model, kwargs.get("peft_config"))
         checks.check_arguments(args, processing_class, unsupported, peft=peft)
         checks.check_reference(model, args, peft=peft)
+        # All of this before the model is loaded, which may take minutes.
         if args.guides:
             checks.check_dataset(train_dataset, args)
         super().__init__(
@@ -109,6 +110,7 @@ class SGPOTrainer(GuidedGroupTrainer):
         require_finite(self.accelerator, trained, what, self.args.output_dir)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        # A checkpoint of NaN would be the one that a resumed run goes on from.
         self._require_finite_weights()
         super()._save_checkpoint(model, trial)
 
@@ -129,8 +131,10 @@ class SGPOTrainer(GuidedGroupTrainer):
         )
         capped = alpha >= args.alpha_max
         if self._sgpo.schedule is not None:
+            # Also on a rank that guided nothing: to learn is a collective.
             self._sgpo.schedule.learn(batch.problems, p_guided)
             if batch.guiding_probability is not None:
+                # Past the cap, too. A cap on the quotient would be another gradient than that of guiding all.
                 alpha = alpha / batch.guiding_probability
         chosen = self._targets(batch, alpha)
         targets = [target for several in chosen.values() for target in several]
@@ -178,6 +182,7 @@ class SGPOTrainer(GuidedGroupTrainer):
             picks = [group * width + j for j in columns if j >= 0]
             if picks:
                 i = found.owners[picks[0]]
+                # Several targets say more of a problem, and make it no heavier.
                 prompt, weight = batch.prompt_ids[i], float(alpha[i]) / len(picks)
                 chosen[i] = [
                     Target(prompt, found.guided_prompt_ids[row], found.completion_ids[row], weight) for row in picks
@@ -270,6 +275,7 @@ class SGPOTrainer(GuidedGroupTrainer):
         if targets:
             target_batch = collate(targets, self._tokenizer.pad_token_id, self.accelerator.device)
             if self.args.distillation_loss == "kl":
+                # Before GRPO's forward: a teacher of its own changes places with weights that no graph may hold yet.
                 teacher_hidden = self._teacher_hidden(model, target_batch)
         loss = super()._compute_loss(model, inputs)
         logps = self._sgpo.logps
@@ -305,6 +311,7 @@ class SGPOTrainer(GuidedGroupTrainer):
             return model(
                 input_ids=target_batch.teacher_ids,
                 attention_mask=target_batch.teacher_mask,
+                # The state at a token predicts the next one, so the first of these is of the prompt's last token.
                 head_fn=lambda hidden, head: hidden[:, -length - 1 : -1],
             )
 
@@ -317,6 +324,7 @@ class SGPOTrainer(GuidedGroupTrainer):
         """
         args, length = self.args, target_batch.mask.size(1)
         rollouts = args.per_device_train_batch_size * self.current_gradient_accumulation_steps
+        # Divided here and nowhere else: TRL tells the Trainer that its loss already carries the accumulation.
         normalizer = rollouts / self.num_generations
         if teacher_hidden is None:  # distillation_loss="sft"
             logps, _, _ = super()._get_per_token_logps_and_entropies(

@@ -55,7 +55,7 @@ class TeacherWeights(TrainerCallback):
 
     def _begin(self) -> None:
         """Take the copy, unless there is one."""
-        if not self._kept:
+        if not self._kept:  # a resumed run has read it by now, and a second call of train() goes on with it
             self._kept = {name: self._copy(p) for name, p in self._live().items()}
 
     def _live(self) -> dict[str, nn.Parameter]:

@@ -13,13 +13,14 @@ from datasets import Dataset
 
 from sgpo.cli import main
 from sgpo.compare import measure
-from sgpo.compare.fields import Schedule, cell_fields
+from sgpo.compare.fields import cell_fields
 from sgpo.compare.lab import LabTask
 from sgpo.compare.recipe import RecipeTask, parse_fields, read_fields, split
 from sgpo.compare.recipe_cell import as_completions
 from sgpo.compare.run import ComparePlan, run_comparison
 from sgpo.compare.table import as_text
 from sgpo.evaluation.results import Graded, ProblemResult, summarise
+from sgpo.recipe.schedule import Schedule
 from sgpo.runs.entries import CellResult, ComparisonResults, MethodResult
 from sgpo.runs.scores import FamilyScores, SeedMean
 from sgpo.trainer.methods import METHODS, find_method

@@ -6,7 +6,6 @@ rollouts as many more rows. All take the optimizer steps of the SGPO run of the 
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,45 +24,6 @@ _CELLS_OWN |= {"eval_strategy", "eval_steps", "eval_dataset", "eval_split", "do_
 _OTHER_MEANING = {"sft": {"loss_type"}}  # a field of the same name that is something else there
 _BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation")
 _LOGGING = {"logging_steps": 1, "logging_strategy": "steps", "disable_tqdm": True}  # the recorder counts every step
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """What decides on the length of the recipe's SGPO run, on one process: ``rows`` of a generation batch in groups of
-    ``group``, micro-steps over it (all iterations) and micro-steps of an optimizer step."""
-
-    rows: int
-    group: int
-    micro_steps: int
-    accumulation: int
-    epochs: float
-    max_steps: int
-
-    @classmethod
-    def of(cls, config: Any) -> "Schedule":
-        """The schedule that a parsed ``SGPOConfig`` asks for."""
-        micro_steps = config.steps_per_generation * config.num_iterations
-        rows = config.per_device_train_batch_size * config.steps_per_generation
-        accumulation = config.gradient_accumulation_steps
-        return cls(rows, config.num_generations, micro_steps, accumulation, config.num_train_epochs, config.max_steps)
-
-    def steps(self, problems: int, processes: int) -> int:
-        """Optimizer steps. In each epoch an incomplete last generation batch is dropped, as TRL does.
-
-        Raises:
-            ValueError: fewer problems than a generation batch takes.
-        """
-        batch = self.rows * processes // self.group
-        # TRL would drop every batch of every epoch, and train nothing without a word.
-        if problems < batch:
-            raise ValueError(
-                f"There are {problems} problems to train on, but a generation batch takes {batch}. Give more, or lower "
-                "per_device_train_batch_size or gradient_accumulation_steps in the recipe."
-            )
-        if self.max_steps > 0:
-            return self.max_steps
-        an_epoch = math.ceil(problems // batch * self.micro_steps / self.accumulation)
-        return math.ceil(self.epochs * an_epoch)
 
 
 def cell_fields(

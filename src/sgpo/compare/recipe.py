@@ -23,11 +23,12 @@ import yaml
 from datasets import Dataset
 
 from sgpo.compare import launch, measure
-from sgpo.compare.fields import EXPERT, EXPERT_KINDS, Schedule, cell_fields
+from sgpo.compare.fields import EXPERT, EXPERT_KINDS, cell_fields
 from sgpo.compare.task import untrained
 from sgpo.lab.experiment import cell_name
 from sgpo.lab.problems import share_of
 from sgpo.recipe import check_model, load_data, load_reward, model_path, parse
+from sgpo.recipe.schedule import Schedule
 from sgpo.runs.entries import CellResult
 from sgpo.runs.files import JsonObject, read_json_object, write_text
 from sgpo.runs.jobs import ReportProgress, cores

@@ -21,9 +21,10 @@ import torch
 from datasets import Dataset
 
 from sgpo.compare import measure
-from sgpo.compare.fields import EXPERT, Schedule
+from sgpo.compare.fields import EXPERT
 from sgpo.compare.recipe import RecipeCell, split
 from sgpo.recipe import build, load_data, load_reward, model_path, parse
+from sgpo.recipe.schedule import Schedule
 from sgpo.runs.files import locked, read_json_object, write_json, write_text
 from sgpo.runs.processes import watch_parent
 from sgpo.runs.provenance import record

@@ -18,6 +18,7 @@ from sgpo.data.tables import count_rows, read_table
 from sgpo.plan.architecture import Architecture
 from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.hardware import Hardware
+from sgpo.recipe.schedule import Schedule
 
 PAPER_PROBLEMS = 5667  # two thirds of the 8.5K problems of arXiv 2606.24064
 # PEFT's defaults where lora_target_modules is not given.
@@ -126,11 +127,10 @@ class Workload:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the run; in each epoch the incomplete last batch is dropped."""
-        if self.max_steps > 0:
-            return self.max_steps
-        batches = self.problems * self.epochs * self.num_iterations / self.problems_per_step
-        return max(1, int(batches))
+        """Optimizer steps of the run, at least those of one generation batch an epoch."""
+        rows, micro_steps = self.rows * self.micro_steps, self.micro_steps * self.num_iterations
+        schedule = Schedule(rows, self.num_generations, micro_steps, self.accumulation, self.epochs, self.max_steps)
+        return schedule.steps(max(self.problems, schedule.batch(self.world)), self.world)
 
     @property
     def mean_completion(self) -> int:

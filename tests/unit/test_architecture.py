@@ -134,21 +134,13 @@ TWICE_ON_PURPOSE = {"Problem", "evaluate", "export", "extract", "main", "parse",
 # Still to be renamed, in the packages of strategies, rewards and texts. This list only gets shorter.
 STILL_TWICE = {
     "Answer",
-    "Extraction",
-    "Node",
-    "Quantity",
     "Recorder",
     "check_strategy",
-    "equal",
     "estimate",
-    "holds",
-    "in_order",
-    "number",
     "option",
     "read",
     "settle",
     "size",
-    "words",
 }
 
 

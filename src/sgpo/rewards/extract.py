@@ -40,7 +40,7 @@ _TEXT_ARGUMENT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\
 
 
 @dataclass(frozen=True)
-class Extraction:
+class FoundAnswer:
     """What was found: `text` is None where there is nothing, and then `reason` says why.
 
     `line` is the whole line of a stated answer, for golds that are prose themselves.
@@ -120,19 +120,19 @@ def _looks_bare(text: str) -> bool:
     return all(word in ("and", "or") for word in words) if segments else len(words) <= 4
 
 
-def _unboxed(text: str) -> Extraction:
+def _unboxed(text: str) -> FoundAnswer:
     """The stated answer of a text without a box: after "answer is" or "####", bare, or the closing formula."""
     tail = re.sub(r"[ \t]+", " ", text[-_TAIL_CHARS:]).strip()
     said = stated(tail)
     if said.text:
-        return Extraction(said.text, "stated", line=said.line)
+        return FoundAnswer(said.text, "stated", line=said.line)
     if "boxed" in tail:  # an unclosed box: the answer was cut off
-        return Extraction(None, "no_answer")
+        return FoundAnswer(None, "no_answer")
     bold = "**" in text.strip().strip("*_")
     if len(text) <= 400 and not bold and _looks_bare(text.strip()):
-        return Extraction(text.strip(), "bare")
+        return FoundAnswer(text.strip(), "bare")
     formula = closing(closing_line(tail)) if said.free else None
-    return Extraction(formula, "last_formula") if formula else Extraction(None, "no_answer")
+    return FoundAnswer(formula, "last_formula") if formula else FoundAnswer(None, "no_answer")
 
 
 def first_turn(text: str) -> str:
@@ -148,7 +148,7 @@ def first_turn(text: str) -> str:
     return _MARK.sub("", text) if "<" in text else text
 
 
-def extract(response: str | None, *, require_box: bool = False, max_chars: int = MAX_CHARS) -> Extraction:
+def extract(response: str | None, *, require_box: bool = False, max_chars: int = MAX_CHARS) -> FoundAnswer:
     """Final answer of a response under the rule above.
 
     Args:
@@ -157,27 +157,27 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
         max_chars: only so many characters at the end of the response are read.
 
     Returns:
-        An `Extraction`; its text is None where there is no answer, and "" is never returned.
+        A `FoundAnswer`; its text is None where there is no answer, and "" is never returned.
     """
     if response is None:
-        return Extraction(None, "no_response")
+        return FoundAnswer(None, "no_response")
     after = after_thinking(response)
     text = first_turn(after[-max_chars:])
     boxed = last_boxed(text)
     if boxed is not None:
-        found = Extraction(boxed.strip(), "boxed", True)
+        found = FoundAnswer(boxed.strip(), "boxed", True)
     elif require_box:
-        return Extraction(None, "no_box")
+        return FoundAnswer(None, "no_box")
     elif begins_thinking(after):
-        return Extraction(None, "no_answer")  # cut off while it was thinking
+        return FoundAnswer(None, "no_answer")  # cut off while it was thinking
     else:
         found = _unboxed(text)
     if found.text is None:
         return found
     if not found.text:
-        return Extraction(None, "empty_answer", found.boxed)
+        return FoundAnswer(None, "empty_answer", found.boxed)
     if len(found.text) > MAX_ANSWER_CHARS:
-        return Extraction(None, "answer_too_long", found.boxed)
+        return FoundAnswer(None, "answer_too_long", found.boxed)
     return found
 
 

@@ -15,7 +15,7 @@ from sgpo.rewards import choices, exact, library, quantities, readings, regions,
 from sgpo.rewards.choices import Label
 from sgpo.rewards.normalize import key
 from sgpo.rewards.relations import Link
-from sgpo.rewards.structure import EQUAL, Node
+from sgpo.rewards.structure import EQUAL, Shape
 
 _FUNCTION = re.compile(r"([A-Za-z])\s*\(\s*([A-Za-z])\s*\)")
 _PRODUCT = re.compile(r"[A-Za-z]{2,3}")
@@ -77,7 +77,7 @@ class Grader:
         whole = node.kind == "value" or (defined is not None and structure.is_name(defined[0]))
         return whole and structure.letters(said) <= structure.letters(main) and self.same(gold[0], answer[0])
 
-    def _nodes(self, gold: Node, answer: Node) -> bool:
+    def _nodes(self, gold: Shape, answer: Shape) -> bool:
         named = relations.assignments(gold), relations.assignments(answer)
         if any(named) and "value" not in (gold.kind, answer.kind):
             return self._assigned(gold, answer, *named)
@@ -91,7 +91,7 @@ class Grader:
                 return self._relation_and_other(ours, theirs, flipped)
         return self._shapes(gold, answer)
 
-    def _assigned(self, gold: Node, answer: Node, ours: dict[str, str] | None, theirs: dict[str, str] | None) -> bool:
+    def _assigned(self, gold: Shape, answer: Shape, ours: dict[str, str] | None, theirs: dict[str, str] | None) -> bool:
         """`x = 1, y = 2` name by name, and against values without names in the order of the names."""
         if ours and theirs:
             theirs = relations.with_parameter(theirs, ours)
@@ -102,10 +102,10 @@ class Grader:
             return self._unordered(readings.expand(gold), list(named.values()))
         if (bare.kind == "matrix" and set(bare.rows) != {1}) or bare.kind not in ("tuple", "matrix", "list"):
             return False
-        values = relations.in_order(named, bare.names)
+        values = relations.values_in_order(named, bare.names)
         return self._ordered(values, bare.items) if ours else self._ordered(bare.items, values)
 
-    def _shapes(self, gold: Node, answer: Node) -> bool:
+    def _shapes(self, gold: Shape, answer: Shape) -> bool:
         if gold.names != answer.names and set(gold.names) == set(answer.names):
             answer = readings.reordered(answer, gold.names)
         kinds = {gold.kind, answer.kind}
@@ -135,7 +135,7 @@ class Grader:
             return self._regions(gold, answer)
         return self._library(gold.text, answer.text)
 
-    def _single(self, gold: Node, answer: Node) -> bool:
+    def _single(self, gold: Shape, answer: Shape) -> bool:
         """A value against a set or list: equal where that has one element, and then to it."""
         several, one = (gold, answer) if gold.kind != "value" else (answer, gold)
         if readings.mixed(several.text) or quantities.compound(several.text):  # 2 and 1/2, 2 hours and 30 minutes
@@ -150,10 +150,10 @@ class Grader:
 
     def _text_or_false(self, gold: str, answer: str) -> bool:
         """Names and dates hold commas; they are compared as text."""
-        left, right = quantities.words(gold), quantities.words(answer)
+        left, right = quantities.text_words(gold), quantities.text_words(answer)
         return left is not None and left == right
 
-    def _sequence(self, gold: Node, answer: Node) -> bool:
+    def _sequence(self, gold: Shape, answer: Shape) -> bool:
         """Tuples in order; a bare list and a column vector read as tuples."""
         for node in (gold, answer):
             if node.kind == "matrix" and set(node.rows) != {1}:
@@ -183,7 +183,7 @@ class Grader:
             right.remove(twin)
         return True
 
-    def _as_region(self, node: Node) -> list[str] | None:
+    def _as_region(self, node: Shape) -> list[str] | None:
         """Intervals stated by a list of inequalities ("x < 1 or x > 3", "x > 1 and x < 3"); None for other lists."""
         parts = [structure.parse(item) for item in node.items]
         if node.joined_by_or and any(part.brackets for part in parts):
@@ -204,7 +204,7 @@ class Grader:
             return [low[: -len(r", \infty)")] + high[len(r"(-\infty") :]]  # `x > 1, x < 3` hold both
         return bounds
 
-    def _regions(self, gold: Node, answer: Node) -> bool:
+    def _regions(self, gold: Shape, answer: Shape) -> bool:
         """Unions of intervals, part by part; else as the library's sets (differently cut unions)."""
         parts = []
         for node in (gold, answer):
@@ -223,7 +223,7 @@ class Grader:
             return True
         return self._library(r" \cup ".join(parts[0]), r" \cup ".join(parts[1]))
 
-    def _relations(self, gold: Node, answer: Node) -> bool:
+    def _relations(self, gold: Shape, answer: Shape) -> bool:
         if gold.brackets or answer.brackets:
             if not (gold.brackets and answer.brackets):
                 return False  # `2x+3 > 7` is the question to `x > 2`
@@ -239,7 +239,7 @@ class Grader:
         if left and right and not relations.is_system(gold):
             verdict = self._definitions(left, right)
             if verdict is not None:
-                return verdict and relations.holds(answer, self.same)
+                return verdict and relations.chain_holds(answer, self.same)
             if relations.is_constant(left[1]) and relations.is_variable(left[0]):
                 return False
         elif left and not relations.is_system(gold) and relations.is_constant(left[1]) and structure.is_name(left[0]):
@@ -278,7 +278,7 @@ class Grader:
             return r"\text" in gold[0] + answer[0] and self.same(gold[1], answer[1])
         return None
 
-    def _relation_and_other(self, relation: Node, other: Node, flipped: bool) -> bool:
+    def _relation_and_other(self, relation: Shape, other: Shape, flipped: bool) -> bool:
         """`x = 5` is the answer 5, and `x > 2` the interval; an equation that names nothing is no value."""
         if relation.brackets:
             inner = structure.parse(relation.brackets)
@@ -291,7 +291,7 @@ class Grader:
         if not flipped:
             return self.same(defined[1], other.text)
         said = relations.values_said(relation, defined[1])
-        return any(self.same(other.text, value) for value in said) and relations.holds(relation, self.same)
+        return any(self.same(other.text, value) for value in said) and relations.chain_holds(relation, self.same)
 
     def _values(self, gold: str, answer: str) -> bool:
         """Two single values: choice letters, times, numerals and words as such, numbers without their units."""
@@ -315,10 +315,10 @@ class Grader:
             return self._ratio(left.core, right.core)
         return self._library(readings.fraction(left.core), readings.fraction(right.core))
 
-    def _percent(self, gold: quantities.Quantity, answer: quantities.Quantity) -> bool:
+    def _percent(self, gold: quantities.UnitValue, answer: quantities.UnitValue) -> bool:
         """`50%` is 1/2, and 50 where a percentage was asked for: not for a gold below one, which is a share."""
         if self._library(gold.core, answer.core):
-            value = library.number(gold.core)
+            value = library.plain_number(gold.core)
             return gold.percent or value is None or value == 0 or abs(value) >= 1
         part, whole = (gold, answer) if gold.percent else (answer, gold)
         return self._library(whole.core, rf"\frac{{{part.core}}}{{100}}")
@@ -335,7 +335,7 @@ class Grader:
         if key(gold) == key(answer):
             return True
         try:
-            return library.equal(gold, answer, self.tolerance)
+            return library.values_equal(gold, answer, self.tolerance)
         except library.UnparsableError:
             self.unparsable = True
             return False

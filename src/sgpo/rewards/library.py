@@ -52,7 +52,7 @@ class UnparsableError(ValueError):
     """The library cannot read this value."""
 
 
-def number(text: str) -> Fraction | None:
+def plain_number(text: str) -> Fraction | None:
     """Value of a plain integer, decimal or integer fraction; None for everything else."""
     text = text.strip()
     if len(text) > 400:
@@ -220,13 +220,13 @@ def _rounded_place(text: str, other: str) -> Fraction | None:
     return max(place, abs(Fraction(text)) / 2**50) if len(digits) in (16, 17, 18) else place
 
 
-def equal(gold: str, answer: str, tolerance: Fraction | None = None) -> bool:
+def values_equal(gold: str, answer: str, tolerance: Fraction | None = None) -> bool:
     """Whether two single values are equal, or within an absolute tolerance of each other where both are numbers.
 
     Raises:
         UnparsableError: the library cannot read one of them.
     """
-    left, right = number(gold), number(answer)
+    left, right = plain_number(gold), plain_number(answer)
     if left is not None and right is not None:
         return abs(left - right) <= (tolerance or 0)
     gold_value, answer_value = parse(gold), parse(answer)

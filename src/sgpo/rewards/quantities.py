@@ -93,7 +93,7 @@ _SYNONYMS = {
 
 
 @dataclass(frozen=True)
-class Quantity:
+class UnitValue:
     """A value and what was written around it; `unit` is canonical, "" where there is none or it is unknown."""
 
     core: str
@@ -123,7 +123,7 @@ def _words_are_unit(words: str) -> bool:
     )
 
 
-def compound(text: str) -> Quantity | None:
+def compound(text: str) -> UnitValue | None:
     """`30\\degree 15' 36''` and `2 hours and 30 minutes` in the first of their units; None for all else.
 
     Minutes and seconds behind degrees are those of arc.
@@ -144,10 +144,10 @@ def compound(text: str) -> Quantity | None:
         rf"{number}\cdot\frac{{{share.numerator}}}{{{share.denominator}}}"
         for (number, _), share in zip(pairs, shares, strict=True)
     ]
-    return Quantity("+".join(parts), names[0])
+    return UnitValue("+".join(parts), names[0])
 
 
-def split_quantity(text: str) -> Quantity:
+def split_quantity(text: str) -> UnitValue:
     """Take unit, currency, percent sign, degree sign, ordinal ending and a scale word (million) off a value."""
     text, unit, percent = text.strip(), "", False
     several = compound(text)
@@ -160,14 +160,14 @@ def split_quantity(text: str) -> Quantity:
     text = _ORDINAL.sub("", text)
     found = _PERCENT.search(text)
     if found and found.start() > 0:
-        return Quantity(text[: found.start()].strip(), unit, True)
+        return UnitValue(text[: found.start()].strip(), unit, True)
     degree = _DEGREE.search(text)
     if degree and degree.start() > 0 and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
-        return Quantity(text[: degree.start()].strip(), "deg" + (degree.group(1) or ""), False)
+        return UnitValue(text[: degree.start()].strip(), "deg" + (degree.group(1) or ""), False)
     core, tail = _cut_tail(text)
     if tail:
         if _PERCENT.search(core):
-            return Quantity(_PERCENT.sub("", core).strip(), unit, True)
+            return UnitValue(_PERCENT.sub("", core).strip(), unit, True)
         scale = _SCALE.match(tail) or _SCALE.match(" " + tail.strip())
         if scale:
             core = rf"({core})\cdot 10^{{{_SCALES[scale.group(1).lower()]}}}"
@@ -175,11 +175,11 @@ def split_quantity(text: str) -> Quantity:
         if core.endswith(r"\$"):
             core, unit = core[:-2].strip(), "usd"
         if unit and _PER.match(tail):
-            return Quantity(core, _unit(unit + tail) or unit, percent)
-        return Quantity(core, unit or _unit(tail), percent)
+            return UnitValue(core, _unit(unit + tail) or unit, percent)
+        return UnitValue(core, unit or _unit(tail), percent)
     if text.endswith(r"\$") and len(text) > 2:
-        return Quantity(text[:-2].strip(), "usd", False)
-    return Quantity(text, unit, percent)
+        return UnitValue(text[:-2].strip(), "usd", False)
+    return UnitValue(text, unit, percent)
 
 
 def _cut_tail(text: str) -> tuple[str, str]:
@@ -207,7 +207,7 @@ def _cut_tail(text: str) -> tuple[str, str]:
     return core, tail
 
 
-def conversion(gold: Quantity, answer: Quantity) -> str | None:
+def conversion(gold: UnitValue, answer: UnitValue) -> str | None:
     """Factor, as LaTeX, that brings the answer to the gold's unit: minutes to hours, degrees to a multiple of pi.
 
     None where both have no unit in common, or one has none (a missing unit is not converted, but for degrees).
@@ -252,7 +252,7 @@ def numeral(text: str) -> tuple[str, int] | None:
     return digits.lstrip("0") or "0", base
 
 
-def words(text: str) -> str | None:
+def text_words(text: str) -> str | None:
     r"""Canonical words of an answer that is text (`\text{Evelyn}`, `no solution`, `May 5`); None where it is not."""
     plain = detext(text)
     if not _TEXTUAL.fullmatch(plain) or _SIGNED_CURRENCY.match(plain) or not (r"\text" in text or _WORDY.search(plain)):

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sgpo.rewards import choices, library, quantities, structure
 from sgpo.rewards.normalize import key
-from sgpo.rewards.structure import EQUAL, Node
+from sgpo.rewards.structure import EQUAL, Shape
 
 _SAID = re.compile(r"\\text(?![A-Za-z])|(?<![\\A-Za-z])[A-Za-z]{4}")
 _CONNECTOR = re.compile(
@@ -47,7 +47,7 @@ def spelled(text: str) -> str:
     letter = _LETTER.fullmatch(text.strip())
     if letter:
         return letter.group(1)
-    said = quantities.words(text) or ""
+    said = quantities.text_words(text) or ""
     if said.startswith("\\"):
         return said
     excepted = _EXCEPT.fullmatch(quantities.detext(text))
@@ -74,16 +74,16 @@ def special(gold: str, answer: str) -> bool | None:
     numerals = quantities.numeral(gold), quantities.numeral(answer)
     if any(numerals):
         return numerals[0] == numerals[1]
-    texts = quantities.words(gold), quantities.words(answer)
+    texts = quantities.text_words(gold), quantities.text_words(answer)
     if texts[0] is not None or texts[1] is not None:
         plain = [t if t is not None else key(raw) for t, raw in zip(texts, (gold, answer), strict=True)]
         if plain[0] == plain[1]:
             return True
-        return None if all(t is None or library.number(t) is not None for t in texts) else False
+        return None if all(t is None or library.plain_number(t) is not None for t in texts) else False
     return None
 
 
-def expand(node: Node) -> list[str]:
+def expand(node: Shape) -> list[str]:
     r"""Elements of a set or list with `a \pm b` written out, and each spelling once where it is a set."""
     items: list[str] = []
     for item in node.items:
@@ -94,7 +94,7 @@ def expand(node: Node) -> list[str]:
     return list({key(item): item for item in items}.values())
 
 
-def reordered(node: Node, names: tuple[str, ...]) -> Node:
+def reordered(node: Shape, names: tuple[str, ...]) -> Shape:
     """`(y, x) = (2, 1)` as a tuple in the order of other names; what is no single tuple is left as it is."""
     if node.kind != "tuple" or len(node.items) != len(names) or not names:
         return node
@@ -136,7 +136,7 @@ def condition(text: str) -> tuple[str, str]:
     return pieces[0], pieces[1]
 
 
-def definition(node: Node) -> tuple[str, str] | None:
+def definition(node: Shape) -> tuple[str, str] | None:
     """Name and value of `x = 5`, `f(x) = 2x`, `A = ab = 6`, `1 + 2 = 3`; None where the left side is no name."""
     if node.kind != "relation" or not set(node.signs) <= EQUAL:
         return None

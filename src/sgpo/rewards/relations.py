@@ -16,7 +16,7 @@ import sympy
 
 from sgpo.rewards import library, quantities, structure
 from sgpo.rewards.normalize import key
-from sgpo.rewards.structure import EQUAL, Node
+from sgpo.rewards.structure import EQUAL, Shape
 
 Link = tuple[str, str, str]  # left side, sign (=, <, \le or \ne), right side
 Same = Callable[[str, str], bool]
@@ -39,19 +39,19 @@ def is_constant(text: str) -> bool:
     return bool(said) and not re.search(r"[A-Za-z\\:_]", _CONSTANTS.sub(" ", core))
 
 
-def point(node: Node) -> Node | None:
+def point(node: Shape) -> Shape | None:
     r"""`x = 2` as the closed interval [2, 2], for `x < 1 \text{ or } x = 2`; None for all else."""
     if node.signs != ("=",) or not is_variable(node.items[0]) or not is_constant(node.items[1]):
         return None
     return replace(node, brackets=f"[{node.items[1]}, {node.items[1]}]", items=node.items[:1])
 
 
-def excludes(node: Node) -> bool:
+def excludes(node: Shape) -> bool:
     r"""Whether a relation takes one number out: `x \ne 2`."""
     return node.signs == (r"\ne",) and is_variable(node.items[0]) and is_constant(node.items[1])
 
 
-def constants(node: Node) -> list[str]:
+def constants(node: Shape) -> list[str]:
     """The sides of a chain that are constants."""
     return [side for side in node.items if is_constant(side)]
 
@@ -64,7 +64,7 @@ def _rounded(exact: str, decimal: str, *, whole: bool) -> bool:
         return False
     place = Fraction(1, 10 ** len(match.group(1))) if match else Fraction(1)
     try:
-        return library.equal(quantities.split_quantity(exact).core, text, place)
+        return library.values_equal(quantities.split_quantity(exact).core, text, place)
     except library.UnparsableError:
         return False
 
@@ -73,21 +73,21 @@ def _link_holds(left: str, right: str, same: Same, *, whole: bool) -> bool:
     return same(left, right) or _rounded(left, right, whole=whole) or _rounded(right, left, whole=whole)
 
 
-def holds(node: Node, same: Same) -> bool:
+def chain_holds(node: Shape, same: Same) -> bool:
     r"""Whether the constants in a chain of "=" are equal, a decimal being allowed to be rounded: `\frac13 = 0.33`."""
     whole = r"\approx" in node.signs
     sides = constants(node)
     return all(_link_holds(a, b, same, whole=whole) for a, b in itertools.pairwise(sides))
 
 
-def values_said(node: Node, last: str) -> list[str]:
+def values_said(node: Shape, last: str) -> list[str]:
     r"""The values that a chain gives: its last side, and the exact one where that is rounded: `\sqrt2 \approx 1.41`."""
     if r"\approx" not in node.signs and not _DECIMAL.fullmatch(quantities.split_quantity(last).core.strip()):
         return [last]
     return [last, *(side for side in constants(node) if side != last)]
 
 
-def links(node: Node) -> list[Link] | None:
+def links(node: Shape) -> list[Link] | None:
     """The relations between neighbouring sides of a chain, or of a list of chains; None for everything else."""
     if node.kind == "list" and not node.joined_by_or:
         parts = [links(structure.parse(item)) for item in node.items]
@@ -163,7 +163,7 @@ def is_variable(text: str) -> bool:
     return structure.is_name(text) and bool(_VARIABLE.fullmatch(text.strip()))
 
 
-def is_system(node: Node) -> bool:
+def is_system(node: Shape) -> bool:
     """Whether a chain relates variables to one another in its middle: `a = b = c`, not `A = 2 \\cdot 3 = 6`."""
     return (
         len(node.items) > 2
@@ -176,7 +176,7 @@ def is_system(node: Node) -> bool:
     )
 
 
-def assignments(node: Node) -> dict[str, str] | None:
+def assignments(node: Shape) -> dict[str, str] | None:
     """Names and values of `x = 1, y = 2` or `x = y = 2`; None unless two names or more have one value each.
 
     Numbered names (`x_1 = 1, x_2 = 2`) only count the values.
@@ -203,7 +203,7 @@ def assignments(node: Node) -> dict[str, str] | None:
     return found if len(found) > 1 and not numbered else None
 
 
-def in_order(values: dict[str, str], like: tuple[str, ...] = ()) -> tuple[str, ...]:
+def values_in_order(values: dict[str, str], like: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The values as a tuple gives them: as its own names stand, if it has them; else by name where these are neighbours
     in the alphabet (x, y), else as written.
     """

@@ -48,7 +48,7 @@ _FLIP = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
 
 
 @dataclass(frozen=True)
-class Node:
+class Shape:
     """One shape. `text` is its normal form; `items` its parts; `brackets` as written, for tuples and intervals.
 
     A relation holds its sides in `items` and its signs in `signs`; a matrix its entries, row by row, and its row
@@ -90,23 +90,23 @@ def strip_outer(text: str) -> str:
         text = inner
 
 
-def _matrix(text: str) -> Node | None:
+def _matrix(text: str) -> Shape | None:
     match = vectors.MATRIX.fullmatch(text) or (vectors.MATRIX.fullmatch(text[1:-1]) if text[:1] in "[(" else None)
     if match is None or match.group(1) == "v" or r"\begin" in match.group(3):
         return None
     cells = vectors.cells(match.group(3))
-    return Node("matrix", text, tuple(c for row in cells for c in row), rows=tuple(len(row) for row in cells))
+    return Shape("matrix", text, tuple(c for row in cells for c in row), rows=tuple(len(row) for row in cells))
 
 
-def _combination(text: str) -> Node | None:
+def _combination(text: str) -> Shape | None:
     found = vectors.combination(text)
     if found is None:
         return None
     kind: Kind = "matrix" if found.rows else "tuple"
-    return Node(kind, text, found.entries, "" if found.rows else "()", rows=found.rows, line=found.parameter)
+    return Shape(kind, text, found.entries, "" if found.rows else "()", rows=found.rows, line=found.parameter)
 
 
-def _bracketed(text: str) -> Node | None:
+def _bracketed(text: str) -> Shape | None:
     """A set, tuple or interval that is the whole text."""
     opening = text[:2] if text.startswith("\\{") else text[:1]
     if opening not in ("\\{", "(", "[") or not pairs_up(text):
@@ -120,22 +120,22 @@ def _bracketed(text: str) -> Node | None:
         items = tuple(item for item in split_top(inner, _SEPARATOR)[0] if item)
         if items and all("=" in split_top(item, _RELATION)[1] for item in items):
             return _list(inner)  # `\{x = 1, y = 2\}` says no more than `x = 1, y = 2`
-        return Node("set", text, items)
+        return Shape("set", text, items)
     items = tuple(split_top(inner, _SEPARATOR)[0])
     if len(items) < 2 or closing == "\\}":
         return None
     if any(PLUS_MINUS.search(item) for item in items) and len(items) <= 4:
-        return Node("list", text, tuple(f"{opening}{', '.join(signed)}{closing}" for signed in _signed(items)))
+        return Shape("list", text, tuple(f"{opening}{', '.join(signed)}{closing}" for signed in _signed(items)))
     if len(items) == 2 and opening + closing != "()":
         low = "(" if items[0].replace(" ", "") == r"-\infty" else opening
         high = ")" if items[1].lstrip("+ ") == r"\infty" else closing
-        return Node("tuple" if low + high == "()" else "interval", text, items, low + high)
+        return Shape("tuple" if low + high == "()" else "interval", text, items, low + high)
     if len(items) > 2 and opening + closing not in ("()", "[]"):
         return None
-    return Node("tuple", text, items, "()")
+    return Shape("tuple", text, items, "()")
 
 
-def _relation(text: str) -> Node | None:
+def _relation(text: str) -> Shape | None:
     sides, signs = split_top(text, _RELATION)
     if not signs or not all(sides):
         return None
@@ -146,9 +146,9 @@ def _relation(text: str) -> Node | None:
         return replace(parse(sides[1]), names=names)
     both = _plus_minus(sides[1]) if len(sides) == 2 and signs[0] == "=" and is_name(sides[0]) else None
     if both:
-        return Node("list", text, tuple(f"{sides[0]} = {value}" for value in both))
+        return Shape("list", text, tuple(f"{sides[0]} = {value}" for value in both))
     interval = _interval(sides, signs)
-    return Node("relation", text, tuple(sides), brackets=interval, signs=tuple(signs))
+    return Shape("relation", text, tuple(sides), brackets=interval, signs=tuple(signs))
 
 
 def letters(text: str) -> set[str]:
@@ -166,7 +166,7 @@ def _variable(text: str) -> bool:
     return is_name(text) and "|" not in text
 
 
-def variable(node: Node) -> str:
+def variable(node: Shape) -> str:
     """The name that an inequality bounds."""
     if len(node.items) == 3:
         return node.items[1]
@@ -221,10 +221,10 @@ def pieces(text: str) -> list[str]:
     return [piece for piece in split_top(text, _SEPARATOR)[0] if piece]
 
 
-def _list(text: str) -> Node | None:
+def _list(text: str) -> Shape | None:
     groups = [group.strip(" ,") for group in split_top(text, _OR)[0]]
     if len(groups) > 1 and all(len(split_top(group, _SEPARATOR)[0]) > 1 for group in groups):
-        return Node("list", text, tuple(groups), joined_by_or=True)  # `p = 5, q = 2; p = 7, q = 2`
+        return Shape("list", text, tuple(groups), joined_by_or=True)  # `p = 5, q = 2; p = 7, q = 2`
     pieces, separators = split_top(text, _SEPARATOR)
     if len(pieces) == 2 and not all(pieces) and separators[0] not in (",", ";"):
         return None  # `17 or` lists nothing
@@ -245,10 +245,10 @@ def _list(text: str) -> Node | None:
         items.append(piece)
     joined_by_and = any("and" in separator for separator in separators)
     joined_by_or = any("or" in separator for separator in separators)
-    return Node("list", text, tuple(items), joined_by_and=joined_by_and, joined_by_or=joined_by_or)
+    return Shape("list", text, tuple(items), joined_by_and=joined_by_and, joined_by_or=joined_by_or)
 
 
-def parse(text: str) -> Node:
+def parse(text: str) -> Shape:
     """Shape of a normalised answer. Never fails: what has no other shape is a value."""
     text = strip_outer(text)
     spoken = _SPOKEN.fullmatch(text)
@@ -272,11 +272,11 @@ def parse(text: str) -> Node:
         return shape
     parts = split_top(text, re.compile(r"\\cup(?![A-Za-z])"))[0]
     if len(parts) > 1 and not split_top(text, _RELATION)[1]:
-        return Node("union", text, tuple(parts))
+        return Shape("union", text, tuple(parts))
     relation = _relation(text)
     if relation:
         return relation
     both = _plus_minus(text)
     if both:
-        return Node("list", text, tuple(both))
-    return Node("value", text, (text,))
+        return Shape("list", text, tuple(both))
+    return Shape("value", text, (text,))

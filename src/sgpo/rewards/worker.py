@@ -132,7 +132,7 @@ def serve(memory_mb: int) -> None:
         from sgpo.rewards import library, relations
 
         for text in _WARM_UP:  # the parser builds its tables on first use: not at an item's cost
-            library.equal(text, text + "+1")
+            library.values_equal(text, text + "+1")
         relations.same_system([("x", "=", "1")], [("x", "=", "y"), ("y", "=", "1")])
     except Exception as error:
         _write(sink, {"ready": False, "error": repr(error)[:500]})

@@ -112,7 +112,7 @@ _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[
         (" in ", r"\b(chance|probability|likelihood|odds)((?: is| of| are)*) (\d+) in (\d+)\b", r"\1\2 \3/\4"),
         ("multiply,divide", r"\b(multiply|divide) +(\d[\d.]*|\\frac\{\d+\}\{\d+\}) +by +(?=\d|\\frac)",
          lambda m: f"{m[2]} {'*' if m[1][0] in 'mM' else '/'} "),
-        (" past , to , after , before ",
+        ("quarter ,half past, minute, past ",
          r"\b(?:a )?(quarter|half|\d\d?(?: minutes?|(?= past))) (past|after|before|to) (1[0-2]|[1-9])"
          r"(?! ?[a-z\d(]|\.\d)",
          _clock),

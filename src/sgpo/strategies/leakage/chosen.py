@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from sgpo.mathtext.usage import stem, usage
 from sgpo.mathtext.vocabulary import words
@@ -40,13 +39,6 @@ _OPPOSITES |= {other: one for one, other in _OPPOSITES.items()}
 _SAME = {"even": ("", r"(?:y|vertical) ?-?axis"), "odd": ("-", "origin")}
 
 
-def _lines(facts: Facts) -> Iterator[tuple[str, list[str]]]:
-    """It yields each sentence of the strategy with the stems of its words; letters of options keep their capitals."""
-    for sentence in re.split(r"[.;!?\n]", facts.strategy.text):
-        found = re.findall(r"[A-Za-z]+", sentence)
-        yield " ".join(sentence.split()), [word if len(word) == 1 else stem(word) for word in found]
-
-
 def _says(stems: list[str], phrase: tuple[str, ...]) -> bool:
     wanted = [word if len(word) == 1 else stem(word) for word in phrase]
     return any(stems[i : i + len(wanted)] == wanted for i in range(len(stems) - len(wanted) + 1))
@@ -62,7 +54,7 @@ def option(facts: Facts) -> str:
     text = facts.strategy.text
     used = {x for x in facts.case.options if re.search(_LONE.format(x), facts.case.problem.text)}
     letters = [x for x in facts.case.options if x not in used and not re.search(_INTRODUCED.format(x), text)]
-    for sentence, _ in _lines(facts):
+    for sentence, _ in facts.lines:
         named = {x for x in letters if x not in "AI" and re.search(_LONE.format(x), sentence)}
         marked = re.search(rf"\({letter}\)|(?i:{_NAMING}) ?\(?{letter}\b", sentence)
         if named == {letter} or (letter in "AI" and marked and not named):
@@ -89,7 +81,7 @@ def eliminated(facts: Facts) -> str:
     right = (answer.letter or answer.written, *([answer.words] if answer.words else []))
     letters = case.candidates - {answer.letter, answer.written}
     for others in ([(name,) for name in letters], list(case.others)):
-        for sentence, stems in _lines(facts) if others else ():
+        for sentence, stems in facts.lines if others else ():
             named = sum(_says(stems, phrase) for phrase in others)
             denied = _NEGATIVE & set(sentence.lower().split())
             if re.search(r"\b(?:clue|statement|hint)s?\b", sentence):
@@ -112,7 +104,7 @@ def paraphrased(facts: Facts) -> str:
     bodies = {letter: content(body) for letter, body in case.options.items()}
     mine = bodies.pop(case.answer.letter, frozenset())
     theirs = frozenset().union(*bodies.values()) if bodies else frozenset()
-    for sentence, stems in _lines(facts) if mine - theirs else ():
+    for sentence, stems in facts.lines if mine - theirs else ():
         if (
             mine - theirs <= set(stems)
             and len(mine & set(stems)) >= max(2, len(mine) / 2)
@@ -131,7 +123,7 @@ def equivalent(facts: Facts) -> str:
     sign, mirror = _SAME.get(facts.case.answer.words, ("", ""))
     wrong = _OPPOSITES.get(facts.case.answer.words, "")
     decided = _decided(facts.case)
-    for sentence, stems in _lines(facts):
+    for sentence, stems in facts.lines if mirror or decided else ():
         written, tokens = tight(sentence), set(stems)
         if _OPEN.search(sentence) or wrong in tokens:
             continue
@@ -164,7 +156,7 @@ def placed(facts: Facts) -> str:
     What the problem says of Cal may be said again.
     """
     answer, case = facts.case.answer, facts.case
-    for sentence, _ in _lines(facts) if answer.is_name and not answer.letter else ():
+    for sentence, _ in facts.lines if answer.is_name and not answer.letter else ():
         named = [name for name in case.names if re.search(rf"\b{name}\b", sentence)]
         told = any(
             re.search(rf"\b{name}{_SAID_OF}|\b(?:[Ii]s|[Bb]e|[Pp]ut|[Pp]lace|[Ss]eat) {name}\b", sentence)

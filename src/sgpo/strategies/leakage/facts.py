@@ -87,6 +87,13 @@ class Facts:
         return frozenset(stem(token.text) for token in self.strategy.tokens if token.kind in ("word", "command"))
 
     @cached_property
+    def lines(self) -> list[tuple[str, list[str]]]:
+        """Each sentence with the stems of its words; letters of options keep their capitals."""
+        sentences = [" ".join(sentence.split()) for sentence in re.split(r"[.;!?\n]", self.strategy.text)]
+        found = ((sentence, re.findall(r"[A-Za-z]+", sentence)) for sentence in sentences)
+        return [(sentence, [word if len(word) == 1 else stem(word) for word in words]) for sentence, words in found]
+
+    @cached_property
     def tight_response(self) -> str:
         return tight(self.case.response.text)
 

@@ -21,6 +21,7 @@ _CONTINUES = re.compile(  # (A)(B), (C)+1, (A) and (C) are no labels
     r"[+*/=^_,;<>)\]!']|\\(?:cdot|times|le|ge|ne|in|cup|cap|pm)(?![A-Za-z])|(?:\\text\{\s*)?(?:and|or)\b"
 )
 _SEVERAL = re.compile(r"[A-H]{2,8}")
+_FIRST = re.compile(r"(?:\\text)?[\s{(]*[A-H]")
 _BETWEEN = re.compile(r"\\text|\band\b|[\s{}(),;.]")
 _ONLY_LETTER = re.compile(r"[(\[]? ?[A-Za-z] ?[)\]]?")
 
@@ -41,6 +42,8 @@ def choice(text: str) -> str | None:
 
 def several(text: str) -> str | None:
     """The letters of a choice of several options, `ABD` or `A, B, D`; None for others."""
+    if not _FIRST.match(text):
+        return None
     run = _BETWEEN.sub("", text)
     return run if _SEVERAL.fullmatch(run) and list(run) == sorted(set(run)) else None
 

@@ -175,6 +175,8 @@ def _exact_repeating(match: re.Match[str]) -> str:
 
 
 def _repeating(text: str) -> str:
+    if "." not in text:
+        return text
     text = _REPEATING.sub(_exact_repeating, _DOTS.sub(r"\\overline{\1\2\3}", text))
     return _DOTTED.sub(lambda m: _exact_repeating(_REPEATING.match(f"{m[1]}.{m[2]}({m[3]})") or m), text)
 
@@ -212,7 +214,9 @@ def _without_end(text: str) -> str:
         text = text.rstrip()
         if text.endswith("..."):
             return text
-        shorter = _PROVED.sub("", text.removesuffix(r"\cr")).rstrip(" .,;:")
+        shorter = text.removesuffix(r"\cr").rstrip(" .,;:")
+        if "\\" in shorter[-16:]:
+            shorter = _PROVED.sub("", shorter).rstrip(" .,;:")
         if shorter == text:
             return text
         text = shorter
@@ -244,7 +248,7 @@ def _rewrite(text: str, *, listed: bool) -> str:
     text = re.sub(r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup ", text)
     text = re.sub(r"\\\{\s*\\\}", r"\\emptyset ", text)
     text = re.sub(r"\\text\{\s*(\\[a-z]+)\s*\}", r"\1", text)  # \text{infinity}
-    while _TEXT_POWER.search(text):
+    while r"\text" in text and _TEXT_POWER.search(text):
         text = _TEXT_POWER.sub(r"\1\2", text)
     return _without_end(text)
 

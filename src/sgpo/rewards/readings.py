@@ -141,7 +141,9 @@ def definition(node: Shape) -> tuple[str, str] | None:
     if node.kind != "relation" or not set(node.signs) <= EQUAL:
         return None
     first, last = node.items[0], node.items[-1]
-    letters = [structure.letters(quantities.split_quantity(side).core) for side in (first, last)]
+    letters = [structure.letters(side) for side in (first, last)]
+    if letters[1] and not letters[0]:  # `5 + 6 = 11 dollars`
+        letters[1] = structure.letters(quantities.split_quantity(last).core)
     if structure.is_name(first) or not any(letters):
         return first, last
     if not letters[1] and not re.search(r"\d", re.sub(r"_\s*\{?\d+", "", first)):

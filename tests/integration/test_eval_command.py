@@ -198,6 +198,12 @@ def test_several_benchmarks_have_a_folder_each_and_an_average(
         (["--data", "DATA", "--limit", "0"], "--limit 0 must be at least 1"),
         (["--data", "DATA", "--preset", "greedy", "--k", "4"], "4 greedy samples would all be the same"),
         (["--data", "DATA", "--guided", "--guided-template", "x"], "guided template 'x' is neither"),
+        (
+            ["--data", "DATA", "--guided-template", "{strategy} {prompt}"],
+            "does nothing without --guided or --strategies",
+        ),
+        (["-b", "lab", "--require-box"], "--require-box does nothing without --grader verify"),
+        (["--data", "DATA", "--grader", "lab", "--verify-timeout", "5"], "--verify-timeout does nothing without"),
         (["--data", "DATA", "--base-url", "http://127.0.0.1:1/v1", "--extra-body", "[1]"], "must be a JSON object"),
         (["--data", "DATA"], "has no chat template; give --template raw"),
     ],

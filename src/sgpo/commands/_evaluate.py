@@ -15,7 +15,7 @@ from sgpo.data.benchmarks import HUB
 from sgpo.evaluation.diff import EvalDifference, Flip
 from sgpo.evaluation.grading import ResponseGrader
 from sgpo.evaluation.metrics import Interval
-from sgpo.evaluation.planning import plan_benchmark
+from sgpo.evaluation.planning import plan_benchmark, refuse_idle
 from sgpo.evaluation.results import EvalResult
 from sgpo.evaluation.run import EvalPlan, run_evaluation
 from sgpo.lab.benchmark import LAB
@@ -44,6 +44,7 @@ def run_benchmarks(options: EvalCommand) -> dict[str, EvalResult]:
     """The result of each benchmark. Raises ValueError for one that cannot be carried out, before a model is loaded."""
     evaluation, out = options.evaluation, options.out
     jobs = [plan_benchmark(evaluation, name, LAB) for name in names(options.benchmark, evaluation.data)]
+    refuse_idle(evaluation, [grade for _, grade in jobs])
     for plan, grade in jobs:  # every plan is good before a model is loaded
         plan.check(grade)
     engine = evaluation.access.open(options.model, jobs[0][0].sampling)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sgpo.data.benchmarks import HUB, BenchmarkProblem, load_file, load_hub
@@ -64,6 +64,21 @@ def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple
     if settings["grader"] == embedded.name:
         return plan, embedded.grader
     return plan, VerifyGrader(timeout=options.verify_timeout, require_box=options.require_box)
+
+
+def refuse_idle(options: EvalOptions, graders: Sequence[ResponseGrader]) -> None:
+    """Raise ``ValueError`` for an option that nothing of the evaluation would read, with what it waits for."""
+    idle = []
+    if options.guided_template is not None and not (options.guided or options.strategies):
+        idle.append("--guided-template does nothing without --guided or --strategies")
+    if not any(isinstance(grader, VerifyGrader) for grader in graders):
+        given = {
+            "--require-box": options.require_box,
+            "--verify-timeout": options.verify_timeout != EvalOptions.verify_timeout,
+        }
+        idle += [f"{flag} does nothing without --grader verify" for flag, is_given in given.items() if is_given]
+    if idle:
+        raise ValueError(f"{'; '.join(idle)}. Add that, or leave it out.")
 
 
 def _problems(options: EvalOptions, name: str, own: Embedded | None) -> list[BenchmarkProblem]:

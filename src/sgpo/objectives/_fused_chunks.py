@@ -38,8 +38,8 @@ _BLOCKS_OF_A_CHUNK = 4
 # Bytes of the tiles of a head in half precision, of which a copy in float32 is made.
 _UPCAST_TILE_BYTES = 16 << 20
 # Bytes of the rows of the head, or of its gradient, that are gathered at a time where columns are left out. All of
-# them together can be half of the head.
-_GATHERED_BYTES = {"cpu": 4 << 20, "other": 128 << 20}
+# them together can be half of the head; and tensors of a new size in every chunk would leave holes in the memory.
+_GATHERED_BYTES = {"cpu": 2 << 20, "other": 128 << 20}
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def _kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple
     if s.tolerance > 0 and (need_hidden or need_weight):
         score = x.weight.new_empty(vocabulary, dtype=s.dtype)
     mean = None if score is None else _mean_row(x.weight, s.dtype)
+    held = None if score is None else _held_rows(x.weight, s.dtype)
     buffer = x.weight.new_empty((2 * s.chunk_size, vocabulary), dtype=s.dtype)
     for start in range(0, count, s.chunk_size):
         part = slice(start, min(start + s.chunk_size, count))
@@ -106,8 +107,8 @@ def _kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple
         student, teacher = logits.chunk(2)
         kl[part] = _kl_then_gradient_(student, teacher, x.token_weights[part], s, score)
         kept = None if score is None else _largest(score, s.tolerance)
-        if kept is not None and mean is not None:
-            _add_kept(student, teacher, kept, mean, x.weight, hidden, at, grad_hidden, grad_weight)
+        if kept is not None and mean is not None and held is not None:
+            _add_kept(student, teacher, kept, mean, held, x.weight, hidden, at, grad_hidden, grad_weight)
         else:
             if grad_hidden is not None:
                 grad_hidden[at] = _times_head(student, x.weight).to(grad_hidden.dtype)
@@ -233,6 +234,7 @@ def _add_kept(
     unused: Tensor,
     kept: Tensor,
     mean: Tensor,
+    held: Tensor,
     weight: Tensor,
     hidden: Tensor,
     at: tuple[Tensor, Tensor],
@@ -243,21 +245,32 @@ def _add_kept(
 
     For the hidden states, every other row of the head is taken as the `mean` row [H]: the rows of a trained head share
     a large common part, which would be most of the error if it were left out. The columns are gathered into `unused`,
-    a buffer as large as `gradient`.
+    a buffer as large as `gradient`, and rows of the head and of its gradient into `held` [R, H], R at a time.
     """
     count, width = len(gradient), len(kept)
     columns = torch.index_select(gradient, 1, kept, out=unused.flatten()[: count * width].view(count, width))
     rest = gradient.sum(1, keepdim=True) - columns.sum(1, keepdim=True)
     total = rest * mean
-    limit = _GATHERED_BYTES.get(weight.device.type, _GATHERED_BYTES["other"])
-    for tile in _tiles(width, weight.shape[1] * gradient.itemsize, limit):
-        rows = kept[tile]
+    for start in range(0, width, len(held)):
+        part = slice(start, min(start + len(held), width))
+        rows, room = kept[part], held[: part.stop - start]
         if grad_hidden is not None:
-            total.addmm_(columns[:, tile], weight[rows].to(gradient.dtype))
+            if weight.dtype == room.dtype:
+                torch.index_select(weight, 0, rows, out=room)
+            else:
+                room.copy_(weight[rows])
+            total.addmm_(columns[:, part], room)
         if grad_weight is not None:
-            grad_weight.index_add_(0, rows, columns[:, tile].t() @ hidden)
+            grad_weight.index_add_(0, rows, torch.mm(columns[:, part].t(), hidden, out=room))
     if grad_hidden is not None:
         grad_hidden[at] = total.to(grad_hidden.dtype)
+
+
+def _held_rows(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """A buffer for rows of the head that are gathered at a time."""
+    limit = _GATHERED_BYTES.get(weight.device.type, _GATHERED_BYTES["other"])
+    count = max(1, min(weight.shape[0], limit // (max(1, weight.shape[1]) * dtype.itemsize)))
+    return weight.new_empty((count, weight.shape[1]), dtype=dtype)
 
 
 def _mean_row(weight: Tensor, dtype: torch.dtype) -> Tensor:

@@ -26,7 +26,7 @@ TILE_TOKENS, TILE_VOCABULARY = 4096, 32768
 _TILES = {"cpu": (4.0, 8.25), "gpu": (1.0, 1.0)}  # forward, backward: on a CPU each operation makes a copy
 # sgpo.objectives._fused_chunks: logits of a chunk, and rows of the head that are gathered where columns are left out
 _CHUNK_BYTES = {"cpu": 160 * MIB, "gpu": 512 * MIB}
-_GATHERED_BYTES = {"cpu": 4 * MIB, "gpu": 128 * MIB}
+_GATHERED_BYTES = {"cpu": 2 * MIB, "gpu": 128 * MIB}
 _ZERO_BUCKET = 5e8  # DeepSpeed's reduce_bucket_size, numbers
 _ZERO_LIVE = 1e9  # stage3_max_live_parameters
 

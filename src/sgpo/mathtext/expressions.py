@@ -155,15 +155,13 @@ class Parser:
         return node
 
     def _negated(self, level: str) -> Node:
-        """[-+] level"""
+        """What ``level`` reads, behind a sign where there is one: [-+] level."""
         first, sign = self.i, self.tokens[self.i].text if self.at("-", "+") else ""
-        self.i += bool(sign)
+        if not sign:
+            return getattr(self, level)()  # type: ignore[no-any-return]
+        self.i += 1
         node: Node = getattr(self, level)()
-        return (
-            self.make(first, values.operate("*", Fraction(-1 if sign == "-" else 1), node.value), node, count=0)
-            if sign
-            else node
-        )
+        return self.make(first, values.operate("*", Fraction(-1 if sign == "-" else 1), node.value), node, count=0)
 
     def sum(self) -> Node:
         """[sign] product (sign product)*"""

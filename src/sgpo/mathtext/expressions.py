@@ -158,7 +158,7 @@ class Parser:
         """What ``level`` reads, behind a sign where there is one: [-+] level."""
         first, sign = self.i, self.tokens[self.i].text if self.at("-", "+") else ""
         if not sign:
-            return getattr(self, level)()  # type: ignore[no-any-return]
+            return getattr(self, level)()
         self.i += 1
         node: Node = getattr(self, level)()
         return self.make(first, values.operate("*", Fraction(-1 if sign == "-" else 1), node.value), node, count=0)

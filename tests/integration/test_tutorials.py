@@ -1,8 +1,11 @@
 """The tutorials run, each as a user would start it but with a small budget, and the notebook is that of its script."""
 
 import json
+import os
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -26,7 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def small(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def small(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(place)
     monkeypatch.setenv("SGPO_TUTORIAL_STEPS", "2")
     monkeypatch.syspath_prepend(str(FOLDER))
@@ -34,6 +37,8 @@ def small(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("root_gap", "soft"):
             monkeypatch.setitem(table, name, None)
             monkeypatch.delitem(table, name)
+    with patch.dict(os.environ):  # the second one names its own endpoint, which no later test may be judged by
+        yield
 
 
 def test_there_are_six() -> None:

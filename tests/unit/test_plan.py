@@ -440,6 +440,12 @@ def test_leaving_columns_out_gathers_rows_of_the_head(recipe: Any) -> None:
     assert parts._fused(tolerant) == parts._fused(exact) + 128 * 2**20
 
 
+def test_a_smaller_chunk_of_the_kl_takes_less_memory(recipe: Any) -> None:
+    vocabulary = workload(recipe()).architecture.vocabulary
+    chunks = [parts._fused(workload(recipe(kl_chunk_size=size))) for size in (16, 32)]
+    assert chunks[1] - chunks[0] == 16 * 2 * vocabulary * 4 * 9 / 8  # both sides in float32, and an eighth of scratch
+
+
 def test_problems_are_counted_in_local_files(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     path.write_text('{"a": 1}\n\n{"a": 2}\n')

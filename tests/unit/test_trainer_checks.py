@@ -216,6 +216,7 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "kl_direction": ({"kl_direction": "sideways"}, ("'sideways'", "'forward', 'reverse'")),
     "kl_clip_form": ({"kl_clip_form": "soft"}, ("'soft'", "'rescale', 'hard'")),
     "kl_gradient_tolerance": ({"kl_gradient_tolerance": 0.9}, ("kl_gradient_tolerance is 0.9", "within [0.0, 0.5]")),
+    "kl_chunk_size": ({"kl_chunk_size": 0}, ("kl_chunk_size is 0", "at least 1")),
     "guided_rollouts": ({"guided_rollouts": "never"}, ("'never'", "'always', 'on_demand', 'by_weight', 'auto'")),
     "threshold": ({**ON_DEMAND, "guided_rollouts_below": 1.5}, ("guided_rollouts_below is 1.5", "(0, 1]")),
     "threshold 0": ({**ON_DEMAND, "guided_rollouts_below": 0.0}, ("guided_rollouts_below is 0.0", "(0, 1]")),

@@ -84,15 +84,21 @@ def test_deal_refuses_a_wrong_maximum() -> None:
 # ---------------------------------------------------------------- divergence
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 0.02])
-def test_the_tolerance_of_the_configuration_reaches_the_kernel(
-    tolerance: float, out: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("options", "kernel"),
+    [
+        ({}, Kernel()),
+        ({"kl_gradient_tolerance": 0.02}, Kernel(tolerance=0.02)),
+        ({"kl_chunk_size": 32}, Kernel(chunk_size=32)),
+    ],
+)
+def test_the_kernel_is_that_of_the_configuration(
+    options: dict[str, Any], kernel: Kernel, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[Kernel] = []
     fused = distillation.fused_linear_distillation_loss
     monkeypatch.setattr(distillation, "fused_linear_distillation_loss", lambda *a: (used.append(a[3]), fused(*a))[1])
     share = collate([Target([1], [2, 3], [4, 5], 1.0)], 0, torch.device("cpu"))
-    options = {} if tolerance == 0 else {"kl_gradient_tolerance": tolerance}
     term = distillation.divergence(
         share,
         torch.ones(1, 2, 3),
@@ -105,7 +111,7 @@ def test_the_tolerance_of_the_configuration_reaches_the_kernel(
     loss, metrics = term(torch.rand(1, 3, 3), Head(torch.rand(7, 3)))
     assert loss > 0
     assert metrics["token_kl"].shape == (1, 2)
-    assert used == [Kernel(tolerance=tolerance)]
+    assert used == [kernel]
 
 
 # ---------------------------------------------------------------- collate

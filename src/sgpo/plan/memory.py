@@ -231,7 +231,8 @@ def _fused(load: Workload) -> float:
     kind = "cpu" if load.on_cpu else "gpu"
     tokens = load.targets * load.max_completion
     per_token = 2 * a.vocabulary * 4
-    chunk = min(tokens, max(16, _CHUNK_BYTES[kind] // per_token // 16 * 16)) * per_token
+    fits = max(16, _CHUNK_BYTES[kind] // per_token // 16 * 16)
+    chunk = min(tokens, load.kl_chunk_size or fits) * per_token
     scratch = 0 if load.on_cpu else chunk / 8
     head = 0.0 if load.lora_rank else a.embedding_parameters * (4.0 + (2 if load.compute_bytes == 2 else 0))
     gathered = min(_GATHERED_BYTES[kind], 2.0 * a.embedding_parameters) if load.leaves_columns_out else 0.0

@@ -89,6 +89,7 @@ def _shape(config: SGPOConfig) -> dict[str, Any]:
         "num_guided": config.num_guided_generations,
         "num_targets": config.num_targets if config.distills else 0,
         "leaves_columns_out": config.kl_gradient_tolerance > 0,
+        "kl_chunk_size": config.kl_chunk_size,
         "trains_guided": config.guided_grpo_weight > 0,
         "guides_apart": config.guides and config.guided_on_demand,
         "max_guided_problems": config.max_guided_problems if config.guided_on_demand else None,

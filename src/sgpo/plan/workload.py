@@ -70,6 +70,7 @@ class Workload:
     num_guided: int
     num_targets: int
     leaves_columns_out: bool
+    kl_chunk_size: int | None
     trains_guided: bool
     guides_apart: bool
     max_guided_problems: int | None

@@ -120,7 +120,7 @@ def divergence(
     Args:
         target_batch: the targets of the micro-step.
         teacher_hidden: ``[N, T, H]``, hidden states that predict the completion tokens behind the guided prompts.
-        args: direction, threshold and form of the clip, changes to the target, and the tolerance of the kernel.
+        args: direction, threshold and form of the clip, changes to the target, chunk and tolerance of the kernel.
         normalizer: problems of the optimizer step on one rank.
         temperature: of the softmax on both sides.
         progress: share of the run's optimizer steps that is done, for ``teacher_mix_schedule``.
@@ -148,7 +148,8 @@ def divergence(
             normalizer=normalizer,
             teacher_weight=guide_weight,
         )
-        found = fused_linear_distillation_loss(rows, head, kl, Kernel(tolerance=args.kl_gradient_tolerance))
+        kernel = Kernel(chunk_size=args.kl_chunk_size, tolerance=args.kl_gradient_tolerance)
+        found = fused_linear_distillation_loss(rows, head, kl, kernel)
         return found.loss, {**found.sums, "token_kl": found.token_kl}
 
     return head_fn

@@ -62,7 +62,7 @@ def eval_difference(a: Path, b: Path, *, common: bool = False) -> EvalDifference
     left_out = len(first) + len(second) - 2 * len(shared)
     if not shared:
         raise ValueError(f"{a} and {b} have no problem in common; they are evaluations of different benchmarks.")
-    # A difference over the problems that happen to be in both is another figure than the one that was asked for.
+    # The difference over those problems alone that both runs share would be another figure than the one asked for.
     if left_out and not common:
         odd = next(name for name in [*first, *second] if name not in first or name not in second)
         raise ValueError(

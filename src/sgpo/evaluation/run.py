@@ -101,14 +101,14 @@ def run_evaluation(
     ]
     settings = describe(plan, model, backend, grader)
     with open_run(folder, settings) as store:
-        # Prompts follow from the settings, which a folder with responses has in common with this run.
+        # The prompts follow from the settings, and a folder that already has responses was made with the same settings.
         if not store.responses:
             rows = zip(plan.problems, prompts, strict=True)
             asked = (  # the bare problem, too: strategies are extracted from it
                 {"id": p.id, "problem": p.problem, "prompt": prompt, "gold": p.answer} for p, prompt in rows
             )
             write_rows(folder / "prompts.jsonl", asked)
-        # A run that finds everything saved makes nothing that its provenance would be of.
+        # Where everything is saved already, this run produces nothing whose provenance could be recorded.
         if any(request.key not in store.responses for request in requests):
             provenance.record(folder, settings)
         _complete(plan, requests, backend, grader, store, report)

@@ -147,7 +147,7 @@ def train_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed:
                 optimizer.step()
                 optimizer.zero_grad()
             seen += ids.numel()
-            # A batch has rows of one length, so that single losses say more of the length than of the model.
+            # A batch has rows of one length, so a single batch's loss depends more on that length than on the model.
             smooth = loss.item() if not smooth else 0.98 * smooth + 0.02 * loss.item()
             bar.update(ids.numel())
             if seen - shown >= tokens // 50:

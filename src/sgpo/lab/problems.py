@@ -115,7 +115,7 @@ def make_problem(operations: Type, numbers: Numbers, axis: Axis, expert: str = "
 
 def _instances(operations: Type, split: Split, count: int, large: bool, taken: set[str]) -> list[Numbers]:
     """Usable instances of a type in a split that are not `taken`, which grows by them; `large`: beyond training."""
-    # A generator a type: a further type, or more problems of one, leave those of all others as they are.
+    # Each type has a generator of its own, so that adding a type or problems leaves those of all others unchanged.
     rng = random.Random(f"sgpo.lab {split} {type_name(operations)} {large}")
     found: list[Numbers] = []
     for _ in range(_TRIES):

@@ -58,7 +58,7 @@ class LocalModel(Loaded):
         dtype: Any = torch.float32 if options.dtype == "auto" and on_cpu else options.dtype
         folder = Folder(name)
         try:
-            # False and not left out: on a terminal transformers would ask whether to run the code of a model.
+            # Passed as False: where it is left out, transformers asks on a terminal whether to run the model's code.
             common: dict[str, Any] = {"revision": options.revision, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, **common)
             model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=dtype, **common).to(where)
@@ -95,7 +95,8 @@ class LocalModel(Loaded):
         for request in requests:
             if request.problem not in lengths:
                 lengths[request.problem] = self.prompt_lengths([request.prompt])[0]
-        # Of all requests, those with an answer too: how far a batch is padded moves the last bits of its logits.
+        # Batches are formed from all requests, also from those already answered, because the padding of a batch
+        # moves the last bits of its logits.
         order = sorted(range(len(requests)), key=lambda i: (-lengths[requests[i].problem], i))
         for start in range(0, len(order), self.batch_size):
             yield [requests[i] for i in order[start : start + self.batch_size]]

@@ -16,7 +16,8 @@ def row_seeds(prompts: Sequence[Prompt], k: int, seed: int) -> list[list[int]]:
     seen: Counter[str] = Counter()
     seeds = []
     for prompt in prompts:
-        # By the prompt and not by its place: a benchmark that is cut or reordered draws the same replies.
+        # The seed follows from the prompt and not from its place, so that a benchmark that is cut or reordered draws
+        # the same replies.
         text = prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True)
         name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         # Two equal prompts are two problems, and must not get one reply twice.

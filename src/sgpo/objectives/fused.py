@@ -96,7 +96,7 @@ class _FusedDistillation(torch.autograd.Function):
     def forward(ctx: Any, *args: Any) -> tuple[Tensor, Tensor]:
         inputs, settings = Inputs(*args[:-1]), args[-1]
         kl, ctx.gradients = kl_and_gradients(inputs, settings, ctx.needs_input_grad[:3])
-        # A second backward alone computes from them; and autograd notices if one was changed in place since.
+        # Only a second backward computes from them. Saving them also lets autograd notice a change in place.
         ctx.save_for_backward(*inputs)
         ctx.settings = settings
         ctx.mark_non_differentiable(kl)

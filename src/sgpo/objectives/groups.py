@@ -22,7 +22,7 @@ def joined_advantages(autonomous: Tensor, guided: Tensor, *, scale: bool = True)
     advantages = rewards - rewards.nanmean(dim=1, keepdim=True)
     if scale:
         count = (~rewards.isnan()).sum(dim=1, keepdim=True)
-        # A single reward has no deviation: 0 / 0, and with it the advantage 0 below.
+        # The deviation of a single reward is 0 / 0 = NaN, which becomes the advantage 0 below.
         deviation = (advantages.square().nansum(dim=1, keepdim=True) / (count - 1)).sqrt()
         advantages = advantages / (deviation + 1e-4)
     first, second = advantages.nan_to_num(nan=0.0).split([autonomous.shape[1], guided.shape[1]], dim=1)

@@ -135,7 +135,7 @@ def fused_linear_top_k_kl(
 
     size = chunk_size or chunk_tokens(weight, dtype)
     packed = (x[mask].split(size) for x in (student_hidden, teacher_ids, teacher_logprobs))
-    # Unlike the fused loss it cannot take the gradient now: the caller has yet to clip and weigh.
+    # Unlike in the fused loss the gradient cannot be taken here: the caller has yet to clip and weigh the KL.
     kl = torch.cat([checkpoint(chunk_kl, *part, use_reentrant=False) for part in zip(*packed, strict=True)])
     return kl.new_zeros(mask.shape).masked_scatter(mask, kl)
 

@@ -59,7 +59,7 @@ def _logged(path: Path, notices: list[str]) -> Logged:
         planned = whole_number(line.pop("max_steps", None)) or planned
         if (row := MetricsRow.from_json(line)) is None:
             continue
-        # A line without metrics is a start, anew or from a checkpoint: what was logged from that step on is void.
+        # A line without metrics marks a start, anew or from a checkpoint. What was logged from that step on is void.
         begins = not line.keys() - {"step"}
         while kept and (kept[-1].step > row.step or (begins and row.step == 0)):
             # The trainer logs these steps once more.

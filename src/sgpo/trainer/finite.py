@@ -59,11 +59,11 @@ def require_finite(
     accelerator: Accelerator, named: Iterable[tuple[str, Tensor]], what: str, output_dir: str | None
 ) -> None:
     """Raise :class:`NonFiniteError`, on every rank, if any value of the named tensors is not finite on any rank."""
-    # One flag more than names: a rank may be without any, and must take part all the same.
+    # There is one flag more than names, because a rank without any name must take part in the gather as well.
     names, flags = [], [torch.tensor(False, device=accelerator.device)]
     for name, tensor in named:
         names.append(name)
-        # The two ends of the values are NaN where one of them is, and take no copy of the tensor to find.
+        # Minimum and maximum are NaN where any value is, and finding them copies nothing.
         part = own_part(tensor.detach())
         ends = torch.stack(part.aminmax()) if part.numel() else part  # of a small tensor, a rank may hold nothing
         flags.append(~ends.isfinite().all().to(accelerator.device))

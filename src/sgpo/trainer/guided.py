@@ -74,7 +74,7 @@ class GuidedRolloutTrainer(BaseTrainer):
 
     def _sampled_on_demand(self, batch: GenerationBatch) -> GuidedRollouts:
         args = self.args
-        # A draw keeps to the cap by itself; to take the hardest ones alone would not be the gradient of all.
+        # The schedule's draw respects `max_guided_problems` by itself. Keeping only the hardest problems would bias it.
         most = args.max_guided_problems if self._sgpo.schedule is None else None
         chosen = worth_guiding(batch.pass_rate.tolist(), batch.with_strategy, args.guided_rollouts_below, most)
         if self._sgpo.schedule is not None:

@@ -49,7 +49,7 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
             self._join(batch, scored)
         rows, steps = len(batch.guided.owners), self.args.steps_per_generation
         dealt = spread(rows, steps, min(self.current_gradient_accumulation_steps, steps))
-        # What is no row, such as the number of tokens, is of the whole batch, and each micro-step's alike.
+        # Entries without rows, such as the number of tokens, describe the whole batch: every micro-step gets the same.
         self._sgpo.guided_slots = [
             {name: value[step] if value.dim() else value for name, value in scored.items()} if step else {}
             for step in dealt
@@ -63,7 +63,8 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
             inputs = [{**problem, "prompt": self._guided_text(problem)} for problem in inputs]
         counts = torch.arange(len(inputs), device=self.accelerator.device) < guided.valid_rows
         assert guided.rewards is not None
-        # A row without a reward has no say in TRL's means, and the advantage 0: so are rows that only fill up a rank.
+        # TRL leaves a row without a reward out of its means and gives it the advantage 0. Rows that only fill up a rank
+        # get no reward, so that they are treated like that.
         guided.rewards = guided.rewards.masked_fill(~self.accelerator.gather(counts)[:, None], torch.nan)
         self._sgpo.replayed = guided
         try:
@@ -98,7 +99,7 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
         advantages, of_guided = joined_advantages(autonomous, rewards, scale=scaled)
         batch.scored["advantages"], scored["advantages"] = advantages.flatten(), of_guided[groups].flatten()
         mask = scored["completion_mask"]
-        # The guided prompt, and no dropout: that is the policy that sampled.
+        # The sampler had the guided prompt and no dropout, so its logprobs are recomputed in the same way.
         prompts, prompt_mask = padded(guided.prompt_ids, self._tokenizer.pad_token_id, "left")
         ids = torch.cat([prompts.to(mask.device), scored["completion_ids"]], dim=1)
         whole_mask = torch.cat([prompt_mask.to(mask.device), mask], dim=1)

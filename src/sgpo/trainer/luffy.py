@@ -91,7 +91,7 @@ class LUFFYTrainer(ExpertTrainer):
             self._sgpo.experts = None
         assert self._sgpo.rewards is not None
         weighted = (self._sgpo.rewards * self.reward_weights.to(self._sgpo.rewards.device)).nansum(dim=1)
-        # nansum makes a 0 of a row without any reward, which would be a verdict.
+        # nansum turns a row without any reward into 0, which would read as the verdict "wrong".
         weighted[self._sgpo.rewards.isnan().all(dim=1)] = torch.nan
         rewards = weighted.view(-1, self.num_generations)
         off_policy = torch.zeros_like(rewards, dtype=torch.bool)

@@ -113,7 +113,7 @@ def log_ratio(accelerator: Accelerator, logps: Tensor | None, inputs: dict[str, 
     sampled = inputs.get("sampling_per_token_logps", inputs.get("old_per_token_logps"))
     if sampled is None or logps is None:
         return 0.0
-    # NaN is TRL's word for a token that is not known to the sampler.
+    # TRL writes NaN for a token whose log-probability the sampler did not report.
     mask = inputs["completion_mask"].bool() & ~sampled.isnan()
     difference = torch.where(mask, logps - sampled, torch.zeros_like(logps))
     total = _reduce(accelerator, {"sum": difference.sum(), "tokens": mask.sum()})

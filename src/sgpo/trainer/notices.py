@@ -142,7 +142,7 @@ class RolloutNotices(TrainerCallback):
                 self._said.add(name)
                 said = _SAID[name].format(limit=args.max_completion_length, reward=reward)
                 logger.warning("Steps %d to %d: %s", state.global_step - PATIENCE + 1, state.global_step, said)
-        # Rollouts on demand are of ever harder problems, so that their pass rate falls by itself.
+        # With rollouts on demand only ever harder problems are guided, so their pass rate falls without any forgetting.
         if not getattr(args, "guided_on_demand", True):
             self._guided += new.guided
             fell = forgets(self._guided)

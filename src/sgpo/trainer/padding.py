@@ -61,7 +61,7 @@ def _difference(model: PreTrainedModel) -> float:
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or _LENGTH + _PADDING
     padding = min(_PADDING, limit // 2)
     length = min(_LENGTH, limit - padding)
-    # From 3 on: the first ids are often padding and other marks, of which a model may make something special.
+    # The ids start at 3, because the first ones are often padding and other marks that a model may treat specially.
     ids = torch.arange(3, 3 + length + padding, device=model.device).remainder(vocabulary)[None]
     mask = torch.ones_like(ids)
     hidden: list[Tensor] = []

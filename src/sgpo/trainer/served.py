@@ -213,7 +213,7 @@ class _Session:
             except Exception as error:
                 replies.put(error)
 
-        # In a thread of its own: a read deadline would begin anew with every byte and every try.
+        # A thread keeps the deadline: a read time-out of the client would start again with every byte and every try.
         threading.Thread(target=ask, name=asked, daemon=True).start()
         try:
             reply = replies.get(timeout=seconds)

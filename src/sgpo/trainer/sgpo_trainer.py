@@ -131,10 +131,11 @@ class SGPOTrainer(GuidedGroupTrainer):
         )
         capped = alpha >= args.alpha_max
         if self._sgpo.schedule is not None:
-            # Also on a rank that guided nothing: to learn is a collective.
+            # Every rank calls this, even one that guided nothing, because `learn` gathers over all ranks.
             self._sgpo.schedule.learn(batch.problems, p_guided)
             if batch.guiding_probability is not None:
-                # Past the cap, too. A cap on the quotient would be another gradient than that of guiding all.
+                # The quotient may exceed alpha_max. Capping it would bias the gradient, which in expectation is that of
+                # guiding every problem.
                 alpha = alpha / batch.guiding_probability
         chosen = self._targets(batch, alpha)
         targets = [target for several in chosen.values() for target in several]
@@ -182,7 +183,7 @@ class SGPOTrainer(GuidedGroupTrainer):
             picks = [group * width + j for j in columns if j >= 0]
             if picks:
                 i = found.owners[picks[0]]
-                # Several targets say more of a problem, and make it no heavier.
+                # The targets of a problem share its weight: with more of them the problem counts no more.
                 prompt, weight = batch.prompt_ids[i], float(alpha[i]) / len(picks)
                 chosen[i] = [
                     Target(prompt, found.guided_prompt_ids[row], found.completion_ids[row], weight) for row in picks
@@ -263,7 +264,7 @@ class SGPOTrainer(GuidedGroupTrainer):
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
         result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        # TRL's loss keeps them to itself; the metrics and the report of a loss that is not finite need them.
+        # TRL's loss does not return them, but the metrics and the error for a loss that is not finite need them.
         self._sgpo.logps = result[0].detach()
         return result
 

@@ -30,7 +30,7 @@ import openai
 
 from sgpo.models import ModelOptions, Sampling
 from sgpo.models.endpoint import Endpoint
-from sgpo.strategies.asking import Tally
+from sgpo.strategies.asking import Asking, Tally
 from sgpo.strategies.extract import Extraction, extract
 from sgpo.strategies.sources import Source
 from sgpo.strategies.store import Store
@@ -60,7 +60,7 @@ def measure(folder: Path, problems: int, n: int, concurrency: int, url: str) -> 
     memory: list[float] = []
     began = [0.0]
 
-    def report(done: Extraction, budget: object) -> None:
+    def report(done: Extraction) -> None:
         tally: Tally = done.tally
         if tally.finished == 1:
             began[0] = time.perf_counter()
@@ -69,15 +69,8 @@ def measure(folder: Path, problems: int, n: int, concurrency: int, url: str) -> 
 
     client = Endpoint("scripted", Sampling(1.0, 0.95, 4096), ModelOptions(base_url=url, concurrency=concurrency))
     with Store(store) as opened:
-        extract(
-            Source(str(folder / "problems.jsonl")),
-            opened,
-            client,
-            model="scripted",
-            prompt=load_prompt("extract"),
-            n=n,
-            report=report,
-        )
+        asking = Asking(store=opened, client=client, model="scripted", prompt=load_prompt("extract"))
+        extract(Source(str(folder / "problems.jsonl")), asking, n=n, report=report)
     seconds = time.perf_counter() - began[0]
     return {"calls": calls, "rate": (calls - 1) / seconds, "mb_at_tenth": memory[0], "mb_at_end": memory[-1]}
 

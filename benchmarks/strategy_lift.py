@@ -53,7 +53,7 @@ from sgpo.strategies import records
 from sgpo.strategies.export import choose, leaks
 from sgpo.strategies.lift import LiftRun, Sample, lift_setup, measure_lift
 from sgpo.strategies.options import LiftOptions
-from sgpo.strategies.records import Answer, Candidate, Key, Setup
+from sgpo.strategies.records import AnsweredCall, Candidate, Key, Setup
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
 
@@ -105,7 +105,7 @@ def fill(store: Store, problems: Sequence[Problem]) -> dict[str, str]:
         for number, (kind, strategy) in enumerate(candidates(problem).items()):
             key = Key(SETUP.id, problem["id"], number)
             kinds[key.id] = kind
-            answers.append(Answer(key, "ok", "", strategy.model_dump_json(), 0, 0))
+            answers.append(AnsweredCall(key, "ok", "", strategy.model_dump_json(), 0, 0))
         store.record(answers)
     return kinds
 

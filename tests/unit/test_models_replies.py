@@ -16,7 +16,7 @@ from strategies_kit import GOOD, KEY, Play, problems_file, said, serving, stream
 from typer.testing import CliRunner
 
 from sgpo.commands import evaluate, strategies
-from sgpo.strategies.records import Answer, Problem, Setup
+from sgpo.strategies.records import AnsweredCall, Problem, Setup
 from sgpo.strategies.records import Key as CallKey
 from sgpo.strategies.schema import CRITERIA, Strategy
 from sgpo.strategies.store import Store
@@ -197,7 +197,9 @@ def ask_rank(folder: Path, url: str) -> list[Any]:
         with Store(folder / "s.db") as store:
             store.add_setup(setup)
             store.add_problems([Problem(f"p{i}", f"What is {i} + {i}?", "4", "4") for i in (1, 2)])
-            store.record(Answer(CallKey(setup.id, f"p{i}", n), "ok", "", parsed, 1, 1) for i in (1, 2) for n in (0, 1))
+            store.record(
+                AnsweredCall(CallKey(setup.id, f"p{i}", n), "ok", "", parsed, 1, 1) for i in (1, 2) for n in (0, 1)
+            )
     return [strategies.app, "rank", "-m", "m", "--store", folder / "s.db", "--timeout", 0.5]
 
 

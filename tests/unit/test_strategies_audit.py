@@ -18,11 +18,12 @@ from sgpo.lab.tokenizer import build_tokenizer
 from sgpo.models import ModelOptions, Sampling
 from sgpo.models.endpoint import Endpoint
 from sgpo.models.local import LocalModel
-from sgpo.strategies.audit import Audit, audit, estimate
+from sgpo.strategies.asking import Asking
+from sgpo.strategies.audit import Audit, audit, estimate_audit
 from sgpo.strategies.budget import Prices
 from sgpo.strategies.export import Gates, choose
 from sgpo.strategies.likelihood import blind_question, log_likelihood, measure
-from sgpo.strategies.records import Answer, Key, Problem, Setup
+from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import CRITERIA, Strategy
 from sgpo.strategies.store import Store
 from sgpo.strategies.summary import summarize
@@ -45,7 +46,7 @@ def filled(path: Path, problems: dict[str, str] | None = None) -> Path:
                 ("Think.", "Think twice.", "Think again.", f"Decode {answer[::-1].encode().hex().translate(LETTERS)}h.")
             ):
                 parsed = Strategy(**{**GOOD, "strategy": text}).model_dump_json()
-                store.record([Answer(Key(SETUP.id, problem, i), "ok", "", parsed, 1, 1)])
+                store.record([AnsweredCall(Key(SETUP.id, problem, i), "ok", "", parsed, 1, 1)])
     return path
 
 
@@ -58,7 +59,8 @@ def decoding(body: dict[str, Any], number: int) -> Play:
 def audited(server: Server, path: Path, **options: Any) -> Audit:
     client = Endpoint("m", Sampling(1.0, 1.0, 100), ModelOptions(base_url=server.url, concurrency=4, retries=1))
     with Store(path) as store:
-        return audit(store, client, model="m", prompt=load_prompt("audit"), **{"n": 6, **options})
+        n = options.pop("n", 6)
+        return audit(Asking(store=store, client=client, model="m", prompt=load_prompt("audit"), **options), n=n)
 
 
 def notes(path: Path, problem: str) -> list[dict[str, Any]]:
@@ -129,7 +131,7 @@ def test_one_problem_has_no_chance(tmp_path: Path) -> None:
 
 def test_the_estimate_asks_nothing(tmp_path: Path) -> None:
     with Store(filled(tmp_path / "s.db")) as store:
-        found = estimate(store, load_prompt("audit"), 5, Prices(1.0, 2.0))
+        found = estimate_audit(store, load_prompt("audit"), 5, Prices(1.0, 2.0))
     assert (found.candidates, found.calls) == (16, 80)
     assert found.cost == pytest.approx((found.prompt_tokens + 2 * found.completion_tokens) / 1e6)
 

@@ -19,7 +19,7 @@ from sgpo.runs.files import ReadError, read_rows
 from sgpo.strategies.extract import messages_for
 from sgpo.strategies.ingest import ingest
 from sgpo.strategies.options import LiftOptions
-from sgpo.strategies.records import Answer, Key, Problem, Setup
+from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.sources import Source
 from sgpo.strategies.store import Store
@@ -54,7 +54,7 @@ def taken(path: Path, store: Path, columns: dict[str, str] | None = None) -> tup
         found = [p for portion in ingest(Source(str(path), columns=columns), opened, counts) for p in portion]
         opened.add_setup(SETUP)
         parsed = Strategy(**GOOD).model_dump_json()
-        opened.record(Answer(Key(SETUP.id, p.id, 0), "ok", "raw", parsed, 40, 10) for p in found)
+        opened.record(AnsweredCall(Key(SETUP.id, p.id, 0), "ok", "raw", parsed, 40, 10) for p in found)
     return found, +counts
 
 
@@ -221,7 +221,7 @@ def test_a_lift_is_measured_on_the_prompt_of_training(tmp_path: Path, template: 
     with Store(tmp_path / "s.db") as store:
         store.add_setup(SETUP)
         store.add_problems([turns])
-        store.record([Answer(Key(SETUP.id, "p", 0), "ok", "raw", Strategy(**GOOD).model_dump_json(), 1, 1)])
+        store.record([AnsweredCall(Key(SETUP.id, "p", 0), "ok", "raw", Strategy(**GOOD).model_dump_json(), 1, 1)])
     _, prompts, _, _ = task_of_lift(LiftOptions(student="", template=template, max_new_tokens=1))
     ((out,), _) = exported(tmp_path / "s.db", tmp_path / "a.jsonl", "--template", template)
     assert prompts.unguided(turns) == out["prompt"]
@@ -310,7 +310,7 @@ def test_check_reads_the_store_and_what_was_exported(tmp_path: Path, kind: str) 
     taken(write_rows(tmp_path / "x.jsonl", rows), tmp_path / "s.db")
     with Store(tmp_path / "s.db") as store:
         leaking = Strategy(**{**GOOD, "strategy": "The answer is 44, write it down."}).model_dump_json()
-        store.record([Answer(Key(SETUP.id, "p22", 1), "ok", "raw", leaking, 1, 1)])
+        store.record([AnsweredCall(Key(SETUP.id, "p22", 1), "ok", "raw", leaking, 1, 1)])
         if kind == "bare":
             store.add_problems([Problem("q", "Another problem", "5", "So 5.")])
     source = tmp_path / ("s.db" if kind == "store" else f"a.{kind if kind != 'bare' else 'jsonl'}")

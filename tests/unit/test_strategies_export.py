@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from sgpo.commands.strategies import app
 from sgpo.strategies.budget import Prices
 from sgpo.strategies.check import RULES
-from sgpo.strategies.estimate import estimate
+from sgpo.strategies.estimate import estimate_extraction
 from sgpo.strategies.export import choose, export, push
 from sgpo.strategies.extract import messages_for
-from sgpo.strategies.records import Answer, Key, Problem, Setup
+from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.sources import Source
 from sgpo.strategies.store import Store
@@ -35,7 +35,7 @@ def filled(path: Path, problems: dict[str, list[str]]) -> Path:
             store.add_problems([Problem(id, f"Problem {id}", "4711", "We find \\boxed{4711}.")])
             for i, text in enumerate(texts):
                 parsed = Strategy(**{**GOOD, "strategy": text}).model_dump_json()
-                store.record([Answer(Key(SETUP.id, id, i), "ok", "raw", parsed, 40, 10, seconds=2.0)])
+                store.record([AnsweredCall(Key(SETUP.id, id, i), "ok", "raw", parsed, 40, 10, seconds=2.0)])
     return path
 
 
@@ -189,7 +189,7 @@ def test_stats_count_everything(tmp_path: Path) -> None:
     place(path, "a", 2, 1)
     with Store(path) as store:
         store.add_problems([Problem("d", "", "", "", "unverified:different")])
-        store.record([Answer(Key(SETUP.id, "c", 0), "refusal", "no", None, 40, 10)])
+        store.record([AnsweredCall(Key(SETUP.id, "c", 0), "refusal", "no", None, 40, 10)])
         for problem in store.problems():
             choose(store, problem)
     found = json.loads(invoke("stats", "--store", path, "--json").stdout)
@@ -212,7 +212,7 @@ def test_an_estimate_by_hand(tmp_path: Path) -> None:
     )
     prompt = load_prompt("extract")
     options: dict[str, Any] = {"model": "m", "prompt": prompt, "n": 5, "concurrency": 10, "prices": Prices(1.0, 2.0)}
-    found = estimate(Source(str(path)), None, **options)
+    found = estimate_extraction(Source(str(path)), None, **options)
     assert (found.rows, found.sampled, found.measured) == (400, 200, 0)
     assert abs(found.usable - 300) < 30
     assert found.calls == 5 * found.usable
@@ -224,7 +224,7 @@ def test_an_estimate_by_hand(tmp_path: Path) -> None:
     assert found.completion_tokens == found.calls * 400
     assert found.cost == pytest.approx((found.prompt_tokens + 2 * found.completion_tokens) / 1e6)
     assert found.seconds == pytest.approx(found.calls * 8.0 / 10)
-    assert estimate(Source(str(path)), None, limit=7, **options).calls == 35
+    assert estimate_extraction(Source(str(path)), None, limit=7, **options).calls == 35
 
 
 def test_an_estimate_goes_by_what_the_store_has_measured(tmp_path: Path) -> None:
@@ -232,10 +232,10 @@ def test_an_estimate_goes_by_what_the_store_has_measured(tmp_path: Path) -> None
     source = Source(str(problems_file(tmp_path / "p.jsonl", 10)))
     options: dict[str, Any] = {"prompt": load_prompt("extract"), "n": 1, "concurrency": 1, "prices": Prices()}
     with Store(path) as store:
-        found = estimate(source, store, model="m", **options)
+        found = estimate_extraction(source, store, model="m", **options)
         assert (found.measured, found.prompt_tokens, found.completion_tokens) == (6, 400, 100)
         assert (found.seconds, found.cost) == (20.0, None)
-        assert estimate(source, store, model="other", **options).measured == 0
+        assert estimate_extraction(source, store, model="other", **options).measured == 0
 
 
 def test_prompts_are_versioned_and_can_be_replaced(tmp_path: Path) -> None:

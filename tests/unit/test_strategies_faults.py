@@ -17,7 +17,7 @@ from strategies_kit import GOOD, KEY, Play, Script, Server, good, problems_file,
 
 from sgpo.models import CallError, ModelOptions, Request, Sampling, stream_seed
 from sgpo.models.endpoint import Endpoint
-from sgpo.strategies.asking import Tally
+from sgpo.strategies.asking import Asking, Tally
 from sgpo.strategies.budget import Budget, Prices
 from sgpo.strategies.extract import Extraction, extract
 from sgpo.strategies.records import Key
@@ -43,8 +43,9 @@ def run(server: Server, folder: Path, problems: int = 4, **options: Any) -> Tall
     client = Endpoint("m", Sampling(1.0, 0.95, 500), ModelOptions(api_key_env="SGPO_TEST_KEY", **given))
     source = Source(str(problems_file(folder / "problems.jsonl", problems)))
     with Store(folder / "s.db") as store:
-        settings = {"model": "m", "prompt": load_prompt("extract"), "n": 2, **options}
-        return extract(source, store, client, **settings).tally
+        own = {name: options.pop(name) for name in ("n", "keep_thinking", "report") if name in options}
+        asking = Asking(store=store, client=client, model="m", prompt=load_prompt("extract"), **options)
+        return extract(source, asking, **{"n": 2, **own}).tally
 
 
 def calls(folder: Path) -> list[tuple[Any, ...]]:
@@ -400,7 +401,7 @@ def test_what_another_process_gives_up_is_taken_over(tmp_path: Path) -> None:
             assert len(taken) == 2
             waited: list[int] = []
 
-            def report(done: Extraction, budget: Budget) -> None:
+            def report(done: Extraction) -> None:
                 if done.tally.waiting:
                     waited.append(len(server.bodies))
                     other.close()

@@ -20,7 +20,7 @@ from sgpo.commands.strategies import app
 from sgpo.data.benchmarks import BenchmarkProblem
 from sgpo.strategies.library import Entry, assign, build_library, merge, pooled_lift
 from sgpo.strategies.likeness import EmbeddingIndex, TfidfIndex, embedding_index, terms, without_numbers
-from sgpo.strategies.records import Answer, Key, Problem, Setup
+from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
 
@@ -46,7 +46,7 @@ def filled(path: Path) -> Path:
         store.add_setup(EXTRACT)
         for number, (id, (text, parts)) in enumerate(rows.items()):
             store.add_problems([Problem(id, text.format(30 + number), "4711", "So it is 4711.")])
-            answer = Answer(Key(EXTRACT.id, id, 0), "ok", "", strategy(parts).model_dump_json(), 1, 1)
+            answer = AnsweredCall(Key(EXTRACT.id, id, 0), "ok", "", strategy(parts).model_dump_json(), 1, 1)
             store.record([answer])
     return path
 

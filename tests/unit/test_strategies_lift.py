@@ -20,7 +20,7 @@ from sgpo.models import Reply
 from sgpo.strategies.export import choose, export, in_order
 from sgpo.strategies.halving import UNGUIDED, Interval, LiftPlan, Rate, State, advance, difference_interval, wilson
 from sgpo.strategies.lift import LiftRun, Prompts, lift_setup, measure_lift
-from sgpo.strategies.records import Answer, Key, Problem, Setup
+from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
 
@@ -169,7 +169,7 @@ def filled(path: Path, texts: Sequence[str] = ("wrong", "right", "vague"), probl
     for i in range(problems):
         for number, text in enumerate(texts):
             parsed = Strategy(**{**GOOD, "strategy": text}).model_dump_json()
-            store.record([Answer(Key(EXTRACT.id, f"p{i}", number), "ok", "", parsed, 1, 1)])
+            store.record([AnsweredCall(Key(EXTRACT.id, f"p{i}", number), "ok", "", parsed, 1, 1)])
     return store
 
 
@@ -353,7 +353,7 @@ def lab_store(path: Path, count: int = 2) -> Path:
             for number, text in enumerate(("treble | treble | treble", problem["strategy"])):
                 problem_type, principle, step = text.split(" | ")
                 parsed = Strategy(problem_type=problem_type, strategy=principle, steps=[step]).model_dump_json()
-                store.record([Answer(Key(EXTRACT.id, problem["id"], number), "ok", "", parsed, 1, 1)])
+                store.record([AnsweredCall(Key(EXTRACT.id, problem["id"], number), "ok", "", parsed, 1, 1)])
     return path
 
 

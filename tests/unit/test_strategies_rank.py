@@ -15,9 +15,10 @@ from strategies_kit import GOOD, Play, Server, said, serving
 from sgpo.models import ModelOptions, Sampling
 from sgpo.models.endpoint import Endpoint
 from sgpo.strategies.agreement import kendall_tau, mean_tau, order, winner_agreement
+from sgpo.strategies.asking import Asking
 from sgpo.strategies.extract import messages_for
 from sgpo.strategies.rank import Ranking, rank
-from sgpo.strategies.records import Answer, Key, Problem, Setup
+from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import CRITERIA, Strategy
 from sgpo.strategies.store import Store
 from sgpo.strategies.templates import load_prompt
@@ -81,7 +82,7 @@ def filled(path: Path, candidates: dict[str, int]) -> None:
             store.add_problems([Problem(problem, f"problem {problem}", "1", "a response")])
             for i in range(count):
                 parsed = Strategy(**{**GOOD, "strategy": f"quality {i}"}).model_dump_json()
-                store.record([Answer(Key(SETUP.id, problem, i), "ok", "", parsed, 1, 1)])
+                store.record([AnsweredCall(Key(SETUP.id, problem, i), "ok", "", parsed, 1, 1)])
 
 
 def shown(body: dict[str, Any]) -> list[int]:
@@ -98,7 +99,9 @@ def fair(body: dict[str, Any], number: int) -> Play:
 def ranked(server: Server, path: Path, **options: Any) -> Ranking:
     client = Endpoint("judge", Sampling(0.0, 1.0, 500), ModelOptions(base_url=server.url, concurrency=4, retries=1))
     with Store(path) as store:
-        return rank(store, client, model="judge", prompt=load_prompt("rank"), **options)
+        repeats = options.pop("repeats", 1)
+        asking = Asking(store=store, client=client, model="judge", prompt=load_prompt("rank"), **options)
+        return rank(asking, repeats=repeats)
 
 
 def places(path: Path, problem: str) -> list[int | None]:
@@ -139,7 +142,7 @@ def test_the_judge_is_told_who_said_what_and_what_is_asked(tmp_path: Path) -> No
         store.add_problems([problem])
         for i in range(2):
             parsed = Strategy(**{**GOOD, "strategy": f"quality {i}"}).model_dump_json()
-            store.record([Answer(Key(SETUP.id, "p", i), "ok", "", parsed, 1, 1)])
+            store.record([AnsweredCall(Key(SETUP.id, "p", i), "ok", "", parsed, 1, 1)])
     with serving(fair) as server:
         ranked(server, tmp_path / "s.db")
         asked = server.bodies[0]["messages"][-1]["content"]

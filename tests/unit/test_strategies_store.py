@@ -14,7 +14,7 @@ import pytest
 from strategies_kit import GOOD
 
 from sgpo.strategies import store as storing
-from sgpo.strategies.records import Answer, Key, Problem, Setup
+from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import VERSION, Store, StoreError
 
@@ -26,8 +26,8 @@ def key(problem: str = "p0", number: int = 0, subject: str = "") -> Key:
     return Key(SETUP.id, problem, number, subject)
 
 
-def answer(k: Key, outcome: str = "ok", raw: str = "raw", parsed: str | None = PARSED) -> Answer:
-    return Answer(k, outcome, raw, parsed if outcome == "ok" else None, 40, 10, seconds=0.5)
+def answer(k: Key, outcome: str = "ok", raw: str = "raw", parsed: str | None = PARSED) -> AnsweredCall:
+    return AnsweredCall(k, outcome, raw, parsed if outcome == "ok" else None, 40, 10, seconds=0.5)
 
 
 def opened(path: Path, problems: int = 3) -> Store:

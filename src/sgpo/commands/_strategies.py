@@ -7,53 +7,33 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.progress import Progress, TaskID
 
 from sgpo.evaluation.templates import load_template
-from sgpo.models import Model
 from sgpo.runs.progress import progress
-from sgpo.strategies import audit as auditing
 from sgpo.strategies import export as exporting
-from sgpo.strategies.asking import Tally
+from sgpo.strategies.asking import Asking, Tally
+from sgpo.strategies.audit import audit, estimate_audit
 from sgpo.strategies.budget import Budget, Prices
 from sgpo.strategies.columns import SourceColumns
-from sgpo.strategies.estimate import estimate
-from sgpo.strategies.extract import Extraction, extract, setup_of
+from sgpo.strategies.estimate import estimate_extraction
+from sgpo.strategies.extract import Extraction, extract
 from sgpo.strategies.options import AskOptions, AuditOptions, ExportOptions, ExtractOptions, RankOptions
 from sgpo.strategies.rank import rank
 from sgpo.strategies.sources import Source, parse_columns
 from sgpo.strategies.store import Store
-from sgpo.strategies.templates import PromptTemplate, load_prompt
+from sgpo.strategies.templates import load_prompt
 
 
 @dataclass
-class Asking:
-    """What the commands that ask a model work with: the store, the model, the prompt, the account and the bar."""
+class _Bar:
+    """The bar of a command that asks a model."""
 
-    store: Store
-    client: Model
-    prompt: PromptTemplate
-    budget: Budget
-    options: AskOptions
     bar: Progress
     task: TaskID
-
-    @property
-    def how(self) -> dict[str, Any]:
-        """What every command gives to the function that asks, by the names of its parameters."""
-        options = self.options
-        kept = {name: getattr(options, name) for name in ("model", "seed", "limit", "retry_unreadable")}
-        return {
-            **kept,
-            "store": self.store,
-            "client": self.client,
-            "prompt": self.prompt,
-            "budget": self.budget,
-            "give_up": options.give_up_after,
-        }
+    budget: Budget
 
     def advance(self, tally: Tally, total: int | None) -> None:
         """Show how far the calls are; the rate is of this run's calls."""
@@ -67,21 +47,31 @@ class Asking:
 
 
 @contextlib.contextmanager
-def _asking(options: AskOptions, kind: str) -> Iterator[Asking]:
+def _asking(options: AskOptions, kind: str) -> Iterator[tuple[Asking, _Bar]]:
     """Open all that a command of ``kind`` (extract, rank or audit) needs; only an extraction makes a new store."""
     budget, prompt = options.spending.budget(), load_prompt(kind, options.prompt)
     with Store(options.store, create=kind == "extract") as store, progress(kind) as bar:
         # Inside the store: a mistake in its path is said before a model is loaded.
-        client = options.open()
+        asking = Asking(
+            store=store,
+            client=options.open(),
+            model=options.model,
+            prompt=prompt,
+            seed=options.seed,
+            limit=options.limit,
+            retry_unreadable=options.retry_unreadable,
+            budget=budget,
+            give_up=options.give_up_after,
+        )
         if options.retry_unreadable:
-            spent = store.unreadable(setup_of(client, options.model, prompt, kind, options.seed).id).values()
+            spent = store.unreadable(asking.setup(kind).id).values()
             tokens = [sum(column) for column in zip(*spent, strict=True)] or [0, 0]
             cost = f", cost about {budget.prices.cost(*tokens):.4f}" if budget.prices.known else ""
             say(
                 f"asking again for {len(spent)} replies that could not be read: about {tokens[0]:,} tokens in, "
                 f"{tokens[1]:,} out{cost}, as many as they took before"
             )
-        yield Asking(store, client, prompt, budget, options, bar, bar.add_task("", total=None, note=""))
+        yield asking, _Bar(bar, bar.add_task("", total=None, note=""), asking.budget)
 
 
 def run_extraction(options: ExtractOptions) -> int:
@@ -92,23 +82,23 @@ def run_extraction(options: ExtractOptions) -> int:
     known = source.count()
     say(source.describe())
 
-    def report(done: Extraction, budget: Budget) -> None:
+    def report(done: Extraction) -> None:
         rows = None if known is None else known - (done.rows.total() - done.rows["ok"])
         total = rows if options.limit is None else min(rows or options.limit, options.limit)
-        asking.advance(done.tally, None if total is None else total * options.n)
+        bar.advance(done.tally, None if total is None else total * options.n)
 
-    with _asking(options, "extract") as asking:
-        done = extract(source, **asking.how, n=options.n, keep_thinking=options.keep_thinking, report=report)
+    with _asking(options, "extract") as (asking, bar):
+        done = extract(source, asking, n=options.n, keep_thinking=options.keep_thinking, report=report)
     say(f"rows: {counted(done.rows)}")
     return _finish(done.tally, asking.budget, options.store)
 
 
 def run_ranking(options: RankOptions) -> int:
     """Run, say what came of it, and give the exit code."""
-    with _asking(options, "rank") as asking:
+    with _asking(options, "rank") as (asking, bar):
         problems = usable(asking.store)
         total = min(problems, options.limit or problems) * options.repeats
-        done = rank(**asking.how, repeats=options.repeats, report=lambda tally, budget: asking.advance(tally, total))
+        done = rank(asking, repeats=options.repeats, report=lambda tally: bar.advance(tally, total))
     say(f"problems: {counted(done.problems)}")
     if done.winner_agreement is not None:
         tau = "-" if done.tau is None else f"{done.tau:.2f}"
@@ -122,9 +112,9 @@ def run_audit(options: AuditOptions) -> int:
         return _estimate_audit(options)
     if options.likelihood:
         return _likelihood(options)
-    with _asking(options, "audit") as asking:
-        total = auditing.estimate(asking.store, asking.prompt, options.n, Prices(), options.limit).calls
-        done = auditing.audit(**asking.how, n=options.n, report=lambda tally, budget: asking.advance(tally, total))
+    with _asking(options, "audit") as (asking, bar):
+        total = estimate_audit(asking.store, asking.prompt, options.n, Prices(), options.limit).calls
+        done = audit(asking, n=options.n, report=lambda tally: bar.advance(tally, total))
     say(f"candidates: {counted(done.candidates)}")
     return _finish(done.tally, asking.budget, options.store)
 
@@ -152,7 +142,7 @@ def _likelihood(options: AuditOptions) -> int:
 def _estimate_audit(options: AuditOptions) -> int:
     with Store(options.store, create=False) as store:
         prompt = load_prompt("audit", options.prompt)
-        found = auditing.estimate(store, prompt, options.n, options.spending.prices, options.limit)
+        found = estimate_audit(store, prompt, options.n, options.spending.prices, options.limit)
     say(f"calls: {found.calls}, {options.n} for each of {found.candidates} candidates")
     _say_estimate(found.prompt_tokens, found.completion_tokens, found.cost, "replies of one short answer")
     return 0
@@ -164,7 +154,7 @@ def _estimate_extraction(options: ExtractOptions) -> int:
     say(source.describe())
     there = Store(options.store) if options.store.is_file() else contextlib.nullcontext()
     with there as store:
-        found = estimate(
+        found = estimate_extraction(
             source,
             store,
             model=options.model,

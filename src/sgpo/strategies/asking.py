@@ -12,19 +12,19 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from sgpo.models import CallError, Model, Reply, Request, Schema, stream_seed
 from sgpo.models.interrupt import Interrupt, cancel_soon
-from sgpo.strategies.budget import Budget, size, usual_tokens
-from sgpo.strategies.recording import Recorder
-from sgpo.strategies.records import Answer, Key, Setup
+from sgpo.strategies.budget import Budget, prompt_bytes, usual_tokens
+from sgpo.strategies.recording import CallWriter
+from sgpo.strategies.records import AnsweredCall, Key, Setup
 from sgpo.strategies.schema import clean
 from sgpo.strategies.store import BEAT, Store
-from sgpo.strategies.templates import Messages
+from sgpo.strategies.templates import Messages, PromptTemplate
 
 _KEPT_CHARS = 200_000  # of a raw reply
 
@@ -73,6 +73,41 @@ class Tally:
         return self.answered + self.failures.total()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """How a model is asked: what `extract`, `rank` and `audit` have in common.
+
+    Attributes:
+        model: its name, for the provenance.
+        seed: each call's own random stream is made from it.
+        limit: problems to take, by id; an extraction takes usable ones, from the beginning.
+        retry_unreadable: ask once more where a reply was paid for and nothing of use could be read in it.
+        give_up: stop when so many calls have finished and none was of use; and when so many in a row (at least twice
+            the concurrency) had no answer.
+    """
+
+    store: Store
+    client: Model
+    model: str
+    prompt: PromptTemplate
+    seed: int = 0
+    limit: int | None = None
+    retry_unreadable: bool = False
+    budget: Budget = field(default_factory=Budget)
+    give_up: int = 20
+
+    def __post_init__(self) -> None:
+        if self.give_up < 1:
+            raise ValueError(f"--give-up-after {self.give_up} must be at least 1.")
+
+    def setup(self, kind: str) -> Setup:
+        """The identity of what is asked. Its names are those under which sampling has always been stored."""
+        sampling, settings = self.client.sampling, self.client.settings()
+        drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_new_tokens}
+        kept = {name: value for name, value in drawn.items() if name not in settings.get("omit", ())}
+        return Setup(kind, self.model, self.prompt.name, self.prompt.sha256, {**kept, **settings, "seed": self.seed})
+
+
 @contextlib.contextmanager
 def _ends(interrupt: Interrupt) -> Iterator[None]:
     """End the process where a second Ctrl-C ended the block."""
@@ -84,33 +119,20 @@ def _ends(interrupt: Interrupt) -> Iterator[None]:
 
 
 def ask(
-    client: Model,
-    store: Store,
+    asking: Asking,
     setup: Setup,
     portions: Callable[[], Iterator[list[Job]]],
     *,
     schema: Schema,
     read: Read,
-    retry_unreadable: bool = False,
-    budget: Budget | None = None,
-    give_up: int = 20,
-    report: Callable[[Tally, Budget], None] | None = None,
+    report: Callable[[Tally], None] | None = None,
 ) -> Tally:
-    """Run all jobs of a setup in an event loop of its own: what `extract`, `rank` and `audit` have in common.
-
-    Args:
-        retry_unreadable: ask once more where a reply was paid for and nothing of use could be read in it.
-        others: see `Asker`.
-    """
-    store.add_setup(setup)
+    """Run all jobs of a setup in an event loop of its own; see `Asker`."""
+    asking.store.add_setup(setup)
 
     async def work() -> Tally:
         # An asker binds to the running loop, so it is made inside.
-        retry = store.unreadable(setup.id) if retry_unreadable else None
-        asker = Asker(
-            client, store, schema=schema, read=read, budget=budget, retry=retry, give_up=give_up, report=report
-        )
-        return await asker.run(setup.id, portions)
+        return await Asker(asking, schema, read, report).run(setup.id, portions)
 
     return asyncio.run(work())
 
@@ -121,30 +143,17 @@ class Asker:
     Args:
         schema: of a reply, for endpoints that can keep to one.
         read: makes the outcome of a reply; it must not raise.
-        retry: answered calls to make once more, by id, with the tokens they took before: see `Store.unreadable`.
-        give_up: stop when so many calls have finished and none was of use; and when so many in a row (at least twice
-            the concurrency) had no answer.
         report: called after each call.
     """
 
     def __init__(
-        self,
-        client: Model,
-        store: Store,
-        *,
-        schema: Schema,
-        read: Read,
-        budget: Budget | None = None,
-        retry: Mapping[str, tuple[int, int]] | None = None,
-        give_up: int = 20,
-        report: Callable[[Tally, Budget], None] | None = None,
+        self, asking: Asking, schema: Schema, read: Read, report: Callable[[Tally], None] | None = None
     ) -> None:
-        if give_up < 1:
-            raise ValueError(f"--give-up-after {give_up} must be at least 1.")
-        self.client, self.store, self.schema, self.read = client, store, schema, read
-        self.budget, self.give_up, self.retry = budget or Budget(), give_up, retry or {}
-        self.report = report or (lambda tally, budget: None)
+        self.client, self.store, self.budget = asking.client, asking.store, asking.budget
+        self.give_up, self.retry_unreadable = asking.give_up, asking.retry_unreadable
+        self.schema, self.read, self.report = schema, read, report or (lambda tally: None)
         self.tally = Tally()
+        self._retry: dict[str, tuple[int, int]] = {}  # calls to make once more, with the tokens that they took before
         self._in_a_row = 0
         self._fault: Exception | None = None
         self._warm = False
@@ -158,6 +167,7 @@ class Asker:
             StoreError: the store cannot be written; what was committed before is kept.
             ValueError, OSError: what ``portions`` or the client's check raises.
         """
+        self._retry = self.store.unreadable(setup) if self.retry_unreadable else {}
         await self.client.check()
         spent = self.store.totals(setup)
         self.budget.prompt_tokens, self.budget.completion_tokens = spent["prompt_tokens"], spent["completion_tokens"]
@@ -179,7 +189,7 @@ class Asker:
         """All jobs once; the number that other processes had claimed."""
         queue: asyncio.Queue[Job | None] = asyncio.Queue(self.client.concurrency)
         depth = 2 * self.client.concurrency
-        self._recorder = Recorder(self.store, depth, written=self._written, failed=self._failed_for_good)
+        self._recorder = CallWriter(self.store, depth, written=self._written, failed=self._failed_for_good)
         workers = [asyncio.create_task(self._work(queue)) for _ in range(self.client.concurrency)]
         blocked = 0
         try:
@@ -220,7 +230,7 @@ class Asker:
         portion = next(portions, None)
         if portion is None:
             return None
-        again = self.retry if self._first_pass else {}
+        again = self._retry if self._first_pass else {}
         ours, elsewhere = self.store.claim([job.key for job in portion], again)
         if self._first_pass:
             self.tally.before += len(portion) - len(ours) - elsewhere
@@ -235,7 +245,7 @@ class Asker:
         try:
             if self._ended():
                 return
-            held = await self.budget.reserve(size(job.messages), self.client.sampling.max_new_tokens)
+            held = await self.budget.reserve(prompt_bytes(job.messages), self.client.sampling.max_new_tokens)
             if held is None:
                 self.tally.exhausted |= self.tally.stopped is None
                 self._stop("the budget is used up; raise --max-tokens-total or --max-cost to go on")
@@ -251,7 +261,7 @@ class Asker:
         used = (0, 0)
         self._under_way += 1
         try:
-            spent = self.retry.get(job.key.id)  # the same seed could draw the same reply once more
+            spent = self._retry.get(job.key.id)  # the same seed could draw the same reply once more
             seed = job.seed if spent is None else stream_seed(job.seed, "again", *spent)
             reply = await self.client.ask(Request(job.key.problem, job.key.number, job.messages, seed, self.schema))
             if reply.finish in ("error", "abort"):
@@ -265,7 +275,7 @@ class Asker:
             self._under_way -= 1
             await self.budget.settle(held, *used)
 
-    def _written(self, answer: Answer) -> None:
+    def _written(self, answer: AnsweredCall) -> None:
         self.tally.outcomes[answer.outcome] += 1
         self._in_a_row = 0
         self._counted()
@@ -273,19 +283,19 @@ class Asker:
     def _counted(self) -> None:
         if self.tally.finished >= self.give_up and not self.tally.outcomes["ok"]:
             self._stop(f"not one of the first {self.tally.finished} calls was of use")
-        self.report(self.tally, self.budget)
+        self.report(self.tally)
 
-    def _answer(self, job: Job, reply: Reply, seconds: float) -> Answer:
+    def _answer(self, job: Job, reply: Reply, seconds: float) -> AnsweredCall:
         text = clean(reply.text)
         outcome, parsed = self.read(job, text, "refusal" if reply.finish == "content_filter" else reply.finish)
         said = (text + reply.reasoning).encode("utf-8", "replace")
         counted = reply.prompt_tokens is not None and reply.tokens is not None
-        return Answer(
+        return AnsweredCall(
             job.key,
             outcome,
             text[:_KEPT_CHARS],
             parsed,
-            usual_tokens(size(job.messages)) if reply.prompt_tokens is None else reply.prompt_tokens,
+            usual_tokens(prompt_bytes(job.messages)) if reply.prompt_tokens is None else reply.prompt_tokens,
             usual_tokens(len(said)) if reply.tokens is None else reply.tokens,
             tokens_estimated=not counted,
             structured=reply.structured,
@@ -316,7 +326,7 @@ class Asker:
         pause = 0.2
         while not self._ended():
             self.tally.waiting = await asyncio.to_thread(self.store.claimed_by_others, setup)
-            self.report(self.tally, self.budget)
+            self.report(self.tally)
             if not self.tally.waiting:
                 return
             await asyncio.sleep(pause)

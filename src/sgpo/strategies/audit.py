@@ -13,15 +13,13 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
-from sgpo.models import Model, Schema, stream_seed
+from sgpo.models import Schema, stream_seed
 from sgpo.rewards import verify_batch
-from sgpo.strategies.asking import Job, Tally, ask
-from sgpo.strategies.budget import Budget, Prices, size, usual_tokens
-from sgpo.strategies.extract import setup_of
+from sgpo.strategies.asking import Asking, Job, Tally, ask
+from sgpo.strategies.budget import Prices, prompt_bytes, usual_tokens
 from sgpo.strategies.halving import Rate, difference_interval
 from sgpo.strategies.parsing import parse_answer
 from sgpo.strategies.records import Candidate, Key, Problem, Setup
@@ -40,12 +38,12 @@ _PORTION = 16
 _ASSUMED_TOKENS = 20  # of a reply: one short answer
 
 
-@dataclass
+@dataclass(frozen=True)
 class Audit:
     """What a run did: ``candidates`` by verdict ("leaks", "passes", "unread" without a usable reply)."""
 
-    candidates: Counter[str] = field(default_factory=Counter)
-    tally: Tally = field(default_factory=Tally)
+    candidates: Counter[str]
+    tally: Tally
 
 
 @dataclass(frozen=True)
@@ -59,77 +57,52 @@ class AuditEstimate:
     cost: float | None
 
 
-def audit(
-    store: Store,
-    client: Model,
-    *,
-    model: str,
-    prompt: PromptTemplate,
-    n: int = 8,
-    seed: int = 0,
-    limit: int | None = None,
-    retry_unreadable: bool = False,
-    budget: Budget | None = None,
-    give_up: int = 20,
-    report: Callable[[Tally, Budget], None] | None = None,
-) -> Audit:
+def audit(asking: Asking, *, n: int = 8, report: Callable[[Tally], None] | None = None) -> Audit:
     """Ask for the answer behind every candidate ``n`` times and note with each how often it was told.
 
     Args:
-        n: replies for each candidate.
-        limit: problems to take, by id.
-        model, retry_unreadable, give_up: as for `sgpo.strategies.extract.extract`.
+        report: called after each call.
 
     Raises:
         ValueError: settings out of range, fewer than two problems, or a client that cannot be asked.
         StoreError: a store that cannot be written.
     """
+    store, limit = asking.store, asking.limit
     if n < 1 or (limit is not None and limit < 2):
         raise ValueError(
             f"--n {n} must be at least 1, and --limit {limit} at least 2: the chance is of other problems."
         )
     if len(list(islice(with_candidates(store, limit), 2))) < 2:
         raise ValueError(f"{store.path} has fewer than two problems with a candidate; the chance needs another one.")
-    setup = setup_of(client, model, prompt, NOTE, seed)
+    setup = asking.setup(NOTE)
 
     def portions() -> Iterator[list[Job]]:
         found = with_candidates(store, limit)
         while portion := list(islice(found, _PORTION)):
-            yield [job for problem, candidates in portion for job in _jobs(setup, prompt, problem, candidates, n, seed)]
+            yield [job for problem, candidates in portion for job in _jobs(asking, setup, problem, candidates, n)]
 
-    tally = ask(
-        client,
-        store,
-        setup,
-        portions,
-        schema=Schema("answer", ANSWER_SCHEMA),
-        read=_read,
-        retry_unreadable=retry_unreadable,
-        budget=budget,
-        give_up=give_up,
-        report=report,
-    )
-    done = settle(store, setup, n, limit)
-    done.tally = tally
-    return done
+    tally = ask(asking, setup, portions, schema=Schema("answer", ANSWER_SCHEMA), read=_read, report=report)
+    return Audit(_noted(store, setup, n, limit), tally)
 
 
-def estimate(store: Store, prompt: PromptTemplate, n: int, prices: Prices, limit: int | None = None) -> AuditEstimate:
+def estimate_audit(
+    store: Store, prompt: PromptTemplate, n: int, prices: Prices, limit: int | None = None
+) -> AuditEstimate:
     """The calls, tokens and cost of an audit; asks nothing."""
     shown = [prompt.messages(strategy=c.strategy.text()) for _, found in with_candidates(store, limit) for c in found]
-    tokens = n * sum(usual_tokens(size(messages)) for messages in shown)
+    tokens = n * sum(usual_tokens(prompt_bytes(messages)) for messages in shown)
     written = n * len(shown) * _ASSUMED_TOKENS
     cost = prices.cost(tokens, written) if prices.known else None
     return AuditEstimate(len(shown), n * len(shown), tokens, written, cost)
 
 
-def settle(store: Store, setup: Setup, n: int, limit: int | None = None) -> Audit:
-    """Verdicts from the replies in the store, noted with each candidate.
+def _noted(store: Store, setup: Setup, n: int, limit: int | None) -> Counter[str]:
+    """Candidates by their verdicts from the replies in the store, which are noted with each.
 
     The note "audit": told and asked, chance (told, asked) of other problems' strategies, rate, low and high (interval
     of the difference to the chance, Newcombe's from Wilson's), leaks (low is over 0), model and setup.
     """
-    done = Audit()
+    verdicts: Counter[str] = Counter()
     said = {
         (problem.id, candidate.id): _replies(store, setup, candidate, n)
         for problem, candidates in with_candidates(store, limit)
@@ -142,12 +115,12 @@ def settle(store: Store, setup: Setup, n: int, limit: int | None = None) -> Audi
             drawn = random.Random(stream_seed(0, NOTE, candidate.id)).sample(others, min(OTHERS, len(others)))
             theirs = [reply for key in drawn for reply in said[key]]
             if not mine or not theirs:
-                done.candidates["unread"] += 1
+                verdicts["unread"] += 1
                 continue
             told, by_chance = _told(mine, problem.answer), _told(theirs, problem.answer)
             rate, chance = Rate(told, len(mine)), Rate(by_chance, len(theirs))
             low, high = difference_interval(rate, chance)
-            note: dict[str, Any] = {
+            note = {
                 "told": told,
                 "asked": len(mine),
                 "chance": [by_chance, len(theirs)],
@@ -159,8 +132,8 @@ def settle(store: Store, setup: Setup, n: int, limit: int | None = None) -> Audi
                 "setup": setup.id,
             }
             store.note([(candidate.id, NOTE, note)])
-            done.candidates["leaks" if note["leaks"] else "passes"] += 1
-    return done
+            verdicts["leaks" if low > 0 else "passes"] += 1
+    return verdicts
 
 
 def with_candidates(store: Store, limit: int | None) -> Iterator[tuple[Problem, list[Candidate]]]:
@@ -171,14 +144,12 @@ def with_candidates(store: Store, limit: int | None) -> Iterator[tuple[Problem, 
             yield problem, candidates
 
 
-def _jobs(
-    setup: Setup, prompt: PromptTemplate, problem: Problem, candidates: list[Candidate], n: int, seed: int
-) -> Iterator[Job]:
+def _jobs(asking: Asking, setup: Setup, problem: Problem, candidates: list[Candidate], n: int) -> Iterator[Job]:
     for candidate in candidates:
-        messages = prompt.messages(strategy=candidate.strategy.text())
+        messages = asking.prompt.messages(strategy=candidate.strategy.text())
         for number in range(n):
             key = Key(setup.id, problem.id, number, candidate.id)
-            yield Job(key, messages, stream_seed(seed, NOTE, candidate.id, number))
+            yield Job(key, messages, stream_seed(asking.seed, NOTE, candidate.id, number))
 
 
 def _read(job: Job, text: str, finish: str) -> tuple[str, str | None]:

@@ -14,7 +14,7 @@ _BYTES_PER_TOKEN_WORST = 2.0
 _BYTES_PER_TOKEN_USUAL = 3.5
 
 
-def size(messages: list[dict[str, str]]) -> int:
+def prompt_bytes(messages: list[dict[str, str]]) -> int:
     """Bytes of a prompt."""
     return sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
 

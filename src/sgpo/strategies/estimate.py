@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from sgpo.models.thinking import strip_thinking
-from sgpo.strategies.budget import Prices, size, usual_tokens
+from sgpo.strategies.budget import Prices, prompt_bytes, usual_tokens
 from sgpo.strategies.extract import messages_for
 from sgpo.strategies.ingest import verified
 from sgpo.strategies.records import Problem
@@ -40,7 +40,7 @@ class Estimate:
     measured: int
 
 
-def estimate(
+def estimate_extraction(
     source: Source,
     store: Store | None,
     *,
@@ -70,7 +70,7 @@ def estimate(
         raise ValueError(f"{source.name}: none of {len(sample)} sampled rows is usable. Check --columns.")
     problems = round(rows * len(usable) / len(sample))
     problems = problems if limit is None else min(problems, limit)
-    sizes = [size(messages_for(prompt, Problem(r.id, r.problem, r.answer, shown[r.id]))) for r in usable]
+    sizes = [prompt_bytes(messages_for(prompt, Problem(r.id, r.problem, r.answer, shown[r.id]))) for r in usable]
     tokens_in: float = usual_tokens(sum(sizes) / len(sizes))
     measured, tokens_out, seconds = 0, float(ASSUMED_TOKENS), ASSUMED_SECONDS
     if store is not None:

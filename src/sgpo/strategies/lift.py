@@ -22,7 +22,7 @@ from sgpo.models import Reply, stream_seed
 from sgpo.models.interrupt import Interrupt
 from sgpo.strategies.export import in_order, leaks
 from sgpo.strategies.halving import UNGUIDED, LiftPlan, State, advance, difference_interval
-from sgpo.strategies.records import Answer, Candidate, Key, Problem, Setup, digest
+from sgpo.strategies.records import AnsweredCall, Candidate, Key, Problem, Setup, digest
 from sgpo.strategies.schema import Strategy, clean
 from sgpo.strategies.store import Store
 
@@ -199,7 +199,7 @@ def _draw(
         outcome = "too_long" if reply is None else _CUT if reply.truncated else "ok"
         said = reply or Reply("")
         raw, tokens = clean(said.text[-_KEPT_CHARS:]), (said.prompt_tokens or 0, said.tokens or 0)
-        calls.append(Answer(key, outcome, raw, str(int(passed)), *tokens, seconds=seconds))
+        calls.append(AnsweredCall(key, outcome, raw, str(int(passed)), *tokens, seconds=seconds))
         run.cut += outcome == _CUT
     store.record(calls)
     run.samples += len(rows)

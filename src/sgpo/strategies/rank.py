@@ -15,16 +15,13 @@ from itertools import islice
 from statistics import mean
 from typing import Any
 
-from sgpo.models import Model, Schema, stream_seed
+from sgpo.models import Schema, stream_seed
 from sgpo.strategies import agreement
-from sgpo.strategies.asking import Job, Tally, ask
-from sgpo.strategies.budget import Budget
-from sgpo.strategies.extract import setup_of
+from sgpo.strategies.asking import Asking, Job, Tally, ask
 from sgpo.strategies.parsing import parse_scores
 from sgpo.strategies.records import Candidate, Key, Problem, Setup, digest
 from sgpo.strategies.schema import CRITERIA, SCORES_SCHEMA
 from sgpo.strategies.store import Store
-from sgpo.strategies.templates import PromptTemplate
 
 NOTE = "rank"
 _PORTION = 16
@@ -48,58 +45,34 @@ class Ranking:
     tau: float | None = None
 
 
-def rank(
-    store: Store,
-    client: Model,
-    *,
-    model: str,
-    prompt: PromptTemplate,
-    repeats: int = 1,
-    seed: int = 0,
-    limit: int | None = None,
-    retry_unreadable: bool = False,
-    budget: Budget | None = None,
-    give_up: int = 20,
-    report: Callable[[Tally, Budget], None] | None = None,
-) -> Ranking:
+def rank(asking: Asking, *, repeats: int = 1, report: Callable[[Tally], None] | None = None) -> Ranking:
     """Score and order the candidates of each problem, and note place and scores with each.
 
     Args:
         repeats: scorings of each problem.
-        limit: problems to take, by id.
-        model, retry_unreadable, give_up: as for `sgpo.strategies.extract.extract`.
+        report: called after each call.
 
     Raises:
         ValueError: settings out of range, or a client that cannot be asked.
         StoreError: a store that cannot be written.
     """
+    store, limit = asking.store, asking.limit
     if repeats < 1 or (limit is not None and limit < 1):
         raise ValueError(f"--repeats {repeats} and --limit {limit} must be at least 1.")
-    setup = setup_of(client, model, prompt, "rank", seed)
+    setup = asking.setup(NOTE)
 
     def portions() -> Iterator[list[Job]]:
         problems = islice(store.problems(), limit)
         while portion := list(islice(problems, _PORTION)):
-            yield [job for p in portion for job in _jobs(setup, prompt, p, store.candidates(p.id), repeats, seed)]
+            yield [job for p in portion for job in _jobs(asking, setup, p, store.candidates(p.id), repeats)]
 
-    tally = ask(
-        client,
-        store,
-        setup,
-        portions,
-        schema=Schema("scores", SCORES_SCHEMA),
-        read=_read,
-        retry_unreadable=retry_unreadable,
-        budget=budget,
-        give_up=give_up,
-        report=report,
-    )
-    ranking = settle(store, setup, repeats, limit)
+    tally = ask(asking, setup, portions, schema=Schema("scores", SCORES_SCHEMA), read=_read, report=report)
+    ranking = _noted(store, setup, repeats, limit)
     ranking.tally = tally
     return ranking
 
 
-def settle(store: Store, setup: Setup, repeats: int, limit: int | None = None) -> Ranking:
+def _noted(store: Store, setup: Setup, repeats: int, limit: int | None) -> Ranking:
     """Orders from the scores in the store, noted with each candidate: place, sums, whether it is kept."""
     ranking = Ranking()
     shares, taus = [], []
@@ -122,20 +95,18 @@ def settle(store: Store, setup: Setup, repeats: int, limit: int | None = None) -
     return ranking
 
 
-def _jobs(
-    setup: Setup, prompt: PromptTemplate, problem: Problem, candidates: list[Candidate], repeats: int, seed: int
-) -> Iterator[Job]:
+def _jobs(asking: Asking, setup: Setup, problem: Problem, candidates: list[Candidate], repeats: int) -> Iterator[Job]:
     if len(candidates) < 2:
         return
     for number in range(repeats):
-        stream = stream_seed(seed, "rank", problem.id, number)
+        stream = stream_seed(asking.seed, NOTE, problem.id, number)
         shuffled = random.Random(stream).sample(candidates, len(candidates))
         shown = "\n\n".join(
             f'<candidate number="{i}">\n{c.strategy.text()}\n</candidate>' for i, c in enumerate(shuffled, 1)
         )
         fields = {"problem": problem.shown, "response": problem.response, "answer": problem.answer}
         key = Key(setup.id, problem.id, number, _subject(candidates))
-        yield Job(key, prompt.messages(**fields, candidates=shown), stream, tuple(c.id for c in shuffled))
+        yield Job(key, asking.prompt.messages(**fields, candidates=shown), stream, tuple(c.id for c in shuffled))
 
 
 def _read(job: Job, text: str, finish: str) -> tuple[str, str | None]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from sgpo.strategies.records import Answer
+from sgpo.strategies.records import AnsweredCall
 from sgpo.strategies.store import Store
 
 
-class Recorder:
+class CallWriter:
     """Writes to a store in a task of its own, so that no call waits for the disk.
 
     Args:
@@ -19,14 +19,14 @@ class Recorder:
     """
 
     def __init__(
-        self, store: Store, depth: int, *, written: Callable[[Answer], None], failed: Callable[[Exception], None]
+        self, store: Store, depth: int, *, written: Callable[[AnsweredCall], None], failed: Callable[[Exception], None]
     ) -> None:
         self._store, self._written, self._failed = store, written, failed
-        self._queue: asyncio.Queue[Answer | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[AnsweredCall | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(depth)
         self._task = asyncio.create_task(self._work())
 
-    async def put(self, answer: Answer) -> None:
+    async def put(self, answer: AnsweredCall) -> None:
         """Hand an answer over, which nothing can undo, and wait where ``depth`` of them wait already."""
         self._queue.put_nowait(answer)
         await self._room.acquire()

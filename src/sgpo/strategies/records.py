@@ -94,7 +94,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnsweredCall:
     """A call that was answered.
 
     Attributes:

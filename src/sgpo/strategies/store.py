@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sgpo.strategies.records import Answer, Candidate, Key, Problem, Setup
+from sgpo.strategies.records import AnsweredCall, Candidate, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
 
 VERSION = 1
@@ -152,7 +152,7 @@ class Store:
                     blocked += owner != self.worker
             return ours, blocked
 
-    def record(self, answers: Iterable[Answer]) -> None:
+    def record(self, answers: Iterable[AnsweredCall]) -> None:
         """Commit answered calls and end their claims.
 
         Of two answers to one call the first that could be read stays; one that could not is replaced, and its tokens

@@ -142,7 +142,7 @@ def check_dataset(dataset: Any, args: SGPOConfig) -> None:
         return
     strategies = dataset[STRATEGY_COLUMN]
     for row, strategy in enumerate(strategies):
-        check_strategy(strategy, row)
+        require_text(strategy, row)
     if args.answer_column in dataset.column_names:
         answers = dataset[args.answer_column]
         pairs = zip(strategies, answers, strict=True)
@@ -167,7 +167,7 @@ def check_size(dataset: Any, args: WholeGroupsConfig) -> None:
         )
 
 
-def check_strategy(strategy: Any, row: int | str) -> None:
+def require_text(strategy: Any, row: int | str) -> None:
     """Raise ``ValueError`` unless ``strategy`` is text or None."""
     if strategy is not None and not isinstance(strategy, str):
         raise ValueError(

@@ -54,7 +54,7 @@ class GuidedRolloutTrainer(BaseTrainer):
             return super()._generate_and_score_completions(inputs)
         problems = first_of_groups(inputs, self.num_generations)
         for i, problem in enumerate(problems):
-            checks.check_strategy(problem.get(checks.STRATEGY_COLUMN), i)
+            checks.require_text(problem.get(checks.STRATEGY_COLUMN), i)
         with_strategy = [i for i, p in enumerate(problems) if (p.get(checks.STRATEGY_COLUMN) or "").strip()]
         batch = GenerationBatch(problems, with_strategy)
         on_demand = self.args.guided_on_demand

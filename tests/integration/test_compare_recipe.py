@@ -12,6 +12,7 @@ import pytest
 import trainer_kit
 import yaml
 
+import sgpo
 from sgpo.cli import main
 from sgpo.compare import recipe_cell
 from sgpo.report.load import load_run
@@ -172,3 +173,29 @@ def test_cells_in_processes_and_one_that_crashes(folder: Path, monkeypatch: pyte
     error_file = Path("run/cells/sft_adam_beta1_2-base0-seed0/error.txt")
     assert "Traceback" in error_file.read_text()
     assert Path("run/cells/sft-base0-seed0/log.txt").exists()
+
+
+@pytest.mark.usefixtures("folder", "inside")
+def test_an_adapter_has_the_figures_of_sgpo_eval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bfloat16, where merged weights would be rounded."""
+    trainer_kit.make_model().bfloat16().save_pretrained("model")
+    lora = {"use_peft": True, "lora_r": 2, "lora_target_modules": ["q_proj"], "learning_rate": 1.0, "dtype": "bfloat16"}
+    Path("recipe.yaml").write_text(yaml.safe_dump({**RECIPE, **lora}))
+    assert compare(monkeypatch, "--tune", "", "--methods", "sft") == 0
+    (cell,) = Path("run/cells").glob("sft*")
+    found = sgpo.evaluate(
+        cell / "model",
+        data="held.jsonl",
+        out="alone",
+        k=2,
+        temperature=1.0,
+        max_new_tokens=4,
+        template="raw",
+        dtype="bfloat16",
+        device="cpu",
+    )
+    assert found is not None
+    folders = (cell / "eval" / "held", Path("alone"))
+    assert len({(folder / "responses.jsonl").read_text() for folder in folders}) == 1
+    backends = [json.loads((folder / "settings.json").read_text())["backend"] for folder in folders]
+    assert backends[0]["base_weights"] == backends[1]["base_weights"] is not None

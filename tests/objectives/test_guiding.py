@@ -1,6 +1,7 @@
 """guiding_probabilities against the oracle and by hand; draws by exhaustion over their random start."""
 
 import math
+from functools import partial
 from typing import Any
 
 import objectives_oracle as oracle
@@ -29,7 +30,9 @@ probabilities = st.lists(st.floats(0, 1), max_size=8)
 
 
 def guiding(p: list[float], expected: list[float], **options: Any) -> Tensor:
-    return guiding_probabilities(tensor(p, dtype=F64), tensor(expected, dtype=F64), **options)
+    own = {name: options.pop(name) for name in ("rollouts", "floor")}
+    weight = partial(adaptive_weight, **options)
+    return guiding_probabilities(tensor(p, dtype=F64), tensor(expected, dtype=F64), **own, weight=weight)
 
 
 @pytest.mark.parametrize("form", WEIGHT_FORMS)

@@ -265,19 +265,23 @@ def test_another_validation_file_is_another_comparison(folder: Path) -> None:
     assert found[0] != found[1]
 
 
-def test_an_adapter_is_measured_on_the_model_that_it_was_trained_on(tmp_path: Path) -> None:
+def test_an_adapter_is_merged_only_where_vllm_could_not_serve_it(tmp_path: Path) -> None:
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
     trainer_kit.make_model().save_pretrained(tmp_path / "base")
     trainer_kit.make_tokenizer().save_pretrained(tmp_path / "model")
-    adapted = get_peft_model(trainer_kit.make_model(), LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
+    config = LoraConfig(target_modules=["q_proj"], modules_to_save=["norm"], init_lora_weights=False)
+    adapted = get_peft_model(trainer_kit.make_model(), config)
     adapted.peft_config["default"].base_model_name_or_path = "elsewhere"  # as another revision would be
     adapted.save_pretrained(tmp_path / "model")
     base, folder = str(tmp_path / "base"), tmp_path / "merged"
-    assert measure.merged(tmp_path / "base", base, "main", folder) == tmp_path / "base"
-    whole = AutoModelForCausalLM.from_pretrained(measure.merged(tmp_path / "model", base, "main", folder))
+    assert measure.servable(tmp_path / "base", base, "main", folder, "vllm") == tmp_path / "base"
+    assert measure.servable(tmp_path / "model", base, "main", folder, "transformers") == tmp_path / "model"
+    merged = measure.servable(tmp_path / "model", base, "main", folder, "vllm")
+    assert merged == folder
+    whole = AutoModelForCausalLM.from_pretrained(merged)
     ids = torch.tensor([[1, 2, 3]])
     with torch.no_grad():
         torch.testing.assert_close(whole(ids).logits, adapted.eval()(ids).logits)

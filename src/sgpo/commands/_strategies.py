@@ -193,8 +193,7 @@ def run_export(options: ExportOptions) -> None:
             keep_bare=options.keep_bare,
             expert=options.expert,
             by=options.by,
-            max_blind_rate=options.max_blind_rate,
-            min_instance_free=options.min_instance_free,
+            gates=exporting.Gates(options.max_blind_rate, options.min_instance_free),
             report=lambda done: bar.update(task, completed=done),
         )
         named = SourceColumns(store.problems()).names

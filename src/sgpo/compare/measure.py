@@ -20,6 +20,7 @@ from sgpo.evaluation.results import EvalResult
 from sgpo.evaluation.run import EvalPlan, run_evaluation
 from sgpo.evaluation.templates import Template
 from sgpo.lab.benchmark import LAB
+from sgpo.models.folders import Folder
 from sgpo.options import from_flat
 from sgpo.runs.entries import CellResult, SampleRow
 from sgpo.runs.files import write_rows
@@ -121,9 +122,14 @@ def pooled(results: Mapping[str, EvalResult]) -> CellResult:
     )
 
 
-def merged(model: Path, base: str, revision: str, folder: Path) -> Path:
-    """``model`` itself, or where it is a LoRA adapter, the whole model in ``folder``: it and its ``base``."""
-    if not (model / "adapter_config.json").is_file():
+def servable(model: Path, base: str, revision: str, folder: Path, backend: str) -> Path:
+    """``model`` itself; or, of an adapter that vLLM cannot serve, the whole model in ``folder``: it and its ``base``.
+
+    Any other adapter is measured as ``sgpo eval`` measures it, on top of its base: merged weights are rounded to the
+    precision of the base, which moves the figures.
+    """
+    adapter = Folder(str(model)).adapter or {}
+    if backend != "vllm" or not (adapter.get("modules_to_save") or adapter.get("use_dora")):
         return model
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -23,6 +23,7 @@ from datasets import Dataset
 from sgpo.compare import measure
 from sgpo.compare.fields import EXPERT
 from sgpo.compare.recipe import RecipeCell, split
+from sgpo.models.folders import Folder
 from sgpo.recipe import build, load_data, load_reward, model_path, parse
 from sgpo.recipe.schedule import Schedule
 from sgpo.runs.files import locked, read_json_object, write_json, write_text
@@ -74,12 +75,15 @@ def _run(folder: Path) -> None:
     def tell(done: float, accuracy: float) -> None:
         write_json(folder / "progress.json", [done, {"accuracy": accuracy}])
 
-    if kind is None:
-        result = measure.measure_model(start, measurements, {**given, "revision": model.model_revision}, folder, tell)
-    else:
-        whole = measure.merged(trained, start, model.model_revision, folder / "merged")
-        result = measure.measure_model(str(whole), measurements, given, folder, tell)
-        shutil.rmtree(folder / "merged", ignore_errors=True)
+    measured = start
+    if kind is not None:
+        backend = cell.evaluation.get("backend", "transformers")
+        whole = measure.servable(trained, start, model.model_revision, folder / "merged", backend)
+        measured = str(whole)
+    if kind is None or Folder(measured).adapter is not None:  # the base is that of the recipe, in its revision
+        given["revision"] = model.model_revision
+    result = measure.measure_model(measured, measurements, given, folder, tell)
+    shutil.rmtree(folder / "merged", ignore_errors=True)
     write_json(folder / "measured.json", result.to_json())
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from sgpo.data.tables import number_text, read_table
 from sgpo.runs.files import ReadError
+from sgpo.runs.words import first_line
 
 PROBLEM_FIELDS = ("problem", "prompt", "question")
 GROUP_FIELDS = ("family", "subject", "subfield")
@@ -129,7 +130,7 @@ def load_hub(name: str) -> list[BenchmarkProblem]:
         path = hf_hub_download(spec.repo, spec.file, revision=spec.revision, repo_type="dataset")
     except Exception as error:  # the hub's client raises half a dozen families of its own and of its transport
         raise BenchmarkError(
-            f"benchmark {name!r} ({where}) cannot be fetched from the hub: {_first_line(error)}. Without a network "
+            f"benchmark {name!r} ({where}) cannot be fetched from the hub: {first_line(error)}. Without a network "
             f"give --benchmark {name} --data PATH, a JSONL file of its {spec.rows} problems with the fields problem "
             "and answer (id and strategy are optional); the settings stay those of the benchmark."
         ) from error
@@ -244,8 +245,3 @@ def _tolerance(error: Any) -> float | None:
     if not 0 <= tolerance < math.inf:
         raise ValueError(f"'error' must be a tolerance such as 1e-1, not {error!r}")
     return tolerance
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__

@@ -11,6 +11,7 @@ from sgpo.models.folders import Folder, no_chat_template
 from sgpo.models.interrupt import Interrupt
 from sgpo.models.protocol import Answered, CallError, Key, ModelError, Reply, Request, Sampling, template_settings
 from sgpo.runs.files import JsonObject
+from sgpo.runs.words import first_line
 
 _GATHER = 0.02  # seconds in which asks may join a batch
 
@@ -106,9 +107,8 @@ class Batched:
                 return [CallError("bad_request", str(error))]
             return [self._outcomes([request])[0] for request in requests]
         except Exception as error:  # out of memory, a broken model: the next batch would end like this one
-            text = (str(error).splitlines() or [""])[0][:300]
             hint = " Lower --batch-size or --max-tokens if memory ran out."
-            return [CallError("model_failed", f"{type(error).__name__}: {text}.{hint}", fatal=True)] * len(requests)
+            return [CallError("model_failed", f"{first_line(error)}.{hint}", fatal=True)] * len(requests)
 
 
 class Loaded(Batched):

@@ -16,7 +16,7 @@ Shapes: B problems, G1 autonomous rollouts of each.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import torch
@@ -31,10 +31,7 @@ def guiding_probabilities(
     *,
     rollouts: int,
     floor: float,
-    form: str = "relative_gap",
-    alpha_0: float = 0.5,
-    gamma: float = 0.1,
-    alpha_max: float = 0.8,
+    weight: Callable[[Tensor, Tensor], Tensor] = adaptive_weight,
 ) -> Tensor:
     """`pi(q)` of each problem, in [0, 1].
 
@@ -43,7 +40,7 @@ def guiding_probabilities(
         expected_pass_rate: [B], the guided pass rate that is expected.
         rollouts: G1; the largest weight is the one of the pass rates 0, 1/G1, .., 1 that weighs most.
         floor: the least probability of a problem that guidance could help.
-        form, alpha_0, gamma, alpha_max: as in `adaptive_weight`.
+        weight: `adaptive_weight`, with the form and the constants of the run (`functools.partial`).
 
     Returns:
         [B], without graph.
@@ -53,11 +50,6 @@ def guiding_probabilities(
 
     Source: ours.
     """
-    constants = {"alpha_0": alpha_0, "gamma": gamma, "alpha_max": alpha_max}
-
-    def weight(rate: Tensor, guided: Tensor) -> Tensor:
-        return adaptive_weight(rate, guided, form=form, **constants)
-
     possible = torch.linspace(0, 1, rollouts + 1)
     largest = float(weight(possible, torch.ones_like(possible)).max())
     expected = weight(autonomous_pass_rate, expected_pass_rate) / largest

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from typing import Any
 
 from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.duration import Duration, duration
@@ -13,6 +12,7 @@ from sgpo.plan.hardware import GIB, Hardware
 from sgpo.plan.memory import RESERVE, Memory, kv_bytes_per_token, kv_room, memory
 from sgpo.plan.reading import read_recipe
 from sgpo.plan.workload import Sharding, Workload
+from sgpo.runs.files import JsonObject
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Plan:
     def fits(self) -> bool:
         return self.misfit is None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The plan as JSON types: bytes and seconds, unrounded."""
         load, d = self.workload, self.duration
         return {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from trl import ModelConfig
 
@@ -12,6 +11,7 @@ from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.hardware import Hardware
 from sgpo.plan.workload import LORA_DEFAULT, Workload, count_problems, load_sharding, server_split
 from sgpo.recipe import model_path, parse, written_fields
+from sgpo.recipe.schedule import Schedule
 from sgpo.trainer import SGPOConfig
 
 
@@ -47,6 +47,7 @@ def read_recipe(
     # FSDP and DeepSpeed compute in the mixed precision's bfloat16 and keep what is trained in float32 themselves.
     low = autocast and sharding.kind in ("fsdp", "zero")
     _check_context(config, architecture, assumptions)
+    schedule = Schedule.of(config)
     return Workload(
         architecture=architecture,
         world=world,
@@ -54,10 +55,21 @@ def read_recipe(
         server_tensor_parallel=parallel,
         sharding=sharding,
         assumptions=assumptions,
-        **_shape(config),
+        max_completion=config.max_completion_length,
+        rows=config.per_device_train_batch_size,
+        micro_steps=config.steps_per_generation,
+        accumulation=config.gradient_accumulation_steps,
+        num_generations=config.num_generations,
+        num_guided=config.num_guided_generations,
+        num_targets=config.num_targets if config.distills else 0,
+        leaves_columns_out=config.kl_gradient_tolerance > 0,
+        kl_chunk_size=config.kl_chunk_size,
+        trains_guided=config.guided_grpo_weight > 0,
+        guides_apart=config.guides and config.guided_on_demand,
+        max_guided_problems=config.max_guided_problems if config.guided_on_demand else None,
+        num_iterations=config.num_iterations,
         problems=problems,
-        max_steps=config.max_steps,
-        epochs=config.num_train_epochs,
+        steps=schedule.steps(max(problems, schedule.batch(world)), world),
         weight_bytes=bits or (4.0 if model.dtype == "float32" else 2.0),
         autocast=bool(autocast),
         float32_weights=model.dtype == "float32" and not low,
@@ -77,24 +89,6 @@ def read_recipe(
         on_cpu=on_cpu,
         notes=tuple(notes),
     )
-
-
-def _shape(config: SGPOConfig) -> dict[str, Any]:
-    return {
-        "max_completion": config.max_completion_length,
-        "rows": config.per_device_train_batch_size,
-        "micro_steps": config.steps_per_generation,
-        "accumulation": config.gradient_accumulation_steps,
-        "num_generations": config.num_generations,
-        "num_guided": config.num_guided_generations,
-        "num_targets": config.num_targets if config.distills else 0,
-        "leaves_columns_out": config.kl_gradient_tolerance > 0,
-        "kl_chunk_size": config.kl_chunk_size,
-        "trains_guided": config.guided_grpo_weight > 0,
-        "guides_apart": config.guides and config.guided_on_demand,
-        "max_guided_problems": config.max_guided_problems if config.guided_on_demand else None,
-        "num_iterations": config.num_iterations,
-    }
 
 
 def _upper_bounds(config: SGPOConfig) -> list[str]:

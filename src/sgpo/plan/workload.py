@@ -18,7 +18,6 @@ from sgpo.data.tables import count_rows, read_table
 from sgpo.plan.architecture import Architecture
 from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.hardware import Hardware
-from sgpo.recipe.schedule import Schedule
 
 PAPER_PROBLEMS = 5667  # two thirds of the 8.5K problems of arXiv 2606.24064
 # PEFT's defaults where lora_target_modules is not given.
@@ -76,8 +75,7 @@ class Workload:
     max_guided_problems: int | None
     num_iterations: int
     problems: int
-    max_steps: int
-    epochs: float
+    steps: int  # of the optimizer in the run, at least those of one generation batch an epoch
     # numbers
     weight_bytes: float
     autocast: bool
@@ -125,13 +123,6 @@ class Workload:
     def trained_guided_rows(self) -> int:
         """Guided rows of the fullest micro-step that GRPO trains on."""
         return math.ceil(self.guided_rows / self.micro_steps) if self.trains_guided else 0
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of the run, at least those of one generation batch an epoch."""
-        rows, micro_steps = self.rows * self.micro_steps, self.micro_steps * self.num_iterations
-        schedule = Schedule(rows, self.num_generations, micro_steps, self.accumulation, self.epochs, self.max_steps)
-        return schedule.steps(max(self.problems, schedule.batch(self.world)), self.world)
 
     @property
     def mean_completion(self) -> int:

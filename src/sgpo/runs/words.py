@@ -19,6 +19,12 @@ def axis_name(axis: str) -> str:
     return AXIS_NAMES.get(axis, axis.replace("_", " "))
 
 
+def first_line(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says: libraries add pages."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
 def in_thousands(tokens: float | None) -> str:
     """A number of tokens in thousands."""
     thousands = (tokens or 0) / 1000

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from sgpo.data.messages import Messages
 from sgpo.models import CallError, Model, Reply, Request, Schema, stream_seed
 from sgpo.models.interrupt import Interrupt, cancel_soon
 from sgpo.strategies.budget import Budget, prompt_bytes, usual_tokens
@@ -24,7 +25,7 @@ from sgpo.strategies.recording import CallWriter
 from sgpo.strategies.records import AnsweredCall, Key, Setup
 from sgpo.strategies.schema import clean
 from sgpo.strategies.store import BEAT, Store
-from sgpo.strategies.templates import Messages, PromptTemplate
+from sgpo.strategies.templates import PromptTemplate
 
 _KEPT_CHARS = 200_000  # of a raw reply
 

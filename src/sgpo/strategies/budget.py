@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from sgpo.data.messages import Messages
+
 _BYTES_PER_TOKEN_WORST = 2.0
 _BYTES_PER_TOKEN_USUAL = 3.5
 
 
-def prompt_bytes(messages: list[dict[str, str]]) -> int:
+def prompt_bytes(messages: Messages) -> int:
     """Bytes of a prompt."""
     return sum(len(message["content"].encode("utf-8", "replace")) for message in messages)
 

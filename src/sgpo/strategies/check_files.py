@@ -11,11 +11,10 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from sgpo.data.messages import problem_text
 from sgpo.data.tables import read_table
-from sgpo.runs.files import ReadError, json_line, writing
+from sgpo.runs.files import JsonObject, ReadError, json_line, writing
 from sgpo.strategies.check import FIELDS, Leak, answer_text, check_strategy, strategy_text
 
 _NEEDED = ("id", "problem", "answer", "response", "strategy")
@@ -23,7 +22,7 @@ _EXPORTED = "candidate_id"  # a column of every exported data set, and of no oth
 _SQLITE = b"SQLite format 3\0"
 
 
-def _items(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _items(path: Path) -> Iterator[tuple[str, JsonObject]]:
     """Where each strategy stands, and a row with all of `_NEEDED`. Raises ReadError."""
     if _is_store(path):
         yield from _stored(path)
@@ -40,7 +39,7 @@ def _is_store(path: Path) -> bool:
         raise ReadError(f"{path} cannot be read: {error.strerror}; give a file of strategies, or a store.") from error
 
 
-def _stored(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def _stored(path: Path) -> Iterator[tuple[str, JsonObject]]:
     from sgpo.strategies.store import Store
 
     with Store(path, create=False) as store:
@@ -52,12 +51,12 @@ def _stored(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{path}, candidate {candidate.number} of {problem.id}", {**row, **texts, "strategy": strategy}
 
 
-def _of_export(row: dict[str, Any]) -> dict[str, Any]:
+def _of_export(row: JsonObject) -> JsonObject:
     """A row of an exported data set: its prompt holds the problem, its expert, if any, is the response."""
     return {"problem": problem_text(row.get("prompt")), "response": row.get("expert"), **row}
 
 
-def _look(item: dict[str, Any], where: str) -> None:
+def _look(item: JsonObject, where: str) -> None:
     """Raise for what `check_strategy` would not take, before any row is written."""
     missing = [field for field in _NEEDED if field not in item]
     if missing:
@@ -81,7 +80,7 @@ def check_file(
     output_path: str | os.PathLike[str],
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """Write each strategy with `leak` and `reason` added, as JSON lines.
 
     Args:
@@ -123,10 +122,10 @@ def check_file(
     return {"items": done, "leaks": done - kinds["none"], "kinds": found, "without_response": without}
 
 
-def _bare(item: dict[str, Any]) -> bool:
+def _bare(item: JsonObject) -> bool:
     """Whether a row is of a data set exported with --keep-bare and has no strategy."""
     return _EXPORTED in item and item.get("strategy") is None
 
 
-def _verdict(item: dict[str, Any]) -> Leak:
+def _verdict(item: JsonObject) -> Leak:
     return check_strategy(item["problem"], item["answer"], item["response"], item["strategy"])

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any
 
 from sgpo.data.prompts import Prompt
+from sgpo.runs.files import JsonObject
 from sgpo.strategies.records import Problem
 
 OWN = (
@@ -44,7 +45,7 @@ class SourceColumns:
                 given = f"source_{given}"
             self.names[name] = given
 
-    def row(self, problem: Problem) -> dict[str, Any]:
+    def row(self, problem: Problem) -> JsonObject:
         """The columns of a problem under their new names; None for those that it does not have."""
         return {new: self._value(name, problem.columns.get(name)) for name, new in self.names.items()}
 

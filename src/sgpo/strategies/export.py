@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt
-from sgpo.runs.files import json_line, writing
+from sgpo.runs.files import JsonObject, json_line, writing
+from sgpo.runs.words import first_line
 from sgpo.strategies.check import RULES, check_strategy
 from sgpo.strategies.columns import SourceColumns, prompt_of
 from sgpo.strategies.records import Candidate, Problem
@@ -116,8 +117,7 @@ def export(
     keep_bare: bool = False,
     expert: bool = False,
     by: str = "rank",
-    max_blind_rate: float | None = None,
-    min_instance_free: float | None = None,
+    gates: Gates | None = None,
     report: Callable[[int], None] | None = None,
 ) -> Counter[str]:
     """Write the data set; the file stands under its name only when it is whole.
@@ -132,7 +132,7 @@ def export(
         keep_bare: keep problems that have no strategy, which then train by GRPO alone.
         expert: add the column expert, the strong model's response, on which SFT, LUFFY and HPT train.
         by: which order of the candidates counts, one of `ORDERS`; "lift" adds the column lift.
-        max_blind_rate, min_instance_free: further gates, see `Gates`.
+        gates: what a strategy must pass beside the leak check.
         report: called with the problems done.
 
     Returns:
@@ -146,12 +146,12 @@ def export(
         raise ValueError(f"--out {out} must end in {' or '.join(FORMATS)}.")
     if by not in ORDERS:
         raise ValueError(f"--by {by!r} must be one of {', '.join(ORDERS)}.")
-    gates = Gates(max_blind_rate, min_instance_free)
+    gates = gates or Gates()
     gates.require(store)
     counts: Counter[str] = Counter()
     columns = SourceColumns(store.problems())
 
-    def rows() -> Iterator[dict[str, Any]]:
+    def rows() -> Iterator[JsonObject]:
         for done, problem in enumerate(store.problems(), 1):
             chosen, kind = choose(store, problem, check=check, by=by, gates=gates)
             counts[kind] += 1
@@ -183,14 +183,13 @@ def push(out: Path, repo: str, *, public: bool = False) -> None:
         data = Dataset.from_parquet(str(out)) if out.suffix == ".parquet" else Dataset.from_json(str(out))
         data.push_to_hub(repo, private=not public)
     except Exception as error:  # the hub's client raises families of its own and of its transport
-        first = (str(error).strip().splitlines() or [""])[0][:300]
         raise ValueError(
-            f"{out} is written, but could not be pushed to {repo!r} ({type(error).__name__}: {first}). Log in with "
+            f"{out} is written, but could not be pushed to {repo!r} ({first_line(error)}). Log in with "
             "`hf auth login`, and give an id such as name/data-set."
         ) from error
 
 
-def _row(problem: Problem, chosen: Candidate | None, prompt: Prompt) -> dict[str, Any]:
+def _row(problem: Problem, chosen: Candidate | None, prompt: Prompt) -> JsonObject:
     row = {"prompt": prompt, "strategy": None, "answer": problem.answer, "id": problem.id}
     empty = dict.fromkeys(("problem_type", "model", "prompt_version", "candidate", "score", "candidate_id"))
     if chosen is None:
@@ -207,14 +206,14 @@ def _row(problem: Problem, chosen: Candidate | None, prompt: Prompt) -> dict[str
     }
 
 
-def _jsonl(file: IO[bytes], rows: Iterator[dict[str, Any]]) -> int:
+def _jsonl(file: IO[bytes], rows: Iterator[JsonObject]) -> int:
     written = 0
     for written, row in enumerate(rows, 1):  # noqa: B007
         file.write(json_line(row, ascii_only=False))
     return written
 
 
-def _parquet(file: IO[bytes], rows: Iterator[dict[str, Any]], columns: SourceColumns) -> int:
+def _parquet(file: IO[bytes], rows: Iterator[JsonObject], columns: SourceColumns) -> int:
     import pyarrow as pa  # type: ignore[import-untyped]
     from pyarrow import parquet
 

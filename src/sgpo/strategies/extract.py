@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from sgpo.data.messages import Messages
 from sgpo.models import Schema, stream_seed
 from sgpo.strategies.asking import Asking, Job, Tally, ask
 from sgpo.strategies.ingest import ingest
@@ -13,7 +14,7 @@ from sgpo.strategies.parsing import parse_strategy
 from sgpo.strategies.records import Key, Problem
 from sgpo.strategies.schema import STRATEGY_SCHEMA
 from sgpo.strategies.sources import Source
-from sgpo.strategies.templates import Messages, PromptTemplate
+from sgpo.strategies.templates import PromptTemplate
 
 CANDIDATES = 5
 

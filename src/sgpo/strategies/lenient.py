@@ -9,6 +9,8 @@ import json
 import re
 from typing import Any
 
+from sgpo.runs.files import JsonObject
+
 _SPACE = re.compile(r"(?:\s|//[^\n]{0,300}|#[^\n]{0,300}|/\*.{0,1000}?\*/|\.{3}|…)*", re.S)
 _NUMBER = re.compile(r"-?\d{1,300}(?:\.\d{1,300})?(?:[eE][+-]?\d{1,3})?(?![\w.])")
 _WORD = re.compile(r"[A-Za-z_][\w \-]{0,60}")
@@ -20,7 +22,7 @@ _VALUE = re.compile(
 _DEEPEST = 40
 
 
-def read_object(text: str, start: int) -> tuple[dict[str, Any], int]:
+def read_object(text: str, start: int) -> tuple[JsonObject, int]:
     """The object that begins at ``start``, and where it ends: beyond the text where its last brace is missing.
 
     Raises:
@@ -51,8 +53,8 @@ def _value(text: str, at: int, depth: int) -> tuple[Any, int]:
     raise ValueError(f"no value at {at}")
 
 
-def _object(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
-    found: dict[str, Any] = {}
+def _object(text: str, at: int, depth: int) -> tuple[JsonObject, int]:
+    found: JsonObject = {}
     while (at := _skip(text, at, missing="")) < len(text) and text[at] != "}":
         if text[at] in _QUOTES:
             key, at = _string(text, at)

@@ -12,12 +12,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from sgpo.data.benchmarks import BenchmarkProblem
 from sgpo.data.prompts import Prompt
+from sgpo.runs.files import JsonObject
 from sgpo.strategies.check import check_strategy
 from sgpo.strategies.export import ORDERS, choose
 from sgpo.strategies.likeness import MakeIndex, embedding_index, tfidf_index, without_numbers
@@ -52,7 +52,7 @@ class Entry:
     low: float | None = None
     high: float | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """The entry as JSON types, without the problems' texts."""
         rest = {name: getattr(self, name) for name in ("candidate", "served", "measured", "lift", "low", "high")}
         return {**self.strategy.model_dump(), "serves": len(self.served), **rest}
@@ -119,7 +119,7 @@ def merge(
     return list(groups.values())
 
 
-def pooled_lift(notes: Sequence[dict[str, Any]]) -> tuple[float, float, float] | None:
+def pooled_lift(notes: Sequence[JsonObject]) -> tuple[float, float, float] | None:
     """Mean lift of measured strategies and its interval, from their notes; None for none.
 
     The limits of the parts are combined by the method of variance estimates recovery (Zou and Donner 2008,
@@ -145,7 +145,7 @@ def assign(
     make_prompt: Callable[[str], Prompt] = lambda problem: problem,
     counts: Counter[str] | None = None,
     report: Report | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[JsonObject]:
     """Rows for the trainer: each problem with the strategy that serves its kind.
 
     The `neighbours` served problems most like it vote with their likeness. A strategy that gives this problem's answer
@@ -201,9 +201,7 @@ def _leaks(problem: BenchmarkProblem, strategy: Strategy) -> bool:
     return check_strategy(problem.problem, problem.answer, None, strategy.model_dump()).leak
 
 
-def _row(
-    problem: BenchmarkProblem, entry: Entry, likeness: float, make_prompt: Callable[[str], Prompt]
-) -> dict[str, Any]:
+def _row(problem: BenchmarkProblem, entry: Entry, likeness: float, make_prompt: Callable[[str], Prompt]) -> JsonObject:
     return {
         "prompt": make_prompt(problem.problem),
         "strategy": entry.strategy.text(),

@@ -15,11 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 from sgpo.data.prompts import Prompt
 from sgpo.models import Reply, stream_seed
 from sgpo.models.interrupt import Interrupt
+from sgpo.runs.files import JsonObject
 from sgpo.strategies.export import in_order, leaks
 from sgpo.strategies.halving import UNGUIDED, LiftPlan, State, advance, difference_interval
 from sgpo.strategies.records import AnsweredCall, Candidate, Key, Problem, Setup, digest
@@ -85,7 +85,7 @@ class _Arms:
         return advance(plan, list(self.candidates), self.verdicts)
 
 
-def lift_setup(student: str, prompts: Sequence[str], settings: dict[str, Any]) -> Setup:
+def lift_setup(student: str, prompts: Sequence[str], settings: JsonObject) -> Setup:
     """The identity of a measurement: the plan is no part of it, so a larger one uses what a smaller one has drawn.
 
     Args:
@@ -209,7 +209,7 @@ def _draw(
 
 def _settle(
     arms: _Arms, state: State, plan: LiftPlan, setup: Setup, run: LiftRun
-) -> Iterator[tuple[str, str, dict[str, Any]]]:
+) -> Iterator[tuple[str, str, JsonObject]]:
     """The notes of a problem that is done."""
     unguided = state.rates[UNGUIDED]
     run.uniform += plan.most * (len(arms.candidates) + 1)

@@ -11,10 +11,11 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sgpo.data.messages import Messages
 from sgpo.models.seeds import stream_seed
 from sgpo.strategies.audit import OTHERS, with_candidates
 from sgpo.strategies.store import Store
-from sgpo.strategies.templates import Messages, PromptTemplate
+from sgpo.strategies.templates import PromptTemplate
 
 if TYPE_CHECKING:
     from sgpo.models.local import LocalModel

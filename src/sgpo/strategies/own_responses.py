@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from sgpo.runs.files import read_rows
+from sgpo.runs.files import JsonObject, read_rows
 
 _FILES = ("prompts.jsonl", "responses.jsonl", "verdicts.jsonl")
 
@@ -20,7 +19,7 @@ def is_eval_folder(path: Path) -> bool:
     return all((path / name).is_file() for name in _FILES)
 
 
-def eval_rows(folder: Path) -> Iterator[dict[str, Any]]:
+def eval_rows(folder: Path) -> Iterator[JsonObject]:
     """One row a problem that was solved at least once: ``id``, ``problem``, ``answer`` and the right ``responses``.
 
     The shortest right response comes first: of two that are right, the one that wanders less shows the way better.

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sgpo.models.thinking import strip_thinking
+from sgpo.runs.files import JsonObject
 from sgpo.strategies import lenient
 from sgpo.strategies.labelled import read_labelled
 from sgpo.strategies.schema import CRITERIA, MAX_SCORE, Strategy, plain_keys
@@ -116,7 +117,7 @@ def parse_answer(text: str, finish: str = "stop") -> Parsed:
     return _parse(text, finish, read)
 
 
-def _entries(found: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
+def _entries(found: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, JsonObject]]:
     """The objects that hold all criteria, wherever they stand, each with the digits of its candidate's name."""
     if isinstance(found, str) and _BEGINS.match(found):
         found = json.loads(found)
@@ -133,7 +134,7 @@ def _entries(found: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, 
         yield from _entries(value, label, depth + 1)
 
 
-def _unwrapped(found: Any, key: str, depth: int = 0) -> dict[str, Any]:
+def _unwrapped(found: Any, key: str, depth: int = 0) -> JsonObject:
     """The object that has ``key``: this one, or the last one within it, as in ``{"result": {"strategy": {...}}}``.
 
     Raises ValueError where there is none.
@@ -186,10 +187,10 @@ def _parse(text: str, finish: str, read: Callable[[Any], Any]) -> Parsed:
     return Parsed("no_json" if said.strip() else "empty")
 
 
-def _objects(text: str) -> tuple[Sequence[dict[str, Any]], str]:
+def _objects(text: str) -> tuple[Sequence[JsonObject], str]:
     """The outermost JSON objects in a text, in order; and what is wrong with the last one that cannot be read."""
     text = _ESCAPE.sub(lambda match: match[0] if match[0] == "\\\\" else "\\" + match[0], text.rstrip())
-    objects: list[dict[str, Any]] = []
+    objects: list[JsonObject] = []
     fault = ""
     position = repairs = 0
     for _ in range(_MAX_STARTS):

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from statistics import mean
-from typing import Any
 
 from sgpo.models import Schema, stream_seed
+from sgpo.runs.files import JsonObject
 from sgpo.strategies import agreement
 from sgpo.strategies.asking import Asking, Job, Tally, ask
 from sgpo.strategies.parsing import parse_scores
@@ -121,7 +121,7 @@ def _subject(candidates: list[Candidate]) -> str:
     return digest(*sorted(c.id for c in candidates))
 
 
-def _note(setup: Setup, repetitions: list[agreement.Repetition], id: str, place: int) -> dict[str, Any]:
+def _note(setup: Setup, repetitions: list[agreement.Repetition], id: str, place: int) -> JsonObject:
     scores = {name: mean(r[id][name] for r in repetitions) for name in CRITERIA} if repetitions else {}
     return {
         "place": place,

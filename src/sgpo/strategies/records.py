@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any
 
 from sgpo.data.messages import Messages
+from sgpo.runs.files import JsonObject
 from sgpo.strategies.schema import Strategy
 
 
@@ -35,7 +35,7 @@ class Problem:
     status: str = "ok"
     digest: str = ""
     turns: Messages | None = None
-    columns: dict[str, Any] = field(default_factory=dict)
+    columns: JsonObject = field(default_factory=dict)
 
     @property
     def shown(self) -> str:
@@ -63,7 +63,7 @@ class Setup:
     model: str
     prompt: str
     prompt_sha256: str
-    settings: dict[str, Any]
+    settings: JsonObject
 
     @property
     def settings_json(self) -> str:
@@ -133,7 +133,7 @@ class Candidate:
     model: str
     prompt: str
     prompt_sha256: str
-    settings: dict[str, Any]
+    settings: JsonObject
     prompt_tokens: int
     completion_tokens: int
-    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: dict[str, JsonObject] = field(default_factory=dict)

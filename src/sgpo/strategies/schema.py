@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from sgpo.runs.files import JsonObject
+
 CRITERIA = ("faithful", "general", "executable", "instance_free")
 """The four of the ranking: true to the response, of use for other problems of the type, executable by a weaker model,
 free of the instance's numbers, computation and answer. The paper's wording is not published; this is ours."""
@@ -112,7 +114,7 @@ class Strategy(BaseModel):
         return f"Problem type: {self.problem_type}\nStrategy: {self.strategy}\nSteps:\n{steps}"
 
 
-def _object(**properties: Any) -> dict[str, Any]:
+def _object(**properties: Any) -> JsonObject:
     return {
         "type": "object",
         "properties": properties,

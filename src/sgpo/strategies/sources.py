@@ -28,7 +28,8 @@ from sgpo.data.messages import (
     unpacked,
 )
 from sgpo.data.tables import check_text, count_rows, number_text, read_table
-from sgpo.runs.files import ReadError
+from sgpo.runs.files import JsonObject, ReadError
+from sgpo.runs.words import first_line
 from sgpo.strategies.own_responses import eval_rows, is_eval_folder
 from sgpo.strategies.records import digest
 from sgpo.strategies.schema import clean
@@ -63,7 +64,7 @@ class Row:
     responses: tuple[str, ...] = ()
     fault: str = ""
     turns: Messages | None = None
-    columns: dict[str, Any] = field(default_factory=dict)
+    columns: JsonObject = field(default_factory=dict)
 
 
 class Source:
@@ -141,7 +142,7 @@ class Source:
                 )
         return found
 
-    def _first(self) -> dict[str, Any]:
+    def _first(self) -> JsonObject:
         broken: list[ReadError] = []
         first = next((raw for raw in self._raw(broken) if raw is not None), None)
         if first is None:
@@ -150,7 +151,7 @@ class Source:
             raise broken[0] if broken else ValueError(f"{self.name} has no rows; give one JSON object a line.")
         return first
 
-    def _raw(self, faults: list[ReadError] | None = None) -> Iterator[dict[str, Any] | None]:
+    def _raw(self, faults: list[ReadError] | None = None) -> Iterator[JsonObject | None]:
         """Rows, None for one that cannot be read; ``faults`` gets the first reasons."""
         if self._hub is not None:
             yield from self._hub
@@ -182,7 +183,7 @@ def parse_columns(text: str | None) -> dict[str, str]:
     return {name.strip(): column.strip() for name, _, column in pairs}
 
 
-def _row(raw: dict[str, Any] | None, columns: Mapping[str, str], number: int) -> Row:
+def _row(raw: JsonObject | None, columns: Mapping[str, str], number: int) -> Row:
     if raw is None:
         return Row(f"row {number}", fault="unreadable_row")
     prompt = _get(raw, columns["problem"])
@@ -309,8 +310,7 @@ def _load_hub(name: str, split: str) -> Any:
     try:
         return load_dataset(name, split=split, streaming=True)
     except Exception as error:  # the hub's client raises families of its own and of its transport
-        first = (str(error).strip().splitlines() or [""])[0][:300]
         raise ValueError(
-            f"{name!r} is no file, and the hub has no split {split!r} of it to give ({type(error).__name__}: {first}). "
+            f"{name!r} is no file, and the hub has no split {split!r} of it to give ({first_line(error)}). "
             "Give a hub id, or a parquet, JSONL or CSV file."
         ) from error

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sgpo.runs.files import JsonObject
 from sgpo.strategies.records import AnsweredCall, Candidate, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
 
@@ -169,7 +170,7 @@ class Store:
                 db.execute(f"INSERT INTO calls VALUES ({', '.join('?' * len(row))}) {_REPLACE}", row)
                 db.execute("DELETE FROM claims WHERE id = ?", (k.id,))
 
-    def note(self, notes: Iterable[tuple[str, str, dict[str, Any]]]) -> None:
+    def note(self, notes: Iterable[tuple[str, str, JsonObject]]) -> None:
         """Write ``(candidate id, name, value)``, in place of an earlier note of that name."""
         rows = [(candidate, name, json.dumps(value, sort_keys=True)) for candidate, name, value in notes]
         with self._write() as db:

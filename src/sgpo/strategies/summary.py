@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from sgpo.runs.files import JsonObject
 from sgpo.strategies.store import Store
 
 
-def summarize(store: Store) -> dict[str, Any]:
+def summarize(store: Store) -> JsonObject:
     """Problems by status, candidates by problem, each setup's calls by outcome with tokens, notes by their verdict."""
     per_problem = """
         SELECT many, count(*) FROM (
@@ -45,7 +44,7 @@ def _signs(store: Store) -> dict[str, int]:
     return found
 
 
-def _setup(store: Store, id: str, kind: str, model: str, prompt: str, settings: str) -> dict[str, Any]:
+def _setup(store: Store, id: str, kind: str, model: str, prompt: str, settings: str) -> JsonObject:
     outcomes = "SELECT outcome, count(*) FROM calls WHERE setup = ? GROUP BY outcome ORDER BY 2 DESC"
     totals = store.totals(id)
     return {

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from sgpo.data.messages import Messages
 from sgpo.runs.files import ReadError, read_text
 
 CURRENT = {"extract": "extract.v1", "rank": "rank.v1", "audit": "audit.v1"}
@@ -19,8 +20,6 @@ CURRENT = {"extract": "extract.v1", "rank": "rank.v1", "audit": "audit.v1"}
 
 _REQUIRED = {"extract": ("problem", "response"), "rank": ("problem", "candidates"), "audit": ("strategy",)}
 _FIELD = re.compile(r"(\{(?:problem|response|answer|candidates|strategy)\})")
-
-Messages = list[dict[str, str]]
 
 
 @dataclass(frozen=True)

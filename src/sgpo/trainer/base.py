@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from accelerate.utils import is_peft_model
 from datasets import Dataset
 from torch import Tensor
@@ -107,6 +108,12 @@ class BaseTrainer(TextOnlyTrainer):
     def _correct(self, rewards: Tensor) -> Tensor:
         """Which rows of ``[rows, functions]`` are correct; one without a verdict (None, NaN) is not."""
         return rewards[:, self._sgpo.correctness] > self.args.correctness_threshold
+
+    def _weighted(self, rewards: Tensor) -> Tensor:
+        """One reward for each row of ``[rows, functions]``, as TRL sums them; NaN for a row without any."""
+        # nansum turns a row without any reward into 0, which would read as the verdict "wrong".
+        total = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
+        return total.masked_fill(rewards.isnan().all(dim=1), torch.nan)
 
     def _probe_rewards(self) -> None:
         """Call the rewards once, on an empty completion of the first problem: they must work before training."""

@@ -120,24 +120,31 @@ def check_reference(model: Any, args: WholeGroupsConfig, *, peft: bool) -> None:
     )
 
 
+def require_column(dataset: Any, column: str, remedy: str) -> Any:
+    """The first problem, None of what is no data set. Raises ``ValueError`` if it lacks a prompt or the column."""
+    if not isinstance(dataset, (Dataset, IterableDataset)):
+        return None  # TRL says what it takes
+    first = next(iter(dataset), None)
+    if first is None:
+        raise ValueError("train_dataset is empty; give at least one problem.")
+    missing = [name for name in ("prompt", column) if name not in first]
+    if missing:
+        raise ValueError(f"train_dataset has no column {missing[0]!r}; its columns are {list(first)}. {remedy}")
+    return first
+
+
 def check_dataset(dataset: Any, args: SGPOConfig) -> None:
     """Columns, types and leaks of a training set; of a streamed one the columns, its rows are checked as they come.
 
     Raises:
         ValueError: missing columns, strategies that are not text, or strategies that contain the answer.
     """
-    if not isinstance(dataset, (Dataset, IterableDataset)):
-        return  # TRL says what it takes
-    first = next(iter(dataset), None)
-    if first is None:
-        raise ValueError("train_dataset is empty; give at least one problem.")
-    missing = [c for c in ("prompt", STRATEGY_COLUMN) if c not in first]
-    if missing:
-        raise ValueError(
-            f"train_dataset has no column {missing[0]!r}; its columns are {list(first)}. SGPO needs 'prompt' and "
-            "'strategy' (text; None or '' for a problem that shall train by GRPO alone). Rename yours with "
-            "`dataset.rename_column`, or train without strategies by alpha_form='constant', alpha_0=0."
-        )
+    require_column(
+        dataset,
+        STRATEGY_COLUMN,
+        "SGPO needs 'prompt' and 'strategy' (text; None or '' for a problem that shall train by GRPO alone). Rename "
+        "yours with `dataset.rename_column`, or train without strategies by alpha_form='constant', alpha_0=0.",
+    )
     if not isinstance(dataset, Dataset):
         return
     strategies = dataset[STRATEGY_COLUMN]

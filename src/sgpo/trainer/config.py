@@ -317,9 +317,8 @@ class SGPOConfig(WholeGroupsConfig):
 
     def _on_demand_hindrance(self) -> str | None:
         """Why guided rollouts cannot be sampled after the autonomous ones, if so."""
-        constants = {"alpha_0": self.alpha_0, "gamma": self.alpha_gamma, "alpha_max": self.alpha_max}
         solved = torch.ones(1)
-        if adaptive_weight(solved, solved, form=self.alpha_form, **constants) > 0:
+        if self.alpha(solved, solved) > 0:
             return f"alpha_form={self.alpha_form!r} distils solved problems too, so all need guided rollouts"
         if self.use_vllm and self.vllm_mode == "colocate" and self.vllm_enable_sleep_mode:
             return (
@@ -327,6 +326,11 @@ class SGPOConfig(WholeGroupsConfig):
                 "call, and a second call costs more than it saves"
             )
         return None
+
+    def alpha(self, autonomous_pass_rate: torch.Tensor, guided_pass_rate: torch.Tensor) -> torch.Tensor:
+        """:func:`sgpo.objectives.adaptive_weight` with this form and these constants: ``[B]``, ``[B]`` -> ``[B]``."""
+        constants = {"alpha_0": self.alpha_0, "gamma": self.alpha_gamma, "alpha_max": self.alpha_max}
+        return adaptive_weight(autonomous_pass_rate, guided_pass_rate, form=self.alpha_form, **constants)
 
     @property
     def guided_on_demand(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from datasets import Dataset, IterableDataset
+from datasets import Dataset
 from rich.progress import track
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -173,17 +173,14 @@ _CHUNK = 1000
 
 def check_expert_column(dataset: Any, column: str) -> None:
     """Raise ``ValueError`` unless every problem has an expert response; of a stream, its first one is looked at."""
-    if not isinstance(dataset, (Dataset, IterableDataset)):
-        return  # TRL says what it takes
-    first = next(iter(dataset), None)
+    first = checks.require_column(
+        dataset,
+        column,
+        "This method trains on the responses of an expert: rename yours with `dataset.rename_column`, or set "
+        "expert_column.",
+    )
     if first is None:
-        raise ValueError("train_dataset is empty; give at least one problem.")
-    missing = [c for c in ("prompt", column) if c not in first]
-    if missing:
-        raise ValueError(
-            f"train_dataset has no column {missing[0]!r}; its columns are {list(first)}. This method trains on the "
-            f"responses of an expert: rename yours with `dataset.rename_column`, or set expert_column."
-        )
+        return
     for row, expert in enumerate(dataset[column] if isinstance(dataset, Dataset) else [first[column]]):
         check_expert(expert, column, f"row {row}")
 

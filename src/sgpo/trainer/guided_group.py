@@ -110,11 +110,6 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
         tokens = self.accelerator.reduce(mask.sum().float(), reduction="sum") + batch.scored["num_items_in_batch"]
         batch.scored["num_items_in_batch"] = scored["num_items_in_batch"] = tokens
 
-    def _weighted(self, rewards: Tensor) -> Tensor:
-        """One reward for each row of ``[rows, functions]``, as TRL sums them; NaN for a row without any."""
-        total = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
-        return total.masked_fill(rewards.isnan().all(dim=1), torch.nan)
-
     def _guided_loss(self, model: Any) -> tuple[Tensor | None, dict[str, Tensor]]:
         """``mean_q GRPO(guided)``, this micro-step's part of it, and its rows; None where it has none, on every rank.
 

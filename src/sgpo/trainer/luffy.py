@@ -90,10 +90,7 @@ class LUFFYTrainer(ExpertTrainer):
         finally:
             self._sgpo.experts = None
         assert self._sgpo.rewards is not None
-        weighted = (self._sgpo.rewards * self.reward_weights.to(self._sgpo.rewards.device)).nansum(dim=1)
-        # nansum turns a row without any reward into 0, which would read as the verdict "wrong".
-        weighted[self._sgpo.rewards.isnan().all(dim=1)] = torch.nan
-        rewards = weighted.view(-1, self.num_generations)
+        rewards = self._weighted(self._sgpo.rewards).view(-1, self.num_generations)
         off_policy = torch.zeros_like(rewards, dtype=torch.bool)
         off_policy[:, -1] = True
         advantages = luffy_advantages(rewards, off_policy, self.args.advantage_baseline)

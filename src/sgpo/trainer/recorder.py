@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from sgpo.runs.files import append_rows, read_rows, write_rows
+from sgpo.runs.files import JsonObject, append_rows, read_rows, write_rows
 
 Progress = Callable[[float, dict[str, float]], None]  # (share done, latest metrics)
 
@@ -46,7 +46,7 @@ class Recorder(TrainerCallback):
             if self._progress is not None:
                 self._progress(state.global_step / state.max_steps, self.latest())
 
-    def count(self, args: Any, logs: dict[str, Any]) -> None:
+    def count(self, args: Any, logs: JsonObject) -> None:
         """Add the tokens of one logged step."""
         if "completions/mean_length" in logs:
             # A step may take several generation batches, over which its metrics are means.
@@ -77,6 +77,6 @@ class Recorder(TrainerCallback):
             "trained_tokens": int(self.trained_tokens),
         }
 
-    def write(self, row: dict[str, Any]) -> None:
+    def write(self, row: JsonObject) -> None:
         """Append a line."""
         append_rows(self._path, [row], sync=False)

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from sgpo.runs.files import append_rows, write_rows
+from sgpo.runs.files import JsonObject, append_rows, write_rows
 from sgpo.trainer.served import ServedGRPOTrainer
 
 LOG, COMPLETIONS = "training_log.jsonl", "completions.jsonl"
@@ -34,7 +34,7 @@ class RunLog(TrainerCallback):
 
     def __init__(self, trainer: Any):
         self._trainer = trainer
-        self._first: list[dict[str, Any]] = []
+        self._first: list[JsonObject] = []
         self._broken = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -44,7 +44,7 @@ class RunLog(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         self._write(args, state, logs or {})
 
-    def _write(self, args: Any, state: Any, logs: dict[str, Any]) -> None:
+    def _write(self, args: Any, state: Any, logs: JsonObject) -> None:
         if self._broken or not state.is_world_process_zero or not args.output_dir:
             return
         folder, metrics = Path(args.output_dir), {name: _finite(value) for name, value in logs.items()}
@@ -60,7 +60,7 @@ class RunLog(TrainerCallback):
             self._broken = True
             warnings.warn(f"{folder} is not written to any more ({error}); training goes on.", stacklevel=2)
 
-    def _completions(self, step: int) -> list[dict[str, Any]]:
+    def _completions(self, step: int) -> list[JsonObject]:
         """Completions of the step, evenly spread over the last generation batch."""
         logs = self._trainer._logs
         count = min(len(logs["prompt"]), len(logs["completion"]), len(logs["advantages"]))

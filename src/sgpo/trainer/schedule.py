@@ -61,10 +61,7 @@ class GuidedSchedule:
             torch.tensor(before, device=pass_rate.device),
             rollouts=args.num_generations,
             floor=args.guided_probability_min,
-            form=args.alpha_form,
-            alpha_0=args.alpha_0,
-            gamma=args.alpha_gamma,
-            alpha_max=args.alpha_max,
+            weight=args.alpha,
         )
 
     def learn(self, problems: Sequence[Problem], guided_pass_rate: Tensor) -> None:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sgpo.objectives import adaptive_weight, distillation_loss, rank_targets, trimmed_logps
+from sgpo.objectives import distillation_loss, rank_targets, trimmed_logps
 from sgpo.trainer import checks, papers
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.distillation import Target, TargetBatch, collate, deal, divergence
@@ -121,14 +121,7 @@ class SGPOTrainer(GuidedGroupTrainer):
         super()._use_rollouts(batch)
         args = self.args
         p_guided = batch.guided.pass_rate(len(batch.problems))
-        alpha = adaptive_weight(
-            batch.pass_rate,
-            p_guided,
-            form=args.alpha_form,
-            alpha_0=args.alpha_0,
-            gamma=args.alpha_gamma,
-            alpha_max=args.alpha_max,
-        )
+        alpha = args.alpha(batch.pass_rate, p_guided)
         capped = alpha >= args.alpha_max
         if self._sgpo.schedule is not None:
             # Every rank calls this, even one that guided nothing, because `learn` gathers over all ranks.

@@ -44,7 +44,7 @@ def _says(stems: list[str], phrase: tuple[str, ...]) -> bool:
     return any(stems[i : i + len(wanted)] == wanted for i in range(len(stems) - len(wanted) + 1))
 
 
-def option(facts: Facts) -> str:
+def right_option(facts: Facts) -> str:
     """The rule `option`: it finds `option B`, `(B)` and `the second option`, not `options A, B and C` or `point B`."""
     letter, count = facts.case.answer.letter, len(facts.case.options)
     if not letter:

@@ -42,7 +42,7 @@ _EGGS = (
 _PRIME = ("Which is prime? (A) 21 (B) 23 (C) 25", "B", "23 is prime, so B.")
 RULES: tuple[Rule, ...] = (
     Rule(
-        "option", "answer", "The right option is not named.", chosen.option, _PRIME,
+        "option", "answer", "The right option is not named.", chosen.right_option, _PRIME,
         leaks="So pick option B.", passes="Compare the options A, B and C.",
     ),
     Rule(

@@ -8,6 +8,7 @@ from typing import Any
 
 from sgpo.evaluation.options import EvalModelOptions, EvalOptions
 from sgpo.options import group, like, option
+from sgpo.runs.files import JsonObject
 from sgpo.runs.methods import PRESETS
 
 
@@ -103,7 +104,7 @@ class MeasureOptions:
     )
     max_model_len: int | None = _measured("max_model_len")
 
-    def as_eval_options(self) -> dict[str, Any]:
+    def as_eval_options(self) -> JsonObject:
         """Those that were given, by their names among `EvalOptions`."""
         return {"preset" if name == "eval_preset" else name: value for name, value in given(self).items()}
 

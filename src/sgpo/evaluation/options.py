@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from sgpo.models import Model, ModelOptions, Sampling, open_model
 from sgpo.options import group, like, option
 
 GRADERS = ("verify", "lab")
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, float]] = {
     # arXiv 2606.24064; its k is 4 or 32 by benchmark, see sgpo.data.benchmarks.
     "paper": {"temperature": 0.6, "top_p": 0.95, "max_new_tokens": 32768},
     "greedy": {"k": 1, "temperature": 0.0, "top_p": 1.0, "max_new_tokens": 32768},

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from sgpo.models.protocol import Reply
+from sgpo.runs.files import JsonObject
 
 MAX_WORDS = 300  # characters of an endpoint's own words in an error
 _MOST_TOKENS = 2**40  # a count over this is nonsense, and would not fit the store
@@ -124,7 +125,7 @@ def _parsed(body: bytes) -> Any:
         raise UnreadableError(f"sent {what}: {endpoint_words(text)}") from None
 
 
-def _merged(text: str) -> dict[str, Any]:
+def _merged(text: str) -> JsonObject:
     """A streamed completion put together, in the form of one that came at once."""
     parts: dict[str, list[str]] = {"content": [], "reasoning_content": [], "refusal": []}
     usage: Any = None

@@ -12,7 +12,7 @@ from sgpo.data.tables import Row, count_rows, read_table
 from sgpo.lab.problems import load_problems
 from sgpo.recipe.arguments import RunArguments
 from sgpo.recipe.model import LAB
-from sgpo.runs.files import ReadError
+from sgpo.runs.files import JsonObject, ReadError
 from sgpo.trainer.prompts import text_only
 
 _BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".gz": "json", ".parquet": "parquet", ".csv": "csv"}
@@ -131,7 +131,7 @@ def _of_text(path: Path, split: str) -> Dataset:
     return data.select([i for part in parts for i in range(part.from_ or 0, len(data) if part.to is None else part.to)])
 
 
-def _of_one_kind(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
+def _of_one_kind(rows: Iterable[Row]) -> Iterator[JsonObject]:
     """The rows; ReadError where a column holds text here and numbers there, which ``datasets`` would make numbers."""
     kinds: dict[str, tuple[type, str]] = {}
     for where, row in rows:

@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from sgpo.runs.files import write_json
+from sgpo.runs.files import JsonObject, write_json
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.distillation import Target
 from sgpo.trainer.shards import own_part
@@ -75,7 +75,7 @@ def require_finite(
 
 
 def require_finite_loss(
-    accelerator: Accelerator, loss: Tensor, rows: Iterable[dict[str, Any]], *, step: int, output_dir: str
+    accelerator: Accelerator, loss: Tensor, rows: Iterable[JsonObject], *, step: int, output_dir: str
 ) -> None:
     """Raise :class:`NonFiniteError`, on every rank, if ``loss`` is not finite on any; ``rows`` are then saved.
 
@@ -111,7 +111,7 @@ def finite_sampling(step: int, output_dir: str | None) -> Iterator[None]:
         raise NonFiniteError(f"{what}. {_remedy(output_dir)}") from error
 
 
-def group_rows(kind: str, inputs: dict[str, Tensor], logps: Tensor | None, tokenizer: Any) -> Iterator[dict[str, Any]]:
+def group_rows(kind: str, inputs: dict[str, Tensor], logps: Tensor | None, tokenizer: Any) -> Iterator[JsonObject]:
     """GRPO's rows of a micro-step, ``kind`` "autonomous" or "guided"; ``logps`` is ``[N, T]`` or None."""
     if not inputs:
         return
@@ -133,7 +133,7 @@ def group_rows(kind: str, inputs: dict[str, Tensor], logps: Tensor | None, token
         }
 
 
-def target_rows(targets: list[Target], kl: Tensor | None, tokenizer: Any) -> Iterator[dict[str, Any]]:
+def target_rows(targets: list[Target], kl: Tensor | None, tokenizer: Any) -> Iterator[JsonObject]:
     """Distillation's rows of a micro-step; ``kl`` is ``[N, T]`` or None."""
     for i, target in enumerate(targets):
         values = [] if kl is None else kl[i, : len(target.completion_ids)].tolist()

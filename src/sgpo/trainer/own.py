@@ -1,10 +1,11 @@
 """What the trainers of this package keep on TRL's object beside TRL's own attributes: all of it under one name."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from sgpo.runs.files import JsonObject
 from sgpo.trainer.distillation import Target
 from sgpo.trainer.metrics import DistillationSums
 from sgpo.trainer.problem_log import ProblemLog
@@ -46,7 +47,7 @@ class Own:
     base_model: str = ""
     sampler: "EpochSampler | None" = None
     current_pass: tuple[int, int] = (0, 0)
-    trained: dict[str, Any] | None = None
+    trained: JsonObject | None = None
     correctness: int | None = None
     told_of_no_verdicts: bool = False
     unknown_ids: bool = False

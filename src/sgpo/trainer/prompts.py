@@ -5,6 +5,7 @@ from typing import Any
 from datasets import Dataset, IterableDataset
 
 from sgpo.data.prompts import text_prompt
+from sgpo.trainer.rollouts import Problem
 
 _IMAGES = ("image", "images")
 
@@ -42,14 +43,14 @@ def text_only(data: Any) -> Any:
 
 
 def _streamed(data: IterableDataset) -> IterableDataset:
-    first: dict[str, Any] = next(iter(data), {})
+    first: Problem = next(iter(data), {})
     if "prompt" not in first:
         return data
     same = not any(name in first for name in _IMAGES) and _text(first["prompt"]) is first["prompt"]
     return data.map(_plain, remove_columns=list(_IMAGES), features=data.features if same else None)
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def _plain(row: Problem) -> Problem:
     if filled := [name for name in _IMAGES if row.get(name)]:
         raise ValueError(_has_image(filled[0], "a row"))
     return {"prompt": _text(row.get("prompt"))}

@@ -31,6 +31,7 @@ from transformers import TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
+from sgpo.runs.files import JsonObject
 from sgpo.trainer.checkpoints import Resume, names_in, whole_checkpoint
 from sgpo.trainer.ranks import lost_process_named
 from sgpo.trainer.record import Position, read_record, write_record
@@ -298,7 +299,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
         """The micro-steps that use one generation batch."""
         return self.num_iterations * self.args.steps_per_generation
 
-    def _order(self) -> dict[str, Any]:
+    def _order(self) -> JsonObject:
         return {**{name: getattr(self.args, name) for name in _ORDERING}, "problems": _digest(self.train_dataset)}
 
     def _place(self) -> tuple[Mapping[str, Any] | None, Position | None]:
@@ -342,7 +343,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
         return bool(self.args.sync_ref_model) and self.ref_model is not None
 
 
-def trained_by(model: Any, args: Any) -> dict[str, Any]:
+def trained_by(model: Any, args: Any) -> JsonObject:
     """What a checkpoint's weights and optimizer belong to: the adapter, the trained parameters, the optimizer."""
     shapes = sorted((name, tuple(p.shape)) for name, p in model.named_parameters() if p.requires_grad)
     adapter = model.peft_config[model.active_adapters[0]] if is_peft_model(model) else None
@@ -353,7 +354,7 @@ def trained_by(model: Any, args: Any) -> dict[str, Any]:
     }
 
 
-def settings_of(args: Any) -> dict[str, Any]:
+def settings_of(args: Any) -> JsonObject:
     """The fields that a method adds to transformers' arguments, as texts, numbers and None: objective and sampling."""
     general = {field.name for field in fields(TrainingArguments)}
     return {name: value for name, value in args.to_sanitized_dict().items() if name not in general}

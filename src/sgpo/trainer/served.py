@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlparse
 
+from sgpo.runs.files import JsonObject
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.own import Own
 from sgpo.trainer.server import check_server
@@ -86,7 +87,7 @@ class BoundedClient(VLLMClient):
     def session(self, plain: Any) -> None:
         self._session = _Session(plain, self)
 
-    def generate(self, prompts: Sequence[Any], n: int = 1, max_tokens: int = 16, **options: Any) -> dict[str, Any]:
+    def generate(self, prompts: Sequence[Any], n: int = 1, max_tokens: int = 16, **options: Any) -> JsonObject:
         wanted = len(prompts) * n
         if self._asked_for is None:
             self._seconds = self._patience + math.ceil(wanted / _AT_ONCE) * max_tokens / _SLOWEST
@@ -117,9 +118,9 @@ class BoundedClient(VLLMClient):
         if "X-Forwarded-For" in headers:
             self.host = headers["X-Forwarded-For"]
 
-    def get_server_info(self) -> dict[str, Any]:
+    def get_server_info(self) -> JsonObject:
         with self._reading("its configuration"):
-            info: dict[str, Any] = super().get_server_info()
+            info: JsonObject = super().get_server_info()
             info["weight_transfer_config"], info["model_config"]["logprobs_mode"]
             return info
 

@@ -132,7 +132,9 @@ def test_one_problem_has_no_chance(tmp_path: Path) -> None:
 def test_the_estimate_asks_nothing(tmp_path: Path) -> None:
     with Store(filled(tmp_path / "s.db")) as store:
         found = estimate_audit(store, load_prompt("audit"), 5, Prices(1.0, 2.0))
-    assert (found.candidates, found.calls) == (16, 80)
+        with pytest.raises(ValueError, match="--n 0 must be at least 1"):
+            estimate_audit(store, load_prompt("audit"), 0, Prices())
+    assert found.calls == 80
     assert found.cost == pytest.approx((found.prompt_tokens + 2 * found.completion_tokens) / 1e6)
 
 

@@ -16,7 +16,7 @@ from sgpo.runs.progress import progress
 from sgpo.strategies import export as exporting
 from sgpo.strategies.asking import Asking, Tally
 from sgpo.strategies.audit import audit, estimate_audit
-from sgpo.strategies.budget import Budget, Prices
+from sgpo.strategies.budget import Budget, Prices, Spend
 from sgpo.strategies.columns import SourceColumns
 from sgpo.strategies.estimate import estimate_extraction
 from sgpo.strategies.extract import Extraction, extract
@@ -143,8 +143,8 @@ def _estimate_audit(options: AuditOptions) -> int:
     with Store(options.store, create=False) as store:
         prompt = load_prompt("audit", options.prompt)
         found = estimate_audit(store, prompt, options.n, options.spending.prices, options.limit)
-    say(f"calls: {found.calls}, {options.n} for each of {found.candidates} candidates")
-    _say_estimate(found.prompt_tokens, found.completion_tokens, found.cost, "replies of one short answer")
+    say(f"calls: {found.calls}, {options.n} for each of {found.calls // options.n} candidates")
+    _say_estimate(found, "replies of one short answer")
     return 0
 
 
@@ -173,7 +173,7 @@ def _estimate_extraction(options: ExtractOptions) -> int:
     say(f"rows: {found.rows}, of which about {found.usable} usable (from {found.sampled} sampled)")
     say(f"calls: {found.calls}, {options.n} for each problem")
     time = f"time: about {_duration(found.seconds)} at concurrency {options.access.calls_at_once}"
-    _say_estimate(found.prompt_tokens, found.completion_tokens, found.cost, basis, time)
+    _say_estimate(found, basis, time)
     return 0
 
 
@@ -207,10 +207,10 @@ def run_export(options: ExportOptions) -> None:
         say(f"pushed: {repo} ({'public' if options.public else 'private'})")
 
 
-def _say_estimate(prompt_tokens: int, completion_tokens: int, cost: float | None, basis: str, *more: str) -> None:
+def _say_estimate(spend: Spend, basis: str, *more: str) -> None:
     """The end of every estimate: tokens and what the figure rests on, cost, and that nothing was spent."""
-    say(f"tokens: about {prompt_tokens:,} in, {completion_tokens:,} out ({basis})")
-    say("cost: " + ("unknown without --price-in and --price-out" if cost is None else f"{cost:.2f}"))
+    say(f"tokens: about {spend.prompt_tokens:,} in, {spend.completion_tokens:,} out ({basis})")
+    say("cost: " + ("unknown without --price-in and --price-out" if spend.cost is None else f"{spend.cost:.2f}"))
     for line in more:
         say(line)
     say("Nothing was asked. The estimate is for all of it, what the store already has included.")

@@ -19,7 +19,7 @@ from itertools import islice
 from sgpo.models import Schema, stream_seed
 from sgpo.rewards import verify_batch
 from sgpo.strategies.asking import Asking, Job, Tally, ask
-from sgpo.strategies.budget import Prices, prompt_bytes, usual_tokens
+from sgpo.strategies.budget import Prices, Spend, prompt_bytes, usual_tokens
 from sgpo.strategies.halving import Rate, difference_interval
 from sgpo.strategies.parsing import parse_answer
 from sgpo.strategies.records import Candidate, Key, Problem, Setup
@@ -46,17 +46,6 @@ class Audit:
     tally: Tally
 
 
-@dataclass(frozen=True)
-class AuditEstimate:
-    """What an audit would take, as if nothing had been asked yet; ``cost`` None without prices."""
-
-    candidates: int
-    calls: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost: float | None
-
-
 def audit(asking: Asking, *, n: int = 8, report: Callable[[Tally], None] | None = None) -> Audit:
     """Ask for the answer behind every candidate ``n`` times and note with each how often it was told.
 
@@ -68,10 +57,7 @@ def audit(asking: Asking, *, n: int = 8, report: Callable[[Tally], None] | None 
         StoreError: a store that cannot be written.
     """
     store, limit = asking.store, asking.limit
-    if n < 1 or (limit is not None and limit < 2):
-        raise ValueError(
-            f"--n {n} must be at least 1, and --limit {limit} at least 2: the chance is of other problems."
-        )
+    _check(n, limit)
     if len(list(islice(with_candidates(store, limit), 2))) < 2:
         raise ValueError(f"{store.path} has fewer than two problems with a candidate; the chance needs another one.")
     setup = asking.setup(NOTE)
@@ -85,15 +71,19 @@ def audit(asking: Asking, *, n: int = 8, report: Callable[[Tally], None] | None 
     return Audit(_noted(store, setup, n, limit), tally)
 
 
-def estimate_audit(
-    store: Store, prompt: PromptTemplate, n: int, prices: Prices, limit: int | None = None
-) -> AuditEstimate:
-    """The calls, tokens and cost of an audit; asks nothing."""
+def estimate_audit(store: Store, prompt: PromptTemplate, n: int, prices: Prices, limit: int | None = None) -> Spend:
+    """What an audit would take, ``n`` calls for each candidate; asks nothing. Raises ValueError as `audit` does."""
+    _check(n, limit)
     shown = [prompt.messages(strategy=c.strategy.text()) for _, found in with_candidates(store, limit) for c in found]
     tokens = n * sum(usual_tokens(prompt_bytes(messages)) for messages in shown)
-    written = n * len(shown) * _ASSUMED_TOKENS
-    cost = prices.cost(tokens, written) if prices.known else None
-    return AuditEstimate(len(shown), n * len(shown), tokens, written, cost)
+    return prices.spend(n * len(shown), tokens, n * len(shown) * _ASSUMED_TOKENS)
+
+
+def _check(n: int, limit: int | None) -> None:
+    if n < 1 or (limit is not None and limit < 2):
+        raise ValueError(
+            f"--n {n} must be at least 1, and --limit {limit} at least 2: the chance is of other problems."
+        )
 
 
 def _noted(store: Store, setup: Setup, n: int, limit: int | None) -> Counter[str]:

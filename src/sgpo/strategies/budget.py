@@ -26,6 +26,16 @@ def usual_tokens(bytes_: float) -> int:
     return round(bytes_ / _BYTES_PER_TOKEN_USUAL)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spend:
+    """What calls would take, as if nothing had been asked yet; ``cost`` None without prices."""
+
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+
+
 @dataclass(frozen=True)
 class Prices:
     """Prices of a million tokens in the user's currency; None where one was not given."""
@@ -44,6 +54,11 @@ class Prices:
 
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
         return ((self.prompt or 0) * prompt_tokens + (self.completion or 0) * completion_tokens) / 1e6
+
+    def spend(self, calls: int, prompt_tokens: int, completion_tokens: int) -> Spend:
+        """What so many calls would take, in all of them together."""
+        cost = self.cost(prompt_tokens, completion_tokens) if self.known else None
+        return Spend(calls=calls, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cost=cost)
 
 
 class Budget:

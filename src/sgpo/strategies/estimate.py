@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from sgpo.models.thinking import strip_thinking
-from sgpo.strategies.budget import Prices, prompt_bytes, usual_tokens
+from sgpo.strategies.budget import Prices, Spend, prompt_bytes, usual_tokens
 from sgpo.strategies.extract import messages_for
 from sgpo.strategies.ingest import verified
 from sgpo.strategies.records import Problem
@@ -25,17 +25,13 @@ ASSUMED_SECONDS = 8.0  # at 50 tokens a second
 _ENOUGH = 5  # calls to go by
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """``seconds`` at the given concurrency; ``cost`` None without prices; ``measured`` calls that replies go by."""
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Spend):
+    """``seconds`` at the given concurrency; ``measured`` calls that replies go by."""
 
     rows: int
     sampled: int
     usable: int
-    calls: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost: float | None
     seconds: float
     measured: int
 
@@ -80,15 +76,11 @@ def estimate_extraction(
         if found[0] >= _ENOUGH:
             measured, tokens_in, tokens_out, seconds = found
     calls = problems * n
-    total_in, total_out = round(calls * tokens_in), round(calls * tokens_out)
     return Estimate(
+        **vars(prices.spend(calls, round(calls * tokens_in), round(calls * tokens_out))),
         rows=rows,
         sampled=len(sample),
         usable=problems,
-        calls=calls,
-        prompt_tokens=total_in,
-        completion_tokens=total_out,
-        cost=prices.cost(total_in, total_out) if prices.known else None,
         seconds=calls * seconds / concurrency,
         measured=measured,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.runs.files import JsonObject, PathLike, ReadError, read_lines, read_rows
+from sgpo.runs.words import first_line
 
 Row = tuple[str, JsonObject]
 """Where a row stands, ``FILE, line 3``, and its fields."""
@@ -117,5 +118,4 @@ def _parquet(path: PathLike) -> Any:
 def _unreadable(path: PathLike, error: Exception) -> ReadError:
     if isinstance(error, FileNotFoundError):
         return ReadError(f"{path} cannot be read: there is no such file; give the path of a file that can be read.")
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    return ReadError(f"{path} cannot be read as parquet: {said}; write it again, or give JSONL.")
+    return ReadError(f"{path} cannot be read as parquet: {first_line(error)}; write it again, or give JSONL.")

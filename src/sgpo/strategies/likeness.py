@@ -19,6 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sgpo.runs.words import first_line
+
 _TOKEN = re.compile(r"\d+|[^\W\d_]+|[+\-*/^=<>%!]")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
@@ -118,6 +120,7 @@ def embedding_index(model: str) -> MakeIndex:
     try:
         loaded = SentenceTransformer(model, trust_remote_code=False)
     except Exception as error:  # the hub's client and the library raise families of their own
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise ValueError(f"--embedding {model!r} cannot be loaded: {first} Give a folder or a hub id.") from error
+        raise ValueError(
+            f"--embedding {model!r} cannot be loaded: {first_line(error)} Give a folder or a hub id."
+        ) from error
     return lambda texts: EmbeddingIndex(lambda some: loaded.encode(list(some), show_progress_bar=False), texts)

@@ -222,6 +222,17 @@ def test_a_model_that_is_none(data: Path, tmp_path: Path) -> None:
     assert "cannot be loaded" in str(result.exception)
 
 
+def test_the_fingerprint_tells_an_adapter_that_was_merged_into_the_middle(tmp_path: Path) -> None:
+    """Embeddings stand at the beginning of a file and the last norm at its end: neither is of the adapter."""
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(40 << 20)
+    before = fingerprint(tmp_path)
+    with (tmp_path / "model.safetensors").open("r+b") as file:
+        file.seek(20 << 20)
+        file.write(b"x" * (1 << 18))
+    assert fingerprint(tmp_path) != before
+
+
 def test_the_fingerprint_tells_weights_apart(folder: Path) -> None:
     before = fingerprint(folder)
     weights = folder / "model.safetensors"

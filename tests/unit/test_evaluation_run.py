@@ -356,6 +356,22 @@ def test_strategies_of_other_problems_are_not_passed_over(tmp_path: Path) -> Non
         plan_benchmark(options, "math500", embedded)
 
 
+def test_strategies_of_some_problems_are_mixed_with_those_of_the_data_and_it_is_said(tmp_path: Path) -> None:
+    problems = [{"id": f"p{i}", "problem": f"{i} + 1", "answer": str(i + 1), "strategy": "its own"} for i in range(3)]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(problem) + "\n" for problem in problems))
+    embedded, said = Embedded("lab", "", list, {}, VerifyGrader()), []
+    for ids in (["p0", "p1", "p2"], ["p1", "q1", "q2"]):
+        (tmp_path / "s.jsonl").write_text("".join(json.dumps({"id": i, "strategy": "t"}) + "\n" for i in ids))
+        options = EvalOptions(data=tmp_path / "p.jsonl", strategies=tmp_path / "s.jsonl", k=1)
+        plan, grader = plan_benchmark(options, "math500", embedded)
+        run_evaluation(plan, "m", Script(), grader, tmp_path / ids[0], say=said.append)
+    assert [problem.strategy for problem in plan.problems] == ["its own", "t", "its own"]
+    assert said == [
+        f"{tmp_path / 's.jsonl'}: 2 of 3 problems are not in it and keep the strategy of the data; "
+        "2 of its 3 strategies are for no problem here."
+    ]
+
+
 def test_guided_prompts(tmp_path: Path) -> None:
     (tmp_path / "s.jsonl").write_text(
         '{"id": "p1", "strategy": "Double {it}."}\n\n{"problem_id": 2, "strategy": "t"}\n'

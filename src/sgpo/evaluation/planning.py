@@ -48,10 +48,11 @@ def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple
     settings |= own.settings if own else {}
     settings |= {option: given for option in settings if (given := getattr(options, option)) is not None}
     hub = f"hub {HUB[name].repo}@{HUB[name].revision}" if name in HUB else None
+    problems, remark = _problems(options, name, own)
     plan = EvalPlan(
         benchmark=name,
         source=str(options.data or (own.source if own else hub)),
-        problems=_problems(options, name, own),
+        problems=problems,
         template=load_template(settings["template"]),
         k=settings["k"],
         sampling=Sampling(settings["temperature"], settings["top_p"], settings["max_new_tokens"]),
@@ -59,6 +60,7 @@ def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple
         guided=options.guided or options.strategies is not None,
         guided_template=template_text(settings["guided_template"]),
         allow_bad_golds=options.allow_bad_golds,
+        remark=remark,
     )
     # Also for a file of the user's, which may hold problems of the embedded kind.
     if settings["grader"] == embedded.name:
@@ -81,14 +83,15 @@ def refuse_idle(options: EvalOptions, graders: Sequence[ResponseGrader]) -> None
         raise ValueError(f"{'; '.join(idle)}. Add that, or leave it out.")
 
 
-def _problems(options: EvalOptions, name: str, own: Embedded | None) -> list[BenchmarkProblem]:
+def _problems(options: EvalOptions, name: str, own: Embedded | None) -> tuple[list[BenchmarkProblem], str]:
+    """The problems, and what is to be said of where their strategies are from."""
     if options.data is not None:
         problems = load_file(options.data)
     else:
         problems = own.problems() if own else load_hub(name)
     problems = problems[: options.limit]
     if options.strategies is None:
-        return problems
+        return problems, ""
     # A problem that the file does not name keeps the strategy that it came with.
     strategies = load_strategies(options.strategies)
     if problems and not strategies.keys() & {problem.id for problem in problems}:
@@ -96,4 +99,9 @@ def _problems(options: EvalOptions, name: str, own: Embedded | None) -> list[Ben
             f"{options.strategies} has strategies for none of the problems (an id there is {next(iter(strategies))!r}, "
             f"here {problems[0].id!r}); make the ids agree."
         )
-    return [dataclasses.replace(p, strategy=strategies.get(p.id, p.strategy)) for p in problems]
+    kept = sum(problem.id not in strategies for problem in problems)
+    idle = len(strategies) - (len(problems) - kept) if options.limit is None else 0
+    said = [f"{kept} of {len(problems)} problems are not in it and keep the strategy of the data"] if kept else []
+    said += [f"{idle} of its {len(strategies)} strategies are for no problem here"] if idle else []
+    remark = f"{options.strategies}: {'; '.join(said)}." if said else ""
+    return [dataclasses.replace(p, strategy=strategies.get(p.id, p.strategy)) for p in problems], remark

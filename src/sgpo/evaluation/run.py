@@ -45,6 +45,7 @@ class EvalPlan:
         seed: names the random streams.
         guided: with each problem's strategy in its prompt, by ``guided_template`` (None: the default one).
         allow_bad_golds: go on where the grader cannot read a gold; such a problem counts as wrong.
+        remark: what is to be said when it begins; "" for nothing.
     """
 
     benchmark: str
@@ -57,6 +58,7 @@ class EvalPlan:
     guided: bool = False
     guided_template: str | None = None
     allow_bad_golds: bool = False
+    remark: str = ""
 
     def check(self, grader: ResponseGrader) -> list[Prompt]:
         """The prompts; raises ``ValueError`` for whatever would fail later. No model is needed for it."""
@@ -86,7 +88,7 @@ def run_evaluation(
     Args:
         model: the name under which results are reported.
         report: called after each portion.
-        say: called with a line about replies that were no answers, if there were any.
+        say: called with a line about the plan, and one about replies that were no answers, if there is any to be said.
 
     Raises:
         ValueError: for a plan that cannot be carried out, before anything is generated.
@@ -94,6 +96,8 @@ def run_evaluation(
         ModelError: if the model cannot be asked, or no reply holds an answer; the replies so far are saved.
     """
     prompts = plan.check(grader)
+    if plan.remark and say is not None:
+        say(plan.remark)
     requests = [
         Request(problem.id, j, prompt, stream)
         for problem, prompt, streams in zip(plan.problems, prompts, row_seeds(prompts, plan.k, plan.seed), strict=True)

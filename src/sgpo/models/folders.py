@@ -13,6 +13,8 @@ from sgpo.data.prompts import Prompt
 from sgpo.models.protocol import ModelError
 
 _EDGE = 1 << 20  # bytes read at either end of each file of weights
+_BLOCKS, _BLOCK = 512, 1 << 12  # read between the ends, evenly spaced, and the bytes of each
+_LARGE = 1 << 24  # bytes from which there are such blocks
 
 
 OWN_CODE = "it brings Python code of its own, which is not run here (trust_remote_code is off)."
@@ -84,7 +86,7 @@ class Folder:
 
 
 def fingerprint(folder: Path) -> str:
-    """A short hash of a model's files: the small ones whole, of weights the size and the first and last MiB."""
+    """A short hash of a model's files: the small ones whole, of weights the size, both ends, and blocks in between."""
     digest = hashlib.sha256()
     # The order of a directory differs between file systems.
     for path in sorted(folder.iterdir()):
@@ -93,9 +95,14 @@ def fingerprint(folder: Path) -> str:
         digest.update(f"{path.name} {path.stat().st_size} ".encode())
         with path.open("rb") as file:
             digest.update(file.read(_EDGE))
-            # Both ends in place of all of it, which takes a minute of a large model: the first holds names and shapes.
+            # Parts in place of all of it, which takes a minute of a large model: the first holds names and shapes.
             file.seek(max(0, path.stat().st_size - _EDGE))
             digest.update(file.read(_EDGE))
+            # The ends are embeddings and a norm, which an adapter leaves as they are where it is merged.
+            size = path.stat().st_size
+            for block in range(_BLOCKS if size > _LARGE else 0):
+                file.seek(size * block // _BLOCKS)
+                digest.update(file.read(_BLOCK))
     return digest.hexdigest()[:16]
 
 

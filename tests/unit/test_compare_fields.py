@@ -19,7 +19,10 @@ from sgpo.compare.recipe import RecipeTask, parse_fields, read_fields, split
 from sgpo.compare.recipe_cell import as_completions
 from sgpo.compare.run import ComparePlan, run_comparison
 from sgpo.compare.table import as_text
+from sgpo.evaluation.options import EvalOptions
 from sgpo.evaluation.results import Graded, ProblemResult, summarise
+from sgpo.options import from_flat
+from sgpo.recipe import load_data
 from sgpo.recipe.schedule import Schedule
 from sgpo.runs.entries import CellResult, ComparisonResults, MethodResult
 from sgpo.runs.scores import FamilyScores, SeedMean
@@ -285,6 +288,38 @@ def test_an_adapter_is_merged_only_where_vllm_could_not_serve_it(tmp_path: Path)
     ids = torch.tensor([[1, 2, 3]])
     with torch.no_grad():
         torch.testing.assert_close(whole(ids).logits, adapted.eval()(ids).logits)
+
+
+def chat(folder: Path, template: str, **recipe: Any) -> RecipeTask:
+    """The task of a recipe whose prompts are messages, for a model with this chat template."""
+    tokenizer = trainer_kit.make_tokenizer()
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained("model")
+    rows = [
+        {**row, "answer": "5", "expert": "<think> 1 2 </think> a 5"} for row in trainer_kit.make_problems(8, chat=True)
+    ]
+    write("train.jsonl", rows)
+    return RecipeTask({**RECIPE, "max_completion_length": 60, **recipe}, ("held.jsonl",))
+
+
+def test_a_template_that_drops_the_thinking_is_refused_for_sft_alone(folder: Path) -> None:
+    dropping = trainer_kit.CHAT.replace("m['content'] +", "m['content'].split('</think>')[-1] +")
+    with pytest.raises(ValueError, match=r"leaves out a part of the 'expert' of row 0.*leave sft out"):
+        chat(folder, dropping).check(["sft", "sgpo"])
+    chat(folder, dropping).check(["luffy", "hpt"])
+    chat(folder, trainer_kit.CHAT).check(["sft"])
+
+
+def test_every_method_is_trained_and_measured_with_the_recipes_variables_of_the_chat_template(folder: Path) -> None:
+    variables = {"enable_thinking": False}
+    task = chat(folder, trainer_kit.CHAT, chat_template_kwargs=variables)
+    assert task.cell("sgpo", 0, 0, {}).fields["chat_template_kwargs"] == variables
+    for method in ("base", "sft", "sgpo"):
+        cell = task.cell(method, 0, 0, {})
+        assert from_flat(EvalOptions, cell.evaluation).access.chat_template_kwargs == variables
+    rows = as_completions(load_data(parse_fields(task.recipe)[0]), cell.evaluation["chat_template_kwargs"])
+    assert rows[0]["chat_template_kwargs"] == variables
+    assert "chat_template_kwargs" not in chat(folder, trainer_kit.CHAT).cell("sgpo", 0, 0, {}).evaluation
 
 
 def test_options_of_a_recipe_need_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ import yaml
 from datasets import Dataset
 
 from sgpo.compare import launch, measure
-from sgpo.compare.fields import EXPERT, EXPERT_KINDS, cell_fields
+from sgpo.compare.fields import EXPERT, EXPERT_KINDS, cell_fields, check_kept_by_template
 from sgpo.compare.task import untrained
 from sgpo.lab.experiment import cell_name
 from sgpo.lab.problems import share_of
@@ -36,7 +36,7 @@ from sgpo.runs.yaml_reader import parse_yaml, read_yaml
 from sgpo.trainer import checks
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.expert import check_expert
-from sgpo.trainer.methods import KINDS, find_method
+from sgpo.trainer.methods import KINDS, Method, find_method
 from sgpo.trainer.problem_log import problem_id
 
 VALIDATION_SHARE = 0.05
@@ -127,6 +127,12 @@ class RecipeTask:
         return parse_fields(self.recipe)
 
     @cached_property
+    def _evaluation(self) -> JsonObject:
+        """How a model is measured: as was said, and with the variables of the chat template that it is trained with."""
+        variables = self._parsed[1].chat_template_kwargs
+        return {**self.evaluation, "chat_template_kwargs": variables} if variables else self.evaluation
+
+    @cached_property
     def _measurements(self) -> list[measure.Measurement]:
         return [measure.measurement(name, self.evaluation) for name in self.benchmarks]
 
@@ -148,7 +154,7 @@ class RecipeTask:
             "recipe": self.recipe,
             "data": {"problems": len(train), "held_out": len(held), "sha256": rows_digest(train)},
             "benchmarks": measure.described(self._measurements, rows_digest),
-            "evaluation": self.evaluation,
+            "evaluation": self._evaluation,
             "validation": measure.described(self._validation, rows_digest),
             "launcher": self.launcher,
         }
@@ -159,7 +165,7 @@ class RecipeTask:
         train, _ = self._split
         found = [find_method(name) for name in methods]
         # Only where a method needs them: data without experts are good for all others.
-        if by_expert := [method.name for method in found if method.kind in EXPERT_KINDS]:
+        if by_expert := [method for method in found if method.kind in EXPERT_KINDS]:
             self._check_experts(train, by_expert)
         for method in found:
             if method.kind is None:
@@ -170,13 +176,14 @@ class RecipeTask:
                 checks.check_dataset(train, config)
         Schedule.of(self._parsed[1]).steps(len(train), 1)
 
-    def _check_experts(self, train: Dataset, methods: Sequence[str]) -> None:
-        """An expert response for every problem, none longer than a rollout may be."""
+    def _check_experts(self, train: Dataset, methods: Sequence[Method]) -> None:
+        """An expert response for every problem, none longer than a rollout may be, and for every method the same."""
         if EXPERT not in train.column_names:
+            names = ", ".join(method.name for method in methods)
             raise ValueError(
-                f"The recipe's data have no column {EXPERT!r}, the response of a stronger model that "
-                f"{', '.join(methods)} train on; their columns are {', '.join(train.column_names)}. Add it (text; "
-                "docs/compare.md shows how), or leave these methods out."
+                f"The recipe's data have no column {EXPERT!r}, the response of a stronger model that {names} train on; "
+                f"their columns are {', '.join(train.column_names)}. Add it (text; docs/compare.md shows how), or "
+                "leave these methods out."
             )
         from transformers import AutoTokenizer
 
@@ -187,6 +194,8 @@ class RecipeTask:
         # An expert response that is cut off teaches SFT to stop in the middle, and LUFFY gets no reward for it.
         for row, text in enumerate(train[EXPERT]):
             check_expert(text, EXPERT, f"row {row}")
+            if any(method.kind == "sft" for method in methods):
+                check_kept_by_template(tokenizer, train[row]["prompt"], text, config.chat_template_kwargs, row)
             if len(text.encode()) < config.max_completion_length:  # a token is at least one byte
                 continue
             tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1
@@ -210,7 +219,7 @@ class RecipeTask:
         names = [self.validation or measure.HELD_OUT] if tuning else list(self.benchmarks)
         schedule = Schedule.of(config)
         return RecipeCell(
-            method, seed, start, overrides, fields, schedule, names, self.evaluation, self.hold_out, tuning
+            method, seed, start, overrides, fields, schedule, names, self._evaluation, self.hold_out, tuning
         )
 
     def run(self, cell: RecipeCell, out: Path, folder: Path, report: ReportProgress) -> CellResult:

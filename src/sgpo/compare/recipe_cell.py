@@ -92,8 +92,9 @@ def _train(cell: RecipeCell, kind: str, parsed: Any, folder: Path) -> None:
     data = split(load_data(run), cell.hold_out)[0]
     # Only here the number of processes is known, by which the steps of an epoch are divided.
     config.max_steps = cell.schedule.steps(len(data), config.world_size)
+    rows = as_completions(data, cell.evaluation.get("chat_template_kwargs")) if kind == "sft" else data
     more = {} if kind == "sft" else {"reward_funcs": [load_reward(name) for name in run.reward_funcs]}
-    trainer = build(KINDS[kind].trainer, config, model, as_completions(data) if kind == "sft" else data, **more)
+    trainer = build(KINDS[kind].trainer, config, model, rows, **more)
     if trainer.is_world_process_zero():
         record(folder, {"run": run, "training": config, "model": model})
     recorder = _CellRecorder(folder / "metrics.jsonl", kind, folder / "progress.json")
@@ -106,12 +107,16 @@ def _train(cell: RecipeCell, kind: str, parsed: Any, folder: Path) -> None:
         write_json(folder / "trained.json", {"curve": [], **recorder.costs(), "train_seconds": recorder.seconds})
 
 
-def as_completions(data: Dataset) -> Dataset:
-    """The problems as SFT reads them: the expert's response as the completion of the prompt."""
+def as_completions(data: Dataset, variables: Mapping[str, Any] | None = None) -> Dataset:
+    """The problems as SFT reads them: the expert's response as the completion of the prompt.
+
+    ``variables`` are those of the chat template, which TRL's SFT takes from a column.
+    """
 
     def convert(row: Mapping[str, Any]) -> dict[str, object]:
         expert, plain = row[EXPERT], isinstance(row["prompt"], str)
-        return {"completion": expert if plain else [{"role": "assistant", "content": expert}]}
+        said = {"completion": expert if plain else [{"role": "assistant", "content": expert}]}
+        return {**said, "chat_template_kwargs": variables} if variables and not plain else said
 
     return data.select_columns(["prompt", EXPERT]).map(convert, remove_columns=EXPERT)
 

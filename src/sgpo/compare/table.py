@@ -67,7 +67,7 @@ def as_csv(results: ComparisonResults) -> str:
 def _parts(results: ComparisonResults) -> list[tuple[str, Rows]]:
     methods = results.methods
     seeds = max((len(method.seeds) for method in methods.values()), default=0)
-    scores = {_label(name): method.scores for name, method in methods.items()}
+    scores = {_label(name) + _fewer(method, seeds): method.scores for name, method in methods.items()}
     parts = [(f"{_measured(results)}: mean [95% interval over {seeds} seeds]", _grid("method", scores, SCORE_NAMES))]
     if gaps := {_label(name): method.sgpo_minus for name, method in methods.items() if method.sgpo_minus}:
         parts.append(("SGPO minus the method, points, paired by seed", _grid("method", gaps, SCORE_NAMES, "+")))
@@ -91,6 +91,12 @@ def _parts(results: ComparisonResults) -> list[tuple[str, Rows]]:
         parts.append(("By family, %", _grid("family", families, {name: _label(name) for name in methods})))
     parts.append(("Cost of a run, mean over seeds", _costs(methods)))
     return parts
+
+
+def _fewer(method: MethodResult, seeds: int) -> str:
+    """How many seeds a method has where another has more: its mean is then one over other runs."""
+    own = len(method.seeds)
+    return f" ({own} of {seeds} seeds)" if own < seeds else ""
 
 
 def _measured(results: ComparisonResults) -> str:

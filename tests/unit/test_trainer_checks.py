@@ -12,11 +12,12 @@ import torch
 import trainer_kit as kit
 from datasets import Dataset, IterableDataset
 from peft import LoraConfig, get_peft_model
+from tokenizers.processors import TemplateProcessing
 from trl import GRPOConfig
 
 from sgpo import SGPOConfig
 from sgpo.runs.methods import CONFIG_PRESETS
-from sgpo.trainer.checks import check_arguments, check_config, check_head
+from sgpo.trainer.checks import check_arguments, check_config, check_context, check_head, warn_of_another_distribution
 from sgpo.trainer.config import _OPEN
 from sgpo.trainer.methods import KINDS
 from sgpo.trainer.shards import sharding
@@ -257,6 +258,18 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "learning rate NaN": ({"learning_rate": float("nan")}, ("learning_rate is nan", "finite")),
     "temperature": ({"temperature": 0.0}, ("temperature is 0.0", "above 0")),
     "top_p": ({"top_p": 3.0}, ("top_p is 3.0", "at most 1.0")),
+    "temperature beside its field": (
+        {"generation_kwargs": {"temperature": 0.6}},
+        ("generation_kwargs has temperature=0.6", "before the field temperature", "but not in the loss"),
+    ),
+    "length beside its field": (
+        {"generation_kwargs": {"max_new_tokens": 4}},
+        ("generation_kwargs has max_new_tokens=4", "Set max_completion_length"),
+    ),
+    "best by loss": (
+        {"load_best_model_at_end": True, "save_strategy": "steps", "eval_strategy": "steps", "num_generations": 4},
+        ("metric_for_best_model is 'loss'", "does not fall as a policy gets better", "'reward'"),
+    ),
     "batch": ({"per_device_train_batch_size": 0}, ("per_device_train_batch_size is 0", "at least 1")),
     "accumulation": ({"gradient_accumulation_steps": 0}, ("gradient_accumulation_steps is 0", "at least 1")),
     "group": ({"num_generations": 0}, ("num_generations is 0", "at least 2")),
@@ -460,6 +473,61 @@ def test_a_copy_of_the_head_is_not_trained_under_fsdp(out: Path, monkeypatch: py
         check_head(model, args)
 
 
+def test_a_prompt_that_a_template_has_rendered(out: Path) -> None:
+    """The strategy behind it would be the assistant's words. Where there is no strategy, nothing is put behind it."""
+    tokenizer = kit.make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<user>", "<assistant>"]})
+    rendered = "<user> solve a <end> <assistant> "
+    with pytest.raises(ValueError) as error:
+        kit.make_trainer(out, data=changed("prompt", 2, rendered), tokenizer=tokenizer)
+    assert_words(str(error.value), ("row 2 is text with '<assistant>'", "the assistant's own words", "Give messages"))
+    alone = Dataset.from_dict({"prompt": ["solve a", rendered], "strategy": ["carry", None]})
+    kit.make_trainer(out, data=alone, tokenizer=tokenizer)
+
+
+def with_bos() -> Any:
+    """A tokenizer that puts a BOS before text, as Llama's does."""
+    tokenizer = kit.make_tokenizer()
+    tokenizer.bos_token = "<system>"
+    pieces = [("<system>", tokenizer.bos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<system> $A", special_tokens=pieces)
+    return tokenizer
+
+
+@pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
+def test_a_prompt_with_two_bos(kind: str, out: Path) -> None:
+    """Text that a template has rendered has one already, and the tokenizer adds another."""
+    data = Dataset.from_dict({"prompt": ["<system> solve a"] * 2, "strategy": ["carry"] * 2, "expert": [" ok"] * 2})
+    method = KINDS[kind]
+    with pytest.raises(ValueError, match="begins with two '<system>': its text has one"):
+        method.trainer(
+            model=kit.make_model(),
+            reward_funcs=kit.has_ok,
+            args=kit.make_config(out, method.config),
+            train_dataset=data,
+            processing_class=with_bos(),
+        ).train()
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_a_cut_distribution_is_no_other_policy(served: bool, out: Path, recwarn: pytest.WarningsRecorder) -> None:
+    vllm = {"use_vllm": True, "vllm_mode": "server"} if served else {}
+    warn_of_another_distribution(kit.make_config(out, top_p=0.9, repetition_penalty=1.1, **vllm))
+    warn_of_another_distribution(kit.make_config(out, **vllm))
+    said = [str(warning.message) for warning in recwarn if "vLLM gives log-probabilities" in str(warning.message)]
+    assert len(said) == served
+    assert not served or said[0].startswith("With top_p=0.9, repetition_penalty=1.1 vLLM")
+
+
+@pytest.mark.parametrize(("iterations", "said"), [(1, 0), (2, 1)])
+def test_two_masks_of_dropout_in_one_ratio(
+    iterations: int, said: int, out: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    adapter = {"peft_config": LoraConfig(target_modules=["q_proj"], lora_dropout=0.05)}
+    kit.make_trainer(out, num_iterations=iterations, arguments=adapter)
+    assert sum("has dropout (0.05)" in str(warning.message) for warning in recwarn) == said
+
+
 def test_streamed_rows_are_checked_as_they_come(out: Path) -> None:
     rows = [{"prompt": "solve 1", "strategy": "carry"}, {"prompt": "solve 2", "strategy": 7}]
     data = IterableDataset.from_generator(lambda: iter(rows))
@@ -472,6 +540,10 @@ def test_long_prompts_that_fit_are_accepted(out: Path) -> None:
     data = Dataset.from_dict({"prompt": [prompt], "strategy": ["carry"]})
     model = kit.make_model(max_position_embeddings=320)
     kit.make_trainer(out, model=model, data=data, max_completion_length=17)
+    served = {"use_vllm": True, "vllm_mode": "colocate", "vllm_max_model_length": 310}
+    args, tokenizer = kit.make_config(out, max_completion_length=8, **served), kit.make_tokenizer()
+    with pytest.raises(ValueError, match=r"has 303 tokens.*vllm_max_model_length ends at 310"):
+        check_context(data, model, tokenizer, args, lambda prompts: (tokenizer(prompts)["input_ids"],))
     with pytest.raises(ValueError, match="has 303 tokens, and max_completion_length is 18"):
         kit.make_trainer(out, model=model, data=data, max_completion_length=18)
 

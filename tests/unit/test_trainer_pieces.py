@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import trainer_kit as kit
+from accelerate import Accelerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -24,7 +25,7 @@ from transformers import (
 )
 
 from sgpo.objectives import Kernel
-from sgpo.trainer import distillation
+from sgpo.trainer import base, distillation
 from sgpo.trainer.distillation import Target, TargetBatch, collate, deal
 from sgpo.trainer.finite import NonFiniteError, require_finite
 from sgpo.trainer.heads import Head, add_head_fn
@@ -383,3 +384,18 @@ def test_one_bad_number_is_found_wherever_it_is(bad: float, dtype: torch.dtype) 
         spoilt[place] = bad
         with pytest.raises(NonFiniteError, match=r"what of spoilt \(1 of 4\)"):
             require_finite(accelerator, [*named.items(), ("spoilt", spoilt)], "what", None)
+
+
+# ---------------------------------------------------------------- ranks
+
+
+@pytest.mark.usefixtures("scripted")
+@pytest.mark.parametrize("served", [False, True])
+def test_the_queue_of_a_server_leaves_no_rank_idle(served: bool, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = kit.make_trainer(out)
+    trainer.args.use_vllm, trainer.args.vllm_mode = served, "server"
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    monkeypatch.setattr(base, "idle_share", lambda *rows: 0.5)
+    trainer.model.train()
+    trainer._generate_single_turn([[9, 3]] * 4, None, {}, 4)
+    assert ("completions/rank_idle_share" in trainer._metrics["train"]) != served

@@ -5,6 +5,7 @@ The strategy enters only here, and only into the guided prompt. A template is pl
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 # The problem comes first, so that the guided and the unguided prompt share their prefix (and its cache).
@@ -91,6 +92,20 @@ def guided_prompt(prompt: Prompt, strategy: str, template: str = DEFAULT_GUIDED_
     last = last_user_message(plain)
     filled = {**plain[last], "content": _fill(template, plain[last]["content"], strategy)}
     return [*plain[:last], filled, *plain[last + 1 :]]
+
+
+def require_one_bos(tokenizer: Any, prompts: Iterable[tuple[Prompt, Sequence[int]]]) -> None:
+    """Raise ``ValueError`` if one of the prompts, each with its tokens, begins with two BOS tokens.
+
+    Text that a chat template has rendered begins with one, and the tokenizer puts another before it.
+    """
+    bos = getattr(tokenizer, "bos_token_id", None)
+    for prompt, ids in prompts:
+        if bos is not None and list(ids[:2]) == [bos, bos]:
+            raise ValueError(
+                f"The prompt {str(prompt)[:80]!r} begins with two {tokenizer.bos_token!r}: its text has one, and the "
+                "tokenizer adds another. Take it out of the text, or give messages and leave it to the chat template."
+            )
 
 
 def last_user_message(messages: list[dict[str, Any]]) -> int:

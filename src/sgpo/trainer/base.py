@@ -18,6 +18,7 @@ from accelerate.utils import is_peft_model
 from datasets import Dataset
 from torch import Tensor
 
+from sgpo.data.prompts import require_one_bos
 from sgpo.trainer import checks
 from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.padding import score_alike_in_any_company
@@ -50,6 +51,8 @@ class BaseTrainer(TextOnlyTrainer):
             )
         self._sgpo.correctness = self._correctness_index()
         checks.warn_of_lost_updates(self.model, self.args)
+        checks.warn_of_another_distribution(self.args)
+        checks.warn_of_dropout(self.model, self.args)
         for model in filter(None, (self.model, self.ref_model)):
             causal = model.get_base_model() if is_peft_model(model) else model
             add_head_fn(causal)
@@ -80,7 +83,9 @@ class BaseTrainer(TextOnlyTrainer):
     def _generate_single_turn(self, *args: Any) -> Any:
         with self._one_precision(self.model):
             completion_ids, logprobs = super()._generate_single_turn(*args)
-        if self.model.training and self.accelerator.num_processes > 1:
+        # Of a server's queue the processes' own longest completions say nothing.
+        served = self.args.use_vllm and self.args.vllm_mode == "server"
+        if self.model.training and self.accelerator.num_processes > 1 and not served:
             idle = idle_share(self.accelerator, completion_ids)
             self._metrics["train"]["completions/rank_idle_share"].append(idle)
         return completion_ids, logprobs
@@ -251,6 +256,7 @@ class BaseTrainer(TextOnlyTrainer):
         empty = next((prompt for prompt, ids in zip(prompts, result[0], strict=True) if not len(ids)), None)
         if empty is not None:
             raise ValueError(f"The prompt {empty!r} has no tokens, so nothing can follow it. Drop such problems.")
+        require_one_bos(self._tokenizer, zip(prompts, result[0], strict=True))
         self._require_known(result[0])
         return result
 

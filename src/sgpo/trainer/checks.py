@@ -163,6 +163,26 @@ def check_dataset(dataset: Any, args: SGPOConfig) -> None:
             )
 
 
+def check_not_rendered(rows: Iterable[Mapping[str, Any]], tokenizer: Any) -> None:
+    """Raise ``ValueError`` if a prompt with a strategy is text that a chat template has rendered.
+
+    The strategy goes behind a prompt of plain text, so behind the mark with which the assistant's turn begins: it would
+    be the policy's own words.
+    """
+    template = str(getattr(tokenizer, "chat_template", None) or "")
+    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    marks = sorted(mark for mark in special - {tokenizer.bos_token} if mark in template)
+    for row, problem in enumerate(rows):
+        prompt = problem["prompt"]
+        found = next((mark for mark in marks if isinstance(prompt, str) and mark in prompt), None)
+        if found and (problem.get(STRATEGY_COLUMN) or "").strip():
+            raise ValueError(
+                f"The prompt of row {row} is text with {found!r}, a mark of the chat template: {prompt[-80:]!r}. Its "
+                "strategy would stand behind that mark, as the assistant's own words. Give messages "
+                "([{'role': 'user', 'content': ...}]), and the template is applied here."
+            )
+
+
 def check_size(dataset: Any, args: WholeGroupsConfig) -> None:
     """Raise ``ValueError`` if a data set has too few problems for one generation batch: a run would take no step."""
     size = args.generation_batch_size // args.num_generations
@@ -260,12 +280,42 @@ def warn_of_lost_updates(model: PreTrainedModel, args: TrainingArguments) -> Non
         )
 
 
-def check_context(dataset: Any, model: PreTrainedModel, tokenizer: Any, args: SGPOConfig, tokenize: Any) -> None:
-    """Raise ``ValueError`` if a (guided) prompt and a completion do not fit into the model's context.
+def warn_of_dropout(model: torch.nn.Module, args: WholeGroupsConfig) -> None:
+    """Warn where old log-probabilities and those of the loss are computed apart, each under another dropout mask."""
+    rates = {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout) and module.p > 0}
+    apart = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
+    if rates and (apart or (args.use_vllm and args.vllm_importance_sampling_correction)):
+        warnings.warn(
+            f"The model has dropout ({', '.join(f'{rate:g}' for rate in sorted(rates))}), and the importance ratio "
+            "compares log-probabilities under two masks of it: it is noise around 1 for a policy that has not changed. "
+            "Set lora_dropout=0, or disable_dropout=True.",
+            stacklevel=2,
+        )
 
-    Only prompts that are long enough in bytes to matter are tokenized (a token is at least one byte).
+
+def warn_of_another_distribution(args: WholeGroupsConfig) -> None:
+    """Warn where vLLM's log-probabilities are of a cut or penalised distribution, and the loss's of the whole one."""
+    plain = {"top_p": (1.0,), "top_k": (0, -1, None), "min_p": (0.0, None), "repetition_penalty": (1.0,)}
+    cut = {name: value for name in plain if (value := getattr(args, name)) not in plain[name]}
+    if cut and args.use_vllm and args.vllm_importance_sampling_correction:
+        said = ", ".join(f"{name}={value}" for name, value in cut.items())
+        warnings.warn(
+            f"With {said} vLLM gives log-probabilities of the tokens that are left, and the loss those of all, so that "
+            "vllm_importance_sampling_correction takes the difference for another policy. Leave these at their "
+            "defaults, or set vllm_importance_sampling_correction=False.",
+            stacklevel=2,
+        )
+
+
+def check_context(dataset: Any, model: PreTrainedModel, tokenizer: Any, args: SGPOConfig, tokenize: Any) -> None:
+    """Raise ``ValueError`` if a (guided) prompt and a completion do not fit into the context, the model's or vLLM's.
+
+    vLLM would cut the completion without a word. Only prompts that are long enough in bytes to matter are tokenized (a
+    token is at least one byte).
     """
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit, whose = getattr(model.config.get_text_config(), "max_position_embeddings", None), "the model's context"
+    if args.use_vllm and args.vllm_mode == "colocate" and args.vllm_max_model_length is not None:
+        limit, whose = min(limit or args.vllm_max_model_length, args.vllm_max_model_length), "vllm_max_model_length"
     if limit is None or not isinstance(dataset, Dataset):
         return
     room = limit - args.max_completion_length
@@ -280,8 +330,8 @@ def check_context(dataset: Any, model: PreTrainedModel, tokenizer: Any, args: SG
         if length > room:
             raise ValueError(
                 f"Row {row}: its prompt{' with the strategy' if strategy else ''} has {length} tokens, and "
-                f"max_completion_length is {args.max_completion_length}, but the model's context ends at {limit}. "
-                "Shorten or drop such prompts, lower max_completion_length, or use a model with a longer context."
+                f"max_completion_length is {args.max_completion_length}, but {whose} ends at {limit}. Shorten or drop "
+                "such prompts, lower max_completion_length, or use a model with a longer context."
             )
 
 

@@ -88,6 +88,7 @@ class SGPOTrainer(GuidedGroupTrainer):
         self.add_callback(FiniteGradients(self.accelerator))
         self._check_ids()
         if args.guides:
+            checks.check_not_rendered(chain.from_iterable(self._chunks(self.train_dataset)), self._tokenizer)
             checks.check_context(self.train_dataset, self.model, self._tokenizer, args, self._tokenize_prompts)
         if args.guided_rollouts == "by_weight" and args.guides:
             self._sgpo.schedule = GuidedSchedule(args)

@@ -26,6 +26,10 @@ _RANGES = (
     ("epsilon_high", 0.0, _INF),
     ("beta", 0.0, _INF),
 )
+_SAMPLED_BY_FIELDS = {
+    **{name: name for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")},
+    **dict.fromkeys(("max_new_tokens", "max_length", "max_tokens"), "max_completion_length"),
+}
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "vespo", "luspo")
 
 
@@ -69,6 +73,26 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
             self._require_whole_groups(self.steps_per_generation or self.gradient_accumulation_steps)
         super().__post_init__()
         self._require_whole_groups(self.steps_per_generation)
+        self._check_generation_kwargs()
+        self._check_best()
+
+    def _check_generation_kwargs(self) -> None:
+        """The loss reads the temperature and the length from the fields; the sampler would take them from here."""
+        given = self.generation_kwargs
+        for name, field_name in _SAMPLED_BY_FIELDS.items():
+            if isinstance(given, dict) and name in given:
+                raise ValueError(
+                    f"generation_kwargs has {name}={given[name]!r}, which would go before the field {field_name} where "
+                    f"completions are sampled, but not in the loss. Set {field_name}."
+                )
+
+    def _check_best(self) -> None:
+        """Transformers' default is the loss, which of GRPO is near 0 for a good policy and for a bad one."""
+        if self.metric_for_best_model in ("loss", "eval_loss"):
+            raise ValueError(
+                f"metric_for_best_model is {self.metric_for_best_model!r}, by which the best checkpoint, or the rate, "
+                "would be chosen at random: GRPO's loss does not fall as a policy gets better. Set it to 'reward'."
+            )
 
     def _require_whole_groups(self, steps_per_generation: int) -> None:
         local_batch = self.per_device_train_batch_size * steps_per_generation

@@ -67,6 +67,7 @@ def make(
     data: Any = None,
     peft_config: Any = None,
     reward: Any = kit.has_digit,
+    model: Any = None,
     **options: Any,
 ) -> Any:
     kind = KINDS[method]
@@ -76,7 +77,7 @@ def make(
     more = {"log_problems": True} if method == "sgpo" else {}
     config = kit.make_config(directory, kind.config, **{**saving, "max_completion_length": 6, **more, **options})
     return kind.trainer(
-        model=kit.make_model(),
+        model=kit.make_model() if model is None else model,
         reward_funcs=reward,
         args=config,
         train_dataset=data.to_iterable_dataset() if stream else data,
@@ -215,6 +216,28 @@ def test_another_objective_is_named(started: Path, tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.WARNING, logger="sgpo"):
         make(out, "sgpo", max_steps=4, kl_clip=0.3, temperature=0.7).train(resume_from_checkpoint=True)
     assert "was written by a run with temperature=1.0 (here 0.7), kl_clip=1.0 (here 0.3)" in caplog.text
+
+
+def test_other_data_rewards_base_or_schedule_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The prompts are those that the checkpoint was written on, so that it goes on, and none of this is in a field."""
+    lora = {"peft_config": LoraConfig(target_modules=["q_proj"]), "lr_scheduler_type": "linear"}
+    for base in ("first", "second"):
+        kit.make_model(seed=3).save_pretrained(tmp_path / base)
+    make(tmp_path / "run", "sgpo", max_steps=1, model=str(tmp_path / "first"), **lora).train()
+    data = kit.make_problems(6).add_column("expert", [" ok a b"] * 6)
+    other = data.map(lambda row: {"strategy": "shift"})
+    resumed = {"model": str(tmp_path / "second"), "data": other, "reward": [kit.has_digit, kit.has_ok], **lora}
+    with caplog.at_level(logging.WARNING, logger="sgpo"):
+        make(tmp_path / "run", "sgpo", max_steps=2, **resumed).train(resume_from_checkpoint=True)
+    (said,) = [record.getMessage() for record in caplog.records if "was written by a run with" in record.getMessage()]
+    for named in (
+        f"the base model='{tmp_path / 'first'}' (here '{tmp_path / 'second'}')",
+        "the reward functions='has_digit' (here 'has_digit, has_ok')",
+        "the column strategy='",
+        "max_steps=1 (here 2)",
+    ):
+        assert named in said
+    assert "the column answer" not in said
 
 
 def test_another_rate_and_decay_take_effect(started: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -39,7 +39,8 @@ class Record:
         order: what decides the order of the training data, by name; None of a trainer that keeps no such thing.
         position: where in that order the run stood.
         trained: what was trained and by which optimizer, by name; None where an older version wrote it.
-        settings: the fields of the objective and of sampling, by name; empty where an older version wrote it.
+        settings: what a resumed run may have otherwise (objective, sampling, schedule, rewards, columns of the data),
+            by name; empty where an older version wrote it.
     """
 
     files: Mapping[str, tuple[int, str]]

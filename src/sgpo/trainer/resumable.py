@@ -53,6 +53,10 @@ _ORDERING = (
     "seed",
 )
 _SAMPLED_PROMPTS = 256  # of the data set, for its digest
+# Transformers' own fields, which change the size of a step from the resume on; of the length, what follows it.
+_LENGTH = {"max_steps", "num_train_epochs"}
+_SCHEDULE = _LENGTH | {"lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "max_grad_norm"}
+_FOLLOW_LENGTH = ("lr_scheduler_type", "teacher_mix_schedule")
 
 
 class EpochSampler(RepeatSampler):
@@ -93,7 +97,7 @@ class RecordedCheckpoints:
         self.accelerator.wait_for_everyone()  # each process writes files
         if self.args.should_save:
             torch.save(self.args, directory / TRAINING_ARGS_NAME)  # with its limit
-            write_record(directory, *self._place(), self._belongs_to(), settings_of(self.args))
+            write_record(directory, *self._place(), self._belongs_to(), self._told_if_changed())
             best = self.state.best_model_checkpoint
             rotate_checkpoints(folder, save_total_limit=limit, best_model_checkpoint=best, use_mtime=True)
 
@@ -125,6 +129,10 @@ class RecordedCheckpoints:
         """Which weights are trained, and by which optimizer; see :func:`trained_by`."""
         return None
 
+    def _told_if_changed(self) -> JsonObject:
+        """What a resumed run may have otherwise, but not without a word."""
+        return settings_of(self.args)
+
 
 class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
     """``GRPOTrainer`` that resumes to the bit, or refuses to and says why; see the module."""
@@ -139,6 +147,17 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
 
     def _belongs_to(self) -> Mapping[str, Any] | None:
         return self._sgpo.trained
+
+    def _told_if_changed(self) -> JsonObject:
+        """Those of the arguments, and what these do not hold: rewards, what the rewards read, and a base."""
+        # The base stands behind an adapter, and is the reference; else the checkpoint has all weights.
+        behind = is_peft_model(self.model) or self.args.beta != 0.0
+        return {
+            **settings_of(self.args),
+            **({"the base model": self._sgpo.base_model} if behind else {}),
+            "the reward functions": ", ".join(self.reward_func_names),
+            **{f"the column {name}": digest for name, digest in _columns(self.train_dataset).items()},
+        }
 
     # ---------------------------------------------------------------- resuming
 
@@ -198,8 +217,8 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
             )
 
     def _name_other_settings(self, checkpoint: Path) -> None:
-        """Say which fields of the objective differ: a run may go on under another one, but not without a word."""
-        record, now = read_record(checkpoint), settings_of(self.args)
+        """Say what of the objective, the data and the schedule differs: a run may go on so, but not without a word."""
+        record, now = read_record(checkpoint), self._told_if_changed()
         written = (
             {} if record is None else {k: v for k, v in record.settings.items() if k in now and k not in _ORDERING}
         )
@@ -355,9 +374,13 @@ def trained_by(model: Any, args: Any) -> JsonObject:
 
 
 def settings_of(args: Any) -> JsonObject:
-    """The fields that a method adds to transformers' arguments, as texts, numbers and None: objective and sampling."""
-    general = {field.name for field in fields(TrainingArguments)}
-    return {name: value for name, value in args.to_sanitized_dict().items() if name not in general}
+    """Fields as texts, numbers and None: those that a method adds to transformers' arguments, and the schedule's."""
+    general = {field.name for field in fields(TrainingArguments)} - _SCHEDULE
+    found = args.to_sanitized_dict()
+    # Where nothing follows the length of a run, a longer one is the same run for longer.
+    if all(str(found.get(name, "constant")).startswith("constant") for name in _FOLLOW_LENGTH):
+        general |= _LENGTH
+    return {name: value for name, value in found.items() if name not in general}
 
 
 def set_again(optimizer: Any, scheduler: Any, given: list[dict[str, Any]]) -> None:
@@ -394,6 +417,21 @@ def _digest(dataset: Any) -> str:
     """The number of problems and a digest of a sample of their prompts; of a stream only that it is one."""
     if not isinstance(dataset, Dataset):
         return "streamed"
-    rows = range(0, len(dataset), -(-len(dataset) // _SAMPLED_PROMPTS))
-    prompts = json.dumps(dataset.select(rows)["prompt"][:], sort_keys=True, default=str)
-    return f"{len(dataset)} rows, {xxhash.xxh3_64_hexdigest(prompts.encode())}"
+    return f"{len(dataset)} rows, {_cells_digest(_sampled(dataset), 'prompt')}"
+
+
+def _columns(dataset: Any) -> dict[str, str]:
+    """A digest of a sample of each column but the prompts'; of a stream none."""
+    if not isinstance(dataset, Dataset):
+        return {}
+    sampled = _sampled(dataset)
+    return {name: _cells_digest(sampled, name) for name in dataset.column_names if name != "prompt"}
+
+
+def _sampled(dataset: Dataset) -> Dataset:
+    return dataset.select(range(0, len(dataset), -(-len(dataset) // _SAMPLED_PROMPTS)))
+
+
+def _cells_digest(dataset: Dataset, column: str) -> str:
+    cells = json.dumps(dataset[column][:], sort_keys=True, default=str)
+    return xxhash.xxh3_64_hexdigest(cells.encode())

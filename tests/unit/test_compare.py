@@ -239,7 +239,7 @@ def test_a_failed_cell_is_named_and_its_seed_left_out_of_the_pairs(
     assert "hpt" not in one.methods
     assert "FAILED hpt, seed 1: ValueError: no" in as_text(one)
     first = as_text(one).split("\n\n")[1].splitlines()
-    assert [line.split("  ")[0] for line in first[1:]] == ["SGPO (2 of 3 seeds)", "SFT, then GRPO"]
+    assert [line.split("  ")[0] for line in first[1:]] == ["SGPO (2 of 3 seeds)", "SFT+GRPO"]
     assert read(json.loads((tmp_path / "results.json").read_text())) == read(one.to_json())
 
 

@@ -13,6 +13,7 @@ import trainer_kit as kit
 from datasets import Dataset, IterableDataset
 from peft import LoraConfig, get_peft_model
 from tokenizers.processors import TemplateProcessing
+from transformers.generation.utils import GenerationMixin
 from trl import GRPOConfig
 
 from sgpo import SGPOConfig
@@ -507,6 +508,30 @@ def test_a_prompt_with_two_bos(kind: str, out: Path) -> None:
             train_dataset=data,
             processing_class=with_bos(),
         ).train()
+
+
+@pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
+def test_no_default_of_the_model_reaches_its_rollouts(kind: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model's generation_config.json: the loss would know nothing of it. The model is saved with it as it came."""
+    met: list[str] = []
+    plain = GenerationMixin._sample
+
+    def spied(self: Any, *args: Any, **kwargs: Any) -> Any:
+        met.extend(type(processor).__name__ for processor in kwargs["logits_processor"])
+        return plain(self, *args, **kwargs)
+
+    monkeypatch.setattr(GenerationMixin, "_sample", spied)
+    model, method = kit.make_model(), KINDS[kind]
+    model.generation_config.update(no_repeat_ngram_size=2, min_p=0.9, typical_p=0.5, min_new_tokens=3, temperature=0.1)
+    method.trainer(
+        model=model,
+        reward_funcs=kit.has_ok,
+        args=kit.make_config(out, method.config, max_steps=1),
+        train_dataset=kit.make_problems(4).add_column("expert", [" ok"] * 4),
+        processing_class=kit.make_tokenizer(),
+    ).train()
+    assert met == []
+    assert (model.generation_config.min_p, model.generation_config.temperature) == (0.9, 0.1)
 
 
 @pytest.mark.parametrize("served", [False, True])

@@ -17,6 +17,7 @@ import torch
 from accelerate.utils import is_peft_model
 from datasets import Dataset
 from torch import Tensor
+from transformers import GenerationConfig
 
 from sgpo.data.prompts import require_one_bos
 from sgpo.trainer import checks
@@ -26,6 +27,25 @@ from sgpo.trainer.ranks import idle_share
 from sgpo.trainer.rollouts import Problem
 from sgpo.trainer.text_only import TextOnlyTrainer
 from sgpo.trainer.trl_seam import GRPOTrainer, is_conversational
+
+
+@contextmanager
+def _without_defaults(model: Any) -> Iterator[None]:
+    """Keep what a model's ``generation_config.json`` says of sampling out of its rollouts: the loss knows none of it.
+
+    TRL sets temperature, top-p, top-k and the repetition penalty; transformers takes the rest from there (min-p,
+    typical-p, n-grams that may not be repeated, a least length). The end tokens stay.
+    """
+    own = model.generation_config  # changed in place: PEFT and the model that it wraps hold one object
+    kept, ids = dict(vars(own)), ("bos_token_id", "eos_token_id", "pad_token_id")
+    vars(own).clear()
+    vars(own).update(vars(GenerationConfig(**{name: kept.get(name) for name in ids})))
+    try:
+        yield
+    finally:
+        vars(own).clear()
+        vars(own).update(kept)
+
 
 _GO_ON = "Correct it, then go on from the last checkpoint with resume_from_checkpoint=True."
 _CHUNK = 1000  # problems that are tokenized at once
@@ -81,7 +101,7 @@ class BaseTrainer(TextOnlyTrainer):
             ) from error
 
     def _generate_single_turn(self, *args: Any) -> Any:
-        with self._one_precision(self.model):
+        with self._one_precision(self.model), _without_defaults(self.accelerator.unwrap_model(self.model)):
             completion_ids, logprobs = super()._generate_single_turn(*args)
         # Of a server's queue the processes' own longest completions say nothing.
         served = self.args.use_vllm and self.args.vllm_mode == "server"

@@ -12,7 +12,7 @@ import pytest
 
 from sgpo.data.benchmarks import BenchmarkError, BenchmarkProblem
 from sgpo.evaluation.diff import eval_difference
-from sgpo.evaluation.grading import RewardGrader, VerifyGrader, vote
+from sgpo.evaluation.grading import RewardGrader, VerifyGrader, votes
 from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.options import EvalOptions
 from sgpo.evaluation.planning import Embedded, plan_benchmark
@@ -306,12 +306,12 @@ def test_reward_functions_grade_too() -> None:
         RewardGrader("double", lambda completions, answer: [2]).grade(["0"], PROBLEMS[:1])
 
 
-def test_votes_ignore_layout() -> None:
-    assert vote(" $\\dfrac{1}{2}$ .") == vote("\\frac{1}{2}") == "\\frac{1}{2}"
-    assert vote("\\left( 1, 2 \\right)") == "(1,2)"
-    assert vote("\\leftarrow") == "\\leftarrow"
-    assert vote(None) is None
-    assert vote(" . ") is None
+def test_answers_that_are_equal_vote_together() -> None:
+    said = [" $\\dfrac{1}{2}$ .", "0.5", "(1, 2)", None, "\\left( 1,2 \\right)", "", "7", "\\frac12"]
+    found = votes(said, [0.0] * len(said))
+    assert found == [said[0], said[0], "(1, 2)", None, "(1, 2)", None, "7", said[0]]
+    # Within a tolerance two answers may be right and differ.
+    assert votes(["3.14", "3.15", "4"], [1.0, 1.0, 0.0]) == ["3.14", "3.14", "4"]
 
 
 def test_templates() -> None:

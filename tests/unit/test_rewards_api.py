@@ -3,9 +3,11 @@
 import json
 import os
 import random
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,6 +29,18 @@ BOMB = r"\binom{10^{9}}{5\cdot 10^{8}}"  # takes minutes without a deadline
         (["$(1,2)$"], "(1,2)", True),
         ("So \\boxed{3}", "3", True),
         ("6 * 7 = 42\n#### 42", "42", True),
+        ("We add 2 and 3. So the answer is 5.", "5", True),
+        ([3, 4.5], "4.5, 3", True),
+        ([3, 4], "3", False),
+        (numpy.int64(7), "7", True),
+        (numpy.float32(0.5), "1/2", True),
+        (Fraction(1, 3), r"\frac13", True),
+        (1 / 3, "1/3", True),
+        (1 / 3, "0.33", False),
+        (0.1 + 0.2, "0.3", True),
+        ('["34"]', "34", True),
+        (r"['\\frac{1}{2}', '3']", "3, 0.5", True),
+        ('["3", "4"]', "3", False),
     ],
 )
 def test_kinds_of_gold(gold: rewards.golds.Gold, answer: str, correct: bool) -> None:
@@ -39,7 +53,7 @@ def test_a_gold_that_says_nothing(gold: str) -> None:
     assert rewards.check_gold(gold) is not None
 
 
-@pytest.mark.parametrize("gold", [True, {"a": 1}, [1, 2], object()])
+@pytest.mark.parametrize("gold", [True, {"a": 1}, [[1]], [True], object()])
 def test_a_gold_of_the_wrong_type(gold: object) -> None:
     with pytest.raises(TypeError, match="gold is a"):
         verify("7", gold)  # type: ignore[arg-type]
@@ -103,7 +117,7 @@ def test_accuracy_reward_takes_what_trl_gives() -> None:
 def test_a_row_takes_the_gold_from_the_column_that_has_one() -> None:
     said, logged = [BOX % "3"] * 3, {}
     rewards = accuracy_reward(
-        said, answer=["3", None, None], solution=[None, r"so \boxed{3}", None], log_metric=logged.__setitem__
+        said, answer=["3", "", None], solution=[None, r"so \boxed{3}", None], log_metric=logged.__setitem__
     )
     assert rewards == [1.0, 1.0, 0.0]
     assert logged == {"verifier/failed": pytest.approx(1 / 3)}  # the row without a gold says nothing of its completion

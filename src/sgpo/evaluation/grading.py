@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from sgpo.data.benchmarks import BenchmarkProblem
 
-_SPACING = re.compile(r"\\[,;:! ]|\\(?:left|right|displaystyle)(?![A-Za-z])|[\s$~]")
 _UNITS = {"min": "minutes", "minute": "minutes"}  # the spelling that the verifier knows as a unit
 _GAVE_UP = ("timeout", "memory", "crash")
 
@@ -124,9 +122,17 @@ class RewardGrader:
         return marks
 
 
-def vote(extracted: str | None) -> str | None:
-    """An answer as it votes in maj@k: without spacing, dollar signs and a full stop, ``dfrac`` as ``frac``."""
-    if extracted is None:
-        return None
-    text = _SPACING.sub("", extracted).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    return text.rstrip(".") or None
+def votes(extracted: Sequence[str | None], correct: Sequence[float]) -> list[str | None]:
+    """What each sample of one problem votes for in maj@k: the first of the answers that its own is equal to.
+
+    Correct answers are one, since each is the gold; the others are compared by the verifier, so 1/2 and 0.5 vote alike.
+    """
+    from sgpo.rewards import first_equals
+
+    right = [text for text, mark in zip(extracted, correct, strict=True) if text and mark == 1]
+    wrong = list(dict.fromkeys(text for text, mark in zip(extracted, correct, strict=True) if text and mark != 1))
+    first = dict(zip(wrong, first_equals(wrong), strict=True))
+    return [
+        (right[0] if mark == 1 else first[text]) if text else None
+        for text, mark in zip(extracted, correct, strict=True)
+    ]

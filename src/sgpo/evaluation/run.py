@@ -17,7 +17,7 @@ from pathlib import Path
 from sgpo import __version__
 from sgpo.data.benchmarks import BenchmarkError, BenchmarkProblem
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt
-from sgpo.evaluation.grading import Mark, ResponseGrader, vote
+from sgpo.evaluation.grading import Mark, ResponseGrader, votes
 from sgpo.evaluation.results import EvalResult, Graded, ProblemResult, summarise
 from sgpo.evaluation.store import RunFolder, SavedMark, SavedReply, Settings, open_run, settings_digest
 from sgpo.evaluation.templates import Template, build_prompts
@@ -253,10 +253,12 @@ def _tell(store: RunFolder, total: int, report: OnGraded | None) -> None:
 def _graded(plan: EvalPlan, store: RunFolder) -> list[ProblemResult]:
     results = []
     for problem in plan.problems:
+        keys = [(problem.id, j) for j in range(plan.k)]
+        marks = [store.verdicts[key] for key in keys]
+        voted = votes([mark.extracted for mark in marks], [mark.correct for mark in marks])
         samples = []
-        for j in range(plan.k):
-            reply, mark = store.responses[problem.id, j], store.verdicts[problem.id, j]
-            vote_of = vote(mark.extracted)
-            samples.append(Graded(mark.correct, vote_of, reply.tokens, reply.truncated, mark.timed_out, reply.text))
+        for key, mark, answer in zip(keys, marks, voted, strict=True):
+            reply = store.responses[key]
+            samples.append(Graded(mark.correct, answer, reply.tokens, reply.truncated, mark.timed_out, reply.text))
         results.append(ProblemResult(problem.id, problem.group, problem.answer, samples))
     return results

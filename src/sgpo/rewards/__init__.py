@@ -9,7 +9,7 @@ from sgpo.rewards.golds import check_gold, check_golds
 from sgpo.rewards.pool import configure
 from sgpo.rewards.process import VerifierError
 from sgpo.rewards.reward import accuracy_reward, format_reward
-from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Verdict, averify, stats, verify, verify_batch
+from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Verdict, averify, first_equals, stats, verify, verify_batch
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -22,6 +22,7 @@ __all__ = [
     "check_golds",
     "cli_verify",
     "configure",
+    "first_equals",
     "format_reward",
     "stats",
     "verify",

@@ -9,13 +9,18 @@ _OPEN, _CLOSE = "([{", ")]}"
 
 
 def _steps(text: str) -> Iterator[tuple[int, int, int]]:
-    r"""Each character's start and end, and 1, -1 or 0 for what it does to the depth; `\{` counts as one character."""
+    r"""Each character's start and end, and 1, -1 or 0 for what it does to the depth; `\{` counts as one character, and
+    `\begin` opens what `\end` closes.
+    """
     i = 0
     while i < len(text):
         escaped = text[i] == "\\" and i + 1 < len(text)
         bracket = text[i + 1] if escaped else text[i]
         end = i + (2 if escaped and not bracket.isalpha() else 1)
-        yield i, end, 0 if escaped and bracket not in "{}" else (bracket in _OPEN) - (bracket in _CLOSE)
+        change = (bracket in _OPEN) - (bracket in _CLOSE)
+        if escaped and bracket not in "{}":
+            change = text.startswith("begin{", i + 1) - text.startswith("end{", i + 1)
+        yield i, end, change
         i = end
 
 

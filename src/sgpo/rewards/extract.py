@@ -19,7 +19,7 @@ MAX_CHARS = 200_000
 MAX_ANSWER_CHARS = 2_000
 _TAIL_CHARS = 4_000  # how far back an unboxed answer is looked for
 
-_BRACES = re.compile(r"(?<!\\)\\+(?P<box>boxed|fbox)(?![A-Za-z]{2})\s*(?P<brace>\{)?|\\.|[{}]", re.DOTALL)
+_BRACES = re.compile(r"(?<!\\)\\+(?P<box>boxed|(?:f|frame)box)(?![A-Za-z]{2})\s*(?P<brace>\{)?|\\.|[{}]", re.DOTALL)
 _FORMULA = re.compile(  # \boxed 5, to the end of the formula
     r"([^$\n{}]{0,40}(?:\{[^$\n{}]{0,40}\}[^$\n{}]{0,40}){0,4}?)(?=\$|\\\)|\\\])"
 )
@@ -35,6 +35,7 @@ _END_OF_TURN = re.compile(
 _MARK = re.compile(
     rf"<\|(?:(?:im_)?start|begin_of_solution|{_ENDS})\|>(?:\s*assistant\b)?|</?s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>"
 )
+_CHINESE = re.compile("[一-鿿]")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _TEXT_ARGUMENT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\s*\{[^{}]*\}")
 
@@ -117,7 +118,9 @@ def _looks_bare(text: str) -> bool:
         return False
     outside, segments = MATH.subn(" ", text)
     words = _WORD.findall(_TEXT_ARGUMENT.sub(" ", outside))
-    return all(word in ("and", "or") for word in words) if segments else len(words) <= 4
+    if segments:
+        return all(word in ("and", "or") for word in words) and not _CHINESE.match(outside.strip())
+    return len(words) <= 4
 
 
 def _unboxed(text: str) -> FoundAnswer:
@@ -200,4 +203,5 @@ def gold_answer(gold: str) -> str:
         return str(tagged[-1])
     if "####" in gold:
         return gold.rsplit("####", 1)[1].strip()
-    return gold.strip()
+    said = stated(gold).text if re.search("[.\n]", gold) and re.search(r"\banswer\b", gold, re.IGNORECASE) else None
+    return said or gold.strip()

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 import itertools
+import numbers
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from fractions import Fraction
 
 from sgpo.rewards import extract as extraction
 from sgpo.rewards.normalize import Normal, TooComplexError, normalize
 
-Gold = str | int | float | Sequence[str]
+Gold = str | int | float | Sequence[str | int | float]
 
 _NO_ANSWER = frozenset({
     "nan", "null", "n/a", "#n/a", "<na>", "notfound", "not found", "not_found", "answer not found", "proof", "proofs",
@@ -25,6 +28,10 @@ _NO_ANSWER = frozenset({
 _WRITTEN = frozenset({"None"})  # Python's; `\\text{none}` is the answer "there is none"
 # JSON reads `\frac` and `\boxed`, written with one backslash, as a form feed and a backspace before what is left.
 _UNESCAPED = re.compile(r"[\x07\x08\x0b\x0c](?=[a-z])|\t(?=ext\{|imes|frac|heta|an\b)|\r(?=ight|ho\b)")
+_QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'")
+_LIST = re.compile(
+    rf"\s*\[\s*(?:{_QUOTED.pattern})(?:\s*,\s*(?:{_QUOTED.pattern}))*\s*\]\s*"
+)  # ["34"] as it is written
 _SHOWN = 5  # rows named in one message
 
 
@@ -37,14 +44,16 @@ def gold_text(gold: Gold | None) -> str:
     if gold is None:
         return ""
     if isinstance(gold, str):
-        return extraction.gold_answer(gold)
-    if isinstance(gold, bool):
-        raise TypeError("gold is a bool; give the answer as text or a number")
-    if isinstance(gold, (int, float)):
+        written = [first or second for first, second in _QUOTED.findall(gold)] if _LIST.fullmatch(gold) else []
+        return gold_text(written) if written else extraction.gold_answer(gold)
+    if isinstance(gold, float) and len(repr(gold)) > 16 and not gold.is_integer():
+        exact = Fraction(gold).limit_denominator(10_000)  # 1/3, as far as a double can say it
+        return str(exact) if float(exact) == gold else f"{gold:.15g}"
+    if isinstance(gold, (numbers.Real, Decimal)) and not isinstance(gold, bool):
         return str(gold)
-    if isinstance(gold, Sequence) and all(isinstance(part, str) for part in gold):
-        return ", ".join(extraction.gold_answer(part) for part in gold)
-    raise TypeError(f"gold is a {type(gold).__name__}; give a string, a number or a list of strings")
+    if isinstance(gold, Sequence) and all(isinstance(part, str) or not isinstance(part, Sequence) for part in gold):
+        return ", ".join(map(gold_text, gold))
+    raise TypeError(f"gold is a {type(gold).__name__}; give a string, a number or a list of these")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -79,9 +88,9 @@ def check_gold(gold: Gold | None) -> str | None:
     if "\ufffd" in text:
         return f"the gold {text[:40]!r} was read in the wrong encoding"
     parts = gold if isinstance(gold, Sequence) and not isinstance(gold, str) else [text]
-    if _UNESCAPED.search(gold if isinstance(gold, str) else " ".join(parts)):
+    if _UNESCAPED.search(gold if isinstance(gold, str) else " ".join(map(str, parts))):
         return f"the gold {text[:40]!r} holds control characters, as `\\frac` does where JSON has it with one backslash"
-    if any(map(is_no_answer, parts)):
+    if any(is_no_answer(str(part)) for part in parts):
         return f"the gold {text[:40]!r} is no answer"
     normal = normal_form(text)
     if normal is None:

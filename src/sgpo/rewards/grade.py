@@ -11,16 +11,23 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from sgpo.rewards import choices, exact, library, quantities, readings, regions, relations, structure
+from sgpo.rewards import choices, exact, library, quantities, readings, regions, relations, structure, vectors
 from sgpo.rewards.choices import Label
 from sgpo.rewards.normalize import key
 from sgpo.rewards.relations import Link
 from sgpo.rewards.structure import EQUAL, Shape
 
-_FUNCTION = re.compile(r"([A-Za-z])\s*\(\s*([A-Za-z])\s*\)")
+_FUNCTION = re.compile(r"([A-Za-z](?: ?\^ ?\{? ?-1 ?\}?)?)\s*\(\s*([A-Za-z])\s*\)")
 _PRODUCT = re.compile(r"[A-Za-z]{2,3}")
+_ELSE = re.compile(r"\b(?:otherwise|else)\b")
 _TO = re.compile(r"(?<=\d) ?(?:\\text\{ ?to ?\}|to) ?(?=\d)")
 _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
+
+
+def _in_space(node: Shape) -> tuple[str, ...]:
+    """The entries of a tuple, column or row as three, a plane vector having none along k; () for other matrices."""
+    flat = node.kind == "tuple" or node.is_vector
+    return (*node.items, "0")[:3] if flat and len(node.items) in (2, 3) else ()
 
 
 def _renameable(function: re.Match[str] | None, value: str) -> bool:
@@ -30,18 +37,22 @@ def _renameable(function: re.Match[str] | None, value: str) -> bool:
 
 @dataclass
 class Grader:
-    """One comparison. `tolerance` is absolute, for numbers; `unparsable` names the sides the library could not read."""
+    """One comparison. `tolerance` is absolute, for numbers; `unparsable` says that the library could not read
+    a side; `integer` is a letter that stands for any integer.
+    """
 
     tolerance: Fraction | None = None
     unparsable: bool = False
+    integer: str = ""
 
     def same(self, gold: str, answer: str) -> bool:
         """Whether two normalised answers are equal."""
         if key(gold) == key(answer):
             return True
-        unbound = readings.unquantified(gold), readings.unquantified(answer)
-        if unbound != (gold, answer):
-            return self.same(*unbound)
+        *renamed, letter = readings.aligned(gold, answer)
+        self.integer = letter or self.integer
+        if renamed != [gold, answer]:
+            return self.same(*renamed)
         residues = relations.residues(gold), relations.residues(answer)
         if residues[0] and residues[1]:
             return residues[0] == residues[1]
@@ -100,7 +111,7 @@ class Grader:
         assert named is not None
         if bare.kind in ("list", "set") and bare is gold:
             return self._unordered(readings.expand(gold), list(named.values()))
-        if (bare.kind == "matrix" and set(bare.rows) != {1}) or bare.kind not in ("tuple", "matrix", "list"):
+        if bare.kind not in ("tuple", "list") and not bare.is_vector:
             return False
         values = relations.values_in_order(named, bare.names)
         return self._ordered(values, bare.items) if ours else self._ordered(bare.items, values)
@@ -114,6 +125,12 @@ class Grader:
             answer = replace(answer, items=tuple(renamed), line=gold.line)
         if kinds == {"value"}:
             return self._values(gold.text, answer.text)
+        if kinds == {"piecewise"}:
+            return self._piecewise(gold.items, answer.items)
+        if "value" in kinds and kinds & {"tuple", "matrix"}:
+            sides = [vectors.basis(node.text) if node.kind == "value" else _in_space(node) for node in (gold, answer)]
+            if all(sides):
+                return self._ordered(*sides)
         if "value" in kinds and kinds & {"set", "list"}:
             return self._single(gold, answer)
         if kinds <= {"set", "list"}:
@@ -134,6 +151,18 @@ class Grader:
         if kinds & {"union", "interval", "tuple", "set", "list"}:
             return self._regions(gold, answer)
         return self._library(gold.text, answer.text)
+
+    def _piecewise(self, gold: tuple[str, ...], answer: tuple[str, ...]) -> bool:
+        """Values under conditions, in any order; one "otherwise" goes with the condition that is left."""
+        rest = list(zip(answer[::2], answer[1::2], strict=True))
+        for value, said in sorted(zip(gold[::2], gold[1::2], strict=True), key=lambda row: bool(_ELSE.search(row[1]))):
+            twin = next((row for row in rest if self.same(said, row[1])), None)
+            if twin is None and len(rest) == 1 and _ELSE.search(said + rest[0][1]):
+                twin = rest[0]
+            if twin is None or not self.same(value, twin[0]):
+                return False
+            rest.remove(twin)
+        return not rest
 
     def _single(self, gold: Shape, answer: Shape) -> bool:
         """A value against a set or list: equal where that has one element, and then to it."""
@@ -156,7 +185,7 @@ class Grader:
     def _sequence(self, gold: Shape, answer: Shape) -> bool:
         """Tuples in order; a bare list and a column vector read as tuples."""
         for node in (gold, answer):
-            if node.kind == "matrix" and set(node.rows) != {1}:
+            if node.kind == "matrix" and not node.is_vector:
                 return False
         named = [readings.assigned(node.items) if node.kind == "list" else node.items for node in (gold, answer)]
         return self._ordered(named[0], named[1])
@@ -209,7 +238,9 @@ class Grader:
         parts = []
         for node in (gold, answer):
             region = self._as_region(node) if node.kind == "list" else None
-            parts.append(region if region is not None else list(node.items) if node.kind == "union" else [node.text])
+            listed = node.kind == "list" and gold.kind == "union" and all(item[0] in "([" for item in node.items)
+            whole = list(node.items) if node.kind == "union" or listed else [node.text]
+            parts.append(whole if region is None else region)
         if "union" not in (gold.kind, answer.kind) and len(parts[0]) == len(parts[1]) == 1:
             inner = [structure.parse(part[0]) for part in parts]
             return {inner[0].kind, inner[1].kind} <= {"interval", "tuple"} and self._shapes(inner[0], inner[1])
@@ -265,6 +296,9 @@ class Grader:
         if key(gold[0]) == key(answer[0]) or (_PRODUCT.fullmatch(gold[0]) and sorted(gold[0]) == sorted(answer[0])):
             return self.same(gold[1], answer[1])
         functions = _FUNCTION.fullmatch(gold[0]), _FUNCTION.fullmatch(answer[0])
+        for (name, value), function in ((gold, functions[1]), (answer, functions[0])):
+            if function and (name == function[1] or (name == "y" and function[2] in structure.letters(value))):
+                return self.same(gold[1], answer[1])  # `y = x^2` and `f(x) = x^2`
         if functions[0] and functions[1] and all(map(_renameable, functions, (gold[1], answer[1]))):
             new, old = functions[0].group(2), functions[1].group(2)
             if functions[0].group(1) != functions[1].group(1) or library.rename(answer[1], new, "") != answer[1]:
@@ -300,6 +334,8 @@ class Grader:
         verdict = readings.special(gold, answer)
         if verdict is not None:
             return verdict
+        if quantities.opposed(gold, answer):
+            return False
         left, right = quantities.split_quantity(gold), quantities.split_quantity(answer)
         if left.unit != right.unit:
             factor = quantities.conversion(left, right)
@@ -308,7 +344,7 @@ class Grader:
             if left.unit and right.unit:
                 return False
         if left.percent != right.percent:
-            return self._percent(left, right)
+            return not (left.unit or right.unit) and self._percent(left, right)
         if ":" in left.core + right.core:
             left, right = (replace(side, core=_TO.sub(":", side.core)) for side in (left, right))
         if _RATIO.fullmatch(left.core) and _RATIO.fullmatch(right.core):
@@ -335,7 +371,9 @@ class Grader:
         if key(gold) == key(answer):
             return True
         try:
-            return library.values_equal(gold, answer, self.tolerance)
+            return library.values_equal(gold, answer, self.tolerance) or (
+                bool(self.integer) and library.same_progression(gold, answer, self.integer)
+            )
         except library.UnparsableError:
             self.unparsable = True
             return False

@@ -23,7 +23,7 @@ _SYMBOLS = {
     "‘": "'", "’": "'", "′": "'", "¢": " cents ", "£": r"\pounds ", "€": r"\euro ", "¥": r"\yen ",
     "⟨": "(", "⟩": ")", "…": "...", "⇒": r"\Rightarrow ", "→": r"\to ", "≡": r"\equiv ", "∖": r"\setminus ",
     "％": "%", "＝": "=", "，": ",", "；": ";", "：": ":", "。": ".", "（": "(", "）": ")", "、": ",", "∶": ":",
-    "₹": r"\rupee ", **dict.fromkeys("∎□■✓✔✅", r"\blacksquare "),
+    "₹": r"\rupee ", "Ω": r"\Omega ", **dict.fromkeys("∎□■✓✔✅", r"\blacksquare "),
 }  # fmt: skip
 _TABLE = str.maketrans(_SYMBOLS)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")

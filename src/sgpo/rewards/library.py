@@ -45,6 +45,8 @@ _NAMES = re.compile(r"\\Gamma(?![A-Za-z])|\\[A-Za-z]+|I")
 _VARIABLES = {"I": r"\mathit{I}", r"\Gamma": r"\mathit{G}"}  # no imaginary unit and no constant, as the parser has it
 _COUNTED = re.compile(r"(?<![A-Za-z\\])C ?\( ?(\d+) ?, ?(\d+) ?\)")  # a point has no value, so a number is meant
 _DOUBLE_FACTORIAL = re.compile(r"(?<![\w.!])(\d{1,3})!!(?!!)")
+_WORD_OR_LETTER = re.compile(r"\\(?:text|mathbb)\{[^{}]*\}|\\?[A-Za-z]{4,}|\\[A-Za-z]+|[A-Za-z]")
+_INDEX = re.compile(r"\\(?:sum|prod) ?_ ?\{ ?i ?=")
 _DEGREES = re.compile(r"(\d+|\\frac\{\d+\}\{\d+\})\s*\\degree")
 _TEXT = re.compile(r"\\text\{\s*([A-Za-z0-9.]+)\s*\}")
 _UNPARSABLE = re.compile(
@@ -105,6 +107,7 @@ def prepare(text: str) -> str:
     text = _TEXT.sub(r" \1 ", text.strip())
     if _SPACED_THOUSANDS.fullmatch(text):
         text = text.replace(" ", "")
+    text = rename(text, "i", "j") if _INDEX.search(text) and "j" not in text else text
     text = _COUNTED.sub(r"\\binom{\1}{\2}", text)
     text = _DOUBLE_FACTORIAL.sub(_double_factorial, text)  # the parser reads 5!! as 120!
     text = _MIXED.sub(_mixed, text)
@@ -142,7 +145,9 @@ def parse(text: str) -> Any:
         raise UnparsableError(text[:80]) from error
     if parsed is None or isinstance(parsed, (bool, list, dict, tuple)):
         raise UnparsableError(text[:80])
-    return parsed
+    sums = parsed.atoms(sympy.Sum, sympy.Product, sympy.Integral) if isinstance(parsed, sympy.Expr) else ()
+    indices = {index for one in sums for index in one.bound_symbols} - parsed.free_symbols if sums else set()
+    return parsed.xreplace({indices.pop(): sympy.Symbol("index")}) if len(indices) == 1 else parsed
 
 
 def _constant(expression: Any) -> bool:
@@ -192,18 +197,17 @@ def _real(expression: Any, names: list[str], numbers: Sequence[Any]) -> bool:
 
 
 def _same_where_real(gold: Any, answer: Any) -> bool:
-    r"""Whether two expressions with roots or logarithms agree wherever both are real: \sqrt{ab} and \sqrt a\sqrt b.
+    r"""Whether two expressions with roots or functions agree wherever both are real: \sqrt{ab} and \sqrt a\sqrt b.
 
     The library takes variables for any real numbers, and so finds that these two differ where a and b are negative.
     Here each variable is negative alone: `\sqrt{x^2}` and `x` are both real then, and differ.
     """
     names = _variables(gold, answer)
-    rooted = [
-        side.has(sympy.log) or any(not p.exp.is_integer for p in side.atoms(sympy.Pow)) for side in (gold, answer)
-    ]
-    if not names or not any(rooted) or gold.has(sympy.Abs) != answer.has(sympy.Abs):
+    calls = gold.atoms(sympy.Function) | answer.atoms(sympy.Function)
+    rooted = any(not power.exp.is_integer for side in (gold, answer) for power in side.atoms(sympy.Pow))
+    if not names or not (rooted or calls) or gold.has(sympy.Abs) != answer.has(sympy.Abs):
         return False
-    if any(type(call) not in _ANALYTIC for call in gold.atoms(sympy.Function) | answer.atoms(sympy.Function)):
+    if any(type(call) not in _ANALYTIC for call in calls):
         return False  # two floors may agree at any number of points
     if not all(_agree(gold, answer, names, point) for point in (_POSITIVE, _POSITIVE[::-1])):
         return False
@@ -255,6 +259,20 @@ def values_equal(gold: str, answer: str, tolerance: Fraction | None = None) -> b
     return bool(library_verify(gold_value, answer_value, 30, 100, strict=True, timeout_seconds=None))
 
 
+def same_progression(gold: str, answer: str, letter: str) -> bool:
+    """Whether two values, linear in a letter that is any integer, run through the same numbers: 3k + 1 and 3k - 2."""
+    lines = []
+    for text in (gold, answer):
+        value = parse(text)
+        symbol = next((s for s in value.free_symbols if str(s) == letter), None)
+        step = value.diff(symbol) if symbol is not None else sympy.Integer(0)
+        if step in (-1, 0, 1) or step.free_symbols:
+            return False
+        lines.append((value.subs(symbol, 0), step))
+    (start, step), (other, its) = lines
+    return abs(sympy.simplify(step / its)) == 1 and sympy.simplify((start - other) / step).is_integer is True
+
+
 def same_equation(gold: tuple[str, str], answer: tuple[str, str]) -> bool:
     """Whether two equations, each as its two sides, are one another's constant multiple: 2x = 4y and x - 2y = 0."""
     numerators = []
@@ -271,4 +289,4 @@ def same_equation(gold: tuple[str, str], answer: tuple[str, str]) -> bool:
 
 def rename(text: str, old: str, new: str) -> str:
     """Replace the single-letter variable `old` by `new` in a normalised value."""
-    return re.sub(rf"(?<![A-Za-z\\]){re.escape(old)}(?![A-Za-z])|(?<=\d){re.escape(old)}(?![A-Za-z])", new, text)
+    return _WORD_OR_LETTER.sub(lambda match: new if match.group() == old else match.group(), text)

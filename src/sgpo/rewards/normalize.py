@@ -33,7 +33,7 @@ _TEXT_FONTS = re.compile(
 _OLD_FONT = re.compile(r"\{\s*\\(?:rm|bf|it|sf|tt|cal)(?![A-Za-z])\s*([^{}]*)\}")
 _UNWRAPPED = (
     "mathbf|mathit|mathsf|mathtt|mathcal|boldsymbol|bm|pmb|underline|boxed|fbox|ensuremath|textcolor|emph|mathop|"
-    "mathord|cancel"
+    "mathord|cancel|ce"
 )
 _COLOR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}")
 _SINGLE = re.compile(r"\\text\{\s*([eidπ])\s*\}")
@@ -41,47 +41,48 @@ _FUNCTIONS = r"arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|l
 _TEXT_POWER = re.compile(r"(\\text\{[^{}]*\^ ?)\{ ?(-?\d) ?\}")  # \text{m s^{-2}}
 _TEXT_FUNCTION = re.compile(rf"\\text\{{\s*({_FUNCTIONS})\s*\}}(?=\s*[({{\\A-Za-z\d^_])")  # not 45 min, 5 sec
 _PLAIN_FUNCTION = re.compile(rf"(?<![A-Za-z\\{{])({_FUNCTIONS})(?=\s*[\(\d\\^_]|\s+[a-z](?![A-Za-z]))")
+# One name for each command.
+_COMMANDS = {
+    name: command
+    for command, names in {
+        r"\cdot ": "times ast cdotp cdot centerdot", "/": "div", "<": "lt", ">": "gt", r"\le ": "leq leqq leqslant",
+        r"\ge ": "geq geqq geqslant", r"\ne ": "neq", r"\pm ": "pm", r"\infty ": "infin", r"\{": "lbrace",
+        r"\frac": "dfrac tfrac cfrac sfrac nicefrac", r"\binom": "dbinom tbinom", r"\}": "rbrace", "[": "lbrack",
+        "...": "dots ldots cdots dotsc", "]": "rbrack", "(": "langle lparen", ")": "rangle rparen", ":": "colon",
+        "|": "vert lvert rvert mid", " and ": "land wedge", " or ": "lor vee", r"\cup ": "bigcup", r"\log": "lg",
+        r"\emptyset ": "varnothing emptyset O", r"\setminus ": "smallsetminus backslash setminus", r"\tan ": "tg",
+        r"\cot ": "ctg cotg", r"\arctan ": "arctg", " i ": "imath", " j ": "jmath", r"\phi": "varphi",
+        r"\epsilon": "varepsilon", r"\theta": "vartheta", r"\rho": "varrho", r"\sigma": "varsigma",
+        r"\kappa": "varkappa", r"\pi": "varpi",
+    }.items()
+    for name in names.split()
+}  # fmt: skip
+_COMMAND = re.compile(r"\\(?:text\{ ?(arctg|c?tg) ?\}|([A-Za-z]+))|&([lg]t);")
 _PLAIN_WORDS = (
     (re.compile(r"(?<![A-Za-z\\])sqrt(?=\s*[\(\[{\d])"), r"\\sqrt"),
     (re.compile(r"(?<![A-Za-z\\])cbrt(?=\s*[\({\d])"), r"\\sqrt[3]"),
     (re.compile(r"(?<![A-Za-z\\])(pi|theta|alpha|beta|lambda|omega|phi)(?![A-Za-z])"), r"\\\1 "),
     (re.compile(r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])", re.IGNORECASE), r"\\infty "),
-    (re.compile(r"\\infin(?![A-Za-z])"), r"\\infty "),
     (re.compile(r"(?<![A-Za-z\\])union(?![A-Za-z])"), r"\\cup "),
-    (re.compile(r"<=|=<|\\leqq?(?![A-Za-z])|\\leqslant(?![A-Za-z])"), r"\\le "),
-    (re.compile(r">=|=>|\\geqq?(?![A-Za-z])|\\geqslant(?![A-Za-z])"), r"\\ge "),
-    (re.compile(r"!=|\\neq(?![A-Za-z])|\\not\s*="), r"\\ne "),
-    (re.compile(r"\\lt(?![A-Za-z])|&lt;"), "<"),
-    (re.compile(r"\\gt(?![A-Za-z])|&gt;"), ">"),
-    (re.compile(r"\+/?-(?=\s*[\d\\A-Za-z(])|\\pm(?![A-Za-z])"), r"\\pm "),
+    (re.compile(r"<=|=<"), r"\\le "),
+    (re.compile(r">=|=>"), r"\\ge "),
+    (re.compile(r"!=|\\not\s*="), r"\\ne "),
+    (re.compile(r"\+/?-(?=\s*[\d\\A-Za-z(])"), r"\\pm "),
     (re.compile(r"\*\*"), "^"),
-    (re.compile(r"\\(?:times|ast|cdotp|cdot|centerdot)(?![A-Za-z])|\*"), r"\\cdot "),
-    (re.compile(r"\\div(?![A-Za-z])"), "/"),
+    (re.compile(r"\*"), r"\\cdot "),
+    (re.compile(r"\\(?:(?:wide)?hat|vec|overrightarrow) ?\{? ?([ijk])(?![A-Za-z]) ?\}?"), r" \1 "),
+    (
+        re.compile(r"(?<=[\d}]) ?(?:\\text\{ ?([kMm]?) ?\} ?)?\\Omega(?![A-Za-z])|\\text\{ ?([kMm]?) ?\\Omega ?\}"),
+        r"\\text{ \1\2Ω}",
+    ),
+    (re.compile(r"\\(max|min|gcd|lcm|inf|sup) ?\\\{([^{}\\]*)\\\}"), r"\\\1(\2)"),
     (re.compile(r"(?<=\d) ?[xX] ?(?=10 ?\^)"), r"\\cdot "),
-    (re.compile(r"\\(?:[dtcs]|nice)frac(?![A-Za-z])"), r"\\frac"),
-    (re.compile(r"\\var(phi|epsilon|theta|rho|sigma|kappa|pi)(?![A-Za-z])"), r"\\\1"),
-    (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
-    (re.compile(r"\\(?:lbrace)(?![A-Za-z])"), r"\\{"),
-    (re.compile(r"\\(?:rbrace)(?![A-Za-z])"), r"\\}"),
-    (re.compile(r"\\(?:lbrack)(?![A-Za-z])"), "["),
-    (re.compile(r"\\(?:rbrack)(?![A-Za-z])"), "]"),
-    (re.compile(r"\\(?:langle|lparen)(?![A-Za-z])"), "("),
-    (re.compile(r"\\(?:rangle|rparen)(?![A-Za-z])"), ")"),
-    (re.compile(r"\\(?:[lr]?vert|mid)(?![A-Za-z])"), "|"),
-    (re.compile(r"\\colon(?![A-Za-z])"), ":"),
-    (re.compile(r"\\(?:land|wedge)(?![A-Za-z])"), " and "),
-    (re.compile(r"\\(?:lor|vee)(?![A-Za-z])"), " or "),
-    (re.compile(r"\\(?:varnothing|emptyset|O)(?![A-Za-z])"), r"\\emptyset "),
-    (re.compile(r"\\(?:bigcup)(?![A-Za-z])"), r"\\cup "),
-    (re.compile(r"\\(?:smallsetminus|backslash|setminus)(?![A-Za-z])"), r"\\setminus "),
     (re.compile(r"\\(?:mathbb|Bbb|mathbf)\s*\{?\s*R\s*\}?|\\R(?![A-Za-z])|\\Reals(?![A-Za-z])"), r"\\mathbb{R}"),
     (re.compile(r"\\mathbb ?\{ ?R ?\} ?(?:-|/|\\backslash) ?(?=\\\{)"), r"\\mathbb{R} \\setminus "),
     (re.compile(r"\\in ?([NZRQC])(?![A-Za-z(])"), r"\\in \\mathbb{\1}"),
     (re.compile(r"\\mu ?\\text\{ ?(?=[A-Za-z])"), r"\\text{\\mu "),
-    (re.compile(r"\\(?:l?dots|cdots|dotsc)(?![A-Za-z])"), "..."),
     (re.compile(r"\\log ?_ ?\{? ?e ?\}?(?![A-Za-z])"), r"\\ln "),
     (re.compile(r"\\mathbb ([A-Z])(?![A-Za-z])"), r"\\mathbb{\1}"),
-    (re.compile(r"\\lg(?![A-Za-z])"), r"\\log"),
     (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\(?:text)?degree(?![A-Za-z])|\^\\text\{o\}"), r"\\degree "),
     (re.compile(r"\^\s*\{\s*\\prime\s*\\prime\s*\}|\\dprime(?![A-Za-z])"), "''"),
     (re.compile(r"\^\s*\{\s*\\prime\s*\}|\^\s*\\prime(?![A-Za-z])"), "'"),
@@ -90,12 +91,16 @@ _PLAIN_WORDS = (
         r"\\pmod{\1\2}",
     ),
     (re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![A-Za-z\d])"), r"\1\\cdot 10^{\2}"),
+    (
+        re.compile(r"\\?(?:text\{ ?)?\bcis\b ?\}?\s*(\\frac\{[^{}]*\}\{[^{}]*\}|\([^()]*\)|[\d.]+ ?\\degree|\\[a-z]+)"),
+        r"e^{i \\cdot (\1)}",
+    ),
 )  # fmt: skip
 _PREAMBLE = re.compile(
     r"^\\text\{(?!\s*(?:option|choice)?\W*[A-J]\W*\})[^{}]*"
-    r"(?:[:=]|\b(?:is|are|equals|approximately|about|exactly|only|total of|number))"
+    r"(?:[:=]|\b(?:is|are|equals|approximately|about|exactly|only|total of|number|has|have))"
     r"\s*\}\s*(?=[^\s.])|^(?:(?:final )?answer|the (?:final )?answer is)\s*:?\s+(?=\S)"
-    r"|^(?:exactly|only|a total of|the number)\s+(?=[-\d\\])",
+    r"|^(?:exactly|only|a total of|the number|(?:so|thus|hence|therefore),?)\s+(?=[-\d\\]|[A-Za-z] ?=)",
     re.IGNORECASE,
 )
 _ESCAPED_TWICE = re.compile(
@@ -118,7 +123,10 @@ _RUN = re.compile(r"(?<![\d.])\d+(?:,\d+)+(?![\d])")
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
 _DELIMITER = re.compile(r"\\[()\[\]]|(?<!\\)\$")
 _PROVED = re.compile(r"(?<=\S)(?:\\text\{)?\s*\\(?:blacksquare|square|Box|checkmark|qed(?:symbol)?)(?![A-Za-z])\s*\}?$")
-_LEADING = re.compile(r"^(?:[\s:=]|\\approx(?![A-Za-z]))+")
+_LEADING = re.compile(r"^(?:[\s:=]|\\(?:approx|sim)(?![A-Za-z]))+")
+_SENTENCE = re.compile(  # \text{There are 42 ways.}
+    r"^\\text\{([A-Za-z ]*\b(?:is|are|has|have|was|were|equals)) (-?\\?\$?\d[\d.,/]*?)( [a-z ]*)?\.?\}$"
+)
 
 
 @dataclass(frozen=True)
@@ -229,12 +237,14 @@ def _rewrite(text: str, *, listed: bool) -> str:
     if r"\begin" not in text:
         text = re.sub(r"\\\\(?=[()\[\]])", r"\\", _ESCAPED_TWICE.sub(r"\\", text))
     text = re.sub(r"\\\\(?:\[[^\]]*\])?|\\(?:cr|newline)(?![A-Za-z])", r"\\cr ", text)
-    text = _dollars(text.strip().strip("`").replace("**", "" if text.strip().startswith("**") else "**"))
+    text = re.sub(r'^"([^"]*)"$', r"\1", text.strip())
+    text = _dollars(text.strip("`").replace("**", "" if text.strip().startswith("**") else "**"))
     text = _MARKED.sub(lambda match: re.sub(r"\D", "", match.group()), _SIZES.sub("", text))
     text = _GROUPING.sub("", text).replace("\\!", "")
     text = _SPACES.sub(" ", layout.listed(text))
     text = _fonts(text)
     text = _numbers(text, listed=listed)
+    text = _COMMAND.sub(lambda match: _COMMANDS.get(match[1] or match[2] or match[3], match[0]), text)
     for pattern, replacement in _PLAIN_WORDS:
         text = pattern.sub(replacement, text)
     text = _PLAIN_FUNCTION.sub(r"\\\1", text)
@@ -244,9 +254,11 @@ def _rewrite(text: str, *, listed: bool) -> str:
     text = _repeating(text)
     text = _SLASH.sub(r"\\frac{\1}{\2}", text)
     text = re.sub(r"\s+", " ", text)
-    text = _LEADING.sub("", _PREAMBLE.sub("", text.strip()))
+    text = _SENTENCE.sub(r"\\text{\1 } \2 \\text{\3 }", text.strip())
+    text = _LEADING.sub("", _PREAMBLE.sub("", text))
     text = re.sub(r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup ", text)
     text = re.sub(r"\\\{\s*\\\}", r"\\emptyset ", text)
+    text = text if r"\pmod" in text else text.replace(r"\equiv", "=")
     text = re.sub(r"\\text\{\s*(\\[a-z]+)\s*\}", r"\1", text)  # \text{infinity}
     while r"\text" in text and _TEXT_POWER.search(text):
         text = _TEXT_POWER.sub(r"\1\2", text)

@@ -45,6 +45,10 @@ _PAIR = re.compile(
 )
 _AND = re.compile(r"(?<![a-z])and(?![a-z])")
 _ARC = {"'": "min", "''": "s", '"': "s"}
+_OPPOSED = (
+    "increase decrease|profit loss|gain loss|north south|east west|more less|more fewer|above below|left right|up down|"
+    "clockwise counterclockwise|older younger|before after|taller shorter"
+)
 _SCALES = {
     "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "lakh": 5, "crore": 7, "万": 4, "亿": 8,
 }  # fmt: skip
@@ -60,6 +64,7 @@ _PERCENT = re.compile(
 )
 _DEGREE = re.compile(r"\s*\\degree\s*(?:(?:\\text\{)?\s*([CF])\s*\}?)?\s*$")
 _ORDINAL = re.compile(r"(?<=\d)\s*\^?\s*\{?\s*(?:\\text\{\s*)?(?:st|nd|rd|th)\s*\}?\s*\}?$")
+_RADIANS = re.compile(r"\\pi|\\arc|\\(?:sin|cos|tan) ?\^ ?\{ ?-1")
 _TIME = re.compile(
     r"(\d{1,2}) ?(?:: ?([0-5]\d)(?: ?: ?([0-5]\d))?)? ?(?:([ap]) ?\.? ?m ?\.?)?( ?noon| ?midnight)?", re.I
 )
@@ -80,15 +85,27 @@ _TENS = re.compile(r"(\w+ty) (one|two|three|four|five|six|seven|eight|nine)")
 _WORDY = re.compile(
     r"(?<![A-Za-z\\])(?=[A-Za-z]*[aeiouyAEIOUY])[A-Za-z]{3,}|(?<![A-Za-z\\])(?:no|No|NO|DNE|AM|PM)(?![A-Za-z])"
 )
-_TEXTUAL = re.compile(r"[A-Za-z][A-Za-z0-9 .,;:'\"()!?/&-]*")
 _NO_SOLUTION = re.compile(
     r"(?:there (?:is|are|exists?) )?(?:no (?:(?:such|real|valid) )*(?:solutions?|values?|answers?)(?: exists?)?|none)"
     r"|empty set"
 )
+_PARTS = {
+    "half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
+    "ninth": 9, "tenth": 10,
+}  # fmt: skip
+_PART = re.compile(rf"(one|two|three|four|five|six|seven|eight|nine|an?) ({'|'.join(_PARTS)})s?")
+_REALS = re.compile(r"(?:all |the |set of )*(positive|negative|non ?negative) (?:real numbers?|reals)")
+_MISSING = re.compile(r"(?:the |this )?(?:\w+ )?(?:does(?: not|nt) exist|dne)")
+_MONTH = "(?:jan|febr?|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)(?:uary|ch|il|ust|(?:o|em)ber)?"
+_DATE = re.compile(rf"(?:on )?(?:({_MONTH}) (\d{{1,2}})|(\d{{1,2}})(?: of)? ({_MONTH}))(?: (\d{{4}}))?")
+_TEXTUAL = re.compile(
+    rf"(?:[A-Za-z]|\d{{1,2}}(?:st|nd|rd|th)? (?:of )?(?:{_MONTH})(?![a-z]))[A-Za-z0-9 .,;:'\"()!?/&-]*", re.IGNORECASE
+)
 _SYNONYMS = {
     "infinitely many": r"\infty", "infinitely many solutions": r"\infty", "infinite": r"\infty",
     "all reals": r"\mathbb{R}", "all real numbers": r"\mathbb{R}", "real numbers": r"\mathbb{R}",
-    "dne": "does not exist",
+    "not possible": "impossible", "cannot be done": "impossible", "converges": "convergent", "diverges": "divergent",
+    "true": "yes", "false": "no", "half": r"\frac{1}{2}",
 }  # fmt: skip
 
 
@@ -182,6 +199,13 @@ def split_quantity(text: str) -> UnitValue:
     return UnitValue(text, unit, percent)
 
 
+def opposed(gold: str, answer: str) -> bool:
+    """Whether the words of two values point in opposite directions: a 20% increase and a 20% decrease."""
+    ours, theirs = (set(re.findall("[a-z]+", detext(text).lower())) for text in (gold, answer))
+    pairs = (set(pair.split()) for pair in _OPPOSED.split("|"))
+    return any(len(pair & ours) == len(pair & theirs) == 1 and pair <= ours | theirs for pair in pairs)
+
+
 def _cut_tail(text: str) -> tuple[str, str]:
     """Split a value from its unit words; the tail is "" where there are none."""
     match = _FRACTION_UNIT.search(text)
@@ -214,7 +238,7 @@ def conversion(gold: UnitValue, answer: UnitValue) -> str | None:
     """
     if not gold.unit or not answer.unit:
         bare = answer if gold.unit else gold
-        if "deg" not in (gold.unit, answer.unit) or r"\pi" not in bare.core:
+        if "deg" not in (gold.unit, answer.unit) or not _RADIANS.search(bare.core):
             return None
         return r"\frac{180}{\pi}" if gold.unit else r"\frac{\pi}{180}"
     return units.factor(answer.unit, gold.unit)
@@ -255,13 +279,26 @@ def numeral(text: str) -> tuple[str, int] | None:
 def text_words(text: str) -> str | None:
     r"""Canonical words of an answer that is text (`\text{Evelyn}`, `no solution`, `May 5`); None where it is not."""
     plain = detext(text)
+    if re.fullmatch("[a-z]{3,}", text) and "".join(sorted(text)) in "abcdefghijklmnopqrstuvwxyz":
+        return None  # abc and xyz are products, as cab and zyx are
     if not _TEXTUAL.fullmatch(plain) or _SIGNED_CURRENCY.match(plain) or not (r"\text" in text or _WORDY.search(plain)):
         return None
     canonical = re.sub(r"[^a-z0-9]+", " ", plain.lower().replace("'", "")).strip()
-    canonical = re.sub(r"^(?:the|an?) (?=.)", "", canonical)
+    canonical = re.sub(r"^(?:the|an?|on) (?=.)| (?:wins?|will win|has a winning strategy)$", "", canonical)
     canonical = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", canonical)
     if _NO_SOLUTION.fullmatch(canonical):
         return r"\emptyset"
+    if _MISSING.fullmatch(canonical):
+        return "does not exist"
+    reals = _REALS.fullmatch(canonical)
+    if reals:
+        return {"positive": r"\mathbb{R}^+", "negative": r"\mathbb{R}^-"}.get(reals[1], r"\mathbb{R}_{\ge0}")
+    part = _PART.fullmatch(canonical)
+    if part:
+        return rf"\frac{{{_NUMBER_WORDS.get(part[1], '1')}}}{{{_PARTS[part[2]]}}}"
+    date = _DATE.fullmatch(canonical)
+    if date:
+        return " ".join(filter(None, ((date[1] or date[4])[:3], str(int(date[2] or date[3])), date[5])))
     tens = _TENS.fullmatch(canonical)
     if tens and tens.group(1) in _NUMBER_WORDS:
         return str(int(_NUMBER_WORDS[tens.group(1)]) + int(_NUMBER_WORDS[tens.group(2)]))

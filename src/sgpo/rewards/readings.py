@@ -17,18 +17,26 @@ _CONNECTOR = re.compile(
     r"|(?<![A-Za-z\\])(?:where|for|if|when|with|provided that|such that)(?: all| any| every)?(?![A-Za-z])"
 )
 _QUANTIFIED = re.compile(  # for all x, where c is a constant, \forall x \in R
-    r"(?P<main>.+?)[\s,]*(?:\(\s*)?(?:\\forall(?![A-Za-z])|(?:\\text\{\s*,?\s*|(?<![A-Za-z\\]))(?:for|where|with)(?![A-Za-z]))"
+    r"(?P<main>.+?)[\s,]*(?:\(\s*)?(?:\\forall(?![A-Za-z])|(?:\\text\{\s*,?\s*|(?<![A-Za-z\\]))(?:for|where|with)(?![A-Za-z])"
+    r"|(?<=[,;( ]) ?(?=[A-Za-z] ?\\in ?\\mathbb\{Z))"
     r"(?P<said>(?:[\s{},]|\\text(?![a-z])|\\in ?\\mathbb\{[NZQRC]\}|(?<![A-Za-z])[A-Za-z](?![A-Za-z])"
     r"|(?<![A-Za-z])(?:all|any|every|each|some|is|are|be|an|of|and|in|real|rational|complex|arbitrary|fixed|constants?|numbers?|"
     r"integers?|positive|natural|reals|values?)(?![A-Za-z]))+)(?:\))?"
 )
-_QUANTIFIER = re.compile(r"\\forall|\b(?:for|where|with)\b")
+_QUANTIFIER = re.compile(r"\\forall|\b(?:for|where|with)\b|\\in ?\\mathbb\{Z")
+_LETTER_SAID = re.compile(r"(?<![A-Za-z\\{])(?!a [a-z]{4})[A-Za-z](?![A-Za-z])")
+_TURNS = re.compile(
+    r"(?<![A-Za-z\\])([kmnl]) ?(?:\\cdot ?)?(?:\\pi|\d+ ?\\degree)|(?:\\pi|\\degree) ?(?:\\cdot ?)?([kmnl])(?![A-Za-z])"
+)
+_CONSTANT = re.compile(r"\+ ?([CcKk])$|^[a-zA-Z]\([a-z]\) ?=[^A-Za-z]*([CcKk])(?=[a-z]$|$)")
+_PROGRESSION = re.compile(r"(?<![\d.])(-?\d{1,4})((?:, ?-?\d{1,4})*), ?\.\.\. ?,? ?(-?\d{1,4})(?![\d.])")
 _CONDITION = re.compile(rf"(.+?)(?:{_CONNECTOR.pattern})(.+)")
 _IN_BRACKETS = re.compile(r"(.*[^A-Z\\({\s])[\s,]+(\([^()]*(?:\([^()]*\)[^()]*)*\))")
 _LETTER = re.compile(r"\\text\{ ?([K-Zk-z]) ?\}")  # those before K are options
 _EXCEPT = re.compile(
     r"(?:all )?(?:real numbers?|reals)(?: [a-z])? (?:except(?: for)?|excluding|other than)(?: [a-z] ?=)? ?([-+\\\d].*)"
 )
+_ATOMS = re.compile(r"(?:[A-Z][a-z]?\d*|\((?:[A-Z][a-z]?\d*)+\)\d*)+")  # H_2O
 _COMMA = re.compile(",")
 _MIXED = re.compile(r"(-?\d+) ?(?:and|\\text\{ ?and ?\}) ?(?:\\frac\{(\d+)\}\{(\d+)\}|(\d+) ?/ ?(\d+))")
 
@@ -47,8 +55,10 @@ def spelled(text: str) -> str:
     letter = _LETTER.fullmatch(text.strip())
     if letter:
         return letter.group(1)
-    said = quantities.text_words(text) or ""
-    if said.startswith("\\"):
+    text = _PROGRESSION.sub(_counted_out, text) if "..." in text else text
+    digits, base = quantities.numeral(text) or ("", 0)
+    said = digits if base == 10 else quantities.text_words(text) or ""
+    if base == 10 or said.startswith("\\"):
         return said
     excepted = _EXCEPT.fullmatch(quantities.detext(text))
     return rf"\mathbb{{R}} \setminus \{{{excepted.group(1)}\}}" if excepted else text
@@ -71,16 +81,27 @@ def special(gold: str, answer: str) -> bool | None:
     if any(times):
         left, right = times
         return bool(left and right and left[0] == right[0] and (left[1] == right[1] or not (left[1] and right[1])))
+    atoms = [re.sub(r"\\text|[{}_ ]", "", side) for side in (gold, answer)]
+    if atoms[0] == atoms[1] and r"\text" in gold + answer and _ATOMS.fullmatch(atoms[0]):
+        return True
     numerals = quantities.numeral(gold), quantities.numeral(answer)
     if any(numerals):
         return numerals[0] == numerals[1]
     texts = quantities.text_words(gold), quantities.text_words(answer)
     if texts[0] is not None or texts[1] is not None:
         plain = [t if t is not None else key(raw) for t, raw in zip(texts, (gold, answer), strict=True)]
-        if plain[0] == plain[1]:
+        if plain[0] == plain[1] or _names(gold) == _names(answer) != []:
             return True
+        if plain[0] in ("yes", "no") and re.match(rf"\W*{plain[0]}\W*,", quantities.detext(answer), re.IGNORECASE):
+            return not re.search(r"\b(?:no|not|yes|but)\b", plain[1][len(plain[0]) :])
         return None if all(t is None or library.plain_number(t) is not None for t in texts) else False
     return None
+
+
+def _names(text: str) -> list[str]:
+    """The names that a text lists, in the order of the alphabet; none for other texts."""
+    names = re.split(r"\W*,\W*(?:and )?|\W+and ", quantities.detext(text).strip(" .").lower())
+    return sorted(names) if len(names) > 1 else []
 
 
 def expand(node: Shape) -> list[str]:
@@ -111,15 +132,58 @@ def assigned(items: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(pair[1] for pair in pairs if pair)
 
 
-def unquantified(text: str) -> str:
-    r"""Without the words behind an answer that say which letters are free: `2x \text{ for all } x`."""
+def _parameter(text: str) -> tuple[str, str, bool, bool]:
+    r"""An answer without the words that say which letters are free (`2x \text{ for all } x`); its parameter, if it has
+    one; whether that is declared, and whether any integer is meant: `k` of `\frac{\pi}{4} + k\pi`.
+    """
     match = _QUANTIFIED.fullmatch(text) if _QUANTIFIER.search(text) else None
-    return match.group("main") if match else text
+    if match and not structure.is_inequality(match["main"]):
+        said = match["said"]
+        letter = _LETTER_SAID.search(said)
+        whole = bool(re.search(r"integer|mathbb\{Z\}(?!\^|_)", said)) and not re.search("positive|natural", said)
+        return match["main"].rstrip(" ("), letter.group() if letter else "", letter is not None, whole
+    turns = _TURNS.search(text) if re.search("[+-]", text) else None
+    found = turns or _CONSTANT.search(text)
+    return text, (found.group(1) or found.group(2)) if found else "", False, turns is not None
+
+
+def aligned(gold: str, answer: str) -> tuple[str, str, str]:
+    """Both answers without words on their free letters and with one name for their parameter, and its name where it is
+    any integer. A parameter is one that a side declares, or that both have in its usual place: `k\\pi`, `+ C`.
+    """
+    (gold, ours, declared, whole), (answer, theirs, also, integral) = _parameter(gold), _parameter(answer)
+    if not (declared or also or (ours and theirs)):
+        return gold, answer, ""
+    only = [structure.letters(one) - structure.letters(other) for one, other in ((gold, answer), (answer, gold))]
+    name = ours or theirs
+    if any(only):
+        if [len(letters) for letters in only] != [1, 1] or not (
+            {ours} - {""} <= only[0] and {theirs} - {""} <= only[1]
+        ):
+            return gold, answer, ""
+        name = min(only[0])
+        answer = library.rename(answer, min(only[1]), name)
+    # In `f(n) = n + 1` the letter is an argument, and in `n\\pi + \\pi` it may be what the problem names.
+    side = re.match(r"([A-Za-z]|\\[a-z]+) ?=", gold)
+    integer = (whole or not declared) and (integral or not also) and (whole or integral)
+    free = (side is not None and side[1] != name) or name == "k" or (_TURNS.search(gold) and (declared or also))
+    return gold, answer, name if integer and free else ""
+
+
+def _counted_out(match: re.Match[str]) -> str:
+    """`1, 3, ..., 9` with all its numbers, where it goes on by equal steps."""
+    given = [int(number) for number in re.findall(r"-?\d+", match.group(1) + match.group(2))]
+    step, last = given[1] - given[0] if len(given) > 1 else 1, int(match.group(3))
+    numbers = list(range(given[0], last + (1 if step > 0 else -1), step)) if step and abs(last - given[0]) < 500 else []
+    fits = numbers[: len(given)] == given and numbers[-1:] == [last]
+    return ", ".join(map(str, numbers)) if fits else match.group()
 
 
 def condition(text: str) -> tuple[str, str]:
     r"""An answer and the condition behind it, "" where there is none: `2x \text{ for } x>0`, `2x (x>0)`, `2x, x>0`."""
     match = _CONDITION.fullmatch(text) or _IN_BRACKETS.fullmatch(text)
+    if r"\begin" in text:
+        return text, ""
     if match:
         main, said = match.group(1).strip(" ,"), structure.strip_outer(match.group(2).strip())
         if structure.is_inequality(said) and main and not (_CONNECTOR.search(main) or structure.is_name(main)):

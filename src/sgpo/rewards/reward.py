@@ -66,7 +66,9 @@ def accuracy_reward(
     """
     golds = answer if answer is not None else solution
     if answer is not None and solution is not None:  # data sets of several sources fill one or the other
-        golds = [second if first is None else first for first, second in zip(answer, solution, strict=True)]
+        golds = [
+            second if first is None or first == "" else first for first, second in zip(answer, solution, strict=True)
+        ]
     if golds is None:
         raise ValueError(
             "accuracy_reward got neither `answer` nor `solution`; the dataset needs a column of that name "

@@ -25,7 +25,9 @@ _ANCHOR = re.compile(
     r"(?:\s*\([^()\n]{1,60}\))?"
     r"(?:\s+(?:to|for|of)\s+[^.\n:=$?!]{1,80}?|,? (?:then|therefore|thus),?)?"
     r"\s*(?P<verb>" + _VERB + r")\s*(?:\*\*|__)?\s*:?\s*"
-    r"|(?:答案|结果)(?:应该|应)?[是为选：:]+\s*|故选[：:]?\s*"
+    r"|(?:答案|结果)(?:应该|应)?[是为选：:]+\s*|(?:故|应|正确)?选[：:]?\s*(?=[A-H])|故选[：:]?\s*|(?:答え|정답|답)\s*[は은:：]\s*"
+    r"|(?<!\w)(?:r[ée]ponse|respuesta|resposta|risposta|antwort|ответ|odpowied[źz]|đáp án)(?:\s+(?:fin|corre)\w+)?\s*"
+    r"(?:(?:est|es|é|è|ist|lautet|to|là|:)(?!\w)|[—–])\s*:?\s*"
     r"|^[ \t>*_]*(?P<short>A|Ans|ANS|Answer|ANSWER)\.?(?:\*\*|__)?\s*[:=](?:\*\*|__)?\s*"
     r"|^[ \t>#*_]*(?:the\s+)?(?P<title>(?:final\s+)?answer)[ \t*_:]*\n\s*",
     re.IGNORECASE | re.MULTILINE,
@@ -33,13 +35,13 @@ _ANCHOR = re.compile(
 MATH = re.compile(
     r"\$\$(?P<a>[^$]+)\$\$|(?<!\\)\$(?P<b>(?:\\\$|[^$])+?)(?<!\\)\$|\\\((?P<c>.+?)\\\)|\\\[(?P<d>.+?)\\\]", re.DOTALL
 )
-_JOIN = re.compile(r"\s*(?:,\s*and|,\s*or|,|;|and|or)\s*")
+_JOIN = re.compile(r"\s*(?:,\s*and|,\s*or|,|;|and|or|或|和)\s*")
 _SENTENCE_END = re.compile(
-    r"(?<!\\)[.!?](?=\s|$|[*_])|[。！？；\n]|，(?=[因所这即])|,\s+(?:and\s+)?not\b"
+    r"(?<!\\)[.!?](?=\s|$|[*_])|[。！？；\n]|です|입니다|\s\((?:since|because|as|i\.e|rounded|approx)\b|，(?=[因所这即])|,\s+(?:and\s+)?not\b"
     r"|,?(?<!\bor)\s+(?:because|since|which|where|so|as|i\.e|namely|that is|rather than|instead of|I hope)\b(?!\s*\$)",
     re.IGNORECASE,
 )
-_COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=[-$\\\d(])")
+_COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=(?:\*\*)?[-$\\\d(])")
 _ALTERNATIVE = re.compile(r"[^.\n]{0,40}?(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b|\?)", re.IGNORECASE)
 _UNIT = re.compile(r"[ \t]*(?:%|[A-Za-z]+[ \t]*(?=[.\n]|$))")
 _SUPPOSED = re.compile(
@@ -80,6 +82,8 @@ _NOT_SAID = re.compile(
     r"\b(?:not|n['’]t|cannot|never|neither|if|whether|maybe|perhaps)\b|n['’]t\b|[?≠]|\\neq?(?![a-z])", re.IGNORECASE
 )
 _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}(?: +[A-Za-z]+){2}")
+_BOLD_MARK = re.compile(r"(?<![\w)])\*\*|\*\*(?![\w(])")  # and no power: x**2
+_YES = re.compile(r"(?:yes|no)(?=\s*[,.;])", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 _NEXT_QUESTION = re.compile(r"\n\s*(?:Q|Question|Human|User)\s*:", re.IGNORECASE)
 
@@ -115,12 +119,14 @@ def _value(said: str, *, copula: bool, plain: bool) -> str | None:
         copula: the anchor ends in a verb ("is"), so that an adjective only describes ("is correct").
         plain: words are a value too ("the answer is Evelyn").
     """
-    said = said.replace("**", "").strip().strip('*_`"“” ')
+    said = _BOLD_MARK.sub("", said).strip().strip('*_`"“” ')
     rest = _FILLER.sub("", said, count=1) if _FILLER.match(said) else said
     if not rest or rest.endswith(("?", "？")):
         return None
     if _VALUE.match(rest):
         return rest
+    if plain and _YES.match(rest):
+        return re.split(r"\W", rest, maxsplit=1)[0]
     words = re.findall(r"[A-Za-z']+", rest.lower())
     if not plain or not 0 < len(words) <= 6 or (copula and set(words) & _PREDICATES):
         return None

@@ -14,7 +14,7 @@ from typing import Literal
 from sgpo.rewards import vectors
 from sgpo.rewards.brackets import pairs_up, split_top
 
-Kind = Literal["value", "list", "set", "tuple", "interval", "union", "matrix", "relation"]
+Kind = Literal["value", "list", "set", "tuple", "interval", "union", "matrix", "relation", "piecewise"]
 
 _NAME = re.compile(
     r"(?:\|?(?:\\(?:angle|triangle|overline|vec|hat|bar|text|mathbb)\s*)?(?:\\[A-Za-z]+|[A-Za-z]{1,3}|\{[A-Za-z ]+\})'*"
@@ -30,7 +30,8 @@ _MEASURED = re.compile(  # P(X=2), f(1), \sin x, dy/dx
 _NAME_TUPLE = re.compile(r"\(\s*[A-Za-z](?:_\{?\w\}?)?(?:\s*,\s*[A-Za-z](?:_\{?\w\}?)?)+\s*\)")
 _REAL = re.compile(r"(?:[A-Za-z]|\\[a-z]+) ?\\in ?\\mathbb\{R\}")
 _REALS = {
-    r"\mathbb{R}": r"(-\infty, \infty)", r"\mathbb{R}^+": r"(0, \infty)", r"\mathbb{R}^-": r"(-\infty, 0)",
+    r"\mathbb{R}": r"(-\infty, \infty)", r"\mathbb{R}^+": r"(0, \infty)", r"\mathbb{R}_+": r"(0, \infty)",
+    r"\mathbb{R}^-": r"(-\infty, 0)",
     r"\mathbb{R}_{>0}": r"(0, \infty)", r"\mathbb{R}_{\ge0}": r"[0, \infty)", r"\mathbb{R}_{<0}": r"(-\infty, 0)",
 }  # fmt: skip
 _SEPARATOR = re.compile(r"\\text\{\s*,?\s*(?:(and|or)\s*,?|,|;)\s*\}|(?<![A-Za-z\\])(and|or)(?![A-Za-z])|[,;]")
@@ -44,6 +45,12 @@ _SPOKEN = re.compile(  # \text{5 dollars}, \text{2, 3, and 5}, \text{(A) and (C)
     r"\\text\{\s*(\(?\s*[-+\d][^{}]*|\(?[A-J]\)?(?:\s*(?:,|and|or|,\s*and)\s*\(?[A-J]\)?)+)\s*\}"
 )
 PLUS_MINUS = re.compile(r"\\pm(?![A-Za-z])")
+_IF = re.compile(
+    r"^(?:\\text\{ ?(?:if|for|when|where) ?\}|(?:if|for|when|where)\b|(?<=\\text\{)(?:if|for|when|where)\b)"
+)
+_COMMA = re.compile(",")
+_ROW_END = re.compile(r"(?<=\]) ?, ?(?=\[)|;")  # [[1,2],[3,4]] and [1,2; 3,4]
+_TRANSPOSED = re.compile(r"(.*(?:[)\]]|\\end\{[a-z]+\})) ?\^ ?\{? ?(?:\\text\{ ?T ?\}|[Tt]|\\top|\\intercal) ?\}?")
 _FLIP = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
 
 
@@ -66,6 +73,11 @@ class Shape:
     joined_by_or: bool = False
     line: str = ""
     names: tuple[str, ...] = ()
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it is a matrix of one row or one column."""
+        return self.kind == "matrix" and (len(self.rows) == 1 or set(self.rows) == {1})
 
 
 def is_name(text: str) -> bool:
@@ -98,6 +110,17 @@ def _matrix(text: str) -> Shape | None:
     return Shape("matrix", text, tuple(c for row in cells for c in row), rows=tuple(len(row) for row in cells))
 
 
+def _transposed(text: str) -> Shape | None:
+    r"""`(1,2)^T`, a column that is written as a row."""
+    match = _TRANSPOSED.fullmatch(text)
+    node = parse(match.group(1)) if match else None
+    if node is None or not (node.kind in ("tuple", "interval") or node.is_vector):
+        return None
+    column = len(node.rows) == 1
+    rows = ((1,) * len(node.items) if column else (len(node.items),)) if node.rows else ()
+    return replace(node, kind=node.kind if rows else "tuple", brackets="" if rows else "()", rows=rows)
+
+
 def _combination(text: str) -> Shape | None:
     found = vectors.combination(text)
     if found is None:
@@ -121,6 +144,9 @@ def _bracketed(text: str) -> Shape | None:
         if items and all("=" in split_top(item, _RELATION)[1] for item in items):
             return _list(inner)  # `\{x = 1, y = 2\}` says no more than `x = 1, y = 2`
         return Shape("set", text, items)
+    rows = [split_top(row.strip("[]"), _COMMA)[0] for row in split_top(inner, _ROW_END)[0]]
+    if opening + closing == "[]" and len(rows) > 1 < len(rows[0]) and len({len(row) for row in rows}) == 1:
+        return Shape("matrix", text, tuple(cell for row in rows for cell in row), rows=tuple(map(len, rows)))
     items = tuple(split_top(inner, _SEPARATOR)[0])
     if len(items) < 2 or closing == "\\}":
         return None
@@ -248,6 +274,14 @@ def _list(text: str) -> Shape | None:
     return Shape("list", text, tuple(items), joined_by_and=joined_by_and, joined_by_or=joined_by_or)
 
 
+def _pieces(body: str) -> tuple[str, ...]:
+    r"""Values and conditions in turn of `x & x > 0 \cr -x & \text{if } x < 0`; nothing for a system of equations."""
+    rows = vectors.cells(body)
+    if not all(len(row) == 2 and row[0] and row[1] for row in rows) or any(_RELATION.match(row[1]) for row in rows):
+        return ()
+    return tuple(part for value, said in rows for part in (value.rstrip(" ,;"), _IF.sub("", said).strip(" ,.")))
+
+
 def parse(text: str) -> Shape:
     """Shape of a normalised answer. Never fails: what has no other shape is a value."""
     text = strip_outer(text)
@@ -255,9 +289,11 @@ def parse(text: str) -> Shape:
     if spoken:
         text = spoken.group(1).strip()
     system = _SYSTEM.fullmatch(text)
+    if system and system.group(1) == "cases" and (pieces := _pieces(system.group(2))):
+        return Shape("piecewise", text, pieces)
     if system:
         return parse(re.sub(r"\s*,?\s*\\cr(?![A-Za-z])", ", ", system.group(2)).replace("&", "").strip(" ,"))
-    matrix = _matrix(text) or _combination(text)
+    matrix = _matrix(text) or _transposed(text) or _combination(text)
     if matrix:
         return matrix
     outer = re.fullmatch(r"([\[\](])\s*([^\[\]()]+[,;][^\[\]()]+)([\[\])])", text)

@@ -23,7 +23,7 @@ _TABLE: dict[str, tuple[str, str, int | Fraction]] = {
     "m": ("meter metre", "m", 1), "g": ("gram gm", "g", 1), "s": ("second sec", "s", 1), "rad": ("radian", "rad", 1),
     "l": ("liter litre", "m^3", Fraction(1, 1000)), "hz": ("hertz Hz", "s^-1", 1), "newton": ("N", "g m s^-2", 1000),
     "joule": ("J", "g m^2 s^-2", 1000), "watt": ("W", "g m^2 s^-3", 1000), "pascal": ("Pa", "g m^-1 s^-2", 1000),
-    "volt": ("V", "volt", 1), "ampere": ("A amp", "ampere", 1), "ohm": ("", "ohm", 1), "mole": ("mol", "mole", 1),
+    "volt": ("V", "volt", 1), "ampere": ("A amp", "ampere", 1), "ohm": ("Ω", "ohm", 1), "mole": ("mol", "mole", 1),
     "kelvin": ("K", "kelvin", 1), "degC": ("celsius", "degC", 1), "degF": ("fahrenheit", "degF", 1),
     "coulomb": ("C", "coulomb", 1),
 }  # fmt: skip
@@ -115,8 +115,8 @@ def factor(source: str, target: str) -> str | None:
     (one, _, power), (other, _, its) = source.partition("^"), target.partition("^")
     if "unit" in (one, other):
         return "1" if power == its else None  # square units, whatever their name
-    if {source, target} in ({"deg", "degC"}, {"deg", "degF"}):
-        return "1"  # the scale is left out
+    if {source, target} in ({"deg", "degC"}, {"deg", "degF"}, {"gbp", "lb"}):
+        return "1"  # the scale is left out, and "pounds" are two things
     ours, theirs = _measured(source), _measured(target)
     if ours[0] != theirs[0]:
         return None

@@ -37,6 +37,22 @@ def _entries(text: str) -> list[list[str]]:
     return cells(match.group(3)) if match else [split_top(text[1:-1], re.compile(","))[0]]
 
 
+def basis(text: str) -> tuple[str, ...]:
+    """The three entries of `3i - 4j + 2k`; () for what is no sum of multiples of i, j and k."""
+    pieces, signs = split_top(text, _SIGN)
+    if not re.search(r"(?<![A-Za-z\\])[jk](?![A-Za-z])", text) or "(" in text:
+        return ()
+    signs = signs[: len(pieces) - 1] if not pieces[0] else ["+", *signs]
+    entries = {"i": "", "j": "", "k": ""}
+    for sign, piece in zip(signs, pieces if pieces[0] else pieces[1:], strict=False):
+        name = piece[-1:]
+        scalar = piece[:-1].strip().removesuffix(r"\cdot").strip() or "1"
+        if entries.get(name) != "" or not _SCALAR.fullmatch(scalar) or set("ijk") & set(re.findall("[a-z]+", scalar)):
+            return ()
+        entries[name] = f"{sign}{scalar}".lstrip("+")
+    return tuple(entry or "0" for entry in entries.values())
+
+
 def combination(text: str) -> Combination | None:
     """A sum of scalar multiples of matrices, or of tuples, all of one shape; None for everything else.
 

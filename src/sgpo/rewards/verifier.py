@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any
 
 from sgpo.rewards import extract as extraction
@@ -23,6 +24,7 @@ from sgpo.rewards.worker import Question
 DEFAULT_TIMEOUT = 2.0  # wall seconds an item may take in a worker
 
 Tolerance = float | str
+_DIGITS = re.compile(r"-?\d{1,400}(?:\.\d{1,400})?")
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,27 @@ def verify_batch(
             done = list(threads.map(lambda item: _finish(item, timeout), pending))
     finished = iter(done)
     return [item if isinstance(item, Verdict) else next(finished) for item in items]
+
+
+def first_equals(answers: Sequence[str], *, timeout: float = DEFAULT_TIMEOUT) -> list[str]:
+    """Each answer, as it was extracted, replaced by the first of them that it is equal to: `0.5` by `1/2`."""
+    firsts: dict[str, Normal] = {}
+    found = []
+    for answer in answers:
+        form = normal_form(answer)
+        same = next((first for first, other in firsts.items() if form and _equal(other, form, timeout)), answer)
+        if form and same == answer:
+            firsts[answer] = form
+        found.append(same)
+    return found
+
+
+def _equal(one: Normal, other: Normal, timeout: float) -> bool:
+    if one.key == other.key or not (one.text and other.text):
+        return one.key == other.key
+    if _DIGITS.fullmatch(one.text) and _DIGITS.fullmatch(other.text):
+        return Fraction(one.text) == Fraction(other.text)  # most answers are, and a worker takes a millisecond
+    return get_pool().run(Question(_readings(one), _readings(other), None), timeout)[0].correct
 
 
 async def averify(response: str | None, gold: Gold, **options: Any) -> Verdict:

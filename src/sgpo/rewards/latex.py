@@ -37,7 +37,7 @@ _VULGAR = {
 _VULGAR_RUN = re.compile("[" + "".join(_VULGAR) + "]")
 _CIRCLED_RUN = re.compile("[①-⑳]{2,}")  # the numbers of statements: ①③ are two of them and not 13
 # What is counted is written behind its number without a space; words that deny or relate are no units.
-_CHINESE_TAIL = re.compile(r"(?<=[\d})])\s*([一-鿿]+)(?!\s*\})")
+_CHINESE_TAIL = re.compile(r"(?<=[\d})$])\s*([一-鿿]+)(?!\s*\})")
 _CHINESE_JOINTS = {"或": " or ", "或者": " or ", "和": " and ", "与": " and ", "且": " and "}
 _CHINESE_NO_UNIT = re.compile("[不非没无或和与且约至到以多少余于左右错误]")
 _ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+)")

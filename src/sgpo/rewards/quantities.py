@@ -74,39 +74,50 @@ _BASE = re.compile(
     r"| ?(?:\\text\{)? ?base ?-?(?:\} ?)?(\d{1,2}|[a-z]+) ?\}?)"
 )
 _LETTER_DIGITS = re.compile(r" ?\\text\{ ?([A-F]+) ?\} ?")
-_NUMBER_WORDS = {
-    "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
-    "eight": "8", "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "thirteen": "13", "fourteen": "14",
-    "fifteen": "15", "sixteen": "16", "seventeen": "17", "eighteen": "18", "nineteen": "19", "twenty": "20",
-    "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80", "ninety": "90",
-    "hundred": "100", "one hundred": "100",
-}  # fmt: skip
-_TENS = re.compile(r"(\w+ty) (one|two|three|four|five|six|seven|eight|nine)")
+_SMALL = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_PARTS = ["half", "third", "quarter", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
+NUMBER_WORDS = (
+    {word: str(value) for value, word in enumerate(_SMALL)}
+    | {f"{ten} {_SMALL[i] if i else ''}".strip(): str(10 * t + i) for t, ten in enumerate(_TENS, 2) for i in range(10)}
+    | {"hundred": "100", "one hundred": "100"}
+    | {
+        f"{_SMALL[top]} {part}{end}": rf"\frac{{{top}}}{{{bottom}}}"
+        for bottom, part in enumerate(_PARTS, 2)
+        for top in range(1, 10)
+        for end in ("", "s")
+    }
+)
 _WORDY = re.compile(
     r"(?<![A-Za-z\\])(?=[A-Za-z]*[aeiouyAEIOUY])[A-Za-z]{3,}|(?<![A-Za-z\\])(?:no|No|NO|DNE|AM|PM)(?![A-Za-z])"
 )
-_NO_SOLUTION = re.compile(
-    r"(?:there (?:is|are|exists?) )?(?:no (?:(?:such|real|valid) )*(?:solutions?|values?|answers?)(?: exists?)?|none)"
-    r"|empty set"
-)
-_PARTS = {
-    "half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
-    "ninth": 9, "tenth": 10,
-}  # fmt: skip
-_PART = re.compile(rf"(one|two|three|four|five|six|seven|eight|nine|an?) ({'|'.join(_PARTS)})s?")
-_REALS = re.compile(r"(?:all |the |set of )*(positive|negative|non ?negative) (?:real numbers?|reals)")
-_MISSING = re.compile(r"(?:the |this )?(?:\w+ )?(?:does(?: not|nt) exist|dne)")
-_MONTH = "(?:jan|febr?|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)(?:uary|ch|il|ust|(?:o|em)ber)?"
-_DATE = re.compile(rf"(?:on )?(?:({_MONTH}) (\d{{1,2}})|(\d{{1,2}})(?: of)? ({_MONTH}))(?: (\d{{4}}))?")
+_MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)(?:r?uary|ch|il|e|y|ust|t|tember|ober|ember)?(?![a-z])"
 _TEXTUAL = re.compile(
-    rf"(?:[A-Za-z]|\d{{1,2}}(?:st|nd|rd|th)? (?:of )?(?:{_MONTH})(?![a-z]))[A-Za-z0-9 .,;:'\"()!?/&-]*", re.IGNORECASE
+    rf"(?:[A-Za-z]|\d{{1,2}}(?:st|nd|rd|th)? (?:of )?{_MONTH})[A-Za-z0-9 .,;:'\"()!?/&-]*", re.IGNORECASE
 )
-_SYNONYMS = {
-    "infinitely many": r"\infty", "infinitely many solutions": r"\infty", "infinite": r"\infty",
-    "all reals": r"\mathbb{R}", "all real numbers": r"\mathbb{R}", "real numbers": r"\mathbb{R}",
-    "not possible": "impossible", "cannot be done": "impossible", "converges": "convergent", "diverges": "divergent",
-    "true": "yes", "false": "no", "half": r"\frac{1}{2}",
-}  # fmt: skip
+_MEANT = [  # what words mean, in lower case and without punctuation
+    (re.compile(words), meaning)
+    for words, meaning in (
+        (r"(?:there (?:is|are|exists?) )?no (?:(?:such|real|valid) )*(?:solutions?|values?|answers?)(?: exists?)?|none|"
+         r"empty set", r"\\emptyset"),
+        (r"(?:(?:the|this) )?(?:\w+ )?(?:does(?: not|nt) exist|dne)", "does not exist"),
+        (r"infinite(?:ly many(?: solutions)?)?", r"\\infty"),
+        (r"(?:all )?real numbers|all reals", r"\\mathbb{R}"),
+        (r"(?:all |set of )*positive (?:real numbers?|reals)", r"\\mathbb{R}^+"),
+        (r"(?:all |set of )*negative (?:real numbers?|reals)", r"\\mathbb{R}^-"),
+        (r"(?:all |set of )*non ?negative (?:real numbers?|reals)", r"\\mathbb{R}_{\\ge0}"),
+        (r"not possible|cannot be done", "impossible"),
+        (r"(con|di)verges", r"\1vergent"),
+        ("true", "yes"),
+        ("false", "no"),
+        ("half", r"\\frac{1}{2}"),
+        (rf"{_MONTH} 0?(\d{{1,2}})( \d{{4}})?", r"\1 \2\3"),
+        (rf"0?(\d{{1,2}})(?: of)? {_MONTH}( \d{{4}})?", r"\2 \1\3"),
+    )
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -267,7 +278,7 @@ def numeral(text: str) -> tuple[str, int] | None:
     if match is None:
         return None
     name = match.group(2) or match.group(3)
-    base = int(_NUMBER_WORDS.get(name, name)) if name in _NUMBER_WORDS or name.isdigit() else 0
+    base = int(NUMBER_WORDS.get(name, name)) if name in NUMBER_WORDS or name.isdigit() else 0
     if not 2 <= base <= 36:
         return None
     digits = match.group(1).upper()
@@ -286,20 +297,8 @@ def text_words(text: str) -> str | None:
     canonical = re.sub(r"[^a-z0-9]+", " ", plain.lower().replace("'", "")).strip()
     canonical = re.sub(r"^(?:the|an?|on) (?=.)| (?:wins?|will win|has a winning strategy)$", "", canonical)
     canonical = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", canonical)
-    if _NO_SOLUTION.fullmatch(canonical):
-        return r"\emptyset"
-    if _MISSING.fullmatch(canonical):
-        return "does not exist"
-    reals = _REALS.fullmatch(canonical)
-    if reals:
-        return {"positive": r"\mathbb{R}^+", "negative": r"\mathbb{R}^-"}.get(reals[1], r"\mathbb{R}_{\ge0}")
-    part = _PART.fullmatch(canonical)
-    if part:
-        return rf"\frac{{{_NUMBER_WORDS.get(part[1], '1')}}}{{{_PARTS[part[2]]}}}"
-    date = _DATE.fullmatch(canonical)
-    if date:
-        return " ".join(filter(None, ((date[1] or date[4])[:3], str(int(date[2] or date[3])), date[5])))
-    tens = _TENS.fullmatch(canonical)
-    if tens and tens.group(1) in _NUMBER_WORDS:
-        return str(int(_NUMBER_WORDS[tens.group(1)]) + int(_NUMBER_WORDS[tens.group(2)]))
-    return _SYNONYMS.get(canonical, _NUMBER_WORDS.get(canonical, canonical))
+    for words, meaning in _MEANT:
+        match = words.fullmatch(canonical)
+        if match:
+            return match.expand(meaning)
+    return NUMBER_WORDS.get(canonical, canonical)

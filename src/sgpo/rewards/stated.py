@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from sgpo.rewards.quantities import NUMBER_WORDS
+
 _LOOK_BACK = 12  # anchors
 
 TAGGED = re.compile(r"<(?:final_?)?answer>\s*(.*?)\s*(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
@@ -60,12 +62,8 @@ _FILLER = re.compile(
     r"precisely|approximately|about|option|choice|only|the number|number|the value|[:,])\s+)+",
     re.IGNORECASE,
 )
-_NUMBER_WORD = (
-    r"zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|"
-    r"seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|(?:a |one )?hundred"
-)
 _VALUE = re.compile(
-    rf"[-+±−]?\s*(?:[$€£]?\s*\.?\d|[$\\(\[{{|√∞π½¼¾]|[A-Za-z]'?(?:_\w+|\([a-z]\))?\s*(?:[=<>≤≥^+*/-]|[.,;:!)]|$)|(?:{_NUMBER_WORD})\b)",
+    rf"[-+±−]?\s*(?:[$€£]?\s*\.?\d|[$\\(\[{{|√∞π½¼¾]|[A-Za-z]'?(?:_\w+|\([a-z]\))?\s*(?:[=<>≤≥^+*/-]|[.,;:!)]|$)|(?:{'|'.join(NUMBER_WORDS)})\b)",
     re.IGNORECASE,
 )
 _PREDICATES = frozenset({

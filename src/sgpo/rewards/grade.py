@@ -154,15 +154,16 @@ class Grader:
 
     def _piecewise(self, gold: tuple[str, ...], answer: tuple[str, ...]) -> bool:
         """Values under conditions, in any order; one "otherwise" goes with the condition that is left."""
-        rest = list(zip(answer[::2], answer[1::2], strict=True))
-        for value, said in sorted(zip(gold[::2], gold[1::2], strict=True), key=lambda row: bool(_ELSE.search(row[1]))):
-            twin = next((row for row in rest if self.same(said, row[1])), None)
-            if twin is None and len(rest) == 1 and _ELSE.search(said + rest[0][1]):
-                twin = rest[0]
-            if twin is None or not self.same(value, twin[0]):
+        rest, left = dict(zip(answer[1::2], answer[::2], strict=True)), []
+        for value, said in zip(gold[::2], gold[1::2], strict=True):
+            twin = next((other for other in rest if self.same(said, other)), None)
+            if twin is None:
+                left.append((value, said))
+            elif not self.same(value, rest.pop(twin)):
                 return False
-            rest.remove(twin)
-        return not rest
+        if len(left) == len(rest) == 1 and _ELSE.search(left[0][1] + next(iter(rest))):
+            return self.same(left[0][0], *rest.values())
+        return not left and not rest
 
     def _single(self, gold: Shape, answer: Shape) -> bool:
         """A value against a set or list: equal where that has one element, and then to it."""

@@ -234,7 +234,6 @@ SOLVED = "He fills 84 / 12 = 7 boxes. Then he gets 7 * 9 = 63 dollars, and after
     [
         ("Divide 84 by 12.", "computation"),
         ("Compute 84/12.", "computation"),
-        ("Take the quotient of 84 and 12.", "computation"),
         ("Multiply the 12 apples by 9 dollars.", "computation"),
         ("Plug 84 into the formula.", "computation"),
         ("Set n = 84.", "computation"),

@@ -20,9 +20,8 @@ from sgpo.mathtext.vocabulary import words
 MAX_DEPTH = 25
 MAX_NODES = 6_000  # of one text; what follows is not read
 MAX_OPERATIONS = 100  # of one expression, and signs of one relation; what follows is read as another one
-# A clock time has two digits of minutes; 3:4 is a ratio.
 _TOKEN = re.compile(
-    r"(?P<clock>(?<![\d:.])(?:[01]?\d|2[0-4]):[0-5]\d(?![\d:]))|(?P<number>\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
+    r"(?P<number>\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
     r"|(?P<command>\\[A-Za-z]+)|(?P<word>[A-Za-z]+(?:'[a-z]+)?)"
     r"|(?P<op>=>|<=|>=|!=|[-+*/^=<>!%|:,(){}\[\]_])|(?P<other>\.\.\.|[^\s])"
 )
@@ -40,7 +39,7 @@ _SHORT_WORDS = words(
 
 
 class Token(NamedTuple):
-    """A piece of text; `kind` is number, clock, command, word, op or other; `touching`: no space stands before it."""
+    """A piece of text; `kind` is number, command, word, op or other; `touching`: no space stands before it."""
 
     kind: str
     text: str
@@ -53,7 +52,7 @@ class Token(NamedTuple):
 class Node:
     """A value in the text.
 
-    kind: "number" (one literal), "clock", "expression", "ratio", "tuple" (brackets with commas) or "relation".
+    kind: "number" (one literal), "expression", "ratio", "tuple" (brackets with commas) or "relation".
     value: None where it cannot be had (0/0, overflow), and for tuples and relations.
     literals: all numbers written in it; letters and operations: how many it holds.
     parts, signs: the sides of a relation and what joins them, or the parts of a tuple.
@@ -116,7 +115,7 @@ class Parser:
         """It tells most tokens that no expression begins with, since to try each would take most of the time."""
         if token.kind == "word":
             return token.text in _NAMES or (len(token.text) <= 3 and self._is_variable())
-        return token.kind in ("number", "clock", "command") or token.text in "+-([{"
+        return token.kind in ("number", "command") or token.text in "+-([{"
 
     def make(self, first: int, value: Value | None, *nodes: Node, kind: str = "expression", count: int = 1) -> Node:
         """A node of others; `count` is 0 where it is no operation that somebody would have to carry out."""
@@ -210,8 +209,11 @@ class Parser:
             raise _Unreadable
         self.depth += 1
         try:
-            if token.kind in ("number", "clock"):
-                return self._literal(token)
+            if token.kind == "number":
+                self.i += 1
+                value = Fraction(token.text)
+                self.nodes.append(node := Node(first, self.i, value, "number", 0, (values.size(value),)))
+                return node
             if first in self.closing:
                 return self._bracket()
             name = token.text.removeprefix("\\")
@@ -222,15 +224,6 @@ class Parser:
             raise _Unreadable
         finally:
             self.depth -= 1
-
-    def _literal(self, token: Token) -> Node:
-        self.i += 1
-        written = [Fraction(part) for part in token.text.split(":")]
-        # 15:15 is 3:15, and both are a quarter of an hour after three.
-        value = (written[0] - 1) % 12 + 1 + written[1] / 60 if token.kind == "clock" else written[0]
-        literals = tuple(map(values.size, dict.fromkeys((value, *written))))
-        self.nodes.append(node := Node(self.i - 1, self.i, value, token.kind, 0, literals))
-        return node
 
     def _bracket(self) -> Node:
         first, end = self.i, self.closing[self.i]
@@ -267,7 +260,7 @@ class Parser:
             if self.at(mark):
                 self.i += 1
                 around[mark] = getattr(self, level)()
-        argument = self._argument()
+        argument = self.power()
         inner = values.apply(math.radians, argument.value) if self.at("degrees", "degree") else argument.value
         value = values.apply(FUNCTIONS[name], inner)
         if "_" in around:
@@ -275,22 +268,6 @@ class Parser:
         if "^" in around:
             value = values.operate("^", value, around["^"].value)
         return self.make(first, value, *around.values(), argument)
-
-    def _argument(self) -> Node:
-        r"""What a function without brackets is applied to: `3x` of `\sin 3x`."""
-        first, bracketed = self.i, self.at("(", "{")
-        node = self.power()
-        while (
-            not bracketed
-            and (token := self.peek())
-            and token.kind in ("word", "command")
-            and self._factor_follows(token)
-        ):
-            factor = None if token.text.removeprefix("\\") in FUNCTIONS else self.tried("power", 0)
-            if factor is None:
-                break
-            node = self.make(first, values.operate("*", node.value, factor.value), node, factor)
-        return node
 
     def _letter(self) -> Node:
         """A variable, with its subscript, or a short product such as `ac`; `f(3)` is a value of its own."""
@@ -305,16 +282,7 @@ class Parser:
             value = functools.reduce(
                 lambda one, other: values.operate("*", one, other) or one, map(values.letter, name)
             )
-        node = Node(first, self.i, value, "expression", 1)
-        if (
-            name in ("f", "g", "h", "P", "p")
-            and self.at("(")
-            and self.tokens[self.i].touching
-            and self.i in self.closing
-        ):
-            inside = self._bracket()
-            return self.make(first, values.apply(lambda x, y: x + 0.7 * y * y, value, inside.value), node, inside)
-        self.nodes.append(node)
+        self.nodes.append(node := Node(first, self.i, value, "expression", 1))
         return node
 
     def _is_variable(self) -> bool:

@@ -37,8 +37,7 @@ class Quantity:
     value: exact where rational (see `values`); None for tuples and relations.
     unit: what stands behind it, None where that is no unit. noun: the word behind it, where one is counted.
     notation: digits, decimal, percent, fraction, expression, tuple, relation, ratio, ordinal, roman, share (`half of
-        the modulus`: the noun is what it is a share of), power (`the square of the modulus`: the value is 2) or offset
-        (`2 less than the modulus`: the value is -2).
+        the modulus`: the noun is what it is a share of) or offset (`2 less than the modulus`: the value is -2).
     place: the text, its tokens, and the indices of its first token and of the one behind its last.
     whole: it is not a part of a longer expression.
     in_formula: it is a part of an expression in letters.
@@ -75,7 +74,7 @@ class Quantity:
     @property
     def is_relative(self) -> bool:
         """Its value is times or plus something that is named, not written."""
-        return self.notation in ("share", "offset", "power")
+        return self.notation in ("share", "offset")
 
     @cached_property
     def readings(self) -> tuple[Value, ...]:
@@ -199,16 +198,13 @@ _COMPARED = rf"(?P<less>(?:{_LESS}) than|short of|shy of|under|below)|(?:{_MORE}
 _OFFSET = re.compile(rf"(?:[a-z]+ )?(?:{_COMPARED})(?: the| that)?", re.I)
 _OWNERS = "the|its|her|his|their|this|that|our|all|every"
 _RELATIVE = re.compile(
-    r"(?<!\w)(?:(?P<times>(?P<power>square|cube)(?= of )|half|twice|(?<=is )double|(?<=is )triple|\d{1,9} times"
+    r"(?<!\w)(?:(?P<times>half|twice|(?<=is )double|(?<=is )triple|\d{1,9} times"
     r"|\d{1,3}%|\\frac\{\d{1,9}\}\{\d{1,9}\}) (?:of )?"
     rf"|(?P<step>\d{{1,9}}) (?:[a-z/]+ )?(?:{_COMPARED}) )(?=(?:{_OWNERS}) [A-Za-z]|(?-i:[A-Z]))"
     rf"(?:(?:{_OWNERS}) )?(?P<noun>[A-Za-z]{{1,20}})",
     re.I,
 )
-_MULTIPLES = {
-    "half": Fraction(1, 2), "twice": Fraction(2), "double": Fraction(2), "triple": Fraction(3), "square": Fraction(2),
-    "cube": Fraction(3),
-}  # fmt: skip
+_MULTIPLES = {"half": Fraction(1, 2), "twice": Fraction(2), "double": Fraction(2), "triple": Fraction(3)}
 
 
 def _offsets(text: str, tokens: Sequence[Token], wholes: Sequence[Quantity]) -> list[Quantity]:
@@ -252,7 +248,7 @@ def _relatives(text: str, tokens: Sequence[Token]) -> list[Quantity]:
             continue
         last = next((k for k in range(i, len(tokens)) if tokens[k].end >= match.end()), i) + 1
         node, span = Node(i, i + 1, -value if match["less"] else value), (text, tokens, i, last)
-        notation = "power" if match["power"] else "share" if match["times"] else "offset"
+        notation = "share" if match["times"] else "offset"
         found.append(Quantity(match.start(), match.end(), node.value, None, notation, span, match["noun"], True, node))
     return found
 

@@ -1,36 +1,34 @@
-"""Units of measure by pint: which words are one, and what one unit is in another of its dimension, exactly."""
+"""Units of measure: which words are one, and what one unit is in another of its dimension, exactly.
+
+A table of those that problems of schools use. A library of units reads `shakes`, `gauss` and `lambda` as some, too.
+"""
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from sgpo.mathtext import values
-from sgpo.mathtext.vocabulary import words
+from sgpo.mathtext.usage import stem
 
-_SHORT = words("mm cm km kg mg ml ft lb lbs oz mi yd hr hrs min mins kwh mph")
-# Names that pint has and that texts use for other things.
-_OTHER = words(
-    "are bag bar bit byte chain circle count counts cycle degree_celsius dot grade hand hands link pixel point "
-    "points rod section sections span stone turn turns table tables fifth fifths pole poles carat scruple drop cord "
-    "line lines barn mole pace span reed tex token tokens"
-)
+# Of each dimension (a base and its power; none for a mere factor) the units, with their other spellings and sizes.
+_TABLE = {
+    ("time", 1): "second/sec=1 minute/min/mins=60 hour/hr/hrs=3600 day=86400 week=604800 month=2629800 year=31557600",
+    ("length", 1): "meter/metre=1 kilometer/kilometre/km=1000 decimeter/decimetre=0.1 centimeter/centimetre/cm=0.01 "
+    "millimeter/millimetre/mm=0.001 inch/inche=0.0254 foot/feet/ft=0.3048 yard/yd=0.9144 mile/mi=1609.344",
+    ("length", 2): "hectare=10000 acre=4046.8564224",
+    ("length", 3): "liter/litre=0.001 milliliter/millilitre/ml=0.000001 gallon=0.003785411784 quart=0.000946352946 "
+    "pint=0.000473176473 cup=0.0002365882365 tablespoon=0.00001478676478125 teaspoon=0.00000492892159375",
+    ("mass", 1): "gram=1 kilogram/kg=1000 milligram/mg=0.001 ounce/oz=28.349523125 pound/lb/lbs=453.59237",
+    ("money", 1): "cent=1 penny=1 nickel=5 dime=10 quarter=25 dollar=100",
+    ("euro", 1): "euro=1",
+    ("power", 1): "watt=1 kilowatt=1000",
+    ("angle", 1): "degree=1",
+    ("", 0): "dozen=12 gross=144",
+}  # fmt: skip
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "squared": 2, "cubed": 3}
-_DEFINED = (
-    "dollar = [money]",
-    "cent = dollar / 100",
-    "penny = cent = _ = pennies",
-    "nickel = 5 * cent",
-    "dime = 10 * cent",
-    "quarter = 25 * cent",
-    "euro = [euro]",
-    "dozen = 12",
-    "gross = 144",
-)
 
 
 @dataclass(frozen=True)
@@ -38,70 +36,39 @@ class Unit:
     """A unit: the powers of its base dimensions (none for a mere factor such as a dozen), its size in base units."""
 
     name: str
-    dimension: tuple[tuple[str, Fraction], ...]
+    dimension: tuple[tuple[str, int], ...]
     factor: Fraction
 
 
+def _table() -> Iterator[tuple[str, Unit]]:
+    for dimension, entries in _TABLE.items():
+        for entry in entries.split():
+            names, _, factor = entry.partition("=")
+            unit = Unit(names.partition("/")[0], (dimension,) if dimension[1] else (), Fraction(factor))
+            yield from ((name, unit) for name in names.split("/"))
+
+
 ONE = Unit("", (), Fraction(1))
+_UNITS = dict(_table())
 
 
-@functools.cache
-def _registry() -> Any:
-    import pint
-
-    registry: Any = pint.UnitRegistry(non_int_type=Fraction, on_redefinition="ignore")
-    for definition in _DEFINED:
-        registry.define(definition)
-    return registry
-
-
-def _symbol(name: str) -> str | None:
-    """The abbreviation of a unit; None where it has none but its name."""
-    symbol = str(_registry().get_symbol(name))
-    return None if symbol == name else symbol
-
-
-@functools.lru_cache(4096)
 def unit(word: str) -> Unit | None:
-    """The unit that a word names; None for words that are none, or that mostly are something else."""
-    word = word.lower()
-    if word in _OTHER or (len(word) < 4 and word not in _SHORT and word not in ("day", "ton", "cup")):
-        return None
-    registry = _registry()
-    try:
-        parsed = registry.parse_unit_name(word)
-        prefix, name = parsed[0][0], parsed[0][1]
-        bare = word.removesuffix("s").removeprefix(prefix)
-        if word not in _SHORT and (len(bare) < 3 or (prefix and not word.startswith(prefix)) or bare == _symbol(name)):
-            return None  # `unit` is no micronit, `exact` no exacarat, `has` no hectares
-        base = registry.Quantity(Fraction(1), prefix + name).to_base_units()
-        factor = Fraction(base.magnitude).limit_denominator(10**12)
-        dimension = tuple(sorted(base.dimensionality.items()))
-    except Exception:  # pint raises errors of its own, of tokenize and of arithmetic for what is no unit
-        return None
-    return Unit(prefix + name, dimension, factor) if factor else None
+    """The unit that a word names; None for words that are none."""
+    return _UNITS.get(stem(word))
 
 
-def _scaled(dimension: tuple[tuple[str, Fraction], ...], power: int) -> tuple[tuple[str, Fraction], ...]:
-    return tuple((kind, exponent * power) for kind, exponent in dimension)
-
-
-def begins(word: str) -> bool:
-    """Whether a unit may begin with a word; cheaper than to read it."""
-    return word.lower() in _POWERS or unit(word) is not None
+def _scaled(dimension: tuple[tuple[str, int], ...], power: int) -> tuple[tuple[str, int], ...]:
+    return tuple((base, exponent * power) for base, exponent in dimension)
 
 
 def behind(words: Sequence[str]) -> tuple[Unit | None, int]:
     """The unit that a run of words begins with, and how many words it takes: `square feet`, `miles per hour`."""
-    power, used = 1, 0
-    if words and words[0].lower() in _POWERS:
-        power, used = _POWERS[words[0].lower()], 1
+    power = _POWERS.get(words[0].lower(), 1) if words else 1
+    used = int(power > 1)
     found = unit(words[used]) if used < len(words) else None
     if found is None:
         return None, 0
     used += 1
-    if used < len(words) and power == 1 and words[used].lower() in ("squared", "cubed"):
-        power, used = _POWERS[words[used].lower()], used + 1
     if power > 1:
         found = Unit(f"{found.name}^{power}", _scaled(found.dimension, power), found.factor**power)
     if used + 1 < len(words) and words[used].lower() == "per" and (other := unit(words[used + 1])):
@@ -112,8 +79,7 @@ def behind(words: Sequence[str]) -> tuple[Unit | None, int]:
 
 def named(words: Sequence[str]) -> set[Unit]:
     """The units that a run of words speaks of."""
-    begun = (behind(words[i : i + 4])[0] for i, word in enumerate(words) if len(word) > 1 and begins(word))
-    return {unit for unit in begun if unit}
+    return {found for i in range(len(words)) if (found := behind(words[i : i + 4])[0])}
 
 
 def convert(value: Fraction, source: Unit, target: Unit) -> Fraction | None:

@@ -78,9 +78,6 @@ FINITE = words(
     "is are was were has have can cannot could would should must will may do does makes leaves gives remains remain "
     "stay hold give make need fit work made got paid won sold took gave came went spent kept"
 )
-_NO_SUBJECTS = words("to we you not then and can must")
-_ONLY = (["only"], ["exactly"], ["precisely"])  # `the remainder is 0 only if a is 5` states something
-_MODALS = words("can could must may will would should might to")
 _FITS = words("works work fits fit satisfies suffices solves answers holds wins succeeds")
 _SINGLED = words("the your our what where correct right only last first largest smallest answer final asked wanted")
 _DIVISIBLE = words("divisible divisibility multiple multiples power powers modulo divisor divisors coprime")
@@ -138,20 +135,14 @@ def usage(text: str, tokens: Sequence[Token], first: int, last: int, *, ordinal:
         return Use("label", "", subject, supposed)
     name, by = _governed(left)
     stated = _is_stated(clause if clause[:1] and clause[0] in _TELLING else left, right)
-    done = stated and len(left) > 1 and (_is_verb(left) or (by == left[-1] and left[-2] in _MODALS))
-    if name == "operand" and done and left[-2] not in ("we", "you", "that", "which"):
-        name = "result"  # `k can take 8 values`, `the prime divides 8 of the roots`
     if name in ("", "mention") and (not ordinal or name == "" or by == ""):
         verb = right[1:] if right[:1] == [","] else right
         if ordinal:  # `the 8th one is the last`, `the third prime found is`
             verb = next((right[i:] for i, word in enumerate(right) if word in _FITS or word in ("is", "are")), [])
         if verb and (verb[0] in _FITS or (len(verb) > 1 and verb[0] in ("is", "are") and verb[1] in _SINGLED)):
             name, by, supposed = "result", "fits", supposed and verb[0] not in _FITS
-    if not name and left[-1:] == [","] and not right:  # `find the weekly energy, 3 kilowatt hours`
-        name = "result"
-    if right and right[0] in _COMPARED and name == "result":
-        # `is 3 times as long`, and not `fits 3 times`; `is 2 less than the number of sides`
-        name = "mention" if right[0] != "times" else "operand" if right[1:] else name
+    if right and right[0] in _COMPARED and name == "result":  # `is 2 less than the number of sides`
+        name = "mention"
     if ordinal and name != "result":
         name = "ordinal"
     # `they meet after 3 hours` tells; `divide by 3` is a step, and so is `divided by 3`.
@@ -179,9 +170,8 @@ def _around(text: str, tokens: Sequence[Token], first: int, last: int) -> tuple[
     left = [token.text.lower() for token in tokens[begin:first]]
     # `a must be 5` speaks of a letter, not of a thing.
     pairs = zip(left, [*left[1:], ""], strict=False)
-    return ["x" if word == "a" and _is_finite(verb) else word for word, verb in pairs], [
-        token.text.lower() for token in tokens[last:end]
-    ]
+    before = ["x" if word == "a" and verb in FINITE | RELATIONS else word for word, verb in pairs]
+    return before, [token.text.lower() for token in tokens[last:end]]
 
 
 def _clause_start(left: list[str]) -> int:
@@ -195,19 +185,13 @@ def _is_supposed(outside: list[str], clause: list[str], right: list[str]) -> boo
     """A clause only supposes what it says, or says it of all things of a kind."""
     article = clause[:1] in (["a"], ["an"])
     # `a square has 4 sides` is a law; `a zero remainder needs the root to be 5` is not, as it says which root.
-    general = (article and "the" not in clause) or clause[:1] in (["any"], ["every"], ["all"])
+    general = (article and "the" not in clause) or clause[:1] in (["any"], ["every"])
     return (
-        any(word in CONDITIONS and clause[i - 1 : i] not in _ONLY for i, word in enumerate(clause))
-        or (general and clause[1:2] not in (["but"], ["the"]) and outside[-1:] != ["as"])  # `as a percentage it is 5`
+        bool(CONDITIONS & set(clause))
+        or (general and outside[-1:] != ["as"])  # `as a percentage it is 5`
         or outside[-2:] == ["so", "that"]
         or (clause[:1] == ["then"] and bool(CONDITIONS & set(outside[:1])))
         or (right[:1] in (["for"], ["if"], ["when"]) and bool(RELATIONS & set(right[2:4])))  # `is 90 for y > 0`
-    )
-
-
-def _is_finite(word: str) -> bool:
-    return (
-        word in FINITE or word in RELATIONS or (word.endswith("s") and not word.endswith(("ss", "us", "is", "series")))
     )
 
 
@@ -220,8 +204,6 @@ def _is_stated(left: list[str], right: list[str]) -> bool:
         word = left[i]
         if word in IMPERATIVES and (i == 0 or left[i - 1] in _STARTS):
             return False
-        if word in IMPERATIVES and i and left[i + 1 : i + 2] in (["it"], ["them"]) and left[i - 1] not in _NO_SUBJECTS:
-            return True  # `diagonals cut it into 6 parts`
         if word in FINITE or (_is_verb(left[: i + 1]) and left[0] not in IMPERATIVES):
             return True
     return bool(left[:1] and left[0] in _TELLING) or any(word in FINITE for word in right)
@@ -247,26 +229,19 @@ def _governed(left: list[str]) -> tuple[str, str]:
     word, before = left[i], left[max(0, i - 4) : i]
     if word in ("is", "are") and before[-1:] == ["that"]:
         return "mention", word  # `terms that are 3 places apart`
+    if before and before[-1] in ("has", "have", "having"):
+        return "result", before[-1]  # `has degree 3`
     if word in BASES or (word in ("by", "of") and _DIVISIBLE & set(before)) or before[-1:] == ["coprime"]:
         return "base", word
-    if word == "as" and (_WRITTEN & set(before) or before[-2:-1] == ["as"]):
-        return "result", word  # `choose a as 5`, `as large as 5`
-    if word == "average" and before[-1:] == ["on"]:
-        return _governed(left[: i - 1])
-    if word == "at" and stem(before[-1] if before else "") in ("solution", "root", "maximum", "minimum", "zero"):
-        return "result", word
+    if word == "as" and (_WRITTEN & set(before) or "same" in before):
+        return "result", word  # `choose a as 5`
     if word in ("most", "least") and before[-1:] == ["at"] and before[-2:-1] != ["of"]:
         return _governed(left[: i - 1])  # `is at most 5`
     if word in ("to", "at", "with", "as", "on", "into") and any(verb in RESULTS_TO for verb in before[-2:]):
         verb = next(verb for verb in before[-2:] if verb in RESULTS_TO)
-        operand = verb == "evaluate" or ("set" in before and "equal" in before)
-        return ("operand" if operand else "result"), verb
-    if word == "as" and "same" in before:
-        return "result", before[-1]
+        return ("operand" if "set" in before and "equal" in before else "result"), verb
     if word == "of":
         return _of(left[:i])
-    if word == "to" and _is_verb(left[:i]):
-        return "result", before[-1]
     if word in OPERANDS or word == "to":
         return "operand", word
     if word == ":" and before and _ENDS_NUMBER.fullmatch(before[-1]):
@@ -279,8 +254,6 @@ def _governed(left: list[str]) -> tuple[str, str]:
         return _governed(left[:i])
     if _is_verb(left[: i + 1]):
         return "result", word
-    if before and before[-1] in ("has", "have", "having"):
-        return "result", before[-1]  # `has degree 3`
     named = (_ARTICLES & set(before[-2:]) and not word.endswith("s")) or {word, stem(word)} & SUMMARIES
     done = any(verb in OPERANDS and not (k and before[k - 1] in _ARTICLES) for k, verb in enumerate(before))
     return ("result" if named and len(word) > 2 and not done else "mention"), word

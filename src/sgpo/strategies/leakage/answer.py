@@ -63,8 +63,10 @@ class Part:
         return places >= 1 and figures >= 3 and abs(exact - found.size) <= 0.5000001 * 10.0**-places
 
     def _converted(self, found: Quantity) -> Iterable[Value]:
-        if found.unit is None and isinstance(found.value, tuple) and any(unit.name == "degree" for unit in self.units):
-            yield found.value[0] * 180 / math.pi, found.value[1] * 180 / math.pi
+        if found.value and found.unit is None and any(unit.name == "degree" for unit in self.units):
+            yield values.operate("*", found.value, (180 / math.pi, 180 / math.pi)) or found.value
+        if found.value and found.unit and found.unit.name == "degree":
+            yield values.operate("*", found.value, (math.pi / 180, math.pi / 180)) or found.value
         if found.unit and found.unit.dimension and isinstance(found.value, Fraction):
             for unit in self.units:
                 converted = units.convert(found.value, found.unit, unit)

@@ -83,14 +83,11 @@ class Case:
         right = self.answer.words
         bodies = [body for letter, body in self.options.items() if letter != self.answer.letter]
         if not self.options and right:
-            found_lists = _ALTERNATIVES.findall(self.problem.text.lower())
-            lists = (
-                re.split(r", (?:or )?| or (?:an? )?", found.removeprefix("a ").removeprefix("an "))
-                for found in found_lists
-            )
+            found = _ALTERNATIVES.findall(self.problem.text.lower())
+            lists = (re.split(r", (?:or )?| or (?:an? )?", re.sub(r"^an? ", "", one)) for one in found)
             bodies = [word for words in lists if right in words for word in words if word != right]
-        found = (tuple(re.findall(r"[a-z]{2,}", re.sub(r"\\[a-z]+", " ", body.lower()))) for body in bodies)
-        return tuple(dict.fromkeys(words for words in found if words))
+        phrases = (tuple(re.findall(r"[a-z]{2,}", re.sub(r"\\[a-z]+", " ", body.lower()))) for body in bodies)
+        return tuple(dict.fromkeys(filter(None, phrases)))
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -104,11 +101,8 @@ class Case:
 
     @cached_property
     def asked(self) -> frozenset[str]:
-        """Stems of the words of the sentence that asks, which mostly is the last one."""
-        parts = re.split(r"(?<=[.?!\n])(?!\d)", self.problem.text)
-        parts.reverse()
-        sentences = map(content, sorted(parts, key=lambda part: not part.endswith("?")))
-        return next((words for words in sentences if len(words) > 1), frozenset())
+        """Stems of the words that the problem ends with, where it mostly asks."""
+        return content(self.problem.text[-160:])
 
     @cached_property
     def nouns(self) -> frozenset[str]:

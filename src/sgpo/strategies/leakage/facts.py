@@ -23,7 +23,7 @@ GENERIC_NOUNS = words(
     "category way method stage phase triangle circle integer event draw choice option possibility function "
     "parameter degree half formula identity prime element piece line row column constraint people person item "
     "figure limit endpoint bound sum product power exponent sign law rule clue fact relation edge face place "
-    "decimal day amount"
+    "decimal amount"
 )
 _OWN = words("expression answer result solution value total count outcome it this")
 _WEAK = words("is are be was being has have having : => = of the need needs state")
@@ -44,8 +44,6 @@ _KNOWN = {
 }  # fmt: skip
 _MONTHS = frozenset(map(str.lower, calendar.month_name[1:])) - {"march", "may"}
 _RATIOS = frozenset(map(stem, words("sin cos tan sine cosine tangent isosceles equilateral")))
-_AGAIN = re.compile(r"\b(?:until|repeat\w*|loop\w*|too large)\b", re.IGNORECASE)
-_THESE = words("it both they number")
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|like|primes)\b[^.;\n]*$", re.IGNORECASE)
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b", re.IGNORECASE)
 _ENDS_NOUN = words("for with in by to from at on per and or if when to a an")
@@ -133,33 +131,20 @@ class Facts:
         in, since 60 is a constant beside minutes and a result elsewhere.
         """
         size, use = found.size, found.use
-        face = self.is_known(round(1 / (size or 1)), found)  # each face of a die has 1/6
-        each = "each" in use.subject and (face or size not in self.case.computed)
-        answer = found.whole and self._is_answer(found)
-        again = _AGAIN.search(self.sentence(found)) is not None
-        general = (
-            each
-            or use.supposed
-            or use.name == "operand"
-            or (use.by.isalpha() and not use.stated and not self._is_answer(found))
-        )
+        answer = self._is_answer(found)
+        unsaid = use.by.isalpha() and not use.stated and not answer
+        general = use.supposed or use.name == "operand" or unsaid or "each" in use.subject  # each face of a die has 1/6
         return (
             use.name == "label"
-            or f"{size:g}" in re.findall(r"(\d+) (?:repeated|looped)", self.strategy.text)
             or (use.by in BASES and size <= 16)
             or size in self.case.bases
             or self._converts(found)
-            or (size > 1 and size in self.conversions and (use.name != "result" or found.unit is None))
-            # That an hour has 12 marks is no licence for the answer 12, unless the step is a rule that is done again.
-            or (self.is_known(size, found) and not (use.name == "operand" and answer and not again))
+            or (size in self.conversions and (use.name != "result" or found.unit is None))
+            # That an hour has 12 marks is no licence for the answer 12.
+            or (self.is_known(size, found) and not (use.name == "operand" and found.whole and answer))
             or self._in_series(found)
             or self.is_example(found)
-            or (
-                found.notation == "fraction"
-                and found.unit is None
-                and general
-                and not (found.whole and size > 1 and size in self.case.computed)
-            )
+            or (found.notation == "fraction" and found.unit is None and general and not (found.whole and size > 1))
             or (found.notation, size) == ("percent", 100)
         )
 
@@ -170,11 +155,12 @@ class Facts:
             near |= self.stems | self.case.words
         if near & _MONTHS:
             near.add("month")
-        # The sines of multiples of 15 and 18 degrees are in tables.
-        angle = found.size > 0 and self.strategy.text[found.end :].startswith(" degrees")
-        if near & _RATIOS and angle and not (size % 15 and size % 18):
-            return True
-        return "totient" in near or bool(near & set(_KNOWN.get(size, "").split()))
+        # The sines of multiples of 15 degrees are in tables.
+        return (
+            "totient" in near
+            or bool(near & set(_KNOWN.get(size, "").split()))
+            or (not size % 15 and bool(near & _RATIOS))
+        )
 
     def _is_answer(self, found: Quantity) -> bool:
         return any(part.distinctive and part.matches(found) for part in self.case.answer.parts)
@@ -183,7 +169,6 @@ class Facts:
         """`For example`, `such as` or `primes` stands before it in its sentence, or `for instance` behind."""
         before, behind = self.before(found), re.split(r"[.;\n]", self.strategy.text[found.end : found.end + 60])[0]
         example = _EXAMPLE.search(before) or re.search(r"for (?:example|instance)", behind)
-        example = example or re.match(r"\W*(?:For|With) .*\bwould\b", self.sentence(found))
         return bool(example) and not _OWN_CASE.search(before + behind)
 
     def is_generic(self, found: Quantity) -> bool:
@@ -221,11 +206,8 @@ class Facts:
     def is_definite(self, found: Quantity) -> bool:
         """It was spoken of before: `the two speeds` are no new count."""
         before = self.before(found).lower()
-        return (
-            found.size <= 10
-            and re.search(r"\b(?:the|both|these|of|other|its|all) $", before) is not None
-            and re.search(r"\ban? (?:\w+ ){1,2}of $", before) is None
-        )
+        spoken = re.search(r"\b(?:the|both|these|of|other|its|all) $", before)
+        return found.size <= 10 and spoken is not None and not re.search(r"\ban? (?:\w+ ){1,2}of $", before)
 
     def behind(self, found: Quantity) -> set[str]:
         """Stems of the words that go with a number: `such`, `of`, `the` and `primes` in `three of the primes`."""
@@ -247,12 +229,6 @@ class Facts:
         lists = (m[0] for m in _LIST.finditer(self.sentence(found)) if written in m[0])
         return any(one[-1] in "n." or _is_series([float(x) for x in _NUMBER.findall(one)]) for one in lists)
 
-    def divides(self, found: Quantity) -> bool:
-        """It is said to divide something, as in `It is divisible by 7`, and the problem does not say so."""
-        use = found.use
-        known = found.size > 2 and found.size in self.case.computed and use.stated and not use.supposed
-        return known and use.name == "base" and use.by not in BASES and bool(_THESE & use.subject)
-
     def claims(self, found: Quantity) -> bool:
         """The strategy says that something comes to, or numbers, this value, and the problem does not.
 
@@ -261,35 +237,24 @@ class Facts:
         """
         use, size = found.use, found.size
         if not found.whole or use.supposed or use.name in ("operand", "base", "label"):
-            return self.divides(found)
-        if found.node.first in self.begun:  # `10 = 2 * 5` is a computation
             return False
         relation = self.relations.get(found.node.first)
         if relation is not None:  # x = 4, and not ab = 4
             left = relation.node.parts[0]
-            plain = left.letters <= int(not left.operations) and (size > 1 or bool(left.letters))
-            new = not holds(self.tight_problem, tight(self.slice(relation)))
-            if (
-                not relation.node.letters
-                and max(relation.node.literals) == 10
-                and {*relation.node.literals} <= {2, 5, 10}
-            ):
-                return False  # 2 * 5 = 10 is known to all
-            return plain and new and relation.use.name != "operand"
+            known = relation.use.name == "operand" or not relation.node.letters
+            plain = left.letters <= int(not left.operations) and not known
+            return plain and not holds(self.tight_problem, tight(self.slice(relation)))
         if self.is_generic(found):
             return False
         if size in (0.0, 1.0):
             return use.name == "result" and (
-                use.by in STRONG or bool(use.subject & (self.case.asked | _OWN)) or found.counts in self.case.counted
+                (use.by in STRONG and use.stated) or bool(use.subject & (_OWN | self.case.asked))
             )
         if size in self.case.given:
-            computed = use.by in STRONG or bool(found.node.operations)
-            named = self.before(found).lower().endswith(f"the {use.by} ")  # `the factor 3`
-            return use.name == "result" and (computed or not (named or self.is_restated(found)))
-        return use.name == "result" or (
-            (size > 2 or (found.unit is not None and size in self.case.computed))
-            and (use.stated or (not use.by and size in self.case.computed))
-        )
+            return use.name == "result" and (
+                use.by in STRONG or bool(found.node.operations) or not self.is_restated(found)
+            )
+        return use.name == "result" or (size > 2 and (use.stated or (not use.by and size in self.case.computed)))
 
     def _converts(self, found: Quantity) -> bool:
         """Its sentence says what one unit is in another: `an hour has 60 minutes`, `1 km is 1000 m`."""
@@ -310,15 +275,10 @@ class Facts:
         return frozenset(id(part) for q in self.relations.values() for part in q.node.parts)
 
     @cached_property
-    def begun(self) -> frozenset[int]:
-        """Where relations of numbers alone start."""
-        return frozenset(q.node.first for q in self.relations.values() if not q.node.letters)
-
-    @cached_property
     def relations(self) -> dict[int, Quantity]:
-        """Relations by where their last side starts."""
+        """Relations by where their sides start."""
         found = [q for q in self.strategy.quantities if q.notation == "relation"]
-        return {q.node.parts[-1].first: q for q in found}
+        return {part.first: q for q in found for part in q.node.parts}
 
 
 def read(problem: str, answer: str, response: str, strategy: str) -> Facts:

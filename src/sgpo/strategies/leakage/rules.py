@@ -71,19 +71,9 @@ RULES: tuple[Rule, ...] = (
         leaks="Hence the function is odd.", passes="Decide whether it is even or odd.",
     ),
     Rule(
-        "paraphrased", "answer", "The right option is not told by what it says.", chosen.paraphrased,
-        ("Which is |x| - 1? (A) a line (B) a V with the tip above 0 (C) a V with the tip below 0", "C", "(C)"),
-        leaks="The tip of the V is below it.", passes="Find the tip.",
-    ),
-    Rule(
         "equivalent", "answer", "No property that comes to the answer is said.", chosen.equivalent,
         ("Is f even, odd or neither?", "odd", "f(-x) = -f(x), so f is odd."),
         leaks="Show that f(-x) = -f(x).", passes="Compare f(-x) with f(x) and -f(x).",
-    ),
-    Rule(
-        "placed", "intermediate", "Nobody in a puzzle is given a place that the problem does not give.", chosen.placed,
-        ("Al, Bo and Cy ran. Bo beat Al, and Cy lost to Al. Who was in the middle?", "Al", "Bo, Al, Cy"),
-        leaks="Bo must be the winner.", passes="Write Bo before Al, since Bo beat Al.",
     ),
     Rule(
         "computation", "computation", "No computation with the numbers of this problem is written out.",

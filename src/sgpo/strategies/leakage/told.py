@@ -21,11 +21,7 @@ from sgpo.strategies.leakage.facts import STRONG, Facts, first, tight
 
 # Their halves and doubles are laws of geometry.
 _SIDES = re.compile(r"(?<![\d-])\d{1,3}-\d{1,3}-\d{1,3}(?= (?:right )?triangle)")
-_FORMULA = re.compile(r"\b(?:area|volume|sum|product|distance|energy)\b", re.I)  # is a square or a cube by a law
 _LAWS = words("radius diameter perimeter angle diagonal degrees")
-
-
-_UNKNOWN = words("solution unknown variable equation result")
 
 
 def number(facts: Facts) -> str:
@@ -46,31 +42,23 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
     if q.node.letters or q.is_relative or q.notation in ("relation", "tuple", "named", "ratio"):
         return False
     if q.notation == "roman":
-        return q.size in facts.case.computed and q.node.last - q.node.first == 1 and len(facts.slice(q)) > 2
+        return q.size in facts.case.computed
     if "pi" in facts.slice(q):
         return q.use.name == "result" and float(f"{q.size / math.pi:.8g}") in facts.case.computed
     if q.node.operations and q.notation != "fraction":  # its literals are looked at one by one
-        side = id(q.node) in facts.sides
-        return (
-            q.size > 2 and q.size in facts.case.computed and not side and q.use.name == "result" and not q.use.supposed
-        )
+        told = q.use.name == "result" and id(q.node) not in facts.sides
+        return told and q.size > 2 and q.size in facts.case.computed
     if facts.is_constant(q):
         return False
     if q.notation == "ordinal":
-        return (
-            (is_small(q.size) or q.size not in facts.case.given)
-            and not q.use.supposed
-            and (not is_small(q.size) or (q.use.by == "fits" and q.size > 5))
-        )
-    # Radians are no second reading: that a degree has 60 minutes has nothing to do with pi.
-    sizes = set(map(values.size, q.readings)) if q.unit is None or q.unit.name != "degree" else {q.size}
+        return q.use.by == "fits" and q.size > 5 if is_small(q.size) else q.size not in facts.case.given
+    sizes = set(map(values.size, q.readings))
     if not (sizes | facts.in_other_units(q)) & facts.case.given and not all(map(is_small, sizes)):
         return True
-    counts = q.size <= 2 and bool(q.noun) and stem(q.noun) not in facts.case.nouns  # `what remains is 2 equal shares`
+    counts = q.size <= 2 and q.noun  # `what remains is 2 equal shares`
     if not 2 < q.size <= 10 and (counts or q.size not in facts.case.specific or _is_lawful(facts, q)):
         return False  # two, a half and a hundred are the numbers that general steps are full of
-    small = q.size < 2 and q.notation != "fraction" and q.size != 0.5 and q.use.by not in STRONG
-    return not small and not facts.is_definite(q) and facts.claims(q)
+    return not (q.size in (0, 1) and q.use.by not in STRONG) and not facts.is_definite(q) and facts.claims(q)
 
 
 def _is_lawful(facts: Facts, q: Quantity) -> bool:
@@ -84,29 +72,24 @@ def value(facts: Facts) -> str:
 
 
 def _stated(facts: Facts, part: Part) -> Iterator[Quantity]:
-    given, alone = part.size in facts.case.given, len(facts.case.answer.parts) == 1
+    given = part.size in facts.case.given
     for q in filter(part.matches, facts.strategy.quantities):
         asked = bool(facts.case.counted & {stem(q.use.by), *facts.behind(q)})  # `nine boys`, `the boys number 9`
         if q.notation == "ordinal":
-            indefinite = q.use.name == "result" and not facts.before(q).lower().endswith("the ")
-            told = part.size > 2 and (indefinite or asked or bool(q.also) or q.use.by == "fits")
+            told = asked or bool(q.also) or (q.use.name == "result" and not facts.before(q).lower().endswith("the "))
         elif facts.is_constant(q) and not facts.is_left(q):
             told = False
         elif part.distinctive and not given:
-            told = alone or not q.use.supposed
+            told = len(facts.case.answer.parts) == 1 or not q.use.supposed
         else:
-            told = facts.claims(q) or (asked and q.use.name in ("result", "mention") and not q.use.supposed)
-        if told or q.notation == "roman":
+            told = facts.claims(q) or (asked and not q.use.supposed)
+        if told:
             yield q
 
 
 def _together(facts: Facts, parts: tuple[Part, ...]) -> str:
     """It finds all values of an answer of several, one after the other on one line."""
-    numbers = [
-        q
-        for q in facts.strategy.quantities
-        if q.whole and q.notation not in ("relation", "tuple") and not (q.use.supposed or q.node.letters)
-    ]
+    numbers = [q for q in facts.strategy.quantities if q.whole and q.notation not in ("relation", "tuple")]
     for i in range(len(numbers) - len(parts) + 1) if len(parts) > 1 else ():
         run = numbers[i : i + len(parts)]
         near = "\n" not in facts.strategy.text[run[0].end : run[-1].start] and run[-1].start - run[0].end < 80
@@ -128,14 +111,10 @@ def share(facts: Facts) -> str:
             if (
                 q.is_relative
                 and q.use.stated
-                and isinstance(q.value, Fraction)
                 and not _is_lawful(facts, q)
-                and not (q.notation == "power" and _FORMULA.search(facts.sentence(q)))
                 and facts.slice(q).lower().split()[0] not in given
-                and stem(q.noun) not in _UNKNOWN
             ):
-                sign = {"share": "*", "power": "^", "offset": "+"}[q.notation]
-                sizes = {values.size(values.operate(sign, x, q.value)) for x in known}
+                sizes = {values.size(values.operate("*" if q.notation == "share" else "+", x, q.value)) for x in known}
                 if any(part.size in sizes for part in facts.case.answer.parts):
                     yield q
 
@@ -145,6 +124,5 @@ def share(facts: Facts) -> str:
 def written(facts: Facts) -> str:
     """The rule `written`: it finds answers that have no value, such as matrices and unions, by how they are written."""
     answer, text = facts.case.answer, tight(facts.case.answer.written)
-    shaped = not answer.words and (len(answer.parts) != 1 or "," in text)
-    found = shaped and len(text) > 3 and text in tight(facts.raw) and text not in facts.tight_problem
-    return text[:60] if found else ""
+    shaped = not answer.words and len(answer.parts) != 1 and len(text) > 3
+    return text[:60] if shaped and text in tight(facts.raw) and text not in facts.tight_problem else ""

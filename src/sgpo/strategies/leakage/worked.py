@@ -7,76 +7,57 @@ from collections.abc import Iterator
 
 from sgpo.mathtext import values
 from sgpo.mathtext.quantities import Quantity
-from sgpo.mathtext.usage import stem
-from sgpo.mathtext.vocabulary import words
 from sgpo.strategies.leakage.answer import is_small
 from sgpo.strategies.leakage.facts import Facts, first, holds, tight
 
 _NO_LETTERS = frozenset(rf"\{name}" for name in ("frac", "binom", "pi", "cdot", *values.FUNCTIONS))
-_TRIED = words("case cases when if try for first start starts starting suppose base")
 _ARITHMETIC = re.compile(
     r"\b(?:divid|multipl|subtract|add|combin|rais|tak|split|distribut|scal|sum|product|difference|quotient|ratio|gcd|lcm|"
     r"average|mean|squar|cub|plus|minus|times|increas|decreas|substitut|plug|insert|evaluat|put|remainder)"
 )
-_SHIFTS = re.compile(r"\b(?:add|subtract)(?:ing)?(?: (?!by |from |to )[a-z]+){0,2} ?$")
-_NAMED = re.compile(r"\b(?:start|begin)\w* (?:from|with|at) $")
-_INSERTED = re.compile(r"\b(?:substitut|plug|insert|evaluat|put)\w*(?: [a-z]+){0,3} ?$")
+_INSERTED = re.compile(r"\b(?:substitut|plug|insert|evaluat|put|set)\w*(?: [a-z]+){0,5}(?: =)? ?$")
 
 
 def computation(facts: Facts) -> str:
-    """The rule `computation`: it quotes `84 / 12`, `divide 84 by 12`, `x = 4` or `subtract 7`."""
-
-    def found() -> Iterator[Quantity]:
-        for q in facts.strategy.quantities:
-            if _is_worked(facts, q) or _is_assignment(facts, q) or _is_step(facts, q):
-                yield q
-
-    return first(facts, found())
+    """The rule `computation`: it quotes `84 / 12`, `divide 84 by 12` or `plug in 84`."""
+    return first(facts, (q for q in facts.strategy.quantities if _is_worked(facts, q) or _is_step(facts, q)))
 
 
 def _is_step(facts: Facts, q: Quantity) -> bool:
-    """A number of the problem drives a step, as in `divide 84 by`, `subtract 7` and `plug in 3`."""
-    if q.size < 2 or not q.whole or q.node.letters or q.node.operations or q.notation == "ordinal":
+    """A number of the problem drives a step, as in `divide 84 by` and `plug in 84`."""
+    before = facts.before(q).lower()
+    named = q.noun == "times" or before.endswith("by the ")  # `multiply by the 20 servings` names what is given
+    if not q.whole or q.node.operations or q.size < 2 or q.notation == "ordinal" or named or facts.is_constant(q):
         return False
-    before, counts = facts.before(q).lower(), q.noun and stem(q.noun) == q.noun  # `subtract 4 corner areas`
-    inserted = _INSERTED.search(before) and not q.noun and q.size in facts.case.specific
-    # `subtract 3 times the sum`, `starting from 19`, `multiply by the 20 servings` name what is given.
-    named = q.noun == "times" or _NAMED.search(before) or (q.noun and before.endswith("by the "))
-    operand = q.use.name == "operand" and q.size in facts.case.given and _ARITHMETIC.search(before) and not named
-    driven = operand and q.size > 2 and (not is_small(q.size) or (_SHIFTS.search(before) and not counts))
-    return bool(inserted or driven) and not facts.is_constant(q) and not facts.is_definite(q)
+    driven = q.use.name == "operand" and q.size in facts.case.given and _ARITHMETIC.search(before)
+    inserted = q.size in facts.case.specific and _INSERTED.search(before) and not q.noun
+    return bool(inserted or (driven and not is_small(q.size)))
 
 
 def _is_worked(facts: Facts, q: Quantity) -> bool:
     """It is made of numbers of this problem, joined by signs: `6^2 + 9^2`, `(3+1)(2+1)`, `1 + 3 = 4`, `C(10, 3)`."""
     node, written = q.node, facts.slice(q)
-    if (
-        facts.is_example(q)
-        or written in facts.case.problem.text
-        or (written.startswith(r"\frac{1}{2} *") and facts.before(q).endswith("than "))
-    ):
-        return False  # in the problem's words; `more than half of the 35 students`
-    if not q.whole or node.letters or not node.operations or id(node) in facts.sides or q.notation == "ratio":
+    if not q.whole or node.letters or not node.operations or id(node) in facts.sides:
         return False
-    largest, copied = max(node.literals, default=0.0), tight(written) in facts.tight_response
-    if (q.use.supposed and largest <= 10) or (
-        q.notation == "fraction" and (largest <= 12 or q.size in facts.case.given)
-    ):
+    if facts.is_example(q) or written in facts.case.problem.text:
         return False
-    if largest <= (4 if "sqrt" in written else 10) and (q.notation == "relation" or "sqrt" in written):
-        return copied  # 10 = 2 * 5, and the root of 3 over 2, are known to all
-    shifted = "binom" in written  # one of the n is chosen before
+    largest, root = max(node.literals, default=0.0), "sqrt" in written
+    if largest <= 12 and (q.use.supposed or q.notation == "fraction"):
+        return False
+    if largest <= (4 if root else 10) and (q.notation == "relation" or root):
+        return tight(written) in facts.tight_response  # 10 = 2 * 5, and the root of 3 over 2, are known to all
     # `252 = 2^2 * 3^2 * 7`: factors of a number of the problem, too.
-    parted = values.size(node.parts[0].value) if node.parts else values.size(node.value)
-    own = all(
-        x < 3 or x == 100 or x in facts.case.specific or (shifted and x + 1 in facts.case.given) for x in node.literals
+    own = node.parts and values.size(node.parts[0].value) in facts.case.given
+    own = own or "binom" in written or all(x < 3 or x == 100 or x in facts.case.specific for x in node.literals)
+    if (
+        node.operations > 1
+        and all(x in facts.case.specific for x in node.literals)
+        and tight(written) in facts.tight_response
+    ):
+        return True
+    return bool(own) and any(
+        x > 2 and not (is_small(x) and x >= 10) and not facts.is_known(x, q) for x in node.literals
     )
-    own = own or (parted in facts.case.given and not is_small(parted))
-    special = any(
-        (x > 2 or x % 1) and not (is_small(x) and x >= 10) and not facts.is_known(x, q) for x in node.literals
-    )  # 10^2 is not
-    several = special and (len(node.literals) > 1 or "!" in written)
-    return own and (several or (node.operations > 1 and copied))
 
 
 def equation(facts: Facts) -> str:
@@ -88,53 +69,28 @@ def equation(facts: Facts) -> str:
     def found() -> Iterator[Quantity]:
         for q in facts.strategy.quantities:
             written = tight(facts.slice(q))
-            if len(written) < 3 or holds(facts.tight_problem, written) or holds(facts.bounds, written):
-                continue
-            copied = holds(facts.tight_response, written)
-            if (q.notation == "relation" and q.node.letters and _is_instance(facts, q, copied=copied)) or (
-                q.notation in ("expression", "tuple") and len(written) > 4 and _is_own_formula(facts, q, copied=copied)
-            ):
-                yield q
+            if (q.node.letters or q.notation == "tuple") and not holds(facts.bounds, re.sub("[<>]=?", "=", written)):
+                test = _is_instance if q.notation == "relation" else _is_own_formula
+                if test(facts, q, copied=holds(facts.tight_response, written)):
+                    yield q
 
     return first(facts, found())
 
 
 def _is_instance(facts: Facts, q: Quantity, *, copied: bool) -> bool:
     """It is an instance of a formula: few letters and a number over 2, where formulas have many letters and none."""
-    bound = re.match(
-        r"[^.;\n]{0,20}?\b(?:when|whenever|if|for|where)(?: all| any| every)? ([a-z])\b(?! ?=)",
-        facts.strategy.text[q.end :],
-    )
-    if bound and bound[1] in _letters(facts.slice(q)):
-        return False  # `a^4 = 1 when a and 10 are coprime` is a law
-    numbers = [side for side in q.node.parts if not side.letters]
-    large = [x for x in q.node.literals if x > 2 and not facts.is_known(x, q)]
     if _holds(q):
-        return copied and "=" not in q.node.signs and bool(large)
-    if all(side.letters <= 1 and not side.operations for side in q.node.parts) and not copied:
-        return False  # x = 4
+        return copied and "=" not in q.node.signs and any(x > 2 for x in q.node.literals)
+    if q.use.supposed or (not copied and all(side.letters <= 1 and not side.operations for side in q.node.parts)):
+        return False  # x = 4 is for the rule `value`
     written = facts.slice(q)
     letters = _letters(written)
-    told = any(values.size(side.value) > 2 for side in numbers)
-    specific = any(x > 1 for x in q.node.literals) or len(letters) > 1
-    if copied and specific and (numbers or (letters and letters <= facts.case.letters | {"i"})):
+    own = letters <= facts.case.letters | {"i"} or not all(side.letters for side in q.node.parts)
+    if copied and own and (len(letters) > 1 or any(x > 1 for x in q.node.literals)):
         return True
-    lawful = "pi" in written or (not numbers and any(name in written for name in values.FUNCTIONS))
-    return bool(large) and (told or (1 <= len(letters) <= 2 and not lawful)) and not q.use.supposed
-
-
-def _is_assignment(facts: Facts, q: Quantity) -> bool:
-    """It gives a letter its value, as `x = 4` does; the start of an induction and `p = 5` of a prime are examples."""
-    if q.notation != "relation" or set(q.node.signs) != {"="}:
-        return False
-    name, other = q.node.parts[0], q.node.parts[-1]
-    size, before = values.size(other.value), facts.before(q).lower().split()
-    if name.letters != 1 or name.operations or name.literals or other.letters or size not in facts.case.specific:
-        return False
-    tried = size <= 3 and (q.use.supposed or bool(_TRIED & set(before[-3:])))
-    prime = facts.slice(q).startswith("p") and size <= 13
-    general = tried or prime or facts.is_known(size, q)
-    return size > 1 and not (general or holds(facts.tight_problem, tight(facts.slice(q))))
+    lawful = "pi" in written or any(name in written for name in values.FUNCTIONS)
+    large = any(x > 2 and not facts.is_known(x, q) for x in q.node.literals)
+    return large and len(letters) <= 2 and not lawful
 
 
 def _letters(written: str) -> set[str]:
@@ -146,8 +102,6 @@ def _holds(q: Quantity) -> bool:
     for one, other, sign in zip(q.node.parts, q.node.parts[1:], q.node.signs, strict=False):
         if one.value is None or other.value is None or (sign == "=" and not values.equal(one.value, other.value)):
             return False
-        if sign != "=" and max(one.operations, other.operations) < 2:
-            return False
         pairs = list(zip(values.floats(one.value), values.floats(other.value), strict=True))
         if ("<" in sign and any(x > y for x, y in pairs)) or (">" in sign and any(x < y for x, y in pairs)):
             return False
@@ -155,11 +109,8 @@ def _holds(q: Quantity) -> bool:
 
 
 def _is_own_formula(facts: Facts, q: Quantity, *, copied: bool) -> bool:
-    """It has constants of the response in it, as `(x-5)(x+2)` and `[-2, 2]` may."""
-    constants = [x for x in q.node.literals if x >= 2]
+    """The response has it, with constants in it: an interval or a point, or a result such as `(x-5)(x+2)`."""
     if q.notation == "tuple":
-        return not q.node.letters and bool(constants) and (copied or q.use.name == "result" or q.use.stated)
-    side = id(q.node) in facts.sides or "pi" in facts.slice(q)  # of an identity
-    told = q.use.name == "result" and q.node.operations > 1 and _letters(facts.slice(q)) <= facts.case.letters
-    named = told and q.node.letters > 0
-    return copied and named and bool(constants) and not side
+        return copied and not q.node.letters
+    own = copied and q.use.name == "result" and q.node.operations > 1 and id(q.node) not in facts.sides
+    return own and any(x >= 2 for x in q.node.literals) and _letters(facts.slice(q)) <= facts.case.letters

@@ -238,6 +238,7 @@ def test_a_damaged_one_is_refused_by_name_and_passed_over_else(
         calls.append(len(completions))
         return kit.has_digit(completions)
 
+    counting.__name__ = "has_digit"  # that of the run, whose rewards a resumed one is held to
     trainer = kit.make_trainer(out, teacher="ema", reward=counting, **SAVING)
     with pytest.raises(ValueError) as error:
         trainer.train(resume_from_checkpoint=out / "checkpoint-3")

@@ -219,6 +219,7 @@ UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
         ("eighth", 0.99, 0.96),
         ("ninth", 0.96, 0.66),
         ("tenth", 0.99, 0.99),
+        ("eleventh", 0.96, 0.96),
     ],
 )
 def test_precision_and_recall_on_harder_cases(split: str, precision: float, recall: float) -> None:

@@ -19,6 +19,9 @@ def whole(text: str) -> Quantity:
     ("text", "value", "notation"),
     [
         ("57.5 thousand", Fraction(57_500), "digits"),
+        ("2.6e4", Fraction(26_000), "digits"),
+        ("70k", Fraction(70_000), "digits"),
+        ("三百二十", Fraction(320), "digits"),
         ("276 000", Fraction(276_000), "digits"),
         ("1,250,000", Fraction(1_250_000), "digits"),
         ("$8{,}000$", Fraction(8_000), "digits"),
@@ -40,6 +43,9 @@ def whole(text: str) -> Quantity:
         ("once in nine throws", Fraction(1, 9), "fraction"),
         ("eight to one against", Fraction(1, 9), "fraction"),
         ("one hundredth", Fraction(1, 100), "fraction"),
+        ("three to the fourth power", Fraction(81), "expression"),
+        ("the factorial of five", Fraction(120), "expression"),
+        ("the product of 4 and 6", Fraction(24), "expression"),
         ("the sine of 90 degrees", Fraction(1), "expression"),
     ],
 )

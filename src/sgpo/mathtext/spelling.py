@@ -19,6 +19,7 @@ _SYMBOLS = str.maketrans({
 })  # fmt: skip
 _ENDLESS = re.compile(r"[\d.,]{61,}")  # no number; patterns of digits below would take time in its square
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_CHINESE = re.compile("[〇零一二三四五六七八九十百千万亿两]+")
 _DROPPED = re.compile(
     r"\\(?:left|right|displaystyle|textstyle|quad|qquad|big[lr]?|Big[lr]?|boxed|[,;:! ()\[\]])"
     r"|\\(?:text|textbf|textit|mathrm|mathbf|mbox|operatorname)\b(?=\s*\{)|(?<!\\)\$(?!\s?\d[\d.,]*(?![\d.,$\\^+*/=}]))"
@@ -33,7 +34,9 @@ _COMMANDS = {
 _COMMAND = re.compile(r"\\([A-Za-z]+)|\\([%#&_{}$])")
 _ARGUMENTS = re.compile(r"(\\(?:frac|binom))\s*(\d|(?=\{))\s*(\{[^{}]*\}|)\s*(\d)")
 _GROUPED = re.compile(r"(?<![\d.,])([1-9]\d{0,2})((?:,\d{3})+|(?:\{,\}\d{3})+|(?: \d{3})+|(?:'\d{3})+)(?!\d|,\d)")
+_SCIENTIFIC = re.compile(r"(?<![\w.])(\d{1,15}(?:\.\d{1,15})?)[eE]([+-]?\d{1,2})(?!\w|\.\d)")
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_KILO = re.compile(r"(?<![\w.])(\d{1,15}(?:\.\d{1,15})?)k(?![\w^)\\])")
 _SCALED = re.compile(rf"(?<![\w.])(\d{{1,15}}(?:\.\d{{1,15}})?)[ -]({'|'.join(_SCALES)})s?\b", re.I)
 _HYPHEN = re.compile(r"(?<=[a-z])-(?=(?:half|halves|quarters?|[a-z]+(?:thirds?|ths?|nths?))\b)", re.I)
 _FRACTION = re.compile(
@@ -52,6 +55,7 @@ _OF_ONE = {
     "square": "{}^2", "cube": "{}^3", "reciprocal": r"\frac{{1}}{{{}}}", "multiplicative inverse": r"\frac{{1}}{{{}}}",
     "opposite": "-{}", "additive inverse": "-{}",
 }  # fmt: skip
+_NAMED = {"s": "+", "p": "*", "d": "-", "q": "/"}
 _OPERATOR = re.compile(rf"(?<=[\d)}}i]) ({'|'.join(_BETWEEN)}) (?:the )?(?=[\d(\\]|pi\b|[b-z]\b)", re.I)
 
 
@@ -65,6 +69,11 @@ _WORDED: tuple[tuple[tuple[str, ...], re.Pattern[str], str | Callable[[re.Match[
         ("root", r"\b(?:(square|cube) )?root (?:of )?(?=[\d\\(])",
          lambda m: r"\sqrt[3] " if (m[1] or "").lower() == "cube" else r"\sqrt "),
         ("negative,minus", r"(?<![\d)}] )(?<!\b[A-Za-z] )(?<!\w)(?:negative|minus) (?=\d|\\frac)", "-"),
+        ("sum,product,difference,quotient",
+         r"\b(sum|product|difference|quotient) (?:of|between) (\d[\d.]*) and (\d[\d.]*\d|\d)",
+         lambda m: f"{m[2]} {_NAMED[m[1][0].lower()]} {m[3]}"),
+        ("factorial", r"\bfactorial of (\d+)\b|\b(\d+) factorial\b", lambda m: f"{m[1] or m[2]}!"),
+        ("to the", r"\b(?:raise )?(\d+) to the (\d+)(?:st|nd|rd|th)(?: power)?\b", r"\1^\2"),
         ("000", r"(?<=[)}]) (?=1(?:000){1,4}\b)", " * "),
         ("^", r"(?<=[\d}]) ?(mm|cm|m|km|ft|yd) ?\^ ?\{?([23])\}?",
          lambda m: f" {'square' if m[2] == '2' else 'cubic'} {'meters' if m[1] == 'm' else m[1]}"),
@@ -115,6 +124,23 @@ def _character(match: re.Match[str]) -> str:
     return "" if unicodedata.category(character) in ("Cc", "Cf", "Cs") else plain_form
 
 
+def _chinese(match: re.Match[str]) -> str:
+    """The value of Chinese numerals by place; characters that Unicode gives a numeric value."""
+    run = match.group()
+    if len(run) > 20 or (len(run) == 1 and run in "一"):
+        return run
+    total = part = digit = 0.0
+    for character in run.replace("两", "二"):
+        value = unicodedata.numeric(character, 0.0)
+        if value < 10:
+            digit = digit * 10 + value
+        elif value < 10_000:
+            part, digit = part + (digit or 1) * value, 0.0
+        else:
+            total, part, digit = (total + (part + digit or 1)) * value, 0.0, 0.0
+    return f" {int(total + part + digit)} "
+
+
 def _fraction(match: re.Match[str]) -> str:
     bottom = match["bottom"] or {"h": "2", "q": "4"}[match["part"][0].lower()]
     article = not match["top"][0].isdigit()
@@ -153,7 +179,7 @@ def number_words(text: str) -> str:
 def plain(text: str) -> str:
     """The plain spelling of a text of a bounded length."""
     if not text.isascii():
-        text = text.translate(_SYMBOLS)
+        text = _CHINESE.sub(_chinese, text.translate(_SYMBOLS))
         text = re.sub(r"(?<=\})\^\{", "", _NOT_ASCII.sub(_character, text).replace("}^{", "").replace("}_{", ""))
     text = _ENDLESS.sub(" ", re.sub(r"[^\S\n]+", " ", text.replace("~", " ")))
     text = re.sub(r"\be\. ?g\.,?", "such as", re.sub(r"\bi\. ?e\.,?", "namely", text))
@@ -163,7 +189,10 @@ def plain(text: str) -> str:
         text = _ARGUMENTS.sub(_braced, text)
         text = re.sub(r"\^\s*\{?\s*degrees\s*\}?", " degrees ", text)
     text = _GROUPED.sub(lambda m: m[0] if _is_pair(m) else m[1] + re.sub(r"\D", "", m[2]), text)
+    text = _SCIENTIFIC.sub(lambda m: _decimal(m[1], int(m[2])), text)
     text = _SCALED.sub(lambda m: _decimal(m[1], _SCALES[m[2].lower()]), text)
+    if not re.search(r"(?<!\w)k(?!\w)", text):  # 2k is a product where k is a variable
+        text = _KILO.sub(lambda m: _decimal(m[1], 3), text)
     text = number_words(text)
     lower = text.lower()
     for hints, pattern, put in _WORDED:

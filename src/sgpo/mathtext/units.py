@@ -15,17 +15,20 @@ from sgpo.mathtext.usage import stem
 
 # Of each dimension (a base and its power; none for a mere factor) the units, with their other spellings and sizes.
 _TABLE = {
-    ("time", 1): "second/sec=1 minute/min/mins=60 hour/hr/hrs=3600 day=86400 week=604800 month=2629800 year=31557600",
+    ("time", 1): "second/sec=1 minute/min/mins=60 hour/hr/hrs=3600 day=86400 week=604800 month=2629800 year=31557600 "
+    "fortnight=1209600 decade=315576000 century=3155760000",
     ("length", 1): "meter/metre=1 kilometer/kilometre/km=1000 decimeter/decimetre=0.1 centimeter/centimetre/cm=0.01 "
     "millimeter/millimetre/mm=0.001 inch/inche=0.0254 foot/feet/ft=0.3048 yard/yd=0.9144 mile/mi=1609.344",
     ("length", 2): "hectare=10000 acre=4046.8564224",
     ("length", 3): "liter/litre=0.001 milliliter/millilitre/ml=0.000001 gallon=0.003785411784 quart=0.000946352946 "
     "pint=0.000473176473 cup=0.0002365882365 tablespoon=0.00001478676478125 teaspoon=0.00000492892159375",
-    ("mass", 1): "gram=1 kilogram/kg=1000 milligram/mg=0.001 ounce/oz=28.349523125 pound/lb/lbs=453.59237",
+    ("mass", 1): "gram=1 kilogram/kg=1000 milligram/mg=0.001 ounce/oz=28.349523125 pound/lb/lbs=453.59237 "
+    "ton=907184.74 tonne=1000000",
     ("money", 1): "cent=1 penny=1 nickel=5 dime=10 quarter=25 dollar=100",
     ("euro", 1): "euro=1",
-    ("power", 1): "watt=1 kilowatt=1000",
-    ("angle", 1): "degree=1",
+    ("power", 1): "watt=1 kilowatt=1000 megawatt=1000000",
+    ("energy", 1): "joule=1 kilojoule=1000 calorie=4.184 kilocalorie=4184",
+    ("angle", 1): "degree=1 revolution=360",
     ("", 0): "dozen=12 gross=144",
 }  # fmt: skip
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "squared": 2, "cubed": 3}

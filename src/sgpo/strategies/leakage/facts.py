@@ -251,9 +251,9 @@ class Facts:
                 (use.by in STRONG and use.stated) or bool(use.subject & (_OWN | self.case.asked))
             )
         if size in self.case.given:
-            return use.name == "result" and (
-                use.by in STRONG or bool(found.node.operations) or not self.is_restated(found)
-            )
+            computed = use.by in STRONG or bool(found.node.operations)
+            named = self.before(found).lower().endswith(f"the {use.by} ")  # `the factor 3`
+            return use.name == "result" and (computed or not (named or self.is_restated(found)))
         return use.name == "result" or (size > 2 and (use.stated or (not use.by and size in self.case.computed)))
 
     def _converts(self, found: Quantity) -> bool:

@@ -133,7 +133,7 @@ def load(path: Path, tree: ast.Module, probe: Probe) -> Callable[..., Any]:
     sys.modules[name] = module = types.ModuleType(name)
     module.__dict__["_probe"] = probe
     exec(compile(ast.fix_missing_locations(tree), str(path), "exec"), module.__dict__)
-    quantities = importlib.import_module("sgpo.mathtext.quantities")
+    quantities: Any = importlib.import_module("sgpo.mathtext.quantities")
     if not reads and not hasattr(quantities.read, "cache_info"):
         quantities.read = functools.cache(quantities.read)  # most of the time, and the same for all pieces of a rule
     check = importlib.import_module("sgpo.strategies.check").check_strategy

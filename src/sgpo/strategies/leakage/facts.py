@@ -44,6 +44,7 @@ _KNOWN = {
 }  # fmt: skip
 _MONTHS = frozenset(map(str.lower, calendar.month_name[1:])) - {"march", "may"}
 _RATIOS = frozenset(map(stem, words("sin cos tan sine cosine tangent isosceles equilateral")))
+_AGAIN = re.compile(r"\b(?:until|repeat\w*|too large)\b", re.IGNORECASE)
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|such as|like|primes)\b[^.;\n]*$", re.IGNORECASE)
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b", re.IGNORECASE)
 _ENDS_NOUN = words("for with in by to from at on per and or if when to a an")
@@ -132,6 +133,7 @@ class Facts:
         """
         size, use = found.size, found.use
         answer = self._is_answer(found)
+        again = _AGAIN.search(self.sentence(found)) is not None
         unsaid = use.by.isalpha() and not use.stated and not answer
         general = use.supposed or use.name == "operand" or unsaid or "each" in use.subject  # each face of a die has 1/6
         return (
@@ -140,8 +142,8 @@ class Facts:
             or size in self.case.bases
             or self._converts(found)
             or (size in self.conversions and (use.name != "result" or found.unit is None))
-            # That an hour has 12 marks is no licence for the answer 12.
-            or (self.is_known(size, found) and not (use.name == "operand" and found.whole and answer))
+            # That an hour has 12 marks is no licence for the answer 12, unless the step is a rule that is done again.
+            or (self.is_known(size, found) and not (use.name == "operand" and found.whole and answer and not again))
             or self._in_series(found)
             or self.is_example(found)
             or (found.notation == "fraction" and found.unit is None and general and not (found.whole and size > 1))

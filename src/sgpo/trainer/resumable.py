@@ -14,25 +14,22 @@ Outside of it lie the random numbers of vLLM, and a checkpoint that transformers
 step, on SIGTERM (``enable_jit_checkpoint``): such runs go on, with other samples than an uninterrupted one.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-import xxhash
 from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset
 from safetensors.torch import load_model, save_model
 from torch import Tensor
-from transformers import TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from sgpo.runs.files import JsonObject
 from sgpo.trainer.checkpoints import Resume, names_in, whole_checkpoint
+from sgpo.trainer.identity import column_digests, dataset_digest, settings_of, trained_by
 from sgpo.trainer.ranks import lost_process_named
 from sgpo.trainer.record import Position, read_record, write_record
 from sgpo.trainer.run_log import LoggedGRPOTrainer
@@ -52,11 +49,6 @@ _ORDERING = (
     "shuffle_dataset",
     "seed",
 )
-_SAMPLED_PROMPTS = 256  # of the data set, for its digest
-# Transformers' own fields, which change the size of a step from the resume on; of the length, what follows it.
-_LENGTH = {"max_steps", "num_train_epochs"}
-_SCHEDULE = _LENGTH | {"lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "max_grad_norm"}
-_FOLLOW_LENGTH = ("lr_scheduler_type", "teacher_mix_schedule")
 
 
 class EpochSampler(RepeatSampler):
@@ -156,7 +148,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
             **settings_of(self.args),
             **({"the base model": self._sgpo.base_model} if behind else {}),
             "the reward functions": ", ".join(self.reward_func_names),
-            **{f"the column {name}": digest for name, digest in _columns(self.train_dataset).items()},
+            **{f"the column {name}": digest for name, digest in column_digests(self.train_dataset).items()},
         }
 
     # ---------------------------------------------------------------- resuming
@@ -319,7 +311,10 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
         return self.num_iterations * self.args.steps_per_generation
 
     def _order(self) -> JsonObject:
-        return {**{name: getattr(self.args, name) for name in _ORDERING}, "problems": _digest(self.train_dataset)}
+        return {
+            **{name: getattr(self.args, name) for name in _ORDERING},
+            "problems": dataset_digest(self.train_dataset),
+        }
 
     def _place(self) -> tuple[Mapping[str, Any] | None, Position | None]:
         epoch, began = self._sgpo.current_pass
@@ -362,27 +357,6 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
         return bool(self.args.sync_ref_model) and self.ref_model is not None
 
 
-def trained_by(model: Any, args: Any) -> JsonObject:
-    """What a checkpoint's weights and optimizer belong to: the adapter, the trained parameters, the optimizer."""
-    shapes = sorted((name, tuple(p.shape)) for name, p in model.named_parameters() if p.requires_grad)
-    adapter = model.peft_config[model.active_adapters[0]] if is_peft_model(model) else None
-    return {
-        "adapter": adapter and f"{adapter.peft_type.value} of rank {getattr(adapter, 'r', None)}",
-        "parameters": f"{len(shapes)} tensors, {xxhash.xxh3_64_hexdigest(repr(shapes).encode())}",
-        "optim": str(getattr(args.optim, "value", args.optim)).removesuffix("_fused"),  # the same state either way
-    }
-
-
-def settings_of(args: Any) -> JsonObject:
-    """Fields as texts, numbers and None: those that a method adds to transformers' arguments, and the schedule's."""
-    general = {field.name for field in fields(TrainingArguments)} - _SCHEDULE
-    found = args.to_sanitized_dict()
-    # Where nothing follows the length of a run, a longer one is the same run for longer.
-    if all(str(found.get(name, "constant")).startswith("constant") for name in _FOLLOW_LENGTH):
-        general |= _LENGTH
-    return {name: value for name, value in found.items() if name not in general}
-
-
 def set_again(optimizer: Any, scheduler: Any, given: list[dict[str, Any]]) -> None:
     """Give an optimizer the rates and decays of this run, which a checkpoint has replaced by those of its own.
 
@@ -411,27 +385,3 @@ def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
 
 def _differences(written: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [f"{k}={v!r} (here {now.get(k)!r})" for k, v in written.items() if now.get(k) != v]
-
-
-def _digest(dataset: Any) -> str:
-    """The number of problems and a digest of a sample of their prompts; of a stream only that it is one."""
-    if not isinstance(dataset, Dataset):
-        return "streamed"
-    return f"{len(dataset)} rows, {_cells_digest(_sampled(dataset), 'prompt')}"
-
-
-def _columns(dataset: Any) -> dict[str, str]:
-    """A digest of a sample of each column but the prompts'; of a stream none."""
-    if not isinstance(dataset, Dataset):
-        return {}
-    sampled = _sampled(dataset)
-    return {name: _cells_digest(sampled, name) for name in dataset.column_names if name != "prompt"}
-
-
-def _sampled(dataset: Dataset) -> Dataset:
-    return dataset.select(range(0, len(dataset), -(-len(dataset) // _SAMPLED_PROMPTS)))
-
-
-def _cells_digest(dataset: Dataset, column: str) -> str:
-    cells = json.dumps(dataset[column][:], sort_keys=True, default=str)
-    return xxhash.xxh3_64_hexdigest(cells.encode())

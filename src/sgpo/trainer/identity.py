@@ -1,0 +1,63 @@
+"""What a run is known by when it is resumed: settings, data and trained weights, as texts that can be compared."""
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import xxhash
+from accelerate.utils import is_peft_model
+from datasets import Dataset
+from transformers import TrainingArguments
+
+from sgpo.runs.files import JsonObject
+
+_SAMPLED_PROMPTS = 256  # of the data set, for its digest
+# Transformers' own fields, which change the size of a step from the resume on; of the length, what follows it.
+_LENGTH = {"max_steps", "num_train_epochs"}
+_SCHEDULE = _LENGTH | {"lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "max_grad_norm"}
+_FOLLOW_LENGTH = ("lr_scheduler_type", "teacher_mix_schedule")
+
+
+def trained_by(model: Any, args: Any) -> JsonObject:
+    """What a checkpoint's weights and optimizer belong to: the adapter, the trained parameters, the optimizer."""
+    shapes = sorted((name, tuple(p.shape)) for name, p in model.named_parameters() if p.requires_grad)
+    adapter = model.peft_config[model.active_adapters[0]] if is_peft_model(model) else None
+    return {
+        "adapter": adapter and f"{adapter.peft_type.value} of rank {getattr(adapter, 'r', None)}",
+        "parameters": f"{len(shapes)} tensors, {xxhash.xxh3_64_hexdigest(repr(shapes).encode())}",
+        "optim": str(getattr(args.optim, "value", args.optim)).removesuffix("_fused"),  # the same state either way
+    }
+
+
+def settings_of(args: Any) -> JsonObject:
+    """Fields as texts, numbers and None: those that a method adds to transformers' arguments, and the schedule's."""
+    general = {field.name for field in fields(TrainingArguments)} - _SCHEDULE
+    found = args.to_sanitized_dict()
+    # Where nothing follows the length of a run, a longer one is the same run for longer.
+    if all(str(found.get(name, "constant")).startswith("constant") for name in _FOLLOW_LENGTH):
+        general |= _LENGTH
+    return {name: value for name, value in found.items() if name not in general}
+
+
+def dataset_digest(dataset: Any) -> str:
+    """The number of problems and a digest of a sample of their prompts; of a stream only that it is one."""
+    if not isinstance(dataset, Dataset):
+        return "streamed"
+    return f"{len(dataset)} rows, {_cells_digest(_sampled(dataset), 'prompt')}"
+
+
+def column_digests(dataset: Any) -> dict[str, str]:
+    """A digest of a sample of each column but the prompts'; of a stream none."""
+    if not isinstance(dataset, Dataset):
+        return {}
+    sampled = _sampled(dataset)
+    return {name: _cells_digest(sampled, name) for name in dataset.column_names if name != "prompt"}
+
+
+def _sampled(dataset: Dataset) -> Dataset:
+    return dataset.select(range(0, len(dataset), -(-len(dataset) // _SAMPLED_PROMPTS)))
+
+
+def _cells_digest(dataset: Dataset, column: str) -> str:
+    cells = json.dumps(dataset[column][:], sort_keys=True, default=str)
+    return xxhash.xxh3_64_hexdigest(cells.encode())

@@ -31,7 +31,7 @@ TILE = ("A tile is a square with side 0.5 m. What is its area in square centimet
 
 @pytest.mark.parametrize(
     "said",
-    ["It covers 0.25 square meters.", "so 0.25 m²", "25 square decimeters", "2.5 thousand", "2 500",
+    ["It covers 0.25 square meters.", "so 0.25 m²", "25 square decimeters", "2.5 thousand", "2.5e3", "2 500", "2.5k",
      "twenty-five hundred", "two and a half thousand", "a quarter of a square meter", "2.5 × 10^3", "MMD"],
 )  # fmt: skip
 def test_an_answer_in_another_unit_or_notation(said: str) -> None:
@@ -84,7 +84,9 @@ def test_identities_pass_and_equations_of_the_problem_do_not(said: str, leak: bo
     assert check_strategy(*case, said).leak is leak
 
 
-@pytest.mark.parametrize("said", ["結果は32です", "الجواب ٣٢", "zweiunddreißig", "тридцать два", "三" * 5_000])
+@pytest.mark.parametrize(
+    "said", ["答案是三十二", "結果は32です", "الجواب ٣٢", "zweiunddreißig", "тридцать два", "三" * 5_000]
+)
 def test_number_words_of_other_languages_are_read_or_refused(said: str) -> None:
     verdict = check_strategy("Find the number.", "32", "It is 32.", said)
     assert verdict.leak or not any(character.isnumeric() for character in said) or len(said) > 1_000

@@ -28,6 +28,7 @@ from sgpo.evaluation.templates import load_template
 from sgpo.plan import plan_recipe
 from sgpo.plan.hardware import parse_hardware
 from sgpo.plan.render import plan_summary
+from sgpo.rewards import verify
 from sgpo.trainer import SGPOConfig, SGPOTrainer
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -305,6 +306,37 @@ def test_the_stages_of_smollm2_on_gsm_symbolic(
         run, config, _ = recipe.parse(["--config", str(GSM / f"train-{size}.yaml")])
         assert run.reward_funcs == ["accuracy"]
         assert config.distills
+
+
+def test_the_rules_of_words_have_one_answer_and_meet_the_student_as_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules of training come in the warm-up behind their strategy alone, those of the new ones not at all."""
+    monkeypatch.syspath_prepend(GSM)
+    run_script("rules.py", monkeypatch, "--out", tmp_path, "--warmup-each", 4, "--training-each", 4, "--test-each", 3)
+    names = ("warmup", "train", "trained", "new")
+    warmup, train, trained, new = ([*map(json.loads, (tmp_path / f"{name}.jsonl").open())] for name in names)
+    assert (len(warmup), len(train), len(trained), len(new)) == (18 * 4, 8 * 4, 8 * 3, 5 * 3)
+    families = [{row["family"] for row in rows} for rows in (train, trained, new)]
+    assert families[0] == families[1]
+    assert not families[0] & families[2]
+    problems = [row["problem"] for row in [*train, *trained, *new]]
+    asked = [lesson["prompt"][0]["content"] for lesson in warmup]
+    assert len(set(problems)) == len(problems)
+    assert not any(text.startswith(problem) for text in asked for problem in problems)
+    for strategies, count in (({row["strategy"] for row in train}, 8 * 4), ({row["strategy"] for row in new}, 0)):
+        assert sum(any(strategy in text for strategy in strategies) for text in asked) == count
+    for row in [*train, *trained, *new]:
+        assert verify(f"\\boxed{{{row['answer']}}}", row["answer"]).correct
+        assert row["answer"] not in row["strategy"]
+        *examples, last = row["problem"].splitlines()[1:]
+        rows = [line.rsplit(": ", 1) for line in [*examples, f"{last.removesuffix('?')}: {row['answer']}"]]
+        place = {"second": 1, "last": 4, "fourth": 3}.get(row["family"])
+        for words, word in (
+            (text.removeprefix("Which word does it pick in: ").split(", "), word) for text, word in rows
+        ):
+            assert len(set(words)) == 5
+            assert word in words if place is None else word == words[place]
 
 
 # ---------------------------------------------------------------- accelerate

@@ -370,5 +370,5 @@ def test_what_a_recipe_says_of_zero3_and_lora_is_so() -> None:
     args = SGPOConfig("out", use_cpu=True, activation_checkpointing=True)
     args.deepspeed_plugin = type("Plugin", (), {"zero_stage": 3})()
     with pytest.raises(ValueError, match="ZeRO-3"):
-        checks.check_arguments(args, None, {}, peft=True)
-    checks.check_arguments(args, None, {}, peft=False)
+        checks.check_arguments(args, peft=True)
+    checks.check_arguments(args, peft=False)

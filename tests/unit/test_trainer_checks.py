@@ -397,12 +397,12 @@ def test_peft_with_zero3_makes_trl_reentrant(out: Path) -> None:
     """TRL forces use_reentrant=True there, after the configuration was checked."""
     args = kit.make_config(out, gradient_checkpointing=True)
     args.deepspeed_plugin = SimpleNamespace(zero_stage=3)
-    check_arguments(args, kit.make_tokenizer(), {}, peft=False)
+    check_arguments(args, peft=False)
     with pytest.raises(ValueError) as error:
-        check_arguments(args, kit.make_tokenizer(), {}, peft=True)
+        check_arguments(args, peft=True)
     assert_words(str(error.value), ("PEFT", "ZeRO-3", "use_reentrant=True", "gradient_checkpointing=False"))
     args.gradient_checkpointing = args.activation_checkpointing = False
-    check_arguments(args, kit.make_tokenizer(), {}, peft=True)
+    check_arguments(args, peft=True)
 
 
 @pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
@@ -457,7 +457,7 @@ def test_second_copy_of_sharded_weights(case: str, out: Path, monkeypatch: pytes
         setattr(args, name, value)
     assert sharding(args) == who
     with pytest.raises(ValueError, match="teacher='ema'") if refused else nullcontext() as error:
-        check_arguments(args, kit.make_tokenizer(), {}, peft=False)
+        check_arguments(args, peft=False)
     if refused:
         assert_words(str(error.value), (f"{who} shards", "Use FSDP2", "teacher='live'"))
 

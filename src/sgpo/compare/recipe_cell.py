@@ -125,10 +125,9 @@ def _checkpoint(config: Any) -> str | None:
     """The last whole one of this cell, if there is any."""
     teacher = getattr(config, "teacher", "live") != "live" and config.distills
     try:
-        found = whole_checkpoint(True, config, teacher=teacher)
+        return whole_checkpoint(True, config, teacher=teacher)
     except ValueError:  # there are some, and none is whole
         return None
-    return found if isinstance(found, str) else None
 
 
 class _CellRecorder(Recorder):

@@ -6,27 +6,34 @@ Both are checked where they come in, since TRL would go on: a reward that is NaN
 
 import inspect
 import math
+import os
+import shutil
 import traceback
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import is_peft_model
 from datasets import Dataset
 from torch import Tensor
-from transformers import GenerationConfig
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from sgpo.data.prompts import require_one_bos
 from sgpo.trainer import checks
 from sgpo.trainer.heads import add_head_fn
+from sgpo.trainer.notices import RolloutHistory, RolloutNotices, warn_of_bad_golds
 from sgpo.trainer.padding import score_alike_in_any_company
+from sgpo.trainer.prompts import text_only
 from sgpo.trainer.ranks import idle_share
+from sgpo.trainer.resumable import ResumableGRPOTrainer
 from sgpo.trainer.rollouts import Problem
-from sgpo.trainer.text_only import TextOnlyTrainer
-from sgpo.trainer.trl_seam import GRPOTrainer, is_conversational
+from sgpo.trainer.run_log import RunLog
+from sgpo.trainer.trl_seam import GRPOTrainer, get_config_model_id, is_conversational
+from sgpo.trainer.whole_groups import WholeGroupsConfig
 
 
 @contextmanager
@@ -49,18 +56,55 @@ def _without_defaults(model: Any) -> Iterator[None]:
 
 _GO_ON = "Correct it, then go on from the last checkpoint with resume_from_checkpoint=True."
 _CHUNK = 1000  # problems that are tokenized at once
+_NO_BASE = "[None](https://huggingface.co/None)"
+_NO_HUB = 'model="None"'
 
 
-class BaseTrainer(TextOnlyTrainer):
-    """``GRPOTrainer`` that resumes to the bit and trains on nothing that it cannot read.
+class BaseTrainer(ResumableGRPOTrainer):
+    """``GRPOTrainer`` on text alone, that resumes to the bit and trains on nothing that it cannot read.
 
     Raises:
-        ValueError: at construction, for weights of the rewards that are no numbers, an unknown ``correctness_reward``,
-            and ids that the model has no embedding for.
+        ValueError: at construction, for arguments, data, rewards or ids that cannot work (:mod:`sgpo.trainer.checks`).
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    config_class: type[WholeGroupsConfig]
+    args: Any
+
+    def __init__(
+        self,
+        model: "str | PreTrainedModel | Any",
+        reward_funcs: Callable[..., Any] | list[Callable[..., Any]] | Any = None,
+        args: Any = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        **kwargs: Any,
+    ):
+        trainer = type(self).__name__
+        if args is None:
+            name = model if isinstance(model, str) else get_config_model_id(model.config)
+            args = self.config_class(f"{name.split('/')[-1]}-{self._name}")
+        # All of this before the model is loaded, which may take minutes.
+        checks.check_config(trainer, args, self.config_class)
+        unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
+        checks.check_text_only(trainer, processing_class, unsupported)
+        peft = checks.trains_adapters(model, kwargs.get("peft_config"))
+        checks.check_reference(model, args, peft=peft)
+        self._check_before_loading(args, train_dataset, peft=peft)
+        super().__init__(
+            model,
+            reward_funcs,
+            args=args,
+            train_dataset=text_only(train_dataset),
+            eval_dataset=text_only(eval_dataset),
+            processing_class=processing_class,
+            **kwargs,
+        )
+        checks.check_head(self.model, self.args)
+        self.add_callback(RunLog(self))
+        self.add_callback(RolloutNotices(self))
+        if self.accelerator.is_main_process:
+            warn_of_bad_golds(self.train_dataset, self.reward_funcs)
         wrong = [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]
         if wrong:
             raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
@@ -78,6 +122,14 @@ class BaseTrainer(TextOnlyTrainer):
             add_head_fn(causal)
             with self._one_precision(causal):
                 score_alike_in_any_company(causal)
+        self._check_ids()
+        self._complete()
+
+    def _check_before_loading(self, args: Any, train_dataset: Any, *, peft: bool) -> None:
+        """Raise ``ValueError`` for what the method cannot train with; nothing is there yet but the arguments."""
+
+    def _complete(self) -> None:
+        """Last part of the construction, for what a method adds to a trainer that is whole."""
 
     @contextmanager
     def _one_precision(self, model: Any) -> Iterator[None]:
@@ -109,6 +161,29 @@ class BaseTrainer(TextOnlyTrainer):
             idle = idle_share(self.accelerator, completion_ids)
             self._metrics["train"]["completions/rank_idle_share"].append(idle)
         return completion_ids, logprobs
+
+    def _own_columns(self) -> list[str]:
+        """Columns of the data set that the method itself reads."""
+        return []
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """Keep what the method and the rewards read: else ``remove_unused_columns`` takes it from them."""
+        super()._set_signature_columns_if_needed()
+        columns = getattr(self.train_dataset, "column_names", None) or []
+        read = [name for name in columns if any(_reads(reward, name) for reward in self.reward_funcs)]
+        for name in [*self._own_columns(), *read]:
+            if name not in self._signature_columns:
+                self._signature_columns.append(name)
+
+    def rollout_history(self) -> RolloutHistory:
+        """What TRL has logged of the generation batches since it last emptied its metrics."""
+        metrics = self._metrics["train"]
+        return RolloutHistory(
+            cut=metrics.get("completions/clipped_ratio", ()),
+            reward=metrics.get("reward", ()),
+            same=metrics.get("frac_reward_zero_std", ()),
+            guided=metrics.get("sgpo/guided_pass_rate", ()),
+        )
 
     def _before_training(self) -> None:
         checks.check_size(self.train_dataset, self.args)
@@ -291,3 +366,33 @@ class BaseTrainer(TextOnlyTrainer):
         # Rows of all ranks, one rank after the other: row i here is row i there on the first rank alone.
         start = self.accelerator.process_index * rows
         return gathered[start : start + rows]
+
+    # ---------------------------------------------------------------- the model card
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write TRL's model card with what it leaves out: a base in a local folder, a model that is not on the hub."""
+        super().create_model_card(*args, **kwargs)
+        path = Path(self.args.output_dir) / "README.md"
+        if self.is_world_process_zero() and path.is_file():
+            text = path.read_text(encoding="utf-8")
+            text = text.replace(_NO_BASE, f"`{self._sgpo.base_model or 'a model in memory'}`")
+            path.write_text(text.replace(_NO_HUB, f'model="{self.args.output_dir}"'), encoding="utf-8")
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Put the model card beside the weights, wherever they go; PEFT adds to a card that is there."""
+        folder = output_dir or self.args.output_dir
+        self.create_model_card(model_name=Path(self.args.hub_model_id or self.args.output_dir).name)
+        card = Path(self.args.output_dir) / "README.md"
+        if self.is_world_process_zero() and card.is_file() and os.path.abspath(folder) != os.path.abspath(card.parent):
+            os.makedirs(folder, exist_ok=True)
+            shutil.copyfile(card, Path(folder) / card.name)
+        super()._save(output_dir, state_dict)
+
+
+def _reads(reward: Any, column: str) -> bool:
+    """Whether a reward function is given a column, by its parameters."""
+    try:
+        parameters = inspect.signature(reward).parameters
+    except (TypeError, ValueError):
+        return True
+    return column in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

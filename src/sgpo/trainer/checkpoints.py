@@ -28,16 +28,13 @@ _WEIGHTS = ("*.safetensors", "pytorch_model*", "adapter_model*", "global_step*")
 Resume = str | os.PathLike[str] | bool | None
 
 
-def whole_checkpoint(resume: Resume, args: TrainingArguments, *, teacher: bool = False) -> str | bool | None:
-    """What to hand to ``Trainer.train`` as ``resume_from_checkpoint`` for what the user asked for.
+def whole_checkpoint(resume: Resume, args: TrainingArguments, *, teacher: bool = False) -> str | None:
+    """The path of the whole checkpoint that a user asks for; None where nothing is to be resumed, or was ever saved.
 
     Args:
         resume: a directory, True for the last whole checkpoint in ``args.output_dir``, or nothing.
         args: the training's arguments.
         teacher: whether the training has a teacher with weights of its own.
-
-    Returns:
-        The path of a whole checkpoint; ``resume`` itself where nothing is to be resumed, or nothing was ever saved.
 
     Raises:
         ValueError: a named checkpoint that is broken, or no whole one left.
@@ -45,7 +42,7 @@ def whole_checkpoint(resume: Resume, args: TrainingArguments, *, teacher: bool =
     if not resume:
         return None
     if resume is True:
-        return _last_whole(args, teacher) or True
+        return _last_whole(args, teacher)
     name = os.fspath(resume)
     broken = fault(Path(name), args, teacher)
     if broken is None:

@@ -66,13 +66,12 @@ def check_text_only(trainer: str, processing_class: Any, unsupported: Mapping[st
         )
 
 
-def check_arguments(args: SGPOConfig, processing_class: Any, unsupported: Mapping[str, Any], *, peft: bool) -> None:
+def check_arguments(args: SGPOConfig, *, peft: bool) -> None:
     """Configuration and arguments that cannot work together; ``peft`` tells whether the model has adapters.
 
     Raises:
         ValueError: for the first of them.
     """
-    check_text_only("SGPOTrainer", processing_class, unsupported)
     reentrant = (args.gradient_checkpointing_kwargs or {}).get("use_reentrant", False)
     if args.guides and args.gradient_checkpointing and reentrant:
         raise ValueError(

@@ -6,7 +6,6 @@ and forward pass like a rollout: no second forward, and every rank runs the same
 Shapes: B problems and G rollouts of each on this rank, N rows of a micro-step, T completion tokens.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +13,10 @@ import torch
 from datasets import Dataset
 from rich.progress import track
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sgpo.trainer import checks
 from sgpo.trainer.base import BaseTrainer
 from sgpo.trainer.rollouts import Problem
-from sgpo.trainer.trl_seam import get_config_model_id
 from sgpo.trainer.whole_groups import WholeGroupsConfig, argument
 
 
@@ -48,35 +45,15 @@ class ExpertTrainer(BaseTrainer):
     """
 
     config_class: type[ExpertConfig] = ExpertConfig
-    args: Any
 
-    def __init__(
-        self,
-        model: "str | PreTrainedModel | Any",
-        reward_funcs: Callable[..., Any] | list[Callable[..., Any]] | Any = None,
-        args: ExpertConfig | None = None,
-        train_dataset: Any = None,
-        processing_class: PreTrainedTokenizerBase | None = None,
-        **kwargs: Any,
-    ):
-        if args is None:
-            name = model if isinstance(model, str) else get_config_model_id(model.config)
-            args = self.config_class(f"{name.split('/')[-1]}-{self._name}")
-        checks.check_config(type(self).__name__, args, self.config_class)
-        unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
-        checks.check_text_only(type(self).__name__, processing_class, unsupported)
-        checks.check_reference(model, args, peft=checks.trains_adapters(model, kwargs.get("peft_config")))
+    def _check_before_loading(self, args: Any, train_dataset: Any, *, peft: bool) -> None:
         check_expert_column(train_dataset, args.expert_column)
-        super().__init__(
-            model, reward_funcs, args=args, train_dataset=train_dataset, processing_class=processing_class, **kwargs
-        )
-        self._check_ids()
+
+    def _complete(self) -> None:
         self._check_lengths()
 
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        if self.args.expert_column not in self._signature_columns:
-            self._signature_columns.append(self.args.expert_column)
+    def _own_columns(self) -> list[str]:
+        return [self.args.expert_column]
 
     # ---------------------------------------------------------------- the expert's tokens
 

@@ -32,6 +32,9 @@ class GuidedRolloutTrainer(BaseTrainer):
 
     args: SGPOConfig
 
+    def _own_columns(self) -> list[str]:
+        return [checks.STRATEGY_COLUMN]
+
     def _use_rollouts(self, batch: GenerationBatch) -> None:
         """Called once per generation batch."""
         raise NotImplementedError
@@ -42,11 +45,6 @@ class GuidedRolloutTrainer(BaseTrainer):
             self._tokenize_prompts(guided)
 
     # ---------------------------------------------------------------- rollouts
-
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        if checks.STRATEGY_COLUMN not in self._signature_columns:
-            self._signature_columns.append(checks.STRATEGY_COLUMN)
 
     def _generate_and_score_completions(self, inputs: list[Problem]) -> dict[str, Any]:
         # An evaluation samples without strategies: where the model will be used there are none.

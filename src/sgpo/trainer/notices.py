@@ -107,7 +107,7 @@ class RolloutNotices(TrainerCallback):
     without new rollouts (a later iteration over the same ones) does not count.
 
     Args:
-        trainer: a trainer with ``rollout_history()``, see :class:`sgpo.trainer.text_only.TextOnlyTrainer`.
+        trainer: a trainer with ``rollout_history()``, see :class:`sgpo.trainer.base.BaseTrainer`.
     """
 
     def __init__(self, trainer: Any):

@@ -8,7 +8,7 @@ version, or was cut off: it is read as far as its files go (:mod:`sgpo.trainer.c
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,24 +43,17 @@ class Record:
             by name; empty where an older version wrote it.
     """
 
-    files: Mapping[str, tuple[int, str]]
+    files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     order: Mapping[str, Any] | None = None
     position: Position | None = None
     trained: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write_record(
-    directory: Path,
-    order: Mapping[str, Any] | None = None,
-    position: Position | None = None,
-    trained: Mapping[str, Any] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> None:
+def write_record(directory: Path, record: Record) -> None:
     """Record the files of a checkpoint as they are now; the last thing that is written into it."""
     files = {path: (os.path.getsize(directory / path), _digest(directory / path)) for path in _read_back(directory)}
-    record = {"files": files, "order": order, "position": None if position is None else asdict(position)}
-    write_json(directory / RECORD_FILE, {**record, "trained": trained, "settings": settings or {}})
+    write_json(directory / RECORD_FILE, asdict(replace(record, files=files)))
 
 
 def read_record(directory: Path) -> Record | None:

@@ -27,12 +27,11 @@ from torch import Tensor
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
-from sgpo.runs.files import JsonObject
 from sgpo.trainer.checkpoints import Resume, names_in, whole_checkpoint
 from sgpo.trainer.identity import column_digests, dataset_digest, settings_of, trained_by
 from sgpo.trainer.ranks import lost_process_named
-from sgpo.trainer.record import Position, read_record, write_record
-from sgpo.trainer.run_log import LoggedGRPOTrainer
+from sgpo.trainer.record import Position, Record, read_record, write_record
+from sgpo.trainer.served import ServedGRPOTrainer
 from sgpo.trainer.shards import sharded
 from sgpo.trainer.trl_seam import RepeatSampler
 
@@ -89,7 +88,7 @@ class RecordedCheckpoints:
         self.accelerator.wait_for_everyone()  # each process writes files
         if self.args.should_save:
             torch.save(self.args, directory / TRAINING_ARGS_NAME)  # with its limit
-            write_record(directory, *self._place(), self._belongs_to(), self._told_if_changed())
+            write_record(directory, self._checkpoint_record())
             best = self.state.best_model_checkpoint
             rotate_checkpoints(folder, save_total_limit=limit, best_model_checkpoint=best, use_mtime=True)
 
@@ -113,20 +112,12 @@ class RecordedCheckpoints:
     def _save_state(self, directory: Path) -> None:
         """Add to a checkpoint what TRL and transformers leave out; called on every process."""
 
-    def _place(self) -> tuple[Mapping[str, Any] | None, Position | None]:
-        """What decides the order of the data, and where in it the run stands."""
-        return None, None
-
-    def _belongs_to(self) -> Mapping[str, Any] | None:
-        """Which weights are trained, and by which optimizer; see :func:`trained_by`."""
-        return None
-
-    def _told_if_changed(self) -> JsonObject:
-        """What a resumed run may have otherwise, but not without a word."""
-        return settings_of(self.args)
+    def _checkpoint_record(self) -> Record:
+        """What a resumed run is held to, or told of: weights, order and place of the data, settings."""
+        return Record(settings=settings_of(self.args))
 
 
-class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
+class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
     """``GRPOTrainer`` that resumes to the bit, or refuses to and says why; see the module."""
 
     _buffered_inputs: list[dict[str, Tensor]] | None  # TRL's, of each micro-step
@@ -137,19 +128,18 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
         ours = next(cls for cls in type(self).__mro__ if cls.__module__.startswith("sgpo."))
         self._sgpo.trained = {"trainer": ours.__name__, **trained_by(self.model, self.args)}
 
-    def _belongs_to(self) -> Mapping[str, Any] | None:
-        return self._sgpo.trained
-
-    def _told_if_changed(self) -> JsonObject:
-        """Those of the arguments, and what these do not hold: rewards, what the rewards read, and a base."""
+    def _checkpoint_record(self) -> Record:
         # The base stands behind an adapter, and is the reference; else the checkpoint has all weights.
         behind = is_peft_model(self.model) or self.args.beta != 0.0
-        return {
+        settings = {
             **settings_of(self.args),
             **({"the base model": self._sgpo.base_model} if behind else {}),
             "the reward functions": ", ".join(self.reward_func_names),
             **{f"the column {name}": digest for name, digest in column_digests(self.train_dataset).items()},
         }
+        order = {name: getattr(self.args, name) for name in _ORDERING}
+        order["problems"] = dataset_digest(self.train_dataset)
+        return Record(order=order, position=self._position(), trained=self._sgpo.trained, settings=settings)
 
     # ---------------------------------------------------------------- resuming
 
@@ -177,9 +167,9 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
         """Whether a checkpoint must hold a teacher's weights."""
         return False
 
-    def _checkpoint(self, resume: Resume) -> str | bool | None:
+    def _checkpoint(self, resume: Resume) -> str | None:
         found = whole_checkpoint(resume, self.args, teacher=self._has_teacher())
-        if found is True:
+        if found is None and resume:
             raise ValueError(
                 f"There is no checkpoint in {self.args.output_dir} to resume from; start without resuming, or set "
                 "output_dir to that of the run to go on with."
@@ -191,30 +181,24 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
                 self.args.output_dir,
                 older[-1],
             )
-        if isinstance(found, str):
-            self._require_same_weights(Path(found))
-            self._name_other_settings(Path(found))
-            self._require_same_order(Path(found))
+        if found is not None:
+            written, now = read_record(Path(found)) or Record(), self._checkpoint_record()
+            self._require_same_weights(found, written, now)
+            self._name_other_settings(found, written, now)
+            self._require_same_order(found, written, now)
         return found
 
-    def _require_same_weights(self, checkpoint: Path) -> None:
-        record = read_record(checkpoint)
-        now = self._belongs_to()
-        if record is None or record.trained is None or now is None:
-            return
-        if other := _differences(record.trained, now):
+    def _require_same_weights(self, checkpoint: str, written: Record, now: Record) -> None:
+        if other := _differences(written.trained, now.trained):
             raise ValueError(
-                f"Cannot resume from {str(checkpoint)!r}: it was written by a run with {', '.join(other)}, so its "
+                f"Cannot resume from {checkpoint!r}: it was written by a run with {', '.join(other)}, so its "
                 "weights and its optimizer are not those of this one. Set these as they were, or start anew."
             )
 
-    def _name_other_settings(self, checkpoint: Path) -> None:
+    def _name_other_settings(self, checkpoint: str, written: Record, now: Record) -> None:
         """Say what of the objective, the data and the schedule differs: a run may go on so, but not without a word."""
-        record, now = read_record(checkpoint), self._told_if_changed()
-        written = (
-            {} if record is None else {k: v for k, v in record.settings.items() if k in now and k not in _ORDERING}
-        )
-        if other := _differences(written, now):
+        shared = {k: v for k, v in written.settings.items() if k in now.settings and k not in _ORDERING}
+        if other := _differences(shared, now.settings):
             logger.warning(
                 "%s was written by a run with %s; the run goes on as told here.", checkpoint, ", ".join(other)
             )
@@ -234,7 +218,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
             raise ValueError(told[1])
         return told[0]
 
-    def _require_same_order(self, checkpoint: Path) -> None:
+    def _require_same_order(self, checkpoint: str, written: Record, now: Record) -> None:
         if self.args.ignore_data_skip:
             logger.warning(
                 "ignore_data_skip=True: the run goes on with the weights of %s, from the start of a pass over the "
@@ -242,18 +226,15 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
                 checkpoint,
             )
             return
-        if self._follows_policy() and not (checkpoint / _REFERENCE_FILE).is_file():
+        if self._follows_policy() and not (Path(checkpoint) / _REFERENCE_FILE).is_file():
             raise ValueError(
-                f"Cannot resume from {str(checkpoint)!r}: sync_ref_model=True moves the reference model, and this "
+                f"Cannot resume from {checkpoint!r}: sync_ref_model=True moves the reference model, and this "
                 "checkpoint does not hold it (under FSDP and DeepSpeed none does). Resume with sync_ref_model=False, "
                 "which goes on with the reference model of the start, or start anew."
             )
-        record = read_record(checkpoint)
-        if record is None or record.order is None:
-            return
-        if other := _differences(record.order, self._order()):
+        if other := _differences(written.order, now.order):
             raise ValueError(
-                f"Cannot resume from {str(checkpoint)!r}: it was written by a run with {', '.join(other)}, so the "
+                f"Cannot resume from {checkpoint!r}: it was written by a run with {', '.join(other)}, so the "
                 "problems that come next would be others: some would be trained on twice, some never. Set these as "
                 "they were, or set ignore_data_skip=True to go on with the weights and begin a pass over the data."
             )
@@ -291,6 +272,9 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
             if not sharded(self.args):
                 set_again(self.optimizer, self.lr_scheduler, given)
             self._load_state(Path(checkpoint))
+            if self.is_world_process_zero():
+                step, steps = self.state.global_step, self.state.max_steps
+                print(f"Resuming from {checkpoint}, step {step} of {steps}.", flush=True)
 
     # ---------------------------------------------------------------- the order of the data
 
@@ -310,26 +294,18 @@ class ResumableGRPOTrainer(RecordedCheckpoints, LoggedGRPOTrainer):
         """The micro-steps that use one generation batch."""
         return self.num_iterations * self.args.steps_per_generation
 
-    def _order(self) -> JsonObject:
-        return {
-            **{name: getattr(self.args, name) for name in _ORDERING},
-            "problems": dataset_digest(self.train_dataset),
-        }
-
-    def _place(self) -> tuple[Mapping[str, Any] | None, Position | None]:
+    def _position(self) -> Position:
         epoch, began = self._sgpo.current_pass
         batches = (self.state.global_step - began) * self.args.gradient_accumulation_steps
         if self._sgpo.sampler is not None:  # the last step of a pass may have fewer
-            batches = min(batches, len(self._sgpo.sampler) // (self.args.generation_batch_size))
-        return self._order(), Position(epoch, batches)
+            batches = min(batches, len(self._sgpo.sampler) // self.args.generation_batch_size)
+        return Position(epoch, batches)
 
     # ---------------------------------------------------------------- state that others leave out
 
     def _save_state(self, directory: Path) -> None:
         path = self._rollouts_file(directory)
-        position = self._place()[1]
-        assert position is not None
-        if position.batches % self._micro_steps_of_rollouts:
+        if self._position().batches % self._micro_steps_of_rollouts:
             torch.save(self._rollouts(), path)
         else:
             path.unlink(missing_ok=True)
@@ -383,5 +359,8 @@ def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in group.items() if isinstance(value, (int, float, tuple))}
 
 
-def _differences(written: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _differences(written: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> list[str]:
+    """What differs, in words; nothing where one of the two is not known."""
+    if written is None or now is None:
+        return []
     return [f"{k}={v!r} (here {now.get(k)!r})" for k, v in written.items() if now.get(k) != v]

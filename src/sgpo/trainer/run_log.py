@@ -14,19 +14,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from sgpo.runs.files import JsonObject, append_rows, write_rows
-from sgpo.trainer.served import ServedGRPOTrainer
 
 LOG, COMPLETIONS = "training_log.jsonl", "completions.jsonl"
 _KEPT = 4  # completions of a step
 _CHARACTERS = 4_000  # of a prompt, or a completion
-
-
-class LoggedGRPOTrainer(ServedGRPOTrainer):
-    """``GRPOTrainer`` that keeps its metrics and a few completions in ``output_dir``."""
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.add_callback(RunLog(self))
 
 
 class RunLog(TrainerCallback):

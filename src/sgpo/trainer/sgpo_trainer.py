@@ -15,7 +15,6 @@ Shapes: B problems of this rank's generation batch, G1/G2 rollouts, R guided row
 T completion tokens, H hidden.
 """
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import astuple
 from itertools import chain
@@ -24,7 +23,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sgpo.objectives import distillation_loss, rank_targets, trimmed_logps
 from sgpo.trainer import checks, papers
@@ -38,7 +36,6 @@ from sgpo.trainer.rollouts import Candidates, GenerationBatch, first_of_equals
 from sgpo.trainer.schedule import GuidedSchedule
 from sgpo.trainer.shards import sharded
 from sgpo.trainer.teacher import TeacherWeights, without_dropout
-from sgpo.trainer.trl_seam import get_config_model_id
 
 
 class SGPOTrainer(GuidedGroupTrainer):
@@ -55,38 +52,18 @@ class SGPOTrainer(GuidedGroupTrainer):
     _name = "SGPO"
     _paper = papers.SGPO
 
-    def __init__(
-        self,
-        model: "str | PreTrainedModel | Any",
-        reward_funcs: Callable[..., Any] | list[Callable[..., Any]] | Any = None,
-        args: SGPOConfig | None = None,
-        train_dataset: Any = None,
-        processing_class: PreTrainedTokenizerBase | None = None,
-        **kwargs: Any,
-    ):
-        name = model if isinstance(model, str) else get_config_model_id(model.config)
-        if args is None:
-            args = SGPOConfig(f"{name.split('/')[-1]}-SGPO")
-        checks.check_config("SGPOTrainer", args, SGPOConfig)
-        unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
-        peft = checks.trains_adapters(model, kwargs.get("peft_config"))
-        checks.check_arguments(args, processing_class, unsupported, peft=peft)
-        checks.check_reference(model, args, peft=peft)
-        # All of this before the model is loaded, which may take minutes.
+    config_class = SGPOConfig
+
+    def _check_before_loading(self, args: SGPOConfig, train_dataset: Any, *, peft: bool) -> None:
+        checks.check_arguments(args, peft=peft)
         if args.guides:
             checks.check_dataset(train_dataset, args)
-        super().__init__(
-            model,
-            reward_funcs,
-            args=args,
-            train_dataset=train_dataset,
-            processing_class=processing_class,
-            **kwargs,
-        )
+
+    def _complete(self) -> None:
+        args = self.args
         ranks = self.accelerator.process_index, self.accelerator.num_processes
         self._sgpo.problem_log = ProblemLog(args.output_dir, *ranks) if args.log_problems else None
         self.add_callback(FiniteGradients(self.accelerator))
-        self._check_ids()
         if args.guides:
             checks.check_not_rendered(chain.from_iterable(self._chunks(self.train_dataset)), self._tokenizer)
             checks.check_context(self.train_dataset, self.model, self._tokenizer, args, self._tokenize_prompts)

@@ -25,8 +25,9 @@ from sgpo.options import from_flat
 from sgpo.recipe import load_data
 from sgpo.recipe.schedule import Schedule
 from sgpo.runs.entries import CellResult, ComparisonResults, MethodResult
+from sgpo.runs.methods import METHODS
 from sgpo.runs.scores import FamilyScores, SeedMean
-from sgpo.trainer.methods import METHODS, find_method
+from sgpo.trainer.methods import find_method
 
 RECIPE: dict[str, Any] = {
     "model_name_or_path": "model",

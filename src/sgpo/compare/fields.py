@@ -13,7 +13,8 @@ from trl import ModelConfig
 
 from sgpo.recipe import RunArguments
 from sgpo.runs.files import JsonObject
-from sgpo.trainer.methods import KINDS, Method
+from sgpo.runs.methods import Method
+from sgpo.trainer.methods import KINDS
 
 EXPERT = "expert"
 EXPERT_KINDS = ("sft", "luffy", "hpt")

@@ -32,11 +32,12 @@ from sgpo.recipe.schedule import Schedule
 from sgpo.runs.entries import CellResult
 from sgpo.runs.files import JsonObject, read_json_object, write_text
 from sgpo.runs.jobs import ReportProgress, cores
+from sgpo.runs.methods import Method
 from sgpo.runs.yaml_reader import parse_yaml, read_yaml
 from sgpo.trainer import checks
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.expert import check_expert
-from sgpo.trainer.methods import KINDS, Method, find_method
+from sgpo.trainer.methods import KINDS, find_method
 from sgpo.trainer.problem_log import problem_id
 
 VALIDATION_SHARE = 0.05

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from .divergence import clip_gradient_scale
+from .records import Divergence
 
 # Bytes that the logits of one chunk, student and teacher, may take. Each chunk reads the head twice, and its
 # gradient once more and writes it; on a CPU, products of 128 tokens at V = 152K are nearly as fast as any. A GPU
@@ -45,15 +46,11 @@ _GATHERED_BYTES = {"cpu": 2 << 20, "other": 128 << 20}
 @dataclass(frozen=True)
 class Settings:
     """Everything that is not a tensor. `pre` and `post` as in the equations above; `tolerance` as in `Kernel`;
-    `sharpen` is 1 / `teacher_temperature` and `mix` is `teacher_mix` of `Divergence`; `dtype` of all sums."""
+    `dtype` of all sums."""
 
-    direction: str
+    divergence: Divergence
     pre: float
     post: float | None
-    clip: float | None
-    clip_form: str
-    sharpen: float
-    mix: float
     chunk_size: int
     tolerance: float
     dtype: torch.dtype
@@ -146,16 +143,17 @@ def _kl_then_gradient_(
 
 def _block_kl_then_gradient_(zs: Tensor, zt: Tensor, gap: Tensor, token_weights: Tensor, s: Settings) -> Tensor:
     """`_kl_then_gradient_` of a few tokens; `gap` is a third buffer of their size."""
-    forward = s.direction == "forward"
+    kind = s.divergence
+    forward = kind.direction == "forward"
     slope = None
     if s.post is not None:
         slope = zs.tanh_().square().neg_().add_(1)
         zs.mul_(s.post)
         zt.tanh_().mul_(s.post)
-    if s.sharpen != 1.0:
-        zt.mul_(s.sharpen).clamp_(min=torch.finfo(zt.dtype).min / 4)  # see `_project`
-    if s.mix:
-        zt.lerp_(zs, s.mix)
+    if kind.teacher_temperature != 1.0:
+        zt.mul_(1.0 / kind.teacher_temperature).clamp_(min=torch.finfo(zt.dtype).min / 4)  # see `_project`
+    if kind.teacher_mix:
+        zt.lerp_(zs, kind.teacher_mix)
     torch.sub(zt.sub_(zt.amax(-1, keepdim=True)), zs.sub_(zs.amax(-1, keepdim=True)), out=gap)
     sum_s, sum_t = zs.exp_().sum(-1, keepdim=True), zt.exp_().sum(-1, keepdim=True)
     # log p_t - log p_s = gap + log_sums: each side's maximum was taken off it, and cancels.
@@ -165,7 +163,7 @@ def _block_kl_then_gradient_(zs: Tensor, zt: Tensor, gap: Tensor, token_weights:
     else:
         kl = -torch.mul(gap, zs, out=zt).sum(-1, keepdim=True) / sum_s - log_sums
     if s.want_gradients:
-        scale = clip_gradient_scale(kl, s.clip, s.clip_form) * token_weights.unsqueeze(-1)
+        scale = clip_gradient_scale(kl, kind.clip, kind.clip_form) * token_weights.unsqueeze(-1)
         scale = scale * (s.pre if s.post is None else s.pre * s.post)
         if forward:
             zs.mul_(scale / sum_s).addcmul_(zt, scale / sum_t, value=-1)
@@ -191,12 +189,6 @@ def _largest(score: Tensor, tolerance: float) -> Tensor | None:
     if len(score) - dropped > _DENSE_ABOVE * len(score):
         return None
     return order[dropped:].sort().values
-
-
-def _tiles(vocabulary: int, bytes_per_entry: int, limit: int) -> list[slice]:
-    """Slices of the vocabulary of at most `limit` bytes."""
-    width = max(64, limit // bytes_per_entry)
-    return [slice(v, min(v + width, vocabulary)) for v in range(0, vocabulary, width)]
 
 
 def _project_both(x: Inputs, s: Settings, at: tuple[Tensor, Tensor], logits: Tensor) -> Tensor:
@@ -283,9 +275,11 @@ def _mean_row(weight: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _head_tiles(weight: Tensor, dtype: torch.dtype) -> list[slice]:
     """Slices of the vocabulary for products with the head, so that no whole copy of it in `dtype` is made."""
+    vocabulary, hidden = weight.shape
     if weight.dtype == dtype:
-        return [slice(0, weight.shape[0])]
-    return _tiles(weight.shape[0], max(1, weight.shape[1]) * dtype.itemsize, _UPCAST_TILE_BYTES)
+        return [slice(0, vocabulary)]
+    width = max(64, _UPCAST_TILE_BYTES // (max(1, hidden) * dtype.itemsize))
+    return [slice(v, min(v + width, vocabulary)) for v in range(0, vocabulary, width)]
 
 
 def held_dtype(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:

@@ -31,9 +31,6 @@ def shaped_probability(logps: Tensor, gamma: float = 0.1) -> Tensor:
     Written as a sigmoid, so that it stays exact where ``p`` underflows. Its gradient with respect to ``log p`` is
     ``gamma p / (p + gamma)^2``: largest at ``p = gamma``.
 
-    Raises:
-        ValueError: gamma is not positive.
-
     Source: arXiv 2504.14945; its public script names it ``p_div_p_0.1``.
     """
     if not 0 < gamma < math.inf:
@@ -59,9 +56,6 @@ def luffy_advantages(rewards: Tensor, off_policy: Tensor, baseline: str = "group
         baseline: ``"group"``, the mean over all G (what arXiv 2504.14945 defines, and what its public training
             script runs: ``adv_estimator=grpo``); ``"on_policy"``, the mean over the sampled ones (``grpo_split`` in
             the same code, which its script of RL with an SFT loss runs).
-
-    Raises:
-        ValueError: unknown baseline, or shapes that differ.
 
     Source: ``algorithm.grpo_use_std=False`` in LUFFY's public script; the paper's equation divides by the deviation.
     """

@@ -125,10 +125,7 @@ def clip_token_kl(kl: Tensor, threshold: float | None, form: str = "rescale") ->
 
 
 def clip_gradient_scale(kl: Tensor, threshold: float | None, form: str = "rescale") -> Tensor:
-    """d clip(kl) / d kl of `clip_token_kl`, [...] -> [...], without graph. Same arguments and errors.
-
-    Source: ours.
-    """
+    """d clip(kl) / d kl of `clip_token_kl`, [...] -> [...], without graph. Same arguments and errors."""
     scale = lookup(CLIP_FORMS, form, "clip_form")
     if threshold is None:
         return torch.ones_like(kl)

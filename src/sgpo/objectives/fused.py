@@ -71,13 +71,9 @@ def fused_linear_distillation_loss(
         *at,
     )
     settings = Settings(
-        direction=divergence.direction,
+        divergence=divergence,
         pre=head.scale / (divergence.temperature if head.softcap is None else head.softcap),
         post=None if head.softcap is None else head.softcap / divergence.temperature,
-        clip=divergence.clip,
-        clip_form=divergence.clip_form,
-        sharpen=1.0 / divergence.teacher_temperature,
-        mix=divergence.teacher_mix,
         chunk_size=max(1, min(kernel.chunk_size or chunk_tokens(head.weight, dtype), len(token_weights))),
         tolerance=kernel.tolerance,
         dtype=dtype,
@@ -100,7 +96,8 @@ class _FusedDistillation(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
         ctx.settings = settings
         ctx.mark_non_differentiable(kl)
-        return (clip_token_kl(kl, settings.clip, settings.clip_form) * inputs.token_weights).sum(), kl
+        clipped = clip_token_kl(kl, settings.divergence.clip, settings.divergence.clip_form)
+        return (clipped * inputs.token_weights).sum(), kl
 
     @staticmethod
     @once_differentiable

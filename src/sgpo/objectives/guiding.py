@@ -44,11 +44,6 @@ def guiding_probabilities(
 
     Returns:
         [B], without graph.
-
-    Raises:
-        ValueError: as `adaptive_weight` does.
-
-    Source: ours.
     """
     possible = torch.linspace(0, 1, rollouts + 1)
     largest = float(weight(possible, torch.ones_like(possible)).max())
@@ -63,8 +58,6 @@ def capped_probabilities(probabilities: Sequence[float], most: int | None) -> li
     """All probabilities times one factor, so that they sum up to at most `most` (None: as they are).
 
     To leave out the least likely ones instead would be another gradient than that of guiding every problem.
-
-    Source: ours.
     """
     total = sum(probabilities)
     if most is None or total <= most:
@@ -76,9 +69,7 @@ def systematic_draw(probabilities: Sequence[float], start: float) -> list[int]:
     """Numbers of the items drawn, each with its probability, by one random `start` in [0, 1) (systematic sampling).
 
     Their number is within one of the sum of the probabilities; with a draw for each item it would vary far more, and
-    with it the time of a step.
-
-    Source: Madow (1949); its use here is ours.
+    with it the time of a step (Madow 1949; its use here is ours).
     """
     ends = [math.floor(total + start) for total in accumulate(probabilities)]
     return [k for k, (before, end) in enumerate(zip([0, *ends], ends, strict=False)) if end > before]

@@ -104,9 +104,7 @@ def rank_targets(
 ) -> Tensor:
     """Indices of the best `count` guided responses of each problem, the best first: [B, min(count, G)], -1 for none.
 
-    Arguments and errors as `select_targets`, whose choice is the first column.
-
-    Source: ours.
+    Arguments and errors as `select_targets`, whose choice is the first column. Source: ours.
     """
     score_of = lookup(SELECTION_MODES, mode, "mode")
     if not (logps.ndim == 2 and logps.shape == correct.shape == lengths.shape):

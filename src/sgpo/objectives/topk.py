@@ -16,6 +16,7 @@ entries hold nearly everything. The teacher's is that difference, as no more is 
 The results are token KLs like those of `token_kl`: clip, mask and weigh them with `distillation_loss`.
 
 Shapes: N rows, T tokens, H hidden, V vocabulary, K entries of the teacher, P counted tokens (packed).
+Source: ours.
 """
 
 from __future__ import annotations
@@ -64,8 +65,6 @@ def top_k_kl(
     Raises:
         ValueError: shapes do not fit, K > V, an id is outside the vocabulary or given twice for a token, a
             log-probability is NaN or positive or their mass exceeds 1, or an option is out of range.
-
-    Source: ours.
     """
     if mask is None:
         mask = torch.ones(student_logits.shape[:-1], dtype=torch.bool, device=student_logits.device)
@@ -109,8 +108,6 @@ def fused_linear_top_k_kl(
 
     Raises:
         ValueError: as `top_k_kl`, or the head does not fit the hidden states.
-
-    Source: ours.
     """
     if student_hidden.ndim != 3 or weight.ndim != 2 or student_hidden.shape[2] != weight.shape[1]:
         raise ValueError(

@@ -86,8 +86,7 @@ class BaseTrainer(ResumableGRPOTrainer):
             args = self.config_class(f"{name.split('/')[-1]}-{self._name}")
         # All of this before the model is loaded, which may take minutes.
         checks.check_config(trainer, args, self.config_class)
-        unsupported = {k: kwargs.get(k) for k in ("rollout_func", "tools", "environment_factory")}
-        checks.check_text_only(trainer, processing_class, unsupported)
+        checks.check_text_only(trainer, processing_class, kwargs)
         peft = checks.trains_adapters(model, kwargs.get("peft_config"))
         checks.check_reference(model, args, peft=peft)
         self._check_before_loading(args, train_dataset, peft=peft)
@@ -135,10 +134,13 @@ class BaseTrainer(ResumableGRPOTrainer):
     def _one_precision(self, model: Any) -> Iterator[None]:
         """Autocast around a forward pass of a model in two precisions, which TRL leaves out where it samples.
 
+        Such is a model that PEFT prepared for k-bit training, with norms in float32.
+
         Raises:
             ValueError: the model cannot run without autocast, and the arguments ask for none.
         """
-        if not checks.mixes_dtypes(model):
+        dtypes = checks.dtypes_of(model)
+        if len(dtypes) < 2:
             yield
             return
         try:
@@ -148,7 +150,7 @@ class BaseTrainer(ResumableGRPOTrainer):
             if "same dtype" not in str(error):
                 raise
             raise ValueError(
-                f"The model has weights of {checks.dtypes_of(model)}, which do not multiply each other ({error}). Set "
+                f"The model has weights of {dtypes}, which do not multiply each other ({error}). Set "
                 "bf16=True, so that they run under autocast, or load it in one of these (model_init_kwargs: dtype)."
             ) from error
 

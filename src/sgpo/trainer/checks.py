@@ -42,14 +42,10 @@ def check_config(trainer: str, args: Any, wanted: type[WholeGroupsConfig]) -> No
         )
 
 
-def check_text_only(trainer: str, processing_class: Any, unsupported: Mapping[str, Any]) -> None:
-    """Arguments that no trainer of this package can serve; ``trainer`` is its name, for the errors.
-
-    Raises:
-        ValueError: for the first of them.
-    """
-    for name, value in unsupported.items():
-        if value:
+def check_text_only(trainer: str, processing_class: Any, arguments: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for arguments that no trainer of this package can serve; ``trainer`` is its name."""
+    for name in ("rollout_func", "tools", "environment_factory"):
+        if arguments.get(name):
             raise ValueError(
                 f"{trainer} does not support `{name}`: its rollouts come from one generation call of its own. "
                 "Leave it out, or use trl.GRPOTrainer for that task."
@@ -67,11 +63,7 @@ def check_text_only(trainer: str, processing_class: Any, unsupported: Mapping[st
 
 
 def check_arguments(args: SGPOConfig, *, peft: bool) -> None:
-    """Configuration and arguments that cannot work together; ``peft`` tells whether the model has adapters.
-
-    Raises:
-        ValueError: for the first of them.
-    """
+    """Raise ``ValueError`` for settings that cannot work together; ``peft`` tells whether the model has adapters."""
     reentrant = (args.gradient_checkpointing_kwargs or {}).get("use_reentrant", False)
     if args.guides and args.gradient_checkpointing and reentrant:
         raise ValueError(
@@ -133,10 +125,9 @@ def require_column(dataset: Any, column: str, remedy: str) -> Any:
 
 
 def check_dataset(dataset: Any, args: SGPOConfig) -> None:
-    """Columns, types and leaks of a training set; of a streamed one the columns, its rows are checked as they come.
+    """Raise ``ValueError`` for missing columns, strategies that are not text, or that contain the answer.
 
-    Raises:
-        ValueError: missing columns, strategies that are not text, or strategies that contain the answer.
+    Of a streamed data set only the columns are looked at: its rows are checked as they come.
     """
     require_column(
         dataset,
@@ -223,11 +214,6 @@ def check_head(model: Any, args: TrainingArguments) -> None:
             f"trainable_token_indices trains rows of {why}, but the loss reads the head's weights directly, so these "
             "rows would not be trained. Name embed_tokens in modules_to_save in its place, or leave it out."
         )
-
-
-def mixes_dtypes(model: torch.nn.Module) -> bool:
-    """Whether a model runs under autocast alone, as one that PEFT prepared for k-bit training (float32 norms)."""
-    return len(dtypes_of(model)) > 1
 
 
 def dtypes_of(model: torch.nn.Module) -> list[str]:

@@ -1,36 +1,8 @@
 """Configuration of :class:`sgpo.SGPOTrainer`: everything of TRL's ``GRPOConfig``, plus the strategy side.
 
 The constants are those of arXiv 2606.24064. What the paper does not publish (the form of the adaptive weight,
-the form of the clip, the guided prompt) is a field here, and its ``help`` says so. Each ablation of the paper is
-one field away from the default:
-
-=========================  ==================================
-without distillation       ``alpha_form="constant", alpha_0=0``
-without autonomous GRPO    ``grpo_weight=0``
-without KL clip            ``kl_clip=None``
-without target selection   ``target_selection="random"``
-without proximal parts     both of the above
-without adaptive weight    ``alpha_form="constant"``
-reverse KL                 ``kl_direction="reverse"``
-SFT on guided responses    ``distillation_loss="sft"``
-=========================  ==================================
-
-Past the paper, each off by default, with its source in the field's ``help``:
-
-=========================  ==================================
-GRPO on the guided group   ``guided_grpo_weight=1``
-OC-GRPO                    ``guided_grpo_weight=1, guided_grpo_group="joined", alpha_0=0``
-two targets a problem      ``num_targets=2``
-on the student's rollouts  ``target_source="autonomous"``
-a sharpened teacher        ``teacher_temperature=0.7``
-a mixed target             ``teacher_mix=0.5``
-SKALD's annealed target    ``target_source="autonomous", teacher_mix=0.5, teacher_mix_schedule="linear"``
-a slow or a still teacher  ``teacher="ema"``, ``"frozen"``
-all-wrong groups alone     ``alpha_form="all_wrong"``
-weight by deviation        ``alpha_form="deviation"``
-TREK's loss                ``distillation_loss="sft", target_selection="trimmed", num_targets=2``
-SGPO+                      ``preset="sgpo+"``
-=========================  ==================================
+the form of the clip, the guided prompt) is a field here, and its ``help`` says so. Each ablation of the paper, and
+each option past it, is a row of :mod:`sgpo.runs.methods`: the fields that it sets. ``docs/method.md`` has the sources.
 """
 
 from collections.abc import Collection

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from trl import SFTTrainer
 
-from sgpo.runs.methods import METHODS, PRESETS, Method
+from sgpo.runs.methods import METHODS, Method
 from sgpo.runs.yaml_reader import parse_yaml
 from sgpo.trainer.checkpointing import SFTConfig
 from sgpo.trainer.checks import warn_of_lost_updates
@@ -15,8 +15,6 @@ from sgpo.trainer.hpt import HPTConfig, HPTTrainer
 from sgpo.trainer.luffy import LUFFYConfig, LUFFYTrainer
 from sgpo.trainer.resumable import RecordedCheckpoints
 from sgpo.trainer.sgpo_trainer import SGPOTrainer
-
-__all__ = ["KINDS", "METHODS", "PRESETS", "Kind", "Method", "RecordedSFTTrainer", "find_method"]
 
 
 class RecordedSFTTrainer(RecordedCheckpoints, SFTTrainer):

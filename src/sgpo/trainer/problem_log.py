@@ -1,16 +1,5 @@
 """What became of each problem of each generation batch, a JSON line each. Means over a batch do not say on which
-problems alpha lets go, nor which strategies lift.
-
-=========================  ======================================================================================
-``step``                   the optimizer step that the batch is first used in, from 1
-``id``                     the data set's ``id``; without such a column 8 hex digits of the prompt's SHA-256
-``family``                 the data set's ``family``; absent without such a column
-``autonomous_pass_rate``   share of correct autonomous rollouts
-``guided_pass_rate``       share of correct guided rollouts; null where there were none
-``alpha``                  weight of the distillation
-``target_tokens``          tokens of the distillation targets; 0 where there is none
-``strategy``               its text; null without one
-=========================  ======================================================================================
+problems alpha lets go, nor which strategies lift. ``docs/report.md`` lists the fields.
 
 Each process appends to a file of its own, without a collective: ``problems.jsonl``, or ``problems-rank{i}.jsonl``
 where there are several. A resumed run drops the rows that were written after its checkpoint, and writes them anew.
@@ -52,14 +41,9 @@ class ProblemLog:
         alpha: Tensor,
         targets: Mapping[int, Sequence[Target]],
     ) -> None:
-        """Append the B problems of a batch.
+        """Append the B problems of a verified batch.
 
-        Args:
-            step: the optimizer step in progress, from 1.
-            batch: with its verdicts.
-            guided_pass_rate: ``[B]``; NaN where there were no guided rollouts.
-            alpha: ``[B]``.
-            targets: by problem (0..B-1), for those that have any.
+        ``guided_pass_rate`` (NaN: no guided rollouts) and ``alpha`` are ``[B]``; ``targets`` are by problem (0..B-1).
         """
         if self._broken:
             return
@@ -69,15 +53,13 @@ class ProblemLog:
             row = {
                 "step": step,
                 "id": problem_id(problem),
-                "family": problem.get("family"),
+                **({"family": problem["family"]} if "family" in problem else {}),
                 "autonomous_pass_rate": autonomous,
                 "guided_pass_rate": None if math.isnan(guided) else guided,
                 "alpha": weight,
                 "target_tokens": sum(len(target.completion_ids) for target in targets.get(i, ())),
                 "strategy": problem.get(STRATEGY_COLUMN),
             }
-            if "family" not in problem:
-                del row["family"]
             rows.append(row)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,10 @@ class GuidedRollouts:
     def pass_rate(self, problems: int) -> Tensor:
         """Share of correct rollouts per problem, ``[problems]``; NaN where there were none."""
         assert self.correct is not None
-        return pass_rates(self.correct[: self.valid_rows], self.owners[: self.valid_rows], problems)
+        correct = self.correct[: self.valid_rows].float()
+        index = torch.tensor(self.owners[: self.valid_rows], dtype=torch.long, device=correct.device)
+        hits = torch.zeros(problems, device=correct.device).index_add_(0, index, correct)
+        return hits / index.bincount(minlength=problems)  # 0 / 0 is NaN
 
 
 @dataclass
@@ -139,11 +142,3 @@ def first_of_equals(completion_ids: Sequence[list[int]], owners: Sequence[int]) 
     pairs = [(owner, *ids) for owner, ids in zip(owners, completion_ids, strict=True)]
     first = {pair: row for row, pair in reversed(list(enumerate(pairs)))}
     return torch.tensor([first[pair] == row for row, pair in enumerate(pairs)], dtype=torch.bool)
-
-
-def pass_rates(correct: Tensor, owners: Sequence[int], problems: int) -> Tensor:
-    """Share of correct rollouts per problem, ``[R] bool -> [B]``; NaN for a problem without rollouts."""
-    index = torch.tensor(list(owners), dtype=torch.long, device=correct.device)
-    hits = torch.zeros(problems, device=correct.device).index_add_(0, index, correct.float())
-    counts = torch.zeros(problems, device=correct.device).index_add_(0, index, torch.ones_like(correct.float()))
-    return hits / counts  # 0 / 0 is NaN

@@ -5,7 +5,6 @@ backward runs: until then ``named_parameters`` gives the parts, and meanwhile pl
 """
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +89,9 @@ def reshard(model: nn.Module) -> None:
     FSDP2 keeps those of the head and of what is outside of the layers from a forward to its backward. One without
     gradient has no backward, and the next forward would go on with them.
     """
-    for module in _fsdp_modules(model):
-        module.reshard()
-
-
-def _fsdp_modules(model: nn.Module) -> Iterable[FSDPModule]:
-    return (module for module in model.modules() if isinstance(module, FSDPModule))
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def _plugin(args: TrainingArguments) -> FullyShardedDataParallelPlugin | None:

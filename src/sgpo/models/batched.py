@@ -27,15 +27,10 @@ class Batched:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size = {batch_size} must be at least 1.")
-        self.sampling, self.batch_size = sampling, batch_size
+        self.sampling, self.batch_size, self.concurrency = sampling, batch_size, batch_size
         self.chat_template_kwargs = chat_template_kwargs or {}
         self._waiting: list[tuple[Request, asyncio.Future[Reply]]] = []
         self._busy: asyncio.Task[None] | None = None
-
-    @property
-    def concurrency(self) -> int:
-        """Asks that make one batch."""
-        return self.batch_size
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         """One reply to each request. Raises ValueError for a prompt that does not fit."""

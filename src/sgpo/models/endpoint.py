@@ -207,9 +207,9 @@ class Endpoint:
             hint = f"{what} {seconds}; raise the timeout, or lower the concurrency"
             raise self._error("timeout", hint, passing=not begun) from None  # what has begun is paid for
         except UnreadableError as error:
-            passing = error.status is not None and (error.status in _PASSING or error.status >= 500)
-            reason = self._reason(error.status) if passing else "bad_response"
-            raise self._error(reason, str(error), passing=passing, status=error.status) from None
+            status = error.status or 0
+            reason = _reason(status) if _passes(status) else "bad_response"
+            raise self._error(reason, str(error), passing=_passes(status), status=error.status) from None
         except httpx.DecodingError:
             raise self._error("bad_response", "sent a body that is not compressed as its header says") from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
@@ -250,21 +250,9 @@ class Endpoint:
             )
         # OpenAI says that an account is empty by the status of a rate limit, which never passes.
         broke = b"insufficient_quota" in raw[:10_000]
-        passing = (status in _PASSING or status >= 500) and status != 501 and not broke
-        return self._error(
-            self._reason(status),
-            said,
-            fatal=status in _FATAL or broke,
-            passing=passing,
-            wait=_retry_after(headers),
-            status=status,
-        )
-
-    @staticmethod
-    def _reason(status: int | None) -> str:
-        if status is None:
-            return "bad_response"
-        return _FATAL.get(status) or _PASSING.get(status) or ("server_error" if status >= 500 else "bad_request")
+        fatal, passing = status in _FATAL or broke, _passes(status) and status != 501 and not broke
+        wait = _retry_after(headers)
+        return self._error(_reason(status), said, fatal=fatal, passing=passing, wait=wait, status=status)
 
     def _error(self, reason: str, said: str, **how: Any) -> CallError:
         """A failure in one line: where, the endpoint's own words without the key, and what to do."""
@@ -284,6 +272,14 @@ class Endpoint:
         }.get(reason, "")
         text = self.secrets.scrub(" ".join(said.split()))[:500].rstrip(".")
         return CallError(reason, f"{where}: {reason}: {text}. {remedy}".rstrip(), **how)
+
+
+def _passes(status: int) -> bool:
+    return status in _PASSING or status >= 500
+
+
+def _reason(status: int) -> str:
+    return _FATAL.get(status) or _PASSING.get(status) or ("server_error" if status >= 500 else "bad_request")
 
 
 def _httpx() -> Any:

@@ -15,8 +15,6 @@ from sgpo.models.protocol import ModelError
 _EDGE = 1 << 20  # bytes read at either end of each file of weights
 _BLOCKS, _BLOCK = 512, 1 << 12  # read between the ends, evenly spaced, and the bytes of each
 _LARGE = 1 << 24  # bytes from which there are such blocks
-
-
 OWN_CODE = "it brings Python code of its own, which is not run here (trust_remote_code is off)."
 
 
@@ -92,14 +90,14 @@ def fingerprint(folder: Path) -> str:
     for path in sorted(folder.iterdir()):
         if path.suffix not in (".json", ".safetensors", ".bin", ".jinja", ".txt", ".model"):
             continue
-        digest.update(f"{path.name} {path.stat().st_size} ".encode())
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size} ".encode())
         with path.open("rb") as file:
             digest.update(file.read(_EDGE))
             # Parts in place of all of it, which takes a minute of a large model: the first holds names and shapes.
-            file.seek(max(0, path.stat().st_size - _EDGE))
+            file.seek(max(0, size - _EDGE))
             digest.update(file.read(_EDGE))
             # The ends are embeddings and a norm, which an adapter leaves as they are where it is merged.
-            size = path.stat().st_size
             for block in range(_BLOCKS if size > _LARGE else 0):
                 file.seek(size * block // _BLOCKS)
                 digest.update(file.read(_BLOCK))

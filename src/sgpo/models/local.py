@@ -43,11 +43,7 @@ class LocalModel(Loaded):
 
     @classmethod
     def load(cls, name: str, sampling: Sampling, options: LocalOptions | None = None) -> LocalModel:
-        """A model by path or hub id, or the folder of an adapter. ``dtype`` auto: as saved, but float32 on a CPU.
-
-        Raises:
-            ModelError: if it cannot be loaded.
-        """
+        """A model by path or hub id, or the folder of an adapter. Raises ModelError if it cannot be loaded."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -62,20 +62,14 @@ class EndpointOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VllmOptions:
-    """What vLLM alone can be told."""
+class ModelOptions(EndpointOptions, LocalOptions):
+    """Everything that says how a model is reached, by any of `BACKENDS`; the last two are for vLLM alone."""
 
+    backend: str = option("transformers", help="How the model is reached: transformers, vllm or endpoint.")
     tensor_parallel: int = option(1, help="Number of GPUs over which vLLM splits the model.")
     max_model_len: int | None = option(
         None, help="Tokens of context, prompt and reply together, that vLLM reserves. Default: the model's own."
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelOptions(VllmOptions, EndpointOptions, LocalOptions):
-    """Everything that says how a model is reached, by any of `BACKENDS`."""
-
-    backend: str = option("transformers", help="How the model is reached: transformers, vllm or endpoint.")
     # No option of its own: only `sgpo strategies` asks for a schema, and has it among its options.
     json_schema: bool = True
 
@@ -86,12 +80,7 @@ class ModelOptions(VllmOptions, EndpointOptions, LocalOptions):
 
 
 def open_model(name: str, sampling: Sampling, options: ModelOptions) -> Model:
-    """The way to a model, loaded.
-
-    Raises:
-        ValueError: an option that is wrong.
-        ModelError: a model that cannot be loaded.
-    """
+    """A loaded model. Raises ValueError for a wrong option, and ModelError for a model that cannot be loaded."""
     if options.backend == "endpoint":
         from sgpo.models.endpoint import Endpoint
 
@@ -106,11 +95,7 @@ def open_model(name: str, sampling: Sampling, options: ModelOptions) -> Model:
 
 
 def json_object(text: str | None, option: str) -> dict[str, object]:
-    """A JSON object that was given on the command line; {} where none was. The error does not show it: keys end there.
-
-    Raises:
-        ValueError: something else.
-    """
+    """A JSON object of the command line; {} where none was given. An error does not show it: keys end there."""
     if text is None:
         return {}
     try:

@@ -126,17 +126,15 @@ class Model(Protocol):
 
     Attributes:
         sampling: may be changed between runs.
+        concurrency: calls of `ask` that may be under way at once.
         positions: tokens of its context, prompt and reply together; None where they are not known.
         tries: how often `generate` asks for a reply that turns out to be none; 1 where asking again says the same.
     """
 
     sampling: Sampling
+    concurrency: int
     positions: int | None
     tries: int
-
-    @property
-    def concurrency(self) -> int:
-        """Calls of `ask` that may be under way at once."""
 
     def describe(self) -> dict[str, object]:
         """What of it may change a reply, and where it runs, as JSON types without secrets; kept with results."""

@@ -109,8 +109,7 @@ def encode(
 ) -> list[list[int]]:
     """Token ids of each prompt: plain text as it is, conversations through the chat template, ready to be answered.
 
-    Args:
-        chat_template_kwargs: variables of the chat template, such as ``enable_thinking``.
+    ``chat_template_kwargs`` are variables of the chat template, such as ``enable_thinking``.
     """
     more = chat_template_kwargs or {}
     ids: list[list[int]] = []
@@ -256,18 +255,12 @@ def _room(model: PreTrainedModel, width: int) -> int:
 class InverseSampler(LogitsProcessor):
     """Draws one token a row and leaves it alone with a finite score, so that greedy decoding takes it.
 
-    Args:
-        draws: uniform numbers in [0, 1), ``[B, T]``.
-        prompt_width: tokens of the padded prompt.
-        temperature: over 0.
-        top_p: in (0, 1].
+    ``draws`` are uniform numbers in [0, 1), ``[B, T]``; ``prompt_width`` counts the tokens of the padded prompt.
     """
 
     def __init__(self, draws: Tensor, prompt_width: int, temperature: float, top_p: float) -> None:
-        self.draws = draws
-        self.prompt_width = prompt_width
-        self.temperature = temperature
-        self.top_p = top_p
+        self.draws, self.prompt_width = draws, prompt_width
+        self.temperature, self.top_p = temperature, top_p
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores ``[B, V]`` of the next token to ``[B, V]``, all but one of them minus infinity."""
@@ -277,15 +270,8 @@ class InverseSampler(LogitsProcessor):
 
 
 def draw_tokens(scores: Tensor, draw: Tensor, temperature: float, top_p: float) -> Tensor:
-    """The token of each row at which the distribution function passes ``draw``.
-
-    Args:
-        scores: logits, ``[B, V]``.
-        draw: uniform numbers in [0, 1), ``[B]``, in float64 where the device has it.
-
-    Returns:
-        Token ids, ``[B]``; never one of probability 0.
-    """
+    """The token of each row, ``[B]``, at which the distribution function of ``scores`` (logits, ``[B, V]``) passes
+    ``draw``, a uniform number in [0, 1), ``[B]``; never a token of probability 0."""
     # Sums over a vocabulary of 150,000 in float32 lose the tail in which rare tokens lie.
     wide = torch.float32 if scores.device.type == "mps" else torch.float64
     # The temperature before the nucleus, as vLLM and transformers do it.
@@ -306,11 +292,7 @@ def draw_tokens(scores: Tensor, draw: Tensor, temperature: float, top_p: float) 
 def _nucleus(probabilities: Tensor, top_p: float, wide: torch.dtype) -> tuple[Tensor, Tensor]:
     """The fewest likeliest tokens that reach ``top_p``, the likeliest first, of equal ones the lower id first.
 
-    Args:
-        probabilities: ``[B, V]``.
-
-    Returns:
-        Probabilities, 0 outside of the nucleus, and token ids, both ``[B, K]`` with K up to V.
+    Of probabilities ``[B, V]`` it gives those, 0 outside of the nucleus, and token ids, ``[B, K]`` with K up to V.
     """
     width = _CANDIDATES
     while True:

@@ -90,11 +90,7 @@ def shown(variable: str) -> str:
 
 
 def check_url(base_url: str, variable: str) -> str:
-    """The URL without a slash at its end.
-
-    Raises:
-        ValueError: it is no http(s) URL, or holds what may be a secret; the message shows none.
-    """
+    """The URL without a slash at its end. Raises ValueError unless it is one; the message shows no secret in it."""
     if "@" in base_url:
         raise ValueError(f"base_url holds a user or password; put the key into {shown(variable)}, it is never saved.")
     if "?" in base_url or "#" in base_url:

@@ -21,15 +21,17 @@ def row_seeds(prompts: Sequence[Prompt], k: int, seed: int) -> list[list[int]]:
         text = prompt if isinstance(prompt, str) else json.dumps(prompt, sort_keys=True)
         name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         # Two equal prompts are two problems, and must not get one reply twice.
-        keys = [f"{seed}/{name}/{seen[name]}/{j}" for j in range(k)]
-        seeds.append([int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") >> 1 for key in keys])
+        seeds.append([_of_31_bits(f"{seed}/{name}/{seen[name]}/{j}") for j in range(k)])
         seen[name] += 1
     return seeds
 
 
 def stream_seed(seed: int, *names: Any) -> int:
     """A seed of 31 bits for one call, from the run's seed and the call's names."""
-    text = "\0".join(map(str, (seed, *names)))
+    return _of_31_bits("\0".join(map(str, (seed, *names))))
+
+
+def _of_31_bits(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 

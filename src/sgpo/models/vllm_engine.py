@@ -34,11 +34,7 @@ class VllmModel(Loaded):
 
     @classmethod
     def load(cls, name: str, sampling: Sampling, options: ModelOptions) -> VllmModel:
-        """A model by path or hub id, or the folder of a LoRA adapter.
-
-        Raises:
-            ModelError: vLLM is not installed, or cannot load it.
-        """
+        """A model by path or hub id, or the folder of a LoRA adapter. Raises ModelError if it cannot be loaded."""
         try:
             from vllm import LLM
         except ImportError as error:

@@ -13,12 +13,14 @@ import pytest
 from sgpo.lab import AXES, GUIDED_TEMPLATE, lab_reward, load_problems, verify
 from sgpo.lab.catalog import HELD_OUT, LARGE, LARGEST_TRAINED, TYPES, UNSOLVED, misread, told_apart
 from sgpo.lab.corpus import Corpus
-from sgpo.lab.operations import NEVER_FOUND, OPERATIONS, TO_DIGITS, TWO_LINES, Type, UnfitError, carry_out, do
+from sgpo.lab.operations import NEVER_FOUND, OPERATIONS, TWO_LINES, Type, UnfitError, carry_out, do
 from sgpo.lab.problems import MAX_COMPLETION, PER_AXIS, Problem, Split, split_of, with_strategy
 from sgpo.lab.responses import EXPERTS, FAULTY_SHARE, MAX_RESPONSE_TOKENS, TERSE_SHARE, write_wordy
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 WORDS = {word: name for name, one in OPERATIONS.items() for word in one.wordings}
+# Operations that leave a digit or two: one after another would do nothing.
+TO_DIGITS = ("dial", "unit", "digits", "tens")
 TOLD = {word: name for name, one in OPERATIONS.items() for word in one.strategies}
 
 

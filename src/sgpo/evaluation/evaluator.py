@@ -52,18 +52,9 @@ def evaluate(
         # Before the model: without an answer every completion would count as wrong.
         if missing := [name for name in ("prompt", "answer") if problem.get(name) is None]:
             raise ValueError(f"Problem {i} ({problem.get('id')!r}) has no {missing[0]!r}; it has {sorted(problem)}.")
-    sampled = sample(
-        model,
-        tokenizer,
-        [problem["prompt"] for problem in problems],
-        k=k,
-        temperature=temperature,
-        top_p=top_p,
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-        seed=seed,
-        progress=progress,
-    )
+    how: dict[str, Any] = {"k": k, "temperature": temperature, "top_p": top_p, "max_new_tokens": max_new_tokens}
+    prompts = [problem["prompt"] for problem in problems]
+    sampled = sample(model, tokenizer, prompts, **how, batch_size=batch_size, seed=seed, progress=progress)
     # One call for all of them: a grader that has processes of its own works on them side by side.
     texts = [one.text for row in sampled for one in row]
     verdicts = list(grade(texts, [problem["answer"] for problem in problems for _ in range(k)]))
@@ -78,13 +69,6 @@ def evaluate(
             Graded(float(verdict), extract(one.text) if extract else None, one.tokens, one.truncated, text=one.text)
             for one, verdict in zip(row, verdicts[i * k : (i + 1) * k], strict=True)
         ]
-        name = problem.get(group)
-        results.append(
-            ProblemResult(
-                id=str(problem.get("id", i)),
-                group=None if name is None else str(name),
-                gold=problem["answer"],
-                samples=graded,
-            )
-        )
+        name = None if problem.get(group) is None else str(problem[group])
+        results.append(ProblemResult(str(problem.get("id", i)), name, problem["answer"], graded))
     return summarise(results)

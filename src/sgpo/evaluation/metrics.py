@@ -34,11 +34,7 @@ def _table(correct: Sequence[Sequence[float]]) -> NDArray[np.float64]:
 
 
 def avg_at_k(correct: Sequence[Sequence[float]]) -> float:
-    """Mean over problems of the share of correct samples.
-
-    Args:
-        correct: verdicts, ``[P][n]``.
-    """
+    """Mean over problems of the share of correct samples; ``correct`` are verdicts, ``[P][n]``."""
     return float(_table(correct).mean())
 
 
@@ -141,10 +137,7 @@ def paired_interval(
 
 
 def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean over seeds and its Student t interval, ``(mean, low, high)``.
-
-    Args:
-        values: one result a seed, ``[S]``, S at least 2.
+    """Mean over seeds and its Student t interval, ``(mean, low, high)``, from one result a seed, ``[S]``.
 
     Raises:
         ValueError: for fewer than two seeds, which carry no information on the spread.

@@ -28,15 +28,9 @@ class EvalModelOptions(ModelOptions):
     timeout: float = like(ModelOptions, "timeout", flags=("--request-timeout",))
 
     def open(self, model: str, sampling: Sampling) -> Model:
-        """The way to ``model``, loaded.
-
-        Raises:
-            ValueError: an option that is wrong.
-            ModelError: a model that cannot be loaded.
-        """
-        return open_model(
-            model, sampling, self if self.base_url is None else dataclasses.replace(self, backend="endpoint")
-        )
+        """The way to ``model``, see `sgpo.models.open_model`."""
+        options = self if self.base_url is None else dataclasses.replace(self, backend="endpoint")
+        return open_model(model, sampling, options)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -101,32 +101,32 @@ class EvalResult:
         return out
 
 
-def summarise(problems: Sequence[ProblemResult], *, resamples: int = 2000) -> EvalResult:
+def summarise(problems: Sequence[ProblemResult]) -> EvalResult:
     """The scores of graded problems; a function of its arguments alone, so that a resumed run gives the same.
 
     Raises:
         ValueError: for no problems, or where problems differ in their number of samples.
     """
     correct = [[sample.correct for sample in problem.samples] for problem in problems]
-    accuracy = avg_at_k(correct)
     samples = [sample for problem in problems for sample in problem.samples]
     answers = [[sample.answer for sample in problem.samples] for problem in problems]
-    k = len(correct[0])
     lengths = [sample.tokens for sample in samples if sample.tokens is not None]
     groups: dict[str, list[float]] = {}
     for problem in problems:
         # A benchmark may sort only some of its problems, and "None" is no group of theirs.
         if problem.group is not None:
             groups.setdefault(problem.group, []).append(problem.score)
+    accuracy = avg_at_k(correct)  # says what is wrong with the problems, if anything
+    k = len(correct[0])
     return EvalResult(
         accuracy=accuracy,
-        ci95=bootstrap_interval([problem.score for problem in problems], resamples=resamples),
+        ci95=bootstrap_interval([problem.score for problem in problems]),
         n_problems=len(problems),
         k=k,
         per_group={
             name: FamilyScores(
                 accuracy=math.fsum(scores) / len(scores),
-                ci95=bootstrap_interval(scores, resamples=resamples),
+                ci95=bootstrap_interval(scores),
                 n_problems=len(scores),
             )
             for name, scores in sorted(groups.items())

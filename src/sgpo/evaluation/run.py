@@ -33,16 +33,11 @@ _GIVE_UP = 20  # replies without one that holds an answer, after which no more a
 
 @dataclass(frozen=True)
 class EvalPlan:
-    """What is to be evaluated.
+    """What is to be evaluated: ``k`` samples of each problem, from random streams that ``seed`` names.
 
     Attributes:
         benchmark: the name in reports.
         source: where the problems come from, for the record.
-        problems: all of them.
-        template: see :mod:`sgpo.evaluation.templates`.
-        k: samples of each problem.
-        sampling: see :class:`sgpo.models.Sampling`.
-        seed: names the random streams.
         guided: with each problem's strategy in its prompt, by ``guided_template`` (None: the default one).
         allow_bad_golds: go on where the grader cannot read a gold; such a problem counts as wrong.
         remark: what is to be said when it begins; "" for nothing.
@@ -237,12 +232,8 @@ def _grade(
     answers = [reply.text for reply in asked]
     graded = iter(grader.grade(answers, [problems[reply.problem] for reply in asked]) if asked else [])
     marks = [Mark(0.0, reply.fault, None, 0.0) if reply.fault else next(graded) for reply in replies]
-    store.add_verdicts(
-        [
-            SavedMark(problem=reply.problem, sample=reply.sample, **vars(mark))
-            for reply, mark in zip(replies, marks, strict=True)
-        ]
-    )
+    pairs = zip(replies, marks, strict=True)
+    store.add_verdicts([SavedMark(problem=r.problem, sample=r.sample, **vars(mark)) for r, mark in pairs])
 
 
 def _tell(store: RunFolder, total: int, report: OnGraded | None) -> None:

@@ -96,12 +96,12 @@ class RunFolder:
         self.correct = sum(mark.correct for mark in self.verdicts.values())
 
     def add_responses(self, replies: list[SavedReply]) -> None:
-        """Save responses. Of two for one sample, the later one counts."""
+        """Save responses."""
         append_rows(self.folder / "responses.jsonl", [reply.to_json() for reply in replies])
         self.responses.update({reply.key: reply for reply in replies})
 
     def add_verdicts(self, marks: list[SavedMark]) -> None:
-        """Save verdicts. Of two for one sample, the later one counts."""
+        """Save verdicts."""
         append_rows(self.folder / "verdicts.jsonl", [mark.to_json() for mark in marks])
         for mark in marks:
             before = self.verdicts.get(mark.key)
@@ -120,10 +120,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def open_run(folder: Path, settings: Settings) -> Iterator[RunFolder]:
-    """Open or resume the run in ``folder``.
-
-    Args:
-        settings: written while the folder holds no response, and compared (``COMPARED``) once it does.
+    """Open or resume the run in ``folder``; ``settings`` are written before the first response, and compared after it.
 
     Raises:
         SettingsError: the folder's settings differ.
@@ -149,19 +146,20 @@ def open_run(folder: Path, settings: Settings) -> Iterator[RunFolder]:
 
 def settings_digest(settings: Settings) -> str:
     """A short hash of what :data:`COMPARED` names."""
-    text = json.dumps({name: settings.get(name) for name in COMPARED}, sort_keys=True)
+    text = json.dumps(_compared(settings), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def differences(saved: Settings, given: Settings) -> list[str]:
     """Lines ``name: saved, given`` for the leaves of :data:`COMPARED` that differ."""
-    before, after = (
-        _leaves({name: saved.get(name) for name in COMPARED}),
-        _leaves({name: given.get(name) for name in COMPARED}),
-    )
+    before, after = (_leaves(_compared(settings)) for settings in (saved, given))
     # Leaf by leaf, so that the message names the one option that was changed.
     names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     return [f"{name}: {_short(before.get(name))} saved, {_short(after.get(name))} given" for name in names]
+
+
+def _compared(settings: Settings) -> Settings:
+    return {name: settings.get(name) for name in COMPARED}
 
 
 def _check_same(saved: Settings, settings: Settings, folder: Path) -> None:

@@ -109,11 +109,7 @@ def load_template(name: str) -> Template:
 def build_prompts(
     problems: list[BenchmarkProblem], template: Template, *, guided: bool, guided_template: str | None = None
 ) -> list[Prompt]:
-    """The prompt of each problem, with its strategy where ``guided``.
-
-    Raises:
-        ValueError: if a guided evaluation lacks a strategy for some problem.
-    """
+    """The prompt of each problem, with its strategy where ``guided``; ``ValueError`` where one lacks it."""
     prompts = [template.prompt(problem.problem) for problem in problems]
     if not guided:
         return prompts
@@ -150,11 +146,7 @@ def load_strategies(path: Path) -> dict[str, str]:
 
 
 def template_text(template: str | None) -> str | None:
-    """A guided template that is given as text or as a file.
-
-    Raises:
-        ValueError: neither.
-    """
+    """A guided template that is given as text or as a file; ``ValueError`` for anything else."""
     if template is None or "{prompt}" in template:
         return template
     path = Path(template)

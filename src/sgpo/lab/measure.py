@@ -8,7 +8,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -69,7 +69,7 @@ def measure_once(
         model,
         tokenizer,
         [{**p, "prompt": with_strategy(p) if guided else p["prompt"]} for p in problems],
-        grade=lambda completions, answers: lab_reward(completions, answers),
+        grade=lab_reward,
         k=k,
         temperature=temperature,
         top_p=top_p,
@@ -115,22 +115,18 @@ def measure_all(
     )
 
 
-class Accuracy(TypedDict):
-    """Correct samples out of ``n``, as a rate in [0, 1]."""
-
-    rate: float
-    n: int
-
-
 def accuracy(
     model: PreTrainedModel, tokenizer: Any, problems: Sequence[Problem], *, k: int = 1, **how: Any
-) -> dict[str, Accuracy]:
-    """Accuracy by axis, and under ``all`` over all problems; ``how`` is for :func:`measure_once`."""
+) -> dict[str, dict[str, float]]:
+    """The ``rate`` of correct samples out of ``n`` on each axis, and under ``all`` on all problems.
+
+    ``how`` is for :func:`measure_once`.
+    """
     found = measure_once(model, tokenizer, k=k, problems=problems, **how)
     scores: dict[str, list[float]] = {"all": [one.score for one in found.problems]}
     for problem, one in zip(problems, found.problems, strict=True):
         scores.setdefault(problem["axis"], []).append(one.score)
-    return {name: Accuracy(rate=sum(each) / len(each), n=k * len(each)) for name, each in scores.items()}
+    return {name: {"rate": sum(each) / len(each), "n": k * len(each)} for name, each in scores.items()}
 
 
 def by_axis(problems: Sequence[Problem]) -> dict[Axis, list[Problem]]:

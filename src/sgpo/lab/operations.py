@@ -122,8 +122,6 @@ OPERATIONS: dict[str, Operation] = {
     )
 }
 TWO_LINES = ("average", "dial")
-TO_DIGITS = ("dial", "unit", "digits", "tens")
-"""Operations that leave a digit or two: one after another would do nothing."""
 NEVER_FOUND = ("dial", "unit")
 """Operations that the unguided base practically never carries out where they are meant (prior of at most 0.001)."""
 

@@ -68,7 +68,7 @@ class Architecture:
         return self.layers * self.layer_parameters + heads * self.embedding_parameters + self.hidden
 
 
-def load_architecture(model: str, *, allow_hub: bool = True) -> Architecture:
+def load_architecture(model: str) -> Architecture:
     """The sizes of ``model``: a folder with ``config.json``, a hub id in the table, or any other hub id.
 
     Raises:
@@ -80,11 +80,10 @@ def load_architecture(model: str, *, allow_hub: bool = True) -> Architecture:
             raise ValueError(f"model_name_or_path is the folder {model!r}, but it has no config.json.")
         return from_config(read_json_object(path / "config.json"), model, "its config.json")
     if model in _TABLE:
-        return _from_table(model)
+        *sizes, context = _TABLE[model]
+        return Architecture(*[model, *sizes, sizes[0] == "qwen2", context, "the built-in table"])
     if path.is_absolute() or model.startswith(".") or model.count("/") != 1:
         raise ValueError(f"model_name_or_path is {model!r}, but there is no such folder, and it is not a hub id.")
-    if not allow_hub:
-        raise ValueError(_unknown(model, "the hub was not asked"))
     return _from_hub(model)
 
 
@@ -123,15 +122,11 @@ def _from_hub(model: str) -> Architecture:
         config = AutoConfig.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError) as error:
         why = OWN_CODE if brings_code(error) else f"its config could not be read: {str(error).splitlines()[0]}"
-        raise ValueError(_unknown(model, why)) from error
+        raise ValueError(
+            f"{model!r} is not in the table of known sizes, and {why}. Give model_name_or_path a folder that holds the "
+            f"model's config.json (a few KB), or one of: {', '.join(sorted(_TABLE))}."
+        ) from error
     return from_config(config.to_dict(), model, "its config.json on the hub")
-
-
-def _unknown(model: str, why: str) -> str:
-    return (
-        f"{model!r} is not in the table of known sizes, and {why}. Give model_name_or_path a folder that holds the "
-        f"model's config.json (a few KB), or one of: {', '.join(sorted(_TABLE))}."
-    )
 
 
 # (family, vocabulary, hidden, layers, heads, kv_heads, head_width, intermediate, tied, context), from the models' own
@@ -151,12 +146,4 @@ _SIZES: dict[str, tuple[Any, ...]] = {
     "meta-llama/Llama-3.2-1B": ("llama", 128256, 2048, 16, 32, 8, 64, 8192, True, 131072),
     "meta-llama/Llama-3.2-3B": ("llama", 128256, 3072, 28, 24, 8, 128, 8192, True, 131072),
 }
-_TABLE = {
-    **_SIZES,
-    **{f"{name}-Instruct": sizes for name, sizes in _SIZES.items() if "Qwen3" not in name},
-}
-
-
-def _from_table(model: str) -> Architecture:
-    *sizes, context = _TABLE[model]
-    return Architecture(*[model, *sizes, sizes[0] == "qwen2", context, "the built-in table"])
+_TABLE = _SIZES | {f"{name}-Instruct": sizes for name, sizes in _SIZES.items() if "Qwen3" not in name}

@@ -63,25 +63,21 @@ def duration(load: Workload, hardware: Hardware) -> Duration:
     rescored = autonomous_rows if load.vllm or load.micro_steps * load.num_iterations > load.accumulation else 0
     contested = load.guided_rows if load.num_targets else 0
     guided_steps = generations * load.num_iterations * load.micro_steps
-    share = (
-        load.world / load.server_devices if load.vllm == "server" else 1.0
-    )  # the server's devices do all processes' rollouts
+    # The server's devices do the rollouts of all processes.
+    share = load.world / load.server_devices if load.vllm == "server" else 1.0
     read = _forward_seconds(load, hardware, autonomous_rows, prompt if load.vllm else load.padded_prompt, 1)
     read += _forward_seconds(load, hardware, load.guided_rows, guided_prompt, 1)
-    distilled = _passes(load) * _forward_seconds(load, hardware, targets, prompt + mean, mean) + _forward_seconds(
-        load, hardware, targets, guided_prompt + mean, mean
-    )
+    distilled = _passes(load) * _forward_seconds(load, hardware, targets, prompt + mean, mean)
+    distilled += _forward_seconds(load, hardware, targets, guided_prompt + mean, mean)
+    trained = load.rows * load.accumulation * row + guided_steps * load.trained_guided_rows * guided_row
+    states = _OPTIMIZER_BYTES * load.trained_parameters / load.sharding.share("optimizer", load.world)
     seconds = {
         "decode": generations * sum(seconds for _, seconds in decoded),
         "prefill": generations * share * read,
         "scoring": generations * (rescored + contested) * row,
-        "GRPO": load.rows * load.accumulation * row * _passes(load)
-        + guided_steps * load.trained_guided_rows * guided_row * _passes(load),
+        "GRPO": trained * _passes(load),
         "distillation": generations * load.num_iterations * distilled,
-        "optimizer": _OPTIMIZER_BYTES
-        * load.trained_parameters
-        / load.sharding.share("optimizer", load.world)
-        / hardware.device.bandwidth,
+        "optimizer": states / hardware.device.bandwidth,
         "communication": _communication(load, hardware),
     }
     sampled = generations * sum(load.generation_calls) * mean * load.world

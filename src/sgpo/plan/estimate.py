@@ -83,13 +83,7 @@ def plan_recipe(
     Raises:
         ValueError: for what `sgpo train` would refuse, and for a model or a split that cannot be planned.
     """
-    load = read_recipe(
-        argv,
-        hardware,
-        accelerate=accelerate,
-        server_devices=server_devices,
-        assumptions=assumptions or Assumptions(),
-    )
+    load = read_recipe(argv, hardware, accelerate, server_devices, assumptions or Assumptions())
     misfit = first_misfit(load, hardware)
     remedy = find_remedy(load, hardware) if misfit else None
     return Plan(load, hardware, memory(load, hardware), duration(load, hardware), misfit, remedy)

@@ -43,7 +43,7 @@ class Hardware:
         return f"{nodes}{self.per_node} x {self.device.name} ({self.device.memory / GIB:.0f} GiB each)"
 
 
-def _gpu(name: str, gib: float, tflops: float, gb_per_s: float, nvlink: float = 50) -> Device:
+def _gpu(name: str, gib: float, tflops: float, gb_per_s: float, nvlink: float) -> Device:
     return Device(name, gib * GIB, tflops * 1e12, gb_per_s * 1e9, nvlink * 1e9, 50e9)
 
 

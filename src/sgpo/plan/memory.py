@@ -198,11 +198,8 @@ def _adapter_inputs(load: Workload) -> float:
     if load.lora_dropout or c == 2:  # each module has a copy of its input: cast, or with its own units dropped
         kept = (8 if load.on_cpu else 1 + c) if load.lora_dropout else c
         return ranks + kept * sum(a.projections[m][0] for m in modules)
-    shared = [
-        ("q_proj", "k_proj", "v_proj"),
-        ("gate_proj", "up_proj"),
-        ("down_proj",),
-    ]  # o_proj's is attention's result
+    # The modules of a group share one input; o_proj's is attention's result, which is kept anyway.
+    shared = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("down_proj",))
     return ranks + c * sum(a.projections[group[0]][0] for group in shared if set(group) & set(modules))
 
 

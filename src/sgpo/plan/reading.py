@@ -18,7 +18,6 @@ from sgpo.trainer import SGPOConfig
 def read_recipe(
     argv: Sequence[str],
     hardware: Hardware,
-    *,
     accelerate: str | None,
     server_devices: int | None,
     assumptions: Assumptions,

@@ -7,10 +7,8 @@ processes, micro-step = one forward and backward pass of `rows` rollouts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -185,16 +183,12 @@ def load_sharding(path: str | None, world: int) -> Sharding:
         raise ValueError(f"--accelerate is {path!r}, which Accelerate cannot read: {error}") from error
     kind = str(getattr(config.distributed_type, "value", config.distributed_type))
     if kind == "FSDP":
-        return Sharding("fsdp", 3, str(_get(config.fsdp_config, "fsdp_offload_params")).lower() == "true", source=path)
+        return Sharding("fsdp", 3, str(config.fsdp_config.get("fsdp_offload_params")).lower() == "true", source=path)
     if kind == "DEEPSPEED":
-        stage = int(_get(config.deepspeed_config, "zero_stage") or 2)
-        offload = _get(config.deepspeed_config, "offload_optimizer_device") not in (None, "none")
+        stage = int(config.deepspeed_config.get("zero_stage") or 2)
+        offload = config.deepspeed_config.get("offload_optimizer_device") not in (None, "none")
         return Sharding("zero", stage, offload, source=path)
     return Sharding("ddp" if world > 1 else "none", source=path)
-
-
-def _get(config: Any, name: str) -> Any:
-    return config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
 
 
 def server_split(hardware: Hardware, architecture: Architecture, devices: int | None) -> tuple[int, int]:

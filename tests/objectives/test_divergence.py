@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, tensor
 
-from sgpo.objectives import CLIP_FORMS, DIRECTIONS, clip_token_kl, token_entropy, token_kl
+from sgpo.objectives import CLIP_FORMS, DIRECTIONS, clip_token_kl, token_kl
 
 F64 = torch.float64
 finite = st.floats(-20, 20, allow_subnormal=False, width=32)
@@ -158,23 +158,13 @@ def test_no_clip_and_nan() -> None:
         assert clip_token_kl(tensor([math.nan, 3.0]), 1.0, form).isnan().tolist() == [True, False]
 
 
-def test_entropy() -> None:
-    close(token_entropy(torch.zeros(3, 8, dtype=F64)), [math.log(8)] * 3)
-    close(token_entropy(tensor([0.0, -math.inf], dtype=F64)), 0.0)
-    close(token_entropy(tensor([0.0, math.log(3)], dtype=F64)), 2 * math.log(2) - 0.75 * math.log(3))
-    close(
-        token_entropy(tensor([0.0, 2 * math.log(3)], dtype=F64), temperature=2.0), 2 * math.log(2) - 0.75 * math.log(3)
-    )
-    assert not token_entropy(logits(2, 3).requires_grad_()).requires_grad
-
-
 @pytest.mark.parametrize(
     ("call", "names"),
     [
         (lambda: token_kl(torch.zeros(2, 3), torch.zeros(2, 4)), ["(2, 3)", "(2, 4)"]),
         (lambda: token_kl(torch.zeros(3), torch.zeros(3), direction="jsd"), ["'jsd'", "'forward', 'reverse'"]),
         (lambda: token_kl(torch.zeros(3), torch.zeros(3), temperature=0.0), ["temperature is 0.0"]),
-        (lambda: token_entropy(torch.zeros(3), temperature=-1.0), ["temperature is -1.0"]),
+        (lambda: token_kl(torch.zeros(3), torch.zeros(3), temperature=-1.0), ["temperature is -1.0"]),
         (lambda: clip_token_kl(torch.zeros(3), 0.0), ["threshold is 0.0", "None for no clip"]),
         (lambda: clip_token_kl(torch.zeros(3), math.nan), ["threshold is nan"]),
         (lambda: clip_token_kl(torch.zeros(3), 1.0, "soft"), ["'soft'", "'rescale', 'hard'"]),

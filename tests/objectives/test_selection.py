@@ -1,4 +1,4 @@
-"""select_targets against the oracle, by hand, and by properties."""
+"""rank_targets against the oracle, by hand, and by properties."""
 
 import math
 from typing import Any
@@ -8,9 +8,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import tensor
+from torch import Tensor, tensor
 
-from sgpo.objectives import SELECTION_MODES, rank_targets, select_targets, trimmed_logps
+from sgpo.objectives import SELECTION_MODES, rank_targets, trimmed_logps
 
 logp = st.one_of(st.floats(-300, 0, width=32), st.sampled_from([-1.0, -2.0, math.nan, -math.inf]))
 response = st.tuples(logp, st.booleans(), st.integers(0, 40))
@@ -23,11 +23,17 @@ def split(groups: list[list[tuple[float, bool, int]]]) -> tuple[Any, Any, Any]:
     return tuple([[r[i] for r in group] for group in groups] for i in range(3))  # type: ignore[return-value]
 
 
+def best(*tensors: Tensor, **how: Any) -> Tensor:
+    """The first choice of each problem, -1 for none."""
+    ranked = rank_targets(*tensors, **how)
+    return ranked[:, 0] if ranked.shape[1] else ranked.new_full(ranked.shape[:1], -1)
+
+
 @pytest.mark.parametrize("mode", ["mean", "sum"])
 @given(groups=groups)
 def test_matches_the_oracle(mode: str, groups: list[list[tuple[float, bool, int]]]) -> None:
     logps, correct, lengths = split(groups)
-    chosen = select_targets(tensor(logps, dtype=torch.float64), tensor(correct), tensor(lengths), mode=mode)
+    chosen = best(tensor(logps, dtype=torch.float64), tensor(correct), tensor(lengths), mode=mode)
     assert chosen.dtype == torch.long
     assert chosen.tolist() == oracle.select(logps, correct, lengths, mode)
 
@@ -63,7 +69,7 @@ def test_trimmed_matches_the_oracle(rows: list[list[float]], drop: float) -> Non
 def test_random_selects_a_correct_response_or_none(groups: list[list[tuple[float, bool, int]]], seed: int) -> None:
     logps, correct, lengths = (tensor(x) for x in split(groups))
     generator = torch.Generator().manual_seed(seed)
-    chosen = select_targets(logps, correct, lengths, mode="random", generator=generator)
+    chosen = best(logps, correct, lengths, mode="random", generator=generator)
     eligible = correct & (lengths > 0)
     for b, index in enumerate(chosen.tolist()):
         assert eligible[b, index] if index >= 0 else not eligible[b].any()
@@ -72,10 +78,10 @@ def test_random_selects_a_correct_response_or_none(groups: list[list[tuple[float
 def test_worked_by_hand() -> None:
     logps = tensor([[-10.0, -12.0, -1.0]])
     lengths = tensor([[10, 20, 2]])  # means -1.0, -0.6, -0.5
-    assert select_targets(logps, tensor([[True, True, True]]), lengths).tolist() == [2]
-    assert select_targets(logps, tensor([[True, True, False]]), lengths).tolist() == [1]
-    assert select_targets(logps, tensor([[True, True, False]]), lengths, mode="sum").tolist() == [0]
-    assert select_targets(logps, tensor([[False, False, False]]), lengths).tolist() == [-1]
+    assert best(logps, tensor([[True, True, True]]), lengths).tolist() == [2]
+    assert best(logps, tensor([[True, True, False]]), lengths).tolist() == [1]
+    assert best(logps, tensor([[True, True, False]]), lengths, mode="sum").tolist() == [0]
+    assert best(logps, tensor([[False, False, False]]), lengths).tolist() == [-1]
 
 
 @pytest.mark.parametrize("mode", ["mean", "sum"])
@@ -84,7 +90,7 @@ def test_a_broken_score_never_beats_a_finite_one(mode: str) -> None:
     logps = tensor([[nan, -9e30, -inf], [-inf, nan, -1.0], [inf, -5.0, -9.0], [-1.0, nan, -inf]])
     correct = tensor([[True] * 3, [True] * 3, [True] * 3, [False, True, True]])
     lengths = torch.full((4, 3), 2)
-    assert select_targets(logps, correct, lengths, mode=mode).tolist() == [1, 2, 1, 1]
+    assert best(logps, correct, lengths, mode=mode).tolist() == [1, 2, 1, 1]
 
 
 @pytest.mark.parametrize("mode", ["mean", "sum"])
@@ -92,20 +98,20 @@ def test_ties_go_to_the_lowest_index(mode: str) -> None:
     same = torch.full((1, 64), -3.0)
     correct = torch.ones(1, 64, dtype=torch.bool)
     correct[0, :5] = False
-    assert select_targets(same, correct, torch.full((1, 64), 7), mode=mode).tolist() == [5]
+    assert best(same, correct, torch.full((1, 64), 7), mode=mode).tolist() == [5]
 
 
 def test_an_empty_response_is_no_target() -> None:
     logps, lengths = tensor([[0.0, -9.0], [0.0, 0.0]]), tensor([[0, 3], [0, 0]])
     for mode in SELECTION_MODES:
-        assert select_targets(logps, torch.ones(2, 2).bool(), lengths, mode=mode).tolist() == [1, -1]
+        assert best(logps, torch.ones(2, 2).bool(), lengths, mode=mode).tolist() == [1, -1]
 
 
 def test_empty_groups() -> None:
     for shape, expected in (((2, 0), [-1, -1]), ((0, 3), [])):
         empty = torch.zeros(shape)
         for mode in SELECTION_MODES:
-            assert select_targets(empty, empty.bool(), empty.long(), mode=mode).tolist() == expected
+            assert best(empty, empty.bool(), empty.long(), mode=mode).tolist() == expected
 
 
 def test_random_is_uniform_reproducible_and_blind_to_likelihood() -> None:
@@ -115,7 +121,7 @@ def test_random_is_uniform_reproducible_and_blind_to_likelihood() -> None:
 
     def draw(seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
-        return select_targets(logps, correct, torch.full((draws, 4), 9), mode="random", generator=generator)
+        return best(logps, correct, torch.full((draws, 4), 9), mode="random", generator=generator)
 
     counts = torch.bincount(draw(0), minlength=4).tolist()
     # 2000 expected of each, standard deviation 36.5: five of them.
@@ -128,7 +134,7 @@ def test_random_is_uniform_reproducible_and_blind_to_likelihood() -> None:
 def test_half_precision_log_probabilities_are_divided_in_float32() -> None:
     # -2001 / 2000 and -2000 / 2000 are one bfloat16 number, and so would tie.
     logps = tensor([[-2016.0, -2000.0]]).bfloat16()
-    assert select_targets(logps, tensor([[True, True]]), tensor([[2015, 2000]])).tolist() == [1]
+    assert best(logps, tensor([[True, True]]), tensor([[2015, 2000]])).tolist() == [1]
 
 
 @pytest.mark.parametrize(
@@ -141,10 +147,10 @@ def test_half_precision_log_probabilities_are_divided_in_float32() -> None:
 )
 def test_errors_name_the_value_and_the_remedy(arguments: Any, names: list[str]) -> None:
     with pytest.raises(ValueError) as error:
-        select_targets(*arguments)
+        best(*arguments)
     assert all(name in str(error.value) for name in names)
 
 
 def test_unknown_mode() -> None:
     with pytest.raises(ValueError, match=r"mode='best'.*'mean', 'sum', 'random'"):
-        select_targets(torch.zeros(1, 1), torch.ones(1, 1).bool(), torch.ones(1, 1), mode="best")
+        best(torch.zeros(1, 1), torch.ones(1, 1).bool(), torch.ones(1, 1), mode="best")

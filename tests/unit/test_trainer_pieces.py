@@ -29,7 +29,7 @@ from sgpo.trainer import base, distillation
 from sgpo.trainer.distillation import Target, TargetBatch, collate, deal
 from sgpo.trainer.finite import NonFiniteError, require_finite
 from sgpo.trainer.heads import Head, add_head_fn
-from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, pass_rates, worth_guiding
+from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, worth_guiding
 from sgpo.trainer.teacher import TEACHER_FILE, TeacherWeights, without_dropout
 
 IDS = st.lists(st.integers(1, 50), min_size=1, max_size=6)
@@ -155,7 +155,8 @@ def test_dummy_weighs_nothing_and_is_short() -> None:
 @given(st.integers(1, 6), st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=20))
 def test_pass_rates(problems: int, rows: list[tuple[int, bool]]) -> None:
     rows = [(owner % problems, hit) for owner, hit in rows]
-    rates = pass_rates(torch.tensor([hit for _, hit in rows], dtype=torch.bool), [o for o, _ in rows], problems)
+    verdicts = torch.tensor([hit for _, hit in rows], dtype=torch.bool)
+    rates = GuidedRollouts([o for o, _ in rows], len(rows), [], correct=verdicts).pass_rate(problems)
     for problem in range(problems):
         hits = [hit for owner, hit in rows if owner == problem]
         if hits:

@@ -23,9 +23,9 @@ FILES = sorted(Path(sgpo.trainer.__file__).parent.glob("*.py"))
 
 @pytest.fixture(autouse=True)
 def _looked_at_anew() -> Iterator[None]:
-    trl_seam._check.cache_clear()
+    trl_seam.check.cache_clear()
     yield
-    trl_seam._check.cache_clear()
+    trl_seam.check.cache_clear()
 
 
 def test_the_installed_release_fits() -> None:

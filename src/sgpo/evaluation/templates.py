@@ -127,11 +127,7 @@ def build_prompts(
 
 
 def load_strategies(path: Path) -> dict[str, str]:
-    """Strategies by problem id from a data file with ``id`` (or ``problem_id``) and ``strategy``.
-
-    Raises:
-        ValueError: for a line without them, and for two strategies of one problem.
-    """
+    """Strategies by problem id from a data file with ``id`` (or ``problem_id``) and ``strategy``, one of each."""
     strategies: dict[str, str] = {}
     for where, row in read_table(path):
         name, strategy = row.get("id", row.get("problem_id")), row.get("strategy")

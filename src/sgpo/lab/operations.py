@@ -48,8 +48,7 @@ SYMBOLS = tuple(_ARITHMETIC)
 def do(a: int, symbol: str, b: int) -> Step:
     """Compute one line of working; ``~`` is the distance of two numbers and ``//`` drops the remainder.
 
-    Raises:
-        UnfitError: the result is no whole number from 0 to 99.
+    Raises UnfitError for a result that is no whole number from 0 to 99.
     """
     # A half of 7 has no token.
     if symbol == "/" and a % b:
@@ -140,11 +139,7 @@ class Trace:
 
 
 def carry_out(operations: Type, numbers: Numbers) -> Trace:
-    """Carry out operations on an instance.
-
-    Raises:
-        UnfitError: a result is no whole number from 0 to 99.
-    """
+    """Carry out operations on an instance; UnfitError where a result is no whole number from 0 to 99."""
     # Left to right, as the problem is read; there is no precedence.
     state, operands = numbers[0], iter(numbers[1:])
     steps: list[Step] = []

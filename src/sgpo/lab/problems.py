@@ -93,11 +93,7 @@ def strategy_words(operations: Type, wordings: tuple[int, ...]) -> str:
 
 
 def make_problem(operations: Type, numbers: Numbers, axis: Axis, expert: str = "gentle") -> Problem:
-    """The record of one instance. Its words are drawn by hash; the axis `wordings` has the third ones.
-
-    Raises:
-        UnfitError: the type cannot be carried out on the numbers.
-    """
+    """The record of one instance. Its words are drawn by hash; the axis `wordings` has the third ones."""
     name = instance_id(operations, numbers)
     # By hash and not by a generator: a further type, or split, moves no other problem's words.
     words = [2 if axis == "wordings" else int(2 * share_of(f"word {i} {name}")) for i in range(len(operations))]
@@ -159,15 +155,9 @@ def _split(split: Split) -> tuple[tuple[Axis, Type, Numbers], ...]:
 
 
 def load_problems(split: Split, axes: tuple[str, ...] = AXES, *, expert: str = "gentle") -> list[Problem]:
-    """The problems of a split, axes and types mixed.
+    """The problems of a split, axes and types mixed, with the responses of one of `sgpo.lab.responses.EXPERTS`.
 
-    Args:
-        split: which problems.
-        axes: keeps only the problems of these axes.
-        expert: who wrote the response in `expert`, one of `sgpo.lab.responses.EXPERTS`.
-
-    Raises:
-        ValueError: an unknown split, axis or expert.
+    Raises ValueError for an unknown split, axis or expert.
     """
     if split not in get_args(Split):
         raise ValueError(f"split {split!r} is unknown; choose one of {', '.join(get_args(Split))}")

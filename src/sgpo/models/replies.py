@@ -41,11 +41,7 @@ class UnreadableError(ValueError):
 
 
 def read_reply(body: bytes, structured: bool = False) -> Reply:
-    """The reply in the body of a response to a chat completion or a completion.
-
-    Raises:
-        UnreadableError: there is no reply in it.
-    """
+    """The reply in the body of a response to a (chat) completion; `UnreadableError` where there is none."""
     data = _parsed(body)
     if not isinstance(data, dict):
         raise UnreadableError(f"sent a JSON {_kind(data)} in place of an object: {endpoint_words(body)}")
@@ -60,8 +56,7 @@ def read_reply(body: bytes, structured: bool = False) -> Reply:
     if not isinstance(message, dict) and not isinstance(choice.get("text"), str):
         raise UnreadableError(f"sent a reply without a message: {endpoint_words(body)}")
     # A completion has its text in the choice itself, a chat completion in its message.
-    text, thoughts = _split(said.get("content") if "content" in said else said.get("text"))
-    reasoning = thoughts or next((found for name in _THOUGHTS if (found := text_of(said.get(name)))), "")
+    text, reasoning = _said(said)
     refusal = text_of(said.get("refusal"))
     finish = "error" if choice.get("error") or data.get("error") else _finish(choice.get("finish_reason"))
     usage = data.get("usage")
@@ -157,10 +152,9 @@ def _merged(text: str) -> JsonObject:
         delta = next((choice[name] for name in ("delta", "message") if isinstance(choice.get(name), dict)), choice)
         if delta is choice.get("message"):  # the whole reply once more
             parts = {name: [] for name in parts}
-        said, thoughts = _split(delta.get("content") if "content" in delta else delta.get("text"))
+        said, thought = _said(delta)
         parts["content"].append(said)
-        thought = next((found for name in _THOUGHTS if (found := text_of(delta.get(name)))), "")
-        parts["reasoning_content"].append(thoughts or thought)
+        parts["reasoning_content"].append(thought)
         parts["refusal"].append(text_of(delta.get("refusal")))
         if isinstance(choice.get("logprobs"), dict) and isinstance(choice["logprobs"].get("content"), list):
             logprobs += choice["logprobs"]["content"]
@@ -169,6 +163,12 @@ def _merged(text: str) -> JsonObject:
         raise UnreadableError("sent a stream that ended in the middle of the reply")
     choice = {"message": {name: "".join(texts) for name, texts in parts.items()}, "finish_reason": ended}
     return {"choices": [{**choice, "logprobs": {"content": logprobs} if logprobs else None}], "usage": usage}
+
+
+def _said(message: JsonObject) -> tuple[str, str]:
+    """The answer and the thoughts in a message, or in a piece of one."""
+    text, thoughts = _split(message.get("content") if "content" in message else message.get("text"))
+    return text, thoughts or next((found for name in _THOUGHTS if (found := text_of(message.get(name)))), "")
 
 
 def _split(content: Any) -> tuple[str, str]:

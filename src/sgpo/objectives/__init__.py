@@ -8,14 +8,13 @@ from .divergence import (
     DIRECTIONS,
     clip_token_kl,
     distillation_loss,
-    token_entropy,
     token_kl,
 )
 from .fused import fused_linear_distillation_loss
 from .groups import joined_advantages
 from .guiding import capped_probabilities, guiding_probabilities, systematic_draw
 from .records import Divergence, FusedLoss, Head, Kernel, Rows
-from .selection import SELECTION_MODES, rank_targets, select_targets, trimmed_logps
+from .selection import SELECTION_MODES, rank_targets, trimmed_logps
 from .topk import fused_linear_top_k_kl, top_k_kl
 from .weighting import WEIGHT_FORMS, adaptive_weight
 
@@ -38,9 +37,7 @@ __all__ = [
     "guiding_probabilities",
     "joined_advantages",
     "rank_targets",
-    "select_targets",
     "systematic_draw",
-    "token_entropy",
     "token_kl",
     "top_k_kl",
     "trimmed_logps",

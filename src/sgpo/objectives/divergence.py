@@ -204,21 +204,6 @@ def loss_sums(kl: Tensor, clipped: Tensor, counted: Tensor, clip: float | None) 
     }
 
 
-def token_entropy(logits: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """Shannon entropy of each token's distribution, in nats: [..., V] -> [...]. For logging; no gradient.
-
-    Raises:
-        ValueError: the temperature is not positive.
-
-    Source: ours (the paper reports entropy, arXiv 2606.24064, section on proximal constraints).
-    """
-    check_temperature(temperature)
-    with torch.no_grad():
-        log_p = _log_softmax(logits, temperature, accumulation_dtype(logits))
-        p = log_p.exp()
-        return -(p * log_p.masked_fill(p == 0, 0.0)).sum(-1)
-
-
 def accumulation_dtype(*tensors: Tensor) -> torch.dtype:
     """float64 where any of the tensors is, else float32: softmax sums over V must not run in bf16."""
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32

@@ -61,50 +61,35 @@ SELECTION_MODES: dict[str, Callable[[Tensor, Tensor, torch.Generator | None], Te
 }
 
 
-def select_targets(
+def rank_targets(
     logps: Tensor,
     correct: Tensor,
     lengths: Tensor,
     *,
+    count: int = 1,
     mode: str = "mean",
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Index of the guided response to distil for each problem, -1 where there is none.
+    """Indices of the `count` guided responses of each problem that are distilled, the best first.
 
     Args:
         logps: [B, G], log-probability of each guided response under the UNGUIDED policy, SUMMED over its
             tokens, in nats.
         correct: [B, G] bool, the verifier's verdict.
         lengths: [B, G], tokens of each response; a response of length 0 is never selected.
+        count: 1 is the paper's; more share the problem's weight.
         mode: "mean" (log-probability per token), "sum", "random" (uniform among the correct ones), or "trimmed", for
             which `logps` is what `trimmed_logps` gives.
         generator: randomness of mode "random"; torch's global one where None.
 
     Returns:
-        [B] long. Ties go to the lowest index. A correct response whose log-probability is NaN or infinite
-        is selected only where no correct one is finite.
+        [B, min(count, G)] long, -1 for none. Ties go to the lowest index. A correct response whose log-probability is
+        NaN or infinite stands behind all that are finite.
 
     Raises:
         ValueError: shapes differ, `correct` is not bool, or the mode is unknown.
 
-    Source: arXiv 2606.24064; "mean" and "random" ours.
-    """
-    best = rank_targets(logps, correct, lengths, count=1, mode=mode, generator=generator)
-    return best[:, 0] if best.shape[1] else best.new_full(best.shape[:1], -1)
-
-
-def rank_targets(
-    logps: Tensor,
-    correct: Tensor,
-    lengths: Tensor,
-    *,
-    count: int,
-    mode: str = "mean",
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Indices of the best `count` guided responses of each problem, the best first: [B, min(count, G)], -1 for none.
-
-    Arguments and errors as `select_targets`, whose choice is the first column. Source: ours.
+    Source: arXiv 2606.24064; "mean", "random" and a count above 1 ours.
     """
     score_of = lookup(SELECTION_MODES, mode, "mode")
     if not (logps.ndim == 2 and logps.shape == correct.shape == lengths.shape):

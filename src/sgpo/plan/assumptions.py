@@ -9,11 +9,7 @@ from sgpo.options import option
 
 @dataclass(frozen=True)
 class Assumptions:
-    """Lengths, problems and efficiencies, as options of ``sgpo plan``.
-
-    Raises:
-        ValueError: a length under 1, or a share outside (0, 1].
-    """
+    """Lengths, problems and efficiencies, as options of ``sgpo plan``; ``ValueError`` for one out of its range."""
 
     prompt_tokens: int = option(256, help="Tokens that a prompt is assumed to have, with its chat template.")
     strategy_tokens: int = option(192, help="Tokens that a strategy is assumed to add to the prompt.")

@@ -166,11 +166,7 @@ class Workload:
 
 
 def load_sharding(path: str | None, world: int) -> Sharding:
-    """Sharding of an Accelerate config, by Accelerate's own loader; without one, a copy of everything per process.
-
-    Raises:
-        ValueError: for a file that is missing or that Accelerate cannot read.
-    """
+    """Sharding of an Accelerate config, by Accelerate's own loader; without one, a copy of everything per process."""
     if path is None:
         return Sharding() if world == 1 else Sharding("ddp", 0, source="no --accelerate: a copy on each device")
     from accelerate.commands.config.config_args import load_config_from_file
@@ -192,11 +188,7 @@ def load_sharding(path: str | None, world: int) -> Sharding:
 
 
 def server_split(hardware: Hardware, architecture: Architecture, devices: int | None) -> tuple[int, int]:
-    """Devices kept for the vLLM server and its tensor-parallel size: one node of several, half of a single one.
-
-    Raises:
-        ValueError: if that leaves nothing to train on.
-    """
+    """Devices kept for the vLLM server and its tensor-parallel size: one node of several, half of a single one."""
     if devices is None:
         devices = hardware.per_node if hardware.nodes > 1 else hardware.count // 2
     if not 0 < devices < hardware.count:

@@ -38,11 +38,7 @@ class ExpertConfig(WholeGroupsConfig):
 
 
 class ExpertTrainer(BaseTrainer):
-    """``GRPOTrainer`` on a dataset with an expert response for every problem.
-
-    Raises:
-        ValueError: before any training, for arguments and data that cannot work.
-    """
+    """``GRPOTrainer`` on a dataset with an expert response for every problem."""
 
     config_class: type[ExpertConfig] = ExpertConfig
 

@@ -28,11 +28,7 @@ _FILL = {"old_per_token_logps": 0.0, "sampling_per_token_logps": 0.0, "importanc
 
 @dataclass
 class HPTConfig(ExpertConfig):
-    """Arguments of :class:`sgpo.HPTTrainer`: TRL's ``GRPOConfig``, with the defaults of HPT's public script.
-
-    Raises:
-        ValueError: for a value out of its range, before anything is loaded.
-    """
+    """Arguments of :class:`sgpo.HPTTrainer`: TRL's ``GRPOConfig``, with the defaults of HPT's public script."""
 
     gate: int = argument(
         0, "A problem with at most this many correct rollouts trains by SFT. (Scripts: Qwen 0, Llama 2.)"
@@ -66,9 +62,6 @@ class HPTTrainer(ExpertTrainer):
 
     Logs under ``hpt/``: ``sft_share`` (problems on SFT), ``pass_rate`` of the rollouts, and ``nll`` (mean over the
     expert tokens, nats). TRL's entropy, and its bonus, are over the rows that were trained on.
-
-    Raises:
-        ValueError: before any training, for arguments and data that cannot work.
     """
 
     _tag_names = ("trl", "hpt")

@@ -30,11 +30,7 @@ LOSS_TYPES = ("dr_grpo", "dapo", "grpo", "bnpo")
 
 @dataclass
 class LUFFYConfig(ExpertConfig):
-    """Arguments of :class:`sgpo.LUFFYTrainer`: TRL's ``GRPOConfig``, with the defaults of LUFFY's public script.
-
-    Raises:
-        ValueError: for a value out of its range or outside its choices, before anything is loaded.
-    """
+    """Arguments of :class:`sgpo.LUFFYTrainer`: TRL's ``GRPOConfig``, with the defaults of LUFFY's public script."""
 
     shaping_gamma: float = argument(0.1, "gamma in f(p) = p / (p + gamma), the weight of an off-policy token.")
     advantage_baseline: str = argument(
@@ -71,9 +67,6 @@ class LUFFYTrainer(ExpertTrainer):
     Logs under ``luffy/``: ``expert_reward`` and ``on_policy_reward`` (means), ``expert_advantage``, and over expert
     tokens ``off_policy_prob`` (mean p) and ``off_policy_weight`` (mean f(p)). TRL's own means of lengths, rewards and
     entropy are over all G responses.
-
-    Raises:
-        ValueError: before any training, for arguments and data that cannot work.
     """
 
     _tag_names = ("trl", "luffy")

@@ -57,11 +57,7 @@ def write_record(directory: Path, record: Record) -> None:
 
 
 def read_record(directory: Path) -> Record | None:
-    """The record of a checkpoint, None if it has none.
-
-    Raises:
-        ValueError: there is one, but it cannot be read.
-    """
+    """The record of a checkpoint, None if it has none; ``ValueError`` for one that cannot be read."""
     path = directory / RECORD_FILE
     if not path.is_file():
         return None

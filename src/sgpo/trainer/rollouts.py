@@ -97,11 +97,7 @@ def worth_guiding(pass_rate: Sequence[float], candidates: Sequence[int], below: 
 
 
 def first_of_groups(inputs: Sequence[Problem], group_size: int) -> list[Problem]:
-    """One example per problem from the ``B * G1`` rows of a generation batch.
-
-    Raises:
-        ValueError: if the rows of a group are not the same problem.
-    """
+    """One example per problem from the ``B * G1`` rows of a batch; ``ValueError`` if a group mixes problems."""
     if len(inputs) % group_size:
         raise ValueError(f"{len(inputs)} rows cannot be split into groups of num_generations = {group_size}.")
     firsts = list(inputs[::group_size])

@@ -43,9 +43,6 @@ class SGPOTrainer(GuidedGroupTrainer):
 
     A problem whose strategy is None or blank trains by GRPO alone. ``SGPOConfig(alpha_form="constant", alpha_0=0)``
     is TRL's GRPO to the bit, and needs no strategies.
-
-    Raises:
-        ValueError: before any training, for settings and data that cannot work (see :mod:`sgpo.trainer.checks`).
     """
 
     _tag_names = ("trl", "sgpo")
@@ -209,12 +206,7 @@ class SGPOTrainer(GuidedGroupTrainer):
             return torch.zeros(0, device=self.accelerator.device)
         pad_id = self._tokenizer.pad_token_id
         filled = [
-            Target(
-                batch.prompt_ids[found.owners[row]],
-                [pad_id],
-                found.completion_ids[row] or [pad_id],
-                0.0,
-            )
+            Target(batch.prompt_ids[found.owners[row]], [pad_id], found.completion_ids[row] or [pad_id], 0.0)
             for row in rows
         ]
         filled += [Target(batch.prompt_ids[0][:1], [pad_id], [pad_id], 0.0)] * (most - len(rows))

@@ -131,7 +131,7 @@ class TeacherWeights(TrainerCallback):
             save_file(gathered, Path(directory) / TEACHER_FILE)
 
     def load(self, directory: str | Path) -> None:
-        """Raises ``FileNotFoundError`` where the checkpoint has no teacher (it was written with a live one)."""
+        """Read what :meth:`save` wrote; ``FileNotFoundError`` where it wrote nothing."""
         path = Path(directory) / TEACHER_FILE
         if not path.is_file():
             raise FileNotFoundError(

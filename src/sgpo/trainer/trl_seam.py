@@ -198,17 +198,14 @@ def faults() -> list[str]:
     return found
 
 
+@functools.cache
 def check() -> None:
     """Look once at the installed TRL; one that was not tried here, but where all names fit, is warned of.
 
     Raises:
         SeamError: TRL or transformers has changed what is relied on; the message has each name.
     """
-    _check(trl.__version__)
-
-
-@functools.cache
-def _check(version: str) -> None:
+    version = trl.__version__
     if changed := faults():
         raise SeamError(_refusal(version, changed))
     if not version.startswith(tuple(f"{tried}." for tried in TRIED)):

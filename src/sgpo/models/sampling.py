@@ -132,26 +132,40 @@ def positions_of(model: PreTrainedModel) -> int | None:
 
 
 @contextmanager
-def _plain_generation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
-    """Evaluation mode and a bare generation config, both put back at the end.
+def bare_generation(model: Any, **ids: Any) -> Iterator[None]:
+    """Within the block ``generate`` knows the special tokens ``ids`` and nothing of ``generation_config.json``.
 
-    ``generate`` fills whatever a config leaves open from the model's own; only replacing that one keeps it out.
+    ``generate`` fills whatever a config leaves open from the model's own (min-p, typical-p, n-grams that may not be
+    repeated, a least length); only changing that one keeps it out.
     """
+    own = vars(model.generation_config)  # changed in place: PEFT and the model that it wraps hold one object
+    kept = dict(own)
+    own.clear()
+    own.update(vars(GenerationConfig(**ids)))
+    try:
+        yield
+    finally:
+        own.clear()
+        own.update(kept)
+
+
+@contextmanager
+def _plain_generation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Evaluation mode and a bare generation config, both put back at the end."""
     # An adapter or a base may have end tokens that the tokenizer does not name, such as <|im_end|>.
     own, training = model.generation_config, model.training
     ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
     ends = sorted({end for end in [*ends, tokenizer.eos_token_id] if end is not None})
     pads = (tokenizer.pad_token_id, own.pad_token_id, *ends, 0)
     pad = next(pad for pad in pads if pad is not None)
-    model.generation_config = GenerationConfig(
-        eos_token_id=ends or None, pad_token_id=pad, bos_token_id=own.bos_token_id
-    )
     model.eval()
     try:
-        with torch.inference_mode():
+        with (
+            bare_generation(model, eos_token_id=ends or None, pad_token_id=pad, bos_token_id=own.bos_token_id),
+            torch.inference_mode(),
+        ):
             yield
     finally:
-        model.generation_config = own
         model.train(training)
 
 

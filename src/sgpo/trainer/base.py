@@ -20,12 +20,14 @@ import torch
 from accelerate.utils import is_peft_model
 from datasets import Dataset
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sgpo.data.prompts import require_one_bos
+from sgpo.models.sampling import bare_generation
 from sgpo.trainer import checks
 from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.notices import RolloutHistory, RolloutNotices, warn_of_bad_golds
+from sgpo.trainer.own import swapped
 from sgpo.trainer.padding import score_alike_in_any_company
 from sgpo.trainer.prompts import text_only
 from sgpo.trainer.ranks import idle_share
@@ -35,26 +37,8 @@ from sgpo.trainer.run_log import RunLog
 from sgpo.trainer.trl_seam import GRPOTrainer, get_config_model_id, is_conversational
 from sgpo.trainer.whole_groups import WholeGroupsConfig
 
-
-@contextmanager
-def _without_defaults(model: Any) -> Iterator[None]:
-    """Keep what a model's ``generation_config.json`` says of sampling out of its rollouts: the loss knows none of it.
-
-    TRL sets temperature, top-p, top-k and the repetition penalty; transformers takes the rest from there (min-p,
-    typical-p, n-grams that may not be repeated, a least length). The end tokens stay.
-    """
-    own = model.generation_config  # changed in place: PEFT and the model that it wraps hold one object
-    kept, ids = dict(vars(own)), ("bos_token_id", "eos_token_id", "pad_token_id")
-    vars(own).clear()
-    vars(own).update(vars(GenerationConfig(**{name: kept.get(name) for name in ids})))
-    try:
-        yield
-    finally:
-        vars(own).clear()
-        vars(own).update(kept)
-
-
 _GO_ON = "Correct it, then go on from the last checkpoint with resume_from_checkpoint=True."
+_SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
 _CHUNK = 1000  # problems that are tokenized at once
 _NO_BASE = "[None](https://huggingface.co/None)"
 _NO_HUB = 'model="None"'
@@ -155,7 +139,10 @@ class BaseTrainer(ResumableGRPOTrainer):
             ) from error
 
     def _generate_single_turn(self, *args: Any) -> Any:
-        with self._one_precision(self.model), _without_defaults(self.accelerator.unwrap_model(self.model)):
+        model = self.accelerator.unwrap_model(self.model)
+        ids = {name: getattr(model.generation_config, name) for name in _SPECIAL}
+        # TRL sets temperature, top-p, top-k and the repetition penalty; of the rest the loss would know nothing.
+        with self._one_precision(self.model), bare_generation(model, **ids):
             completion_ids, logprobs = super()._generate_single_turn(*args)
         # Of a server's queue the processes' own longest completions say nothing.
         served = self.args.use_vllm and self.args.vllm_mode == "server"
@@ -266,14 +253,9 @@ class BaseTrainer(ResumableGRPOTrainer):
 
     def _rewards_apart(self, inputs: Any, prompts: Any, completions: Any, completion_ids: Any) -> Tensor:
         """Rewards ``[rows of all ranks, functions]`` that leave no trace in TRL's logs of the autonomous group."""
-        kept = self._pending_extra_logs, self._pending_metrics
-        self._pending_extra_logs: dict[str, list[Any]] = defaultdict(list)
-        self._pending_metrics: dict[str, list[float]] = defaultdict(list)
-        try:
-            with self._naming_rewards():
-                return super()._calculate_rewards(inputs, prompts, completions, completion_ids)
-        finally:
-            self._pending_extra_logs, self._pending_metrics = kept
+        pending: dict[str, Any] = {"_pending_extra_logs": defaultdict(list), "_pending_metrics": defaultdict(list)}
+        with swapped(self, **pending), self._naming_rewards():
+            return super()._calculate_rewards(inputs, prompts, completions, completion_ids)
 
     def _require_numbers(self, rewards: Tensor) -> None:
         """Raise unless the rewards ``[rows of all ranks, functions]`` of a batch leave something to learn from.

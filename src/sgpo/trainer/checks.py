@@ -165,7 +165,7 @@ def check_not_rendered(rows: Iterable[Mapping[str, Any]], tokenizer: Any) -> Non
     for row, problem in enumerate(rows):
         prompt = problem["prompt"]
         found = next((mark for mark in marks if isinstance(prompt, str) and mark in prompt), None)
-        if found and (problem.get(STRATEGY_COLUMN) or "").strip():
+        if found and strategy_of(problem):
             raise ValueError(
                 f"The prompt of row {row} is text with {found!r}, a mark of the chat template: {prompt[-80:]!r}. Its "
                 "strategy would stand behind that mark, as the assistant's own words. Give messages "
@@ -182,6 +182,11 @@ def check_size(dataset: Any, args: WholeGroupsConfig) -> None:
             f"(per_device_train_batch_size * steps_per_generation * processes = {args.generation_batch_size} rollouts, "
             f"{args.num_generations} of a problem), so no step would be taken. Lower these, or give more problems."
         )
+
+
+def strategy_of(problem: Mapping[str, Any]) -> str:
+    """The strategy of a problem, "" for None and for a blank one."""
+    return (problem.get(STRATEGY_COLUMN) or "").strip()
 
 
 def require_text(strategy: Any, row: int | str) -> None:

@@ -19,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from sgpo.runs.files import JsonObject, write_json
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.distillation import Target
+from sgpo.trainer.ranks import largest
 from sgpo.trainer.shards import own_part
 
 _REMEDY = (
@@ -68,7 +69,7 @@ def require_finite(
         ends = torch.stack(part.aminmax()) if part.numel() else part  # of a small tensor, a rank may hold nothing
         flags.append(~ends.isfinite().all().to(accelerator.device))
     bad = torch.stack(flags)
-    if _anywhere(accelerator, bad.any()):
+    if largest(accelerator, int(bad.any())):
         at_fault = [name for name, flag in zip(names, bad[1:].tolist(), strict=True) if flag]
         where = f"of {_listed(at_fault)} ({len(at_fault)} of {len(names)})" if at_fault else "on another process"
         raise NonFiniteError(f"{what} {where}. {_remedy(output_dir)}")
@@ -86,7 +87,7 @@ def require_finite_loss(
         output_dir: directory for ``nonfinite-step{step}-rank{rank}.json``.
     """
     bad = not bool(loss.isfinite())
-    if not _anywhere(accelerator, torch.tensor(bad, device=accelerator.device)):
+    if not largest(accelerator, int(bad)):
         return
     where = "on another process"
     if bad:
@@ -149,12 +150,6 @@ def target_rows(targets: list[Target], kl: Tensor | None, tokenizer: Any) -> Ite
             "alpha": target.weight,
             "kl": _plain(values),
         }
-
-
-def _anywhere(accelerator: Accelerator, flag: Tensor) -> bool:
-    if accelerator.num_processes == 1:
-        return bool(flag)
-    return bool(accelerator.gather(flag.float().reshape(1)).max())
 
 
 def _plain(values: list[float]) -> list[float | str]:

@@ -23,6 +23,8 @@ from sgpo.trainer import checks
 from sgpo.trainer.base import BaseTrainer
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.finite import finite_sampling
+from sgpo.trainer.own import swapped
+from sgpo.trainer.ranks import largest
 from sgpo.trainer.rollouts import GenerationBatch, GuidedRollouts, Problem, first_of_groups, worth_guiding
 from sgpo.trainer.trl_seam import is_conversational, parse_response
 
@@ -40,7 +42,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         raise NotImplementedError
 
     def _tokenize_rest(self, rows: list[Problem]) -> None:
-        guided = [self._guided_text(row) for row in rows if (row.get(checks.STRATEGY_COLUMN) or "").strip()]
+        guided = [self._guided_text(row) for row in rows if checks.strategy_of(row)]
         if self.args.guides and guided:
             self._tokenize_prompts(guided)
 
@@ -53,17 +55,14 @@ class GuidedRolloutTrainer(BaseTrainer):
         problems = first_of_groups(inputs, self.num_generations)
         for i, problem in enumerate(problems):
             checks.require_text(problem.get(checks.STRATEGY_COLUMN), i)
-        with_strategy = [i for i, p in enumerate(problems) if (p.get(checks.STRATEGY_COLUMN) or "").strip()]
+        with_strategy = [i for i, problem in enumerate(problems) if checks.strategy_of(problem)]
         batch = GenerationBatch(problems, with_strategy)
         on_demand = self.args.guided_on_demand
         if not on_demand:
             batch.guided = self._guided_prompts(problems, with_strategy)
-        self._sgpo.batch = batch
         # TRL calls the two methods below in the course of this, and tells them nothing of the batch.
-        try:
+        with swapped(self._sgpo, batch=batch):
             output = batch.scored = super()._generate_and_score_completions(inputs)
-        finally:
-            self._sgpo.batch = None
         if on_demand:
             batch.guided = self._sampled_on_demand(batch)
         batch.guided.correct = self._guided_correct(problems, batch.guided)
@@ -100,8 +99,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         )
 
     def _guided_text(self, problem: Problem) -> Any:
-        strategy = (problem[checks.STRATEGY_COLUMN] or "").strip()
-        return guided_prompt(problem["prompt"], strategy, self.args.guided_prompt_template)
+        return guided_prompt(problem["prompt"], checks.strategy_of(problem), self.args.guided_prompt_template)
 
     def _generate_single_turn(
         self,
@@ -173,7 +171,4 @@ class GuidedRolloutTrainer(BaseTrainer):
     # ---------------------------------------------------------------- ranks
 
     def _most(self, count: int) -> int:
-        """The largest ``count`` over all ranks."""
-        if self.accelerator.num_processes == 1:
-            return count
-        return int(self.accelerator.gather(torch.tensor([count], device=self.accelerator.device)).max())
+        return largest(self.accelerator, count)

@@ -30,15 +30,13 @@ from sgpo.objectives import joined_advantages
 from sgpo.trainer.config import OVER_ALL_TOKENS
 from sgpo.trainer.distillation import padded, spread
 from sgpo.trainer.guided import GuidedRolloutTrainer
+from sgpo.trainer.own import swapped
 from sgpo.trainer.rollouts import GenerationBatch
 from sgpo.trainer.teacher import without_dropout
 
 
 class GuidedGroupTrainer(GuidedRolloutTrainer):
     """Keeps the guided rows of each generation batch, scored for GRPO, and gives their loss in each micro-step."""
-
-    _entropy_bonus_enabled: bool  # TRL's, as is the next
-    num_generations: int
 
     def _use_rollouts(self, batch: GenerationBatch) -> None:
         self._sgpo.guided_slots = []
@@ -66,12 +64,8 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
         # TRL leaves a row without a reward out of its means and gives it the advantage 0. Rows that only fill up a rank
         # get no reward, so that they are treated like that.
         guided.rewards = guided.rewards.masked_fill(~self.accelerator.gather(counts)[:, None], torch.nan)
-        self._sgpo.replayed = guided
-        try:
-            with self._apart():
-                scored = self._generate_and_score_completions(inputs)
-        finally:
-            self._sgpo.replayed = None
+        with swapped(self._sgpo, replayed=guided), self._apart():
+            scored = self._generate_and_score_completions(inputs)
         scored["completion_mask"] = scored["completion_mask"] * counts[:, None]
         sums = [
             scored["completion_mask"].sum(),
@@ -144,17 +138,17 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
         Yields the metrics that it would have logged. The entropy bonus, which may adapt to what it sees, is the
         autonomous group's alone.
         """
-        kept = self._metrics, self._logs, self._entropy_bonus_enabled, self.num_generations
+        metrics: dict[str, list[float]] = defaultdict(list)
+        apart = {
+            "_metrics": {"train": metrics},
+            "_logs": copy.deepcopy(self._logs),
+            "_entropy_bonus_enabled": False,
+            "num_generations": self.args.num_guided_generations,
+        }
+        # TRL counts the tokens of what it scores; those of the guided rollouts are counted where they are used.
         seen = self.state.num_input_tokens_seen
-        self._metrics: Any = {"train": defaultdict(list)}
-        self._logs: Any = copy.deepcopy(self._logs)
-        self._entropy_bonus_enabled = False
-        self.num_generations = self.args.num_guided_generations
-        try:
-            yield self._metrics["train"]
-        finally:
-            self._metrics, self._logs, self._entropy_bonus_enabled, self.num_generations = kept
-            self.state.num_input_tokens_seen = seen
+        with swapped(self, **apart), swapped(self.state, num_input_tokens_seen=seen):
+            yield metrics
 
     def _record(self, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():

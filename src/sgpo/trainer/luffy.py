@@ -22,6 +22,7 @@ from sgpo.objectives.baselines import (
 from sgpo.trainer import papers
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.notices import RolloutHistory
+from sgpo.trainer.own import swapped
 from sgpo.trainer.rollouts import Problem, first_of_groups
 from sgpo.trainer.whole_groups import argument
 
@@ -77,23 +78,21 @@ class LUFFYTrainer(ExpertTrainer):
     def _generate_and_score_completions(self, inputs: list[Problem]) -> dict[str, Any]:
         if not self.model.training:
             return super()._generate_and_score_completions(inputs)
-        self._sgpo.experts = [self._expert_ids(problem) for problem in first_of_groups(inputs, self.num_generations)]
-        try:
+        problems = first_of_groups(inputs, self.num_generations)
+        with swapped(self._sgpo, experts=[self._expert_ids(problem) for problem in problems]):
             output = super()._generate_and_score_completions(inputs)
-        finally:
-            self._sgpo.experts = None
         assert self._sgpo.rewards is not None
         rewards = self._weighted(self._sgpo.rewards).view(-1, self.num_generations)
         off_policy = torch.zeros_like(rewards, dtype=torch.bool)
         off_policy[:, -1] = True
         advantages = luffy_advantages(rewards, off_policy, self.args.advantage_baseline)
         output["advantages"], output["off_policy"] = advantages.flatten(), off_policy.flatten()
-        scored, problems = ~rewards.isnan(), len(rewards)
+        scored = ~rewards.isnan()
         self._log_means(
             {
                 "luffy/expert_reward": (rewards[:, -1].nansum(), scored[:, -1].sum()),
                 "luffy/on_policy_reward": (rewards[:, :-1].nansum(), scored[:, :-1].sum()),
-                "luffy/expert_advantage": (advantages[:, -1].sum(), problems),
+                "luffy/expert_advantage": (advantages[:, -1].sum(), len(problems)),
             }
         )
         return output

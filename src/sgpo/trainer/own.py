@@ -1,7 +1,9 @@
 """What the trainers of this package keep on TRL's object beside TRL's own attributes: all of it under one name."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -62,3 +64,16 @@ class Own:
     schedule: GuidedSchedule | None = None
     rewards: Tensor | None = None
     experts: list[list[int]] | None = None
+
+
+@contextmanager
+def swapped(owner: Any, **values: Any) -> Iterator[None]:
+    """Within the block ``owner`` has other values of some attributes; TRL's code then works on them as on its own."""
+    before = {name: getattr(owner, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(owner, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)

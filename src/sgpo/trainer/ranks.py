@@ -45,6 +45,13 @@ def lost_process_named(args: Any, accelerator: Accelerator, step: Callable[[], i
         ) from error
 
 
+def largest(accelerator: Accelerator, count: int) -> int:
+    """The largest ``count`` over all ranks. Every rank calls this."""
+    if accelerator.num_processes == 1:
+        return count
+    return int(accelerator.gather(torch.tensor([count], device=accelerator.device)).max())
+
+
 def idle_share(accelerator: Accelerator, completion_ids: Sequence[Sequence[int]]) -> float:
     """Share of the ranks' decoding steps in which a rank waits for the longest completion on any rank.
 

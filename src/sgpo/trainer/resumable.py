@@ -29,6 +29,7 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from sgpo.trainer.checkpoints import Resume, names_in, whole_checkpoint
 from sgpo.trainer.identity import column_digests, dataset_digest, settings_of, trained_by
+from sgpo.trainer.own import swapped
 from sgpo.trainer.ranks import lost_process_named
 from sgpo.trainer.record import Position, Record, read_record, write_record
 from sgpo.trainer.served import ServedGRPOTrainer
@@ -79,11 +80,8 @@ class RecordedCheckpoints:
         folder = self._get_output_dir(trial=trial)  # type: ignore[attr-defined]
         directory = Path(folder) / f"checkpoint-{self.state.global_step}"
         limit = self.args.save_total_limit
-        self.args.save_total_limit = None  # older ones go when this one is whole, and not before
-        try:
+        with swapped(self.args, save_total_limit=None):  # older ones go when this one is whole, and not before
             super()._save_checkpoint(model, trial)  # type: ignore[misc]
-        finally:
-            self.args.save_total_limit = limit
         self._save_state(directory)
         self.accelerator.wait_for_everyone()  # each process writes files
         if self.args.should_save:

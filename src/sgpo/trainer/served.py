@@ -20,7 +20,7 @@ from urllib.parse import urlparse
 
 from sgpo.runs.files import JsonObject
 from sgpo.trainer.checkpoints import names_in
-from sgpo.trainer.own import Own
+from sgpo.trainer.own import Own, swapped
 from sgpo.trainer.server import check_server
 from sgpo.trainer.trl_seam import GRPOTrainer, VLLMClient, check, get_config_model_id, vllm_generation
 
@@ -47,19 +47,8 @@ class ServedGRPOTrainer(GRPOTrainer):
         check()
         self._sgpo = Own(model if isinstance(model, str) else get_config_model_id(model.config))
         check_server(args, self._sgpo.base_model)
-        with _bounded(args):
+        with swapped(vllm_generation, VLLMClient=partial(BoundedClient, args)):  # TRL makes clients of ours
             super().__init__(model, *positional, args=args, **kwargs)
-
-
-@contextlib.contextmanager
-def _bounded(args: Any) -> Iterator[None]:
-    """Within the block TRL makes clients of ours."""
-    plain = vllm_generation.VLLMClient
-    vllm_generation.VLLMClient = partial(BoundedClient, args)
-    try:
-        yield
-    finally:
-        vllm_generation.VLLMClient = plain
 
 
 class BoundedClient(VLLMClient):

@@ -22,30 +22,19 @@ class Flip:
 
 @dataclass(frozen=True)
 class EvalDifference:
-    """B minus A.
+    """B minus A."""
 
-    Attributes:
-        a, b: avg@k of each, over the problems compared.
-        difference: ``b - a``.
-        ci95: its 95% bootstrap interval over problems, paired.
-        n_problems: compared.
-        gained, lost: problems solved by B alone and by A alone, the largest change first.
-        improved, worsened: problems whose share of correct samples rose or fell at all.
-        settings: what else differs between the two, one line each.
-        left_out: problems that only one of the two has.
-    """
-
-    a: float
+    a: float  # avg@k of each, over the problems compared
     b: float
-    difference: float
-    ci95: Interval
-    n_problems: int
-    gained: list[Flip]
-    lost: list[Flip]
-    improved: int
+    difference: float  # b - a
+    ci95: Interval  # its 95% bootstrap interval over problems, paired
+    n_problems: int  # compared
+    gained: list[Flip]  # problems solved by B alone, the largest change first
+    lost: list[Flip]  # by A alone
+    improved: int  # problems whose share of correct samples rose at all
     worsened: int
-    settings: list[str]
-    left_out: int
+    settings: list[str]  # what else differs between the two, one line each
+    left_out: int  # problems that only one of the two has
 
 
 def eval_difference(a: Path, b: Path, *, common: bool = False) -> EvalDifference:

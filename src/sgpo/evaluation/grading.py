@@ -15,21 +15,13 @@ _GAVE_UP = ("timeout", "memory", "crash")
 
 @dataclass(frozen=True)
 class Mark:
-    """One verdict on a response.
+    """One verdict on a response."""
 
-    Attributes:
-        correct: 0 to 1.
-        reason: in a word.
-        extracted: the final answer as it stood, or None.
-        seconds: that the verdict took.
-        timed_out: the verifier gave up (time, memory, a crash); counted as wrong, and apart.
-    """
-
-    correct: float
-    reason: str
-    extracted: str | None
-    seconds: float
-    timed_out: bool = False
+    correct: float  # 0 to 1
+    reason: str  # in a word
+    extracted: str | None  # the final answer as it stood
+    seconds: float  # that the verdict took
+    timed_out: bool = False  # the verifier gave up (time, memory, a crash); counted as wrong, and apart
 
 
 class ResponseGrader(Protocol):

@@ -16,21 +16,13 @@ from sgpo.models import Sampling
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """A benchmark that comes with a package, which knows evaluation and is not known to it.
+    """A benchmark that comes with a package, which knows evaluation and is not known to it."""
 
-    Attributes:
-        name: of the benchmark, and of its grader among the options.
-        source: said in the saved settings.
-        problems: loads them.
-        settings: what it wants in place of the preset, by the names of :class:`EvalOptions`.
-        grader: for its problems, and for any file with ``--grader`` and its name.
-    """
-
-    name: str
-    source: str
+    name: str  # of the benchmark, and of its grader among the options
+    source: str  # said in the saved settings
     problems: Callable[[], list[BenchmarkProblem]]
-    settings: Mapping[str, Any]
-    grader: ResponseGrader
+    settings: Mapping[str, Any]  # what it wants in place of the preset, by the names of :class:`EvalOptions`
+    grader: ResponseGrader  # for its problems, and for any file with `--grader` and its name
 
 
 def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple[EvalPlan, ResponseGrader]:

@@ -33,27 +33,19 @@ _GIVE_UP = 20  # replies without one that holds an answer, after which no more a
 
 @dataclass(frozen=True)
 class EvalPlan:
-    """What is to be evaluated: ``k`` samples of each problem, from random streams that ``seed`` names.
+    """What is to be evaluated: ``k`` samples of each problem, from random streams that ``seed`` names."""
 
-    Attributes:
-        benchmark: the name in reports.
-        source: where the problems come from, for the record.
-        guided: with each problem's strategy in its prompt, by ``guided_template`` (None: the default one).
-        allow_bad_golds: go on where the grader cannot read a gold; such a problem counts as wrong.
-        remark: what is to be said when it begins; "" for nothing.
-    """
-
-    benchmark: str
-    source: str
+    benchmark: str  # the name in reports
+    source: str  # where the problems come from, for the record
     problems: list[BenchmarkProblem]
     template: Template
     k: int
     sampling: Sampling
     seed: int = 0
-    guided: bool = False
-    guided_template: str | None = None
-    allow_bad_golds: bool = False
-    remark: str = ""
+    guided: bool = False  # with each problem's strategy in its prompt
+    guided_template: str | None = None  # how it gets there; None: the default
+    allow_bad_golds: bool = False  # go on where the grader cannot read a gold; such a problem counts as wrong
+    remark: str = ""  # what is to be said when it begins
 
     def check(self, grader: ResponseGrader) -> list[Prompt]:
         """The prompts; raises ``ValueError`` for whatever would fail later. No model is needed for it."""

@@ -45,20 +45,14 @@ class SavedSample(JsonEntry):
 
 @dataclass(frozen=True, kw_only=True)
 class SavedReply(SavedSample):
-    """A line of ``responses.jsonl``: what the model said to a sample of a problem.
-
-    Attributes:
-        tokens: generated; None where an endpoint does not say.
-        reasoning: what came apart from the text; not in the file where there is none.
-        fault: why the reply is no answer, as it was seen then; not in the file where there is nothing to say.
-    """
+    """A line of ``responses.jsonl``: what the model said to a sample of a problem."""
 
     seed: int | None = optional(lambda value: value, written=True)
     text: str = required(text_of)  # an endpoint's list of parts was once saved as it came
-    tokens: int | None = optional(whole_number, written=True)
+    tokens: int | None = optional(whole_number, written=True)  # generated; None where an endpoint does not say
     truncated: bool = required(boolean)
-    reasoning: str = listing(text_of, str)
-    fault: str = listing(text_of, str)
+    reasoning: str = listing(text_of, str)  # what came apart from the text
+    fault: str = listing(text_of, str)  # why the reply is no answer, as it was seen then
 
     @property
     def no_answer(self) -> str:

@@ -21,19 +21,12 @@ _FIELD = re.compile(r"\{problem\}")
 
 @dataclass(frozen=True)
 class Template:
-    """How a problem is put to a model.
+    """How a problem is put to a model."""
 
-    Attributes:
-        name: the built-in name, or the path of the file.
-        user: text with ``{problem}`` exactly once; other braces mean nothing.
-        system: the system message, or None to send none (a chat template may add its own).
-        chat: as messages, through the model's chat template; otherwise ``user`` is the whole prompt.
-    """
-
-    name: str
-    user: str = "{problem}"
-    system: str | None = None
-    chat: bool = True
+    name: str  # the built-in name, or the path of the file
+    user: str = "{problem}"  # text with `{problem}` exactly once; other braces mean nothing
+    system: str | None = None  # the system message; None sends none (a chat template may add its own)
+    chat: bool = True  # as messages, through the model's chat template; otherwise `user` is the whole prompt
 
     def __post_init__(self) -> None:
         # A template that names the problem twice, or never, is a slip of the pen in a file, which no score would show.

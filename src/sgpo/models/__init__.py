@@ -2,16 +2,10 @@
 
 Whoever wants replies of a model (evaluation, the lab, extraction, ranking, lift, the leak check) uses these names:
 
-* `Sampling`: temperature, top_p and the most tokens of one reply.
-* `Request`: one prompt (text, or messages) with the seed of its own random stream; optionally a JSON schema.
-* `Reply`: text, reasoning, finish reason, tokens, log-probabilities where known. `Reply.fault` says why a reply is no
-  answer ("" if it is one): "empty", "content_filter", "tool_calls", "error", "abort".
-* `Model`: the protocol. ``generate(requests)`` yields portions of ``(request, reply)``, for runs that know all they
-  want. ``await ask(request)`` gives one reply, for runs that decide as they go; asks that come together are answered
-  together by a local model. ``concurrency`` is how many may be under way.
-* `ModelOptions` and `open_model`: from options (backend, URL, dtype, ...) to a `Model`.
-* `CallError`: one call without an answer: its ``reason`` to count it by, and whether it is ``fatal`` for all calls.
-  `ModelError`: a model that cannot be reached, loaded or asked; the message is for the user.
+`Sampling`, `Request`, `Reply`, `Schema`: what is asked, and what comes back (`sgpo.models.protocol`). `Model`: the
+protocol that all ways to a model follow; ``generate`` is for runs that know all they want, ``ask`` for runs that decide
+as they go. `ModelOptions` and `open_model`: from options (backend, URL, dtype, ...) to a `Model`. `CallError`: one call
+without an answer. `ModelError`: a model that cannot be reached, loaded or asked; the message is for the user.
 
 What is decided here once: how a reply is read (`sgpo.models.replies`), when a request is tried again and how long it
 may take (`sgpo.models.endpoint`), where keys may be and that none is shown or stored (`sgpo.models.secrets`), how a

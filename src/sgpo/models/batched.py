@@ -17,7 +17,10 @@ _GATHER = 0.02  # seconds in which asks may join a batch
 
 
 class Batched:
-    """The part of `sgpo.models.protocol.Model` that needs nothing but `replies`. ``batch_size`` counts replies."""
+    """The part of `sgpo.models.protocol.Model` that needs nothing but `replies`. ``batch_size`` counts replies.
+
+    The protocol says what each method does.
+    """
 
     tries = 1  # a seed draws the same reply again
     positions: int | None = None
@@ -47,7 +50,6 @@ class Batched:
             yield missing[start : start + self.batch_size]
 
     def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:
-        """Replies to requests, as `Model.generate` explains."""
         with Interrupt(lambda: "the batch under way") as interrupt:
             for batch in self.batches(requests, answered):
                 wanted = [request.key not in answered for request in batch]
@@ -60,7 +62,6 @@ class Batched:
                 yield [(request, reply) for request, reply, is_wanted in pairs if is_wanted]
 
     def fits(self, prompts: Sequence[Prompt]) -> list[bool]:
-        """Whether each prompt leaves room for a reply, as `Model.fits` explains."""
         if self.positions is None:
             return [True] * len(prompts)
         return [length < self.positions for length in self.prompt_lengths(prompts)]
@@ -124,7 +125,6 @@ class Loaded(Batched):
         self.tokenizer, self.folder, self.revision = tokenizer, folder, revision
 
     def settings(self) -> JsonObject:
-        """What decides on its replies beside the request; see `Model.settings`."""
         return {"backend": self.backend, "revision": self.revision, **template_settings(self.chat_template_kwargs)}
 
     def prompt_ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
@@ -135,5 +135,4 @@ class Loaded(Batched):
         return encode(self.tokenizer, prompts, self.chat_template_kwargs)
 
     def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:
-        """Tokens of each prompt; see `Batched.prompt_lengths`."""
         return [len(ids) for ids in self.prompt_ids(prompts)]

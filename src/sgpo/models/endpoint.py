@@ -100,17 +100,14 @@ class Endpoint:
     # --- what it is --------------------------------------------------------------------------------------------------
 
     def describe(self) -> dict[str, object]:
-        """What the model is, for the record of a run; see `Model.describe`."""
         return {"kind": "endpoint", "base_url": self.base_url, **self._asked}
 
     def settings(self) -> JsonObject:
-        """What decides on its replies beside the request; see `Model.settings`."""
         return {"json_schema": self.options.json_schema, **self._asked}
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
     def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:
-        """Replies to requests, as `Model.generate` explains."""
         return replies(self, [request for request in requests if request.key not in answered])
 
     def fits(self, prompts: Sequence[Prompt]) -> list[bool]:
@@ -135,13 +132,11 @@ class Endpoint:
             ) from None
 
     async def close(self) -> None:
-        """Give up the connections; see `Model.close`."""
         if self._client is not None:
             client, self._client = self._client, None
             await client.aclose()
 
     async def ask(self, request: Request) -> Reply:
-        """One reply, as `Model.ask` explains."""
         schema = request.schema is not None and self._structured
         try:
             return await self._tried(request, schema)

@@ -73,7 +73,6 @@ class LocalModel(Loaded):
         )
 
     def describe(self) -> dict[str, object]:
-        """What the model is, for the record of a run; see `Model.describe`."""
         return {
             "kind": self.backend,
             "revision": self.revision or getattr(self.model.config, "_commit_hash", None),
@@ -98,7 +97,6 @@ class LocalModel(Loaded):
             yield [requests[i] for i in order[start : start + self.batch_size]]
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
-        """Replies to one batch, as `Batched.replies` explains."""
         from sgpo.models import sampling
 
         no_chat_template(self.tokenizer, [request.prompt for request in requests], self.folder.name)

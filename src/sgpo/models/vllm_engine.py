@@ -65,14 +65,12 @@ class VllmModel(Loaded):
         return cls(engine, sampling, options, folder)
 
     def describe(self) -> dict[str, object]:
-        """What the model is, for the record of a run; see `Model.describe`."""
         adapter = {} if self.folder.adapter is None else self.folder.describe()
         names = ("revision", "dtype", "tensor_parallel", "max_model_len")
         settings = {name: getattr(self.options, name) for name in names}
         return {"kind": self.backend, **settings, **adapter, **template_settings(self.chat_template_kwargs)}
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
-        """Replies to one batch, as `Batched.replies` explains."""
         from vllm import SamplingParams
 
         drawn = {

@@ -81,19 +81,12 @@ def warn_of_bad_golds(dataset: Any, reward_funcs: Any) -> None:
 
 @dataclass(frozen=True)
 class RolloutHistory:
-    """A number for each generation batch since the last log, the oldest first.
+    """A number for each generation batch since the last log, the oldest first."""
 
-    Attributes:
-        cut: share of the sampled completions that were cut off.
-        reward: their mean reward.
-        same: share of the groups whose completions all had the same reward.
-        guided: pass rate of the guided completions; empty where there are none.
-    """
-
-    cut: Sequence[float]
-    reward: Sequence[float]
-    same: Sequence[float]
-    guided: Sequence[float]
+    cut: Sequence[float]  # share of the sampled completions that were cut off
+    reward: Sequence[float]  # their mean reward
+    same: Sequence[float]  # share of the groups whose completions all had the same reward
+    guided: Sequence[float]  # pass rate of the guided completions; empty where there are none
 
     def since(self, batch: int) -> "RolloutHistory":
         """The generation batches from number ``batch`` on, from 0."""

@@ -24,46 +24,28 @@ class Own:
     """The attribute ``_sgpo`` of every trainer, so that no release of TRL can come to use one of these names.
 
     Shapes: B problems and G rollouts of each on this rank, N rows of a micro-step, T completion tokens.
-
-    Attributes:
-        base_model: name or folder of the model that training starts from, ``""`` for one in memory.
-        sampler: TRL's sampler of the training set; None for a streamed one.
-        current_pass: the pass over the data (from 0), and the optimizer step at which it began.
-        trained: which weights are trained, and by which optimizer; a checkpoint is held to it.
-        correctness: the column of the reward that decides what is correct; None where there is none.
-        told_of_no_verdicts: whether it was said that this reward had no verdict on a whole batch.
-        unknown_ids: whether the tokenizer can make ids that the model has no embedding for.
-        logps: log-probabilities of the last forward, ``[N, T]``; LUFFY and HPT keep them on its graph.
-        batch: SGPO's rollouts, while TRL generates and scores the autonomous ones.
-        slots: SGPO's targets of each micro-step until the next generation.
-        guided_slots: SGPO's guided rows of each micro-step, as TRL's batches are, where GRPO trains on them, too.
-        replayed: SGPO's guided rollouts, while TRL scores them.
-        sums: SGPO's metrics of the current optimizer step.
-        teacher: SGPO's teacher, if it is not the live policy.
-        problem_log: SGPO's log of problems, if it is on.
-        schedule: what draws the problems that are guided, where they are drawn.
-        rewards: rewards of the last generation batch, ``[B * G, functions]``, that LUFFY and HPT read.
-        experts: ids of each problem's expert response, while LUFFY samples the others.
     """
 
-    base_model: str = ""
-    sampler: "EpochSampler | None" = None
-    current_pass: tuple[int, int] = (0, 0)
-    trained: JsonObject | None = None
-    correctness: int | None = None
-    told_of_no_verdicts: bool = False
-    unknown_ids: bool = False
-    logps: Tensor | None = None
-    batch: GenerationBatch | None = None
-    slots: list[list[Target]] = field(default_factory=list)
-    guided_slots: list[dict[str, Tensor]] = field(default_factory=list)
-    replayed: GuidedRollouts | None = None
-    sums: DistillationSums = field(default_factory=DistillationSums)
-    teacher: TeacherWeights | None = None
-    problem_log: ProblemLog | None = None
-    schedule: GuidedSchedule | None = None
-    rewards: Tensor | None = None
-    experts: list[list[int]] | None = None
+    base_model: str = ""  # name or folder of the model that training starts from, "" for one in memory
+    sampler: "EpochSampler | None" = None  # TRL's sampler of the training set; None for a streamed one
+    current_pass: tuple[int, int] = (0, 0)  # the pass over the data (from 0), and the step at which it began
+    trained: JsonObject | None = None  # which weights are trained, by which optimizer; a checkpoint is held to it
+    correctness: int | None = None  # the column of the reward that decides what is correct; None where there is none
+    told_of_no_verdicts: bool = False  # whether it was said that this reward had no verdict on a whole batch
+    unknown_ids: bool = False  # whether the tokenizer can make ids that the model has no embedding for
+    logps: Tensor | None = None  # of the last forward, [N, T]; LUFFY and HPT keep them on its graph
+    # SGPO's
+    batch: GenerationBatch | None = None  # the rollouts, while TRL generates and scores the autonomous ones
+    slots: list[list[Target]] = field(default_factory=list)  # targets of each micro-step until the next generation
+    guided_slots: list[dict[str, Tensor]] = field(default_factory=list)  # guided rows of each, as TRL's batches are
+    replayed: GuidedRollouts | None = None  # the guided rollouts, while TRL scores them
+    sums: DistillationSums = field(default_factory=DistillationSums)  # metrics of the current optimizer step
+    teacher: TeacherWeights | None = None  # the teacher, if it is not the live policy
+    problem_log: ProblemLog | None = None  # the log of problems, if it is on
+    schedule: GuidedSchedule | None = None  # what draws the problems that are guided, where they are drawn
+    # LUFFY's and HPT's
+    rewards: Tensor | None = None  # of the last generation batch, [B * G, functions]
+    experts: list[list[int]] | None = None  # ids of each problem's expert response, while LUFFY samples the others
 
 
 @contextmanager

@@ -32,21 +32,13 @@ class Position:
 
 @dataclass(frozen=True)
 class Record:
-    """What a checkpoint says of itself.
+    """What a checkpoint says of itself; None, or empty, where an older version or another trainer wrote nothing."""
 
-    Attributes:
-        files: ``{path in the checkpoint: (bytes, digest)}``.
-        order: what decides the order of the training data, by name; None of a trainer that keeps no such thing.
-        position: where in that order the run stood.
-        trained: what was trained and by which optimizer, by name; None where an older version wrote it.
-        settings: what a resumed run may have otherwise (objective, sampling, schedule, rewards, columns of the data),
-            by name; empty where an older version wrote it.
-    """
-
-    files: Mapping[str, tuple[int, str]] = field(default_factory=dict)
-    order: Mapping[str, Any] | None = None
-    position: Position | None = None
-    trained: Mapping[str, Any] | None = None
+    files: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # {path in the checkpoint: (bytes, digest)}
+    order: Mapping[str, Any] | None = None  # what decides the order of the training data, by name
+    position: Position | None = None  # where in that order the run stood
+    trained: Mapping[str, Any] | None = None  # what was trained and by which optimizer, by name
+    # What a resumed run may have otherwise (objective, sampling, schedule, rewards, columns of the data), by name.
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -16,26 +16,17 @@ Problem = dict[str, Any]
 
 @dataclass
 class GuidedRollouts:
-    """Guided prompts, and what became of them.
+    """Guided prompts, and what became of them."""
 
-    Attributes:
-        owners: problem (0..B-1) of each of the R rows.
-        valid_rows: rows that count. The rest repeats a problem so that every rank has R rows: generation servers and
-            ``gather`` need equal counts, and not every problem has guided rollouts.
-        prompt_ids: R guided prompts.
-        completion_ids: R completions, once generated.
-        logprobs: log-probabilities of their tokens under the sampler; None where it gives none.
-        rewards: ``[rows of all ranks, functions]``, once verified.
-        correct: ``[R]`` bool, once verified; False for rows that do not count.
-    """
-
-    owners: list[int]
+    owners: list[int]  # problem (0..B-1) of each of the R rows
+    # The rows that count. The rest repeats a problem so that every rank has R rows: generation servers and `gather`
+    # need equal counts, and not every problem has guided rollouts.
     valid_rows: int
     prompt_ids: list[list[int]]
-    completion_ids: list[list[int]] = field(default_factory=list)
-    logprobs: list[list[float]] | None = None
-    rewards: Tensor | None = None
-    correct: Tensor | None = None
+    completion_ids: list[list[int]] = field(default_factory=list)  # once generated
+    logprobs: list[list[float]] | None = None  # under the sampler; None where it gives none
+    rewards: Tensor | None = None  # [rows of all ranks, functions], once verified
+    correct: Tensor | None = None  # [R] bool, once verified; False for rows that do not count
 
     @property
     def lengths(self) -> Tensor:
@@ -53,31 +44,18 @@ class GuidedRollouts:
 
 @dataclass
 class GenerationBatch:
-    """What the rollouts of one generation batch were.
+    """What the rollouts of one generation batch were."""
 
-    Attributes:
-        problems: B rows of the data set.
-        with_strategy: the problems (0..B-1) that have a strategy.
-        guided: guided rollouts, of all of those or of some.
-        prompt_ids: B prompts exactly as the autonomous rollouts saw them.
-        completion_ids: B * G1 autonomous completions.
-        lengths: ``[B, G1]``, tokens of each of them.
-        correct: ``[B, G1]`` bool, verdict on each.
-        rewards: ``[B * G1, functions]``, of the autonomous rollouts.
-        scored: what TRL made of them for its loss; changes to it are trained on.
-        guiding_probability: ``[B]``, with which each guided problem was drawn, where they were; None: all alike.
-    """
-
-    problems: list[Problem]
-    with_strategy: list[int]
-    guided: GuidedRollouts = field(default_factory=lambda: GuidedRollouts([], 0, []))
-    prompt_ids: list[list[int]] = field(default_factory=list)
-    completion_ids: list[list[int]] = field(default_factory=list)
-    lengths: Tensor | None = None
-    correct: Tensor | None = None
-    rewards: Tensor | None = None
-    scored: dict[str, Any] = field(default_factory=dict)
-    guiding_probability: Tensor | None = None
+    problems: list[Problem]  # B rows of the data set
+    with_strategy: list[int]  # the problems (0..B-1) that have a strategy
+    guided: GuidedRollouts = field(default_factory=lambda: GuidedRollouts([], 0, []))  # of all of those, or of some
+    prompt_ids: list[list[int]] = field(default_factory=list)  # B prompts, as the autonomous rollouts saw them
+    completion_ids: list[list[int]] = field(default_factory=list)  # B * G1 autonomous completions
+    lengths: Tensor | None = None  # [B, G1], tokens of each of them
+    correct: Tensor | None = None  # [B, G1] bool, verdict on each
+    rewards: Tensor | None = None  # [B * G1, functions], of the autonomous rollouts
+    scored: dict[str, Any] = field(default_factory=dict)  # what TRL made of them; changes to it are trained on
+    guiding_probability: Tensor | None = None  # [B], with which each was drawn; None: all that can be are guided
 
     @property
     def pass_rate(self) -> Tensor:
@@ -112,19 +90,12 @@ def first_of_groups(inputs: Sequence[Problem], group_size: int) -> list[Problem]
 
 @dataclass
 class Candidates:
-    """What the targets of a generation batch are chosen from: groups of ``width`` consecutive completions of a problem.
+    """What the targets of a batch are chosen from: groups of ``width`` consecutive completions of a problem."""
 
-    Attributes:
-        owners: problem (0..B-1) of each completion.
-        guided_prompt_ids: the prompt behind which the guided side sees it.
-        completion_ids: its tokens.
-        eligible: ``[groups, width]`` bool, which of them may be chosen.
-    """
-
-    owners: list[int]
-    guided_prompt_ids: list[list[int]]
+    owners: list[int]  # problem (0..B-1) of each completion
+    guided_prompt_ids: list[list[int]]  # the prompt behind which the guided side sees it
     completion_ids: list[list[int]]
-    eligible: Tensor
+    eligible: Tensor  # [groups, width] bool, which of them may be chosen
 
     @property
     def lengths(self) -> Tensor:

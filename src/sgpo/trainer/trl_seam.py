@@ -28,20 +28,13 @@ class SeamError(ImportError, ValueError):
 
 @dataclass(frozen=True)
 class Contract:
-    """What is relied on in one method, function or class.
+    """What is relied on in one method, function or class."""
 
-    Attributes:
-        path: module and name, such as ``"trl:GRPOTrainer._compute_loss"``.
-        parameters: its parameters in order, without ``self``; with ``...`` at the end others may be among them. None:
-            not looked at.
-        returns: length of the tuple that it returns; 0 where it returns none.
-        keys: keys that it writes into, or reads from, dictionaries, such as those of a batch or of the metrics.
-    """
-
-    path: str
+    path: str  # module and name, such as "trl:GRPOTrainer._compute_loss"
+    # Its parameters in order, without `self`; with `...` at the end others may be among them. None: not looked at.
     parameters: str | None = None
-    returns: int = 0
-    keys: tuple[str, ...] = ()
+    returns: int = 0  # length of the tuple that it returns; 0 where it returns none
+    keys: tuple[str, ...] = ()  # of dictionaries that it writes or reads, such as a batch or the metrics
 
     @property
     def name(self) -> str:

@@ -110,7 +110,8 @@ def _settings(a: Path, b: Path) -> list[str]:
     if not all((folder / "settings.json").is_file() for folder in (a, b)):
         return []
     first, second = read_json_object(a / "settings.json"), read_json_object(b / "settings.json")
-    lines = [line for line in differences(first, second) if not line.startswith(("model:", "backend.weights:"))]
-    if any(line.startswith("backend.kind:") for line in lines):  # two kinds of backend have other fields throughout
-        lines = [line for line in lines if not line.startswith("backend.") or line.startswith("backend.kind:")]
-    return [line.replace(" saved,", " in A,").replace(" given", " in B") for line in lines]
+    found = differences(first, second)
+    hidden = {"model", "backend.weights"}
+    if "backend.kind" in found:  # two kinds of backend have other fields throughout
+        hidden |= {name for name in found if name.startswith("backend.")} - {"backend.kind"}
+    return [f"{name}: {one} in A, {other} in B" for name, (one, other) in found.items() if name not in hidden]

@@ -144,12 +144,12 @@ def settings_digest(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def differences(saved: Settings, given: Settings) -> list[str]:
-    """Lines ``name: saved, given`` for the leaves of :data:`COMPARED` that differ."""
+def differences(saved: Settings, given: Settings) -> dict[str, tuple[str, str]]:
+    """The leaves of :data:`COMPARED` that differ, by name: what was saved and what is given, as short texts."""
     before, after = (_leaves(_compared(settings)) for settings in (saved, given))
     # Leaf by leaf, so that the message names the one option that was changed.
     names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    return [f"{name}: {_short(before.get(name))} saved, {_short(after.get(name))} given" for name in names]
+    return {name: (_short(before.get(name)), _short(after.get(name))) for name in names}
 
 
 def _compared(settings: Settings) -> Settings:
@@ -159,8 +159,9 @@ def _compared(settings: Settings) -> Settings:
 def _check_same(saved: Settings, settings: Settings, folder: Path) -> None:
     given = json.loads(json.dumps(settings))  # as it would be read back
     if found := differences(saved, given):
+        listed = "; ".join(f"{name}: {before} saved, {after} given" for name, (before, after) in found.items())
         raise SettingsError(
-            f"{folder} holds an evaluation with other settings ({'; '.join(found)}). Give the saved settings to resume "
+            f"{folder} holds an evaluation with other settings ({listed}). Give the saved settings to resume "
             "it, or another --out to start anew."
         )
 

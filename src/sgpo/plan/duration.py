@@ -118,7 +118,7 @@ def _decode(load: Workload, hardware: Hardware, rows: int) -> tuple[int, float]:
         per_row = kv_bytes_per_token(load) / parallel * (prompt + mean)
         together = int(max(1, min(share, max(0.0, kv_room(load, hardware)) / per_row)))
     length = mean if load.vllm else load.max_completion  # without vLLM every row waits for the longest
-    weights = 2.0 if load.vllm else (4.0 if load.compute_bytes == 4 else 2.0)
+    weights = 2 if load.vllm else load.compute_bytes
     read = weights * a.parameters + together * (prompt + length / 2) * kv_bytes_per_token(load)
     moved = read / parallel / (load.assumptions.decode_efficiency * device.bandwidth)
     computed = _forward_seconds(load, hardware, together, 1, 1, seen=prompt + length / 2) / parallel

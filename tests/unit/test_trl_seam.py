@@ -69,6 +69,12 @@ def test_what_is_put_on_trls_object_has_one_name(tmp_path: Path) -> None:
     assert not hasattr(plain, "_sgpo")
 
 
+@pytest.mark.parametrize("trainer_class", [SGPOTrainer, LUFFYTrainer, HPTTrainer])
+def test_positional_arguments_stand_in_trls_order(trainer_class: Any) -> None:
+    ours, theirs = (list(inspect.signature(each).parameters) for each in (trainer_class, GRPOTrainer))
+    assert ours[:6] == theirs[:6]
+
+
 def test_no_reward_function_is_trls_own_error(tmp_path: Path) -> None:
     for trainer_class in (SGPOTrainer, LUFFYTrainer, HPTTrainer):
         config = {SGPOTrainer: SGPOConfig, LUFFYTrainer: LUFFYConfig, HPTTrainer: HPTConfig}[trainer_class]

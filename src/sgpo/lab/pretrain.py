@@ -93,6 +93,7 @@ class Muon(torch.optim.Optimizer):
             buffer.lerp_(gradient, 1 - group["momentum"])
             update = _orthogonalised(gradient.lerp(buffer, group["momentum"]))  # Nesterov's look ahead
             for matrix, change in zip(matrices, update, strict=True):
+                # The rate of a tall matrix is raised as `torch.optim.Muon` raises it.
                 ratio = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
                 matrix.add_(_flat(matrix, change), alpha=-group["lr"] * ratio)
 
@@ -105,6 +106,7 @@ def _flat(matrix: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 def _orthogonalised(stack: torch.Tensor, steps: int = 5) -> torch.Tensor:
     """Newton and Schulz's iteration towards the nearest orthogonal matrices, [N, rows, columns]."""
     x = stack / stack.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    # The coefficients are of the steepest slope at 0: singular values need only come near 1, and soon.
     for _ in range(steps):
         square = x @ x.mT
         x = 3.4445 * x + (2.0315 * square @ square - 4.7750 * square) @ x

@@ -229,6 +229,7 @@ class Endpoint:
                 if len(raw) > _MOST_BYTES:
                     raise UnreadableError(f"sent a reply of over {_MOST_BYTES >> 20} MiB")
                 # Some servers keep the connection open after the last event: reading on would wait for the deadline.
+                # The mark of the end may have come in two pieces, so a little of the one before is looked at, too.
                 if self.options.stream and finished(bytes(raw[-len(piece) - 32 :])):
                     break
             return response.status_code, response.headers, bytes(raw)

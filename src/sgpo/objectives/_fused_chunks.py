@@ -147,6 +147,7 @@ def _block_kl_then_gradient_(zs: Tensor, zt: Tensor, gap: Tensor, token_weights:
     forward = kind.direction == "forward"
     slope = None
     if s.post is not None:
+        # The slope of the cap, 1 - tanh^2; taken here, since the next line writes the logits over tanh.
         slope = zs.tanh_().square().neg_().add_(1)
         zs.mul_(s.post)
         zt.tanh_().mul_(s.post)
@@ -163,6 +164,7 @@ def _block_kl_then_gradient_(zs: Tensor, zt: Tensor, gap: Tensor, token_weights:
     else:
         kl = -torch.mul(gap, zs, out=zt).sum(-1, keepdim=True) / sum_s - log_sums
     if s.want_gradients:
+        # Clip, weight and temperature are one number a token each, so one pass over the vocabulary applies them all.
         scale = clip_gradient_scale(kl, kind.clip, kind.clip_form) * token_weights.unsqueeze(-1)
         scale = scale * (s.pre if s.post is None else s.pre * s.post)
         if forward:

@@ -72,4 +72,5 @@ def systematic_draw(probabilities: Sequence[float], start: float) -> list[int]:
     with it the time of a step (Madow 1949; its use here is ours).
     """
     ends = [math.floor(total + start) for total in accumulate(probabilities)]
+    # An item is drawn where a whole number lies between the sums without it and with it, both moved by `start`.
     return [k for k, (before, end) in enumerate(zip([0, *ends], ends, strict=False)) if end > before]

@@ -48,6 +48,7 @@ class Duration:
 
 def duration(load: Workload, hardware: Hardware) -> Duration:
     """Seconds of one optimizer step, by part; a generation batch that serves several steps is shared out among them."""
+    # Generation batches that one optimizer step uses up; less than 1 where several steps share one.
     generations = load.accumulation / (load.micro_steps * load.num_iterations)
     mean = load.mean_completion
     prompt, guided_prompt = load.assumptions.prompt_tokens, load.guided_prompt

@@ -1,7 +1,7 @@
-"""What SGPO, LUFFY and HPT share beyond TRL's GRPO and resuming: rewards that say something, ids that the model knows.
+"""What SGPO, LUFFY and HPT share beyond TRL's GRPO and resuming: construction, columns, rewards, ids, the model card.
 
-Both are checked where they come in, since TRL would go on: a reward that is NaN for every completion is an advantage of
-0, an infinite one too, and an id beyond the embedding is an IndexError in the middle of a run.
+Rewards and ids are checked where they come in, since TRL would go on: a reward that is NaN for every completion is an
+advantage of 0, an infinite one too, and an id beyond the embedding is an IndexError in the middle of a run.
 """
 
 import inspect

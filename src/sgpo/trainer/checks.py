@@ -273,6 +273,7 @@ def warn_of_lost_updates(model: PreTrainedModel, args: TrainingArguments) -> Non
 def warn_of_dropout(model: torch.nn.Module, args: WholeGroupsConfig) -> None:
     """Warn where old log-probabilities and those of the loss are computed apart, each under another dropout mask."""
     rates = {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout) and module.p > 0}
+    # As TRL decides: rollouts that outlive an optimizer step are compared with the policy that sampled them.
     apart = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
     if rates and (apart or (args.use_vllm and args.vllm_importance_sampling_correction)):
         warnings.warn(

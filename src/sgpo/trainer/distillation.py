@@ -98,6 +98,7 @@ def deal(
 
 def spread(count: int, micro_steps: int, accumulation: int) -> list[list[int]]:
     """Deal the numbers 0 to ``count - 1`` over the micro-steps, as :func:`deal` does with targets."""
+    # The first micro-step of each optimizer step, then the second of each: neighbours go to different steps.
     order = sorted(range(micro_steps), key=lambda step: (step % accumulation, step // accumulation))
     slots: list[list[int]] = [[] for _ in range(micro_steps)]
     for i in range(count):

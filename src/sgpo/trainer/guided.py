@@ -125,6 +125,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         guided.logprobs = None if logprobs is None else logprobs[split:]
         lengths = torch.tensor([len(ids) for ids in completion_ids[:split]])
         self._sgpo.batch.completion_ids = completion_ids[:split]
+        # TRL has repeated each prompt, once for each rollout of its group.
         self._sgpo.batch.prompt_ids = [list(ids) for ids in prompt_ids[:: self.num_generations]]
         self._sgpo.batch.lengths = lengths.view(-1, self.num_generations)
         return completion_ids[:split], None if logprobs is None else logprobs[:split]

@@ -152,5 +152,6 @@ class LUFFYTrainer(ExpertTrainer):
             return mask.sum(dim=1, keepdim=True).clamp(min=1.0) * rows * steps
         if self.loss_type == "bnpo":
             return mask.sum().clamp(min=1.0) * steps
+        # TRL's count is of a generation batch on all ranks; this is a rank's part in one optimizer step of it.
         share = steps / self.args.steps_per_generation / self.accelerator.num_processes
         return inputs["num_items_in_batch"].clamp(min=1.0) * share

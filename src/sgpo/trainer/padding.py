@@ -93,6 +93,7 @@ def _shift_rows(model: PreTrainedModel) -> None:
             return original_forward(*args, **kwargs)  # generation has positions of its own
         starts = mask.argmax(dim=1)  # the column of each row's first token
         columns = torch.arange(mask.size(1), device=mask.device)
+        # Column c of a shifted row is column c + start of the row as it came; what was padding wraps around to the end.
         there = (columns + starts[:, None]) % mask.size(1)
         back = (columns - starts[:, None]) % mask.size(1)
         shifted = {name: kwargs[name].gather(1, there) for name in ("input_ids", "attention_mask")}

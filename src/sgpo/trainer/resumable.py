@@ -61,6 +61,7 @@ class EpochSampler(RepeatSampler):
 
     def __iter__(self) -> Iterator[int]:
         if self.shuffle:
+            # TRL's generator runs on from pass to pass: the order of a pass is its draw behind those of all before it.
             self.generator.manual_seed(self.seed)
             for _ in range(self.epoch):
                 torch.randperm(self.num_samples, generator=self.generator)
@@ -240,6 +241,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
     def _init_training_state(self, *args: Any) -> tuple[int, int]:
         """The passes over the data that are done, and the micro-batches of this process in the current one."""
         epochs, batches = super()._init_training_state(*args)
+        # The fourth of its parameters, by the contract in the seam.
         checkpoint = args[3]
         if isinstance(self.train_dataset, Dataset) or checkpoint is None or self.args.ignore_data_skip:
             return epochs, batches
@@ -255,6 +257,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
             return
         skipped = 0
         if epoch == kwargs["epochs_trained"] and kwargs["resume_from_checkpoint"] is not None:
+            # TRL tells by `_step` which part of a generation batch comes next, and would begin at the first.
             skipped = self._step = kwargs["steps_trained_in_current_epoch"]
             if skipped % self._micro_steps_of_rollouts and self._buffered_inputs is None:
                 logger.warning("The checkpoint is without the rollouts that were in use; the run samples new ones.")

@@ -107,5 +107,6 @@ class Candidates:
 def first_of_equals(completion_ids: Sequence[list[int]], owners: Sequence[int]) -> Tensor:
     """Which of R completions say what no earlier one of the same problem says, ``[R]`` bool."""
     pairs = [(owner, *ids) for owner, ids in zip(owners, completion_ids, strict=True)]
+    # From the last row to the first, so that of equal rows the first one stays.
     first = {pair: row for row, pair in reversed(list(enumerate(pairs)))}
     return torch.tensor([first[pair] == row for row, pair in enumerate(pairs)], dtype=torch.bool)

@@ -110,6 +110,7 @@ class BoundedClient(VLLMClient):
     def get_server_info(self) -> JsonObject:
         with self._reading("its configuration"):
             info: JsonObject = super().get_server_info()
+            # TRL reads these two later, where a KeyError would name neither the server nor a remedy.
             info["weight_transfer_config"], info["model_config"]["logprobs_mode"]
             return info
 

@@ -129,6 +129,7 @@ class SGPOTrainer(GuidedGroupTrainer):
         first = batch.prompt_ids[0]
         dummy = targets[0].dummy() if targets else Target(first[:1], first[:1], [pad_id], 0.0)
         steps = args.steps_per_generation
+        # An optimizer step may span several generation batches; the targets of one stay in its own micro-steps.
         self._sgpo.slots = deal(targets, dummy, most, steps, min(self.current_gradient_accumulation_steps, steps))
 
     def _targets(self, batch: GenerationBatch, alpha: Tensor) -> dict[int, list[Target]]:
@@ -235,6 +236,7 @@ class SGPOTrainer(GuidedGroupTrainer):
         if not self.model.training:
             return super()._compute_loss(model, inputs)
         target_batch, teacher_hidden, token_kl = None, None, None
+        # TRL takes its own rows of the generation batch by the same number.
         targets = self._sgpo.slots[self._step % self.args.steps_per_generation] if self._sgpo.slots else []
         if targets:
             target_batch = collate(targets, self._tokenizer.pad_token_id, self.accelerator.device)

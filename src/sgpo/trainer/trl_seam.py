@@ -186,6 +186,7 @@ def faults() -> list[str]:
             source = inspect.getsource(importlib.import_module(module))
         except (ImportError, OSError):
             continue
+        # What is assigned to self, alone, with an annotation or as one of several; `==` is no assignment.
         made = set(re.findall(r"self\.(\w+)(?:, self\.\w+)*\s*(?::[^=\n]+)?=[^=]", source))
         found += [f"{module} sets no attribute {name}" for name in names.split() if name not in made]
     return found

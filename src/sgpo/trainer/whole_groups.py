@@ -9,6 +9,7 @@ from trl import GRPOConfig
 
 from sgpo.trainer.checkpointing import BothCheckpointingNames
 
+# An upper bound of 1e8 is none that anybody meets: it says that the number must be finite.
 _INF, _ABOVE_ZERO = float("inf"), 1e-8
 # TRL meets these in the first step, or never.
 _RANGES = (

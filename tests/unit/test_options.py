@@ -16,7 +16,7 @@ from sgpo.cli import app
 from sgpo.commands._options import takes_options
 from sgpo.compare.options import CompareOptions, MeasureOptions
 from sgpo.evaluation.options import EvalOptions
-from sgpo.models.options import EndpointOptions, ModelOptions
+from sgpo.models.options import ModelOptions
 from sgpo.options import from_flat, group, like, option
 
 SNAPSHOT = Path(__file__).with_name("command_options.txt")
@@ -135,13 +135,13 @@ def test_from_flat_fills_groups_and_refuses_unknown_names() -> None:
 
 def test_like_keeps_what_is_not_changed() -> None:
     @dataclasses.dataclass(frozen=True, kw_only=True)
-    class Other(EndpointOptions):
-        retries: int = like(EndpointOptions, "retries", default=8)
-        extra_body: dict[str, Any] = like(EndpointOptions, "extra_body", help="Another help text.")
+    class Other(ModelOptions):
+        retries: int = like(ModelOptions, "retries", default=8)
+        extra_body: dict[str, Any] = like(ModelOptions, "extra_body", help="Another help text.")
 
-    changed, kept = ({field.name: field for field in dataclasses.fields(each)} for each in (Other, EndpointOptions))
+    changed, kept = ({field.name: field for field in dataclasses.fields(each)} for each in (Other, ModelOptions))
     assert changed["retries"].metadata == kept["retries"].metadata
-    assert (Other().retries, EndpointOptions().retries, Other().extra_body) == (8, 5, {})
+    assert (Other().retries, ModelOptions().retries, Other().extra_body) == (8, 5, {})
     assert changed["extra_body"].metadata["help"] == "Another help text."
 
 

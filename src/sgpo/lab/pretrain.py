@@ -158,16 +158,15 @@ def train_base(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed:
     return smooth
 
 
-def measure_base(folder: Path, split: str = "eval", repeats: int = EVAL_REPEATS) -> JsonObject:
-    """Accuracies of saved weights, read back from float16, on a split's problems: at temperature 1, and at 0.6 with
-    top-p 0.95."""
+def measure_base(folder: Path) -> JsonObject:
+    """Accuracies of saved weights, read back from float16: at temperature 1, and at 0.6 with top-p 0.95."""
     model, tokenizer = load(folder)
-    problems = load_problems(split)  # type: ignore[arg-type]
-    found: JsonObject = {"split": split}
+    problems = load_problems("eval")
+    found: JsonObject = {"split": "eval"}
     for name, guided in (("guided", True), ("autonomous", False)):
         for suffix, temperature, top_p in (("", 1.0, 1.0), ("_0.6", 0.6, 0.95)):
             how: dict[str, Any] = {"guided": guided, "temperature": temperature, "top_p": top_p, "seed": 0}
-            found[name + suffix] = accuracy(model, tokenizer, problems, k=repeats, **how)
+            found[name + suffix] = accuracy(model, tokenizer, problems, k=EVAL_REPEATS, **how)
     return found
 
 

@@ -53,7 +53,7 @@ class Endpoint:
 
     Args:
         model: the name under which the endpoint serves it.
-        options: see `sgpo.models.options.EndpointOptions`. Without a ``base_url`` it is ``OPENAI_BASE_URL``, or
+        options: see `sgpo.models.options.ModelOptions`. Without a ``base_url`` it is ``OPENAI_BASE_URL``, or
             OpenAI's own; a key is then needed. ``retries`` follow a failed connection, a time-out and the statuses 408,
             409, 425, 429 and 5xx.
 

@@ -44,9 +44,11 @@ class LocalOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndpointOptions:
-    """How an OpenAI-compatible endpoint is asked."""
+class ModelOptions(LocalOptions):
+    """Everything that says how a model is reached, by any of `BACKENDS`."""
 
+    backend: str = option("transformers", help="How the model is reached: transformers, vllm or endpoint.")
+    # How an OpenAI-compatible endpoint is asked.
     base_url: str | None = option(
         None, help="URL of an OpenAI-compatible endpoint, up to /v1, such as http://localhost:8000/v1."
     )
@@ -59,13 +61,7 @@ class EndpointOptions:
     omit: tuple[str, ...] = option(
         (), help="Field to leave out of each request because the endpoint refuses it, such as seed; repeatable."
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelOptions(EndpointOptions, LocalOptions):
-    """Everything that says how a model is reached, by any of `BACKENDS`; the last two are for vLLM alone."""
-
-    backend: str = option("transformers", help="How the model is reached: transformers, vllm or endpoint.")
+    # What vLLM alone can be told.
     tensor_parallel: int = option(1, help="Number of GPUs over which vLLM splits the model.")
     max_model_len: int | None = option(
         None, help="Tokens of context, prompt and reply together, that vLLM reserves. Default: the model's own."

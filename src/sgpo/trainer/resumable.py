@@ -162,12 +162,8 @@ class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
     def _before_training(self) -> None:
         """Last checks, of what no construction can see."""
 
-    def _has_teacher(self) -> bool:
-        """Whether a checkpoint must hold a teacher's weights."""
-        return False
-
     def _checkpoint(self, resume: Resume) -> str | None:
-        found = whole_checkpoint(resume, self.args, teacher=self._has_teacher())
+        found = whole_checkpoint(resume, self.args, teacher=self._sgpo.teacher is not None)
         if found is None and resume:
             raise ValueError(
                 f"There is no checkpoint in {self.args.output_dir} to resume from; start without resuming, or set "

@@ -43,26 +43,21 @@ class GuidedSchedule:
         resumed run draws the same. ``max_guided_problems`` scales the probabilities down, and is held exactly.
         """
         args, most = self._args, self._args.max_guided_problems
-        wanted = self.probabilities(batch.pass_rate, batch.problems)[list(candidates)].tolist()
-        wanted = capped_probabilities(wanted, most)
+        before = [self._rates.get(_key(problem), 1.0) for problem in batch.problems]
+        found = guiding_probabilities(
+            batch.pass_rate,
+            torch.tensor(before, device=batch.pass_rate.device),
+            rollouts=args.num_generations,
+            floor=args.guided_probability_min,
+            weight=args.alpha,
+        )
+        wanted = capped_probabilities(found[list(candidates)].tolist(), most)
         # Rounding can make a sum of `most` reach one more item; the cap is a promise about memory, so it is cut.
         chosen = systematic_draw(wanted, random.Random(f"{args.seed} {step} {rank}").random())[:most]
         batch.guiding_probability = torch.ones_like(batch.pass_rate)
         for k in chosen:
             batch.guiding_probability[candidates[k]] = wanted[k]
         return [candidates[k] for k in chosen]
-
-    def probabilities(self, pass_rate: Tensor, problems: Sequence[Problem]) -> Tensor:
-        """The probability of each problem with the autonomous pass rates ``[B]``, in [0, 1]; ``[B]``."""
-        args = self._args
-        before = [self._rates.get(_key(problem), 1.0) for problem in problems]
-        return guiding_probabilities(
-            pass_rate,
-            torch.tensor(before, device=pass_rate.device),
-            rollouts=args.num_generations,
-            floor=args.guided_probability_min,
-            weight=args.alpha,
-        )
 
     def learn(self, problems: Sequence[Problem], guided_pass_rate: Tensor) -> None:
         """Remember the guided pass rates ``[B]`` of all ranks; NaN for a problem without. Every rank calls it."""

@@ -76,9 +76,6 @@ class SGPOTrainer(GuidedGroupTrainer):
         self._require_finite_weights()
         self._sgpo.slots, self._sgpo.guided_slots = [], []
 
-    def _has_teacher(self) -> bool:
-        return self._sgpo.teacher is not None
-
     def _require_finite_weights(self) -> None:
         trained = ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
         what = f"After step {self.state.global_step}: the weights are not finite, those"

@@ -38,19 +38,10 @@ GENERATIONS = 60
 
 
 def run_quickstart(out: Path, *, seed: int = 0, jobs: int = 0, budget: RunBudget | None = None) -> JsonObject:
-    """Run the quickstart, print its table and write results.json, metrics and the models into ``out``.
+    """Run the quickstart, print its table, and write results.json, metrics and models into ``out``.
 
-    Args:
-        out: directory; what an earlier quickstart left there is overwritten.
-        seed: of the training runs.
-        jobs: processes side by side; 0 for one per core, at most 2.
-        budget: what each method gets; one that takes two minutes if None.
-
-    Returns:
-        What results.json holds.
-
-    Raises:
-        ValueError: ``jobs`` is negative, or a quickstart is running in ``out``.
+    ``jobs`` processes run side by side; 0 is one per core, at most 2. What an earlier quickstart left is overwritten.
+    Returns what results.json holds. Raises ValueError for negative ``jobs``, and where one is running in ``out``.
     """
     if jobs < 0:
         raise ValueError(f"jobs is {jobs}, but must be 0 (one per core, at most 2) or more.")

@@ -24,22 +24,13 @@ def brings_code(error: Exception) -> bool:
 
 
 class Folder:
-    """A model by name.
-
-    Attributes:
-        name: as it was given.
-        adapter: the content of ``adapter_config.json`` where it is a folder that PEFT saved; else None.
-        base: the model to load first: that of the adapter, or the name itself.
-        tokenizer: where the tokenizer is: in the adapter's folder, if one was saved there.
-
-    Raises:
-        ModelError: an adapter that does not say what its base is.
-    """
+    """A model by name, with the files that it is loaded from. Raises ModelError for an adapter without a base."""
 
     def __init__(self, name: str) -> None:
         self.name = name
+        # The content of ``adapter_config.json``, where it is a folder that PEFT saved.
         self.adapter = _adapter(Path(name)) if name else None
-        # PEFT writes the base as it was named in training: a hub id, or a path of that machine.
+        # The model to load first. PEFT writes it as it was named in training: a hub id, or a path of that machine.
         self.base = name if self.adapter is None else str(self.adapter["base_model_name_or_path"])
         # A trainer may have added tokens; then the adapter comes with a tokenizer of its own.
         has_tokenizer = self.adapter is None or (Path(name) / "tokenizer_config.json").is_file()

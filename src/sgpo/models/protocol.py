@@ -21,25 +21,17 @@ class ModelError(ValueError):
 
 
 class CallError(Exception):
-    """One call without an answer.
-
-    Attributes:
-        reason: under which it is counted, such as "timeout" or "unauthorized".
-        fatal: no other call can fare better, so a run should end.
-        passing: the same request may be answered a moment later.
-        wait: seconds after which the endpoint wants to be asked again; None where it does not say.
-        status: of the HTTP reply, or the one that an error in a reply names; None without one.
-    """
+    """One call without an answer."""
 
     def __init__(
         self,
-        reason: str,
+        reason: str,  # under which it is counted, such as "timeout" or "unauthorized"
         message: str,
         *,
-        fatal: bool = False,
-        passing: bool = False,
-        wait: float | None = None,
-        status: int | None = None,
+        fatal: bool = False,  # no other call can fare better, so a run should end
+        passing: bool = False,  # the same request may be answered a moment later
+        wait: float | None = None,  # seconds after which the endpoint wants to be asked again, where it says so
+        status: int | None = None,  # of the HTTP reply, or the one that an error in a reply names
     ) -> None:
         super().__init__(message)
         self.reason, self.fatal, self.passing, self.wait, self.status = reason, fatal, passing, wait, status
@@ -79,25 +71,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model said.
+    """What a model said."""
 
-    Attributes:
-        text: the answer, without special tokens.
-        finish: "stop", "length" (cut by the limit on tokens), "refusal", or one of `FAILED`.
-        tokens: generated, the end token included; None where an endpoint does not count.
-        prompt_tokens: of the prompt; None where an endpoint does not count.
-        reasoning: what an endpoint gives apart from the answer; "" where it gives none.
-        logprobs: of the generated tokens, where an endpoint was asked for them.
-        structured: the endpoint was asked to keep to the request's schema.
-    """
-
-    text: str
-    finish: str = "stop"
-    tokens: int | None = None
-    prompt_tokens: int | None = None
-    reasoning: str = ""
-    logprobs: tuple[float, ...] | None = None
-    structured: bool = False
+    text: str  # the answer, without special tokens
+    finish: str = "stop"  # "stop", "length" (cut by the limit on tokens), "refusal", or one of `FAILED`
+    tokens: int | None = None  # generated, the end token included; None where an endpoint does not count
+    prompt_tokens: int | None = None  # of the prompt; None where an endpoint does not count
+    reasoning: str = ""  # what an endpoint gives apart from the answer
+    logprobs: tuple[float, ...] | None = None  # of the generated tokens, where an endpoint was asked for them
+    structured: bool = False  # the endpoint was asked to keep to the request's schema
 
     @property
     def truncated(self) -> bool:

@@ -75,13 +75,8 @@ def plan_recipe(
 ) -> Plan:
     """Plan the run ``sgpo train *argv`` on ``hardware``; reads at most a model's config, never its weights.
 
-    Args:
-        argv: ``["--config", FILE, "--field", "value", ...]``.
-        accelerate: an Accelerate config, for how the training state is sharded.
-        server_devices: devices of ``hardware`` kept for the vLLM server.
-
-    Raises:
-        ValueError: for what `sgpo train` would refuse, and for a model or a split that cannot be planned.
+    ``accelerate`` is an Accelerate config, for how the training state is sharded; ``server_devices`` of ``hardware``
+    are kept for the vLLM server. Raises ValueError for what `sgpo train` would refuse, and for what cannot be planned.
     """
     load = read_recipe(argv, hardware, accelerate, server_devices, assumptions or Assumptions())
     misfit = first_misfit(load, hardware)

@@ -33,7 +33,6 @@ def whole_checkpoint(resume: Resume, args: TrainingArguments, *, teacher: bool =
 
     Args:
         resume: a directory, True for the last whole checkpoint in ``args.output_dir``, or nothing.
-        args: the training's arguments.
         teacher: whether the training has a teacher with weights of its own.
 
     Raises:

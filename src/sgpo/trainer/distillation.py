@@ -76,18 +76,11 @@ def collate(targets: Sequence[Target], pad_token_id: int, device: torch.device) 
 def deal(
     targets: Sequence[Target], dummy: Target, most: int, micro_steps: int, accumulation: int
 ) -> list[list[Target]]:
-    """Deal the targets of one generation batch over its micro-steps.
+    """Deal this rank's targets of one generation batch over its ``micro_steps`` (``steps_per_generation``).
 
-    Args:
-        targets: this rank's targets.
-        dummy: a row of weight 0 that fills up a short rank.
-        most: number of targets on the fullest rank, ``>= len(targets)``.
-        micro_steps: micro-steps until the next generation (``steps_per_generation``).
-        accumulation: micro-steps of one optimizer step (``gradient_accumulation_steps``).
-
-    Returns:
-        ``micro_steps`` lists; the lengths are the same on every rank, and differ by at most one target within a
-        rank. Neighbouring targets go to different optimizer steps where there are several.
+    A short rank is filled up to the ``most`` targets of the fullest one with ``dummy``, a row of weight 0. The lengths
+    are the same on every rank, and differ by at most one target within a rank. Neighbouring targets go to different
+    optimizer steps, of ``accumulation`` micro-steps each, where there are several.
     """
     if most < len(targets):
         raise ValueError(f"The fullest rank has {most} targets, but this one has {len(targets)}.")
@@ -119,11 +112,8 @@ def divergence(
     """The clipped KL to the guided side, for the forward pass of the unguided one; see :mod:`sgpo.trainer.heads`.
 
     Args:
-        target_batch: the targets of the micro-step.
         teacher_hidden: ``[N, T, H]``, hidden states that predict the completion tokens behind the guided prompts.
-        args: direction, threshold and form of the clip, changes to the target, chunk and tolerance of the kernel.
         normalizer: problems of the optimizer step on one rank.
-        temperature: of the softmax on both sides.
         progress: share of the run's optimizer steps that is done, for ``teacher_mix_schedule``.
         teacher_head: hidden states and head of a teacher with weights of its own, see ``TeacherWeights.head``.
     """

@@ -78,13 +78,9 @@ def require_finite(
 def require_finite_loss(
     accelerator: Accelerator, loss: Tensor, rows: Iterable[JsonObject], *, step: int, output_dir: str
 ) -> None:
-    """Raise :class:`NonFiniteError`, on every rank, if ``loss`` is not finite on any; ``rows`` are then saved.
+    """Raise :class:`NonFiniteError`, on every rank, if the ``loss`` of this rank's micro-step is not finite on any.
 
-    Args:
-        loss: of this rank's micro-step.
-        rows: what was trained on, see :func:`group_rows` and :func:`target_rows`; read only if needed.
-        step: the optimizer step in progress.
-        output_dir: directory for ``nonfinite-step{step}-rank{rank}.json``.
+    ``rows`` (:func:`group_rows`, :func:`target_rows`) are then read, and saved in a file that the error names.
     """
     bad = not bool(loss.isfinite())
     if not largest(accelerator, int(bad)):

@@ -98,13 +98,10 @@ class RolloutNotices(TrainerCallback):
 
     It reads the metrics that TRL keeps until they are logged, so that it does not depend on ``logging_steps``. A step
     without new rollouts (a later iteration over the same ones) does not count.
-
-    Args:
-        trainer: a trainer with ``rollout_history()``, see :class:`sgpo.trainer.base.BaseTrainer`.
     """
 
     def __init__(self, trainer: Any):
-        self._trainer = trainer
+        self._trainer = trainer  # with `rollout_history()`
         self._read = 0  # rollout batches since the last log that were looked at
         self._streaks = dict.fromkeys(_SAID, 0)
         self._said: set[str] = set()

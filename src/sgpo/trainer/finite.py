@@ -78,7 +78,7 @@ def require_finite(
 def require_finite_loss(
     accelerator: Accelerator, loss: Tensor, rows: Iterable[JsonObject], *, step: int, output_dir: str
 ) -> None:
-    """Raise :class:`NonFiniteError`, on every rank, if the ``loss`` of this rank's micro-step is not finite on any.
+    """Raise :class:`NonFiniteError`, on every rank, if the ``loss`` of a micro-step is not finite on any of them.
 
     ``rows`` (:func:`group_rows`, :func:`target_rows`) are then read, and saved in a file that the error names.
     """

@@ -237,8 +237,7 @@ class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
     def _init_training_state(self, *args: Any) -> tuple[int, int]:
         """The passes over the data that are done, and the micro-batches of this process in the current one."""
         epochs, batches = super()._init_training_state(*args)
-        # The fourth of its parameters, by the contract in the seam.
-        checkpoint = args[3]
+        checkpoint = args[3]  # its fourth parameter, by the contract in the seam
         if isinstance(self.train_dataset, Dataset) or checkpoint is None or self.args.ignore_data_skip:
             return epochs, batches
         record = read_record(Path(checkpoint))

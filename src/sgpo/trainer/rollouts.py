@@ -55,7 +55,7 @@ class GenerationBatch:
     correct: Tensor | None = None  # [B, G1] bool, verdict on each
     rewards: Tensor | None = None  # [B * G1, functions], of the autonomous rollouts
     scored: dict[str, Any] = field(default_factory=dict)  # what TRL made of them; changes to it are trained on
-    guiding_probability: Tensor | None = None  # [B], with which each was drawn; None: all that can be are guided
+    guiding_probability: Tensor | None = None  # [B], with which guided ones were drawn; None: they were not drawn
 
     @property
     def pass_rate(self) -> Tensor:

@@ -61,7 +61,7 @@ def memory(load: Workload, hardware: Hardware) -> Memory:
     stash, target_stash = _stash(load, *autonomous), _stash(load, *target)
     group = (load.trained_guided_rows, load.guided_prompt + load.max_completion)
     group_stash = _stash(load, *group) if load.trained_guided_rows else 0.0
-    head = a.embedding_parameters * 4 if not load.lora_rank else 0.0
+    head_gradient = a.embedding_parameters * 4 if not load.lora_rank else 0.0
     scored = load.rows * (autonomous[1] - 1) if load.on_cpu else load.rows * load.max_completion
     tile_forward, tile_backward = (n * _tile(load, scored) for n in _TILES["cpu" if load.on_cpu else "gpu"])
     hidden_gradient = 4.0 * scored * a.hidden
@@ -77,7 +77,7 @@ def memory(load: Workload, hardware: Hardware) -> Memory:
         phases["guided group"] = [resident, carried, both]
         phases["guided group backward"] = [
             resident,
-            {"gradients": trained + head},
+            {"gradients": trained + head_gradient},
             {"activations": stash + group_stash + _backward(load, *group)},
         ]
     if load.targets:
@@ -86,7 +86,7 @@ def memory(load: Workload, hardware: Hardware) -> Memory:
         phases["distillation"] = [resident, carried, kept]
         phases["distillation backward"] = [
             resident,
-            {"gradients": max(trained if carried else 0.0, head)},
+            {"gradients": max(trained if carried else 0.0, head_gradient)},
             {"activations": stash + group_stash + target_stash + _backward(load, *target)},
         ]
     # The distillation comes first in the backward pass, so that its gradients are there when GRPO's begin.
@@ -94,11 +94,11 @@ def memory(load: Workload, hardware: Hardware) -> Memory:
     phases["GRPO backward, head"] = [
         resident,
         early,
-        {"activations": stash, "logits": tile_backward + head + hidden_gradient},
+        {"activations": stash, "logits": tile_backward + head_gradient + hidden_gradient},
     ]
     phases["GRPO backward, layers"] = [
         resident,
-        {"gradients": trained + (0.0 if load.lora_rank else head * (1 if a.tied else 2))},
+        {"gradients": trained + head_gradient * (1 if a.tied else 2)},
         {"activations": stash + _backward(load, *autonomous)},
     ]
     phases["optimizer"] = [resident, {"gradients": trained, "optimizer step": _step_buffers(load)}]
@@ -230,6 +230,7 @@ def _fused(load: Workload) -> float:
     per_token = 2 * a.vocabulary * 4
     fits = max(16, _CHUNK_BYTES[kind] // per_token // 16 * 16)
     chunk = min(tokens, load.kl_chunk_size or fits) * per_token
+    # The kernel's third buffer is a quarter of one side's logits; on a CPU it is a block that fits the cache.
     scratch = 0 if load.on_cpu else chunk / 8
     head = 0.0 if load.lora_rank else a.embedding_parameters * (4.0 + (2 if load.compute_bytes == 2 else 0))
     gathered = min(_GATHERED_BYTES[kind], 2.0 * a.embedding_parameters) if load.leaves_columns_out else 0.0

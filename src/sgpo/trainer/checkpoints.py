@@ -23,8 +23,6 @@ from sgpo.trainer.teacher import TEACHER_FILE
 logger = logging.getLogger(__name__)
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*", "adapter_model*", "global_step*")  # plain, FSDP, PEFT, DeepSpeed
-
-
 Resume = str | os.PathLike[str] | bool | None
 
 

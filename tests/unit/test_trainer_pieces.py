@@ -144,11 +144,6 @@ def test_share_refuses_different_completions() -> None:
         TargetBatch(good.student_ids, good.student_mask, other, good.teacher_mask, good.mask, good.weights)
 
 
-def test_dummy_weighs_nothing_and_is_short() -> None:
-    dummy = Target([1, 2], [3, 4, 5], [6, 7], 0.4).dummy()
-    assert dummy == Target([1], [3], [6], 0.0)
-
-
 # ---------------------------------------------------------------- pass rates and groups
 
 

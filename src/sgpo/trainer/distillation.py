@@ -28,9 +28,6 @@ class Target:
     completion_ids: list[int]
     weight: float
 
-    def dummy(self) -> "Target":
-        return Target(self.prompt_ids[:1], self.guided_prompt_ids[:1], self.completion_ids[:1], 0.0)
-
 
 @dataclass(frozen=True)
 class TargetBatch:

@@ -62,7 +62,7 @@ class BoundedClient(VLLMClient):
     def __init__(self, args: Any, **options: Any):
         self._output_dir = args.output_dir
         self._asked_for = getattr(args, "vllm_request_timeout", None)
-        self._patience = self._seconds = float(self._asked_for or args.vllm_server_timeout)
+        self._seconds = float(self._asked_for or args.vllm_server_timeout)
         self._what = ""  # in words, beside the address
         self._transfer: threading.Event | None = None  # of weights, under way until it is set
         with self._reading("a list of models"):
@@ -77,16 +77,13 @@ class BoundedClient(VLLMClient):
         self._session = _Session(plain, self)
 
     def generate(self, prompts: Sequence[Any], n: int = 1, max_tokens: int = 16, **options: Any) -> JsonObject:
-        wanted = len(prompts) * n
+        wanted, seconds = len(prompts) * n, self._seconds
         if self._asked_for is None:
-            self._seconds = self._patience + math.ceil(wanted / _AT_ONCE) * max_tokens / _SLOWEST
-        self._what = f" ({len(prompts)} prompts, {n} completions of up to {max_tokens} tokens each)"
-        try:
-            with self._reading("completions"):
-                output = super().generate(prompts, n=n, max_tokens=max_tokens, **options)
-                self._check(output, len(prompts), wanted)
-        finally:
-            self._seconds, self._what = self._patience, ""
+            seconds += math.ceil(wanted / _AT_ONCE) * max_tokens / _SLOWEST
+        what = f" ({len(prompts)} prompts, {n} completions of up to {max_tokens} tokens each)"
+        with swapped(self, _seconds=seconds, _what=what), self._reading("completions"):
+            output = super().generate(prompts, n=n, max_tokens=max_tokens, **options)
+            self._check(output, len(prompts), wanted)
         return output
 
     def _check(self, output: Mapping[str, Any], prompts: int, wanted: int) -> None:

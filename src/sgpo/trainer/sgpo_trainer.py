@@ -122,9 +122,9 @@ class SGPOTrainer(GuidedGroupTrainer):
         self._record(metrics)
         most = self._most(len(targets))
         pad_id = self._tokenizer.pad_token_id
-        # A rank without any target of its own still needs a row that the model can read.
-        first = batch.prompt_ids[0]
-        dummy = targets[0].dummy() if targets else Target(first[:1], first[:1], [pad_id], 0.0)
+        # A row that weighs nothing, and that the model can read: a rank may have no target of its own.
+        first = batch.prompt_ids[0][:1]
+        dummy = Target(first, first, [pad_id], 0.0)
         steps = args.steps_per_generation
         # An optimizer step may span several generation batches; the targets of one stay in its own micro-steps.
         self._sgpo.slots = deal(targets, dummy, most, steps, min(self.current_gradient_accumulation_steps, steps))

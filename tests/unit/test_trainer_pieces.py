@@ -24,13 +24,14 @@ from transformers import (
     PhiForCausalLM,
 )
 
+from sgpo.models.scoring import without_dropout
 from sgpo.objectives import Kernel
 from sgpo.trainer import base, distillation
 from sgpo.trainer.distillation import Target, TargetBatch, collate, deal
 from sgpo.trainer.finite import NonFiniteError, require_finite
 from sgpo.trainer.heads import Head, add_head_fn
 from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, worth_guiding
-from sgpo.trainer.teacher import TEACHER_FILE, TeacherWeights, without_dropout
+from sgpo.trainer.teacher import TEACHER_FILE, TeacherWeights
 
 IDS = st.lists(st.integers(1, 50), min_size=1, max_size=6)
 TARGETS = st.lists(st.builds(Target, IDS, IDS, IDS, st.floats(0, 1, width=32)), min_size=1, max_size=7)

@@ -23,6 +23,7 @@ from transformers.cache_utils import DynamicLayer
 
 from sgpo.data.prompts import Prompt, require_one_bos
 from sgpo.models.protocol import Reply, Sampling
+from sgpo.models.scoring import without_dropout
 from sgpo.models.seeds import check_sampling, row_seeds
 
 if TYPE_CHECKING:
@@ -153,20 +154,14 @@ def bare_generation(model: Any, **ids: Any) -> Iterator[None]:
 def _plain_generation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
     """Evaluation mode and a bare generation config, both put back at the end."""
     # An adapter or a base may have end tokens that the tokenizer does not name, such as <|im_end|>.
-    own, training = model.generation_config, model.training
+    own = model.generation_config
     ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
     ends = sorted({end for end in [*ends, tokenizer.eos_token_id] if end is not None})
     pads = (tokenizer.pad_token_id, own.pad_token_id, *ends, 0)
     pad = next(pad for pad in pads if pad is not None)
-    model.eval()
-    try:
-        with (
-            bare_generation(model, eos_token_id=ends or None, pad_token_id=pad, bos_token_id=own.bos_token_id),
-            torch.inference_mode(),
-        ):
-            yield
-    finally:
-        model.train(training)
+    special = {"eos_token_id": ends or None, "pad_token_id": pad, "bos_token_id": own.bos_token_id}
+    with bare_generation(model, **special), without_dropout(model), torch.inference_mode():
+        yield
 
 
 def _generate(

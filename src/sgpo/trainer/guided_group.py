@@ -26,13 +26,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sgpo.models.scoring import without_dropout
 from sgpo.objectives import joined_advantages
 from sgpo.trainer.config import OVER_ALL_TOKENS
 from sgpo.trainer.distillation import padded, spread
 from sgpo.trainer.guided import GuidedRolloutTrainer
 from sgpo.trainer.own import swapped
 from sgpo.trainer.rollouts import GenerationBatch
-from sgpo.trainer.teacher import without_dropout
 
 
 class GuidedGroupTrainer(GuidedRolloutTrainer):

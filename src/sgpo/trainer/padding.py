@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sgpo.trainer.teacher import without_dropout
+from sgpo.models.scoring import without_dropout
 
 _LENGTH, _PADDING = 6, 5  # tokens of the probe
 # Median over tokens of the relative difference of hidden states that rounding explains.

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sgpo.models.scoring import without_dropout
 from sgpo.objectives import distillation_loss, rank_targets, trimmed_logps
 from sgpo.trainer import checks, papers
 from sgpo.trainer.config import SGPOConfig
@@ -35,7 +36,7 @@ from sgpo.trainer.problem_log import ProblemLog
 from sgpo.trainer.rollouts import Candidates, GenerationBatch, first_of_equals
 from sgpo.trainer.schedule import GuidedSchedule
 from sgpo.trainer.shards import sharded
-from sgpo.trainer.teacher import TeacherWeights, without_dropout
+from sgpo.trainer.teacher import TeacherWeights
 
 
 class SGPOTrainer(GuidedGroupTrainer):

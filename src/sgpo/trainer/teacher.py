@@ -21,19 +21,6 @@ from sgpo.trainer.shards import divided, exchange, reshard, whole
 TEACHER_FILE = "sgpo_teacher.safetensors"
 
 
-@contextmanager
-def without_dropout(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, in which dropout (LoRA's too) makes no noise; each module's own mode comes back."""
-    modules = [module for module in model.modules() if module.training]
-    for module in modules:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.training = True
-
-
 class TeacherWeights(TrainerCallback):
     """Second set of the trainable parameters of ``model``.
 

@@ -24,15 +24,15 @@ class Flip:
 class EvalDifference:
     """B minus A."""
 
-    a: float  # avg@k of each, over the problems compared
-    b: float
+    a: float  # avg@k of A, over the problems compared
+    b: float  # avg@k of B
     difference: float  # b - a
     ci95: Interval  # its 95% bootstrap interval over problems, paired
     n_problems: int  # compared
     gained: list[Flip]  # problems solved by B alone, the largest change first
-    lost: list[Flip]  # by A alone
+    lost: list[Flip]  # problems solved by A alone
     improved: int  # problems whose share of correct samples rose at all
-    worsened: int
+    worsened: int  # problems whose share fell at all
     settings: list[str]  # what else differs between the two, one line each
     left_out: int  # problems that only one of the two has
 

@@ -34,7 +34,7 @@ class Own:
     told_of_no_verdicts: bool = False  # whether it was said that this reward had no verdict on a whole batch
     unknown_ids: bool = False  # whether the tokenizer can make ids that the model has no embedding for
     logps: Tensor | None = None  # of the last forward, [N, T]; LUFFY and HPT keep them on its graph
-    # SGPO's
+    # What SGPO alone keeps.
     batch: GenerationBatch | None = None  # the rollouts, while TRL generates and scores the autonomous ones
     slots: list[list[Target]] = field(default_factory=list)  # targets of each micro-step until the next generation
     guided_slots: list[dict[str, Tensor]] = field(default_factory=list)  # guided rows of each, as TRL's batches are
@@ -43,7 +43,7 @@ class Own:
     teacher: TeacherWeights | None = None  # the teacher, if it is not the live policy
     problem_log: ProblemLog | None = None  # the log of problems, if it is on
     schedule: GuidedSchedule | None = None  # what draws the problems that are guided, where they are drawn
-    # LUFFY's and HPT's
+    # What LUFFY and HPT alone keep.
     rewards: Tensor | None = None  # of the last generation batch, [B * G, functions]
     experts: list[list[int]] | None = None  # ids of each problem's expert response, while LUFFY samples the others
 

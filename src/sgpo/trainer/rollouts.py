@@ -23,8 +23,8 @@ class GuidedRollouts:
     # need equal counts, and not every problem has guided rollouts.
     valid_rows: int
     prompt_ids: list[list[int]]
-    completion_ids: list[list[int]] = field(default_factory=list)  # once generated
-    logprobs: list[list[float]] | None = None  # under the sampler; None where it gives none
+    completion_ids: list[list[int]] = field(default_factory=list)  # R completions, once generated
+    logprobs: list[list[float]] | None = None  # of their tokens under the sampler; None where it gives none
     rewards: Tensor | None = None  # [rows of all ranks, functions], once verified
     correct: Tensor | None = None  # [R] bool, once verified; False for rows that do not count
 

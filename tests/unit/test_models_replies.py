@@ -108,6 +108,18 @@ KINDS: dict[str, tuple[Callable[[str], Play], str, str]] = {
         "read",
         "",
     ),
+    "the reply behind another one": (
+        lambda t: Play(
+            {
+                "choices": [
+                    {"index": 1, "message": {"content": "\\boxed{9}"}, "finish_reason": "stop"},
+                    {"index": 0, "message": {"content": t}, "finish_reason": "stop"},
+                ]
+            }
+        ),
+        "read",
+        "",
+    ),
     "an error beside half of a reply": (
         lambda t: Play({**said("half").body, "error": {"message": "x"}}),
         "fault",
@@ -278,6 +290,40 @@ def test_token_counts_in_any_type(given: Any, tokens: int | None) -> None:
 
     sent = {**said("x").body, "usage": {"completion_tokens": given}}
     assert read_reply(json.dumps(sent).encode()).tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ((10, 5, 115), 105),  # xAI, Gemini: thoughts stand in the total alone
+        ((10, 105, 115), 105),
+        ((10, 105, 0), 105),
+        ((None, 105, 115), 105),
+        ((10, None, 115), None),
+    ],
+)
+def test_thoughts_that_a_provider_counts_in_the_total_alone_are_paid_for(usage: tuple[Any, ...], tokens: int) -> None:
+    from sgpo.models.replies import read_reply
+
+    counts = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), usage, strict=True))
+    assert read_reply(json.dumps({**said("x").body, "usage": counts}).encode()).tokens == tokens
+
+
+@pytest.mark.parametrize(
+    "word", ["length", "max_tokens", "MAX_TOKENS", "model_length", "model_context_window_exceeded"]
+)
+def test_a_reply_that_a_limit_cut_is_known_by_any_word(word: str) -> None:
+    from sgpo.models.replies import read_reply
+
+    assert read_reply(json.dumps(said("x", word).body).encode()).finish == "length"
+
+
+def test_a_stream_keeps_characters_that_end_lines_elsewhere() -> None:
+    from sgpo.models.replies import read_reply
+
+    chunks = (delta(content="a\u2028b\x85c\x0cd"), delta("stop"))
+    data = "".join(f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n" for chunk in chunks)
+    assert read_reply(data.encode()).text == "a\u2028b\x85c\x0cd"
 
 
 def test_a_whole_reply_at_the_end_of_a_stream_is_not_said_twice() -> None:

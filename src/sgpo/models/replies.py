@@ -21,7 +21,7 @@ _FINISHES = (
     ("tool_calls", re.compile(r"tool|function", re.I)),
     ("abort", re.compile(r"abort|cancel|interrupt|preempt", re.I)),
     ("error", re.compile(r"error|fail|insufficient|timeout|timed.out|malform", re.I)),
-    ("length", re.compile(r"length|max|limit", re.I)),
+    ("length", re.compile(r"length|max|limit|context", re.I)),
     ("refusal", re.compile(r"refus", re.I)),
 )
 # Providers have four names for what a model thinks before it answers; the first that holds text counts.
@@ -46,8 +46,8 @@ def read_reply(body: bytes, structured: bool = False) -> Reply:
     if not isinstance(data, dict):
         raise UnreadableError(f"sent a JSON {_kind(data)} in place of an object: {endpoint_words(body)}")
     choices = data.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict):
+    choice = _first_choice(choices)
+    if choice is None:
         if data.get("error"):
             raise UnreadableError(f"sent an error: {endpoint_words(body)}", _status(data["error"]))
         raise UnreadableError(f"sent a reply without choices: {endpoint_words(body)}")
@@ -66,7 +66,7 @@ def read_reply(body: bytes, structured: bool = False) -> Reply:
         text=text or refusal,
         # A refusal alone is graded, as a wrong answer; what was said beside one is the answer.
         finish="refusal" if refusal and not text else finish,
-        tokens=_count(usage.get("completion_tokens")),
+        tokens=_generated(usage),
         prompt_tokens=_count(usage.get("prompt_tokens")),
         reasoning=reasoning,
         logprobs=_logprobs(choice.get("logprobs")),
@@ -127,7 +127,8 @@ def _merged(text: str) -> JsonObject:
     ended: Any = None
     logprobs: list[Any] = []
     for event in re.split("\n\n", re.sub(r"\r\n?", "\n", text)):
-        data = "\n".join(line[5:].strip() for line in event.splitlines() if line.startswith("data:"))
+        # Not splitlines, which also parts at U+2028 and its like, as they stand within the JSON of some servers.
+        data = "\n".join(line[5:].strip() for line in event.split("\n") if line.startswith("data:"))
         if not data:
             continue
         if data == "[DONE]":
@@ -145,9 +146,7 @@ def _merged(text: str) -> JsonObject:
             raise UnreadableError(f"sent an error in the stream: {endpoint_words(data)}", status)
         # It comes in the last event, in one behind it without choices, or in every one of them.
         usage = chunk.get("usage") or usage
-        choices = chunk.get("choices")
-        offered = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
-        choice = next((one for one in offered if one.get("index") in (0, None)), {})  # others are other replies
+        choice = _first_choice(chunk.get("choices"), strict=True) or {}
         ended = choice.get("finish_reason") or ended
         delta = next((choice[name] for name in ("delta", "message") if isinstance(choice.get(name), dict)), choice)
         if delta is choice.get("message"):  # the whole reply once more
@@ -169,6 +168,13 @@ def _said(message: JsonObject) -> tuple[str, str]:
     """The answer and the thoughts in a message, or in a piece of one."""
     text, thoughts = _split(message.get("content") if "content" in message else message.get("text"))
     return text, thoughts or next((found for name in _THOUGHTS if (found := text_of(message.get(name)))), "")
+
+
+def _first_choice(choices: Any, strict: bool = False) -> JsonObject | None:
+    """The choice of index 0, wherever it stands: others are other replies. Unless ``strict``, else the first one."""
+    offered = [one for one in choices if isinstance(one, dict)] if isinstance(choices, list) else []
+    first = next((one for one in offered if one.get("index") in (0, None)), None)
+    return first or (None if strict or not offered else offered[0])
 
 
 def _split(content: Any) -> tuple[str, str]:
@@ -228,6 +234,14 @@ def _count(value: Any) -> int | None:
         return None if isinstance(value, bool) else min(max(int(value), 0), _MOST_TOKENS)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _generated(usage: JsonObject) -> int | None:
+    """The tokens that a model generated, its thoughts included, which some providers count in the total alone."""
+    said, prompt, total = (_count(usage.get(f"{name}_tokens")) for name in ("completion", "prompt", "total"))
+    if said is None or prompt is None or total is None:
+        return said
+    return max(said, total - prompt)
 
 
 def _kind(value: Any) -> str:

@@ -219,6 +219,44 @@ def test_data_of_every_kind(folder: Path) -> None:
     assert len(load_eval_data(run) or []) == 3
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "answers"),
+    [
+        ("rows.jsonl", '{"prompt": "a", "answer": "2024-05-06"}\n' * 2, ["2024-05-06"] * 2),
+        ("rows.csv", "prompt,answer\na,033\nb,NA\n", ["033", "NA"]),
+        ("folder/train.jsonl", '{"prompt": "a", "answer": "2024-05-06"}\n', ["2024-05-06"]),
+        ("folder/train.csv", "prompt,answer\na,033\nb,NA\n", ["033", "NA"]),
+        ("folder/rows.json", '[{"prompt": "a", "answer": "2024-05-06"}]', ["2024-05-06"]),
+    ],
+)
+def test_an_answer_stays_what_it_is_in_its_file(file: str, text: str, answers: list[str], folder: Path) -> None:
+    path = Path(file)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    name = str(path.parent) if path.parent != Path() else file
+    assert load_data(parse(recipe(dataset_name=name))[0])["answer"][:] == answers
+
+
+def test_splits_of_a_folder_of_text(folder: Path) -> None:
+    Path("split").mkdir()
+    for split in ("train", "test"):
+        Path(f"split/{split}.csv").write_text(f"prompt,answer\na {split},01\nb,02\n")
+    run, _, _ = parse(recipe(dataset_name="split", dataset_split="train[:1]+test"))
+    assert load_data(run)["prompt"][:] == ["a train", "a test", "b"]
+    run, _, _ = parse(recipe(dataset_name="split", dataset_split="validation"))
+    with pytest.raises(ValueError, match=r"'validation' cannot be read: Unknown split .*'train', 'test'"):
+        load_data(run)
+
+
+@pytest.mark.parametrize(
+    "answers", [[12345678901234567890123, 5], [[12345678901234567890123], [5]], [2**53 + 1, 0.5], [0.5, 2**53 + 1]]
+)
+def test_a_whole_number_that_a_column_would_round_is_refused(answers: list[object], folder: Path) -> None:
+    Path("long.jsonl").write_text("".join(json.dumps({"prompt": "a", "answer": each}) + "\n" for each in answers))
+    with pytest.raises(ValueError, match=r"long.jsonl, line [12]: 'answer' holds a whole number .* in quotes"):
+        load_data(parse(recipe(dataset_name="long.jsonl"))[0])
+
+
 def test_what_is_proposed_after_a_training_fits_its_recipe(folder: Path) -> None:
     Path("held.csv").write_text("problem,answer\n1+1?,2\n")
     Path("mine.py").write_text("def right(completions, **columns): return [0.0] * len(completions)\n")

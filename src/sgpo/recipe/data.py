@@ -1,25 +1,26 @@
 """The data sets of a recipe."""
 
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, ReadInstruction, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, load_dataset, load_dataset_builder, load_from_disk
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
-from sgpo.data.tables import Row, count_rows, read_table
+from sgpo.data.tables import count_rows
+from sgpo.data.text_datasets import text_dataset
 from sgpo.lab.problems import load_problems
 from sgpo.recipe.arguments import RunArguments
 from sgpo.recipe.model import LAB
-from sgpo.runs.files import JsonObject, ReadError
 from sgpo.trainer.prompts import text_only
 
 _BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".gz": "json", ".parquet": "parquet", ".csv": "csv"}
+_TEXT = re.compile(r"\.(?:jsonl|ndjson|json|csv)(?:\.gz)?$", re.I)
 
 # What TRL gives to every reward beside the columns.
 _OF_TRL = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
-_KINDS: dict[type, str] = {str: "text", float: "a number", bool: "a boolean", list: "a list", dict: "an object"}
 
 
 def load_data(run: RunArguments) -> Dataset:
@@ -96,10 +97,12 @@ def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
         if path.is_dir() and any((path / each).is_file() for each in ("state.json", "dataset_dict.json")):
             return _of_splits(load_from_disk(name), split, name, field)
         if path.is_file() and builder != "parquet":
-            return _of_text(path, split)
+            return text_dataset({"train": [path]}, split)
         if path.is_file():
             count_rows(path)  # says what is wrong with a file that is none
             return load_dataset(str(builder), data_files=name, split=split)
+        if path.is_dir() and (files := _of_files(path, config)):
+            return text_dataset(files, split)
         return load_dataset(name, config, split=split)
     except DatasetNotFoundError as error:
         raise ValueError(
@@ -113,39 +116,11 @@ def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
         raise ValueError(f"{field} is {name!r}, of which the split {split!r} cannot be read: {said}") from error
 
 
-def _of_text(path: Path, split: str) -> Dataset:
-    """A file of text as every command reads it (`sgpo.data.tables`): a fault is said with its line.
-
-    Plain JSON lines are then mapped into memory by ``datasets``, which many processes share. What it does not read, or
-    reads otherwise (a byte order mark, cells of CSV that look like numbers), is taken as it was read here.
-    """
-    rows = _of_one_kind(read_table(path))
-    with path.open("rb") as file:
-        plain = path.suffix == ".jsonl" and file.read(1) == b"{"
-    if plain:
-        for _ in rows:
-            pass
-        return load_dataset("json", data_files=str(path), split=split)
-    data = Dataset.from_list(list(rows))
-    parts = ReadInstruction.from_spec(split).to_absolute({"train": len(data)})
-    return data.select([i for part in parts for i in range(part.from_ or 0, len(data) if part.to is None else part.to)])
-
-
-def _of_one_kind(rows: Iterable[Row]) -> Iterator[JsonObject]:
-    """The rows; ReadError where a column holds text here and numbers there, which ``datasets`` would make numbers."""
-    kinds: dict[str, tuple[type, str]] = {}
-    for where, row in rows:
-        for name, value in row.items():
-            if value is None:
-                continue
-            kind = float if isinstance(value, int) and not isinstance(value, bool) else type(value)
-            first, there = kinds.setdefault(name, (kind, where))
-            if first is not kind:
-                raise ReadError(
-                    f"{where}: {name!r} is {_KINDS.get(kind, kind.__name__)}, but {_KINDS.get(first, first.__name__)} "
-                    f"in {there}; a column holds one kind of value."
-                )
-        yield row
+def _of_files(path: Path, config: str | None) -> dict[str, list[Path]]:
+    """The files of text in a folder by their split, as ``datasets`` finds them; {} where a file is another kind."""
+    found = load_dataset_builder(str(path), config).config.data_files or {}
+    files = {str(name): [Path(each) for each in paths] for name, paths in found.items()}
+    return files if all(_TEXT.search(each.name) for paths in files.values() for each in paths) else {}
 
 
 def _of_splits(found: Any, split: str, name: str, field: str) -> Dataset:

@@ -179,8 +179,10 @@ def push(out: Path, repo: str, *, public: bool = False) -> None:
     """Put an exported file on the hub, private unless said otherwise. Raises ValueError where that fails."""
     from datasets import Dataset
 
+    from sgpo.data.text_datasets import text_dataset
+
     try:
-        data = Dataset.from_parquet(str(out)) if out.suffix == ".parquet" else Dataset.from_json(str(out))
+        data = Dataset.from_parquet(str(out)) if out.suffix == ".parquet" else text_dataset({"train": [out]}, "train")
         data.push_to_hub(repo, private=not public)
     except Exception as error:  # the hub's client raises families of its own and of its transport
         raise ValueError(

@@ -17,7 +17,7 @@ from sgpo.compare.fields import cell_fields
 from sgpo.compare.lab import LabTask
 from sgpo.compare.recipe import RecipeTask, parse_fields, read_fields, split
 from sgpo.compare.recipe_cell import as_completions
-from sgpo.compare.run import ComparePlan, run_comparison
+from sgpo.compare.run import ComparePlan, _manifest, run_comparison
 from sgpo.compare.table import as_text
 from sgpo.evaluation.options import EvalOptions
 from sgpo.evaluation.results import Graded, ProblemResult, summarise
@@ -267,6 +267,30 @@ def test_another_validation_file_is_another_comparison(folder: Path) -> None:
         task = RecipeTask(read_fields(Path("recipe.yaml")), ("held.jsonl",), validation="valid.jsonl")
         found.append(task.settings()["validation"])
     assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("edited", ["reward.py", "model/model.safetensors", "template.txt"])
+def test_a_file_that_was_edited_under_its_name_is_another_comparison(edited: str, folder: Path) -> None:
+    Path("reward.py").write_text("def right(completions, **columns): return [1.0] * len(completions)\n")
+    Path("template.txt").write_text("{problem} First.")
+    Path("model/model.safetensors").write_bytes(b"weights")
+    fields = {**RECIPE, "reward_funcs": ["reward.py:right", "accuracy"]}
+
+    def plan() -> ComparePlan:
+        return ComparePlan(("base",), task=RecipeTask(fields, ("held.jsonl",), {"template": "template.txt"}))
+
+    out = folder / "run"
+    out.mkdir()
+    known = _manifest(plan(), out).to_json()
+    (out / "manifest.json").write_text(json.dumps(known))
+    assert _manifest(plan(), out).settings == known["settings"]
+    Path(edited).write_bytes(Path(edited).read_bytes() + b"\n# edited")
+    with pytest.raises(ValueError, match=r"other settings \(sources: "):
+        _manifest(plan(), out)
+    # Older versions did not save it, and nothing can be said of theirs.
+    del known["settings"]["sources"]
+    (out / "manifest.json").write_text(json.dumps(known))
+    _manifest(plan(), out)
 
 
 def test_an_adapter_is_merged_only_where_vllm_could_not_serve_it(tmp_path: Path) -> None:

@@ -52,6 +52,13 @@ def test_rules_come_from_the_meta_file_by_id(tmp_path: Path) -> None:
     assert (second.tolerance, second.unit, second.multiple, second.group) == (None, None, True, "Algebra")
 
 
+@pytest.mark.parametrize(("text", "several"), [("False", False), ("no", False), ("0", False), ("True", True)])
+def test_a_no_of_a_csv_file_is_a_no(text: str, several: bool, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"problem,answer,unit,is_multiple_answer\nx,5,cm,{text}\n")
+    assert load_file(path)[0].multiple is several
+
+
 def test_rules_for_other_problems_are_not_passed_over(tmp_path: Path) -> None:
     path = write(tmp_path / "o.jsonl", {"problem": "p", "answer": "4.2"})
     write(tmp_path / "o.meta.jsonl", {"id": "olympiad/1", "error": "1e-1"})

@@ -16,6 +16,7 @@ from sgpo.commands import evaluate
 from sgpo.lab.model import build_model
 from sgpo.lab.tokenizer import VOCAB_SIZE, build_tokenizer
 from sgpo.models import ModelError, ModelOptions, Request, Sampling, open_model
+from sgpo.models.folders import fingerprint
 
 GREEDY = Sampling(0.0, 1.0, 6)
 TEMPLATE = "{% for m in messages %}Q {{ m['content'] }} {% endfor %}{% if enable_thinking %}mean {% endif %}A"
@@ -192,4 +193,6 @@ def test_vllm_takes_adapters_and_variables_too(adapter: Path, base: Path, monkey
     assert (Engine.made["model"], Engine.made["enable_lora"], Engine.made["max_lora_rank"]) == (str(base), True, 8)
     assert Engine.given["lora_request"] == str(adapter)
     model = open_model(str(base), GREEDY, ModelOptions(backend="vllm"))
+    # Other weights under the same name would go on with the replies of these.
+    assert model.describe()["weights"] == model.settings()["weights"] == fingerprint(base)
     assert (model.positions, model.fits(["1 " * 7, "1 " * 8])) == (8, [True, False])

@@ -188,6 +188,24 @@ def test_conversations_go_through_the_chat_template(model: Any) -> None:
     assert chatted == sample(model, tokenizer, ["Q 3 ; double ; mean 5 ? A"], temperature=0, max_new_tokens=5)
 
 
+@pytest.mark.parametrize("role", ["system", "user"])
+def test_words_that_a_chat_template_leaves_out_are_said(role: str) -> None:
+    from sgpo.models.sampling import encode
+
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] != '" + role + "' %}{{ m['content'] }} {% endif %}{% endfor %}"
+    )
+    asked = [{"role": "system", "content": "box it"}, {"role": "user", "content": " 1 + 1\n"}]
+    with pytest.raises(ValueError, match=f"leaves out the '{role}' message"):
+        encode(tokenizer, [asked])
+    # Templates trim, and drop the thinking of earlier turns.
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] != 'assistant' %}{{ m['content'] | trim }} {% endif %}{% endfor %}"
+    )
+    assert encode(tokenizer, [[*asked, {"role": "assistant", "content": "2"}]])
+
+
 def test_new_tokens_stay_within_the_positions_of_the_model(model: Any, tokenizer: Any) -> None:
     with Ends(model) as counting:
         [[one]] = sample(counting, tokenizer, ["20 " * 250], temperature=0, max_new_tokens=50)

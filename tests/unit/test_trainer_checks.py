@@ -511,6 +511,25 @@ def test_a_prompt_with_two_bos(kind: str, out: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
+def test_a_template_that_leaves_out_the_system_message(kind: str, out: Path) -> None:
+    """Phi-3's did: the model would be trained without what the data say to it, and nothing would show it."""
+    prompt = [{"role": "system", "content": "box it"}, {"role": "user", "content": "solve a"}]
+    data = Dataset.from_dict({"prompt": [prompt] * 2, "strategy": ["carry"] * 2, "expert": [" ok"] * 2})
+    tokenizer, method = kit.make_tokenizer(), KINDS[kind]
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}"
+    )
+    with pytest.raises(ValueError, match="leaves out the 'system' message 'box it'"):
+        method.trainer(
+            model=kit.make_model(),
+            reward_funcs=kit.has_ok,
+            args=kit.make_config(out, method.config),
+            train_dataset=data,
+            processing_class=tokenizer,
+        ).train()
+
+
+@pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
 def test_no_default_of_the_model_reaches_its_rollouts(kind: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a model's generation_config.json: the loss would know nothing of it. The model is saved with it as it came."""
     met: list[str] = []

@@ -24,10 +24,12 @@ from datasets import Dataset
 
 from sgpo.compare import launch, measure
 from sgpo.compare.fields import EXPERT, EXPERT_KINDS, cell_fields, check_kept_by_template
-from sgpo.compare.task import untrained
+from sgpo.compare.task import SOURCES, untrained
 from sgpo.lab.experiment import cell_name
 from sgpo.lab.problems import share_of
+from sgpo.models.folders import Folder
 from sgpo.recipe import check_model, load_data, load_reward, model_path, parse
+from sgpo.recipe.rewards import reward_digest
 from sgpo.recipe.schedule import Schedule
 from sgpo.runs.entries import CellResult
 from sgpo.runs.files import JsonObject, read_json_object, write_text
@@ -158,6 +160,17 @@ class RecipeTask:
             "evaluation": self._evaluation,
             "validation": measure.described(self._validation, rows_digest),
             "launcher": self.launcher,
+            SOURCES: self._sources(),
+        }
+
+    def _sources(self) -> JsonObject:
+        """What the recipe has by name, by its content: a file may be edited between two starts, and its name stays."""
+        run, _, model = self._parsed
+        plans = [plan for plan, _ in (*self._measurements, *self._validation)]
+        return {
+            "model": Folder(model_path(model)).describe(),
+            "rewards": {name: reward_digest(name) for name in run.reward_funcs},
+            "prompts": rows_digest((dataclasses.asdict(plan.template), plan.guided_template) for plan in plans),
         }
 
     def check(self, methods: Sequence[str]) -> None:

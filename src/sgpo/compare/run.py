@@ -15,7 +15,7 @@ from sgpo.compare.results import Cells, method_results
 from sgpo.compare.reuse import reuse
 from sgpo.compare.search import long_first, overrides_of, search, searched
 from sgpo.compare.table import write_tables
-from sgpo.compare.task import CellSpec, Task
+from sgpo.compare.task import SOURCES, CellSpec, Task
 from sgpo.runs.entries import ComparisonResults, FailedCell, Manifest, Searched
 from sgpo.runs.files import locked, read_json_object, write_json
 from sgpo.runs.provenance import record
@@ -149,6 +149,7 @@ def _manifest(plan: ComparePlan, out: Path) -> Manifest:
         )
     known = Manifest.from_json(found)
     there = {"task": "lab", **known.settings}  # older ones name no task
+    there = {SOURCES: here.get(SOURCES), **there}
     if differ := [name for name in {**there, **here} if there.get(name) != here.get(name)]:
         listed = "; ".join(f"{name}: {there.get(name)} there, {here.get(name)} here" for name in differ)
         raise ValueError(f"{out} was made with other settings ({listed}). Choose another --out.")

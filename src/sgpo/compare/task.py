@@ -9,6 +9,9 @@ from sgpo.runs.entries import CellResult
 from sgpo.runs.files import JsonObject
 from sgpo.runs.jobs import ReportProgress
 
+SOURCES = "sources"
+"""The part of a task's settings that older versions did not save, so that nothing can be said of theirs."""
+
 
 # Zeros and not missing values: what a model did not cost is known.
 def untrained(measured: CellResult) -> CellResult:

@@ -211,7 +211,7 @@ def _problem(row: Mapping[str, Any], number: str) -> BenchmarkProblem:
         strategy=strategy,
         tolerance=_tolerance(row.get("error")),
         unit=row.get("unit") or None,
-        multiple=bool(row.get("is_multiple_answer")),
+        multiple=_flag(row.get("is_multiple_answer")),
     )
 
 
@@ -232,6 +232,11 @@ def _gold(value: Any) -> str | None:
     # str(nan) is text like any other, and would be a gold that no response meets.
     endless = isinstance(value, (float, Decimal)) and not math.isfinite(value)
     return text if text and text.strip() and not endless else None
+
+
+def _flag(value: Any) -> bool:
+    """Whether a field says yes; in a CSV file a no is text, too."""
+    return value.strip().lower() in ("true", "yes", "1") if isinstance(value, str) else bool(value)
 
 
 def _tolerance(error: Any) -> float | None:

@@ -108,6 +108,21 @@ def require_one_bos(tokenizer: Any, prompts: Iterable[tuple[Prompt, Sequence[int
             )
 
 
+def require_all_shown(rendered: str, messages: Sequence[Any]) -> None:
+    """Raise ``ValueError`` if what a chat template made of messages lacks the words of the system or of the user.
+
+    What an assistant said earlier may go: many templates drop its thinking. White space does not count: they trim.
+    """
+    shown = "".join(rendered.split())
+    for message in messages:
+        content = message.get("content")
+        if message["role"] in ("system", "user") and isinstance(content, str) and "".join(content.split()) not in shown:
+            raise ValueError(
+                f"The chat template leaves out the {message['role']!r} message {content[:80]!r}, so the model "
+                "would not be told. Put its words into the user's last message, or use a template that shows it."
+            )
+
+
 def last_user_message(messages: list[dict[str, Any]]) -> int:
     """Where the problem stands in a conversation. Raises ``ValueError`` if it has no user message with text."""
     for i in reversed(range(len(messages))):

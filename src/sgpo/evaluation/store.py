@@ -22,6 +22,7 @@ from sgpo.runs.json_entry import EntryError, JsonEntry, boolean, finite, listing
 
 COMPARED = ("sgpo", "model", "backend", "benchmark", "template", "guided_template", "sampling", "grader")
 """The parts of the settings that a resumed run must have in common with the saved ones."""
+_ADDED = ("backend.weights",)  # what older versions did not save of every backend, so that nothing can be said of it
 
 Settings = JsonObject
 """What ``settings.json`` holds: JSON types, compared leaf by leaf."""
@@ -148,7 +149,8 @@ def differences(saved: Settings, given: Settings) -> dict[str, tuple[str, str]]:
     """The leaves of :data:`COMPARED` that differ, by name: what was saved and what is given, as short texts."""
     before, after = (_leaves(_compared(settings)) for settings in (saved, given))
     # Leaf by leaf, so that the message names the one option that was changed.
-    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    unknown = {name for name in _ADDED if name not in before}
+    names = sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n) and n not in unknown)
     return {name: (_short(before.get(name)), _short(after.get(name))) for name in names}
 
 

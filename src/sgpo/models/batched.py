@@ -125,7 +125,10 @@ class Loaded(Batched):
         self.tokenizer, self.folder, self.revision = tokenizer, folder, revision
 
     def settings(self) -> JsonObject:
-        return {"backend": self.backend, "revision": self.revision, **template_settings(self.chat_template_kwargs)}
+        # The weights of a folder may be others the next time, under the same name; those of the hub have a revision.
+        weights = {name: value for name, value in self.folder.describe().items() if value is not None}
+        named = {"backend": self.backend, "revision": self.revision, **weights}
+        return {**named, **template_settings(self.chat_template_kwargs)}
 
     def prompt_ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Token ids of each prompt. Raises ModelError for messages where the tokenizer has no chat template."""

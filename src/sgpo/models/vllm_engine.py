@@ -65,10 +65,10 @@ class VllmModel(Loaded):
         return cls(engine, sampling, options, folder)
 
     def describe(self) -> dict[str, object]:
-        adapter = {} if self.folder.adapter is None else self.folder.describe()
+        weights = {name: value for name, value in self.folder.describe().items() if value is not None}
         names = ("revision", "dtype", "tensor_parallel", "max_model_len")
         settings = {name: getattr(self.options, name) for name in names}
-        return {"kind": self.backend, **settings, **adapter, **template_settings(self.chat_template_kwargs)}
+        return {"kind": self.backend, **settings, **weights, **template_settings(self.chat_template_kwargs)}
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         from vllm import SamplingParams

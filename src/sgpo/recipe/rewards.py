@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import operator
 import os
 import sys
@@ -45,6 +46,16 @@ def load_reward(name: str) -> Reward:
     if not callable(found) or isinstance(found, type):
         raise ValueError(_cannot(name, f"it is a {type(found).__name__}, not a function"))
     return found
+
+
+def reward_digest(name: str) -> str | None:
+    """A short hash of the file that a reward is written in; None for those of sgpo. Raises as `load_reward`."""
+    reward = load_reward(name)
+    path = inspect.getsourcefile(inspect.unwrap(reward)) if inspect.isroutine(reward) else None
+    if path is None or name in REWARDS or not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _of_file(path: str) -> ModuleType:

@@ -22,7 +22,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sgpo.data.prompts import require_one_bos
+from sgpo.data.prompts import require_all_shown, require_one_bos
 from sgpo.models.sampling import bare_generation
 from sgpo.trainer import checks
 from sgpo.trainer.heads import add_head_fn
@@ -336,8 +336,24 @@ class BaseTrainer(ResumableGRPOTrainer):
         if empty is not None:
             raise ValueError(f"The prompt {empty!r} has no tokens, so nothing can follow it. Drop such problems.")
         require_one_bos(self._tokenizer, zip(prompts, result[0], strict=True))
+        self._require_all_shown(prompts)
         self._require_known(result[0])
         return result
+
+    def _require_all_shown(self, prompts: list[Any]) -> None:
+        """What a template drops, it drops of every conversation with these roles: one of each is looked at."""
+        for prompt in prompts:
+            roles = "" if isinstance(prompt, str) else " ".join(message["role"] for message in prompt)
+            if roles and roles not in self._sgpo.shown_roles:
+                self._sgpo.shown_roles.add(roles)
+                shown = self._tokenizer.apply_chat_template(
+                    prompt,
+                    tokenize=False,
+                    add_generation_prompt=True,
+                    chat_template=self.chat_template,
+                    **self.chat_template_kwargs,
+                )
+                require_all_shown(shown, prompt)
 
     def _require_known(self, rows: Iterable[list[int]]) -> None:
         if self._sgpo.unknown_ids:

@@ -33,6 +33,7 @@ class Own:
     correctness: int | None = None  # the column of the reward that decides what is correct; None where there is none
     told_of_no_verdicts: bool = False  # whether it was said that this reward had no verdict on a whole batch
     unknown_ids: bool = False  # whether the tokenizer can make ids that the model has no embedding for
+    shown_roles: set[str] = field(default_factory=set)  # of conversations that the chat template was seen to show
     logps: Tensor | None = None  # of the last forward, [N, T]; LUFFY and HPT keep them on its graph
     # What SGPO alone keeps.
     batch: GenerationBatch | None = None  # the rollouts, while TRL generates and scores the autonomous ones

@@ -82,11 +82,11 @@ def export(out: PathLike, **options: Any) -> Table:
 
 
 def train(config: PathLike | None = None, **fields: Any) -> Training:
-    """Train as ``sgpo train`` does, from a recipe, from fields, or from both; ``fields`` go first.
+    """Train as ``sgpo train`` does, from a recipe, from fields, or from both; where both say something, ``fields`` win.
 
     Args:
         config: a YAML recipe.
-        fields: of the recipe, such as ``model_name_or_path="Qwen/Qwen3-0.6B"``, ``max_steps=20``.
+        fields: fields of a recipe, such as ``model_name_or_path="Qwen/Qwen3-0.6B"``, ``max_steps=20``.
 
     Raises:
         ValueError: a field that is unknown or wrong, before anything is loaded.
@@ -145,8 +145,8 @@ def report(directory: PathLike, out: PathLike | None = None) -> Report:
     """Write the HTML page of a run of ``compare``, ``quickstart`` or ``train``, as ``sgpo report``.
 
     Args:
-        directory: that the run has written.
-        out: the file; None: report.html in the directory.
+        directory: the directory that the run has written.
+        out: the file to write; None: report.html in the directory.
 
     Raises:
         ValueError: a directory without a run.

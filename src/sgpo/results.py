@@ -31,7 +31,7 @@ class Result:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """Its numbers as a pandas frame."""
+        """The numbers of the result as a pandas frame."""
         raise NotImplementedError
 
     def to_pandas(self) -> pd.DataFrame:
@@ -77,7 +77,7 @@ class Strategies(Result):
         return pd.DataFrame(rows, columns=list(columns))
 
     def plot(self, **kwargs: Any) -> Figure:
-        """How the candidates were scored, 4 to 20."""
+        """A histogram of the candidates' scores, 4 to 20."""
         return _histogram(self.frame["score"].dropna(), "score of a candidate", "candidates", **kwargs)
 
 
@@ -88,7 +88,7 @@ class Table(Result):
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The rows of the table, as it was made."""
+        """The rows of the file, in their order."""
         import pandas as pd
 
         from sgpo.data.tables import read_table
@@ -96,7 +96,7 @@ class Table(Result):
         return pd.DataFrame([row for _, row in read_table(self.path)])
 
     def plot(self, **kwargs: Any) -> Figure:
-        """How long the strategies are."""
+        """A histogram of the strategies' lengths, in words."""
         words = self.frame["strategy"].dropna().str.split().str.len()
         return _histogram(words, "words of a strategy", "problems", **kwargs)
 
@@ -173,7 +173,7 @@ class Comparison(_RunResult):
 
 
 class Evaluation(Result):
-    """A model on benchmarks; ``results`` holds an `sgpo.evaluation.EvalResult` for each."""
+    """An evaluation of a model on benchmarks; ``results`` holds an `sgpo.evaluation.EvalResult` for each."""
 
     title = "Evaluation in"
 
@@ -216,7 +216,7 @@ class Evaluation(Result):
         )
 
     def plot(self, **kwargs: Any) -> Figure:
-        """Accuracies with their 95% intervals."""
+        """A plot of the accuracies with their 95% intervals."""
         figure, axis = _figure(**kwargs)
         frame = self.frame.iloc[::-1]
         ends = [frame["accuracy"] - frame["low"], frame["high"] - frame["accuracy"]]

@@ -3,7 +3,10 @@
 import ast
 from pathlib import Path
 
+import typer
+
 import sgpo
+from sgpo.cli import app
 
 DEFINITIONS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -21,3 +24,30 @@ def test_no_docstring_is_a_riddle() -> None:
     assert len(lines) > 1000
     assert [line for line in lines if line[2].startswith(("Of ", "See "))] == []
     assert [line for line in lines if len(line[2].split()) < 3] == []
+
+
+def test_the_help_of_a_command_begins_with_what_it_does() -> None:
+    verbs = set(
+        [
+            "Check",
+            "Compare",
+            "Estimate",
+            "Evaluate",
+            "Extract",
+            "Find",
+            "Judge",
+            "Measure",
+            "Merge",
+            "Print",
+            "Score",
+            "Train",
+            "Write",
+        ]
+    )
+    said, groups = {}, [("sgpo", typer.main.get_command(app))]
+    for path, group in groups:
+        for name, command in getattr(group, "commands", {}).items():
+            said[f"{path} {name}"] = (command.help or "").split()[0].strip(",")
+            groups.append((f"{path} {name}", command))
+    assert len(said) > 15
+    assert {path: word for path, word in said.items() if word not in verbs} == {}

@@ -53,7 +53,7 @@ INHERITED = {
         Field("max_steps", -1, "Optimizer steps, in place of num_train_epochs."),
         Field("per_device_train_batch_size", 8, "Rollouts that a device scores at once: memory, not the method."),
         Field("gradient_accumulation_steps", 1, "Batches of an optimizer step."),
-        Field("steps_per_generation", None, "Batches that are sampled at once. Default: those of a step."),
+        Field("steps_per_generation", None, "Batches whose rollouts are sampled at once. Default: those of a step."),
         Field("num_iterations", 1, "Passes over each sampled batch."),
         Field("max_grad_norm", 1.0, "Norm at which the gradient is clipped."),
         Field("seed", 42, "Random seed of the data's order and of sampling."),
@@ -77,7 +77,7 @@ INHERITED = {
         Field("report_to", "none", "Trackers: wandb, tensorboard, mlflow, trackio; none."),
         Field("save_strategy", "steps", "When checkpoints are saved: steps, epoch or no."),
         Field("save_steps", 500, "Steps between two checkpoints."),
-        Field("eval_strategy", "no", "When eval_dataset is measured on: steps, epoch or no."),
+        Field("eval_strategy", "no", "When the model is measured on eval_dataset or eval_split: steps, epoch or no."),
     ),
 }  # fmt: skip
 
@@ -88,7 +88,7 @@ def short_help() -> str:
         "Usage: sgpo train --config RECIPE [--FIELD VALUE ...]",
         "",
         "Train a model by SGPO from a YAML recipe. Each field stands in the recipe as FIELD: VALUE, or on the command",
-        "line, which goes first. Defaults are in the second column; - is none.",
+        "line, which wins. The second column has the defaults; - stands for none. docs/terms.md defines the words.",
         "",
         "  --config RECIPE   The recipe, such as recipes/lab.yaml.",
         "  --check           Train nothing: show the data, both prompts with their tokens, rewards and memory.",

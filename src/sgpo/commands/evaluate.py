@@ -68,7 +68,7 @@ def diff(
         bool, typer.Option("--json", help="Print everything as one JSON object, all flipped problems included.")
     ] = False,
 ) -> None:
-    """Paired difference of two evaluations with its interval, and the problems that flipped."""
+    """Print the paired difference of two evaluations with its interval, and the problems that flipped."""
     from sgpo.commands._evaluate import print_diff
     from sgpo.evaluation.diff import eval_difference
 

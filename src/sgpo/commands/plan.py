@@ -36,7 +36,7 @@ class PlanOptions:
 
 @takes_options
 def plan(context: typer.Context, options: PlanOptions) -> None:
-    """Memory, time and GPU hours of a recipe, and the first thing that will not fit; downloads no weights."""
+    """Estimate memory, time and GPU hours of a recipe, and name what will not fit; downloads no weights."""
     from sgpo.plan import plan_recipe
     from sgpo.plan.hardware import parse_hardware
     from sgpo.plan.render import render_plan

@@ -52,7 +52,7 @@ def check_command(
 )
 @takes_options
 def extract_command(options: ExtractOptions) -> None:
-    """Candidate strategies from each verified response. Stop it at will; answered calls are never asked again."""
+    """Write candidate strategies for each verified response. Stop it at any time; no answered call is asked again."""
     from sgpo.commands import _strategies as work
 
     raise typer.Exit(work.run_extraction(options))
@@ -70,7 +70,7 @@ def rank_command(options: RankOptions) -> None:
 @app.command("audit")
 @takes_options
 def audit_command(options: AuditOptions) -> None:
-    """How often the answer is told from each strategy alone, without its problem, beside chance."""
+    """Measure how often a model tells the answer from a strategy alone, without its problem, and by chance."""
     from sgpo.commands import _strategies as work
 
     raise typer.Exit(work.run_audit(options))
@@ -79,7 +79,7 @@ def audit_command(options: AuditOptions) -> None:
 @app.command("export")
 @takes_options
 def export_command(options: ExportOptions) -> None:
-    """The best strategy of each problem that the leak check passes: prompt, strategy, answer, and where it is from."""
+    """Write the best strategy of each problem that passes the leak check, as data that sgpo train reads."""
     from sgpo.commands import _strategies as work
 
     work.run_export(options)
@@ -96,7 +96,7 @@ class ShowOptions(StoreOptions):
 @app.command("show")
 @takes_options
 def show_command(options: ShowOptions) -> None:
-    """Problems with their candidates, scores and verdicts."""
+    """Print problems with their candidates, scores and verdicts."""
     from sgpo.commands import _strategies_view as view
 
     view.print_problems(options.store, options.ids, options.limit)
@@ -112,7 +112,7 @@ class StatsOptions(StoreOptions):
 @app.command("stats")
 @takes_options
 def stats_command(options: StatsOptions) -> None:
-    """Rows, calls by outcome, tokens, candidates, verdicts."""
+    """Print how many rows, calls by outcome, tokens, candidates and verdicts the store holds."""
     from sgpo.commands import _strategies_view as view
 
     view.print_stats(options.store, options.as_json)
@@ -121,7 +121,7 @@ def stats_command(options: StatsOptions) -> None:
 @app.command("lift")
 @takes_options
 def lift_command(options: LiftOptions) -> None:
-    """How much more often the student passes with each candidate than without. Stop it at will and run it again."""
+    """Measure how much more often the student passes with each candidate than without. Resumable."""
     from sgpo.commands import _strategies_lift as work
 
     raise typer.Exit(work.run_lift(options))

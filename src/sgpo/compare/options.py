@@ -130,7 +130,7 @@ class CompareOptions:
     out: Path = option(Path("runs/compare"), help="Directory of the results; an unfinished comparison in it goes on.")
     tune: str | None = option(
         None,
-        help="Learning rates to search for each method; '' for none. Default: 8e-4 1.6e-3 on the lab; once, 3 "
+        help="Learning rates to search for each method; '' for none. Default: 8e-4 1.6e-3 on the lab; 1, 3 "
         "and 10 times that of the recipe.",
     )
     jobs: int = option(0, help="Number of runs side by side; 0 is one per core on the lab, and one for a recipe.")

@@ -91,12 +91,12 @@ class RunFolder:
         self.correct = sum(mark.correct for mark in self.verdicts.values())
 
     def add_responses(self, replies: list[SavedReply]) -> None:
-        """Save responses."""
+        """Append responses to their file."""
         append_rows(self.folder / "responses.jsonl", [reply.to_json() for reply in replies])
         self.responses.update({reply.key: reply for reply in replies})
 
     def add_verdicts(self, marks: list[SavedMark]) -> None:
-        """Save verdicts."""
+        """Append verdicts to their file."""
         append_rows(self.folder / "verdicts.jsonl", [mark.to_json() for mark in marks])
         for mark in marks:
             before = self.verdicts.get(mark.key)

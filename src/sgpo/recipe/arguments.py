@@ -29,16 +29,16 @@ class RunArguments:
     dataset_config: str | None = option(None, help="Configuration of a hub data set.")
     dataset_split: str = option("train", help="Split to train on.")
     eval_dataset: str | None = option(
-        None, help="Problems that --eval_strategy measures on, given as dataset_name is. Default: that one."
+        None, help="Problems to measure on during training, in any form of dataset_name. Default: dataset_name itself."
     )
     eval_split: str | None = option(
-        None, help="Split to measure on. Default: 'train' of eval_dataset; dataset_name needs another one."
+        None, help="Split to measure on. Default: 'train' of eval_dataset. For dataset_name, name another split."
     )
     reward_funcs: list[str] = field(
         default_factory=lambda: ["accuracy"],
         metadata={
-            "help": "Rewards: 'accuracy', 'format', 'lab', or of your own 'FILE.py:function' or "
-            "'package.module:function'; a module of the working directory counts."
+            "help": "Rewards: 'accuracy', 'format', 'lab', or functions of your own, 'FILE.py:function' or "
+            "'package.module:function'. Modules of the working directory are found."
         },
     )
     resume: bool = option(False, help="Go on from the last checkpoint in output_dir.")

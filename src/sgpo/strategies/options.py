@@ -91,11 +91,11 @@ class AskOptions(StoreOptions):
     prompt: Path | None = option(None, help="File with a prompt to use in place of the packaged one.")
     temperature: float = option(1.0, help="Sampling temperature, 0 to 2; 0 takes the likeliest token.")
     top_p: float = option(1.0, help="Share of the probability, over 0 and up to 1, that sampling keeps.")
-    max_tokens: int = option(4096, help="Most tokens of one reply; give models that think more.")
+    max_tokens: int = option(4096, help="Most tokens of one reply; models that think need more.")
     seed: int = option(0, help="Number from which each call's own random stream is made.")
     spending: SpendingOptions = group(SpendingOptions())
     access: AskedModelOptions = group(AskedModelOptions())
-    give_up_after: int = option(20, help="Stop when so many first calls of a run all come to nothing.")
+    give_up_after: int = option(20, help="Stop when the first so many calls of a run all come to nothing.")
     retry_unreadable: bool = option(
         False, help="Ask once more where a reply could not be read; says first what that will cost."
     )
@@ -182,10 +182,14 @@ class ExportOptions(StoreOptions):
     )
     by: str = option("rank", help="Which order of the candidates counts: rank, or lift where it was measured.")
     max_blind_rate: float | None = option(
-        None, help="Share, 0 to 1; leave out strategies from which audit told the answer more often. Default: no limit."
+        None,
+        help="Leave out strategies from which audit told the answer in more than this share of replies, 0 to 1. "
+        "Default: no limit.",
     )
     min_instance_free: float | None = option(
-        None, help="Score, 1 to 5; leave out strategies that rank scored lower on instance_free. Default: no limit."
+        None,
+        help="Leave out strategies that rank scored below this, 1 to 5, on instance_free (no detail of the instance). "
+        "Default: no limit.",
     )
     push_to_hub: str | None = option(
         None, help="Push the data set to this id on the hub as well; private without --public."
@@ -235,7 +239,7 @@ class LibraryOptions(StoreOptions):
     )
     out: Path | None = option(None, help="JSONL file to write these problems to, each with its strategy.")
     template: str | None = like(LiftOptions, "template")
-    neighbours: int = option(5, help="Number of served problems that vote on the strategy of a new one.")
+    neighbours: int = option(5, help="Number of similar problems that vote on the strategy of a new one.")
     floor: float = option(0.1, help="Likeness, 0 to 1, below which a problem gets no strategy.")
     top: int = option(20, help="Most strategies to print.")
     as_json: bool = option(False, flags=("--json",), help="Print all strategies as one JSON object.")

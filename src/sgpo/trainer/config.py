@@ -26,12 +26,12 @@ class SGPOConfig(WholeGroupsConfig):
 
     preset: str | None = argument(
         None,
-        "A named composition of the options past the paper: 'sgpo+' (SGPO+). It sets those of them that are not set. "
+        "'sgpo+' sets guided_grpo_weight to 1, num_targets to 2 and teacher to 'frozen', each where you do not. "
         "None: SGPO as published.",
     )
 
     # GRPO on the autonomous group: the paper's constants where they differ from TRL's defaults.
-    num_generations: int = argument(8, "G1, autonomous rollouts per problem, sampled from pi(.|q).")
+    num_generations: int = argument(8, "G1: rollouts per problem without its strategy (autonomous), from pi(.|q).")
     epsilon: float = argument(0.2, "Lower clip range of the importance ratio: 1 - epsilon.")
     epsilon_high: float | None = argument(0.28, "Upper clip range of the importance ratio: 1 + epsilon_high.")
     grpo_weight: float = argument(1.0, "Factor on the GRPO loss. 0 is the ablation without autonomous GRPO.")
@@ -39,7 +39,7 @@ class SGPOConfig(WholeGroupsConfig):
     # Guided rollouts.
     guided_grpo_weight: float = argument(
         None,
-        "Past the paper (ours): factor on a second GRPO loss, of the guided rollouts behind their own prompts, with "
+        "Past the paper (ours): factor on a second GRPO loss, over the guided rollouts and their guided prompts, with "
         "advantages among themselves. Each group's loss is a mean of its own, so at 1 both groups count alike. A live "
         "teacher so stays able to follow strategies. Default: what preset says, else 0, off.",
     )
@@ -49,7 +49,7 @@ class SGPOConfig(WholeGroupsConfig):
         "'joined': they join the autonomous group and train the unguided policy, with the importance ratio "
         "pi(y|q) / pi_old(y|q,s) (OC-GRPO, arXiv 2607.19313; what is normalised by what is our reading).",
     )
-    num_guided_generations: int = argument(4, "G2, guided rollouts per problem, sampled from pi(.|q,s).")
+    num_guided_generations: int = argument(4, "G2: rollouts per problem with its strategy (guided), from pi(.|q,s).")
     guided_prompt_template: str = argument(
         DEFAULT_GUIDED_TEMPLATE,
         "How a strategy enters the prompt: text with {prompt} and {strategy} once each. It is applied to a plain "
@@ -106,7 +106,7 @@ class SGPOConfig(WholeGroupsConfig):
     )
     num_targets: int = argument(
         None,
-        "Past the paper (ours; TREK, arXiv 2607.05339, takes two): up to so many targets a problem, different ones, "
+        "Past the paper (ours; TREK, arXiv 2607.05339, takes two): at most this many different targets a problem, "
         "the likeliest first; they share its weight. Default: what preset says, else 1, as published.",
     )
     distillation_loss: str = argument(
@@ -141,9 +141,10 @@ class SGPOConfig(WholeGroupsConfig):
     )
     teacher_mix: float = argument(
         None,
-        "Past the paper: the unguided policy's share in the target, as a geometric mixture with the guided one, held "
-        "constant: a shorter step. The idea of a mixed target is that of beta-OPSD (arXiv 2607.28582) and SR-OPSD "
-        "(2608.09745); this form is our reading. Default: what preset says, else 0, the guided policy alone.",
+        "Past the paper: the unguided policy's share in the target distribution, a geometric mixture of both sides. It "
+        "gets no gradient there, so the target is a shorter step away. The idea of a mixed target is that of beta-OPSD "
+        "(arXiv 2607.28582) and SR-OPSD (2608.09745); this form is our reading. Default: what preset says, else 0, the "
+        "guided policy alone.",
     )
     teacher_mix_schedule: str = argument(
         "constant",

@@ -24,11 +24,15 @@ from sgpo.trainer.whole_groups import WholeGroupsConfig, argument
 class ExpertConfig(WholeGroupsConfig):
     """GRPO as SGPO runs it, with what LUFFY's and HPT's public scripts share where that differs."""
 
-    num_generations: int = argument(8, "G, rollouts per problem.")
+    num_generations: int = argument(8, "G: responses per problem; with LUFFY one of them is the expert's.")
     epsilon: float = argument(0.2, "Lower clip range of the on-policy ratio. (Their scripts: no clip.)")
     epsilon_high: float | None = argument(0.28, "Upper clip range of the on-policy ratio. (Their scripts: no clip.)")
-    loss_type: str = argument("dr_grpo", "Aggregation over tokens; their scripts divide by a constant length.")
-    scale_rewards: str = argument("none", "Their scripts do not divide advantages by the standard deviation.")
+    loss_type: str = argument(
+        "dr_grpo", "How token losses are summed. Their scripts divide by a constant length, as 'dr_grpo' does."
+    )
+    scale_rewards: str = argument(
+        "none", "Whether advantages are divided by the standard deviation; 'none', as in their scripts."
+    )
     entropy_coef: float = argument(0.001, "Coefficient of the entropy bonus; 0.001 in their scripts.")
     expert_column: str = argument(
         "expert",

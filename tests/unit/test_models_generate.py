@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import types
@@ -277,6 +278,30 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     module.LLM = Engine  # type: ignore[attr-defined]
     module.SamplingParams = types.SimpleNamespace  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "vllm", module)
+
+
+def test_a_router_that_falls_back_to_another_model_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def routed(body: dict[str, Any], number: int) -> Played:
+        status, reply = double(body, number)
+        return status, {**reply, "model": f"m-{'large' if number % 4 else 'small'}"}
+
+    lines: list[str] = []
+    with serving(routed) as server:
+        run_evaluation(plan(), "m", backend(server, monkeypatch), VerifyGrader(), tmp_path / "a", say=lines.append)
+    assert len(lines) == 1
+    assert re.search(r"several models, as it says itself \(m-large 15, m-small 5\)", lines[0])
+    with serving(double) as server:
+        run_evaluation(plan(), "m", backend(server, monkeypatch), VerifyGrader(), tmp_path / "b", say=lines.append)
+    assert len(lines) == 1
+
+
+def test_samples_that_are_all_the_same_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An endpoint with a cache, or without a temperature: pass@k would be pass@1 without a word."""
+    lines: list[str] = []
+    with serving(lambda body, number: (200, said("\\boxed{4}"))) as server:
+        found = run_evaluation(plan(), "m", backend(server, monkeypatch), VerifyGrader(), tmp_path, say=lines.append)
+    assert found.pass_at_k[4] == pytest.approx(found.accuracy)
+    assert re.search(r"All 4 samples of every problem are the same, word for word", "\n".join(lines))
 
 
 def test_vllm_gets_each_request_with_its_seed(vllm: None) -> None:

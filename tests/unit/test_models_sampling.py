@@ -206,6 +206,18 @@ def test_words_that_a_chat_template_leaves_out_are_said(role: str) -> None:
     assert encode(tokenizer, [[*asked, {"role": "assistant", "content": "2"}]])
 
 
+def test_marks_of_thinking_among_the_special_tokens_stay() -> None:
+    from sgpo.models.sampling import decode
+    from sgpo.rewards.extract import extract
+
+    tokenizer = build_tokenizer()
+    tokenizer.add_tokens(["[THINK]", "[/THINK]", "<|x|>"], special_tokens=True)
+    rows = [tokenizer(text)["input_ids"] for text in ("[THINK] 1 [/THINK] 2 <|x|> <eos>", "[THINK] 1 2")]
+    assert decode(tokenizer, rows) == ["[THINK] 1 [/THINK] 2", "[THINK] 1 2"]
+    assert extract(decode(tokenizer, rows)[1]).text is None
+    assert decode(build_tokenizer(), [[4, 1]]) == ["1"]
+
+
 def test_new_tokens_stay_within_the_positions_of_the_model(model: Any, tokenizer: Any) -> None:
     with Ends(model) as counting:
         [[one]] = sample(counting, tokenizer, ["20 " * 250], temperature=0, max_new_tokens=50)

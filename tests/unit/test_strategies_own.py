@@ -44,6 +44,18 @@ def test_a_problem_that_was_solved_comes_with_its_shortest_right_response(tmp_pa
     assert source.count() == 2
 
 
+def test_of_a_sample_that_was_asked_again_the_last_reply_counts(tmp_path: Path) -> None:
+    """What a filter left of the first one may hold the answer, and is shorter than what was said in the end."""
+    folder = evaluated(tmp_path / "run", {"a": [LONG]})
+    for name in ("responses.jsonl", "verdicts.jsonl"):
+        kept = (folder / name).read_text()
+        first = {"text": SHORT, "tokens": 9, "truncated": False, "fault": "content_filter"}
+        write_rows(folder / name, [{"problem": "a", "sample": 0, **(first if name[0] == "r" else {"correct": 0.0})}])
+        with (folder / name).open("a") as file:
+            file.write(kept)
+    assert next(Source(str(folder)).rows()).responses == (LONG,)
+
+
 def test_a_folder_of_an_earlier_version_has_the_prompt_for_the_problem(tmp_path: Path) -> None:
     folder = evaluated(tmp_path / "run", {"a": [SHORT]})
     write_rows(folder / "prompts.jsonl", [{"id": "a", "prompt": [{"role": "user", "content": "2 + 2"}], "gold": "4"}])

@@ -12,6 +12,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from sgpo.evaluation.templates import load_template
+from sgpo.models.protocol import several_served
 from sgpo.runs.progress import progress
 from sgpo.strategies import export as exporting
 from sgpo.strategies.asking import Asking, Tally
@@ -231,6 +232,8 @@ def _finish(tally: Tally, budget: Budget, store: Path) -> int:
     if tally.failures:
         say(f"without an answer, to be asked again by the next run: {counted(tally.failures)}")
         say(f"the first of them: {tally.message}")
+    if line := several_served(tally.served):
+        say(line)
     tokens = f"{budget.prompt_tokens:,.0f} in, {budget.completion_tokens:,.0f} out"
     say(f"tokens of all runs: {tokens}" + (f"; cost {budget.cost:.4f}" if budget.prices.known else ""))
     # A budget that is used up is an end as planned; any other stop is for a script to notice.

@@ -22,12 +22,14 @@ from sgpo.evaluation.results import EvalResult, Graded, ProblemResult, summarise
 from sgpo.evaluation.store import RunFolder, SavedMark, SavedReply, Settings, open_run, settings_digest
 from sgpo.evaluation.templates import Template, build_prompts
 from sgpo.models import Key, Model, ModelError, Reply, Request, Sampling, check_sampling, row_seeds
+from sgpo.models.protocol import several_served
 from sgpo.runs import provenance
 from sgpo.runs.files import write_rows
 
 OnGraded = Callable[[int, int, float], None]
 """Called with the graded samples, all samples, and the running accuracy."""
 _LIBRARIES = ("torch", "transformers", "vllm", "openai", "math-verify")
+_ALIKE = 5  # problems whose samples are all the same, from which it is said
 _GIVE_UP = 20  # replies without one that holds an answer, after which no more are paid for
 
 
@@ -102,7 +104,11 @@ def run_evaluation(
         # Where everything is saved already, this run produces nothing whose provenance could be recorded.
         if any(request.key not in store.responses for request in requests):
             provenance.record(folder, settings)
-        _complete(plan, requests, backend, grader, store, report)
+        served = _complete(plan, requests, backend, grader, store, report)
+        if say is not None:
+            for line in (several_served(served), _all_alike(plan, backend, store)):
+                if line:
+                    say(line)
         # A model that is asked once has said what it says; only an endpoint may have failed to answer.
         if backend.tries > 1:
             _check_faults(store, [request.key for request in requests], say)
@@ -155,11 +161,14 @@ def _complete(
     grader: ResponseGrader,
     store: RunFolder,
     report: OnGraded | None,
-) -> None:
+) -> Counter[str]:
     """Bring responses and verdicts up to all requests; an answer that is saved is not asked for again.
 
     A reply that is no answer (see `sgpo.models.Reply.fault`) is saved, counts as wrong under its own name, and is asked
     for again by the next run. Models in this process would say the same again, so what they say is an answer.
+
+    Returns:
+        The replies of this start by the model that an endpoint says it was.
     """
     problems = {problem.id: problem for problem in plan.problems}
     ungraded = [request for request in requests if request.key in store.responses and request.key not in store.verdicts]
@@ -169,8 +178,9 @@ def _complete(
     asks_again = backend.tries > 1
     # Saved is not answered: an empty reply of an endpoint is asked for again by the next start.
     answered = {key for key, reply in store.responses.items() if not (asks_again and reply.no_answer)}
+    served: Counter[str] = Counter()
     if all(request.key in answered for request in requests):
-        return
+        return served
     # What an earlier start saved counts, so that a few bad replies at its end do not stop a run.
     useful = any(store.responses[key].text.strip() for key in answered)
     seen = 0
@@ -178,10 +188,26 @@ def _complete(
         store.add_responses([_saved(request, reply, asks_again) for request, reply in portion])
         _grade([request for request, _ in portion], problems, grader, store)
         _tell(store, len(requests), report)
+        served.update(reply.served for _, reply in portion if reply.served)
         useful = useful or any(reply.text.strip() for _, reply in portion)
         seen += len(portion)
         if asks_again and seen >= _GIVE_UP and not useful:
             break
+    return served
+
+
+def _all_alike(plan: EvalPlan, backend: Model, store: RunFolder) -> str:
+    """What is to be said where an endpoint gave the same reply to every sample of each problem; "" otherwise."""
+    if backend.tries == 1 or plan.k == 1 or plan.sampling.temperature == 0:
+        return ""
+    texts = [{reply.text for j in range(plan.k) if (reply := store.responses.get((p.id, j)))} for p in plan.problems]
+    # Two problems may have one short answer by chance; all of a benchmark have not.
+    if len(texts) < _ALIKE or any(len(each) != 1 for each in texts):
+        return ""
+    return (
+        f"All {plan.k} samples of every problem are the same, word for word: the endpoint answers from a cache, or "
+        "takes no temperature. avg@k, pass@k and maj@k then are those of one sample."
+    )
 
 
 def _saved(request: Request, reply: Reply, asks_again: bool) -> SavedReply:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sgpo.data.prompts import Prompt
@@ -80,6 +80,7 @@ class Reply:
     reasoning: str = ""  # what an endpoint gives apart from the answer
     logprobs: tuple[float, ...] | None = None  # of the generated tokens, where an endpoint was asked for them
     structured: bool = False  # the endpoint was asked to keep to the request's schema
+    served: str = field(default="", compare=False)  # the model that an endpoint says it was; "" where it says none
 
     @property
     def truncated(self) -> bool:
@@ -98,6 +99,16 @@ class Reply:
 def template_settings(chat_template_kwargs: Mapping[str, object]) -> dict[str, object]:
     """Variables of the chat template, left out where there are none: older stored settings equal today's then."""
     return {"chat_template_kwargs": chat_template_kwargs} if chat_template_kwargs else {}
+
+
+def several_served(served: Mapping[str, int]) -> str:
+    """What is to be said where replies are of several models, by the number of each; "" where they are of one."""
+    if len(served) < 2:
+        return ""
+    listed = ", ".join(f"{name} {count}" for name, count in sorted(served.items(), key=lambda each: -each[1]))
+    return (
+        f"The endpoint answered with several models, as it says itself ({listed}): a router may fall back to another."
+    )
 
 
 Answered = list[tuple[Request, Reply]]

@@ -14,6 +14,7 @@ from sgpo.models.protocol import Reply
 from sgpo.runs.files import JsonObject
 
 MAX_WORDS = 300  # characters of an endpoint's own words in an error
+_MOST_NAME = 100  # characters of a model's name
 _MOST_TOKENS = 2**40  # a count over this is nonsense, and would not fit the store
 # In this order; a word that none of these is in ("stop", "eos_token", "end_turn") ends a reply well.
 _FINISHES = (
@@ -71,6 +72,7 @@ def read_reply(body: bytes, structured: bool = False) -> Reply:
         reasoning=reasoning,
         logprobs=_logprobs(choice.get("logprobs")),
         structured=structured,
+        served=endpoint_words(data["model"])[:_MOST_NAME] if isinstance(data.get("model"), str) else "",
     )
 
 
@@ -124,6 +126,7 @@ def _merged(text: str) -> JsonObject:
     """A streamed completion put together, in the form of one that came at once."""
     parts: dict[str, list[str]] = {"content": [], "reasoning_content": [], "refusal": []}
     usage: Any = None
+    model = ""
     ended: Any = None
     logprobs: list[Any] = []
     for event in re.split("\n\n", re.sub(r"\r\n?", "\n", text)):
@@ -146,6 +149,7 @@ def _merged(text: str) -> JsonObject:
             raise UnreadableError(f"sent an error in the stream: {endpoint_words(data)}", status)
         # It comes in the last event, in one behind it without choices, or in every one of them.
         usage = chunk.get("usage") or usage
+        model = chunk.get("model") or model
         choice = _first_choice(chunk.get("choices"), strict=True) or {}
         ended = choice.get("finish_reason") or ended
         delta = next((choice[name] for name in ("delta", "message") if isinstance(choice.get(name), dict)), choice)
@@ -161,7 +165,11 @@ def _merged(text: str) -> JsonObject:
     if ended is None:
         raise UnreadableError("sent a stream that ended in the middle of the reply")
     choice = {"message": {name: "".join(texts) for name, texts in parts.items()}, "finish_reason": ended}
-    return {"choices": [{**choice, "logprobs": {"content": logprobs} if logprobs else None}], "usage": usage}
+    return {
+        "choices": [{**choice, "logprobs": {"content": logprobs} if logprobs else None}],
+        "usage": usage,
+        "model": model,
+    }
 
 
 def _said(message: JsonObject) -> tuple[str, str]:

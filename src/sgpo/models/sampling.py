@@ -25,6 +25,7 @@ from sgpo.data.prompts import Prompt, require_all_shown, require_one_bos
 from sgpo.models.protocol import Reply, Sampling
 from sgpo.models.scoring import without_dropout
 from sgpo.models.seeds import check_sampling, row_seeds
+from sgpo.models.thinking import is_mark
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -95,7 +96,7 @@ def sample_rows(
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             completions = _generate(model, [ids[i] for i in batch], [seeds[i] for i in batch], sampling)
-            texts = tokenizer.batch_decode([tokens for tokens, _ in completions], skip_special_tokens=True)
+            texts = decode(tokenizer, [tokens for tokens, _ in completions])
             for i, text, (tokens, truncated) in zip(batch, texts, completions, strict=True):
                 done[i] = Reply(text, "length" if truncated else "stop", len(tokens), len(ids[i]))
             if progress is not None:
@@ -125,6 +126,26 @@ def encode(
             raise ValueError(f"The prompt {prompt!r} has no tokens; a model needs at least one to start from.")
     require_one_bos(tokenizer, zip(prompts, ids, strict=True))
     return ids
+
+
+def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
+    """The texts of completions, without special tokens but those that are marks of thinking.
+
+    Without its marks, as Magistral has them among its special tokens, thinking would be read as a part of the answer.
+    """
+    marks = special_marks(tokenizer)
+    if not marks:
+        return list(tokenizer.batch_decode(list(map(list, rows)), skip_special_tokens=True))
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    left_out = (special | set(tokenizer.all_special_ids)) - marks
+    kept = [[token for token in row if token not in left_out] for row in rows]
+    return list(tokenizer.batch_decode(kept, skip_special_tokens=False))
+
+
+def special_marks(tokenizer: Any) -> set[int]:
+    """The ids of special tokens that are marks of thinking; most tokenizers have them as plain tokens, or none."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    return {i for i, token in added.items() if token.special and is_mark(token.content)}
 
 
 def positions_of(model: PreTrainedModel) -> int | None:

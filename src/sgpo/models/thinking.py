@@ -20,6 +20,11 @@ _HINTS = ("</", "<|", "[/", "◁", "assistantfinal")  # of an end; to look for t
 _AROUND = re.compile(r"<\|(?:begin_of_solution|end_of_solution|end|return|im_end|eot_id)\|>")
 
 
+def is_mark(token: str) -> bool:
+    """Whether a token is a whole mark of thinking, such as ``[THINK]`` or ``</think>``."""
+    return bool(_OPEN.fullmatch(token) or _CLOSE.fullmatch(token))
+
+
 def after_thinking(text: str) -> str:
     """What follows the last end of thinking; all of the text where there is none."""
     end = 0

@@ -73,6 +73,8 @@ class VllmModel(Loaded):
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         from vllm import SamplingParams
 
+        from sgpo.models.sampling import decode, special_marks
+
         drawn = {
             "n": 1,
             "temperature": self.sampling.temperature,
@@ -91,10 +93,12 @@ class VllmModel(Loaded):
             use_tqdm=False,
             **more,
         )
-        replies = []
+        replies, marks = [], special_marks(self.tokenizer)
         for row, output in zip(ids, outputs, strict=True):
             one = output.outputs[0]
             # A stop string and the end token are both "stop" for a run.
             finish = one.finish_reason if one.finish_reason in ("length", "abort") else "stop"
-            replies.append(Reply(one.text, finish, len(one.token_ids), len(row)))
+            # The engine leaves out every special token, and with it the marks around the thinking of some models.
+            text = decode(self.tokenizer, [one.token_ids])[0] if marks else one.text
+            replies.append(Reply(text, finish, len(one.token_ids), len(row)))
         return replies

@@ -55,6 +55,7 @@ class Tally:
         message: the first failure in words.
         stopped: why the run ended before its end; None if it did not.
         exhausted: it ended at a limit of its budget.
+        served: replies by the model that the endpoint says it was.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -64,6 +65,7 @@ class Tally:
     message: str = ""
     stopped: str | None = None
     exhausted: bool = False
+    served: Counter[str] = field(default_factory=Counter)
 
     @property
     def answered(self) -> int:
@@ -267,6 +269,8 @@ class Asker:
             reply = await self.client.ask(Request(job.key.problem, job.key.number, job.messages, seed, self.schema))
             if reply.finish in ("error", "abort"):
                 raise CallError(reply.finish, f"the endpoint ended a reply with {reply.finish!r}: {reply.text[:200]}")
+            if reply.served:
+                self.tally.served[reply.served] += 1
             answer = self._answer(job, reply, time.perf_counter() - started)
             used = (answer.prompt_tokens, answer.completion_tokens)
             await self._recorder.put(answer)

@@ -28,15 +28,18 @@ def eval_rows(folder: Path) -> Iterator[JsonObject]:
     Raises:
         ReadError: a file cannot be read.
     """
-    right = {
-        (row["problem"], row["sample"]) for _, row in read_rows(folder / "verdicts.jsonl") if row.get("correct") == 1
-    }
+    verdicts, said = (_last(folder / name) for name in ("verdicts.jsonl", "responses.jsonl"))
     found: dict[str, list[str]] = {}
-    for _, row in read_rows(folder / "responses.jsonl"):
-        if (row["problem"], row["sample"]) in right and not row.get("truncated"):
+    for key, row in said.items():
+        if verdicts.get(key, {}).get("correct") == 1 and not row.get("truncated"):
             found.setdefault(row["problem"], []).append(row["text"])
     for _, row in read_rows(folder / "prompts.jsonl"):
         if row["id"] in found:
             responses = sorted(dict.fromkeys(found[row["id"]]), key=len)
             problem = row.get("problem", row["prompt"])
             yield {"id": row["id"], "problem": problem, "answer": row["gold"], "responses": responses}
+
+
+def _last(path: Path) -> dict[tuple[str, int], JsonObject]:
+    """The line of each sample. Of two the later one counts: what was no answer, such as half of one, is asked again."""
+    return {(row["problem"], row["sample"]): row for _, row in read_rows(path)}

@@ -191,6 +191,16 @@ def test_lora_by_hand(recipe: Any) -> None:
         workload(recipe(use_peft=True, lora_target_modules=["query"]))
 
 
+@pytest.mark.parametrize(("launcher", "kind", "stage"), [("FSDP", "fsdp", 3), ("DEEPSPEED", "zero", 2)])
+def test_an_accelerate_config_that_leaves_its_settings_out(
+    launcher: str, kind: str, stage: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "accelerate.yaml"
+    path.write_text(f"compute_environment: LOCAL_MACHINE\ndistributed_type: {launcher}\nnum_processes: 2\n")
+    found = load_sharding(str(path), 2)
+    assert (found.kind, found.stage, found.offload_optimizer) == (kind, stage, False)
+
+
 @pytest.mark.parametrize(("bits", "size"), [("load_in_4bit", 0.55), ("load_in_8bit", 1.0)])
 def test_quantized_weights_count_wherever_they_are_asked_for(bits: str, size: float, recipe: Any) -> None:
     for written in ({bits: True}, {"model_init_kwargs": {"quantization_config": {bits: True}}}):

@@ -179,10 +179,12 @@ def load_sharding(path: str | None, world: int) -> Sharding:
         raise ValueError(f"--accelerate is {path!r}, which Accelerate cannot read: {error}") from error
     kind = str(getattr(config.distributed_type, "value", config.distributed_type))
     if kind == "FSDP":
-        return Sharding("fsdp", 3, str(config.fsdp_config.get("fsdp_offload_params")).lower() == "true", source=path)
+        offload = str((config.fsdp_config or {}).get("fsdp_offload_params")).lower() == "true"
+        return Sharding("fsdp", 3, offload, source=path)
     if kind == "DEEPSPEED":
-        stage = int(config.deepspeed_config.get("zero_stage") or 2)
-        offload = config.deepspeed_config.get("offload_optimizer_device") not in (None, "none")
+        zero = config.deepspeed_config or {}
+        stage = int(zero.get("zero_stage") or 2)
+        offload = zero.get("offload_optimizer_device") not in (None, "none")
         return Sharding("zero", stage, offload, source=path)
     return Sharding("ddp" if world > 1 else "none", source=path)
 

@@ -120,6 +120,7 @@ def _decode(load: Workload, hardware: Hardware, rows: int) -> tuple[int, float]:
         together = int(max(1, min(share, max(0.0, kv_room(load, hardware)) / per_row)))
     length = mean if load.vllm else load.max_completion  # without vLLM every row waits for the longest
     weights = 2 if load.vllm else load.compute_bytes
+    # While a row grows to its length, half of it is there on average.
     read = weights * a.parameters + together * (prompt + length / 2) * kv_bytes_per_token(load)
     moved = read / parallel / (load.assumptions.decode_efficiency * device.bandwidth)
     computed = _forward_seconds(load, hardware, together, 1, 1, seen=prompt + length / 2) / parallel

@@ -167,7 +167,7 @@ def _block_kl_then_gradient_(zs: Tensor, zt: Tensor, gap: Tensor, token_weights:
         # Clip, weight and temperature are one number a token each, so one pass over the vocabulary applies them all.
         scale = clip_gradient_scale(kl, kind.clip, kind.clip_form) * token_weights.unsqueeze(-1)
         scale = scale * (s.pre if s.post is None else s.pre * s.post)
-        # The gradients at the head of this module: a softmax is exp over its sum, and kl is taken off in "reverse".
+        # The two gradients of this module's docstring; a softmax is here exp over its sum.
         if forward:
             zs.mul_(scale / sum_s).addcmul_(zt, scale / sum_t, value=-1)
         else:

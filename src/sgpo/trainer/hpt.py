@@ -110,7 +110,6 @@ def put_experts(batch: dict[str, Any], experts: dict[int, list[int]], pad_token_
     """
     width = batch["completion_ids"].size(1)
     longest = max([width, *map(len, experts.values())])
-    # Rounded up to a multiple, as TRL pads completions.
     extra = 0 if longest == width else -(-longest // multiple) * multiple - width
     present = {name: value for name, value in _FILL.items() if batch.get(name) is not None}
     for name, value in {"completion_ids": pad_token_id, "completion_mask": 0, **present}.items():

@@ -218,6 +218,26 @@ def test_marks_of_thinking_among_the_special_tokens_stay() -> None:
     assert decode(build_tokenizer(), [[4, 1]]) == ["1"]
 
 
+def test_thinking_that_the_prompt_begins_and_that_never_ends_is_no_answer() -> None:
+    """Of DeepSeek-R1's template, say: what was cut has no mark of its own."""
+    from sgpo.models.sampling import encode, unended
+    from sgpo.models.thinking import strip_thinking
+    from sgpo.rewards.extract import extract
+
+    tokenizer = build_tokenizer()
+    tokenizer.add_tokens(["<think>", "</think>"])
+    asked: Any = [{"role": "user", "content": "1 + 1"}]
+    texts = ["so the answer is 2", "well </think> the answer is 2"]
+    for template, begun in (("<think>\n", True), ("<think></think>", False), ("", False)):
+        tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %} " + template
+        for prompt in (asked, "1 + 1 " + template):
+            ids = encode(tokenizer, [prompt])[0]
+            cut, whole = unended(tokenizer, [prompt] * 2, [ids] * 2, texts)
+            assert (cut, whole) == ("<think>" * begun + texts[0], texts[1])
+            assert extract(cut).text == (None if begun else "2")
+            assert strip_thinking(cut) == ("" if begun else texts[0])
+
+
 def test_new_tokens_stay_within_the_positions_of_the_model(model: Any, tokenizer: Any) -> None:
     with Ends(model) as counting:
         [[one]] = sample(counting, tokenizer, ["20 " * 250], temperature=0, max_new_tokens=50)

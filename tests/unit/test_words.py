@@ -27,23 +27,21 @@ def test_no_docstring_is_a_riddle() -> None:
 
 
 def test_the_help_of_a_command_begins_with_what_it_does() -> None:
-    verbs = set(
-        [
-            "Check",
-            "Compare",
-            "Estimate",
-            "Evaluate",
-            "Extract",
-            "Find",
-            "Judge",
-            "Measure",
-            "Merge",
-            "Print",
-            "Score",
-            "Train",
-            "Write",
-        ]
-    )
+    verbs = {
+        "Check",
+        "Compare",
+        "Estimate",
+        "Evaluate",
+        "Extract",
+        "Find",
+        "Judge",
+        "Measure",
+        "Merge",
+        "Print",
+        "Score",
+        "Train",
+        "Write",
+    }
     said, groups = {}, [("sgpo", typer.main.get_command(app))]
     for path, group in groups:
         for name, command in getattr(group, "commands", {}).items():

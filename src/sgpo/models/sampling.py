@@ -25,12 +25,13 @@ from sgpo.data.prompts import Prompt, require_all_shown, require_one_bos
 from sgpo.models.protocol import Reply, Sampling
 from sgpo.models.scoring import without_dropout
 from sgpo.models.seeds import check_sampling, row_seeds
-from sgpo.models.thinking import is_mark
+from sgpo.models.thinking import after_thinking, begins_thinking, begun_at_end, is_mark
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _CANDIDATES = 256  # tokens among which a nucleus is looked for first
+_MARK_IDS = 16  # tokens at the end of a prompt among which a mark of thinking may stand
 _PART = 64  # new tokens after which the rows that have ended leave a batch
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows in all, after each batch."""
@@ -97,6 +98,7 @@ def sample_rows(
             batch = order[start : start + batch_size]
             completions = _generate(model, [ids[i] for i in batch], [seeds[i] for i in batch], sampling)
             texts = decode(tokenizer, [tokens for tokens, _ in completions])
+            texts = unended(tokenizer, [prompts[i] for i in batch], [ids[i] for i in batch], texts)
             for i, text, (tokens, truncated) in zip(batch, texts, completions, strict=True):
                 done[i] = Reply(text, "length" if truncated else "stop", len(tokens), len(ids[i]))
             if progress is not None:
@@ -140,6 +142,21 @@ def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
     left_out = (special | set(tokenizer.all_special_ids)) - marks
     kept = [[token for token in row if token not in left_out] for row in rows]
     return list(tokenizer.batch_decode(kept, skip_special_tokens=False))
+
+
+def unended(tokenizer: Any, prompts: Sequence[Prompt], ids: Sequence[Sequence[int]], texts: Sequence[str]) -> list[str]:
+    """Completions of prompts, which have these token ids; thinking that never ended begins with its mark.
+
+    Where a prompt begins the thinking, as DeepSeek-R1's does, a completion that was cut has no mark at all, and would be
+    read as an answer.
+    """
+    thinks = begins_thinking(str(getattr(tokenizer, "chat_template", None) or ""))
+    found = []
+    for prompt, row, text in zip(prompts, ids, texts, strict=True):
+        end = prompt if isinstance(prompt, str) else tokenizer.decode(list(row[-_MARK_IDS:])) if thinks else ""
+        mark = begun_at_end(end)
+        found.append(mark + text if mark and after_thinking(text) == text else text)
+    return found
 
 
 def special_marks(tokenizer: Any) -> set[int]:

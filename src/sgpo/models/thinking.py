@@ -25,6 +25,12 @@ def is_mark(token: str) -> bool:
     return bool(_OPEN.fullmatch(token) or _CLOSE.fullmatch(token))
 
 
+def begun_at_end(text: str) -> str:
+    """The mark with which a prompt ends that begins the thinking for the model, as DeepSeek-R1's does; "" otherwise."""
+    begun = [mark[0] for mark in _OPEN.finditer(text) if not text[mark.end() :].strip()]
+    return begun[-1] if begun else ""
+
+
 def after_thinking(text: str) -> str:
     """What follows the last end of thinking; all of the text where there is none."""
     end = 0

@@ -73,7 +73,7 @@ class VllmModel(Loaded):
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         from vllm import SamplingParams
 
-        from sgpo.models.sampling import decode, special_marks
+        from sgpo.models.sampling import decode, special_marks, unended
 
         drawn = {
             "n": 1,
@@ -93,12 +93,15 @@ class VllmModel(Loaded):
             use_tqdm=False,
             **more,
         )
-        replies, marks = [], special_marks(self.tokenizer)
-        for row, output in zip(ids, outputs, strict=True):
-            one = output.outputs[0]
+        said = [output.outputs[0] for output in outputs]
+        texts = [one.text for one in said]
+        # The engine leaves out every special token, and with it the marks around the thinking of some models.
+        if special_marks(self.tokenizer):
+            texts = decode(self.tokenizer, [one.token_ids for one in said])
+        texts = unended(self.tokenizer, [request.prompt for request in requests], ids, texts)
+        replies = []
+        for row, one, text in zip(ids, said, texts, strict=True):
             # A stop string and the end token are both "stop" for a run.
             finish = one.finish_reason if one.finish_reason in ("length", "abort") else "stop"
-            # The engine leaves out every special token, and with it the marks around the thinking of some models.
-            text = decode(self.tokenizer, [one.token_ids])[0] if marks else one.text
             replies.append(Reply(text, finish, len(one.token_ids), len(row)))
         return replies

@@ -147,8 +147,8 @@ def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
 def unended(tokenizer: Any, prompts: Sequence[Prompt], ids: Sequence[Sequence[int]], texts: Sequence[str]) -> list[str]:
     """Completions of prompts, which have these token ids; thinking that never ended begins with its mark.
 
-    Where a prompt begins the thinking, as DeepSeek-R1's does, a completion that was cut has no mark at all, and would be
-    read as an answer.
+    Where a prompt begins the thinking, as DeepSeek-R1's does, a completion that was cut has no mark at all, and would
+    be read as an answer.
     """
     thinks = begins_thinking(str(getattr(tokenizer, "chat_template", None) or ""))
     found = []

@@ -5,6 +5,7 @@ last step of a pass, inside a generation batch, in a stream, on two ranks. What 
 """
 
 import json
+import linecache
 import logging
 import os
 import shutil
@@ -238,6 +239,21 @@ def test_other_data_rewards_base_or_schedule_are_named(tmp_path: Path, caplog: p
     ):
         assert named in said
     assert "the column answer" not in said
+
+
+def test_a_reward_that_was_edited_under_its_name_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from sgpo.recipe import load_reward
+
+    file = tmp_path / "reward.py"
+    for value, resume in (("1.0", None), ("0.5", True)):
+        file.write_text(f"def right(completions, **columns): return [float(len(t)) * {value} for t in completions]\n")
+        for name in [name for name in sys.modules if name.startswith("sgpo_reward_")]:
+            del sys.modules[name]  # as in a process of its own
+        linecache.clearcache()
+        trainer = make(tmp_path / "run", "sgpo", max_steps=2 if resume else 1, reward=[load_reward(f"{file}:right")])
+        with caplog.at_level(logging.WARNING, logger="sgpo"):
+            trainer.train(resume_from_checkpoint=resume)
+    assert "the code of the reward right='" in caplog.text
 
 
 def test_another_rate_and_decay_take_effect(started: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

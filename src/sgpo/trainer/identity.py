@@ -1,6 +1,9 @@
 """What a run is known by when it is resumed: settings, data and trained weights, as texts that can be compared."""
 
+import inspect
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -52,6 +55,25 @@ def column_digests(dataset: Any) -> dict[str, str]:
         return {}
     sampled = _sampled(dataset)
     return {name: _cells_digest(sampled, name) for name in dataset.column_names if name != "prompt"}
+
+
+def code_digests(rewards: Sequence[Any], names: Sequence[str]) -> dict[str, str]:
+    """A digest of the code of each reward that a user wrote: its file, or the function itself in a script or notebook.
+
+    Those of sgpo, models, and what has no source, are left out.
+    """
+    found = {}
+    for reward, name in zip(rewards, names, strict=True):
+        function = inspect.unwrap(getattr(reward, "func", reward))  # of a partial
+        module = str(getattr(function, "__module__", ""))
+        if module.split(".")[0] == "sgpo":
+            continue
+        try:
+            whole = function if module == "__main__" else sys.modules[module]
+            found[name] = xxhash.xxh3_64_hexdigest(inspect.getsource(whole).encode())
+        except (OSError, TypeError, KeyError):
+            continue
+    return found
 
 
 def _sampled(dataset: Dataset) -> Dataset:

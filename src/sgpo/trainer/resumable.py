@@ -28,7 +28,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from sgpo.trainer.checkpoints import Resume, names_in, whole_checkpoint
-from sgpo.trainer.identity import column_digests, dataset_digest, settings_of, trained_by
+from sgpo.trainer.identity import code_digests, column_digests, dataset_digest, settings_of, trained_by
 from sgpo.trainer.own import swapped
 from sgpo.trainer.ranks import lost_process_named
 from sgpo.trainer.record import Position, Record, read_record, write_record
@@ -134,6 +134,10 @@ class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
             **settings_of(self.args),
             **({"the base model": self._sgpo.base_model} if behind else {}),
             "the reward functions": ", ".join(self.reward_func_names),
+            **{
+                f"the code of the reward {name}": digest
+                for name, digest in code_digests(self.reward_funcs, self.reward_func_names).items()
+            },
             **{f"the column {name}": digest for name, digest in column_digests(self.train_dataset).items()},
         }
         order = {name: getattr(self.args, name) for name in _ORDERING}

@@ -272,6 +272,26 @@ def test_scores_in_any_order_and_spelling() -> None:
         assert (parsed.outcome, parsed.value) == ("ok", expected)
 
 
+@pytest.mark.parametrize("names", [("B", "A"), ("two", "one"), ("second", "first"), ("Candidate (b)", "Candidate (a)")])
+def test_scores_by_letters_or_words_go_to_their_candidates(names: tuple[str, str]) -> None:
+    rows = scores((1, 1, 1, 1), (5, 5, 5, 5))
+    listed = [{**row, "candidate": name} for row, name in zip(rows, names, strict=True)]
+    for shape in (listed, dict(zip(names, map(bare, rows), strict=True))):
+        assert [each["general"] for each in parse_scores(json.dumps({"scores": shape}), 2).value] == [5, 1]
+
+
+def test_scores_by_names_that_say_no_place_are_none() -> None:
+    """In the order of the reply, the best first, they would be given to the wrong candidates."""
+    rows = scores((5, 5, 5, 5), (1, 1, 1, 1))
+    named = [{**row, "candidate": name} for row, name in zip(rows, ("Use symmetry", "Count twice"), strict=True)]
+    assert parse_scores(json.dumps({"scores": named}), 2).outcome == "wrong_schema"
+    assert parse_scores(json.dumps({"scores": list(map(bare, rows))}), 2).outcome == "ok"
+
+
+def bare(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "candidate"}
+
+
 @pytest.mark.parametrize(
     "entries",
     [

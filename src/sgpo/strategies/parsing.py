@@ -31,6 +31,12 @@ _MAX_REPAIRS = 8  # of them as nearly JSON
 _START = re.compile(r"""\{\s*(?:["'“”‘«„`]|[A-Za-z][\w -]{0,40}:)""")
 _BEGINS = re.compile(r"""\s*(?:```\w*\s*)?(?:\{|\[\s*[{\["'])""")
 _LABELS = ("candidate", "candidate_number", "number", "index", "id")
+_NAMED = re.compile(r"(?:(?:candidate|strategy|option)[\s_]*)?\W{0,2}([A-Za-z]+)\W{0,2}", re.I)  # "B", "Candidate (B)"
+_NUMBERS = {
+    word: number
+    for words in ("one two three four five six seven eight nine ten", "first second third fourth fifth sixth seventh")
+    for number, word in enumerate(words.split(), 1)
+}
 _SCORE = re.compile(r"(\d{1,2}(?:\.0+)?)(?:\s*(?:/|out of)\s*\d+)?(?:\s*[-–—:(,;.]\s*[^\d\s].*|\s+[^\W\d]\D*)?", re.S)
 _UNFIT = (
     ValidationError,
@@ -118,20 +124,32 @@ def parse_answer(text: str, finish: str = "stop") -> Parsed:
 
 
 def _entries(found: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, JsonObject]]:
-    """The objects that hold all criteria, wherever they stand, each with the digits of its candidate's name."""
+    """The objects that hold all criteria, wherever they stand, each with its candidate's number: "" where it has no
+    name, "?" for a name without a number, which says nothing of its place."""
     if isinstance(found, str) and _BEGINS.match(found):
         found = json.loads(found)
     plain = plain_keys(found)
     if isinstance(plain, dict):
-        label = re.sub(r"\D", "", str(next((plain[key] for key in _LABELS if key in plain), name)))
+        stated = next((str(plain[key]) for key in _LABELS if plain.get(key) is not None), "")
+        label = (_number(stated) or "?") if stated.strip() else name
         if any(criterion in plain for criterion in CRITERIA):
             yield label, plain
             return
-        inner = [(key if re.search(r"\d", key) else label, value) for key, value in plain.items()]
+        inner = [(_number(key) or label, value) for key, value in plain.items()]
     else:
         inner = [("", value) for value in found] if isinstance(found, list) else []
     for label, value in inner if depth < _DEEPEST else ():
         yield from _entries(value, label, depth + 1)
+
+
+def _number(label: str) -> str:
+    """The digits of a candidate's name; of one that has none its letter or word as a number, "" where there is none."""
+    if digits := re.sub(r"\D", "", label):
+        return digits
+    word = _NAMED.fullmatch(label.strip())
+    found = word[1].lower() if word else ""
+    number = ord(found) - ord("a") + 1 if len(found) == 1 else _NUMBERS.get(found)
+    return "" if number is None else str(number)
 
 
 def _unwrapped(found: Any, key: str, depth: int = 0) -> JsonObject:

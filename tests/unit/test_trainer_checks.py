@@ -530,6 +530,28 @@ def test_a_template_that_leaves_out_the_system_message(kind: str, out: Path) -> 
 
 
 @pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
+def test_marks_of_thinking_that_rewards_are_not_shown_are_said(kind: str, out: Path) -> None:
+    data = Dataset.from_dict({"prompt": ["solve a"] * 2, "strategy": ["carry"] * 2, "expert": [" ok"] * 2})
+    tokenizer, method = kit.make_tokenizer(), KINDS[kind]
+
+    def make() -> None:
+        method.trainer(
+            model=kit.make_model(),
+            reward_funcs=kit.has_ok,
+            args=kit.make_config(out, method.config),
+            train_dataset=data,
+            processing_class=tokenizer,
+        )
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*among its special tokens")
+        make()
+    tokenizer.add_tokens(["[THINK]", "[/THINK]"], special_tokens=True)
+    with pytest.warns(UserWarning, match=r"has \[/THINK\], \[THINK\] among its special tokens, which rewards are not"):
+        make()
+
+
+@pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
 def test_no_default_of_the_model_reaches_its_rollouts(kind: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a model's generation_config.json: the loss would know nothing of it. The model is saved with it as it came."""
     met: list[str] = []

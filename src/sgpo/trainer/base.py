@@ -100,6 +100,7 @@ class BaseTrainer(ResumableGRPOTrainer):
         checks.warn_of_lost_updates(self.model, self.args)
         checks.warn_of_another_distribution(self.args)
         checks.warn_of_dropout(self.model, self.args)
+        checks.warn_of_hidden_marks(self._tokenizer)
         for model in filter(None, (self.model, self.ref_model)):
             causal = model.get_base_model() if is_peft_model(model) else model
             add_head_fn(causal)

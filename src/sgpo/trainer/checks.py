@@ -11,6 +11,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase, P
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt, guided_prompt
+from sgpo.models.sampling import special_marks
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.shards import sharded, sharding
 from sgpo.trainer.trl_seam import get_config_model_id
@@ -266,6 +267,18 @@ def warn_of_lost_updates(model: PreTrainedModel, args: TrainingArguments) -> Non
             f"learning_rate={args.learning_rate}: the update rounds away, and the run trains next to nothing. Load the "
             "model in float32 (model_init_kwargs={'dtype': 'float32'}) and set bf16=True, which computes in bfloat16 "
             "and keeps float32 weights; or train adapters (LoRA).",
+            stacklevel=2,
+        )
+
+
+def warn_of_hidden_marks(tokenizer: Any) -> None:
+    """Warn where marks of thinking are special tokens: TRL leaves these out of the texts that rewards judge."""
+    hidden = sorted(tokenizer.added_tokens_decoder[i].content for i in special_marks(tokenizer))
+    if hidden:
+        warnings.warn(
+            f"The tokenizer has {', '.join(hidden)} among its special tokens, which rewards are not shown: thinking is "
+            "judged as a part of the answer, and a reward that looks for the marks finds none. Set special to false "
+            "for them in tokenizer.json and tokenizer_config.json.",
             stacklevel=2,
         )
 

@@ -15,6 +15,7 @@ import yaml
 import sgpo
 from sgpo.cli import main
 from sgpo.compare import recipe_cell
+from sgpo.compare.recipe import RecipeTask
 from sgpo.report.load import load_run
 from sgpo.runs.jobs import ProcessJob
 
@@ -90,6 +91,24 @@ def timeless(found: dict[str, Any]) -> dict[str, Any]:
     drop = ("train_seconds", "seconds", "seeds")
     entries = {name: [entry, *entry["seeds"]] for name, entry in found["methods"].items()}
     return {name: [{k: v for k, v in one.items() if k not in drop} for one in each] for name, each in entries.items()}
+
+
+@pytest.mark.usefixtures("folder")
+def test_it_says_that_the_models_would_be_measured_with_other_prompts_than_they_are_trained_with(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    def said(prompt: Any, **evaluation: Any) -> list[str]:
+        write("train.jsonl", [{"prompt": prompt, "answer": "5", "strategy": "Add."}] * 6)
+        recwarn.clear()
+        RecipeTask(RECIPE, ("held.jsonl",), evaluation).check(["sft_grpo"])
+        return [str(w.message) for w in recwarn if "are measured with the template" in str(w.message)]
+
+    boxed = "solve 1\n\nPlease reason step by step, and put your final answer within \\boxed{}."
+    assert not said([{"role": "user", "content": boxed}])
+    assert "Give --template plain (docs" in said(boxed)[0]
+    assert "Give --template raw (docs" in said("solve 1")[0]
+    assert "Give --template FILE, with a template that makes them" in said([{"role": "user", "content": "solve 1"}])[0]
+    assert not said("solve 1", template="raw")
 
 
 @pytest.mark.usefixtures("folder", "inside")

@@ -205,7 +205,7 @@ def test_several_benchmarks_have_a_folder_each_and_an_average(
         (["-b", "lab", "--require-box"], "--require-box does nothing without --grader verify"),
         (["--data", "DATA", "--grader", "lab", "--verify-timeout", "5"], "--verify-timeout does nothing without"),
         (["--data", "DATA", "--base-url", "http://127.0.0.1:1/v1", "--extra-body", "[1]"], "must be a JSON object"),
-        (["--data", "DATA"], "has no chat template; give --template raw"),
+        (["--data", "DATA"], "has no chat template; give --template plain or raw"),
     ],
 )
 def test_mistakes_are_said_in_one_line(

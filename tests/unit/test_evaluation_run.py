@@ -347,7 +347,7 @@ def test_templates_from_files(tmp_path: Path) -> None:
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(ValueError, match=message):
             load_template(str(tmp_path / "bad.json"))
-    with pytest.raises(ValueError, match=r"'none' is neither a file nor one of instruct, qwen, luffy, raw"):
+    with pytest.raises(ValueError, match=r"'none' is neither a file nor one of instruct, qwen, luffy, plain, raw"):
         load_template("none")
     with pytest.raises(ValueError, match="exactly once"):
         Template("x", user="{problem} {problem}")

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,8 @@ from datasets import Dataset
 from sgpo.compare import launch, measure
 from sgpo.compare.fields import EXPERT, EXPERT_KINDS, cell_fields, check_kept_by_template
 from sgpo.compare.task import SOURCES, untrained
+from sgpo.evaluation.templates import template_of
+from sgpo.lab.benchmark import LAB
 from sgpo.lab.experiment import cell_name
 from sgpo.lab.problems import share_of
 from sgpo.models.folders import Folder
@@ -177,6 +180,7 @@ class RecipeTask:
         _, config, model = self._parsed
         check_model(model, trust_remote_code=config.trust_remote_code)
         train, _ = self._split
+        self._compare_prompts(train[0]["prompt"])
         found = [find_method(name) for name in methods]
         # Only where a method needs them: data without experts are good for all others.
         if by_expert := [method for method in found if method.kind in EXPERT_KINDS]:
@@ -189,6 +193,18 @@ class RecipeTask:
             if method.kind == "sgpo" and config.guides:
                 checks.check_dataset(train, config)
         Schedule.of(self._parsed[1]).steps(len(train), 1)
+
+    def _compare_prompts(self, prompt: Any) -> None:
+        """Warn where the models would be measured with other prompts than those they are trained with."""
+        used = {plan.template.name for plan, _ in self._measurements if plan.benchmark != LAB.name}
+        made = template_of(prompt)
+        if self.evaluation.get("template") is None and used - {made}:
+            warnings.warn(
+                f"The models are measured with the template {used.pop()!r}, but the prompts of the training data have "
+                f"another form. Give --template {made or 'FILE, with a template that makes them'} "
+                "(docs/evaluation.md, Prompts).",
+                stacklevel=2,
+            )
 
     def _check_experts(self, train: Dataset, methods: Sequence[Method]) -> None:
         """An expert response for every problem, none longer than a rollout may be, and for every method the same."""

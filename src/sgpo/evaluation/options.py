@@ -57,7 +57,7 @@ class EvalOptions:
     seed: int = option(0, help="Number from which each sample's own random stream is made.")
     template: str | None = option(
         None,
-        help="How a problem is put to the model: instruct, qwen, luffy, raw, or a file with {problem}. "
+        help="How a problem is put to the model: instruct, qwen, luffy, plain, raw, or a file with {problem}. "
         "Default: instruct, on the lab raw.",
     )
     guided: bool = option(False, help="Put each problem's strategy into its prompt.")

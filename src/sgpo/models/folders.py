@@ -99,8 +99,8 @@ def no_chat_template(tokenizer: Any, prompts: Sequence[Prompt], name: str) -> No
     """Raise ModelError where messages are to be put to a model without a chat template."""
     if any(not isinstance(prompt, str) for prompt in prompts) and not getattr(tokenizer, "chat_template", True):
         raise ModelError(
-            f"model {name!r} has no chat template; give --template raw (or a file with chat = false) where the "
-            "command has it, else an instruction-tuned model."
+            f"model {name!r} has no chat template; give --template plain or raw (or a file with chat = false) where "
+            "the command has it, else an instruction-tuned model."
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from datasets import Dataset
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
+from sgpo.evaluation.templates import template_of
 from sgpo.recipe.arguments import RunArguments, parse
 from sgpo.recipe.data import check_columns, check_eval_data, load_data, load_eval_data
 from sgpo.recipe.display import TrainingDisplay
@@ -138,8 +139,10 @@ def _evaluation(run: RunArguments, config: Any, model: ModelConfig, data: Datase
         what, note = "--data HELD.jsonl", "  # a file of problems that were not trained on: problem, answer"
     if "--data" in what:
         what += f" --max-new-tokens {config.max_completion_length}"
-    if isinstance(data[0].get("prompt"), str):
-        what += " --template raw"
+    template = template_of(data[0]["prompt"])
+    if template != "instruct":  # the default of `sgpo eval`
+        what += f" --template {template or 'FILE'}"
+        note = note or ("" if template else "  # FILE makes the prompts of training: docs/evaluation.md, Prompts")
     if config.chat_template_kwargs:
         what += f" --chat-template-kwargs {shlex.quote(json.dumps(config.chat_template_kwargs))}"
     return what, note

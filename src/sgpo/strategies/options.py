@@ -11,7 +11,7 @@ from sgpo.options import group, like, option
 from sgpo.strategies.budget import Budget, Prices
 
 _BATCHES = {"vllm": 256}  # replies at once; other local models: 8
-_TEMPLATES = "How a problem becomes a prompt: instruct, qwen, luffy, raw, or a file with {problem}."
+_TEMPLATES = "How a problem becomes a prompt: instruct, qwen, luffy, plain, raw, or a file with {problem}."
 
 
 @dataclass(frozen=True, kw_only=True)

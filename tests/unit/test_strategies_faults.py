@@ -125,7 +125,7 @@ def test_replies_of_any_kind_are_answers_with_an_outcome(play: Play, reason: str
         tally = run(server, tmp_path)
         assert tally.outcomes == ({"ok": 8} if reason == "ok" else {"ok": 7, reason: 1})
         assert (tally.failures, tally.stopped) == ({}, None)
-        assert run(server, tmp_path).answered == 0
+        assert run(server, tmp_path).outcomes.total() == 0
         assert len(server.bodies) == 8  # what was answered is not asked again, of use or not
     with sqlite3.connect(tmp_path / "s.db") as db:
         assert db.execute("SELECT max(length(raw)) FROM calls").fetchone()[0] <= 200_000

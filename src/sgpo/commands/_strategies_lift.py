@@ -185,7 +185,8 @@ def _print_run(run: LiftRun, store: Path, limit: int) -> None:
 def run_library(options: LibraryOptions) -> None:
     """Merge, print, and assign where problems are given."""
     from sgpo.data.benchmarks import load_file
-    from sgpo.strategies.library import assign, build_library, embedding_index, tfidf_index
+    from sgpo.strategies.library import assign, build_library
+    from sgpo.strategies.likeness import TfidfIndex, embedding_index
 
     path, out = options.problems, options.out
     if (path is None) != (out is None):
@@ -194,7 +195,7 @@ def run_library(options: LibraryOptions) -> None:
         raise ValueError(f"--out {out} must end in .jsonl.")
     make_prompt = load_template(options.template or "instruct").prompt
     asked = [] if path is None else load_file(path)
-    index = tfidf_index if options.embedding is None else embedding_index(options.embedding)
+    index = TfidfIndex if options.embedding is None else embedding_index(options.embedding)
     with Store(options.store, create=False) as store, progress("library") as bar:
         task = bar.add_task("", total=None, note="")
 

@@ -68,12 +68,8 @@ class Tally:
     served: Counter[str] = field(default_factory=Counter)
 
     @property
-    def answered(self) -> int:
-        return self.outcomes.total()
-
-    @property
     def finished(self) -> int:
-        return self.answered + self.failures.total()
+        return self.outcomes.total() + self.failures.total()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,16 +107,6 @@ class Asking:
         return Setup(kind, self.model, self.prompt.name, self.prompt.sha256, {**kept, **settings, "seed": self.seed})
 
 
-@contextlib.contextmanager
-def _ends(interrupt: Interrupt) -> Iterator[None]:
-    """End the process where a second Ctrl-C ended the block."""
-    try:
-        yield
-    finally:
-        if interrupt.given_up:
-            interrupt.end()
-
-
 def ask(
     asking: Asking,
     setup: Setup,
@@ -132,12 +118,7 @@ def ask(
 ) -> Tally:
     """Run all jobs of a setup in an event loop of its own; see `Asker`."""
     asking.store.add_setup(setup)
-
-    async def work() -> Tally:
-        # An asker binds to the running loop, so it is made inside.
-        return await Asker(asking, schema, read, report).run(setup.id, portions)
-
-    return asyncio.run(work())
+    return asyncio.run(Asker(asking, schema, read, report).run(setup.id, portions))
 
 
 class Asker:
@@ -149,9 +130,7 @@ class Asker:
         report: called after each call.
     """
 
-    def __init__(
-        self, asking: Asking, schema: Schema, read: Read, report: Callable[[Tally], None] | None = None
-    ) -> None:
+    def __init__(self, asking: Asking, schema: Schema, read: Read, report: Callable[[Tally], None] | None) -> None:
         self.client, self.store, self.budget = asking.client, asking.store, asking.budget
         self.give_up, self.retry_unreadable = asking.give_up, asking.retry_unreadable
         self.schema, self.read, self.report = schema, read, report or (lambda tally: None)
@@ -178,9 +157,13 @@ class Asker:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         try:
-            with Interrupt(self._interrupted, partial(cancel_soon, loop, task)) as interrupt, _ends(interrupt):
-                while await self._pass(portions()) and self.tally.stopped is None:
-                    await self._wait_for_others(setup)
+            with Interrupt(self._interrupted, partial(cancel_soon, loop, task)) as interrupt:
+                try:
+                    while await self._pass(portions()) and self.tally.stopped is None:
+                        await self._wait_for_others(setup)
+                finally:
+                    if interrupt.given_up:  # a second Ctrl-C ended the pass, which has saved what had come in
+                        interrupt.end()
         finally:
             beating.cancel()
             await self.client.close()

@@ -28,7 +28,9 @@ def _items(path: Path) -> Iterator[tuple[str, JsonObject]]:
         yield from _stored(path)
         return
     for where, row in read_table(path):
-        yield where, _of_export(row) if _EXPORTED in row else row
+        # The prompt of an exported row holds the problem, and its expert, if any, is the response.
+        own = {"problem": problem_text(row.get("prompt")), "response": row.get("expert")} if _EXPORTED in row else {}
+        yield where, own | row
 
 
 def _is_store(path: Path) -> bool:
@@ -49,11 +51,6 @@ def _stored(path: Path) -> Iterator[tuple[str, JsonObject]]:
                 texts = {"problem": problem.problem, "answer": problem.answer, "response": problem.response}
                 strategy = candidate.strategy.model_dump()
                 yield f"{path}, candidate {candidate.number} of {problem.id}", {**row, **texts, "strategy": strategy}
-
-
-def _of_export(row: JsonObject) -> JsonObject:
-    """A row of an exported data set: its prompt holds the problem, its expert, if any, is the response."""
-    return {"problem": problem_text(row.get("prompt")), "response": row.get("expert"), **row}
 
 
 def _look(item: JsonObject, where: str) -> None:
@@ -108,24 +105,21 @@ def check_file(
     if not total:
         raise ReadError(f"{source} holds no strategies; give a file of them, an exported data set, or a store.")
     kinds: Counter[str] = Counter()
-    done = without = 0
+    without = 0
     with writing(output_path) as out:
-        for _, item in _items(source):
-            verdict = Leak(False, "no strategy") if _bare(item) else _verdict(item)
+        for done, (_, item) in enumerate(_items(source), 1):
+            verdict = Leak(False, "no strategy")
+            if not _bare(item):
+                verdict = check_strategy(item["problem"], item["answer"], item["response"], item["strategy"])
+                without += not item["response"]
             out.write(json_line({**item, "leak": verdict.leak, "reason": verdict.reason}, default=str))
-            kinds[verdict.kind or "none"] += 1
-            without += not _bare(item) and not item["response"]
-            done += 1
+            if verdict.leak:
+                kinds[verdict.kind] += 1
             if progress:
                 progress(done, total)
-    found = {kind: count for kind, count in kinds.items() if kind != "none"}
-    return {"items": done, "leaks": done - kinds["none"], "kinds": found, "without_response": without}
+    return {"items": total, "leaks": kinds.total(), "kinds": dict(kinds), "without_response": without}
 
 
 def _bare(item: JsonObject) -> bool:
     """Whether a row is of a data set exported with --keep-bare and has no strategy."""
     return _EXPORTED in item and item.get("strategy") is None
-
-
-def _verdict(item: JsonObject) -> Leak:
-    return check_strategy(item["problem"], item["answer"], item["response"], item["strategy"])

@@ -168,8 +168,11 @@ def export(
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with writing(out) as file:
-        written = _jsonl(file, rows()) if out.suffix == ".jsonl" else _parquet(file, rows(), columns)
-        if not written:
+        if out.suffix == ".jsonl":
+            file.writelines(json_line(row, ascii_only=False) for row in rows())
+        else:
+            _write_parquet(file, rows(), columns)
+        if not counts["ok"] and not (keep_bare and counts):
             shown = ", ".join(f"{kind} {count}" for kind, count in counts.most_common()) or "the store is empty"
             raise ValueError(f"Nothing to export: {shown}. Run sgpo strategies extract first, or look at stats.")
     return counts
@@ -208,18 +211,11 @@ def _row(problem: Problem, chosen: Candidate | None, prompt: Prompt) -> JsonObje
     }
 
 
-def _jsonl(file: IO[bytes], rows: Iterator[JsonObject]) -> int:
-    written = 0
-    for written, row in enumerate(rows, 1):  # noqa: B007
-        file.write(json_line(row, ascii_only=False))
-    return written
-
-
-def _parquet(file: IO[bytes], rows: Iterator[JsonObject], columns: SourceColumns) -> int:
+def _write_parquet(file: IO[bytes], rows: Iterator[JsonObject], columns: SourceColumns) -> None:
     import pyarrow as pa  # type: ignore[import-untyped]
     from pyarrow import parquet
 
-    written, writer = 0, None
+    writer = None
     message = pa.struct([("role", pa.string()), ("content", pa.string())])
     kinds = {columns.names[name]: kind for name, kind in columns.types.items()}
     kinds |= {"candidate": pa.int64(), "score": pa.float64(), "lift": pa.float64()}
@@ -230,8 +226,6 @@ def _parquet(file: IO[bytes], rows: Iterator[JsonObject], columns: SourceColumns
                 schema = pa.schema([(name, kinds.get(name, pa.string())) for name in portion[0]])
                 writer = parquet.ParquetWriter(file, schema)
             writer.write_table(pa.Table.from_pylist(portion, schema=schema))
-            written += len(portion)
     finally:
         if writer is not None:
             writer.close()
-    return written

@@ -21,6 +21,7 @@ UNGUIDED = ""
 """The arm without a strategy."""
 
 Interval = tuple[float, float]
+_Z2 = NormalDist().inv_cdf(0.975) ** 2  # of 95%
 Verdicts = Mapping[str, Mapping[int, bool]]
 """Of each arm, by the number of the sample: whether it passed."""
 
@@ -41,21 +42,20 @@ class Rate:
         return self.passed / self.n
 
 
-def wilson(rate: Rate, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion (Wilson 1927)."""
-    z2 = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
-    middle = rate.passed + z2 / 2
-    half = math.sqrt(z2 * (rate.passed * (rate.n - rate.passed) / rate.n + z2 / 4))
-    return max(0.0, (middle - half) / (rate.n + z2)), min(1.0, (middle + half) / (rate.n + z2))
+def wilson(rate: Rate) -> Interval:
+    """Wilson's score interval of a proportion, at 95% (Wilson 1927)."""
+    middle = rate.passed + _Z2 / 2
+    half = math.sqrt(_Z2 * (rate.passed * (rate.n - rate.passed) / rate.n + _Z2 / 4))
+    return max(0.0, (middle - half) / (rate.n + _Z2)), min(1.0, (middle + half) / (rate.n + _Z2))
 
 
-def difference_interval(a: Rate, b: Rate, confidence: float = 0.95) -> Interval:
-    """Interval of ``a - b`` for two independent proportions: Newcombe's hybrid score interval.
+def difference_interval(a: Rate, b: Rate) -> Interval:
+    """95% interval of ``a - b`` for two independent proportions: Newcombe's hybrid score interval.
 
     Method 10 of Newcombe (1998), "Interval estimation for the difference between independent proportions", Statistics
     in Medicine 17:873-890. It stays inside [-1, 1] and has a width for 0 or n of n, where the normal one has none.
     """
-    (low_a, high_a), (low_b, high_b) = wilson(a, confidence), wilson(b, confidence)
+    (low_a, high_a), (low_b, high_b) = wilson(a), wilson(b)
     difference = a.value - b.value
     low = difference - math.hypot(a.value - low_a, high_b - b.value)
     return low, difference + math.hypot(high_a - a.value, b.value - low_b)
@@ -68,18 +68,14 @@ class LiftPlan:
     Attributes:
         first: in the first round, of every candidate and without one.
         rounds: each fills up to twice the samples of the one before; an arm gets at most ``first * 2**(rounds - 1)``.
-        confidence: of all intervals.
     """
 
     first: int = 4
     rounds: int = 3
-    confidence: float = 0.95
 
     def __post_init__(self) -> None:
         if self.first < 1 or not 1 <= self.rounds <= 16:
             raise ValueError(f"--first {self.first} must be at least 1, --rounds {self.rounds} 1 to 16.")
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"confidence {self.confidence} must lie strictly between 0 and 1, for example 0.95.")
 
     @property
     def most(self) -> int:
@@ -134,20 +130,17 @@ def advance(plan: LiftPlan, candidates: Sequence[str], verdicts: Verdicts) -> St
         standing.sort(key=lambda name: -rates[name].passed)  # stable: ties stay as they were
         if round == plan.rounds - 1:
             break
-        kept = _survivors(standing, rates, plan.confidence)
+        kept = _survivors(standing, rates)
         standing, gone = kept, standing[len(kept) :] + gone
-        if len(standing) == 1 and _decided(rates[standing[0]], rates[UNGUIDED], plan.confidence):
-            break
+        if len(standing) == 1:
+            low, high = difference_interval(rates[standing[0]], rates[UNGUIDED])
+            if low > 0 or high < 0:
+                break
     return State([], standing + gone, rates, rounds)
 
 
-def _survivors(ranked: list[str], rates: Mapping[str, Rate], confidence: float) -> list[str]:
+def _survivors(ranked: list[str], rates: Mapping[str, Rate]) -> list[str]:
     """The better half, rounded up, without those that are behind the first beyond doubt."""
-    least = wilson(rates[ranked[0]], confidence)[0]
+    least = wilson(rates[ranked[0]])[0]
     half = ranked[: (len(ranked) + 1) // 2]
-    return [name for name in half if wilson(rates[name], confidence)[1] >= least]
-
-
-def _decided(guided: Rate, unguided: Rate, confidence: float) -> bool:
-    low, high = difference_interval(guided, unguided, confidence)
-    return low > 0 or high < 0
+    return [name for name in half if wilson(rates[name])[1] >= least]

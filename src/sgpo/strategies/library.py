@@ -20,12 +20,10 @@ from sgpo.data.prompts import Prompt
 from sgpo.runs.files import JsonObject
 from sgpo.strategies.check import check_strategy
 from sgpo.strategies.export import ORDERS, choose
-from sgpo.strategies.likeness import MakeIndex, embedding_index, tfidf_index, without_numbers
+from sgpo.strategies.likeness import MakeIndex, TfidfIndex, without_numbers
 from sgpo.strategies.records import Candidate
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
-
-__all__ = ["Entry", "assign", "build_library", "embedding_index", "merge", "pooled_lift", "tfidf_index"]
 
 Report = Callable[[int, int], None]
 
@@ -63,7 +61,7 @@ def build_library(
     *,
     threshold: float = 0.8,
     by: str = "rank",
-    index: MakeIndex = tfidf_index,
+    index: MakeIndex = TfidfIndex,
     report: Report | None = None,
 ) -> list[Entry]:
     """Merge the strategies of a store; those that serve most come first. The same store gives the same library.
@@ -88,15 +86,13 @@ def build_library(
             chosen.append((candidate, problem.problem))
     if not chosen:
         raise ValueError(f"{store.path} has no strategy that passes the leak check; run sgpo strategies extract first.")
-    texts = [_wording(candidate.strategy) for candidate, _ in chosen]
+    texts = ["\n".join((c.strategy.problem_type, c.strategy.strategy, *c.strategy.steps)) for c, _ in chosen]
     groups = merge(texts, threshold, index, report)
     entries = [_entry([chosen[i] for i in group]) for group in groups]
     return sorted(entries, key=lambda entry: (-len(entry.served), entry.served[0]))
 
 
-def merge(
-    texts: Sequence[str], threshold: float, index: MakeIndex = tfidf_index, report: Report | None = None
-) -> list[list[int]]:
+def merge(texts: Sequence[str], threshold: float, index: MakeIndex, report: Report | None = None) -> list[list[int]]:
     """Groups of texts that are alike, directly or through others; each in order, groups by their first member."""
     parent = list(range(len(texts)))
 
@@ -139,7 +135,7 @@ def assign(
     entries: Sequence[Entry],
     problems: Sequence[BenchmarkProblem],
     *,
-    index: MakeIndex = tfidf_index,
+    index: MakeIndex = TfidfIndex,
     neighbours: int = 5,
     floor: float = 0.1,
     make_prompt: Callable[[str], Prompt] = lambda problem: problem,
@@ -181,10 +177,6 @@ def assign(
             yield _row(problem, entries[found], best, make_prompt)
         if report is not None:
             report(done, len(problems))
-
-
-def _wording(strategy: Strategy) -> str:
-    return "\n".join((strategy.problem_type, strategy.strategy, *strategy.steps))
 
 
 def _entry(members: Sequence[tuple[Candidate, str]]) -> Entry:

@@ -216,7 +216,7 @@ def _settle(
     for place, name in enumerate(state.order, 1):
         guided = state.rates[name]
         lift = guided.value - unguided.value
-        low, high = difference_interval(guided, unguided, plan.confidence)
+        low, high = difference_interval(guided, unguided)
         run.dropped += lift < 0
         if place == 1:
             run.problems["helps" if low > 0 else "hurts" if high < 0 else "open"] += 1

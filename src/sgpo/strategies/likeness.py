@@ -100,11 +100,6 @@ class EmbeddingIndex:
         return unit
 
 
-def tfidf_index(texts: Sequence[str]) -> Index:
-    """The index that works offline."""
-    return TfidfIndex(texts)
-
-
 def embedding_index(model: str) -> MakeIndex:
     """Indexes of a sentence-transformers model, by path or hub id.
 

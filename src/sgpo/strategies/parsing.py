@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from sgpo.models.thinking import strip_thinking
 from sgpo.runs.files import JsonObject
 from sgpo.strategies import lenient
@@ -38,16 +36,7 @@ _NUMBERS = {
     for number, word in enumerate(words.split(), 1)
 }
 _SCORE = re.compile(r"(\d{1,2}(?:\.0+)?)(?:\s*(?:/|out of)\s*\d+)?(?:\s*[-–—:(,;.]\s*[^\d\s].*|\s+[^\W\d]\D*)?", re.S)
-_UNFIT = (
-    ValidationError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    OverflowError,
-    StopIteration,
-    RecursionError,
-)
+_UNFIT = (ValueError, TypeError, KeyError, AttributeError, OverflowError, StopIteration, RecursionError)
 _ANSWER_CHARS = 2_000
 _DEEPEST = 5  # wrappers around what is looked for
 _WIDE = str.maketrans("｛｝［］：，＂", '{}[]:,"')
@@ -86,7 +75,7 @@ def parse_strategy(text: str, finish: str = "stop") -> Parsed:
 
     parsed = _parse(text, finish, read)
     if parsed.outcome == "no_json" and (fields := read_labelled(strip_thinking(text))):
-        with contextlib.suppress(ValidationError):
+        with contextlib.suppress(ValueError):
             return Parsed("ok", Strategy.model_validate(fields))
     return parsed
 

@@ -128,7 +128,7 @@ class Source:
         first, found = self._first(), {}
         for name in FIELDS:
             usual = (given[name],) if name in given else _USUAL[name]
-            there = [column for column in usual if _has(first, column)]
+            there = [column for column in usual if _get(first, column, _LOST) is not _LOST]
             filled = [column for column in there if _get(first, column) is not None]
             column = next(iter(filled or there), None)
             if column is not None:
@@ -290,18 +290,11 @@ def _answer(cell: Any) -> str:
     return clean(", ".join(texts)).strip()
 
 
-def _get(raw: Any, column: str) -> Any:
+def _get(raw: Any, column: str, missing: Any = None) -> Any:
     if isinstance(raw, dict) and column in raw:
         return raw[column]
     head, dot, rest = column.partition(".")
-    return _get(raw[head], rest) if dot and isinstance(raw, dict) and head in raw else None
-
-
-def _has(raw: Any, column: str) -> bool:
-    if isinstance(raw, dict) and column in raw:
-        return True
-    head, dot, rest = column.partition(".")
-    return bool(dot) and isinstance(raw, dict) and _has(raw.get(head), rest)
+    return _get(raw[head], rest, missing) if dot and isinstance(raw, dict) and head in raw else missing
 
 
 def _load_hub(name: str, split: str) -> Any:

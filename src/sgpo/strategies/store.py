@@ -186,7 +186,7 @@ class Store:
     def known(self, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
         """``{id: (digest, status)}`` of those problems that are there."""
         query = "SELECT id, digest, status FROM problems WHERE id IN (SELECT value FROM json_each(?))"
-        return {row[0]: (row[1], row[2]) for row in self._read(query, json.dumps(list(ids)))}
+        return {row[0]: (row[1], row[2]) for row in self.rows(query, json.dumps(list(ids)))}
 
     def problems(self, ids: Sequence[str] | None = None) -> Iterator[Problem]:
         """Usable problems, by id; all, or those of ``ids`` that are there. In pages, so memory stays flat."""
@@ -196,7 +196,7 @@ class Store:
             SELECT p.id, p.problem, p.answer, p.response, p.status, p.digest, coalesce(e.value, '{{}}')
             FROM problems p LEFT JOIN extras e ON e.problem = p.id
             WHERE p.status = 'ok' AND p.id > ?1 {chosen} ORDER BY p.id LIMIT {_PAGE}"""
-        while rows := self._read(query, last, *more):
+        while rows := self.rows(query, last, *more):
             yield from (Problem(*texts, **json.loads(extras)) for *texts, extras in rows)
             last = rows[-1][0]
 
@@ -209,7 +209,7 @@ class Store:
             FROM calls c JOIN setups s ON s.id = c.setup
             WHERE c.problem = ? AND s.kind = 'extract' AND c.outcome = 'ok' ORDER BY c.number, c.id"""
         found = []
-        for id, of, number, parsed, model, prompt, sha, settings, tokens, written, notes in self._read(query, problem):
+        for id, of, number, parsed, model, prompt, sha, settings, tokens, written, notes in self.rows(query, problem):
             strategy = Strategy.model_validate_json(parsed)
             asked = (model, prompt, sha, json.loads(settings), tokens, written)
             found.append(Candidate(id, of, number, strategy, *asked, notes=json.loads(notes)))
@@ -218,29 +218,30 @@ class Store:
     def parsed(self, setup: str, problem: str, subject: str) -> dict[int, Any]:
         """What was read in the usable answers of a setup to a problem, by number."""
         query = "SELECT number, parsed FROM calls WHERE setup = ? AND problem = ? AND subject = ? AND outcome = 'ok'"
-        return {number: json.loads(text) for number, text in self._read(query, setup, problem, subject)}
+        return {number: json.loads(text) for number, text in self.rows(query, setup, problem, subject)}
 
     def unreadable(self, setup: str) -> dict[str, tuple[int, int]]:
         """Answered calls of a setup in which nothing of use could be read: id to the tokens they took, in and out."""
         query = """SELECT id, prompt_tokens, completion_tokens FROM calls
                    WHERE setup = ? AND outcome != 'ok' AND parsed IS NULL"""
-        return {row[0]: (row[1], row[2]) for row in self._read(query, setup)}
+        return {row[0]: (row[1], row[2]) for row in self.rows(query, setup)}
 
     def claimed_by_others(self, setup: str) -> int:
         """Calls of a setup that other living processes have under way or before them."""
         query = "SELECT w.*, count(*) FROM claims c JOIN workers w ON w.id = c.worker WHERE c.setup = ? GROUP BY w.id"
-        return sum(row[5] for row in self._read(query, setup) if row[0] != self.worker and self._alive(*row[:5]))
+        return sum(row[5] for row in self.rows(query, setup) if row[0] != self.worker and self._alive(*row[:5]))
 
     def totals(self, setup: str) -> dict[str, float]:
         """Sums over a setup's answered calls: calls, prompt_tokens, completion_tokens and seconds."""
         names = ("prompt_tokens", "completion_tokens", "seconds")
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in names)
-        row = self._read(f"SELECT count(*), {sums} FROM calls WHERE setup = ?", setup)[0]
+        row = self.rows(f"SELECT count(*), {sums} FROM calls WHERE setup = ?", setup)[0]
         return dict(zip(("calls", *names), row, strict=True))
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Rows of a query, for reports."""
-        return self._read(query, *values)
+        """Rows of a query."""
+        with self._lock, self._faults():
+            return self._db.execute(query, values).fetchall()
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
@@ -284,10 +285,6 @@ class Store:
             except PermissionError:
                 pass
         return time.time() - beat < STALE
-
-    def _read(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock, self._faults():
-            return self._db.execute(query, values).fetchall()
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:

@@ -2,9 +2,9 @@
 ``compare``, ``report``.
 
 Options are those of the commands, by the names of their fields (`sgpo.options`): ``--max-new-tokens 512`` is
-``max_new_tokens=512``, and an unknown name is an error. What was interrupted goes on when the same call is made again.
-Each function returns a result of `sgpo.results`: a pandas frame, a plot, a page in a notebook. Progress goes to
-standard error as it does for a command. Nothing heavy is imported before a function is called.
+``max_new_tokens=512``. What is unknown or wrong is a ValueError, before any model is asked. What was interrupted
+goes on when the same call is made again. Each function returns a result of `sgpo.results`: a pandas frame, a plot, a
+page in a notebook. Progress goes to standard error as it does for a command. Nothing heavy is imported before a call.
 """
 
 from __future__ import annotations
@@ -33,9 +33,6 @@ def extract(source: PathLike, **options: Any) -> Strategies:
     Args:
         source: a parquet, JSONL or CSV file, or a hub id.
         options: fields of `sgpo.strategies.options.ExtractOptions`, such as ``model``, ``base_url``, ``store``, ``n``.
-
-    Raises:
-        ValueError: an option that is unknown or wrong, or a source that cannot be read.
     """
     from sgpo.commands import _strategies as work
     from sgpo.results import Strategies
@@ -50,9 +47,6 @@ def rank(**options: Any) -> Strategies:
 
     Args:
         options: fields of `sgpo.strategies.options.RankOptions`, such as ``model``, ``base_url``, ``store``.
-
-    Raises:
-        ValueError: an option that is unknown or wrong.
     """
     from sgpo.commands import _strategies as work
     from sgpo.results import Strategies
@@ -68,9 +62,6 @@ def export(out: PathLike, **options: Any) -> Table:
     Args:
         out: a .parquet or .jsonl file.
         options: fields of `sgpo.strategies.options.ExportOptions`, such as ``store``, ``by``, ``expert``.
-
-    Raises:
-        ValueError: an option that is unknown or wrong.
     """
     from sgpo.commands import _strategies as work
     from sgpo.results import Table
@@ -87,9 +78,6 @@ def train(config: PathLike | None = None, **fields: Any) -> Training:
     Args:
         config: a YAML recipe.
         fields: fields of a recipe, such as ``model_name_or_path="Qwen/Qwen3-0.6B"``, ``max_steps=20``.
-
-    Raises:
-        ValueError: a field that is unknown or wrong, before anything is loaded.
     """
     hush()
     from sgpo.recipe import main
@@ -107,9 +95,6 @@ def evaluate(model: PathLike, *benchmarks: str, **options: Any) -> Evaluation:
         model: a folder, or a hub id.
         benchmarks: math500, amc23, ...; none where ``data`` names a file.
         options: fields of `sgpo.evaluation.options.EvalOptions`, such as ``k``, ``data``, ``preset``; and ``out``.
-
-    Raises:
-        ValueError: an option that is unknown or wrong, or problems that cannot be read, before a model is loaded.
     """
     hush()
     from sgpo.commands._evaluate import run_benchmarks
@@ -126,9 +111,6 @@ def compare(*methods: str, **options: Any) -> Comparison:
     Args:
         methods: such as ``"sgpo"``, ``"sft_grpo"``, ``"sgpo:kl_clip=0.3"``; or ``preset="paper"``.
         options: fields of `sgpo.compare.options.CompareOptions`, such as ``seeds``, ``out``, ``config``.
-
-    Raises:
-        ValueError: an option that is unknown or wrong, or methods that would not be equal.
     """
     hush()
     from sgpo.commands.compare import plan_of
@@ -147,9 +129,6 @@ def report(directory: PathLike, out: PathLike | None = None) -> Report:
     Args:
         directory: the directory that the run has written.
         out: the file to write; None: report.html in the directory.
-
-    Raises:
-        ValueError: a directory without a run.
     """
     from sgpo.report.page import write_report
     from sgpo.results import Report
@@ -160,11 +139,7 @@ def report(directory: PathLike, out: PathLike | None = None) -> Report:
 
 
 def _options(options: type[Options], values: Mapping[str, Any]) -> Options:
-    """One object of ``options``; what is not given comes from the environment where the command takes it from there.
-
-    Raises:
-        ValueError: a name that is no option, one that is missing, or a value that the class refuses.
-    """
+    """One object of ``options``; what is not given comes from the environment where the command takes it from there."""
     hush()
     found = dict(values)
     for field, owner, _ in flat_fields(options):

@@ -198,10 +198,10 @@ def test_a_start_is_kept_and_a_second_one_is_added(tmp_path: Path, monkeypatch: 
     Path("a.py").write_text("x = 1\n")
     subprocess.run(["git", "add", "a.py"], check=True)
     Path("new.txt").write_text("")
-    record(
-        tmp_path / "run", {"config": SGPOConfig(str(tmp_path), hub_token="hf_" + "a" * 30)}, command=["sgpo", "train"]
-    )
-    record(tmp_path / "run", {"lr": 1}, command=["sgpo", "train", "--hub_token", "abc"])
+    monkeypatch.setattr("sys.argv", ["sgpo", "train"])
+    record(tmp_path / "run", {"config": SGPOConfig(str(tmp_path), hub_token="hf_" + "a" * 30)})
+    monkeypatch.setattr("sys.argv", ["sgpo", "train", "--hub_token", "abc"])
+    record(tmp_path / "run", {"lr": 1})
     text = (tmp_path / "run" / FILE_NAME).read_text()
     first, second = json.loads(text)["starts"]
     assert (first["command"], second["command"]) == (["sgpo", "train"], ["sgpo", "train", "--hub_token", "***"])

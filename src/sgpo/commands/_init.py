@@ -90,18 +90,10 @@ class Start:
 
 
 def write_start(model: str, data: str, folder: Path, *, split: str, rows: int, hardware: Hardware) -> Start:
-    """Write the three files into a new folder.
+    """Write the three files into a new folder, for at most ``rows`` rows of the data; 0: all.
 
-    Args:
-        model: a folder or hub id.
-        data: whatever a recipe's ``dataset_name`` may be.
-        split: of the data.
-        rows: how many of them to write at most; 0: all.
-        hardware: the machine that the recipe is for.
-
-    Raises:
-        ValueError: a model or data that cannot be read, data without problems or answers, a folder that holds one of
-            the files, before anything is written.
+    Raises ValueError for a model or data that cannot be read, data without problems or answers, or a folder that holds
+    one of the files, before anything is written.
     """
     if LAB in (model, data):
         raise ValueError("The lab has its recipe: recipes/lab.yaml. Give a folder or hub id of a model, and your data.")

@@ -13,7 +13,7 @@ from rich.progress import Progress, TaskID
 
 from sgpo.evaluation.templates import load_template
 from sgpo.models.protocol import several_served
-from sgpo.runs.progress import progress
+from sgpo.runs.progress import progress, progress_of
 from sgpo.strategies import export as exporting
 from sgpo.strategies.asking import Asking, Tally
 from sgpo.strategies.audit import audit, estimate_audit
@@ -124,17 +124,16 @@ def _likelihood(options: AuditOptions) -> int:
     from sgpo.models.local import LocalModel  # torch, which no other command of this file needs
     from sgpo.strategies import likelihood as likely
 
-    with Store(options.store, create=False) as store, progress("likelihood") as bar:
+    with Store(options.store, create=False) as store, progress_of("likelihood") as report:
         model = options.open()
         assert isinstance(model, LocalModel)  # AuditOptions takes no other backend
-        task = bar.add_task("", total=None, note="")
         found = likely.measure(
             store,
             model,
             model_name=options.model,
             prompt=load_prompt("audit", options.prompt),
             limit=options.limit,
-            report=lambda done, total: bar.update(task, completed=done, total=total),
+            report=report,
         )
     say(f"candidates: {len(found)}; the answer is more likely by {sum(found) / max(1, len(found)):+.3f} nats a token")
     return 0
@@ -184,8 +183,7 @@ def run_export(options: ExportOptions) -> None:
     if repo is not None and repo.count("/") > 1:
         raise ValueError(f"--push-to-hub {repo} must be an id such as name/data-set.")
     make_prompt = load_template(options.template).prompt
-    with Store(options.store, create=False) as store, progress("export") as bar:
-        task = bar.add_task("", total=usable(store), note="")
+    with Store(options.store, create=False) as store, progress_of("export", usable(store)) as report:
         counts = exporting.export(
             store,
             out,
@@ -195,7 +193,7 @@ def run_export(options: ExportOptions) -> None:
             expert=options.expert,
             by=options.by,
             gates=exporting.Gates(options.max_blind_rate, options.min_instance_free),
-            report=lambda done: bar.update(task, completed=done),
+            report=report,
         )
         named = SourceColumns(store.problems()).names
     say(f"problems: {counted(counts)}")

@@ -22,7 +22,7 @@ from sgpo.evaluation.options import GRADERS
 from sgpo.evaluation.templates import load_template, template_text
 from sgpo.models import Model, ModelOptions, Reply, Request, Sampling, check_sampling, open_model
 from sgpo.runs.files import write_rows
-from sgpo.runs.progress import progress
+from sgpo.runs.progress import progress, progress_of
 from sgpo.strategies.columns import prompt_of
 from sgpo.strategies.halving import LiftPlan
 from sgpo.strategies.lift import LiftRun, Prompts, Sample, Verify, lift_setup, measure_lift
@@ -196,12 +196,7 @@ def run_library(options: LibraryOptions) -> None:
     make_prompt = load_template(options.template or "instruct").prompt
     asked = [] if path is None else load_file(path)
     index = TfidfIndex if options.embedding is None else embedding_index(options.embedding)
-    with Store(options.store, create=False) as store, progress("library") as bar:
-        task = bar.add_task("", total=None, note="")
-
-        def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    with Store(options.store, create=False) as store, progress_of("library") as report:
         found = build_library(store, threshold=options.threshold, by=options.by, index=index, report=report)
         counts: Counter[str] = Counter()
         if out is not None:

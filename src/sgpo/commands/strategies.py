@@ -32,12 +32,11 @@ def check_command(
     out: Annotated[Path, typer.Option(help="JSONL file to write the same rows to, with leak and reason added.")],
 ) -> None:
     """Find strategies that give the answer or the computation away. Offline; exit code 0 whatever the verdicts."""
-    from sgpo.runs.progress import progress
+    from sgpo.runs.progress import progress_of
     from sgpo.strategies.check_files import check_file
 
-    with progress("check") as bar:
-        task = bar.add_task("", total=None, note="")
-        counts = check_file(file, out, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    with progress_of("check") as report:
+        counts = check_file(file, out, progress=report)
     kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(counts["kinds"].items()))
     typer.echo(f"{counts['leaks']} of {counts['items']} strategies leak{f' ({kinds})' if kinds else ''}; {out}")
     if counts["without_response"]:

@@ -21,17 +21,10 @@ def verify_command(
 ) -> None:
     """Judge responses against gold answers; a run that was killed goes on. Exit code 0 whatever the verdicts."""
     from sgpo.rewards import cli_verify
-    from sgpo.runs.progress import progress
+    from sgpo.runs.progress import progress_of
 
-    with progress("verify") as bar:
-        task = bar.add_task("", total=None, note="")
-        found = cli_verify(
-            file,
-            out,
-            timeout=timeout,
-            require_box=require_box,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with progress_of("verify") as report:
+        found = cli_verify(file, out, timeout=timeout, require_box=require_box, progress=report)
     reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(found.reasons.items()))
     if found.before:
         typer.echo(f"{found.before} verdicts were there from a run that had been stopped")

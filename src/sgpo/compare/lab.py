@@ -25,9 +25,6 @@ class LabTask:
     """A comparison on the lab; the methods are explained in :class:`sgpo.compare.task.Task`.
 
     ``bases`` are folders of ``sgpo.lab.pretrain``; without any, the shipped ones are taken.
-
-    Raises:
-        ValueError: a base that is no model.
     """
 
     budget: RunBudget = dataclasses.field(default_factory=RunBudget)

@@ -78,9 +78,7 @@ def measure_model(
 ) -> CellResult:
     """The part of a cell's result that comes from the evaluation; responses are saved in ``folder``/eval.
 
-    Args:
-        model: a folder or hub id.
-        report: called with the share done and the running accuracy.
+    ``report`` is called with the share done and the running accuracy.
     """
     results: dict[str, EvalResult] = {}
     # Opened once: to load a model can cost more than to evaluate a small benchmark.

@@ -72,7 +72,6 @@ def method_results(
     """The ``methods`` of results.json; a method of which every cell failed is left out.
 
     Args:
-        cells: the cells of each method.
         found: learning rate and search of each trained method.
         never_solved: families that the base never solves, if the task names any.
     """

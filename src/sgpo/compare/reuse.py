@@ -16,13 +16,9 @@ _LEFT_OUT = shutil.ignore_patterns("model", "checkpoint-*")  # large, and nothin
 def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
     """Copy the finished runs of ``source`` that see no expert into ``out``, those of its search too; returns how many.
 
-    Args:
-        source: directory of a comparison.
-        out: directory of the one that takes them over; what it has already stays.
-        settings: of the latter, as its manifest has them.
+    What ``out`` has already stays. ``settings`` are those of its manifest.
 
-    Raises:
-        ValueError: ``source`` is no comparison, or differs from ``out`` in more than the expert.
+    Raises ValueError where ``source`` is no comparison, or differs from ``out`` in more than the expert.
     """
     path = source / "manifest.json"
     if not path.is_file():

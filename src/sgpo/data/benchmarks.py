@@ -116,9 +116,7 @@ HUB: dict[str, HubBenchmark] = {spec[0]: HubBenchmark(*spec) for spec in _HUB}
 def load_hub(name: str) -> list[BenchmarkProblem]:
     """A benchmark from the hub, at its pinned revision.
 
-    Raises:
-        BenchmarkError: for an unknown name; where the hub cannot be reached (the message says which ``--data`` to
-            give); where the file is not what the revision held.
+    Raises BenchmarkError for an unknown name, a hub out of reach, and a file that is not what the revision held.
     """
     if name not in HUB:
         raise BenchmarkError(f"benchmark {name!r} is unknown; choose from {', '.join(HUB)}, or give --data PATH.")

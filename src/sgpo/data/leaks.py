@@ -14,12 +14,7 @@ _GENERAL = re.compile(r"10{1,3}|12|24|60|90|180|360|[a-z]{2,}")  # an answer tha
 
 
 def contains_answer(strategy: str, answer: Any) -> bool:
-    """Whether ``strategy`` states ``answer``.
-
-    Args:
-        strategy: the strategy text.
-        answer: the problem's answer; not text is compared by ``str``. None and blank never match.
-    """
+    """Whether ``strategy`` states ``answer``, which is compared by ``str``; None and blank never match."""
     text = "" if answer is None else str(answer).strip().strip("$").strip()
     if not text:
         return False

@@ -93,11 +93,7 @@ def load_texts(path: Path) -> list[ComparedText]:
     """Problems of a data file (see `sgpo.data.tables`), from the field ``problem``, ``prompt`` or ``question``.
 
     A conversation counts by its user's message, or as a transcript of its turns. Rows without an ``id`` are named by
-    their number.
-
-    Raises:
-        ReadError: the file cannot be read.
-        BenchmarkError: it has no rows, or one without a problem.
+    their number. Raises BenchmarkError for a file without rows, or with one without a problem.
     """
     texts = []
     for number, (where, row) in enumerate(read_table(path), 1):

@@ -25,11 +25,7 @@ class _Unfit(Exception):
 def typed_fields(classes: Sequence[type], given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The values of ``given`` in the types of the fields of ``classes`` (dataclasses) that have their names.
 
-    Args:
-        where: the file, for the error.
-
-    Raises:
-        ValueError: a value that does not fit its field. Names that are no field are left as they are.
+    Names that are no field are left as they are. Raises ValueError, with the file ``where``, for a value that is unfit.
     """
     found = dict(given)
     for each in classes:

@@ -101,9 +101,8 @@ def model_path(model: ModelConfig) -> str:
 def check_model(model: ModelConfig, *, trust_remote_code: bool = False) -> None:
     """Look at the model's config, so that what is no model is found before the data are read.
 
-    Raises:
-        ValueError: a path that is no model, a LoRA adapter, a model that brings its own code, or LoRA modules that
-            cannot be had.
+    Raises ValueError for a path that is no model, a LoRA adapter, a model that brings its own code, or LoRA modules
+    that cannot be had.
     """
     from transformers import AutoConfig
 

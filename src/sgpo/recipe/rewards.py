@@ -20,12 +20,9 @@ Reward = Callable[..., Any]
 
 
 def load_reward(name: str) -> Reward:
-    """A reward by its short name, as ``package.module:function`` or ``package.module.function``, or in a file.
+    """A reward by its short name, as ``package.module:function``, ``package.module.function`` or ``FILE.py:function``.
 
-    Modules of the working directory can be named, as with ``python -m``. A file is named as ``FILE.py:function``.
-
-    Raises:
-        ValueError: there is no such module or function, or it is something else.
+    Modules of the working directory can be named, as with ``python -m``. Raises ValueError for what is no function.
     """
     target = REWARDS.get(name, name)
     module_name, colon, path = target.partition(":")

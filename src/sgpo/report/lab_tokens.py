@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import track
 from transformers.utils.logging import disable_progress_bar
 
@@ -25,15 +24,10 @@ from sgpo.runs.files import JsonObject, write_rows
 SAMPLES = 4  # guided responses a problem, of which one is shown
 
 
-def write_tokens(run: Run, count: int, console: Console | None = None) -> Path:
-    """Compute the token view of ``count`` responses and write tokens.jsonl into the run's directory.
+def write_tokens(run: Run, count: int) -> Path:
+    """Write the token view of ``count`` responses, from the axes in turn, as tokens.jsonl into the run's directory.
 
-    Args:
-        run: of ``sgpo compare`` or ``sgpo quickstart`` on the lab, with the model of an SGPO cell.
-        count: responses, from the axes in turn.
-
-    Raises:
-        ValueError: the directory has no model, or one that was not trained on the lab.
+    Raises ValueError where it has no model, or one that was not trained on the lab.
     """
     disable_progress_bar()
     trained, base_seed = _trained(run)
@@ -51,7 +45,7 @@ def write_tokens(run: Run, count: int, console: Console | None = None) -> Path:
     chosen = _problems(count)
     responses = _responses(before, tokenizer, chosen)
     pairs = list(zip(chosen, responses, strict=True))
-    for problem, response in track(pairs, "token view", console=console, transient=True):
+    for problem, response in track(pairs, "token view", transient=True):
         rows += [_row(problem, response, name, model, tokenizer) for name, model in models]
     out = run.path / "tokens.jsonl"
     write_rows(out, rows)

@@ -49,25 +49,14 @@ SECTIONS: dict[str, tuple[str, str, Callable[[Run, Logs], Any]]] = {
 
 
 def write_report(directory: Path, out: Path | None = None) -> Run:
-    """Write the report of a run directory to ``out`` (report.html in it if None), whole or not at all.
-
-    Returns:
-        The run, as it was read.
-
-    Raises:
-        ValueError: see :func:`sgpo.report.load.load_run`.
-    """
+    """Write the report of a run directory to ``out`` (report.html in it if None); returns the run, as it was read."""
     run = load_run(directory)
     _write(render_page(run), directory, out)
     return run
 
 
 def write_experts(directory: Path, out: Path | None = None) -> Path:
-    """Write the page of the comparisons in ``directory``, one an expert, side by side; returns the file.
-
-    Raises:
-        ValueError: see :func:`sgpo.report.load.load_run`.
-    """
+    """Write the page of the comparisons in ``directory``, one an expert, side by side; returns the file."""
     runs = [load_run(path) for path in comparisons(directory)]
     notices = [f"{run.path.name}: {line}" for run in runs for line in run.notices]
     return _write(_rendered("experts.html.jinja", directory, groups=experts(runs), notices=notices), directory, out)

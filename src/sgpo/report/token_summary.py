@@ -40,11 +40,11 @@ def token_kl_of(token: Token) -> float:
     return max(0.0, finite(token.get("kl")) or 0.0)
 
 
-def concentration(kls: Sequence[float], share: float = 0.05) -> float:
-    """The part of all KL that lies in the ``share`` of tokens (at least one) with the most of it; 0 if all are 0."""
+def concentration(kls: Sequence[float]) -> float:
+    """The part of all KL that lies in the 5% of tokens (at least one) with the most of it; 0 if all are 0."""
     total = math.fsum(kls)
     # A short response has fewer than 20 tokens, of which 5% would be none.
-    count = max(1, round(share * len(kls)))
+    count = max(1, round(0.05 * len(kls)))
     return math.fsum(sorted(kls, reverse=True)[:count]) / total if total > 0 else 0.0
 
 

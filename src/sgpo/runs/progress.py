@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -52,6 +52,18 @@ def progress(title: str = "", *, bar: bool = True) -> Iterator[Progress]:
         finally:
             if lines is not None:
                 lines.end()
+
+
+@contextmanager
+def progress_of(title: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A display of one task, to be told how many are done, and of how many where that is known only then."""
+    with progress(title) as shown:
+        task = shown.add_task("", total=total, note="")
+
+        def report(done: int, total: int | None = None) -> None:
+            shown.update(task, completed=done, total=total)
+
+        yield report
 
 
 def hush() -> None:

@@ -20,7 +20,7 @@ import platform
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -37,21 +37,16 @@ _MOST_STARTS = 20
 _SECONDS = 10.0
 
 
-def record(folder: Path, config: Any, *, command: Sequence[str] | None = None) -> None:
+def record(folder: Path, config: Any) -> None:
     """Add this start to the ``provenance.json`` of ``folder``, which is made if it is not there.
 
-    Args:
-        config: the resolved settings: a mapping, a dataclass, or a sequence of them.
-        command: default: that of this process.
-
-    Raises:
-        WriteError: the file cannot be written.
+    ``config`` are the resolved settings: a mapping, a dataclass, or a sequence of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
     entry = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": redacted_command(sys.argv if command is None else command),
+        "command": redacted_command(sys.argv),
         "sgpo": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),

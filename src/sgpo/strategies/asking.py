@@ -127,7 +127,6 @@ class Asker:
     Args:
         schema: of a reply, for endpoints that can keep to one.
         read: makes the outcome of a reply; it must not raise.
-        report: called after each call.
     """
 
     def __init__(self, asking: Asking, schema: Schema, read: Read, report: Callable[[Tally], None] | None) -> None:
@@ -145,9 +144,7 @@ class Asker:
     async def run(self, setup: str, portions: Callable[[], Iterator[list[Job]]]) -> Tally:
         """Ask until all is answered, failed, or the run stops; ``portions`` gives the jobs afresh for each pass.
 
-        Raises:
-            StoreError: the store cannot be written; what was committed before is kept.
-            ValueError, OSError: what ``portions`` or the client's check raises.
+        Raises StoreError where the store cannot be written; what was committed before is kept.
         """
         self._retry = self.store.unreadable(setup) if self.retry_unreadable else {}
         await self.client.check()

@@ -49,12 +49,7 @@ class Audit:
 def audit(asking: Asking, *, n: int = 8, report: Callable[[Tally], None] | None = None) -> Audit:
     """Ask for the answer behind every candidate ``n`` times and note with each how often it was told.
 
-    Args:
-        report: called after each call.
-
-    Raises:
-        ValueError: settings out of range, fewer than two problems, or a client that cannot be asked.
-        StoreError: a store that cannot be written.
+    Raises ValueError for fewer than two problems with a candidate: the chance is that of other problems.
     """
     store, limit = asking.store, asking.limit
     _check(n, limit)

@@ -85,7 +85,6 @@ def check_file(
             null) and `strategy` (an object with `problem_type`, `strategy`, `steps`); or one that `sgpo strategies
             export` wrote, where rows without a strategy pass; or a store, of which all candidates are checked. Other
             fields are kept.
-        output_path: replaced when all is done, so a half-written file never stands under this name.
         progress: called with the items done and the items in all.
 
     Returns:
@@ -94,7 +93,6 @@ def check_file(
 
     Raises:
         ReadError: before anything is written, with the row's place.
-        WriteError: the output cannot be written.
     """
     source = Path(input_path)
     total = 0

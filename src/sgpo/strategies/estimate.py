@@ -49,13 +49,9 @@ def estimate_extraction(
     limit: int | None = None,
     seed: int = 0,
 ) -> Estimate:
-    """An estimate for the whole source, as if nothing had been asked yet.
+    """An estimate for the whole source, as if nothing had been asked yet; by the store's calls of ``model``, if any.
 
-    Args:
-        store: to go by its calls of ``model``; None where there is none.
-
-    Raises:
-        ValueError: the sample holds no usable problem.
+    Raises ValueError where the sample holds no usable problem.
     """
     sample, rows = _sample(source, seed)
     checked = verified(list({row.id: row for row in sample}.values()))

@@ -126,21 +126,18 @@ def export(
     source's other columns (`sgpo.strategies.columns`).
 
     Args:
-        out: ends in .parquet or .jsonl.
         make_prompt: a problem's text to the prompt a trainer gives.
         check: leave out strategies that leak.
         keep_bare: keep problems that have no strategy, which then train by GRPO alone.
         expert: add the column expert, the strong model's response, on which SFT, LUFFY and HPT train.
         by: which order of the candidates counts, one of `ORDERS`; "lift" adds the column lift.
-        gates: what a strategy must pass beside the leak check.
         report: called with the problems done.
 
     Returns:
-        Problems by what they came to: "ok", "no_candidate", "all_leak", "none_helps".
+        Problems by what they came to, as `choose` says it.
 
     Raises:
-        ValueError: for another ending, and where nothing is left to write.
-        OSError: the file cannot be written.
+        ValueError: for another ending than one of `FORMATS`, and where nothing is left to write.
     """
     if out.suffix not in FORMATS:
         raise ValueError(f"--out {out} must end in {' or '.join(FORMATS)}.")

@@ -42,12 +42,7 @@ def extract(
 ) -> Extraction:
     """Ask for ``n`` candidates of each usable problem; what the store has is not asked again.
 
-    Args:
-        report: called after each call.
-
-    Raises:
-        ValueError: settings out of range, no usable problem, or a client that cannot be asked.
-        StoreError: a store that cannot be written.
+    Raises ValueError where no problem is usable.
     """
     if n < 1 or (asking.limit is not None and asking.limit < 1):
         raise ValueError(f"--n {n} and --limit {asking.limit} must be at least 1.")

@@ -107,12 +107,9 @@ class State:
 def advance(plan: LiftPlan, candidates: Sequence[str], verdicts: Verdicts) -> State:
     """Play the plan over the verdicts so far, to the first round that lacks one, or to the end.
 
-    Args:
-        candidates: their names, none of them `UNGUIDED`; ties go to the earlier one.
-        verdicts: those that are there; ones the plan does not ask for are not looked at.
+    Of candidates that tie the earlier one is the better; verdicts that the plan does not ask for are not looked at.
 
-    Raises:
-        ValueError: repeated names, or one that is `UNGUIDED`.
+    Raises ValueError for repeated names, or one that is `UNGUIDED`.
     """
     if UNGUIDED in candidates or len(set(candidates)) < len(candidates):
         raise ValueError(f"candidates {list(candidates)} must have distinct names, none of them {UNGUIDED!r}.")

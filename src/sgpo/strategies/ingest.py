@@ -24,13 +24,10 @@ _PASSING = ("timeout", "memory", "crash")
 def ingest(
     source: Source, store: Store, counts: Counter[str], *, keep_thinking: bool = False, limit: int | None = None
 ) -> Iterator[list[Problem]]:
-    """Usable problems in portions, each in the store before it is given out.
+    """Usable problems in portions, each in the store before it is given out; at most ``limit`` of them.
 
-    Args:
-        counts: gets the rows by what they came to: "ok", or why they are skipped. Of rows with one id the first
-            counts; "changed" is one that the store holds with other texts.
-        keep_thinking: leave the thinking part in the response.
-        limit: end after so many usable problems.
+    ``counts`` gets the rows by what they came to: "ok", or why they are skipped. Of rows with one id the first counts;
+    "changed" is one that the store holds with other texts.
     """
     seen: set[str] = set()
     rows = source.rows()
@@ -53,12 +50,9 @@ def ingest(
 
 
 def verified(rows: list[Row], keep_thinking: bool = True) -> dict[str, tuple[str, str]]:
-    """Choose a response for each row: the first that is right, with "", or the first of all, with why none is.
+    """By the row's id: its first right response with "", or the first of all with why none is right.
 
-    A response that is nothing but thinking is left out, unless that is kept.
-
-    Returns:
-        The response and the reason by the row's id, for the rows without a fault; ids must differ.
+    A response that is nothing but thinking is left out, unless that is kept. Ids must differ.
     """
     said = [(row, response) for row in rows if not row.fault for response in row.responses]
     pairs = [(row, response) for row, response in said if keep_thinking or strip_thinking(response)]

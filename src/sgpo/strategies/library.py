@@ -67,13 +67,9 @@ def build_library(
     """Merge the strategies of a store; those that serve most come first. The same store gives the same library.
 
     Args:
-        threshold: cosine from which two strategies are the same.
+        threshold: cosine, by ``index``, from which two strategies are the same.
         by: which candidate of a problem counts, see `sgpo.strategies.export.choose`.
-        index: how likeness is measured.
         report: called with strategies compared, and all.
-
-    Raises:
-        ValueError: settings out of range, or a store without strategies.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"--threshold {threshold} must lie in (0, 1]; 0.8 merges rewordings.")
@@ -151,9 +147,6 @@ def assign(
         floor: a neighbour less like it than this has no vote.
         counts: filled with problems by what they came to: "assigned", "none_like_it", "all_leak".
         report: called with the problems done, and all.
-
-    Raises:
-        ValueError: settings out of range, or no entries.
     """
     if neighbours < 1 or not 0 <= floor <= 1 or not entries:
         raise ValueError(

@@ -116,15 +116,10 @@ def measure_lift(
 
     Args:
         setup: see `lift_setup`.
-        plan: `LiftPlan()` where None.
         check: leave out candidates that leak: the answer in the prompt is the greatest lift of all.
         limit: problems to take, by id.
         batch: samples drawn, and committed, at once.
         report: called after each batch.
-
-    Raises:
-        ValueError: settings out of range; rewards that are not one for each completion.
-        StoreError: a store that cannot be written; what was committed stays.
     """
     plan = plan or LiftPlan()
     if batch < 1 or (limit is not None and limit < 1):

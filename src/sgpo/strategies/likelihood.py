@@ -32,13 +32,11 @@ def measure(
     model_name: str,
     prompt: PromptTemplate,
     limit: int | None = None,
-    others: int = OTHERS,
     report: Callable[[int, int], None] | None = None,
 ) -> list[float]:
     """The gain of each candidate, noted with it under "likelihood" (nats, others, model), in the order of the store.
 
-    Raises:
-        ValueError: fewer than two problems with a candidate.
+    Raises ValueError for fewer than two problems with a candidate.
     """
     found = list(with_candidates(store, limit))
     if len(found) < 2:
@@ -48,7 +46,7 @@ def measure(
     for problem, candidates in found:
         for candidate in candidates:
             elsewhere = sorted(id for id, (other, _) in texts.items() if other != problem.id)
-            drawn = random.Random(stream_seed(0, NOTE, candidate.id)).sample(elsewhere, min(others, len(elsewhere)))
+            drawn = random.Random(stream_seed(0, NOTE, candidate.id)).sample(elsewhere, min(OTHERS, len(elsewhere)))
             asked = [prompt.messages(strategy=texts[id][1]) for id in (candidate.id, *drawn)]
             scores = [log_likelihood(model, messages, problem.answer) for messages in asked]
             gain = scores[0] - sum(scores[1:]) / len(scores[1:])

@@ -108,12 +108,7 @@ class AskOptions(StoreOptions):
             )
 
     def open(self) -> Model:
-        """The way to the model, loaded.
-
-        Raises:
-            ValueError: an option that is wrong.
-            ModelError: a model that cannot be loaded.
-        """
+        """The way to the model, loaded. Raises as `sgpo.models.open_model`."""
         size = self.access.batch_size
         access = replace(self.access, batch_size=_BATCHES.get(self.access.backend, 8) if size is None else size)
         return open_model(self.model, Sampling(self.temperature, self.top_p, self.max_tokens), access)

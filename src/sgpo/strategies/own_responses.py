@@ -24,9 +24,6 @@ def eval_rows(folder: Path) -> Iterator[JsonObject]:
 
     The shortest right response comes first: of two that are right, the one that wanders less shows the way better.
     A folder of an earlier version holds no bare problem; there the prompt, with its template, stands for it.
-
-    Raises:
-        ReadError: a file cannot be read.
     """
     verdicts, said = (_last(folder / name) for name in ("verdicts.jsonl", "responses.jsonl"))
     found: dict[str, list[str]] = {}

@@ -46,16 +46,7 @@ class Ranking:
 
 
 def rank(asking: Asking, *, repeats: int = 1, report: Callable[[Tally], None] | None = None) -> Ranking:
-    """Score and order the candidates of each problem, and note place and scores with each.
-
-    Args:
-        repeats: scorings of each problem.
-        report: called after each call.
-
-    Raises:
-        ValueError: settings out of range, or a client that cannot be asked.
-        StoreError: a store that cannot be written.
-    """
+    """Score the candidates of each problem ``repeats`` times, order them, and note place and scores with each."""
     store, limit = asking.store, asking.limit
     if repeats < 1 or (limit is not None and limit < 1):
         raise ValueError(f"--repeats {repeats} and --limit {limit} must be at least 1.")

@@ -74,10 +74,6 @@ class Source:
         name: a path, or a hub id. A folder is one of ``sgpo eval``: the student's own right responses.
         columns: field to column, for those of `FIELDS` that are not found by their usual names.
         split: of a hub data set.
-
-    Raises:
-        ValueError: for a file that is missing or cannot be read, a hub id that cannot be loaded, an unknown
-            field, or a column that is not there.
     """
 
     def __init__(self, name: str, *, columns: Mapping[str, str] | None = None, split: str = "train") -> None:

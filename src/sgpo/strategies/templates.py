@@ -46,8 +46,7 @@ class PromptTemplate:
 def load_prompt(kind: str, path: Path | None = None) -> PromptTemplate:
     """The packaged prompt of a kind ("extract", "rank" or "audit"), or the one in a file.
 
-    Raises:
-        ValueError: for a file that is missing, not UTF-8 text, or lacks a field the kind needs.
+    Raises ValueError for a file that is missing, not UTF-8 text, or lacks a field the kind needs.
     """
     if path is None:
         name = CURRENT[kind]

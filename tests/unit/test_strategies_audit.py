@@ -21,8 +21,9 @@ from sgpo.models.local import LocalModel
 from sgpo.strategies.asking import Asking
 from sgpo.strategies.audit import Audit, audit, estimate_audit
 from sgpo.strategies.budget import Prices
-from sgpo.strategies.export import Gates, choose
+from sgpo.strategies.export import choose
 from sgpo.strategies.likelihood import blind_question, log_likelihood, measure
+from sgpo.strategies.options import Gates
 from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import CRITERIA, Strategy
 from sgpo.strategies.store import Store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from strategies_kit import GOOD, problems_file
 from typer.testing import CliRunner
 
 from sgpo.commands.strategies import app
-from sgpo.strategies.budget import Prices
 from sgpo.strategies.check import RULES
 from sgpo.strategies.estimate import estimate_extraction
 from sgpo.strategies.export import choose, export, push
 from sgpo.strategies.extract import messages_for
+from sgpo.strategies.options import AskedModelOptions, ExportOptions, ExtractOptions, SpendingOptions
 from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.sources import Source
@@ -81,7 +82,7 @@ def test_the_file_trains(suffix: str, tmp_path: Path) -> None:
     place(path, "a", 2, 1)
     out = tmp_path / f"data{suffix}"
     with Store(path) as store:
-        assert export(store, out, make_prompt=as_messages) == {"ok": 2, "all_leak": 1}
+        assert export(store, ExportOptions(out=out), as_messages) == {"ok": 2, "all_leak": 1}
     read = Dataset.from_parquet if suffix == ".parquet" else Dataset.from_json
     data = read(str(out), cache_dir=str(tmp_path / "cache"))
     check_dataset(data, SGPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False))
@@ -114,7 +115,7 @@ def test_problems_without_a_strategy_can_be_kept_and_prompts_be_plain(tmp_path: 
     path = filled(tmp_path / "s.db", {"a": ["good"], "b": []})
     out = tmp_path / "new" / "data.jsonl"
     with Store(path) as store:
-        export(store, out, make_prompt=str, keep_bare=True)
+        export(store, ExportOptions(out=out, keep_bare=True), str)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [(row["prompt"], row["strategy"] is None) for row in rows] == [("Problem a", False), ("Problem b", True)]
     assert list(tmp_path.glob("new/*")) == [out]
@@ -140,10 +141,10 @@ def test_the_experts_response_is_a_column_that_the_baselines_train_on(suffix: st
 def test_exports_that_cannot_be(tmp_path: Path) -> None:
     with Store(filled(tmp_path / "s.db", {"a": [LEAKING]})) as store:
         with pytest.raises(ValueError, match=r"must end in .parquet or .jsonl"):
-            export(store, tmp_path / "x.csv", make_prompt=str)
+            ExportOptions(out=tmp_path / "x.csv")
         (tmp_path / "x.jsonl").write_text("before")
         with pytest.raises(ValueError, match="Nothing to export: all_leak 1"):
-            export(store, tmp_path / "x.jsonl", make_prompt=str)
+            export(store, ExportOptions(out=tmp_path / "x.jsonl"), str)
     assert (tmp_path / "x.jsonl").read_text() == "before"
 
 
@@ -211,8 +212,13 @@ def test_an_estimate_by_hand(tmp_path: Path) -> None:
         "".join(json.dumps({**row, "answer": "-1"} if i % 4 == 0 else row) + "\n" for i, row in enumerate(rows))
     )
     prompt = load_prompt("extract")
-    options: dict[str, Any] = {"model": "m", "prompt": prompt, "n": 5, "concurrency": 10, "prices": Prices(1.0, 2.0)}
-    found = estimate_extraction(Source(str(path)), None, **options)
+    options = ExtractOptions(
+        model="m",
+        source=str(path),
+        access=AskedModelOptions(concurrency=10),
+        spending=SpendingOptions(price_in=1.0, price_out=2.0),
+    )
+    found = estimate_extraction(Source(str(path)), None, prompt, options)
     assert (found.rows, found.sampled, found.measured) == (400, 200, 0)
     assert abs(found.usable - 300) < 30
     assert found.calls == 5 * found.usable
@@ -224,18 +230,19 @@ def test_an_estimate_by_hand(tmp_path: Path) -> None:
     assert found.completion_tokens == found.calls * 400
     assert found.cost == pytest.approx((found.prompt_tokens + 2 * found.completion_tokens) / 1e6)
     assert found.seconds == pytest.approx(found.calls * 8.0 / 10)
-    assert estimate_extraction(Source(str(path)), None, limit=7, **options).calls == 35
+    assert estimate_extraction(Source(str(path)), None, prompt, replace(options, limit=7)).calls == 35
 
 
 def test_an_estimate_goes_by_what_the_store_has_measured(tmp_path: Path) -> None:
     path = filled(tmp_path / "s.db", {"a": ["x"] * 6})
     source = Source(str(problems_file(tmp_path / "p.jsonl", 10)))
-    options: dict[str, Any] = {"prompt": load_prompt("extract"), "n": 1, "concurrency": 1, "prices": Prices()}
+    prompt = load_prompt("extract")
+    options = ExtractOptions(model="m", source=source.name, n=1, access=AskedModelOptions(concurrency=1))
     with Store(path) as store:
-        found = estimate_extraction(source, store, model="m", **options)
+        found = estimate_extraction(source, store, prompt, options)
         assert (found.measured, found.prompt_tokens, found.completion_tokens) == (6, 400, 100)
         assert (found.seconds, found.cost) == (20.0, None)
-        assert estimate_extraction(source, store, model="other", **options).measured == 0
+        assert estimate_extraction(source, store, prompt, replace(options, model="other")).measured == 0
 
 
 def test_prompts_are_versioned_and_can_be_replaced(tmp_path: Path) -> None:

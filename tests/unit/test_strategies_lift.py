@@ -20,6 +20,7 @@ from sgpo.models import Reply
 from sgpo.strategies.export import choose, export, in_order
 from sgpo.strategies.halving import UNGUIDED, Interval, LiftPlan, Rate, State, advance, difference_interval, wilson
 from sgpo.strategies.lift import LiftRun, Prompts, lift_setup, measure_lift
+from sgpo.strategies.options import ExportOptions
 from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
@@ -327,16 +328,16 @@ def test_the_data_set_takes_the_greatest_lift(tmp_path: Path) -> None:
     out = tmp_path / "train.jsonl"
     with filled(tmp_path / "s.db") as store:
         run(store, Student())
-        export(store, out, make_prompt=lambda problem: problem, by="lift")
+        export(store, ExportOptions(out=out, by="lift"), str)
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         assert ["Strategy: right" in row["strategy"] for row in rows] == [True] * 3
         assert all(row["lift"] > 0 for row in rows)
-        export(store, out, make_prompt=lambda problem: problem)
+        export(store, ExportOptions(out=out), str)
         assert ["Strategy: wrong" in json.loads(line)["strategy"] for line in out.read_text().splitlines()] == [
             True
         ] * 3
         with pytest.raises(ValueError, match="--by 'beauty'"):
-            export(store, out, make_prompt=lambda problem: problem, by="beauty")
+            ExportOptions(out=out, by="beauty")
 
 
 # --- the command ---------------------------------------------------------------------------------------------------

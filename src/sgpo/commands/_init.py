@@ -15,7 +15,6 @@ from typing import Any
 
 from datasets import Dataset
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from transformers import AutoConfig
 from trl import ModelConfig
 
 from sgpo.data.benchmarks import PROBLEM_FIELDS
@@ -101,10 +100,9 @@ def write_start(model: str, data: str, folder: Path, *, split: str, rows: int, h
         raise ValueError(f"--rows is {rows}, but must be at least 1, or 0 for all.")
     if there := [name for name in (RECIPE, REWARD, PROBLEMS) if (folder / name).exists()]:
         raise ValueError(f"{folder / there[0]} is there already; give another --out, or remove it.")
-    check_model(ModelConfig(model_name_or_path=model))
+    described = check_model(ModelConfig(model_name_or_path=model))
     # The config and the tokenizer are kilobytes: no weights are loaded to write a recipe.
     chat = bool(load_tokenizer(model, None).chat_template)
-    described = AutoConfig.from_pretrained(model, trust_remote_code=False)
     whole = load_data(RunArguments(dataset_name=data, dataset_split=split))
     count = len(whole) if rows == 0 else min(rows, len(whole))
     columns = _Columns.of(whole.column_names, data)

@@ -68,7 +68,7 @@ def _asking(options: AskOptions, kind: str) -> Iterator[tuple[Asking, _Bar]]:
             spent = store.unreadable(asking.setup(kind).id).values()
             tokens = [sum(column) for column in zip(*spent, strict=True)] or [0, 0]
             cost = f", cost about {budget.prices.cost(*tokens):.4f}" if budget.prices.known else ""
-            say(
+            typer.echo(
                 f"asking again for {len(spent)} replies that could not be read: about {tokens[0]:,} tokens in, "
                 f"{tokens[1]:,} out{cost}, as many as they took before"
             )
@@ -81,7 +81,7 @@ def run_extraction(options: ExtractOptions) -> int:
         return _estimate_extraction(options)
     source = _source(options)
     known = source.count()
-    say(source.describe())
+    typer.echo(source.describe())
 
     def report(done: Extraction) -> None:
         rows = None if known is None else known - (done.rows.total() - done.rows["ok"])
@@ -90,7 +90,7 @@ def run_extraction(options: ExtractOptions) -> int:
 
     with _asking(options, "extract") as (asking, bar):
         done = extract(source, asking, n=options.n, keep_thinking=options.keep_thinking, report=report)
-    say(f"rows: {counted(done.rows)}")
+    typer.echo(f"rows: {counted(done.rows)}")
     return _finish(done.tally, asking.budget, options.store)
 
 
@@ -100,10 +100,10 @@ def run_ranking(options: RankOptions) -> int:
         problems = usable(asking.store)
         total = min(problems, options.limit or problems) * options.repeats
         done = rank(asking, repeats=options.repeats, report=lambda tally: bar.advance(tally, total))
-    say(f"problems: {counted(done.problems)}")
+    typer.echo(f"problems: {counted(done.problems)}")
     if done.winner_agreement is not None:
         tau = "-" if done.tau is None else f"{done.tau:.2f}"
-        say(f"agreement of repetitions: winner {done.winner_agreement:.0%}, Kendall's tau-b {tau}")
+        typer.echo(f"agreement of repetitions: winner {done.winner_agreement:.0%}, Kendall's tau-b {tau}")
     return _finish(done.tally, asking.budget, options.store)
 
 
@@ -116,7 +116,7 @@ def run_audit(options: AuditOptions) -> int:
     with _asking(options, "audit") as (asking, bar):
         total = estimate_audit(asking.store, asking.prompt, options.n, Prices(), options.limit).calls
         done = audit(asking, n=options.n, report=lambda tally: bar.advance(tally, total))
-    say(f"candidates: {counted(done.candidates)}")
+    typer.echo(f"candidates: {counted(done.candidates)}")
     return _finish(done.tally, asking.budget, options.store)
 
 
@@ -135,7 +135,9 @@ def _likelihood(options: AuditOptions) -> int:
             limit=options.limit,
             report=report,
         )
-    say(f"candidates: {len(found)}; the answer is more likely by {sum(found) / max(1, len(found)):+.3f} nats a token")
+    typer.echo(
+        f"candidates: {len(found)}; the answer is more likely by {sum(found) / max(1, len(found)):+.3f} nats a token"
+    )
     return 0
 
 
@@ -143,7 +145,7 @@ def _estimate_audit(options: AuditOptions) -> int:
     with Store(options.store, create=False) as store:
         prompt = load_prompt("audit", options.prompt)
         found = estimate_audit(store, prompt, options.n, options.spending.prices, options.limit)
-    say(f"calls: {found.calls}, {options.n} for each of {found.calls // options.n} candidates")
+    typer.echo(f"calls: {found.calls}, {options.n} for each of {found.calls // options.n} candidates")
     _say_estimate(found, "replies of one short answer")
     return 0
 
@@ -151,27 +153,17 @@ def _estimate_audit(options: AuditOptions) -> int:
 def _estimate_extraction(options: ExtractOptions) -> int:
     """What ``extract`` would take; asks nothing, and needs no key."""
     source, prompt = _source(options), load_prompt("extract", options.prompt)
-    say(source.describe())
+    typer.echo(source.describe())
     there = Store(options.store) if options.store.is_file() else contextlib.nullcontext()
     with there as store:
-        found = estimate_extraction(
-            source,
-            store,
-            model=options.model,
-            prompt=prompt,
-            n=options.n,
-            concurrency=options.access.calls_at_once,
-            prices=options.spending.prices,
-            keep_thinking=options.keep_thinking,
-            limit=options.limit,
-        )
+        found = estimate_extraction(source, store, prompt, options)
     basis = (
         f"from {found.measured} calls of this model in the store"
         if found.measured
         else "replies assumed to have 400 tokens and take 8 s; run with --limit 20 first to have them measured"
     )
-    say(f"rows: {found.rows}, of which about {found.usable} usable (from {found.sampled} sampled)")
-    say(f"calls: {found.calls}, {options.n} for each problem")
+    typer.echo(f"rows: {found.rows}, of which about {found.usable} usable (from {found.sampled} sampled)")
+    typer.echo(f"calls: {found.calls}, {options.n} for each problem")
     time = f"time: about {_duration(found.seconds)} at concurrency {options.access.calls_at_once}"
     _say_estimate(found, basis, time)
     return 0
@@ -180,39 +172,27 @@ def _estimate_extraction(options: ExtractOptions) -> int:
 def run_export(options: ExportOptions) -> None:
     """Write the data set, and push it where asked to."""
     out, repo = options.out, options.push_to_hub
-    if repo is not None and repo.count("/") > 1:
-        raise ValueError(f"--push-to-hub {repo} must be an id such as name/data-set.")
     make_prompt = load_template(options.template).prompt
     with Store(options.store, create=False) as store, progress_of("export", usable(store)) as report:
-        counts = exporting.export(
-            store,
-            out,
-            make_prompt=make_prompt,
-            check=options.check,
-            keep_bare=options.keep_bare,
-            expert=options.expert,
-            by=options.by,
-            gates=exporting.Gates(options.max_blind_rate, options.min_instance_free),
-            report=report,
-        )
+        counts = exporting.export(store, options, make_prompt, report)
         named = SourceColumns(store.problems()).names
-    say(f"problems: {counted(counts)}")
+    typer.echo(f"problems: {counted(counts)}")
     if named:
         kept = (name if name == new else f"{name} as {new}" for name, new in named.items())
-        say(f"columns of the source: {', '.join(kept)}")
-    say(f"written: {out}")
+        typer.echo(f"columns of the source: {', '.join(kept)}")
+    typer.echo(f"written: {out}")
     if repo is not None:
         exporting.push(out, repo, public=options.public)
-        say(f"pushed: {repo} ({'public' if options.public else 'private'})")
+        typer.echo(f"pushed: {repo} ({'public' if options.public else 'private'})")
 
 
 def _say_estimate(spend: Spend, basis: str, *more: str) -> None:
     """The end of every estimate: tokens and what the figure rests on, cost, and that nothing was spent."""
-    say(f"tokens: about {spend.prompt_tokens:,} in, {spend.completion_tokens:,} out ({basis})")
-    say("cost: " + ("unknown without --price-in and --price-out" if spend.cost is None else f"{spend.cost:.2f}"))
+    typer.echo(f"tokens: about {spend.prompt_tokens:,} in, {spend.completion_tokens:,} out ({basis})")
+    typer.echo("cost: " + ("unknown without --price-in and --price-out" if spend.cost is None else f"{spend.cost:.2f}"))
     for line in more:
-        say(line)
-    say("Nothing was asked. The estimate is for all of it, what the store already has included.")
+        typer.echo(line)
+    typer.echo("Nothing was asked. The estimate is for all of it, what the store already has included.")
 
 
 def usable(store: Store) -> int:
@@ -226,14 +206,14 @@ def _source(options: ExtractOptions) -> Source:
 
 def _finish(tally: Tally, budget: Budget, store: Path) -> int:
     """Print the end of a run; 0, or 1 where it stopped before its end for another reason than its budget."""
-    say(f"calls: {tally.before} answered before, {counted(tally.outcomes) or 'none answered now'}")
+    typer.echo(f"calls: {tally.before} answered before, {counted(tally.outcomes) or 'none answered now'}")
     if tally.failures:
-        say(f"without an answer, to be asked again by the next run: {counted(tally.failures)}")
-        say(f"the first of them: {tally.message}")
+        typer.echo(f"without an answer, to be asked again by the next run: {counted(tally.failures)}")
+        typer.echo(f"the first of them: {tally.message}")
     if line := several_served(tally.served):
-        say(line)
+        typer.echo(line)
     tokens = f"{budget.prompt_tokens:,.0f} in, {budget.completion_tokens:,.0f} out"
-    say(f"tokens of all runs: {tokens}" + (f"; cost {budget.cost:.4f}" if budget.prices.known else ""))
+    typer.echo(f"tokens of all runs: {tokens}" + (f"; cost {budget.cost:.4f}" if budget.prices.known else ""))
     # A budget that is used up is an end as planned; any other stop is for a script to notice.
     if tally.stopped is None:
         return 0
@@ -249,8 +229,3 @@ def counted(counts: Counter[str]) -> str:
 def _duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{seconds:.0f} s" if seconds < 120 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-
-
-def say(text: str) -> None:
-    """Print one line for the user."""
-    typer.echo(text)

@@ -147,14 +147,14 @@ def _check_run(run: RunArguments, config: Any) -> None:
             f"reward_weights has {len(weights)} numbers for {len(run.reward_funcs)} reward_funcs "
             f"({', '.join(run.reward_funcs)}); give one for each, or leave it out."
         )
-    measures = str(getattr(config.eval_strategy, "value", config.eval_strategy)) != "no"
+    strategy = str(getattr(config.eval_strategy, "value", config.eval_strategy))
     given = run.eval_dataset is not None or run.eval_split is not None
-    if measures and not given:
+    if strategy != "no" and not given:
         raise ValueError(
-            f"eval_strategy is {str(getattr(config.eval_strategy, 'value', config.eval_strategy))!r}, but there is "
-            "nothing to measure on; give eval_dataset (a file or hub id) or eval_split (a split of dataset_name)."
+            f"eval_strategy is {strategy!r}, but there is nothing to measure on; give eval_dataset (a file or hub id) "
+            "or eval_split (a split of dataset_name)."
         )
-    if given and not measures:
+    if given and strategy == "no":
         name = "eval_dataset" if run.eval_dataset is not None else "eval_split"
         raise ValueError(f"{name} is given, but eval_strategy is 'no'; set eval_strategy to steps or epoch.")
     if run.eval_dataset is None and given and run.eval_split == run.dataset_split:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoTokenizer
 
 from sgpo.data.messages import problem_text
 from sgpo.data.prompts import Prompt, guided_prompt
@@ -48,7 +48,7 @@ def check_recipe(argv: Sequence[str]) -> Checked:
     """
     run, config, model = parse(argv)
     rewards = [load_reward(name) for name in run.reward_funcs]
-    check_model(model)
+    described = check_model(model)
     data = load_data(run)
     check_columns(data, rewards)
     if config.guides:
@@ -63,7 +63,7 @@ def check_recipe(argv: Sequence[str]) -> Checked:
     found = Checked(rows=len(data))
     _columns(data, config, found)
     _prompts(data, config, tokenizer, model_path(model), found)
-    _context(model, config, found)
+    _context(described, config, found)
     _rewards(data, rewards, run.reward_funcs, found)
     return found
 
@@ -139,9 +139,8 @@ def _example(tokenizer: Any, ids: list[int]) -> list[str]:
     return [*(f"  | {line}" for line in text.splitlines()), f"  {len(ids)} tokens: {' '.join(map(str, ends))}"]
 
 
-def _context(model: Any, config: Any, found: Checked) -> None:
+def _context(described: Any, config: Any, found: Checked) -> None:
     """A prompt with its completion must fit into the positions that the model has."""
-    described = AutoConfig.from_pretrained(model_path(model), revision=model.model_revision, trust_remote_code=False)
     positions = getattr(described.get_text_config(), "max_position_embeddings", None)
     longest = found.prompt_tokens + found.strategy_tokens + config.max_completion_length
     if positions is not None and longest > positions:

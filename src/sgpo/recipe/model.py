@@ -98,8 +98,8 @@ def model_path(model: ModelConfig) -> str:
     return str(base_path()) if model.model_name_or_path == LAB else str(model.model_name_or_path)
 
 
-def check_model(model: ModelConfig, *, trust_remote_code: bool = False) -> None:
-    """Look at the model's config, so that what is no model is found before the data are read.
+def check_model(model: ModelConfig, *, trust_remote_code: bool = False) -> Any:
+    """The model's config, read so early that what is no model is found before the data are read.
 
     Raises ValueError for a path that is no model, a LoRA adapter, a model that brings its own code, or LoRA modules
     that cannot be had.
@@ -113,11 +113,12 @@ def check_model(model: ModelConfig, *, trust_remote_code: bool = False) -> None:
     if folder.exists() and not (folder / "config.json").is_file():
         raise ValueError(f"model_name_or_path is {name!r}, which has no config.json; give a folder of save_pretrained.")
     try:
-        AutoConfig.from_pretrained(name, revision=model.model_revision, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(name, revision=model.model_revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         where = "" if folder.exists() else "there is no such folder, and "
         raise ValueError(f"model_name_or_path is {name!r}, but {where}{unreadable(error)}") from error
     get_peft_config(model)
+    return config
 
 
 def unreadable(error: Exception) -> str:

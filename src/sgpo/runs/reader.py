@@ -7,6 +7,7 @@ and Infinity are read as Python reads them (metrics hold them); a key that stand
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import gzip
 import io
@@ -126,32 +127,33 @@ def parse_json(text: str, where: str) -> Any:
 
 def _rows_of_list(text: str, path: PathLike) -> Iterator[tuple[str, JsonObject]]:
     """The objects of a JSON list, each with the line that it begins on."""
-    # Item by item and not by one `json.loads`, so that an error names the line of its item.
     blank = re.compile(r"[ \t\n\r\ufeff]*")
-    position, line, counted = text.index("[") + 1, 1, 0
-    first = True
-    while True:
+    line_ends = [end.start() for end in re.finditer("\n", text)]
+
+    def following(position: int) -> tuple[int, str]:
+        """The next place that is not blank, and its name."""
         position = blank.match(text, position).end()  # type: ignore[union-attr]
-        line, counted = line + text.count("\n", counted, position), position
-        where = f"{path}, line {line}"
-        character = text[position : position + 1]
-        if character == "]":
-            if text[position + 1 :].strip():
-                raise ReadError(f"{where}: text follows the end of the list; give one list, or one object a line.")
-            return
-        if not first:
-            if character != ",":
-                said = "the list is cut off" if not character else f"{character!r} where ',' or ']' was expected"
-                raise ReadError(f"{where}: not valid JSON: {said}; write the file again.")
-            position = blank.match(text, position + 1).end()  # type: ignore[union-attr]
-            line, counted = line + text.count("\n", counted, position), position
-            where = f"{path}, line {line}"
+        return position, f"{path}, line {bisect.bisect(line_ends, position) + 1}"
+
+    # Item by item and not by one `json.loads`, so that an error names the line of its item.
+    position, where = following(text.index("[") + 1)
+    ended = text.startswith("]", position)
+    while not ended:
         try:
             value, position = _DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
             raise ReadError(f"{where}: {_why(error)}") from error
         yield where, _object(value, where)
-        first = False
+        position, where = following(position)
+        ended = text.startswith("]", position)
+        if text.startswith(",", position):
+            position, where = following(position + 1)
+        elif not ended:
+            found = text[position : position + 1]
+            said = f"{found!r} where ',' or ']' was expected" if found else "the list is cut off"
+            raise ReadError(f"{where}: not valid JSON: {said}; write the file again.")
+    if text[position + 1 :].strip():
+        raise ReadError(f"{where}: text follows the end of the list; give one list, or one object a line.")
 
 
 def _object(value: Any, where: str) -> JsonObject:

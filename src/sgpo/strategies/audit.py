@@ -23,17 +23,12 @@ from sgpo.strategies.budget import Prices, Spend, prompt_bytes, usual_tokens
 from sgpo.strategies.halving import Rate, difference_interval
 from sgpo.strategies.parsing import parse_answer
 from sgpo.strategies.records import Candidate, Key, Problem, Setup
+from sgpo.strategies.schema import ANSWER_SCHEMA
 from sgpo.strategies.store import Store
 from sgpo.strategies.templates import PromptTemplate
 
 NOTE = "audit"
 OTHERS = 8  # strategies of other problems whose replies are the chance
-ANSWER_SCHEMA = {
-    "type": "object",
-    "properties": {"answer": {"type": "string"}},
-    "required": ["answer"],
-    "additionalProperties": False,
-}
 _PORTION = 16
 _ASSUMED_TOKENS = 20  # of a reply: one short answer
 

@@ -76,7 +76,7 @@ def check_file(
     input_path: str | os.PathLike[str],
     output_path: str | os.PathLike[str],
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> JsonObject:
     """Write each strategy with `leak` and `reason` added, as JSON lines.
 
@@ -113,8 +113,7 @@ def check_file(
             out.write(json_line({**item, "leak": verdict.leak, "reason": verdict.reason}, default=str))
             if verdict.leak:
                 kinds[verdict.kind] += 1
-            if progress:
-                progress(done, total)
+            progress(done, total)
     return {"items": total, "leaks": kinds.total(), "kinds": dict(kinds), "without_response": without}
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from sgpo.models.thinking import strip_thinking
-from sgpo.strategies.budget import Prices, Spend, prompt_bytes, usual_tokens
+from sgpo.strategies.budget import Spend, prompt_bytes, usual_tokens
 from sgpo.strategies.extract import messages_for
 from sgpo.strategies.ingest import verified
+from sgpo.strategies.options import ExtractOptions
 from sgpo.strategies.records import Problem
 from sgpo.strategies.sources import Row, Source
 from sgpo.strategies.store import Store
@@ -37,47 +38,37 @@ class Estimate(Spend):
 
 
 def estimate_extraction(
-    source: Source,
-    store: Store | None,
-    *,
-    model: str,
-    prompt: PromptTemplate,
-    n: int,
-    concurrency: int,
-    prices: Prices,
-    keep_thinking: bool = False,
-    limit: int | None = None,
-    seed: int = 0,
+    source: Source, store: Store | None, prompt: PromptTemplate, options: ExtractOptions, seed: int = 0
 ) -> Estimate:
-    """An estimate for the whole source, as if nothing had been asked yet; by the store's calls of ``model``, if any.
+    """An estimate for the whole source, as if nothing had been asked yet; it goes by the store's calls of the model.
 
     Raises ValueError where the sample holds no usable problem.
     """
     sample, rows = _sample(source, seed)
     checked = verified(list({row.id: row for row in sample}.values()))
     right = {id: said for id, (said, reason) in checked.items() if not reason}
-    shown = {id: said if keep_thinking else strip_thinking(said) for id, said in right.items()}
+    shown = {id: said if options.keep_thinking else strip_thinking(said) for id, said in right.items()}
     usable = [row for row in sample if shown.get(row.id)]
     if not usable:
         raise ValueError(f"{source.name}: none of {len(sample)} sampled rows is usable. Check --columns.")
     problems = round(rows * len(usable) / len(sample))
-    problems = problems if limit is None else min(problems, limit)
+    problems = problems if options.limit is None else min(problems, options.limit)
     sizes = [prompt_bytes(messages_for(prompt, Problem(r.id, r.problem, r.answer, shown[r.id]))) for r in usable]
     tokens_in: float = usual_tokens(sum(sizes) / len(sizes))
     measured, tokens_out, seconds = 0, float(ASSUMED_TOKENS), ASSUMED_SECONDS
     if store is not None:
         query = """SELECT count(*), avg(prompt_tokens), avg(completion_tokens), avg(seconds)
                    FROM calls c JOIN setups s ON s.id = c.setup WHERE s.kind = 'extract' AND s.model = ?"""
-        found = store.rows(query, model)[0]
+        found = store.rows(query, options.model)[0]
         if found[0] >= _ENOUGH:
             measured, tokens_in, tokens_out, seconds = found
-    calls = problems * n
+    calls = problems * options.n
     return Estimate(
-        **vars(prices.spend(calls, round(calls * tokens_in), round(calls * tokens_out))),
+        **vars(options.spending.prices.spend(calls, round(calls * tokens_in), round(calls * tokens_out))),
         rows=rows,
         sampled=len(sample),
         usable=problems,
-        seconds=calls * seconds / concurrency,
+        seconds=calls * seconds / options.access.calls_at_once,
         measured=measured,
     )
 

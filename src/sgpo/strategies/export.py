@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -20,11 +19,10 @@ from sgpo.runs.files import JsonObject, json_line, writing
 from sgpo.runs.words import first_line
 from sgpo.strategies.check import RULES, check_strategy
 from sgpo.strategies.columns import SourceColumns, prompt_of
+from sgpo.strategies.options import ExportOptions, Gates
 from sgpo.strategies.records import Candidate, Problem
 from sgpo.strategies.store import Store
 
-FORMATS = (".parquet", ".jsonl")
-ORDERS = ("rank", "lift")
 _PORTION = 500
 
 
@@ -49,45 +47,24 @@ def leaks(store: Store, problem: Problem, candidate: Candidate) -> bool:
     return bool(noted["leak"]) or contains_answer(candidate.strategy.text(), problem.answer)
 
 
-@dataclass(frozen=True)
-class Gates:
-    """What a strategy must pass to be exported beside the leak check.
+def _passes(gates: Gates, candidate: Candidate) -> bool:
+    """Whether a candidate passes all gates; one that a gate was not measured for does not."""
+    rate = candidate.notes.get("audit", {}).get("rate")
+    if gates.max_blind_rate is not None and (rate is None or rate > gates.max_blind_rate):
+        return False
+    score = candidate.notes.get("rank", {}).get("scores", {}).get("instance_free")
+    return gates.min_instance_free is None or (score is not None and score >= gates.min_instance_free)
 
-    max_blind_rate: the share of blind answers that may be right (`sgpo.strategies.audit`); None: no gate.
-    min_instance_free: the least score that `rank` may have given on this criterion, 1 to 5; None: no gate.
-    """
 
-    max_blind_rate: float | None = None
-    min_instance_free: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.max_blind_rate is not None and not 0 <= self.max_blind_rate <= 1:
-            raise ValueError(f"--max-blind-rate {self.max_blind_rate} is a share of answers; give 0 to 1.")
-        if self.min_instance_free is not None and not 1 <= self.min_instance_free <= 5:
-            raise ValueError(f"--min-instance-free {self.min_instance_free} is a score; give 1 to 5.")
-
-    def passes(self, candidate: Candidate) -> bool:
-        """Whether a candidate passes them all; one that a gate was not measured for does not."""
-        if self.max_blind_rate is not None:
-            rate = candidate.notes.get("audit", {}).get("rate")
-            if rate is None or rate > self.max_blind_rate:
-                return False
-        if self.min_instance_free is not None:
-            score = candidate.notes.get("rank", {}).get("scores", {}).get("instance_free")
-            return score is not None and score >= self.min_instance_free
-        return True
-
-    def require(self, store: Store) -> None:
-        """Raise ValueError where a gate was measured for no candidate at all."""
-        for wanted, name, option, command in (
-            (self.max_blind_rate, "$.rate", "--max-blind-rate", "audit"),
-            (self.min_instance_free, "$.scores.instance_free", "--min-instance-free", "rank"),
-        ):
-            query = "SELECT count(*) FROM notes WHERE name = ? AND json_extract(value, ?) IS NOT NULL"
-            if wanted is not None and not store.rows(query, command, name)[0][0]:
-                raise ValueError(
-                    f"{option} needs what sgpo strategies {command} measures; run it on {store.path} first."
-                )
+def _require_measured(gates: Gates, store: Store) -> None:
+    """Raise ValueError where a gate was measured for no candidate at all."""
+    for wanted, name, option, command in (
+        (gates.max_blind_rate, "$.rate", "--max-blind-rate", "audit"),
+        (gates.min_instance_free, "$.scores.instance_free", "--min-instance-free", "rank"),
+    ):
+        query = "SELECT count(*) FROM notes WHERE name = ? AND json_extract(value, ?) IS NOT NULL"
+        if wanted is not None and not store.rows(query, command, name)[0][0]:
+            raise ValueError(f"{option} needs what sgpo strategies {command} measures; run it on {store.path} first.")
 
 
 def choose(
@@ -101,7 +78,7 @@ def choose(
     candidates = in_order(store.candidates(problem.id), by)
     clean = [c for c in candidates if by != "lift" or not c.notes.get("lift", {}).get("dropped")]
     for candidate in clean:
-        if gates.passes(candidate) and not (check and leaks(store, problem, candidate)):
+        if _passes(gates, candidate) and not (check and leaks(store, problem, candidate)):
             return candidate, "ok"
     if len(clean) < len(candidates):
         return None, "none_helps"
@@ -110,66 +87,50 @@ def choose(
 
 def export(
     store: Store,
-    out: Path,
-    *,
+    options: ExportOptions,
     make_prompt: Callable[[str], Prompt],
-    check: bool = True,
-    keep_bare: bool = False,
-    expert: bool = False,
-    by: str = "rank",
-    gates: Gates | None = None,
-    report: Callable[[int], None] | None = None,
+    report: Callable[[int], None] = lambda done: None,
 ) -> Counter[str]:
     """Write the data set; the file stands under its name only when it is whole.
 
-    Columns: prompt, strategy, answer; id, problem_type, model, prompt_version, candidate, score, candidate_id; and the
-    source's other columns (`sgpo.strategies.columns`).
+    Columns: prompt, strategy, answer; id, problem_type, model, prompt_version, candidate, score, candidate_id; lift and
+    expert where they are asked for; and the source's other columns (`sgpo.strategies.columns`).
 
     Args:
         make_prompt: a problem's text to the prompt a trainer gives.
-        check: leave out strategies that leak.
-        keep_bare: keep problems that have no strategy, which then train by GRPO alone.
-        expert: add the column expert, the strong model's response, on which SFT, LUFFY and HPT train.
-        by: which order of the candidates counts, one of `ORDERS`; "lift" adds the column lift.
         report: called with the problems done.
 
     Returns:
         Problems by what they came to, as `choose` says it.
 
     Raises:
-        ValueError: for another ending than one of `FORMATS`, and where nothing is left to write.
+        ValueError: a gate was not measured, or nothing is left to write.
     """
-    if out.suffix not in FORMATS:
-        raise ValueError(f"--out {out} must end in {' or '.join(FORMATS)}.")
-    if by not in ORDERS:
-        raise ValueError(f"--by {by!r} must be one of {', '.join(ORDERS)}.")
-    gates = gates or Gates()
-    gates.require(store)
+    _require_measured(options.gates, store)
     counts: Counter[str] = Counter()
     columns = SourceColumns(store.problems())
 
     def rows() -> Iterator[JsonObject]:
         for done, problem in enumerate(store.problems(), 1):
-            chosen, kind = choose(store, problem, check=check, by=by, gates=gates)
+            chosen, kind = choose(store, problem, check=options.check, by=options.by, gates=options.gates)
             counts[kind] += 1
-            if report is not None:
-                report(done)
-            if chosen is not None or keep_bare:
+            report(done)
+            if chosen is not None or options.keep_bare:
                 row = _row(problem, chosen, prompt_of(problem, make_prompt))
-                if by == "lift":
+                if options.by == "lift":
                     notes = {} if chosen is None else chosen.notes
                     row["lift"] = notes.get("lift", {}).get("lift")
-                if expert:
+                if options.expert:
                     row["expert"] = problem.response
                 yield row | columns.row(problem)
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with writing(out) as file:
-        if out.suffix == ".jsonl":
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(options.out) as file:
+        if options.out.suffix == ".jsonl":
             file.writelines(json_line(row, ascii_only=False) for row in rows())
         else:
             _write_parquet(file, rows(), columns)
-        if not counts["ok"] and not (keep_bare and counts):
+        if not counts["ok"] and not (options.keep_bare and counts):
             shown = ", ".join(f"{kind} {count}" for kind, count in counts.most_common()) or "the store is empty"
             raise ValueError(f"Nothing to export: {shown}. Run sgpo strategies extract first, or look at stats.")
     return counts

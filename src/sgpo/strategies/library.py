@@ -19,8 +19,9 @@ from sgpo.data.benchmarks import BenchmarkProblem
 from sgpo.data.prompts import Prompt
 from sgpo.runs.files import JsonObject
 from sgpo.strategies.check import check_strategy
-from sgpo.strategies.export import ORDERS, choose
+from sgpo.strategies.export import choose
 from sgpo.strategies.likeness import MakeIndex, TfidfIndex, without_numbers
+from sgpo.strategies.options import ORDERS
 from sgpo.strategies.records import Candidate
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
@@ -62,7 +63,7 @@ def build_library(
     threshold: float = 0.8,
     by: str = "rank",
     index: MakeIndex = TfidfIndex,
-    report: Report | None = None,
+    report: Report = lambda done, total: None,
 ) -> list[Entry]:
     """Merge the strategies of a store; those that serve most come first. The same store gives the same library.
 
@@ -88,7 +89,9 @@ def build_library(
     return sorted(entries, key=lambda entry: (-len(entry.served), entry.served[0]))
 
 
-def merge(texts: Sequence[str], threshold: float, index: MakeIndex, report: Report | None = None) -> list[list[int]]:
+def merge(
+    texts: Sequence[str], threshold: float, index: MakeIndex, report: Report = lambda done, total: None
+) -> list[list[int]]:
     """Groups of texts that are alike, directly or through others; each in order, groups by their first member."""
     parent = list(range(len(texts)))
 
@@ -103,8 +106,7 @@ def merge(texts: Sequence[str], threshold: float, index: MakeIndex, report: Repo
         for j in np.flatnonzero(known.scores(text)[:i] >= threshold - 1e-9):
             low, high = sorted((root(i), root(int(j))))
             parent[high] = low
-        if report is not None:
-            report(i + 1, len(texts))
+        report(i + 1, len(texts))
     groups: dict[int, list[int]] = {}
     for i in range(len(texts)):
         groups.setdefault(root(i), []).append(i)
@@ -136,7 +138,7 @@ def assign(
     floor: float = 0.1,
     make_prompt: Callable[[str], Prompt] = lambda problem: problem,
     counts: Counter[str] | None = None,
-    report: Report | None = None,
+    report: Report = lambda done, total: None,
 ) -> Iterator[JsonObject]:
     """Rows for the trainer: each problem with the strategy that serves its kind.
 
@@ -168,8 +170,7 @@ def assign(
         if found is not None:
             best = max(float(scores[i]) for i in nearest if owners[i] == found)
             yield _row(problem, entries[found], best, make_prompt)
-        if report is not None:
-            report(done, len(problems))
+        report(done, len(problems))
 
 
 def _entry(members: Sequence[tuple[Candidate, str]]) -> Entry:

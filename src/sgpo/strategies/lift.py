@@ -107,7 +107,7 @@ def measure_lift(
     check: bool = True,
     limit: int | None = None,
     batch: int = 64,
-    report: Callable[[LiftRun], None] | None = None,
+    report: Callable[[LiftRun], None] = lambda run: None,
 ) -> LiftRun:
     """Measure the candidates of each problem, order them by lift, and note what was found with each.
 
@@ -125,7 +125,6 @@ def measure_lift(
     if batch < 1 or (limit is not None and limit < 1):
         raise ValueError(f"--batch-size {batch} and --limit {limit} must be at least 1.")
     store.add_setup(setup)
-    report = report or (lambda run: None)
     run, problems = LiftRun(), islice(store.problems(), limit)
     with Interrupt(lambda: "the batch of completions under way") as interrupt:
         while portion := list(islice(problems, _PORTION)):
@@ -216,19 +215,16 @@ def _settle(
         if place == 1:
             run.problems["helps" if low > 0 else "hurts" if high < 0 else "open"] += 1
             run.best.append(lift)
-        yield (
-            name,
-            NOTE,
-            {
-                "lift": lift,
-                "low": low,
-                "high": high,
-                "guided": [guided.passed, guided.n],
-                "unguided": [unguided.passed, unguided.n],
-                "place": place,
-                "rounds": state.rounds[name],
-                "dropped": lift < 0,
-                "student": setup.model,
-                "setup": setup.id,
-            },
-        )
+        note = {
+            "lift": lift,
+            "low": low,
+            "high": high,
+            "guided": [guided.passed, guided.n],
+            "unguided": [unguided.passed, unguided.n],
+            "place": place,
+            "rounds": state.rounds[name],
+            "dropped": lift < 0,
+            "student": setup.model,
+            "setup": setup.id,
+        }
+        yield name, NOTE, note

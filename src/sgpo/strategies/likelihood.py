@@ -32,7 +32,7 @@ def measure(
     model_name: str,
     prompt: PromptTemplate,
     limit: int | None = None,
-    report: Callable[[int, int], None] | None = None,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[float]:
     """The gain of each candidate, noted with it under "likelihood" (nats, others, model), in the order of the store.
 
@@ -52,8 +52,7 @@ def measure(
             gain = scores[0] - sum(scores[1:]) / len(scores[1:])
             store.note([(candidate.id, NOTE, {"nats": gain, "others": len(drawn), "model": model_name})])
             gains.append(gain)
-            if report is not None:
-                report(len(gains), len(texts))
+            report(len(gains), len(texts))
     return gains
 
 

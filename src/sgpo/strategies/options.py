@@ -10,6 +10,8 @@ from sgpo.models.options import LocalOptions
 from sgpo.options import group, like, option
 from sgpo.strategies.budget import Budget, Prices
 
+FORMATS = (".parquet", ".jsonl")  # of an exported data set
+ORDERS = ("rank", "lift")  # of a problem's candidates
 _BATCHES = {"vllm": 256}  # replies at once; other local models: 8
 _TEMPLATES = "How a problem becomes a prompt: instruct, qwen, luffy, plain, raw, or a file with {problem}."
 
@@ -163,6 +165,28 @@ class AuditOptions(AskOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gates:
+    """What a strategy must pass to be exported, beside the leak check; None: no gate."""
+
+    max_blind_rate: float | None = option(
+        None,
+        help="Leave out strategies from which audit told the answer in more than this share of replies, 0 to 1. "
+        "Default: no limit.",
+    )
+    min_instance_free: float | None = option(
+        None,
+        help="Leave out strategies that rank scored below this, 1 to 5, on instance_free (no detail of the instance). "
+        "Default: no limit.",
+    )
+
+    def __post_init__(self) -> None:
+        if self.max_blind_rate is not None and not 0 <= self.max_blind_rate <= 1:
+            raise ValueError(f"--max-blind-rate {self.max_blind_rate} is a share of answers; give 0 to 1.")
+        if self.min_instance_free is not None and not 1 <= self.min_instance_free <= 5:
+            raise ValueError(f"--min-instance-free {self.min_instance_free} is a score; give 1 to 5.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportOptions(StoreOptions):
     """The options of ``sgpo strategies export``."""
 
@@ -176,20 +200,19 @@ class ExportOptions(StoreOptions):
         False, help="Add the strong model's response as the column expert, on which sft, luffy and hpt train."
     )
     by: str = option("rank", help="Which order of the candidates counts: rank, or lift where it was measured.")
-    max_blind_rate: float | None = option(
-        None,
-        help="Leave out strategies from which audit told the answer in more than this share of replies, 0 to 1. "
-        "Default: no limit.",
-    )
-    min_instance_free: float | None = option(
-        None,
-        help="Leave out strategies that rank scored below this, 1 to 5, on instance_free (no detail of the instance). "
-        "Default: no limit.",
-    )
+    gates: Gates = group(Gates())
     push_to_hub: str | None = option(
         None, help="Push the data set to this id on the hub as well; private without --public."
     )
     public: bool = option(False, help="Make the pushed data set public.")
+
+    def __post_init__(self) -> None:
+        if self.out.suffix not in FORMATS:
+            raise ValueError(f"--out {self.out} must end in {' or '.join(FORMATS)}.")
+        if self.by not in ORDERS:
+            raise ValueError(f"--by {self.by!r} must be one of {', '.join(ORDERS)}.")
+        if self.push_to_hub is not None and self.push_to_hub.count("/") > 1:
+            raise ValueError(f"--push-to-hub {self.push_to_hub} must be an id such as name/data-set.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -128,6 +128,7 @@ _SCORE = {"type": "integer", "enum": list(range(1, MAX_SCORE + 1))}
 
 # Without lengths: several servers refuse a strict schema that has them.
 STRATEGY_SCHEMA = _object(problem_type=_STRING, strategy=_STRING, steps={"type": "array", "items": _STRING})
+ANSWER_SCHEMA = _object(answer=_STRING)
 SCORES_SCHEMA = _object(
     scores={
         "type": "array",

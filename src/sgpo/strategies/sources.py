@@ -222,16 +222,17 @@ def _responses(cell: Any, raw: Mapping[str, Any]) -> tuple[str, ...]:
     """The texts of a cell. Of several those come first that the row says are complete, and then correct."""
     cell = unpacked(cell)
     if _several(cell):
-        said = [
-            [lists[i] for lists in map(raw.get, names) if isinstance(lists, list) and len(lists) == len(cell)]
-            for i in range(len(cell))
-            for names in (_COMPLETE, _CORRECT)
-        ]
-        marks = [
-            (any(map(_denied, said[2 * i])), bool(said[2 * i + 1]) and all(map(_denied, said[2 * i + 1])))
-            for i in range(len(cell))
-        ]
-        cell = [cell[i] for i in sorted(range(len(cell)), key=marks.__getitem__)]
+
+        def marks(names: tuple[str, ...], i: int) -> list[bool]:
+            """Which of the row's lists of these names, as long as the cell, say no of its response ``i``."""
+            lists = [raw.get(name) for name in names]
+            return [_denied(each[i]) for each in lists if isinstance(each, list) and len(each) == len(cell)]
+
+        def faults(i: int) -> tuple[bool, bool]:
+            correct = marks(_CORRECT, i)
+            return any(marks(_COMPLETE, i)), bool(correct) and all(correct)
+
+        cell = [cell[i] for i in sorted(range(len(cell)), key=faults)]
     else:
         cell = [cell]
     texts = (clean(text).strip() for text in map(_response, cell) if text is not None)

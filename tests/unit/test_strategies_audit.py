@@ -20,10 +20,10 @@ from sgpo.models.endpoint import Endpoint
 from sgpo.models.local import LocalModel
 from sgpo.strategies.asking import Asking
 from sgpo.strategies.audit import Audit, audit, estimate_audit
-from sgpo.strategies.budget import Prices
+from sgpo.strategies.budget import SpendingOptions
 from sgpo.strategies.export import choose
 from sgpo.strategies.likelihood import blind_question, log_likelihood, measure
-from sgpo.strategies.options import Gates
+from sgpo.strategies.options import AuditOptions, Gates
 from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import CRITERIA, Strategy
 from sgpo.strategies.store import Store
@@ -131,10 +131,11 @@ def test_one_problem_has_no_chance(tmp_path: Path) -> None:
 
 
 def test_the_estimate_asks_nothing(tmp_path: Path) -> None:
+    spending = SpendingOptions(price_in=1.0, price_out=2.0)
     with Store(filled(tmp_path / "s.db")) as store:
-        found = estimate_audit(store, load_prompt("audit"), 5, Prices(1.0, 2.0))
+        found = estimate_audit(store, load_prompt("audit"), AuditOptions(model="m", n=5, spending=spending))
         with pytest.raises(ValueError, match="--n 0 must be at least 1"):
-            estimate_audit(store, load_prompt("audit"), 0, Prices())
+            estimate_audit(store, load_prompt("audit"), AuditOptions(model="m", n=0))
     assert found.calls == 80
     assert found.cost == pytest.approx((found.prompt_tokens + 2 * found.completion_tokens) / 1e6)
 

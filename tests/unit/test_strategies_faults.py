@@ -18,7 +18,7 @@ from strategies_kit import GOOD, KEY, Play, Script, Server, good, problems_file,
 from sgpo.models import CallError, ModelOptions, Request, Sampling, stream_seed
 from sgpo.models.endpoint import Endpoint
 from sgpo.strategies.asking import Asking, Tally
-from sgpo.strategies.budget import Budget, Prices
+from sgpo.strategies.budget import Budget, SpendingOptions
 from sgpo.strategies.extract import Extraction, extract
 from sgpo.strategies.records import Key
 from sgpo.strategies.schema import STRATEGY_SCHEMA
@@ -316,15 +316,15 @@ def test_concurrency_is_bounded_and_used(tmp_path: Path) -> None:
 def test_the_budget_holds_for_all_runs_together(tmp_path: Path) -> None:
     """A call takes 40 + 10 tokens here, and at most about 1,600."""
     with serving() as server:
-        tally = run(server, tmp_path, problems=100, budget=Budget(max_tokens=4_000))
+        tally = run(server, tmp_path, problems=100, budget=Budget(SpendingOptions(max_tokens_total=4_000)))
         asked = len(server.bodies)
         assert tally.exhausted
         assert tally.stopped is not None
         assert 2_000 < 50 * asked <= 4_000
-        assert run(server, tmp_path, problems=100, budget=Budget(max_tokens=4_000)).exhausted
+        assert run(server, tmp_path, problems=100, budget=Budget(SpendingOptions(max_tokens_total=4_000))).exhausted
         assert len(server.bodies) == asked
-        prices = Prices(10.0, 100.0)  # a call costs 0.0014
-        tally = run(server, tmp_path, problems=100, budget=Budget(max_cost=0.25, prices=prices))
+        prices = {"price_in": 10.0, "price_out": 100.0}  # a call costs 0.0014
+        tally = run(server, tmp_path, problems=100, budget=Budget(SpendingOptions(max_cost=0.25, **prices)))
         assert tally.exhausted
         assert 0.1 < 0.0014 * len(server.bodies) <= 0.25
 
@@ -332,7 +332,7 @@ def test_the_budget_holds_for_all_runs_together(tmp_path: Path) -> None:
 def test_calls_under_way_together_do_not_pass_the_budget(tmp_path: Path) -> None:
     """Each call fits alone, at over 1,300 tokens at most, of which it takes 1,200."""
     with serving(lambda body, number: Play(said(json.dumps(GOOD), tokens=(700, 500)).body, hang=0.1)) as server:
-        budget = Budget(max_tokens=9_000)
+        budget = Budget(SpendingOptions(max_tokens_total=9_000))
         assert run(server, tmp_path, problems=10, concurrency=8, budget=budget).exhausted
         assert server.most_at_once > 1
     assert 9_000 - 1_600 < budget.prompt_tokens + budget.completion_tokens <= 9_000
@@ -340,7 +340,7 @@ def test_calls_under_way_together_do_not_pass_the_budget(tmp_path: Path) -> None
 
 def test_a_budget_under_one_call_asks_nothing(tmp_path: Path) -> None:
     with serving() as server:
-        assert run(server, tmp_path, budget=Budget(max_tokens=100)).exhausted
+        assert run(server, tmp_path, budget=Budget(SpendingOptions(max_tokens_total=100))).exhausted
         assert server.bodies == []
 
 
@@ -357,14 +357,13 @@ def test_tokens_are_estimated_where_the_endpoint_does_not_count(tmp_path: Path) 
 
 def test_limits_that_make_no_sense() -> None:
     for arguments, message in (
-        ({"max_tokens": 0}, "--max-tokens-total 0 must be over 0"),
+        ({"max_tokens_total": 0}, "--max-tokens-total 0 must be over 0"),
         ({"max_cost": 1.0}, "--max-cost needs --price-in and --price-out"),
-        ({"max_cost": float("nan"), "prices": Prices(1, 1)}, "--max-cost nan"),
+        ({"max_cost": float("nan"), "price_in": 1, "price_out": 1}, "--max-cost nan"),
+        ({"price_in": -1.0}, "price -1"),
     ):
         with pytest.raises(ValueError, match=message):
-            Budget(**arguments)
-    with pytest.raises(ValueError, match="price -1"):
-        Prices(-1.0)
+            SpendingOptions(**arguments)
 
 
 def test_a_full_disk_ends_the_run_and_keeps_what_was_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from sgpo.runs.progress import progress, progress_of
 from sgpo.strategies import export as exporting
 from sgpo.strategies.asking import Asking, Tally
 from sgpo.strategies.audit import audit, estimate_audit
-from sgpo.strategies.budget import Budget, Prices, Spend
+from sgpo.strategies.budget import Budget, Spend
 from sgpo.strategies.columns import SourceColumns
 from sgpo.strategies.estimate import estimate_extraction
 from sgpo.strategies.extract import Extraction, extract
@@ -42,7 +42,7 @@ class _Bar:
         rate = tally.finished / seconds if seconds else 0.0
         tokens = self.budget.prompt_tokens + self.budget.completion_tokens
         note = f"{rate:.1f}/s {tokens / 1000:,.0f}k tokens"
-        note += f" cost {self.budget.cost:.2f}" if self.budget.prices.known else ""
+        note += f" cost {self.budget.cost:.2f}" if self.budget.spending.priced else ""
         note += f" waiting for {tally.waiting} calls of another process" if tally.waiting else ""
         self.bar.update(self.task, completed=tally.before + tally.finished, total=total, note=note)
 
@@ -50,7 +50,7 @@ class _Bar:
 @contextlib.contextmanager
 def _asking(options: AskOptions, kind: str) -> Iterator[tuple[Asking, _Bar]]:
     """Open all that a command of ``kind`` (extract, rank or audit) needs; only an extraction makes a new store."""
-    budget, prompt = options.spending.budget(), load_prompt(kind, options.prompt)
+    budget, prompt = Budget(options.spending), load_prompt(kind, options.prompt)
     with Store(options.store, create=kind == "extract") as store, progress(kind) as bar:
         # Inside the store: a mistake in its path is said before a model is loaded.
         asking = Asking(
@@ -67,7 +67,7 @@ def _asking(options: AskOptions, kind: str) -> Iterator[tuple[Asking, _Bar]]:
         if options.retry_unreadable:
             spent = store.unreadable(asking.setup(kind).id).values()
             tokens = [sum(column) for column in zip(*spent, strict=True)] or [0, 0]
-            cost = f", cost about {budget.prices.cost(*tokens):.4f}" if budget.prices.known else ""
+            cost = f", cost about {budget.spending.cost(*tokens):.4f}" if budget.spending.priced else ""
             typer.echo(
                 f"asking again for {len(spent)} replies that could not be read: about {tokens[0]:,} tokens in, "
                 f"{tokens[1]:,} out{cost}, as many as they took before"
@@ -114,7 +114,7 @@ def run_audit(options: AuditOptions) -> int:
     if options.likelihood:
         return _likelihood(options)
     with _asking(options, "audit") as (asking, bar):
-        total = estimate_audit(asking.store, asking.prompt, options.n, Prices(), options.limit).calls
+        total = estimate_audit(asking.store, asking.prompt, options).calls
         done = audit(asking, n=options.n, report=lambda tally: bar.advance(tally, total))
     typer.echo(f"candidates: {counted(done.candidates)}")
     return _finish(done.tally, asking.budget, options.store)
@@ -144,7 +144,7 @@ def _likelihood(options: AuditOptions) -> int:
 def _estimate_audit(options: AuditOptions) -> int:
     with Store(options.store, create=False) as store:
         prompt = load_prompt("audit", options.prompt)
-        found = estimate_audit(store, prompt, options.n, options.spending.prices, options.limit)
+        found = estimate_audit(store, prompt, options)
     typer.echo(f"calls: {found.calls}, {options.n} for each of {found.calls // options.n} candidates")
     _say_estimate(found, "replies of one short answer")
     return 0
@@ -213,7 +213,7 @@ def _finish(tally: Tally, budget: Budget, store: Path) -> int:
     if line := several_served(tally.served):
         typer.echo(line)
     tokens = f"{budget.prompt_tokens:,.0f} in, {budget.completion_tokens:,.0f} out"
-    typer.echo(f"tokens of all runs: {tokens}" + (f"; cost {budget.cost:.4f}" if budget.prices.known else ""))
+    typer.echo(f"tokens of all runs: {tokens}" + (f"; cost {budget.cost:.4f}" if budget.spending.priced else ""))
     # A budget that is used up is an end as planned; any other stop is for a script to notice.
     if tally.stopped is None:
         return 0

@@ -19,8 +19,9 @@ from itertools import islice
 from sgpo.models import Schema, stream_seed
 from sgpo.rewards import verify_batch
 from sgpo.strategies.asking import Asking, Job, Tally, ask
-from sgpo.strategies.budget import Prices, Spend, prompt_bytes, usual_tokens
+from sgpo.strategies.budget import Spend, prompt_bytes, usual_tokens
 from sgpo.strategies.halving import Rate, difference_interval
+from sgpo.strategies.options import AuditOptions
 from sgpo.strategies.parsing import parse_answer
 from sgpo.strategies.records import Candidate, Key, Problem, Setup
 from sgpo.strategies.schema import ANSWER_SCHEMA
@@ -61,12 +62,13 @@ def audit(asking: Asking, *, n: int = 8, report: Callable[[Tally], None] | None 
     return Audit(_noted(store, setup, n, limit), tally)
 
 
-def estimate_audit(store: Store, prompt: PromptTemplate, n: int, prices: Prices, limit: int | None = None) -> Spend:
+def estimate_audit(store: Store, prompt: PromptTemplate, options: AuditOptions) -> Spend:
     """What an audit would take, ``n`` calls for each candidate; asks nothing. Raises ValueError as `audit` does."""
-    _check(n, limit)
-    shown = [prompt.messages(strategy=c.strategy.text()) for _, found in with_candidates(store, limit) for c in found]
-    tokens = n * sum(usual_tokens(prompt_bytes(messages)) for messages in shown)
-    return prices.spend(n * len(shown), tokens, n * len(shown) * _ASSUMED_TOKENS)
+    _check(options.n, options.limit)
+    candidates = [each for _, found in with_candidates(store, options.limit) for each in found]
+    bytes_ = [prompt_bytes(prompt.messages(strategy=each.strategy.text())) for each in candidates]
+    calls = options.n * len(candidates)
+    return options.spending.spend(calls, options.n * sum(map(usual_tokens, bytes_)), calls * _ASSUMED_TOKENS)
 
 
 def _check(n: int, limit: int | None) -> None:

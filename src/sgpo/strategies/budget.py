@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import dataclass
 
 from sgpo.data.messages import Messages
+from sgpo.options import option
 
 _BYTES_PER_TOKEN_WORST = 2.0
 _BYTES_PER_TOKEN_USUAL = 3.5
@@ -36,47 +37,50 @@ class Spend:
     cost: float | None
 
 
-@dataclass(frozen=True)
-class Prices:
-    """Prices of a million tokens in the user's currency; None where one was not given."""
+@dataclass(frozen=True, kw_only=True)
+class SpendingOptions:
+    """What the calls of a command cost, and may take over all its runs on a store."""
 
-    prompt: float | None = None
-    completion: float | None = None
+    max_tokens_total: int | None = option(
+        None, help="Stop before all runs together take more than so many tokens, of prompts and replies."
+    )
+    max_cost: float | None = option(
+        None,
+        help="Stop before all runs together cost more than this, in the currency of the prices; needs both prices.",
+    )
+    price_in: float | None = option(None, help="Price of a million prompt tokens, in your currency.")
+    price_out: float | None = option(None, help="Price of a million reply tokens, in your currency.")
 
     def __post_init__(self) -> None:
-        for price in (self.prompt, self.completion):
+        for price in (self.price_in, self.price_out):
             if price is not None and not 0 <= price < float("inf"):
                 raise ValueError(f"price {price} must be a number that is not negative, of a million tokens.")
+        for name, limit in (("--max-tokens-total", self.max_tokens_total), ("--max-cost", self.max_cost)):
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{name} {limit} must be over 0; leave it out for no limit.")
+        if self.max_cost is not None and not self.priced:
+            raise ValueError("--max-cost needs --price-in and --price-out, the prices of a million tokens.")
 
     @property
-    def known(self) -> bool:
-        return self.prompt is not None and self.completion is not None
+    def priced(self) -> bool:
+        """Whether both prices are known."""
+        return self.price_in is not None and self.price_out is not None
 
     def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
-        return ((self.prompt or 0) * prompt_tokens + (self.completion or 0) * completion_tokens) / 1e6
+        """What so many tokens cost."""
+        return ((self.price_in or 0) * prompt_tokens + (self.price_out or 0) * completion_tokens) / 1e6
 
     def spend(self, calls: int, prompt_tokens: int, completion_tokens: int) -> Spend:
         """What so many calls would take, in all of them together."""
-        cost = self.cost(prompt_tokens, completion_tokens) if self.known else None
+        cost = self.cost(prompt_tokens, completion_tokens) if self.priced else None
         return Spend(calls=calls, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cost=cost)
 
 
 class Budget:
-    """Limits over all calls of a setup, those of earlier runs included: a run again does not spend again.
+    """An account over all calls of a setup, those of earlier runs included: a run again does not spend again."""
 
-    Raises:
-        ValueError: a limit that is not positive, or one on the cost without both prices.
-    """
-
-    def __init__(
-        self, max_tokens: int | None = None, max_cost: float | None = None, prices: Prices | None = None
-    ) -> None:
-        self.max_tokens, self.max_cost, self.prices = max_tokens, max_cost, prices or Prices()
-        for name, limit in (("--max-tokens-total", max_tokens), ("--max-cost", max_cost)):
-            if limit is not None and not limit > 0:
-                raise ValueError(f"{name} {limit} must be over 0; leave it out for no limit.")
-        if max_cost is not None and not self.prices.known:
-            raise ValueError("--max-cost needs --price-in and --price-out, the prices of a million tokens.")
+    def __init__(self, spending: SpendingOptions = SpendingOptions()) -> None:
+        self.spending = spending
         self.prompt_tokens = self.completion_tokens = 0.0  # spent
         self._held = [0.0, 0.0]  # reserved for calls under way
         self._under_way = 0
@@ -84,7 +88,7 @@ class Budget:
 
     @property
     def cost(self) -> float:
-        return self.prices.cost(self.prompt_tokens, self.completion_tokens)
+        return self.spending.cost(self.prompt_tokens, self.completion_tokens)
 
     async def reserve(self, prompt_bytes: int, max_tokens: int) -> tuple[float, float] | None:
         """Hold what a call may take at most, or None where that is over a limit even when nothing is under way."""
@@ -112,6 +116,7 @@ class Budget:
     def _fits(self, prompt: float, completion: float) -> bool:
         prompt += self.prompt_tokens + self._held[0]
         completion += self.completion_tokens + self._held[1]
-        if self.max_tokens is not None and prompt + completion > self.max_tokens:
+        tokens, cost = self.spending.max_tokens_total, self.spending.max_cost
+        if tokens is not None and prompt + completion > tokens:
             return False
-        return self.max_cost is None or self.prices.cost(prompt, completion) <= self.max_cost
+        return cost is None or self.spending.cost(prompt, completion) <= cost

@@ -64,7 +64,7 @@ def estimate_extraction(
             measured, tokens_in, tokens_out, seconds = found
     calls = problems * options.n
     return Estimate(
-        **vars(options.spending.prices.spend(calls, round(calls * tokens_in), round(calls * tokens_out))),
+        **vars(options.spending.spend(calls, round(calls * tokens_in), round(calls * tokens_out))),
         rows=rows,
         sampled=len(sample),
         usable=problems,

@@ -8,7 +8,7 @@ from pathlib import Path
 from sgpo.models import Model, ModelOptions, Sampling, open_model
 from sgpo.models.options import LocalOptions
 from sgpo.options import group, like, option
-from sgpo.strategies.budget import Budget, Prices
+from sgpo.strategies.budget import SpendingOptions
 
 FORMATS = (".parquet", ".jsonl")  # of an exported data set
 ORDERS = ("rank", "lift")  # of a problem's candidates
@@ -23,29 +23,6 @@ class StoreOptions:
     store: Path = option(
         Path("strategies.db"), help="SQLite file that keeps problems, calls and candidates; run again with it to go on."
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpendingOptions:
-    """What the calls of a command may take, over all its runs on a store."""
-
-    max_tokens_total: int | None = option(
-        None, help="Stop before all runs together take more than so many tokens, of prompts and replies."
-    )
-    max_cost: float | None = option(
-        None,
-        help="Stop before all runs together cost more than this, in the currency of the prices; needs both prices.",
-    )
-    price_in: float | None = option(None, help="Price of a million prompt tokens, in your currency.")
-    price_out: float | None = option(None, help="Price of a million reply tokens, in your currency.")
-
-    @property
-    def prices(self) -> Prices:
-        return Prices(self.price_in, self.price_out)
-
-    def budget(self) -> Budget:
-        """A new account under these limits."""
-        return Budget(self.max_tokens_total, self.max_cost, self.prices)
 
 
 @dataclass(frozen=True, kw_only=True)

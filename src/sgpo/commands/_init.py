@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,9 +105,10 @@ def write_start(model: str, data: str, folder: Path, *, split: str, rows: int, h
     chat = bool(load_tokenizer(model, None).chat_template)
     whole = load_data(RunArguments(dataset_name=data, dataset_split=split))
     count = len(whole) if rows == 0 else min(rows, len(whole))
-    columns = _Columns.of(whole.column_names, data)
+    problem = _column("problem", ("prompt", *PROBLEM_FIELDS), whole.column_names, data)
+    answer = _column("answer", _ANSWERS, whole.column_names, data)
     # All rows before the first file: a row that is none must leave no half of a folder.
-    written = list(columns.rows(whole.select(range(count)), chat))
+    written = list(_rows(whole.select(range(count)), data, problem, answer, chat))
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / PROBLEMS, written, ascii_only=False)
     write_text(folder / REWARD, _written(REWARD))
@@ -119,64 +120,53 @@ def write_start(model: str, data: str, folder: Path, *, split: str, rows: int, h
         rows=len(written),
         of=len(whole),
         strategies=sum(row["strategy"] is not None for row in written),
-        trainable=columns.problem == "prompt" and columns.answer == "answer",
+        trainable=(problem, answer) == ("prompt", "answer"),
         responses=any(name in whole.column_names for name in _RESPONSES),
     )
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """Which columns of the data hold the problem and its answer."""
+def _column(what: str, usual: Sequence[str], names: list[str], data: str) -> str:
+    """The first of the ``usual`` columns that the data have. Raises ``ValueError`` where there is none."""
+    found = next((each for each in usual if each in names), None)
+    if found is None:
+        raise ValueError(
+            f"{data} has no column with the {what} ({', '.join(dict.fromkeys(usual))}); its columns are "
+            f"{', '.join(names)}. Rename one."
+        )
+    return found
 
-    problem: str
-    answer: str
-    data: str
 
-    @classmethod
-    def of(cls, names: list[str], data: str) -> _Columns:
-        """Raise ``ValueError`` where a column is missing, with those that are there."""
-        found: dict[str, str] = {}
-        for what, usual in (("problem", ("prompt", *PROBLEM_FIELDS)), ("answer", _ANSWERS)):
-            name = next((each for each in usual if each in names), None)
-            if name is None:
-                raise ValueError(
-                    f"{data} has no column with the {what} ({', '.join(dict.fromkeys(usual))}); its columns are "
-                    f"{', '.join(names)}. Rename one."
-                )
-            found[what] = name
-        return cls(**found, data=data)
+def _rows(data: Dataset, name: str, problem: str, answer: str, chat: bool) -> Iterator[dict[str, Prompt | None]]:
+    """Rows as the training reads them. Raises ``ValueError`` for a problem or an answer that is none."""
+    for number, row in enumerate(data):
+        prompt, gold = _prompt(row[problem], chat, as_it_is=problem == "prompt"), _answer(row[answer])
+        if prompt is None or not gold.strip():
+            column = problem if prompt is None else answer
+            raise ValueError(f"{name}, row {number}: {column!r} is {str(row[column])[:60]!r}; give text.")
+        strategy = row.get("strategy")
+        named = {"id": str(row["id"])} if row.get("id") is not None else {}
+        has_strategy = isinstance(strategy, str) and strategy.strip()
+        yield {**named, "prompt": prompt, "strategy": strategy if has_strategy else None, "answer": gold}
 
-    def rows(self, data: Dataset, chat: bool) -> Iterator[dict[str, Prompt | None]]:
-        """Rows as the training reads them. Raises ``ValueError`` for a problem or an answer that is none."""
-        for number, row in enumerate(data):
-            prompt, answer = self._prompt(row[self.problem], chat), self._answer(row)
-            if prompt is None or not answer.strip():
-                what = (self.problem, row[self.problem]) if prompt is None else (self.answer, row[self.answer])
-                raise ValueError(f"{self.data}, row {number}: {what[0]!r} is {str(what[1])[:60]!r}; give text.")
-            strategy = row.get("strategy")
-            named = {"id": str(row["id"])} if row.get("id") is not None else {}
-            has_strategy = isinstance(strategy, str) and strategy.strip()
-            yield {**named, "prompt": prompt, "strategy": strategy if has_strategy else None, "answer": answer}
 
-    def _prompt(self, cell: Any, chat: bool) -> Prompt | None:
-        """Messages for a model with a chat template, else text; a prompt that is made for training stays as it is."""
-        messages = as_messages(cell)
-        if chat and messages is not None:
-            return messages
-        text = problem_text(cell)
-        if text is None or not text.strip():
-            return None
-        if self.problem == "prompt" and messages is None and not chat:
-            return text
-        return Template("start", user=TEMPLATES["instruct"].user, chat=chat).prompt(text)
+def _prompt(cell: Any, chat: bool, *, as_it_is: bool) -> Prompt | None:
+    """Messages for a model with a chat template, else text; a prompt that is made for training stays ``as_it_is``."""
+    messages = as_messages(cell)
+    if chat and messages is not None:
+        return messages
+    text = problem_text(cell)
+    if text is None or not text.strip():
+        return None
+    if as_it_is and messages is None and not chat:
+        return text
+    return Template("start", user=TEMPLATES["instruct"].user, chat=chat).prompt(text)
 
-    def _answer(self, row: Mapping[str, Any]) -> str:
-        cell = row[self.answer]
-        cell = cell.get("ground_truth") if isinstance(cell, dict) else cell
-        try:
-            return gold_text(cell)
-        except TypeError:
-            return ""
+
+def _answer(cell: Any) -> str:
+    try:
+        return gold_text(cell.get("ground_truth") if isinstance(cell, dict) else cell)
+    except TypeError:
+        return ""
 
 
 def _recipe(model: str, folder: Path, described: Any, hardware: Hardware, rows: int) -> str:

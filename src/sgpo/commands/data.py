@@ -1,5 +1,6 @@
 """Commands on data sets."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,8 @@ def overlap_command(
 ) -> None:
     """Find evaluation problems that are in the training data, word for word or nearly so."""
     from sgpo.data.benchmarks import HUB, load_hub
-    from sgpo.data.overlap import ComparedText, find_overlap, load_texts, write_pairs
+    from sgpo.data.overlap import ComparedText, find_overlap, load_texts
+    from sgpo.runs.files import write_rows
 
     # A file of that name in this folder is meant before a benchmark is.
     if evaluation in HUB and not Path(evaluation).exists():
@@ -56,7 +58,7 @@ def overlap_command(
     if len(pairs) > show:
         typer.echo(f"  and {len(pairs) - show} more" + ("" if out else "; --out FILE lists them all"))
     if out is not None:
-        write_pairs(pairs, out)
+        write_rows(out, map(asdict, pairs))
         typer.echo(f"written: {out}")
     if fail and pairs:
         raise typer.Exit(1)

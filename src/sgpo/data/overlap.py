@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from sgpo.data.benchmarks import PROBLEM_FIELDS, BenchmarkError
 from sgpo.data.messages import problem_text
 from sgpo.data.normal_form import is_drawn, normal_tokens
 from sgpo.data.tables import read_table
-from sgpo.runs.files import write_rows
 
 _SHORTEST = 12  # characters; less is found inside texts that have nothing to do with the problem
 
@@ -107,11 +106,6 @@ def load_texts(path: Path) -> list[ComparedText]:
     if not texts:
         raise BenchmarkError(f"{path} has no rows.")
     return texts
-
-
-def write_pairs(pairs: Iterable[Pair], path: Path) -> None:
-    """One JSON object a pair."""
-    write_rows(path, map(asdict, pairs))
 
 
 def _grams(tokens: tuple[str, ...], n: int) -> set[tuple[str, ...]]:

@@ -63,7 +63,3 @@ class TrainingDisplay(TrainerCallback):
         found = [f"{label} {given[name]:.3g}" for name, label in _SHOWN.items() if name in given]
         if self._shown is not None and found:
             self._shown.update(self._task, note=" ".join(found))
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._open.close()
-        self._shown = None

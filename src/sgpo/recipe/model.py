@@ -47,7 +47,11 @@ def settle_model(config: Any, model: ModelConfig, written: Set[str]) -> None:
             raise ValueError(
                 f"model_init_kwargs says {key} {value!r}, and {name} is {getattr(model, name)!r}; keep one of them."
             )
-        _check_choice(name, value)
+        choices = ModelConfig.__dataclass_fields__[name].metadata.get("choices")
+        if choices and value is not None and value not in choices:
+            raise ValueError(
+                f"model_init_kwargs: {key} is {value!r}, but must be one of {', '.join(map(repr, choices))}."
+            )
         setattr(model, name, value)
         written = {*written, name}
     if "quantization_config" in kept and (model.load_in_4bit or model.load_in_8bit):
@@ -55,12 +59,6 @@ def settle_model(config: Any, model: ModelConfig, written: Set[str]) -> None:
         raise ValueError(f"model_init_kwargs has a quantization_config, and {name} is on; keep one of them.")
     config.model_init_kwargs = kept or None
     _check_adapters(model, written)
-
-
-def _check_choice(name: str, value: Any) -> None:
-    choices = ModelConfig.__dataclass_fields__[name].metadata.get("choices")
-    if choices and value is not None and value not in choices:
-        raise ValueError(f"model_init_kwargs: dtype is {value!r}, but must be one of {', '.join(map(repr, choices))}.")
 
 
 def _check_adapters(model: ModelConfig, written: Set[str]) -> None:

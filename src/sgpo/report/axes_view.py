@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from sgpo.compare.results import axis_accuracies
 from sgpo.report import svg
 from sgpo.report.comparison import ranking
 from sgpo.report.run import Run
@@ -16,7 +17,7 @@ from sgpo.report.series import Band
 from sgpo.report.tables import LegendEntry, PageTable, TableRow, percent
 from sgpo.runs.entries import MethodResult
 from sgpo.runs.methods import spoken_label
-from sgpo.runs.scores import ALL_AXES, NEW_AXES, AxisScores, SeedMean, StrategyControl, with_means
+from sgpo.runs.scores import ALL_AXES, NEW_AXES, AxisScores, SeedMean, StrategyControl
 from sgpo.runs.words import axis_name
 
 NOTES = {
@@ -130,8 +131,7 @@ def on_axis(method: MethodResult, axis: str) -> SeedMean | None:
 
 def axis_seeds(method: MethodResult, axis: str) -> list[float]:
     """The accuracy of each seed on an axis, or in a mean of axes; nothing of a single seed."""
-    every = (with_means({name: one.accuracy for name, one in seed.axes.items()}) for seed in method.seeds)
-    values = [seed[axis] for seed in every if axis in seed]
+    values = [found[axis] for found in map(axis_accuracies, method.seeds) if axis in found]
     return values if len(values) > 1 else []
 
 

@@ -53,15 +53,11 @@ def experts(runs: Sequence[Run]) -> list[ExpertsGroup]:
         panels = []
         for run in runs:
             methods = [m for name in order if (m := run.method(name)) is not None]
+            expert = mapping(run.settings.get("budget")).get("expert") or run.path.name
             drawn = panel(axis, methods, hues)
-            panels.append(dataclasses.replace(drawn, title=expert_of(run), note=_lead(methods, axis)))
+            panels.append(dataclasses.replace(drawn, title=str(expert), note=_lead(methods, axis)))
         groups.append(ExpertsGroup(title_of(axis), panels))
     return groups
-
-
-def expert_of(run: Run) -> str:
-    """The expert of a comparison, by its settings, or else by the name of its folder."""
-    return str(mapping(run.settings.get("budget")).get("expert") or run.path.name)
 
 
 def _lead(methods: list[MethodResult], axis: str) -> str:

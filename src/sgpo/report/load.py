@@ -66,8 +66,8 @@ def _comparison(path: Path) -> Run:
     if len(names) > MAX_CELLS:
         notices.append(f"Only the first {MAX_CELLS} of {len(names)} cells were read.")
     cells = [_cell(path / "cells" / name, notices) for name in names[:MAX_CELLS]]
-    run = Run(path, "compare", [], cells, (path / "results.json").is_file(), manifest.settings, manifest.machine or "")
-    run.notices = notices
+    finished, machine = (path / "results.json").is_file(), manifest.machine or ""
+    run = Run(path, "compare", [], cells, finished, manifest.settings, machine, notices=notices)
     if run.finished:
         # Of a finished comparison the cells' own results are not read: results.json has all of them.
         saved = read_bounded(path / "results.json")
@@ -100,8 +100,8 @@ def _quickstart(path: Path) -> Run:
         _name_lost(saved, entries, notices)
     cells = []
     for folder in sorted(p.parent for p in path.glob("*/metrics.jsonl")):
-        cell = RunCell(folder.name, folder.name, folder, "done" if folder.name in entries else "running")
-        cell.seed = entries[folder.name].seed if folder.name in entries else None
+        entry = entries.get(folder.name)
+        cell = RunCell(folder.name, folder.name, folder, "done" if entry else "running", entry.seed if entry else None)
         collect(cell, map(MetricsRow.from_json, read_bounded_rows(cell.path / "metrics.jsonl", notices)))
         cells.append(cell)
     methods, never = _so_far({name: [entry] for name, entry in entries.items()})

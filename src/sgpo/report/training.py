@@ -5,7 +5,6 @@
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 from sgpo.report.run import Run, RunCell
 from sgpo.report.series import PASS_RATE, collect
@@ -14,15 +13,9 @@ from sgpo.runs.entries import MetricsRow
 from sgpo.runs.json_entry import whole_number
 
 LOG = "training_log.jsonl"
+Logged = tuple[list[MetricsRow], int, int]
+"""The metrics that count, the steps that were planned, and the last one that was done."""
 _PREFIXES = ("sgpo", "luffy", "hpt")  # of the metrics of our trainers, which are also names of methods
-
-
-class Logged(NamedTuple):
-    """The metrics that count, the steps that were planned, and the last one that was done."""
-
-    rows: list[MetricsRow]
-    planned: int
-    stopped: int
 
 
 def is_training(path: Path) -> bool:
@@ -65,7 +58,7 @@ def _logged(path: Path, notices: list[str]) -> Logged:
             # The trainer logs these steps once more.
             kept.pop()
         kept.append(row)
-    return Logged(kept, planned, kept[-1].step if kept else 0)
+    return kept, planned, kept[-1].step if kept else 0
 
 
 def _state(path: Path, notices: list[str]) -> Logged:
@@ -93,7 +86,7 @@ def _state(path: Path, notices: list[str]) -> Logged:
     if fault is not None:
         notices.append(str(fault))
     rows = [row for line in lines if (row := MetricsRow.from_json(line)) is not None]
-    return Logged(rows, whole_number(found.get("max_steps")) or 0, whole_number(found.get("global_step")) or 0)
+    return rows, whole_number(found.get("max_steps")) or 0, whole_number(found.get("global_step")) or 0
 
 
 def _states(path: Path) -> list[Path]:

@@ -144,6 +144,7 @@ def _options(options: type[Options], values: Mapping[str, Any]) -> Options:
     found = dict(values)
     for field, owner, _ in flat_fields(options):
         variable = field.metadata.get("envvar")
+        # As typer does for the command.
         if field.name not in found and variable and variable in os.environ:
             found[field.name] = os.environ[variable]
         if field.name in found:

@@ -58,6 +58,7 @@ def from_flat(options: type[T], values: Mapping[str, Any], defaults: Any = None)
     Raises:
         ValueError: a name that none of them has, or a value that the class refuses.
     """
+    # Only at the top: a group is given the names of the options outside it, too.
     if defaults is None and (unknown := set(values) - {each.name for each, _, _ in flat_fields(options)}):
         raise ValueError(f"{options.__name__} has no option {sorted(unknown)[0]!r}.")
     found: dict[str, Any] = {}

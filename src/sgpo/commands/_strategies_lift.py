@@ -43,6 +43,7 @@ def run_lift(options: LiftOptions) -> int:
     access = options.access
     plan = LiftPlan(options.first, options.rounds)
     verify, prompts, texts, max_new_tokens = _task(options)
+    # Without a limit it follows from the student's context, which is known once the model is loaded.
     limit = 1 if max_new_tokens is None else max_new_tokens
     check_sampling(k=plan.most, temperature=options.temperature, top_p=options.top_p, max_new_tokens=limit)
     if access.backend not in ("transformers", "vllm"):

@@ -148,6 +148,7 @@ def _default_and_help(call: ast.Call) -> tuple[Any, str]:
 
 
 def _value(node: ast.expr) -> Any:
+    # A default that is a list has to be made by a function; what it returns is the default.
     if isinstance(node, ast.Lambda):
         node = node.body
     return _NAMES[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node)

@@ -133,26 +133,23 @@ def _manifest(plan: ComparePlan, out: Path) -> Manifest:
     machine = plan.task.machine(plan.processes)
     here = json.loads(json.dumps(settings))  # as it would be read back
     path = out / "manifest.json"
-    if not path.exists():
-        # A directory that sgpo did not make is never written into.
-        if out.is_dir() and any(path.name != ".lock" for path in out.iterdir()):
-            raise ValueError(f"{out} is not empty and holds no comparison; choose another --out.")
-        seeds = tuple(range(plan.seeds))
-        return Manifest(
-            schema=SCHEMA, kind=KIND, methods=plan.methods, seeds=seeds, settings=here, machine=machine, cells=()
-        )
-    found = read_json_object(path)
-    if found.get("kind") != KIND or found.get("schema") != SCHEMA:
-        raise ValueError(
-            f"{path} is of kind {found.get('kind')!r}, schema {found.get('schema')!r}; expected {KIND!r}, {SCHEMA}. "
-            "Choose another --out."
-        )
-    known = Manifest.from_json(found)
-    there = {"task": "lab", **known.settings}  # older ones name no task
-    there = {SOURCES: here.get(SOURCES), **there}
-    if differ := [name for name in {**there, **here} if there.get(name) != here.get(name)]:
-        listed = "; ".join(f"{name}: {there.get(name)} there, {here.get(name)} here" for name in differ)
-        raise ValueError(f"{out} was made with other settings ({listed}). Choose another --out.")
+    known = Manifest(schema=SCHEMA, kind=KIND)
+    if path.exists():
+        found = read_json_object(path)
+        if found.get("kind") != KIND or found.get("schema") != SCHEMA:
+            raise ValueError(
+                f"{path} is of kind {found.get('kind')!r}, schema {found.get('schema')!r}; expected {KIND!r}, "
+                f"{SCHEMA}. Choose another --out."
+            )
+        known = Manifest.from_json(found)
+        there = {"task": "lab", **known.settings}  # older ones name no task
+        there = {SOURCES: here.get(SOURCES), **there}
+        if differ := [name for name in {**there, **here} if there.get(name) != here.get(name)]:
+            listed = "; ".join(f"{name}: {there.get(name)} there, {here.get(name)} here" for name in differ)
+            raise ValueError(f"{out} was made with other settings ({listed}). Choose another --out.")
+    # A directory that sgpo did not make is never written into.
+    elif out.is_dir() and any(path.name != ".lock" for path in out.iterdir()):
+        raise ValueError(f"{out} is not empty and holds no comparison; choose another --out.")
     return dataclasses.replace(
         known,
         methods=tuple(dict.fromkeys([*known.methods, *plan.methods])),

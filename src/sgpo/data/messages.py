@@ -46,6 +46,7 @@ def as_messages(cell: Any) -> Messages | None:
             role, content = "tool", ""
         if content is None:
             return None
+        # An unknown role stays, so that `has_tools` sees it.
         found.append({"role": _ROLES.get(role, role), "content": content})
     return found
 

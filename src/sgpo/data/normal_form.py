@@ -86,6 +86,8 @@ def is_drawn(text: str) -> bool:
 
 
 def _tokens(spoken: str) -> tuple[str, ...]:
+    # The order matters: HTML before characters, arrows and degrees before commands lose their names, layout before
+    # what is left of the commands becomes words.
     spoken = _SUP.sub("^", _HTML.sub(" ", spoken))
     spoken = _SUPERSCRIPT.sub(lambda run: "^" + run.group() + " ", spoken)
     spoken = _SUBSCRIPT.sub(lambda run: " " + run.group() + " ", spoken)

@@ -74,6 +74,7 @@ def find_overlap(
     for text in train:
         tokens = normal_tokens(text.text)
         same = set(forms.get(tokens, ()) if tokens else ())
+        # Equal texts share all, also the short ones, which have no n-grams.
         shares = dict.fromkeys(same, 1.0)
         shared = Counter(i for width in widths for gram in _grams(tokens, width) for i in index.get(gram, ()))
         shares |= {i: count / sizes[i] for i, count in shared.items() if i not in same}

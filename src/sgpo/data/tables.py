@@ -69,6 +69,7 @@ def _csv_rows(path: PathLike) -> Iterator[Row]:
     # A setting of the whole process, so it is put back.
     before = csv.field_size_limit(_LONGEST)
     try:
+        # With their ends: a cell in quotes may hold line ends, which the reader of csv must see.
         lines = (line + "\n" for line in read_lines(path))
         table = csv.reader(lines, strict=True)
         names = next(table, [])

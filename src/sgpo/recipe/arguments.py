@@ -72,6 +72,7 @@ def parse(
     environment = recipe.pop("env", None) or {}
     written = list(dict.fromkeys([*recipe, *_named(words)]))
     _check_names(parser, written)
+    # As defaults: what stands on the command line goes before the recipe.
     parser.set_defaults_with_config(**typed_fields(classes, recipe, path.name if path else "fields"))
     _set_environment(environment, path)
     run, config, model = parser.parse_args_into_dataclasses(args=words)

@@ -113,6 +113,7 @@ def _prompts(data: Dataset, config: Any, tokenizer: Any, name: str, found: Check
     has_template = bool(getattr(tokenizer, "chat_template", None))
     words = "text, taken as it is" if as_text else "messages, through the model's chat template"
     found.lines += ["", f"Prompts: {words}. The first, without its strategy, as the model sees it:"]
+    # The first problem that has a strategy, so that both prompts are of the same one.
     shown = min(guided, default=0)
     found.lines += _example(tokenizer, plain[shown])
     if guided:

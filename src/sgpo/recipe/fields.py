@@ -68,6 +68,7 @@ def _fit(annotation: Any, value: Any) -> Any:
         if int in within:
             with contextlib.suppress(ValueError, OverflowError):
                 value = float(value)  # "1e3" is a whole number
+    # One name stands for a list of it, unless the field takes a single value, too.
     if list in kinds and value is not None and type(value) not in kinds:
         value = [value]
     try:

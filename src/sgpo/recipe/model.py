@@ -42,6 +42,7 @@ def settle_model(config: Any, model: ModelConfig, written: Set[str]) -> None:
         if key not in kept:
             continue
         value = kept.pop(key)
+        # In Python it may be torch.bfloat16 itself, in YAML only its name.
         value = str(value).removeprefix("torch.") if name == "dtype" and value is not None else value
         if name in written and value != getattr(model, name):
             raise ValueError(

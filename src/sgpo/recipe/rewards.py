@@ -64,6 +64,7 @@ def _of_file(path: str) -> ModuleType:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         assert spec.loader is not None
+        # Registered before it runs, as by an import: dataclasses and pickles of the file look their module up.
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)

@@ -26,6 +26,7 @@ from sgpo.trainer.checkpoints import names_in
 
 def build(trainer_class: Any, config: Any, model: ModelConfig, data: Dataset, **more: Any) -> Any:
     """The trainer of a recipe; ``more`` goes to it beside the model, the arguments and the data."""
+    # What the user wrote is kept for the error alone.
     given, config.model_init_kwargs = config.model_init_kwargs, init_kwargs(config, model)
     try:
         with _packages():

@@ -66,13 +66,14 @@ def _table(run: Run) -> list[JsonObject]:
     # The newest that can be read: a kill tears the last one.
     for path in sorted((run.path / "completions").glob("completions_*.parquet"), reverse=True):
         try:
-            return [_of_table(row) for row in _rows(path)]
+            return _rows(path)
         except (OSError, ValueError, ImportError) as error:  # torn by a kill, or no table
             run.notices.append(f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__}).")
     return []
 
 
 def _rows(path: Path) -> list[JsonObject]:
+    """The first rows of one of TRL's tables, in which each reward function has a column of its own."""
     from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 
     if (size := path.stat().st_size) > MAX_FILE:
@@ -80,10 +81,5 @@ def _rows(path: Path) -> list[JsonObject]:
     with ParquetFile(path) as file:
         # A batch and not the table: it holds every completion of a step.
         batch = next(file.iter_batches(batch_size=MAX_COMPLETIONS), None)
-    return [] if batch is None else batch.to_pylist()
-
-
-def _of_table(row: JsonObject) -> JsonObject:
-    """A row of TRL's, in which each reward function has a column of its own."""
-    rewards = {name: value for name, value in row.items() if name not in _TABLE_FIELDS}
-    return {**{name: row.get(name) for name in _TABLE_FIELDS}, "rewards": rewards}
+    rows = [] if batch is None else batch.to_pylist()
+    return [row | {"rewards": {k: value for k, value in row.items() if k not in _TABLE_FIELDS}} for row in rows]

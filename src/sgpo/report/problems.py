@@ -99,6 +99,7 @@ def _row(value: Mapping[str, object], texts: dict[str, str]) -> LoggedProblem | 
 def _without_repeats(rows: Iterable[LoggedProblem]) -> Iterable[LoggedProblem]:
     kept: list[list[LoggedProblem]] = []  # the rows of each step, by rising step
     for row in rows:
+        # The run began anew, or from a checkpoint: what it had written from this step on is void.
         if kept and row.step < kept[-1][0].step:
             while kept and kept[-1][0].step >= row.step:
                 kept.pop()

@@ -169,6 +169,7 @@ def _label(text: str, x: str | float, y: float, anchor: str) -> Markup:
 
 def _area(xs: Sequence[float], high: Sequence[float], low: Sequence[float], y: Scale, css: str) -> Markup:
     """What lies between two curves."""
+    # Along the upper curve and back along the lower one; the second path begins with a line and not with a move.
     outline, back = _path(xs, [_up(v, y) for v in high]), _path(xs[::-1], [_up(v, y) for v in low[::-1]])
     return _tag("path", css, d=f"{outline}L{back[1:]}Z")
 

@@ -108,6 +108,7 @@ def _pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     """
     pieces, shown = [], ""
     for t in range(1, len(ids) + 1):
+        # From the beginning each time: a token that is decoded alone may lose its leading space.
         text = tokenizer.decode(list(ids[:t]))
         if text.endswith("\ufffd") and t < len(ids):
             pieces.append("")

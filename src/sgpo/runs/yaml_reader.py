@@ -31,6 +31,7 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         # PyYAML keeps the last of two, so that the setting which somebody reads first would not be the one in use.
         for key, _ in node.value:
+            # `<<` may stand twice: it takes over the keys of another mapping and is none itself.
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     problem = f"the key {key.value!r} stands twice; keep one of them"

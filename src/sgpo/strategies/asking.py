@@ -180,7 +180,7 @@ class Asker:
                 blocked = await self._feed(portions, queue)
             except Exception as error:  # the source, or the store; the calls under way still come in
                 self._failed_for_good(error)
-            for _ in workers:
+            for _ in workers:  # the end, for each of them
                 await queue.put(None)
             await asyncio.gather(*workers)
         finally:
@@ -194,6 +194,7 @@ class Asker:
 
     async def _feed(self, portions: Iterator[list[Job]], queue: asyncio.Queue[Job | None]) -> int:
         blocked = 0
+        # One portion ahead: to read and verify the next one takes seconds, in which no call would be made.
         following = asyncio.ensure_future(asyncio.to_thread(self._claimed, portions))
         while (portion := await following) is not None and not self._ended():
             following = asyncio.ensure_future(asyncio.to_thread(self._claimed, portions))
@@ -205,7 +206,7 @@ class Asker:
                     await self._handle(job)
                 else:
                     await queue.put(job)
-        await following
+        await following  # the thread is still at work on the portions where the run has stopped
         return blocked
 
     def _claimed(self, portions: Iterator[list[Job]]) -> tuple[list[Job], int] | None:
@@ -215,6 +216,7 @@ class Asker:
             return None
         again = self._retry if self._first_pass else {}
         ours, elsewhere = self.store.claim([job.key for job in portion], again)
+        # The second pass meets the answers of the first one, too.
         if self._first_pass:
             self.tally.before += len(portion) - len(ours) - elsewhere
         return [job for job in portion if job.key in ours], elsewhere
@@ -294,6 +296,7 @@ class Asker:
         if error.fatal:
             self._stop(str(error))
         self._counted()
+        # Where an endpoint restarts, all calls that are under way fail together, which is no reason to give up.
         if self._in_a_row >= max(self.give_up, 2 * self.client.concurrency):
             self._stop(f"{self._in_a_row} calls in a row had no answer, the last one: {error}")
 

@@ -86,7 +86,11 @@ def _noted(store: Store, setup: Setup, n: int, limit: int | None) -> Counter[str
     """
     verdicts: Counter[str] = Counter()
     said = {
-        (problem.id, candidate.id): _replies(store, setup, candidate, n)
+        (problem.id, candidate.id): [
+            str(reply)
+            for number, reply in sorted(store.parsed(setup.id, problem.id, candidate.id).items())
+            if number < n
+        ]
         for problem, candidates in with_candidates(store, limit)
         for candidate in candidates
     }
@@ -94,6 +98,7 @@ def _noted(store: Store, setup: Setup, n: int, limit: int | None) -> Counter[str
         others = sorted(key for key in said if key[0] != problem.id)
         for candidate in candidates:
             mine = said[problem.id, candidate.id]
+            # The draw is the candidate's own: a later run, of more replies say, compares it with the same others.
             drawn = random.Random(stream_seed(0, NOTE, candidate.id)).sample(others, min(OTHERS, len(others)))
             theirs = [reply for key in drawn for reply in said[key]]
             if not mine or not theirs:
@@ -137,11 +142,6 @@ def _jobs(asking: Asking, setup: Setup, problem: Problem, candidates: list[Candi
 def _read(job: Job, text: str, finish: str) -> tuple[str, str | None]:
     parsed = parse_answer(text, finish)
     return parsed.outcome, None if parsed.value is None else json.dumps(parsed.value)
-
-
-def _replies(store: Store, setup: Setup, candidate: Candidate, n: int) -> list[str]:
-    found = store.parsed(setup.id, candidate.problem, candidate.id)
-    return [str(found[number]) for number in sorted(found) if number < n]
 
 
 def _told(replies: list[str], answer: str) -> int:

@@ -95,6 +95,7 @@ class Budget:
         most = (prompt_bytes / _BYTES_PER_TOKEN_WORST, float(max_tokens))
         async with self._changed:
             while not self._fits(*most):
+                # With calls under way there is hope: most of them take less than they hold.
                 if not self._under_way:
                     return None
                 await self._changed.wait()

@@ -41,6 +41,7 @@ class SourceColumns:
         self.names: dict[str, str] = {}
         for name in self.types:
             given = name
+            # Also not the name of another column of the source, which may itself begin with source_.
             while given in OWN or (given != name and given in self.types) or given in self.names.values():
                 given = f"source_{given}"
             self.names[name] = given

@@ -76,6 +76,7 @@ def estimate_extraction(
 def _sample(source: Source, seed: int) -> tuple[list[Row], int]:
     """Rows drawn from all of a file, the first ones of a hub data set; and the number of rows."""
     known = source.count()
+    # A draw from all rows would download all of them.
     if not source.path.is_file() and known is not None:
         return list(islice(source.rows(), SAMPLE)), known
     draw = random.Random(seed)

@@ -180,6 +180,7 @@ def _write_parquet(file: IO[bytes], rows: Iterator[JsonObject], columns: SourceC
     try:
         while portion := list(islice(rows, _PORTION)):
             if writer is None:
+                # One template makes all prompts, so that the first one tells the type of all.
                 kinds["prompt"] = pa.string() if isinstance(portion[0]["prompt"], str) else pa.list_(message)
                 schema = pa.schema([(name, kinds.get(name, pa.string())) for name in portion[0]])
                 writer = parquet.ParquetWriter(file, schema)

@@ -82,9 +82,11 @@ def _settle(rows: list[Row], store: Store, counts: Counter[str], keep_thinking: 
             problems[id] = replace(problems[id], status="changed")
         elif status != "ok":
             problems[id] = replace(problems[id], status=status)
+    # A problem that changed has answers under its old texts, so that the store keeps those.
     kept = (*_PASSING, "changed")
     store.add_problems(problem for problem in problems.values() if problem.status not in kept)
     counts.update(problem.status for problem in problems.values() if problem.status != "ok")
+    # Which of several responses was right stands in the store alone: the source does not say it.
     several = [r.id for r in rows if r.id in known and len(r.responses) > 1 and problems[r.id].status == "ok"]
     problems |= {problem.id: problem for problem in store.problems(several)} if several else {}
     return [problem for problem in problems.values() if problem.status == "ok"]

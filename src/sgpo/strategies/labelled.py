@@ -28,6 +28,7 @@ def read_labelled(text: str) -> dict[str, str | list[str]]:
     ends = [*(label.start() for label in labels), len(plain)][1:]
     found: dict[str, str | list[str]] = {}
     for label, end in zip(labels, ends, strict=False):
+        # "Problem type", "problem-type" and "problemtype" are one.
         name = re.sub(r"[ -]|(?<=m)(?=t)", "_", (label["tag"] or label["label"]).lower())
         value = plain[label.end() : end]
         if label["tag"]:

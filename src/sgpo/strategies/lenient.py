@@ -84,6 +84,7 @@ def _comma(text: str, at: int, end: str) -> int:
     before, at = at, _skip(text, at, missing="" if end == "}" else None)
     if text[at : at + 1] == ",":
         return at + 1
+    # A new line that begins with a quote begins the next item, whose comma was forgotten.
     if at < len(text) and text[at] != end and not ("\n" in text[before:at] and text[at] in _QUOTES):
         raise ValueError(f"no comma at {at}")
     return at
@@ -97,12 +98,14 @@ def _string(text: str, at: int) -> tuple[str, int]:
         found = ends.search(text, place)
         if found is None:
             raise ValueError("the text ended within a string")
+        # A quote behind an odd number of backslashes is escaped.
         place = before = found.start()
         while text[before - 1] == "\\":
             before -= 1
         if (place - before) % 2 == 0 and _ends(text, place + 1):
             break
         place += 1
+    # JSON escapes no apostrophe, and every quote of its own; the other escapes are left to json.loads.
     inner = re.sub(r"\\{1,2}'", "'", text[at + 1 : place])
     inner = re.sub(r'(?<!\\)((?:\\\\)*)"', r'\1\\"', inner)
     return str(json.loads(f'"{inner}"', strict=False)), place + 1

@@ -104,6 +104,7 @@ def merge(
     known = index(texts)
     for i, text in enumerate(texts):
         for j in np.flatnonzero(known.scores(text)[:i] >= threshold - 1e-9):
+            # The earlier text stays the root, so that groups do not depend on the order of merging.
             low, high = sorted((root(i), root(int(j))))
             parent[high] = low
         report(i + 1, len(texts))
@@ -160,6 +161,7 @@ def assign(
     known = index([text for entry in entries for text in entry.texts])
     for done, problem in enumerate(problems, 1):
         scores = known.scores(without_numbers(problem.problem))
+        # By likeness, then by owner: the same store gives the same library on every machine.
         nearest = [int(i) for i in np.lexsort((owners, -scores))[:neighbours] if scores[i] >= max(floor, 1e-12)]
         votes: Counter[int] = Counter()
         for i in nearest:

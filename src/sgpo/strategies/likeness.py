@@ -77,6 +77,7 @@ class TfidfIndex:
 
     def _weigh(self, count: Counter[str]) -> dict[str, float]:
         unseen = 1 + math.log(self._size + 1)
+        # Sorted: a sum of floats depends on its order, and equal texts must have a likeness of exactly 1.
         raw = {term: (1 + math.log(n)) * self._idf.get(term, unseen) for term, n in sorted(count.items())}
         length = math.sqrt(math.fsum(weight * weight for weight in raw.values()))
         return {term: weight / length for term, weight in raw.items()}

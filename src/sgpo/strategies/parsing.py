@@ -177,6 +177,7 @@ def _parse(text: str, finish: str, read: Callable[[Any], Any]) -> Parsed:
         return Parsed("too_long")
     said = strip_thinking(text)
     objects, fault = _objects(said)
+    # A reply may be JSON whose texts quote HTML, stand escaped within another text, or use full-width brackets.
     others = (text if _BEGINS.match(text) else "", html.unescape(said), said.replace('\\"', '"'), said.translate(_WIDE))
     for other in (said, *dict.fromkeys(others)):  # the others only where the text itself holds nothing that fits
         found = objects if other is said else _objects(other)[0] if other != said else []

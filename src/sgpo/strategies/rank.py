@@ -74,6 +74,7 @@ def _noted(store: Store, setup: Setup, repeats: int, limit: int | None) -> Ranki
         repetitions = [found[number] for number in sorted(found) if number < repeats]
         kind = "none" if not ids else "single" if len(ids) == 1 else "ranked" if repetitions else "unranked"
         ranking.problems[kind] += 1
+        # Where no scores came this time, the places of an earlier ranking are better than none.
         if kind == "ranked" or not any(NOTE in c.notes for c in candidates):
             places = agreement.order(ids, repetitions)
             store.note((id, NOTE, _note(setup, repetitions, id, place)) for place, id in enumerate(places, 1))

@@ -28,6 +28,7 @@ class CallWriter:
 
     async def put(self, answer: AnsweredCall) -> None:
         """Hand an answer over, which nothing can undo, and wait where ``depth`` of them wait already."""
+        # Before anything is awaited: a cancelled call must not lose a reply that is paid for.
         self._queue.put_nowait(answer)
         await self._room.acquire()
 

@@ -163,6 +163,7 @@ class Source:
                 faults.append(error)
 
         for _, row in read_table(self.path, skip=skip):
+            # Each as a row of its own, so that a row keeps its number whatever stands before it.
             while broken:
                 broken.pop()
                 yield None

@@ -87,6 +87,7 @@ class Store:
         self.worker = uuid.uuid4().hex
         self._lock = threading.RLock()
         with self._faults():
+            # Transactions are ours to begin (`_write`): sqlite3 by itself begins none before the first change.
             self._db = sqlite3.connect(self.path, timeout=60.0, isolation_level=None, check_same_thread=False)
         try:
             self._prepare()
@@ -137,6 +138,7 @@ class Store:
         """
         with self._write() as db:
             self._beat(db)
+            # Here and not by a timer: dead claims matter to nobody but a process that claims.
             gone = [row[0] for row in db.execute("SELECT * FROM workers") if not self._alive(*row)]
             for worker in gone:
                 db.execute("DELETE FROM claims WHERE worker = ?", (worker,))
@@ -185,6 +187,7 @@ class Store:
 
     def known(self, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
         """``{id: (digest, status)}`` of those problems that are there."""
+        # As one JSON text: SQLite bounds the number of parameters of a query.
         query = "SELECT id, digest, status FROM problems WHERE id IN (SELECT value FROM json_each(?))"
         return {row[0]: (row[1], row[2]) for row in self.rows(query, json.dumps(list(ids)))}
 
@@ -276,6 +279,7 @@ class Store:
     def _alive(worker: str, host: str, pid: int, process: str, beat: float) -> bool:
         """Whether a worker may still be at work."""
         if host == socket.gethostname() and os.name == "posix":
+            # After a restart, of a container say, another process may have the number of the one that is gone.
             if pid == os.getpid() and process != _PROCESS:
                 return False
             try:
@@ -290,6 +294,7 @@ class Store:
     def _write(self) -> Iterator[sqlite3.Connection]:
         """One transaction: all of it or nothing."""
         with self._lock, self._faults():
+            # The lock for writing at once: two that began by reading would each wait for the other one.
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import typer
-from rich.progress import Progress, TaskID
 
 from sgpo.evaluation.templates import load_template
 from sgpo.models.protocol import several_served
@@ -28,28 +26,12 @@ from sgpo.strategies.store import Store
 from sgpo.strategies.templates import load_prompt
 
 
-@dataclass
-class _Bar:
-    """The bar of a command that asks a model."""
-
-    bar: Progress
-    task: TaskID
-    budget: Budget
-
-    def advance(self, tally: Tally, total: int | None) -> None:
-        """Show how far the calls are; the rate is of this run's calls."""
-        seconds = self.bar.tasks[0].elapsed or 0.0
-        rate = tally.finished / seconds if seconds else 0.0
-        tokens = self.budget.prompt_tokens + self.budget.completion_tokens
-        note = f"{rate:.1f}/s {tokens / 1000:,.0f}k tokens"
-        note += f" cost {self.budget.cost:.2f}" if self.budget.spending.priced else ""
-        note += f" waiting for {tally.waiting} calls of another process" if tally.waiting else ""
-        self.bar.update(self.task, completed=tally.before + tally.finished, total=total, note=note)
-
-
 @contextlib.contextmanager
-def _asking(options: AskOptions, kind: str) -> Iterator[tuple[Asking, _Bar]]:
-    """Open all that a command of ``kind`` (extract, rank or audit) needs; only an extraction makes a new store."""
+def _asking(options: AskOptions, kind: str) -> Iterator[tuple[Asking, Callable[[Tally, int | None], None]]]:
+    """Open all that a command of ``kind`` (extract, rank or audit) needs; only an extraction makes a new store.
+
+    Beside it comes what shows how far the calls are, of how many.
+    """
     budget, prompt = Budget(options.spending), load_prompt(kind, options.prompt)
     with Store(options.store, create=kind == "extract") as store, progress(kind) as bar:
         # Inside the store: a mistake in its path is said before a model is loaded.
@@ -72,7 +54,17 @@ def _asking(options: AskOptions, kind: str) -> Iterator[tuple[Asking, _Bar]]:
                 f"asking again for {len(spent)} replies that could not be read: about {tokens[0]:,} tokens in, "
                 f"{tokens[1]:,} out{cost}, as many as they took before"
             )
-        yield asking, _Bar(bar, bar.add_task("", total=None, note=""), asking.budget)
+        task = bar.add_task("", total=None, note="")
+
+        def show(tally: Tally, total: int | None) -> None:
+            seconds = bar.tasks[0].elapsed or 0.0
+            rate = tally.finished / seconds if seconds else 0.0  # of this run's calls
+            note = f"{rate:.1f}/s {(budget.prompt_tokens + budget.completion_tokens) / 1000:,.0f}k tokens"
+            note += f" cost {budget.cost:.2f}" if budget.spending.priced else ""
+            note += f" waiting for {tally.waiting} calls of another process" if tally.waiting else ""
+            bar.update(task, completed=tally.before + tally.finished, total=total, note=note)
+
+        yield asking, show
 
 
 def run_extraction(options: ExtractOptions) -> int:
@@ -86,9 +78,9 @@ def run_extraction(options: ExtractOptions) -> int:
     def report(done: Extraction) -> None:
         rows = None if known is None else known - (done.rows.total() - done.rows["ok"])
         total = rows if options.limit is None else min(rows or options.limit, options.limit)
-        bar.advance(done.tally, None if total is None else total * options.n)
+        show(done.tally, None if total is None else total * options.n)
 
-    with _asking(options, "extract") as (asking, bar):
+    with _asking(options, "extract") as (asking, show):
         done = extract(source, asking, n=options.n, keep_thinking=options.keep_thinking, report=report)
     typer.echo(f"rows: {counted(done.rows)}")
     return _finish(done.tally, asking.budget, options.store)
@@ -96,10 +88,10 @@ def run_extraction(options: ExtractOptions) -> int:
 
 def run_ranking(options: RankOptions) -> int:
     """Run, say what came of it, and give the exit code."""
-    with _asking(options, "rank") as (asking, bar):
+    with _asking(options, "rank") as (asking, show):
         problems = usable(asking.store)
         total = min(problems, options.limit or problems) * options.repeats
-        done = rank(asking, repeats=options.repeats, report=lambda tally: bar.advance(tally, total))
+        done = rank(asking, repeats=options.repeats, report=lambda tally: show(tally, total))
     typer.echo(f"problems: {counted(done.problems)}")
     if done.winner_agreement is not None:
         tau = "-" if done.tau is None else f"{done.tau:.2f}"
@@ -113,9 +105,9 @@ def run_audit(options: AuditOptions) -> int:
         return _estimate_audit(options)
     if options.likelihood:
         return _likelihood(options)
-    with _asking(options, "audit") as (asking, bar):
+    with _asking(options, "audit") as (asking, show):
         total = estimate_audit(asking.store, asking.prompt, options).calls
-        done = audit(asking, n=options.n, report=lambda tally: bar.advance(tally, total))
+        done = audit(asking, n=options.n, report=lambda tally: show(tally, total))
     typer.echo(f"candidates: {counted(done.candidates)}")
     return _finish(done.tally, asking.budget, options.store)
 

@@ -133,7 +133,4 @@ class Candidate:
     model: str
     prompt: str
     prompt_sha256: str
-    settings: JsonObject
-    prompt_tokens: int
-    completion_tokens: int
     notes: dict[str, JsonObject] = field(default_factory=dict)

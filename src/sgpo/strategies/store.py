@@ -206,17 +206,14 @@ class Store:
     def candidates(self, problem: str) -> list[Candidate]:
         """The strategies of a problem with their provenance and notes, by number."""
         query = """
-            SELECT c.id, c.problem, c.number, c.parsed, s.model, s.prompt, s.prompt_sha256, s.settings,
-                   c.prompt_tokens, c.completion_tokens,
+            SELECT c.id, c.problem, c.number, c.parsed, s.model, s.prompt, s.prompt_sha256,
                    (SELECT json_group_object(name, json(value)) FROM notes WHERE candidate = c.id)
             FROM calls c JOIN setups s ON s.id = c.setup
             WHERE c.problem = ? AND s.kind = 'extract' AND c.outcome = 'ok' ORDER BY c.number, c.id"""
-        found = []
-        for id, of, number, parsed, model, prompt, sha, settings, tokens, written, notes in self.rows(query, problem):
-            strategy = Strategy.model_validate_json(parsed)
-            asked = (model, prompt, sha, json.loads(settings), tokens, written)
-            found.append(Candidate(id, of, number, strategy, *asked, notes=json.loads(notes)))
-        return found
+        return [
+            Candidate(id, of, number, Strategy.model_validate_json(parsed), model, prompt, sha, json.loads(notes))
+            for id, of, number, parsed, model, prompt, sha, notes in self.rows(query, problem)
+        ]
 
     def parsed(self, setup: str, problem: str, subject: str) -> dict[int, Any]:
         """What was read in the usable answers of a setup to a problem, by number."""

@@ -60,7 +60,7 @@ from sgpo.strategies.store import Store
 QUALITY = {"good": 2, "leaking": 2, "reordered": 1, "wrong": 0, "family": 0}
 KINDS = tuple(QUALITY)
 SETUP = Setup("extract", "benchmark", "strategy_lift", "", {})
-_VERIFY, PROMPTS, TEXTS, _ = lab_task(LiftOptions(student="", grader="lab"))
+_VERIFY, ASK, TEXTS, _ = lab_task(LiftOptions(student="", grader="lab"))
 
 
 def as_strategy(text: str) -> Strategy:
@@ -126,7 +126,7 @@ def measure(store: Store, name: str, sample: Sample) -> LiftRun:
         task = bar.add_task("lift", total=None)
         setup = lift_setup(name, TEXTS, {"seed": 0})
         show: Callable[[LiftRun], None] = lambda run: bar.update(task, completed=run.samples)  # noqa: E731
-        return measure_lift(store, sample, lab_reward, setup=setup, prompts=PROMPTS, batch=512, report=show)
+        return measure_lift(store, sample, lab_reward, setup=setup, prompt=ASK, batch=512, report=show)
 
 
 def ranks(values: Sequence[float]) -> list[float]:
@@ -206,8 +206,8 @@ def reference(store: Store, sample: Sample, n: int) -> dict[str, Any]:
     rows = measured(store)
     for row in rows:
         problem = problems[row[0].problem]
-        arms = {problem.id: PROMPTS.unguided(problem)}
-        arms |= {c.id: PROMPTS.guided(problem, c.strategy) for c in row}
+        arms = {problem.id: ASK(problem, None)}
+        arms |= {c.id: ASK(problem, c.strategy) for c in row}
         keys = [(arm, i) for arm in arms for i in range(n)]
         seeds = [stream_seed(1, "reference", problem.id, arm, i) for arm, i in keys]
         replies = sample([arms[arm] for arm, _ in keys], seeds)

@@ -19,7 +19,7 @@ from sgpo.commands.strategies import app
 from sgpo.models import Reply
 from sgpo.strategies.export import choose, export, in_order
 from sgpo.strategies.halving import UNGUIDED, Interval, LiftPlan, Rate, State, advance, difference_interval, wilson
-from sgpo.strategies.lift import LiftRun, Prompts, lift_setup, measure_lift
+from sgpo.strategies.lift import LiftRun, lift_setup, measure_lift
 from sgpo.strategies.options import ExportOptions
 from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
@@ -27,7 +27,10 @@ from sgpo.strategies.store import Store
 
 EXTRACT = Setup("extract", "m", "extract.v1", "abc", {})
 STUDENT = lift_setup("student", ["raw", "{problem}"], {"seed": 0})
-PROMPTS = Prompts(lambda problem: problem.problem, lambda problem, strategy: f"{strategy.strategy}: {problem.problem}")
+
+
+def ask(problem: Problem, strategy: Strategy | None) -> str:
+    return problem.problem if strategy is None else f"{strategy.strategy}: {problem.problem}"
 
 
 # --- intervals -----------------------------------------------------------------------------------------------------
@@ -201,7 +204,7 @@ def verify(completions: list[str], answers: list[str]) -> list[float]:
 
 
 def run(store: Store, student: Student, **more: Any) -> LiftRun:
-    return measure_lift(store, student, verify, setup=STUDENT, prompts=PROMPTS, batch=7, **more)
+    return measure_lift(store, student, verify, setup=STUDENT, prompt=ask, batch=7, **more)
 
 
 def verdicts(store: Store) -> list[tuple[Any, ...]]:
@@ -320,7 +323,7 @@ def test_where_every_candidate_hurts_none_is_taken(tmp_path: Path) -> None:
 def test_rewards_must_be_one_for_each_completion(tmp_path: Path) -> None:
     with filled(tmp_path / "s.db", problems=1) as store:
         with pytest.raises(ValueError, match="one each"):
-            measure_lift(store, Student(), lambda texts, answers: [1.0], setup=STUDENT, prompts=PROMPTS)
+            measure_lift(store, Student(), lambda texts, answers: [1.0], setup=STUDENT, prompt=ask)
         assert verdicts(store) == []
 
 

@@ -25,7 +25,7 @@ from sgpo.runs.files import write_rows
 from sgpo.runs.progress import progress, progress_of
 from sgpo.strategies.columns import prompt_of
 from sgpo.strategies.halving import LiftPlan
-from sgpo.strategies.lift import LiftRun, Prompts, Sample, Verify, lift_setup, measure_lift
+from sgpo.strategies.lift import Ask, LiftRun, Sample, Verify, lift_setup, measure_lift
 from sgpo.strategies.options import LibraryOptions, LiftOptions
 from sgpo.strategies.records import Problem
 from sgpo.strategies.schema import Strategy
@@ -42,7 +42,7 @@ def run_lift(options: LiftOptions) -> int:
     """Measure, say what came of it, and give the exit code."""
     access = options.access
     plan = LiftPlan(options.first, options.rounds)
-    verify, prompts, texts, max_new_tokens = _task(options)
+    verify, ask, texts, max_new_tokens = _task(options)
     # Without a limit it follows from the student's context, which is known once the model is loaded.
     limit = 1 if max_new_tokens is None else max_new_tokens
     check_sampling(k=plan.most, temperature=options.temperature, top_p=options.top_p, max_new_tokens=limit)
@@ -79,7 +79,7 @@ def run_lift(options: LiftOptions) -> int:
                 student(engine),
                 verify,
                 setup=lift_setup(options.student, texts, settings),
-                prompts=prompts,
+                prompt=ask,
                 plan=plan,
                 check=options.check,
                 limit=options.limit,
@@ -117,7 +117,7 @@ def student(engine: Model) -> Sample:
     return sample
 
 
-def _task(options: LiftOptions) -> tuple[Verify, Prompts, list[str], int | None]:
+def _task(options: LiftOptions) -> tuple[Verify, Ask, list[str], int | None]:
     """The verifier, how prompts are made, the texts that make them, and the limit of a completion; None to fit."""
     if options.grader == "lab":
         return lab_task(options)
@@ -129,34 +129,29 @@ def _task(options: LiftOptions) -> tuple[Verify, Prompts, list[str], int | None]
     guided = template_text(options.guided_template) or DEFAULT_GUIDED_TEMPLATE
     check_template(guided)
 
-    def asked(problem: Problem) -> Prompt:
-        return prompt_of(problem, template.prompt)
-
-    def with_strategy(problem: Problem, strategy: Strategy) -> Prompt:
-        return guided_prompt(asked(problem), strategy.text(), guided)
+    def ask(problem: Problem, strategy: Strategy | None) -> Prompt:
+        plain = prompt_of(problem, template.prompt)
+        return plain if strategy is None else guided_prompt(plain, strategy.text(), guided)
 
     texts = [template.name, json.dumps(asdict(template), sort_keys=True), guided]
     verify = partial(accuracy_reward, timeout=options.verify_timeout)
-    return verify, Prompts(asked, with_strategy), texts, options.max_new_tokens
+    return verify, ask, texts, options.max_new_tokens
 
 
-def lab_task(options: LiftOptions) -> tuple[Verify, Prompts, list[str], int | None]:
+def lab_task(options: LiftOptions) -> tuple[Verify, Ask, list[str], int | None]:
     """The embedded task has prompts of its own: its words have no colons and no numbering."""
     if options.template is not None or options.guided_template is not None:
         raise ValueError("--grader lab has templates of its own; leave out --template and --guided-template.")
     from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, lab_reward
 
-    def guided(problem: Problem, strategy: Strategy) -> str:
+    def ask(problem: Problem, strategy: Strategy | None) -> str:
+        if strategy is None:
+            return problem.problem
         parts = (strategy.problem_type, strategy.strategy, " ".join(strategy.steps))
         return GUIDED_TEMPLATE.format(strategy=" | ".join(parts), prompt=problem.problem)
 
-    prompts = Prompts(lambda problem: problem.problem, guided)
-    return (
-        lab_reward,
-        prompts,
-        ["lab", GUIDED_TEMPLATE],
-        MAX_COMPLETION if options.max_new_tokens is None else options.max_new_tokens,
-    )
+    limit = MAX_COMPLETION if options.max_new_tokens is None else options.max_new_tokens
+    return lab_reward, ask, ["lab", GUIDED_TEMPLATE], limit
 
 
 def _print_run(run: LiftRun, store: Path, limit: int) -> None:

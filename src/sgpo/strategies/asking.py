@@ -114,7 +114,7 @@ def ask(
     *,
     schema: Schema,
     read: Read,
-    report: Callable[[Tally], None] | None = None,
+    report: Callable[[Tally], None],
 ) -> Tally:
     """Run all jobs of a setup in an event loop of its own; see `Asker`."""
     asking.store.add_setup(setup)
@@ -129,10 +129,10 @@ class Asker:
         read: makes the outcome of a reply; it must not raise.
     """
 
-    def __init__(self, asking: Asking, schema: Schema, read: Read, report: Callable[[Tally], None] | None) -> None:
+    def __init__(self, asking: Asking, schema: Schema, read: Read, report: Callable[[Tally], None]) -> None:
         self.client, self.store, self.budget = asking.client, asking.store, asking.budget
         self.give_up, self.retry_unreadable = asking.give_up, asking.retry_unreadable
-        self.schema, self.read, self.report = schema, read, report or (lambda tally: None)
+        self.schema, self.read, self.report = schema, read, report
         self.tally = Tally()
         self._retry: dict[str, tuple[int, int]] = {}  # calls to make once more, with the tokens that they took before
         self._in_a_row = 0

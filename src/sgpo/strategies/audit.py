@@ -42,7 +42,7 @@ class Audit:
     tally: Tally
 
 
-def audit(asking: Asking, *, n: int = 8, report: Callable[[Tally], None] | None = None) -> Audit:
+def audit(asking: Asking, *, n: int = 8, report: Callable[[Tally], None] = lambda tally: None) -> Audit:
     """Ask for the answer behind every candidate ``n`` times and note with each how often it was told.
 
     Raises ValueError for fewer than two problems with a candidate: the chance is that of other problems.

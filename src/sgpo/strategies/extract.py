@@ -38,7 +38,7 @@ def extract(
     *,
     n: int = CANDIDATES,
     keep_thinking: bool = False,
-    report: Callable[[Extraction], None] | None = None,
+    report: Callable[[Extraction], None] = lambda done: None,
 ) -> Extraction:
     """Ask for ``n`` candidates of each usable problem; what the store has is not asked again.
 
@@ -65,8 +65,7 @@ def extract(
 
     def told(tally: Tally) -> None:
         done.tally = tally
-        if report is not None:
-            report(done)
+        report(done)
 
     done.tally = ask(asking, setup, portions, schema=Schema("strategy", STRATEGY_SCHEMA), read=read, report=told)
     if not done.rows["ok"] and done.tally.stopped is None:

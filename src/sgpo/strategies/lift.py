@@ -38,13 +38,8 @@ Sample = Callable[[Sequence[Prompt], Sequence[int]], Sequence[Reply | None]]
 Verify = Callable[[list[str], list[str]], Sequence[float]]
 """Rewards of completions, given the answers."""
 
-
-@dataclass(frozen=True)
-class Prompts:
-    """How a problem is put to the student: without a strategy, and with one."""
-
-    unguided: Callable[[Problem], Prompt]
-    guided: Callable[[Problem, Strategy], Prompt]
+Ask = Callable[[Problem, Strategy | None], Prompt]
+"""How a problem is put to the student, with a strategy or without."""
 
 
 @dataclass
@@ -102,7 +97,7 @@ def measure_lift(
     verify: Verify,
     *,
     setup: Setup,
-    prompts: Prompts,
+    prompt: Ask,
     plan: LiftPlan | None = None,
     check: bool = True,
     limit: int | None = None,
@@ -130,7 +125,7 @@ def measure_lift(
         while portion := list(islice(problems, _PORTION)):
             measured = list(_arms(store, setup, portion, check, run))
             while wanted := [(arms, *key) for arms in measured for key in arms.state(plan).wanted]:
-                rows = _by_length(wanted, prompts)
+                rows = _by_length(wanted, prompt)
                 for start in range(0, len(rows), batch):
                     _draw(store, setup, rows[start : start + batch], sample, verify, run)
                     report(run)
@@ -159,14 +154,13 @@ def _arms(store: Store, setup: Setup, portion: list[Problem], check: bool, run: 
         yield arms
 
 
-def _by_length(wanted: list[tuple[_Arms, str, int]], prompts: Prompts) -> list[tuple[_Arms, str, int, Prompt]]:
+def _by_length(wanted: list[tuple[_Arms, str, int]], prompt: Ask) -> list[tuple[_Arms, str, int, Prompt]]:
     """Samples with their prompts, the longest first: little padding in a batch, and what is too large fails early."""
     made: dict[tuple[str, str], Prompt] = {}
     for arms, arm, _ in wanted:
-        problem, key = arms.problem, (arms.problem.id, arm)
+        key = arms.problem.id, arm
         if key not in made:
-            guided = arm != UNGUIDED
-            made[key] = prompts.guided(problem, arms.candidates[arm].strategy) if guided else prompts.unguided(problem)
+            made[key] = prompt(arms.problem, None if arm == UNGUIDED else arms.candidates[arm].strategy)
     rows = [(arms, arm, number, made[arms.problem.id, arm]) for arms, arm, number in wanted]
     return sorted(rows, key=lambda row: -len(str(row[3])))
 

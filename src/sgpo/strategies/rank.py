@@ -45,7 +45,7 @@ class Ranking:
     tau: float | None = None
 
 
-def rank(asking: Asking, *, repeats: int = 1, report: Callable[[Tally], None] | None = None) -> Ranking:
+def rank(asking: Asking, *, repeats: int = 1, report: Callable[[Tally], None] = lambda tally: None) -> Ranking:
     """Score the candidates of each problem ``repeats`` times, order them, and note place and scores with each."""
     store, limit = asking.store, asking.limit
     if repeats < 1 or (limit is not None and limit < 1):

@@ -9,7 +9,7 @@ paper does not control strategies.
 import re
 from typing import Any
 
-_ANNOUNCED = r"(?:=|\\boxed\{{|\b(?:answer|result|solution)(?:\s+(?:is|are|as|of))?:?|\bequals|\bis|\bget|\bgives)"
+_ANNOUNCED = r"(?:=|\\boxed\{|\b(?:answer|result|solution)(?:\s+(?:is|are|as|of))?:?|\bequals|\bis|\bget|\bgives)"
 _GENERAL = re.compile(r"10{1,3}|12|24|60|90|180|360|[a-z]{2,}")  # an answer that honest strategies hold, too
 
 
@@ -23,5 +23,5 @@ def contains_answer(strategy: str, answer: Any) -> bool:
     after = r"(?![\w]|\.\d)" if text[-1].isalnum() else ""
     pattern = before + r"\s*".join(re.escape(part) for part in text.split()) + after
     if len(text) == 1 or _GENERAL.fullmatch(text):
-        pattern = _ANNOUNCED.replace("{{", "{") + r"\s*\$?\s*" + pattern
+        pattern = _ANNOUNCED + r"\s*\$?\s*" + pattern
     return re.search(pattern, strategy, flags=re.IGNORECASE) is not None

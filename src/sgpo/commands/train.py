@@ -1,5 +1,7 @@
 """``sgpo train --config FILE [--field value ...]``, and ``--check`` in place of the training."""
 
+import argparse
+
 import typer
 
 from sgpo.commands._train_help import short_help
@@ -18,19 +20,14 @@ def train_command(context: typer.Context) -> None:
         from sgpo.commands._check import print_check
         from sgpo.plan.hardware import parse_hardware
 
-        hardware, rest = _taken("--hardware", [word for word in words if word != "--check"])
-        raise typer.Exit(print_check(rest, None if hardware is None else parse_hardware(hardware)))
+        own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        own.add_argument("--check", action="store_true")
+        own.add_argument("--hardware", nargs="?", const="")
+        given, fields = own.parse_known_args(words)
+        if given.hardware == "":
+            raise ValueError("--hardware needs a value, such as h100:8 or cpu.")
+        raise typer.Exit(print_check(fields, None if given.hardware is None else parse_hardware(given.hardware)))
     else:
         from sgpo.recipe import main
 
         main(["--help"] if "--help-all" in words else words)  # TRL's parser prints every field
-
-
-def _taken(option: str, words: list[str]) -> tuple[str | None, list[str]]:
-    """The value of an option that is no field, and the other words."""
-    if option not in words:
-        return None, words
-    place = words.index(option)
-    if place + 1 == len(words):
-        raise ValueError(f"{option} needs a value, such as h100:8 or cpu.")
-    return words[place + 1], words[:place] + words[place + 2 :]

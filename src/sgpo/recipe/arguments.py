@@ -1,5 +1,6 @@
 """What a recipe and the command line say, as dataclasses whose fields agree with each other."""
 
+import argparse
 import difflib
 import os
 from collections.abc import Mapping, Sequence
@@ -90,19 +91,14 @@ def recipe_path(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
     Raises:
         ValueError: ``--config`` stands twice or without a path.
     """
-    words: list[str] = []
-    paths: list[str] = []
-    rest = iter(argv)
-    for word in rest:
-        if word == "--config":
-            paths.append(next(rest, ""))
-        elif word.startswith("--config="):
-            paths.append(word.partition("=")[2])
-        else:
-            words.append(word)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    # A missing path is said below, and not by the usage of this parser.
+    parser.add_argument("--config", action="append", nargs="?", const="", default=[], dest="paths")
+    found, words = parser.parse_known_args(argv)
+    paths: list[str] = found.paths
     if len(paths) > 1:
         raise ValueError(f"--config stands {len(paths)} times; give one recipe, and its other fields as --FIELD VALUE.")
-    if paths and (not paths[0] or paths[0].startswith("--") or not Path(paths[0]).is_file()):
+    if paths and not Path(paths[0]).is_file():
         said = "a directory" if paths[0] and Path(paths[0]).is_dir() else repr(paths[0] or "nothing")
         raise ValueError(f"--config needs the path of a YAML recipe; got {said}.")
     return (Path(paths[0]) if paths else None), words

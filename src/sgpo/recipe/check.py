@@ -14,7 +14,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from sgpo.data.messages import problem_text
-from sgpo.data.prompts import Prompt, guided_prompt
+from sgpo.data.prompts import guided_prompt
 from sgpo.models.folders import Folder, no_chat_template
 from sgpo.models.sampling import encode
 from sgpo.recipe.arguments import parse
@@ -91,8 +91,7 @@ def _columns(data: Dataset, config: Any, found: Checked) -> None:
         first = _cut(str(filled[0] if name != "prompt" else problem_text(filled[0])), 80) if filled else "nothing"
         found.lines.append(f"  {name:<14} {len(filled)} of {len(data)} rows, such as {first!r}")
     strategies = data["strategy"] if "strategy" in data.column_names else []
-    given = [i for i, text in enumerate(strategies) if isinstance(text, str) and text.strip()]
-    if not given and config.guides:
+    if config.guides and not any(isinstance(text, str) and text.strip() for text in strategies):
         found.warnings.append("No row has a strategy (column 'strategy'), so this trains by GRPO alone.")
 
 
@@ -102,13 +101,11 @@ def _prompts(data: Dataset, config: Any, tokenizer: Any, name: str, found: Check
     no_chat_template(tokenizer, [row["prompt"] for row in rows], name)
     template, more = config.guided_prompt_template, config.chat_template_kwargs
     plain = [encode(tokenizer, [row["prompt"]], more)[0] for row in rows]
-    hints = [str(row.get("strategy") or "") for row in rows]
-    both: list[tuple[int, Prompt]] = [
-        (i, guided_prompt(row["prompt"], hint, template))
-        for i, (row, hint) in enumerate(zip(rows, hints, strict=True))
-        if hint.strip()
-    ]
-    guided = {i: encode(tokenizer, [prompt], more)[0] for i, prompt in both}
+    guided = {
+        i: encode(tokenizer, [guided_prompt(row["prompt"], strategy, template)], more)[0]
+        for i, row in enumerate(rows)
+        if (strategy := str(row.get("strategy") or "")).strip()
+    }
     as_text = isinstance(rows[0]["prompt"], str)
     has_template = bool(getattr(tokenizer, "chat_template", None))
     words = "text, taken as it is" if as_text else "messages, through the model's chat template"

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from sgpo.data.benchmarks import HUB, BenchmarkError
@@ -100,7 +101,7 @@ def pooled(results: Mapping[str, EvalResult]) -> CellResult:
     """Accuracies of a model on each benchmark, and their mean. Its interval takes the benchmarks as independent: the
     ends are as far from the mean as the root of the summed squares of theirs, divided by their number."""
     every = list(results.values())
-    mean = math.fsum(one.accuracy for one in every) / len(every)
+    mean = fmean(one.accuracy for one in every)
     # Each end by itself: an interval near 0 or 1 is no longer symmetric.
     low, high = (math.hypot(*(one.accuracy - one.ci95[end] for one in every)) / len(every) for end in (0, 1))
     benchmarks = {

@@ -4,14 +4,14 @@ This is the one place where a comparison's figures are made. Tables, reports and
 comparison in progress, whose finished cells they give to :func:`method_results`.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 from sgpo.evaluation.metrics import t_interval
 from sgpo.runs.entries import CellResult, FailedCell, MethodResult, Searched
-from sgpo.runs.scores import NEW_AXES, AxisResult, AxisScores, FamilyScores, SeedMean, StrategyControl, mean, with_means
+from sgpo.runs.scores import NEW_AXES, AxisResult, AxisScores, FamilyScores, SeedMean, StrategyControl, with_means
 
 REFERENCE = "sgpo"
 AXES_REFERENCES = (REFERENCE, "sgpo_plus")
@@ -39,7 +39,7 @@ def over_problems(scores: Sequence[tuple[float, int | None]]) -> float:
     """The mean over the problems of families, from each family's own mean and its number of problems."""
     # Older entries do not say how many problems a family has; theirs had as many each.
     weights = [max(1, problems or 1) for _, problems in scores]
-    return math.fsum(weight * score for weight, (score, _) in zip(weights, scores, strict=True)) / sum(weights)
+    return fmean([score for score, _ in scores], weights)
 
 
 def scores(cell: CellResult, never_solved: Sequence[str] = ()) -> dict[str, float]:
@@ -102,7 +102,7 @@ def _method(name: str, seeds: Sequence[CellResult], never_solved: Sequence[str])
     columns = _columns(seeds, lambda cell: scores(cell, never_solved))
     intervals = {score: over_seeds(values) for score, values in columns.items()}
     end = intervals["end"]
-    costs: dict[str, Any] = {name: round(mean([getattr(cell, name) or 0 for cell in seeds])) for name in _TOKENS}
+    costs: dict[str, Any] = {name: round(fmean([getattr(cell, name) or 0 for cell in seeds])) for name in _TOKENS}
     return MethodResult(
         name=name,
         accuracy=end.mean,
@@ -117,7 +117,7 @@ def _method(name: str, seeds: Sequence[CellResult], never_solved: Sequence[str])
             if all(family in cell.per_family for cell in seeds)
         },
         **costs,
-        train_seconds=round(mean([cell.train_seconds or 0.0 for cell in seeds]), 1),
+        train_seconds=round(fmean([cell.train_seconds or 0.0 for cell in seeds]), 1),
         scores=intervals,
         axes={
             axis: _axis([cell.axes[axis] for cell in seeds])
@@ -133,7 +133,7 @@ def _family(seeds: Sequence[FamilyScores]) -> FamilyScores:
     passes = [one.pass_at_32 for one in seeds if one.pass_at_32 is not None]
     # An older cell lacks pass@32; a mean over the other seeds would stand beside means over all of them.
     whole = len(passes) == len(seeds)
-    return FamilyScores(accuracy=mean([one.accuracy for one in seeds]), pass_at_32=mean(passes) if whole else None)
+    return FamilyScores(accuracy=fmean([one.accuracy for one in seeds]), pass_at_32=fmean(passes) if whole else None)
 
 
 def _axis(seeds: Sequence[AxisScores]) -> AxisResult:
@@ -147,7 +147,7 @@ def _control(each: Sequence[StrategyControl]) -> StrategyControl | None:
     if not each:
         return None
     names = ("problems", "own_kl", "other_kl", "copied")
-    means: dict[str, Any] = {name: mean([getattr(one, name) for one in each]) for name in names}
+    means: dict[str, Any] = {name: fmean([getattr(one, name) for one in each]) for name in names}
     return StrategyControl(**means)
 
 

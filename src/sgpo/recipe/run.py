@@ -72,7 +72,11 @@ def main(argv: Sequence[str] | None = None, fields: Mapping[str, Any] | None = N
     data, measured = load_data(run), load_eval_data(run)
     check_columns(data, rewards)
     check_eval_data(data, measured, rewards)
-    with _alone(config):
+    with contextlib.ExitStack() as stack:
+        if not config.process_index:  # of several processes the first one has the folder for all of them
+            Path(config.output_dir).mkdir(parents=True, exist_ok=True)
+            remedy = "wait for it, or give another --output_dir"
+            stack.enter_context(locked(config.output_dir, "sgpo train", remedy=remedy))
         _train(run, config, model, data, reward_funcs=rewards, eval_dataset=measured)
     return str(config.output_dir)
 
@@ -91,17 +95,6 @@ def _check_folder(run: RunArguments, config: Any) -> None:
             f"output_dir is {config.output_dir!r}, which holds {older[-1]} of an earlier run; go on from it with "
             "--resume true, give another output_dir, or remove the checkpoints."
         )
-
-
-@contextlib.contextmanager
-def _alone(config: Any) -> Iterator[None]:
-    """Have ``output_dir`` for this run, whose main process holds it; ``ValueError`` where another run has it."""
-    if config.process_index:
-        yield
-        return
-    Path(config.output_dir).mkdir(parents=True, exist_ok=True)
-    with locked(config.output_dir, "sgpo train", remedy="wait for it, or give another --output_dir"):
-        yield
 
 
 def _train(run: RunArguments, config: Any, model: ModelConfig, data: Dataset, **more: Any) -> None:

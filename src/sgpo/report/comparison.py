@@ -7,6 +7,7 @@ Nothing is computed here that the results hold: differences, intervals and means
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from markupsafe import Markup
 
@@ -15,7 +16,7 @@ from sgpo.report import svg
 from sgpo.report.run import Run, end_gap
 from sgpo.report.tables import PageTable, TableRow, heat
 from sgpo.runs.entries import MethodResult
-from sgpo.runs.scores import SeedMean, mean
+from sgpo.runs.scores import SeedMean
 from sgpo.runs.words import in_thousands
 
 MAX_FAMILIES = 40
@@ -120,7 +121,7 @@ def _base_guided(run: Run) -> float | None:
     """What the base reaches with the strategy in its prompt, where its cells say so."""
     base = run.method("base")
     values = [seed.accuracy_guided for seed in base.seeds if seed.accuracy_guided is not None] if base else []
-    return mean(values) if values else None
+    return fmean(values) if values else None
 
 
 @dataclass(frozen=True)

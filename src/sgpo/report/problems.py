@@ -2,10 +2,10 @@
 problem and family by family, and the lift of each strategy while it was trained with.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 from sgpo.report.run import Run
@@ -158,7 +158,7 @@ def alpha_by_family(logs: Sequence[Log], windows: int) -> dict[str, list[float |
 
 def mean_or_none(values: Sequence[float]) -> float | None:
     """The mean of the values; None where there are none."""
-    return math.fsum(values) / len(values) if values else None
+    return fmean(values) if values else None
 
 
 # ---------------------------------------------------------------- strategies

@@ -1,9 +1,9 @@
 """Curves of several seeds as one: their mean, and the band from the lowest to the highest seed."""
 
 import itertools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from sgpo.report.run import Run, RunCell, Series
 from sgpo.runs.entries import MetricsRow
@@ -62,7 +62,7 @@ def band(method: str, cells: Sequence[RunCell], metric: str) -> Band | None:
     if not shared:
         return None
     columns = [[curve[step] for curve in curves] for step in shared]
-    mean = [math.fsum(column) / len(column) for column in columns]
+    mean = [fmean(column) for column in columns]
     low, high = [min(column) for column in columns], [max(column) for column in columns]
     return Band(method, _thin([float(step) for step in shared]), _thin(mean), _thin(low), _thin(high), len(curves))
 
@@ -94,7 +94,7 @@ def _thin(values: list[float]) -> list[float]:
         return values
     inner, bins = values[1:-1], POINTS - 2
     edges = [round(i * len(inner) / bins) for i in range(bins + 1)]
-    means = [math.fsum(inner[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    means = [fmean(inner[a:b]) for a, b in itertools.pairwise(edges)]
     # The ends are what the sentences beside a chart quote.
     return [values[0], *means, values[-1]]
 
@@ -102,4 +102,4 @@ def _thin(values: list[float]) -> list[float]:
 def first_and_last(band: Band) -> tuple[float, float]:
     """A curve in two numbers: the means of its first and of its last tenth (at least one point each)."""
     tenth = max(1, len(band.mean) // 10)
-    return math.fsum(band.mean[:tenth]) / tenth, math.fsum(band.mean[-tenth:]) / tenth
+    return fmean(band.mean[:tenth]), fmean(band.mean[-tenth:])

@@ -8,9 +8,9 @@ no other, so that every score is kept for each axis apart.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal, Self
 
 from sgpo.runs.json_entry import (
@@ -137,10 +137,10 @@ class AxisScores(JsonEntry):
         for name in ("accuracy", "greedy", "temperature_1", "guided", "length"):
             # A mean over those that happen to have a score would stand beside means over all of them.
             values = [getattr(one, name) for one in several]
-            found[name] = None if None in values else mean(values)
+            found[name] = None if None in values else fmean(values)
         # Runs of another version may have other k; a mean over those that have one would jump within a curve.
         shared = set.intersection(*(set(one.pass_at_k) for one in several))
-        return AxisScores(**found, pass_at_k={k: mean([one.pass_at_k[k] for one in several]) for k in sorted(shared)})
+        return AxisScores(**found, pass_at_k={k: fmean(one.pass_at_k[k] for one in several) for k in sorted(shared)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,13 +155,8 @@ def with_means(values: Mapping[str, float]) -> dict[str, float]:
     """A value for each axis, and their means over the new axes and over all; no mean where it would repeat an axis."""
     new = [value for axis, value in values.items() if axis != TRAINED_AXIS]
     # Axes count alike, however many problems they have: a method must not win by the longest of them.
-    means = {NEW_AXES: mean(new), ALL_AXES: mean(list(values.values()))} if len(new) > 1 else {}
+    means = {NEW_AXES: fmean(new), ALL_AXES: fmean(values.values())} if len(new) > 1 else {}
     return {**values, **means}
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean of at least one value, summed without loss."""
-    return math.fsum(values) / len(values)
 
 
 @dataclass(frozen=True, kw_only=True)

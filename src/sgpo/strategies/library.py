@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import numpy as np
 
@@ -124,7 +125,7 @@ def pooled_lift(notes: Sequence[JsonObject]) -> tuple[float, float, float] | Non
     if not notes:
         return None
     m = len(notes)
-    lift = math.fsum(note["lift"] for note in notes) / m
+    lift = fmean(note["lift"] for note in notes)
     below = math.hypot(*(note["lift"] - note["low"] for note in notes)) / m
     above = math.hypot(*(note["high"] - note["lift"] for note in notes)) / m
     return lift, lift - below, lift + above

@@ -38,11 +38,7 @@ def takes_options(run: Callable[..., None]) -> Callable[..., None]:
 
 
 def parsed(options: type[Any], given: Mapping[str, Any]) -> Any:
-    """One object of ``options`` from what typer parsed.
-
-    Raises:
-        ValueError: a value that is no JSON object where one is asked for, or one that the class refuses.
-    """
+    """One object of ``options`` from what typer parsed."""
     values = dict(given)
     for field, owner, _ in flat_fields(options):
         value, hint = given[field.name], _hints(owner)[field.name]  # type: ignore[arg-type]

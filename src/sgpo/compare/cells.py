@@ -30,11 +30,7 @@ def run_cells(work: Sequence[tuple[CellSpec, Path]], task: Task, processes: int,
 
 
 def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgress) -> Outcome:
-    """The result of ``cell``, from ``folder`` if it is there. A failure is returned, and kept in ``error.txt``.
-
-    Raises:
-        ValueError: ``folder`` holds another cell.
-    """
+    """The result of ``cell``, from ``folder`` if it is there. A failure is returned, and kept in ``error.txt``."""
     described = {**dataclasses.asdict(cell), "name": cell.name}
     known = folder / "cell.json"
     # Through JSON, as it would be read back: a file makes lists of tuples.

@@ -38,9 +38,6 @@ def cell_fields(
         recipe: the fields that the user's recipe names.
         config: the ``SGPOConfig`` that they parse to.
         overrides: go before the method's own fields, which go before the recipe's.
-
-    Raises:
-        ValueError: a batch that cannot be translated.
     """
     assert method.kind is not None
     classes = (KINDS[method.kind].config, RunArguments, ModelConfig)

@@ -41,11 +41,7 @@ class AsTrained(Template):
 
 
 def measurement(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = False) -> Measurement:
-    """EvalPlan and grader of a benchmark by name, or of a JSONL file; ``as_trained``: one that :func:`held_out` wrote.
-
-    Raises:
-        ValueError: neither is there, a file that cannot be used, golds that cannot be graded, a bad option.
-    """
+    """Plan and grader of a benchmark by name, or of a JSONL file; ``as_trained``: one that :func:`held_out` wrote."""
     path = Path(benchmark)
     # A file of the name of a benchmark needs a path, ./math500, to be meant.
     named = benchmark in HUB or benchmark == LAB.name

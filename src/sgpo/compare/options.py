@@ -111,11 +111,7 @@ class MeasureOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompareOptions:
-    """The options of ``sgpo compare``.
-
-    Raises:
-        ValueError: no method, an unknown preset, or an option of the other kind of comparison.
-    """
+    """The options of ``sgpo compare``."""
 
     more: tuple[str, ...] = option(
         (), argument=True, metavar="[METHOD]...", help="Methods to compare, written as behind --methods."

@@ -82,9 +82,6 @@ class RecipeTask:
         validation: a file of problems for the search; None: some of the training problems.
         search: whether a learning rate is searched for, so that a validation split is needed.
         launcher: a command in front of ``-m sgpo.compare.recipe_cell``; empty: this Python.
-
-    Raises:
-        ValueError: whatever of this cannot work, before anything is run.
     """
 
     recipe: JsonObject
@@ -280,11 +277,7 @@ class RecipeTask:
 
 
 def read_fields(path: Path, changes: Sequence[str] = ()) -> JsonObject:
-    """The fields of a recipe, with ``FIELD=VALUE`` in place of what it says.
-
-    Raises:
-        ValueError: no such file, or what ``sgpo train`` would refuse.
-    """
+    """The fields of a recipe, with ``FIELD=VALUE`` in place of what it says."""
     # As sgpo train reads it, so that its mistakes are said in the same words.
     parse(["--config", str(path)])
     fields = read_yaml(path)
@@ -303,11 +296,7 @@ def parse_fields(fields: Mapping[str, Any], kind: str = "sgpo") -> Any:
 
 
 def split(data: Dataset, hold_out: bool) -> tuple[Dataset, Dataset]:
-    """Problems to train on and held-out ones, 5% by a hash of their id, or of their prompt where they have none.
-
-    Raises:
-        ValueError: nothing would be held out, or it could not be graded.
-    """
+    """Problems to train on and held-out ones, 5% by a hash of their id, or of their prompt where they have none."""
     if not hold_out:
         return data, data.select([])
     # By a hash and not by a draw: a problem keeps its side when the data grow.

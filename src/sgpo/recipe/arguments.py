@@ -86,11 +86,7 @@ def parse(
 
 
 def recipe_path(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The file behind ``--config``, None without one, and the other words.
-
-    Raises:
-        ValueError: ``--config`` stands twice or without a path.
-    """
+    """The file behind ``--config``, None without one, and the other words."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     # A missing path is said below, and not by the usage of this parser.
     parser.add_argument("--config", action="append", nargs="?", const="", default=[], dest="paths")

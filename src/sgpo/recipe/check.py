@@ -41,11 +41,7 @@ class Checked:
 
 
 def check_recipe(argv: Sequence[str]) -> Checked:
-    """Look at the recipe ``--config FILE [--FIELD VALUE ...]`` with its data, its tokenizer and its rewards.
-
-    Raises:
-        ValueError: for whatever `sgpo train` would refuse before its first step.
-    """
+    """Look at the recipe ``--config FILE [--FIELD VALUE ...]`` with its data, its tokenizer and its rewards."""
     run, config, model = parse(argv)
     rewards = [load_reward(name) for name in run.reward_funcs]
     described = check_model(model)
@@ -149,11 +145,7 @@ def _context(described: Any, config: Any, found: Checked) -> None:
 
 
 def _rewards(data: Dataset, rewards: Sequence[Any], names: Sequence[str], found: Checked) -> None:
-    """What each reward gives to the first problem's answer and to nothing: it must tell them apart.
-
-    Raises:
-        ValueError: a reward that fails, or gives no number.
-    """
+    """What each reward gives to the first problem's answer and to nothing: it must tell them apart."""
     row = data[0]
     answer = gold_text(row.get("answer", row.get("solution")))
     tried = [f"The answer is \\boxed{{{answer}}}.", ""]

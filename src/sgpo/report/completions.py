@@ -5,13 +5,13 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from sgpo.data.tables import read_table
 from sgpo.report.run import Run
 from sgpo.report.text import bound
-from sgpo.runs.bounded import MAX_FILE, read_bounded_rows
-from sgpo.runs.files import JsonObject
+from sgpo.runs.bounded import read_bounded_rows
+from sgpo.runs.files import JsonObject, ReadError
 from sgpo.runs.json_entry import finite, mapping, whole_number
 
 MAX_COMPLETIONS = 12
@@ -62,24 +62,13 @@ def _text(value: Any) -> str:
 
 
 def _table(run: Run) -> list[JsonObject]:
-    """The first rows of TRL's newest table that can be read."""
+    """The first rows of TRL's newest table that can be read, in which each reward function has a column of its own."""
     # The newest that can be read: a kill tears the last one.
     for path in sorted((run.path / "completions").glob("completions_*.parquet"), reverse=True):
         try:
-            return _rows(path)
-        except (OSError, ValueError, ImportError) as error:  # torn by a kill, or no table
-            run.notices.append(f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__}).")
+            rows = [row for _, row in itertools.islice(read_table(path), MAX_COMPLETIONS)]
+        except ReadError:
+            run.notices.append(f"{path.parent.name}/{path.name} cannot be read.")
+        else:
+            return [row | {"rewards": {k: v for k, v in row.items() if k not in _TABLE_FIELDS}} for row in rows]
     return []
-
-
-def _rows(path: Path) -> list[JsonObject]:
-    """The first rows of one of TRL's tables, in which each reward function has a column of its own."""
-    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
-
-    if (size := path.stat().st_size) > MAX_FILE:
-        raise ValueError(f"{path} has {size} bytes")
-    with ParquetFile(path) as file:
-        # A batch and not the table: it holds every completion of a step.
-        batch = next(file.iter_batches(batch_size=MAX_COMPLETIONS), None)
-    rows = [] if batch is None else batch.to_pylist()
-    return [row | {"rewards": {k: value for k, value in row.items() if k not in _TABLE_FIELDS}} for row in rows]

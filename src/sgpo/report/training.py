@@ -62,11 +62,7 @@ def _logged(path: Path, notices: list[str]) -> Logged:
 
 
 def _state(path: Path, notices: list[str]) -> Logged:
-    """The same from the newest ``trainer_state.json`` that can be read.
-
-    Raises:
-        ValueError: none of them can, or none has logged anything.
-    """
+    """The same from the newest ``trainer_state.json`` that can be read."""
     found, fault = None, None
     # The newest may be torn by a kill; the one before is whole.
     for file in _states(path):

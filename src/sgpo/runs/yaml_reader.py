@@ -71,11 +71,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def read_yaml(path: Path) -> JsonObject:
-    """The mapping of names to values in a YAML file.
-
-    Raises:
-        ValueError: the file cannot be read as text (see `read_text`), or holds anything but one mapping of names.
-    """
+    """The mapping of names to values in a YAML file."""
     found = parse_yaml(read_text(path), f"{path} is not valid YAML")
     if not isinstance(found, dict):
         kind = "nothing" if found is None else "a list" if isinstance(found, list) else "a single value"

@@ -211,6 +211,8 @@ class Asker:
 
     def _claimed(self, portions: Iterator[list[Job]]) -> tuple[list[Job], int] | None:
         """The jobs of the next portion that are ours to do, and how many are another's; None at the end."""
+        # Portions, which may be empty, and not single jobs: a source may hold nothing of use for a million rows, and
+        # whoever stops the run would wait for all of them.
         portion = next(portions, None)
         if portion is None:
             return None

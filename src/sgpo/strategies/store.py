@@ -276,7 +276,7 @@ class Store:
     def _alive(worker: str, host: str, pid: int, process: str, beat: float) -> bool:
         """Whether a worker may still be at work."""
         if host == socket.gethostname() and os.name == "posix":
-            # After a restart, of a container say, another process may have the number of the one that is gone.
+            # In a container, say, that began anew, this process may have the number of the one that is gone.
             if pid == os.getpid() and process != _PROCESS:
                 return False
             try:

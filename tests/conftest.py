@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# No timed assertion: on a busy machine an example of a millisecond took half a second.
+settings.register_profile("sgpo", deadline=None)
+settings.load_profile("sgpo")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -75,7 +75,7 @@ def test_every_layout_is_seen_in_some_problem() -> None:
     assert [name for name, change in LAYOUTS.items() if all(change(problem) == problem for problem in PROBLEMS)] == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(problem=st.sampled_from(PROBLEMS), names=st.lists(st.sampled_from(sorted(LAYOUTS)), max_size=5, unique=True))
 @example(problem=PROBLEMS[0], names=["<=", "full-width"])
 def test_nor_do_several_one_after_another(problem: str, names: list[str]) -> None:
@@ -85,7 +85,7 @@ def test_nor_do_several_one_after_another(problem: str, names: list[str]) -> Non
     assert normal_tokens(copy) == normal_tokens(problem), names
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=st.text(max_size=80))
 def test_any_text_has_a_form_that_is_its_own_form(text: str) -> None:
     form = normal_tokens(text)

@@ -151,7 +151,7 @@ def test_text_and_objects(tmp_path):
         read_json_object(tmp_path / "a")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.binary(max_size=60) | st.text(max_size=40).map(str.encode))
 def test_no_bytes_give_anything_but_rows_or_a_read_error(tmp_path_factory, data):
     path: Path = tmp_path_factory.mktemp("f") / "a"
@@ -161,7 +161,7 @@ def test_no_bytes_give_anything_but_rows_or_a_read_error(tmp_path_factory, data)
             reader()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_lines_are_those_of_the_text(tmp_path_factory, text):
     path: Path = tmp_path_factory.mktemp("f") / "a"

@@ -43,7 +43,7 @@ def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if "partial" in path.name]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=JSON, rows=ROWS, ascii_only=st.booleans())
 def test_what_is_written_reads_back(tmp_path_factory, value, rows, ascii_only):
     folder = tmp_path_factory.mktemp("f")
@@ -240,7 +240,7 @@ def test_kill_9_leaves_whole_files(tmp_path, kind):
             assert all(row["filler"] == [row["i"]] * 20000 for _, row in recover_rows(tmp_path / "a.jsonl"))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(rows=ROWS.filter(bool), cut=st.integers(0, 10_000), more=ROWS)
 def test_a_file_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, rows, cut, more):
     path = tmp_path_factory.mktemp("f") / "a.jsonl"

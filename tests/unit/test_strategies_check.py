@@ -125,14 +125,14 @@ def test_equivalent_answers(answer: str, said: str) -> None:
 
 
 @given(st.integers(11, 999_999).filter(lambda n: str(n).strip("0") != "1"), st.sampled_from(range(7)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_integers_in_digits_words_and_expressions(n: int, way: int) -> None:
     forms = (str(n), f"{n:,}", f"${n}$", in_words(n), f"{n}.0", f"\\frac{{{2 * n}}}{{2}}", f"{n - 5} + 5")
     assert verdict(str(n), f"There is {forms[way]} in it.").kind == "answer"
 
 
 @given(st.integers(1, 11), st.sampled_from([3, 5, 7, 8, 9, 10, 12]), st.integers(2, 9))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_fractions_reduced_or_not(top: int, bottom: int, factor: int) -> None:
     value = Fraction(top, bottom)
     if value.denominator in (1, 2):
@@ -143,7 +143,7 @@ def test_fractions_reduced_or_not(top: int, bottom: int, factor: int) -> None:
 
 
 @given(st.integers(0, 999_999))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_number_words(n: int) -> None:
     assert spelling.number_words(f"take {in_words(n)} of them") == f"take {n} of them"
 
@@ -335,7 +335,7 @@ def test_values_of_expressions(text: str, value: float) -> None:
 
 @given(st.recursive(st.integers(1, 9).map(str), lambda x: st.tuples(x, st.sampled_from("+-*/"), x).map(
     lambda t: f"({t[0]} {t[1]} {t[2]})"), max_leaves=8))  # fmt: skip
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_parser_agrees_with_python(text: str) -> None:
     try:
         expected = eval(re.sub(r"(\d)", r"Fraction(\1)", text))
@@ -378,7 +378,7 @@ def test_ten_megabytes_are_cut_or_rejected() -> None:
 
 
 @given(st.text(max_size=200), st.text(min_size=1, max_size=40), st.text(max_size=200))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_text_raises_and_verdicts_repeat(problem: str, answer: str, strategy: str) -> None:
     if not answer.strip():
         return

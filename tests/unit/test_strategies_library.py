@@ -94,7 +94,7 @@ WORDS = ["add", "the", "set", "square", "root", "of", "both", "leg", "12", "+"]
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(TEXTS, min_size=1, max_size=6), TEXTS)
 def test_tfidf_against_its_formula(texts: list[str], query: str) -> None:
     assert TfidfIndex(texts).scores(query) == pytest.approx(slow_cosine(texts, query), abs=1e-9)

@@ -128,7 +128,7 @@ def test_no_candidates_want_no_samples() -> None:
     assert advance(LiftPlan(), [], {}).wanted == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 2**32), st.integers(1, 7), st.integers(1, 5), st.integers(1, 4))
 def test_any_order_of_verdicts_leads_to_the_same_end(seed: int, arms: int, first: int, rounds: int) -> None:
     draw, plan = random.Random(seed), LiftPlan(first, rounds)

@@ -222,10 +222,10 @@ def test_a_lift_is_measured_on_the_prompt_of_training(tmp_path: Path, template: 
         store.add_setup(SETUP)
         store.add_problems([turns])
         store.record([AnsweredCall(Key(SETUP.id, "p", 0), "ok", "raw", Strategy(**GOOD).model_dump_json(), 1, 1)])
-    _, prompts, _, _ = task_of_lift(LiftOptions(student="", template=template, max_new_tokens=1))
+    _, ask, _, _ = task_of_lift(LiftOptions(student="", template=template, max_new_tokens=1))
     ((out,), _) = exported(tmp_path / "s.db", tmp_path / "a.jsonl", "--template", template)
-    assert prompts.unguided(turns) == out["prompt"]
-    assert prompts.guided(turns, Strategy(**GOOD)) == guided_prompt(out["prompt"], out["strategy"])
+    assert ask(turns, None) == out["prompt"]
+    assert ask(turns, Strategy(**GOOD)) == guided_prompt(out["prompt"], out["strategy"])
 
 
 def test_one_message_with_a_system_message_keeps_it(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import torch
 import trainer_kit as kit
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
+from transformers import BitsAndBytesConfig
 
+from sgpo.models.folders import Folder
 from sgpo.trainer.distillation import collate
 
 SHARED: dict[str, Any] = {"per_device_train_batch_size": 16, "optim": "adamw_torch", "learning_rate": 0.02}
@@ -144,3 +146,20 @@ def test_a_base_in_two_precisions_trains_under_autocast(adapted: bool, tmp_path:
 def test_without_autocast_it_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"weights of \['bfloat16', 'float32'\].*Set bf16=True"):
         kit.make_trainer(tmp_path, model=_two_precisions(), bf16=False)
+
+
+@pytest.mark.usefixtures("scripted")
+def test_an_adapter_says_how_its_base_was_quantized(out: Path) -> None:
+    """Saved at the end or in a checkpoint: measured on the base as it is, it would be another model."""
+    trainer = make(out, save_strategy="steps", save_steps=1, max_steps=1)
+    quantized = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    trainer.model.config.quantization_config = quantized  # what a machine that can quantize would have put there
+    trainer.train()
+    trainer.save_model(str(out / "model"))
+    for folder in (out / "model", out / "checkpoint-1"):
+        found = Folder(str(folder)).quantization
+        assert found is not None
+        assert BitsAndBytesConfig.from_dict(dict(found)).to_dict() == quantized.to_dict()
+    plain = make(out / "plain")
+    plain.save_model(str(out / "plain"))
+    assert Folder(str(out / "plain")).quantization is None

@@ -475,3 +475,19 @@ def test_evaluation_neither_guides_nor_distils(out: Path) -> None:
     assert math.isfinite(result["eval_loss"])
     assert trainer._sgpo.slots is slots
     assert not any(name.startswith("sgpo/") for name in gathered)
+
+
+@pytest.mark.usefixtures("scripted")
+def test_each_of_several_evaluation_sets_has_metrics_of_its_own(out: Path) -> None:
+    """TRL's stand under one name, so that the best checkpoint is that of the last set."""
+    alone = [kit.make_trainer(out, arguments={"eval_dataset": kit.make_problems(n)}).evaluate() for n in (2, 5)]
+    sets = {"eval_dataset": {"easy": kit.make_problems(2), "all": kit.make_problems(5)}}
+    saving = {"eval_strategy": "steps", "save_strategy": "steps", "load_best_model_at_end": True, "max_steps": 1}
+    trainer = kit.make_trainer(out, arguments=sets, metric_for_best_model="easy_reward", **saving)
+    found = trainer.evaluate()
+    assert "eval_reward" not in found
+    assert [found["eval_easy_reward"], found["eval_all_reward"]] == [one["eval_reward"] for one in alone]
+    trainer.train()
+    assert trainer.state.best_metric == alone[0]["eval_reward"]
+    with pytest.raises(ValueError, match=r"'reward', but eval_dataset has several data sets.*'easy_reward'"):
+        kit.make_trainer(out, arguments=sets, metric_for_best_model="reward", **saving)

@@ -85,6 +85,13 @@ def stopped(directory: Path, ranks: int) -> str:
     return "not stopped"
 
 
+def evaluated(directory: Path, size: int) -> dict[str, float]:
+    """The rewards of an evaluation of five problems, `size` completions at once on each rank."""
+    measured = {"eval_dataset": kit.make_problems(5)}
+    trainer = kit.make_trainer(directory, per_device_eval_batch_size=size, arguments=measured)
+    return {name: value for name, value in trainer.evaluate().items() if "reward" in name}
+
+
 def main() -> None:
     torch.set_num_threads(1)
     GRPOTrainer._generate_single_turn = kit.scripted_turn
@@ -92,6 +99,7 @@ def main() -> None:
     ranks = int(sys.argv[2])
     results: dict[str, Any] = {name: run(directory, name, ranks) for name in CASES}
     results["stopped"] = stopped(directory, ranks)
+    results["evaluated"] = evaluated(directory, 4)
     from accelerate import PartialState
 
     torch.save(results, directory / f"rank{PartialState().process_index}.pt")

@@ -157,6 +157,8 @@ HPT: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gate 1": ({"gate": 1}, {"gate": 1}),
     "coefficient": ({"sft_coef": 0.3}, {"coef": 0.3}),
     "dapo": ({"loss_type": "dapo"}, {"loss_type": "dapo"}),
+    "grpo": ({"loss_type": "grpo"}, {"loss_type": "grpo"}),
+    "bnpo": ({"loss_type": "bnpo"}, {"loss_type": "bnpo"}),
     "all by SFT": ({"gate": 4}, {"gate": 4}),
 }
 CASES = [
@@ -327,6 +329,7 @@ def test_conversations_with_real_sampling(trainer_class: type, architecture: str
 # Two problems a rank: all of one rank's by SFT and none of the other's; all of both; LUFFY, whose ranks are alike.
 ON_RANKS: dict[str, tuple[type, tuple[int, ...], dict[str, Any]]] = {
     "one rank by SFT": (HPTTrainer, (1, 3, 0, 2), {}),
+    "one rank by SFT, by tokens": (HPTTrainer, (1, 3, 0, 2), {"loss_type": "dapo"}),
     "all by SFT, micro-steps": (HPTTrainer, (0, 1, 2, 3), {"gate": 4, "gradient_accumulation_steps": 2}),
     "luffy": (LUFFYTrainer, (0, 1, 2, 3), {"advantage_baseline": "on_policy"}),
     "luffy by tokens": (LUFFYTrainer, (0, 1, 2, 3), {"loss_type": "dapo", "num_iterations": 2}),

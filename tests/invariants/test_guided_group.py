@@ -14,6 +14,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from test_trainer_oracle import FLOAT32, gradient_of, log_probs, oracle, step
 from torch import Tensor
+from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 from trl import GRPOTrainer
 
 from sgpo.trainer import sgpo_trainer
@@ -183,6 +184,34 @@ def test_autonomous_metrics_know_nothing_of_the_guided_group(out: Path) -> None:
     for name in logs[0].keys() - {"loss", "grad_norm"}:
         assert logs[0][name] == logs[1][name], name
     assert logs[1].keys() - logs[0].keys() == {"sgpo/guided_entropy", "sgpo/guided_clip_fraction"}
+
+
+def mixture_of_experts() -> Qwen3MoeForCausalLM:
+    size = {"vocab_size": len(kit.WORDS), "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64}
+    experts = {"moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2, "output_router_logits": True}
+    ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
+    torch.manual_seed(3)
+    return Qwen3MoeForCausalLM(Qwen3MoeConfig(**size, **heads, **experts, **ids, initializer_range=0.5))
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_mixture_of_experts_balances_its_load_once(out: Path) -> None:
+    """The auxiliary loss adds to a step what it adds to one of TRL's, whatever else is trained on."""
+
+    def added(**options: Any) -> dict[str, Tensor]:
+        steps = []
+        for coefficient in (0.5, 0.0):
+            options |= {"max_steps": 1, "router_aux_loss_coef": coefficient, **WHOLE}
+            if options.get("trainer_class") is GRPOTrainer:
+                del options["num_guided_generations"]
+            steps.append(kit.recorded(kit.make_trainer(out, model=mixture_of_experts(), **options)).gradients[0])
+        return {name: gradient - steps[1][name] for name, gradient in steps[0].items()}
+
+    wanted = added(trainer_class=GRPOTrainer)
+    assert max(float(g.abs().max()) for g in wanted.values()) > 1e-3
+    for options in ({}, {"guided_grpo_weight": 1.0}, {"guided_grpo_weight": 1.0, "guided_grpo_group": "joined"}):
+        assert kit.largest_gap(added(**options), wanted) < 5e-5  # of gradients in float32
 
 
 @pytest.mark.usefixtures("scripted")

@@ -61,6 +61,16 @@ def test_nan_on_one_rank_stops_both(two_ranks: list[dict[str, Any]]) -> None:
     assert "nonfinite-step1-rank1.json" in second
 
 
+@pytest.mark.usefixtures("scripted")
+def test_an_evaluation_counts_each_problem_once(two_ranks: list[dict[str, Any]], out: Path) -> None:
+    """The last batch is short, and two ranks fill it up with problems that were there before."""
+    prompts = kit.make_tokenizer()(list(kit.make_problems(5)["prompt"]))["input_ids"]
+    right = [kit.WORDS.index("ok") in kit.script(ids, copy, 8) for ids in prompts for copy in range(4)]
+    mean = pytest.approx(sum(right) / len(right))
+    for found in (two_ranks[0]["evaluated"], ranks_worker.evaluated(out, 8), ranks_worker.evaluated(out, 20)):
+        assert found["eval_reward"] == found["eval_rewards/has_ok/mean"] == mean
+
+
 def compare_logs(theirs: dict[str, Any], mine: dict[str, Any]) -> None:
     assert theirs.keys() == mine.keys()
     # TRL's means over micro-steps of means over tokens know how the batch was cut.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -16,7 +17,7 @@ from sgpo.commands import evaluate
 from sgpo.lab.model import build_model
 from sgpo.lab.tokenizer import VOCAB_SIZE, build_tokenizer
 from sgpo.models import ModelError, ModelOptions, Request, Sampling, open_model
-from sgpo.models.folders import fingerprint
+from sgpo.models.folders import QUANTIZATION, fingerprint
 
 GREEDY = Sampling(0.0, 1.0, 6)
 TEMPLATE = "{% for m in messages %}Q {{ m['content'] }} {% endfor %}{% if enable_thinking %}mean {% endif %}A"
@@ -183,12 +184,56 @@ def test_an_adapter_that_does_not_fit_is_refused(
         open_model(str(path), GREEDY, ModelOptions(device="cpu"))
 
 
-def test_vllm_takes_adapters_and_variables_too(adapter: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    vllm, lora = types.ModuleType("vllm"), types.ModuleType("vllm.lora.request")
-    vllm.LLM, vllm.SamplingParams = Engine, types.SimpleNamespace  # type: ignore[attr-defined]
+NF4 = {"load_in_4bit": True, "quant_method": "bitsandbytes", "bnb_4bit_quant_type": "nf4"}
+
+
+@pytest.fixture
+def quantized(adapter: Path, tmp_path: Path) -> Path:
+    """The adapter as a trainer leaves it that quantized its base."""
+    path = tmp_path / "quantized"
+    shutil.copytree(adapter, path)
+    (path / QUANTIZATION).write_text(json.dumps(NF4))
+    return path
+
+
+def test_an_adapter_is_measured_on_the_base_that_it_was_trained_on(
+    quantized: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    given, load = [], AutoModelForCausalLM.from_pretrained
+
+    def loading(*args: Any, quantization_config: Any = None, device_map: Any = None, **kwargs: Any) -> Any:
+        given.append((quantization_config, device_map))  # this machine may have no package that quantizes
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", loading)
+    model = open_model(str(quantized), GREEDY, ModelOptions(device="cpu"))
+    assert model.describe()["base_quantization"] == NF4
+    assert "base_quantization" not in open_model(str(adapter), GREEDY, ModelOptions(device="cpu")).describe()
+    assert given == [(NF4, {"": "cpu"}), (None, None)]
+
+
+@pytest.fixture
+def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, lora = types.ModuleType("vllm"), types.ModuleType("vllm.lora.request")
+    engine.LLM, engine.SamplingParams = Engine, types.SimpleNamespace  # type: ignore[attr-defined]
     lora.LoRARequest = lambda name, number, path: path  # type: ignore[attr-defined]
-    for name, module in (("vllm", vllm), ("vllm.lora", types.ModuleType("vllm.lora")), ("vllm.lora.request", lora)):
+    for name, module in (("vllm", engine), ("vllm.lora", types.ModuleType("vllm.lora")), ("vllm.lora.request", lora)):
         monkeypatch.setitem(sys.modules, name, module)
+
+
+@pytest.mark.usefixtures("vllm")
+def test_vllm_quantizes_the_base_too_or_says_that_it_cannot(quantized: Path) -> None:
+    open_model(str(quantized), GREEDY, ModelOptions(backend="vllm"))
+    assert Engine.made["quantization"] == "bitsandbytes"
+    (quantized / QUANTIZATION).write_text(json.dumps({"load_in_8bit": True, "quant_method": "bitsandbytes"}))
+    with pytest.raises(ModelError, match=r"trained on a quantized base.* Use --backend transformers"):
+        open_model(str(quantized), GREEDY, ModelOptions(backend="vllm"))
+
+
+@pytest.mark.usefixtures("vllm")
+def test_vllm_takes_adapters_and_variables_too(adapter: Path, base: Path) -> None:
     assert said(adapter, backend="vllm", chat_template_kwargs={"enable_thinking": True})[0] == "6"
     assert (Engine.made["model"], Engine.made["enable_lora"], Engine.made["max_lora_rank"]) == (str(base), True, 8)
     assert Engine.given["lora_request"] == str(adapter)

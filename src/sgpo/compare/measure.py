@@ -22,6 +22,7 @@ from sgpo.evaluation.run import EvalPlan, run_evaluation
 from sgpo.evaluation.templates import Template
 from sgpo.lab.benchmark import LAB
 from sgpo.models.folders import Folder
+from sgpo.models.protocol import ModelError
 from sgpo.options import from_flat
 from sgpo.runs.entries import CellResult, SampleRow
 from sgpo.runs.files import write_rows
@@ -123,9 +124,15 @@ def servable(model: Path, base: str, revision: str, folder: Path, backend: str) 
     Any other adapter is measured as ``sgpo eval`` measures it, on top of its base: merged weights are rounded to the
     precision of the base, which moves the figures.
     """
-    adapter = Folder(str(model)).adapter or {}
+    trained = Folder(str(model))
+    adapter = trained.adapter or {}
     if backend != "vllm" or not (adapter.get("modules_to_save") or adapter.get("use_dora")):
         return model
+    if trained.quantization is not None:
+        raise ModelError(
+            f"{model} was trained on a quantized base, with which its layers are not merged, and vLLM serves no such "
+            "adapter. Measure with backend: transformers."
+        )
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -141,6 +141,11 @@ def _chinese(match: re.Match[str]) -> str:
     return f" {int(total + part + digit)} "
 
 
+def chinese_numerals(text: str) -> str:
+    """Chinese numerals as digits."""
+    return text if text.isascii() else _CHINESE.sub(_chinese, text)
+
+
 def _fraction(match: re.Match[str]) -> str:
     bottom = match["bottom"] or {"h": "2", "q": "4"}[match["part"][0].lower()]
     article = not match["top"][0].isdigit()
@@ -179,7 +184,7 @@ def number_words(text: str) -> str:
 def plain(text: str) -> str:
     """The plain spelling of a text of a bounded length."""
     if not text.isascii():
-        text = _CHINESE.sub(_chinese, text.translate(_SYMBOLS))
+        text = chinese_numerals(text.translate(_SYMBOLS))
         text = re.sub(r"(?<=\})\^\{", "", _NOT_ASCII.sub(_character, text).replace("}^{", "").replace("}_{", ""))
     text = _ENDLESS.sub(" ", re.sub(r"[^\S\n]+", " ", text.replace("~", " ")))
     text = re.sub(r"\be\. ?g\.,?", "such as", re.sub(r"\bi\. ?e\.,?", "namely", text))

@@ -12,6 +12,7 @@ from typing import Any
 from sgpo.data.prompts import Prompt
 from sgpo.models.protocol import ModelError
 
+QUANTIZATION = "base_quantization.json"  # beside an adapter: transformers' quantization_config of its base in training
 _EDGE = 1 << 20  # bytes read at either end of each file of weights
 _BLOCKS, _BLOCK = 512, 1 << 12  # read between the ends, evenly spaced, and the bytes of each
 _LARGE = 1 << 24  # bytes from which there are such blocks
@@ -32,6 +33,8 @@ class Folder:
         self.adapter = _adapter(Path(name)) if name else None
         # The model to load first. PEFT writes it as it was named in training: a hub id, or a path of that machine.
         self.base = name if self.adapter is None else str(self.adapter["base_model_name_or_path"])
+        # How the base was quantized while the adapter was trained: on other weights it would be another model.
+        self.quantization = None if self.adapter is None else _json(Path(name) / QUANTIZATION)
         # A trainer may have added tokens; then the adapter comes with a tokenizer of its own.
         has_tokenizer = self.adapter is None or (Path(name) / "tokenizer_config.json").is_file()
         self.tokenizer = name if has_tokenizer else self.base
@@ -47,6 +50,8 @@ class Folder:
         found: dict[str, object] = {"weights": _fingerprint_or_none(self.name)}
         if self.adapter is not None:
             found |= {"base": self.base, "base_weights": _fingerprint_or_none(self.base)}
+        if self.quantization is not None:
+            found["base_quantization"] = dict(self.quantization)
         return found
 
     def error(self, error: Exception) -> ModelError:
@@ -122,10 +127,18 @@ def _adapter(folder: Path) -> Mapping[str, Any] | None:
     path = folder / "adapter_config.json"
     if not path.is_file():
         return None
+    found = _json(path)
+    if found is None or not isinstance(found.get("base_model_name_or_path"), str):
+        raise ModelError(
+            f"{path} does not name its base_model_name_or_path; save the adapter again with save_pretrained."
+        )
+    return found
+
+
+def _json(path: Path) -> Mapping[str, Any] | None:
+    """The object in a file; None where there is no file, or no object in it."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict) and isinstance(found.get("base_model_name_or_path"), str):
-            return found
-    except ValueError:
-        pass
-    raise ModelError(f"{path} does not name its base_model_name_or_path; save the adapter again with save_pretrained.")
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -57,7 +57,11 @@ class LocalModel(Loaded):
             # Passed as False: where it is left out, transformers asks on a terminal whether to run the model's code.
             common: dict[str, Any] = {"revision": options.revision, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, **common)
-            model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=dtype, **common).to(where)
+            if folder.quantization is None:
+                model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=dtype, **common).to(where)
+            else:  # quantized weights are not moved
+                placed = {"quantization_config": dict(folder.quantization), "device_map": {"": where}}
+                model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=dtype, **placed, **common)
             if folder.adapter is not None:
                 model = _adapted(model, folder)
         except Exception as error:  # the hub's client, safetensors and torch raise families of their own

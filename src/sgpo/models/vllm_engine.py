@@ -47,6 +47,13 @@ class VllmModel(Loaded):
             # vLLM takes one of a few sizes, and refuses a rank beyond what it set aside.
             rank = next((rank for rank in _RANKS if rank >= folder.rank), folder.rank)
             more = {"tokenizer": folder.tokenizer, "enable_lora": True, "max_lora_rank": rank}
+        if folder.quantization is not None:
+            if folder.quantization.get("bnb_4bit_quant_type") != "nf4":
+                raise ModelError(
+                    f"{name} was trained on a quantized base, and vLLM quantizes one to NF4 alone (load_in_4bit with "
+                    "bnb_4bit_quant_type: nf4). Use --backend transformers."
+                )
+            more["quantization"] = "bitsandbytes"
         try:
             engine = LLM(
                 model=folder.base,

@@ -120,7 +120,7 @@ class Grader:
         if gold.names != answer.names and set(gold.names) == set(answer.names):
             answer = readings.reordered(answer, gold.names)
         kinds = {gold.kind, answer.kind}
-        if gold.line and answer.line and gold.line != answer.line:
+        if gold.line != answer.line and {gold.line, answer.line} <= structure.PARAMETERS:
             renamed = (library.rename(item, answer.line, gold.line) for item in answer.items)
             answer = replace(answer, items=tuple(renamed), line=gold.line)
         if kinds == {"value"}:
@@ -141,6 +141,8 @@ class Grader:
         if any(node.kind == "list" and self._as_region(node) for node in (gold, answer)):
             return self._regions(gold, answer)
         if kinds in ({"tuple"}, {"tuple", "list"}, {"tuple", "matrix"}):
+            if gold.joined_by_or or answer.joined_by_or:
+                return False
             return self._sequence(gold, answer)
         if kinds == {"interval", "tuple"}:
             return False

@@ -36,7 +36,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 _FRACTION = re.compile(r"([+-]?)\s*\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+)\s*/\s*(\d+)")
 _MIXED = re.compile(r"(?<![\d.}^_])(\d+) ?\\frac\{(\d+)\}\{(\d+)\}(?!\s*[\^!])")
 _DECIMAL = re.compile(r"\d*\.\d+|\d+\.(?!\d)")
-_SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+_SPACED_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?")
 _TIMES_BRACKET = re.compile(r"(?<=[\d)}])\s*(?=\()")
 _FUNCTION_TAIL = re.compile(r"\\[a-z]{2,}\s*(?:_\{?\w+\}?)?\s*(?:\^\s*\{?-?\w+\}?)?$")
 _CALL = re.compile(r"(?<![A-Za-z\\])([a-eh-orstu-zA-EH-OR-Z])\s*(?=\()")
@@ -52,6 +52,7 @@ _TEXT = re.compile(r"\\text\{\s*([A-Za-z0-9.]+)\s*\}")
 _UNPARSABLE = re.compile(
     r"\\(?:text|pmod|equiv|bmod|Rightarrow|implies|to)(?![A-Za-z])|\.\.\.|!!|(?<![\w.])\d[\d.]*'|[?@#\"`]"
 )
+_APART = re.compile(r"(?<![\d._^])(?![1-9]\d{0,2}(?: \d{3})+(?!\d))\d[\d.]* +\d")  # the parser takes `0 0 5` for 5
 
 
 class UnparsableError(ValueError):
@@ -128,8 +129,9 @@ def parse(text: str) -> Any:
     Raises:
         UnparsableError: the library cannot read it.
     """
+    apart = _APART.search(text)
     text = prepare(text)
-    if not text or _UNPARSABLE.search(text) or text.count("{") != text.count("}"):
+    if not text or apart or _UNPARSABLE.search(text) or text.count("{") != text.count("}"):
         raise UnparsableError(text[:80])
     try:
         parsed = latex2sympy(

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from sgpo.mathtext.spelling import chinese_numerals, number_words
 from sgpo.rewards import units
 
 _BARE = (
@@ -50,7 +51,8 @@ _OPPOSED = (
     "clockwise counterclockwise|older younger|before after|taller shorter"
 )
 _SCALES = {
-    "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12, "lakh": 5, "crore": 7, "万": 4, "亿": 8,
+    "dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
+    "lakh": 10**5, "crore": 10**7, "万": 10**4, "亿": 10**8,
 }  # fmt: skip
 _SCALE = re.compile(rf" ?(?:\\text\{{\s*)?({'|'.join(_SCALES)})s?(?![a-z])\s*(?:\}})?", re.IGNORECASE)
 _CURRENCY = {r"\$": "usd", r"\pounds": "gbp", r"\euro": "eur", r"\yen": "yen", r"\rupee": "rupee"}
@@ -74,23 +76,7 @@ _BASE = re.compile(
     r"| ?(?:\\text\{)? ?base ?-?(?:\} ?)?(\d{1,2}|[a-z]+) ?\}?)"
 )
 _LETTER_DIGITS = re.compile(r" ?\\text\{ ?([A-F]+) ?\} ?")
-_SMALL = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-]  # fmt: skip
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_PARTS = ["half", "third", "quarter", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
-NUMBER_WORDS = (
-    {word: str(value) for value, word in enumerate(_SMALL)}
-    | {f"{ten} {_SMALL[i] if i else ''}".strip(): str(10 * t + i) for t, ten in enumerate(_TENS, 2) for i in range(10)}
-    | {"hundred": "100", "one hundred": "100"}
-    | {
-        f"{_SMALL[top]} {part}{end}": rf"\frac{{{top}}}{{{bottom}}}"
-        for bottom, part in enumerate(_PARTS, 2)
-        for top in range(1, 10)
-        for end in ("", "s")
-    }
-)
+_SAID_NUMBER = re.compile(r"(?:(minus|negative) )?(\d+(?:\.\d+)?|\\frac\{\d+\}\{\d+\})")
 _WORDY = re.compile(
     r"(?<![A-Za-z\\])(?=[A-Za-z]*[aeiouyAEIOUY])[A-Za-z]{3,}|(?<![A-Za-z\\])(?:no|No|NO|DNE|AM|PM)(?![A-Za-z])"
 )
@@ -127,6 +113,12 @@ class UnitValue:
     core: str
     unit: str = ""
     percent: bool = False
+
+
+def number_in_words(text: str) -> str:
+    """The number that a whole text says, in English or Chinese words, as digits or a fraction; "" for other texts."""
+    match = _SAID_NUMBER.fullmatch(number_words(chinese_numerals(text)).strip())
+    return ("-" if match[1] else "") + match[2] if match else ""
 
 
 def detext(text: str) -> str:
@@ -198,7 +190,7 @@ def split_quantity(text: str) -> UnitValue:
             return UnitValue(_PERCENT.sub("", core).strip(), unit, True)
         scale = _SCALE.match(tail) or _SCALE.match(" " + tail.strip())
         if scale:
-            core = rf"({core})\cdot 10^{{{_SCALES[scale.group(1).lower()]}}}"
+            core = rf"({core})\cdot {_SCALES[scale.group(1).lower()]}"
             tail = tail[scale.end() :]
         if core.endswith(r"\$"):
             core, unit = core[:-2].strip(), "usd"
@@ -278,7 +270,8 @@ def numeral(text: str) -> tuple[str, int] | None:
     if match is None:
         return None
     name = match.group(2) or match.group(3)
-    base = int(NUMBER_WORDS.get(name, name)) if name in NUMBER_WORDS or name.isdigit() else 0
+    said = number_in_words(name)
+    base = int(said) if said.isdigit() else 0
     if not 2 <= base <= 36:
         return None
     digits = match.group(1).upper()
@@ -301,4 +294,4 @@ def text_words(text: str) -> str | None:
         match = words.fullmatch(canonical)
         if match:
             return match.expand(meaning)
-    return NUMBER_WORDS.get(canonical, canonical)
+    return number_in_words(canonical) or canonical

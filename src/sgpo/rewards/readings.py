@@ -25,10 +25,12 @@ _QUANTIFIED = re.compile(  # for all x, where c is a constant, \forall x \in R
 )
 _QUANTIFIER = re.compile(r"\\forall|\b(?:for|where|with)\b|\\in ?\\mathbb\{Z")
 _LETTER_SAID = re.compile(r"(?<![A-Za-z\\{])(?!a [a-z]{4})[A-Za-z](?![A-Za-z])")
-_TURNS = re.compile(
-    r"(?<![A-Za-z\\])([kmnl]) ?(?:\\cdot ?)?(?:\\pi|\d+ ?\\degree)|(?:\\pi|\\degree) ?(?:\\cdot ?)?([kmnl])(?![A-Za-z])"
+_TURNS = re.compile(  # k\pi and \pi n, which m\pi r^2 is not
+    r"(?<![A-Za-z\\])([kmnl]) ?(?:\\cdot ?)?(?:\\pi(?! ?(?:\\cdot ?)?[A-Za-z])|\d+ ?\\degree)"
+    r"|(?:\\pi|\\degree) ?(?:\\cdot ?)?([kmnl])(?! ?[A-Za-z])"
 )
 _CONSTANT = re.compile(r"\+ ?([CcKk])$|^[a-zA-Z]\([a-z]\) ?=[^A-Za-z]*([CcKk])(?=[a-z]$|$)")
+_FUNCTION = re.compile(r"[A-Za-z]\([a-z]\) ?=")
 _PROGRESSION = re.compile(r"(?<![\d.])(-?\d{1,4})((?:, ?-?\d{1,4})*), ?\.\.\. ?,? ?(-?\d{1,4})(?![\d.])")
 _CONDITION = re.compile(rf"(.+?)(?:{_CONNECTOR.pattern})(.+)")
 _IN_BRACKETS = re.compile(r"(.*[^A-Z\\({\s])[\s,]+(\([^()]*(?:\([^()]*\)[^()]*)*\))")
@@ -37,6 +39,7 @@ _EXCEPT = re.compile(
     r"(?:all )?(?:real numbers?|reals)(?: [a-z])? (?:except(?: for)?|excluding|other than)(?: [a-z] ?=)? ?([-+\\\d].*)"
 )
 _ATOMS = re.compile(r"(?:[A-Z][a-z]?\d*|\((?:[A-Z][a-z]?\d*)+\)\d*)+")  # H_2O
+_OUT_OF = re.compile(r"(\d+) (?:in|out of) (\d+)")
 _COMMA = re.compile(",")
 _MIXED = re.compile(r"(-?\d+) ?(?:and|\\text\{ ?and ?\}) ?(?:\\frac\{(\d+)\}\{(\d+)\}|(\d+) ?/ ?(\d+))")
 
@@ -56,10 +59,14 @@ def spelled(text: str) -> str:
     if letter:
         return letter.group(1)
     text = _PROGRESSION.sub(_counted_out, text) if "..." in text else text
+    if not text.isascii() and (number := quantities.number_in_words(quantities.detext(text))):
+        return number
     digits, base = quantities.numeral(text) or ("", 0)
     said = digits if base == 10 else quantities.text_words(text) or ""
     if base == 10 or said.startswith("\\"):
         return said
+    if share := _OUT_OF.fullmatch(quantities.detext(text)):
+        return rf"\frac{{{share[1]}}}{{{share[2]}}}"
     excepted = _EXCEPT.fullmatch(quantities.detext(text))
     return rf"\mathbb{{R}} \setminus \{{{excepted.group(1)}\}}" if excepted else text
 
@@ -93,7 +100,8 @@ def special(gold: str, answer: str) -> bool | None:
         if plain[0] == plain[1] or _names(gold) == _names(answer) != []:
             return True
         if plain[0] in ("yes", "no") and re.match(rf"\W*{plain[0]}\W*,", quantities.detext(answer), re.IGNORECASE):
-            return not re.search(r"\b(?:no|not|yes|but)\b", plain[1][len(plain[0]) :])
+            against = "yes|but" if plain[0] == "no" else "no|not|but"
+            return not re.search(rf"\b(?:{against})\b", plain[1][len(plain[0]) :])
         return None if all(t is None or library.plain_number(t) is not None for t in texts) else False
     return None
 
@@ -152,7 +160,11 @@ def aligned(gold: str, answer: str) -> tuple[str, str, str]:
     any integer. A parameter is one that a side declares, or that both have in its usual place: `k\\pi`, `+ C`.
     """
     (gold, ours, declared, whole), (answer, theirs, also, integral) = _parameter(gold), _parameter(answer)
-    if not (declared or also or (ours and theirs)):
+    # A constant that nobody declares may be one that the problem names: `x^2 + k` is not `x^2 + c`. One of a function
+    # that was asked for, `f(x) = cx`, is free.
+    free = all(_FUNCTION.match(side) for side in (gold, answer)) or (whole and integral)
+    free = free or ours.lower() == theirs.lower() or {ours, theirs} == {"C", "K"}
+    if not (declared or also or (ours and theirs and free)):
         return gold, answer, ""
     only = [structure.letters(one) - structure.letters(other) for one, other in ((gold, answer), (answer, gold))]
     name = ours or theirs
@@ -166,8 +178,8 @@ def aligned(gold: str, answer: str) -> tuple[str, str, str]:
     # In `f(n) = n + 1` the letter is an argument, and in `n\\pi + \\pi` it may be what the problem names.
     side = re.match(r"([A-Za-z]|\\[a-z]+) ?=", gold)
     integer = (whole or not declared) and (integral or not also) and (whole or integral)
-    free = (side is not None and side[1] != name) or name == "k" or (_TURNS.search(gold) and (declared or also))
-    return gold, answer, name if integer and free else ""
+    runs = (side is not None and side[1] != name) or name == "k" or (_TURNS.search(gold) and (declared or also))
+    return gold, answer, name if integer and runs else ""
 
 
 def _counted_out(match: re.Match[str]) -> str:

@@ -219,4 +219,6 @@ def with_parameter(values: dict[str, str], like: dict[str, str]) -> dict[str, st
     old, new = (set().union(*map(structure.letters, each.values())) - {"e", "i"} for each in (values, like))
     if len(old) != 1 or len(new) != 1 or old == new or (old | new) & (set(values) | set(like)):
         return values
+    if not old | new <= structure.PARAMETERS:
+        return values
     return {name: library.rename(value, min(old), min(new)) for name, value in values.items()}

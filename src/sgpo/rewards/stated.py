@@ -6,10 +6,9 @@ none, "if the answer is 5" and "the answer is not 5" state none either, and then
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
-
-from sgpo.rewards.quantities import NUMBER_WORDS
 
 _LOOK_BACK = 12  # anchors
 
@@ -33,6 +32,10 @@ _ANCHOR = re.compile(
     r"|^[ \t>*_]*(?P<short>A|Ans|ANS|Answer|ANSWER)\.?(?:\*\*|__)?\s*[:=](?:\*\*|__)?\s*"
     r"|^[ \t>#*_]*(?:the\s+)?(?P<title>(?:final\s+)?answer)[ \t*_:]*\n\s*",
     re.IGNORECASE | re.MULTILINE,
+)
+_JSON = re.compile(  # at the end of a response, in a fence or not
+    r'"(?:final[_ ]?)?answer"\s*:\s*("(?:[^"\\]|\\.)*"|\[[^\[\]{}]*\]|-?\d[\d.]*)\s*(?:,[^{}]*)?\}\s*(?:```)?\s*\Z',
+    re.IGNORECASE,
 )
 MATH = re.compile(
     r"\$\$(?P<a>[^$]+)\$\$|(?<!\\)\$(?P<b>(?:\\\$|[^$])+?)(?<!\\)\$|\\\((?P<c>.+?)\\\)|\\\[(?P<d>.+?)\\\]", re.DOTALL
@@ -62,8 +65,12 @@ _FILLER = re.compile(
     r"precisely|approximately|about|option|choice|only|the number|number|the value|[:,])\s+)+",
     re.IGNORECASE,
 )
+_NUMBER_WORD = (
+    r"(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
+    r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred)"
+)
 _VALUE = re.compile(
-    rf"[-+±−]?\s*(?:[$€£]?\s*\.?\d|[$\\(\[{{|√∞π½¼¾]|[A-Za-z]'?(?:_\w+|\([a-z]\))?\s*(?:[=<>≤≥^+*/-]|[.,;:!)]|$)|(?:{'|'.join(NUMBER_WORDS)})\b)",
+    rf"[-+±−]?\s*(?:[$€£]?\s*\.?\d|[$\\(\[{{|√∞π½¼¾]|[A-Za-z]'?(?:_\w+|\([a-z]\))?\s*(?:[=<>≤≥^+*/-]|[.,;:!)]|$)|{_NUMBER_WORD}\b)",
     re.IGNORECASE,
 )
 _PREDICATES = frozenset({
@@ -141,6 +148,15 @@ def _hashes(text: str) -> str | None:
     return None
 
 
+def _unquoted(value: str) -> str:
+    """A value of JSON as text. Backslashes stand as they are where they are no escapes of JSON: `"\\frac12"`."""
+    try:
+        found = json.loads(re.sub(r"(?<!\\)\\(?![\\\"])", r"\\\\", value))
+    except ValueError:
+        return value.strip('"')
+    return ", ".join(map(str, found)) if isinstance(found, list) else str(found)
+
+
 @dataclass(frozen=True)
 class Statement:
     """What the end of a response states.
@@ -161,6 +177,8 @@ def stated(text: str) -> Statement:
     found = _hashes(text)
     if found:
         return Statement(found)
+    if written := _JSON.findall(text):
+        return Statement(_unquoted(written[-1]))
     tags = [match.group(1) for match in TAGGED.finditer(text) if match.group(1)]
     if tags:
         return _tagged(_TAG.split(tags[-1])[-1].strip())

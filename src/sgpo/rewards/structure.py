@@ -37,6 +37,8 @@ _REALS = {
 _SEPARATOR = re.compile(r"\\text\{\s*,?\s*(?:(and|or)\s*,?|,|;)\s*\}|(?<![A-Za-z\\])(and|or)(?![A-Za-z])|[,;]")
 _OR = re.compile(r"\\text\{\s*,?\s*or\s*,?\s*\}|(?<![A-Za-z\\])or(?![A-Za-z])|;")
 _RELATION = re.compile(r"\\(?:le|ge|ne|in|approx)(?![A-Za-z])|(?<!:)[<>]|=")
+# What is called so needs no declaration; a and b are mostly the problem's.
+PARAMETERS = frozenset({*"kmnrstuv", r"\lambda", r"\mu"})
 EQUAL = frozenset({"=", r"\approx"})
 _SYSTEM = re.compile(
     r"(?:\\\{\s*)?\\begin\{(cases|aligned|align\*?|gathered|array|split)\}(?:\{[lcr| ]*\})?(.*?)\\end\{\1\}"
@@ -279,7 +281,12 @@ def _pieces(body: str) -> tuple[str, ...]:
     rows = vectors.cells(body)
     if not all(len(row) == 2 and row[0] and row[1] for row in rows) or any(_RELATION.match(row[1]) for row in rows):
         return ()
-    return tuple(part for value, said in rows for part in (value.rstrip(" ,;"), _IF.sub("", said).strip(" ,.")))
+    return tuple(part for value, said in rows for part in (value.rstrip(" ,;"), _said(said)))
+
+
+def _said(condition: str) -> str:
+    """A condition without the words that only join it to its value: `if n is even` as `n even`."""
+    return re.sub(r"(?<![A-Za-z])(?:is|are) ", "", _IF.sub("", condition)).strip(" ,.")
 
 
 def parse(text: str) -> Shape:

@@ -93,4 +93,5 @@ def combination(text: str) -> Combination | None:
     sums = tuple("".join(rf"{scalar}\cdot({cell})" for scalar, cell in column).lstrip("+") for column in columns)
     free = {name for name in plain if name}
     parameter = free.pop() if len(free) == 1 and "" in plain else ""
+    parameter = f"\\{parameter}" if len(parameter) > 1 else parameter
     return Combination(sums, () if tuples else shapes.pop(), parameter)

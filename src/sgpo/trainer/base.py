@@ -25,13 +25,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sgpo.data.prompts import require_all_shown, require_one_bos
 from sgpo.models.sampling import bare_generation
 from sgpo.trainer import checks
+from sgpo.trainer.measured import MeasuredGRPOTrainer
 from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.notices import RolloutHistory, RolloutNotices, warn_of_bad_golds
 from sgpo.trainer.own import swapped
 from sgpo.trainer.padding import score_alike_in_any_company
 from sgpo.trainer.prompts import text_only
 from sgpo.trainer.ranks import idle_share
-from sgpo.trainer.resumable import ResumableGRPOTrainer
 from sgpo.trainer.rollouts import Problem
 from sgpo.trainer.run_log import RunLog
 from sgpo.trainer.trl_seam import GRPOTrainer, get_config_model_id, is_conversational
@@ -44,7 +44,7 @@ _NO_BASE = "[None](https://huggingface.co/None)"
 _NO_HUB = 'model="None"'
 
 
-class BaseTrainer(ResumableGRPOTrainer):
+class BaseTrainer(MeasuredGRPOTrainer):
     """``GRPOTrainer`` on text alone, that resumes to the bit and trains on nothing that it cannot read.
 
     Raises:

@@ -34,7 +34,9 @@ class SGPOConfig(WholeGroupsConfig):
     num_generations: int = argument(8, "G1: rollouts per problem without its strategy (autonomous), from pi(.|q).")
     epsilon: float = argument(0.2, "Lower clip range of the importance ratio: 1 - epsilon.")
     epsilon_high: float | None = argument(0.28, "Upper clip range of the importance ratio: 1 + epsilon_high.")
-    grpo_weight: float = argument(1.0, "Factor on the GRPO loss. 0 is the ablation without autonomous GRPO.")
+    grpo_weight: float = argument(
+        1.0, "Factor on GRPO's loss, the entropy bonus and a router's loss included. 0: no autonomous GRPO."
+    )
 
     # Guided rollouts.
     guided_grpo_weight: float = argument(

@@ -135,14 +135,16 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
     def _apart(self) -> Iterator[dict[str, list[float]]]:
         """Let TRL work on the guided group without a trace in the metrics and logs of the autonomous one.
 
-        Yields the metrics that it would have logged. The entropy bonus, which may adapt to what it sees, is the
-        autonomous group's alone.
+        Yields the metrics that it would have logged. What TRL adds to the loss of its policy belongs to the autonomous
+        group alone: the entropy bonus, which may adapt to what it sees, and a mixture of experts' auxiliary loss,
+        which would count a second time.
         """
         metrics: dict[str, list[float]] = defaultdict(list)
         apart = {
             "_metrics": {"train": metrics},
             "_logs": copy.deepcopy(self._logs),
             "_entropy_bonus_enabled": False,
+            "aux_loss_enabled": False,  # a mixture of experts balances its load once
             "num_generations": self.args.num_guided_generations,
         }
         # TRL counts the tokens of what it scores; those of the guided rollouts are counted where they are used.

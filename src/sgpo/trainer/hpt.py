@@ -90,6 +90,13 @@ class HPTTrainer(ExpertTrainer):
         return output
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        if (
+            self.model.training and self.loss_type == "bnpo" and "sampled_tokens" in inputs
+        ):  # older checkpoints have none
+            # TRL divides by the tokens of the rows at hand. Those of an expert response are no rollout's, and a long
+            # one would weaken GRPO on the problems beside it. An advantage is a factor of the loss, as `beta` is 0.
+            share = inputs["completion_mask"].sum() / inputs["sampled_tokens"].sum().clamp(min=1)
+            inputs = {**inputs, "advantages": inputs["advantages"] * share}
         loss = super()._compute_loss(model, inputs)
         logps, self._sgpo.logps = self._sgpo.logps, None
         if not self.model.training:
@@ -106,6 +113,7 @@ class HPTTrainer(ExpertTrainer):
 def put_experts(batch: dict[str, Any], experts: dict[int, list[int]], pad_token_id: int, multiple: int) -> None:
     """Write expert responses (row -> ids) over the completions of ``batch``, in place, and mark them in ``"expert"``.
 
+    ``"sampled_tokens"`` keeps how many tokens of each row trained before, which is what GRPO's loss is a mean over.
     Completions are right-padded; the batch grows where an expert response is longer, to a multiple of ``multiple``.
     """
     width = batch["completion_ids"].size(1)
@@ -117,6 +125,7 @@ def put_experts(batch: dict[str, Any], experts: dict[int, list[int]], pad_token_
             batch[name] = F.pad(batch[name], (0, extra), value=value)
     ids, mask = batch["completion_ids"], batch["completion_mask"]
     batch["expert"] = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+    batch["sampled_tokens"] = mask.sum(dim=1)
     for row, tokens in experts.items():
         ids[row], mask[row], batch["expert"][row] = pad_token_id, 0, True
         ids[row, : len(tokens)] = torch.tensor(tokens, dtype=ids.dtype, device=ids.device)

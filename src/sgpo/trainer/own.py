@@ -16,6 +16,7 @@ from sgpo.trainer.schedule import GuidedSchedule
 from sgpo.trainer.teacher import TeacherWeights
 
 if TYPE_CHECKING:
+    from sgpo.trainer.measured import EvaluationMeans
     from sgpo.trainer.resumable import EpochSampler
 
 
@@ -34,6 +35,7 @@ class Own:
     told_of_no_verdicts: bool = False  # whether it was said that this reward had no verdict on a whole batch
     unknown_ids: bool = False  # whether the tokenizer can make ids that the model has no embedding for
     shown_roles: set[str] = field(default_factory=set)  # of conversations that the chat template was seen to show
+    measured: "EvaluationMeans | None" = None  # what an evaluation during training has seen, while it runs
     logps: Tensor | None = None  # of the last forward, [N, T]; LUFFY and HPT keep them on its graph
     # What SGPO alone keeps.
     batch: GenerationBatch | None = None  # the rollouts, while TRL generates and scores the autonomous ones

@@ -27,6 +27,8 @@ from torch import Tensor
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
+from sgpo.models.folders import QUANTIZATION
+from sgpo.runs.files import JsonObject, write_json
 from sgpo.trainer.checkpoints import Resume, names_in, whole_checkpoint
 from sgpo.trainer.identity import code_digests, column_digests, dataset_digest, settings_of, trained_by
 from sgpo.trainer.own import swapped
@@ -99,6 +101,10 @@ class RecordedCheckpoints:
         """
         plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
         super().save_model(output_dir, _internal_call)  # type: ignore[misc]
+        quantized = getattr(self.accelerator.unwrap_model(self.model).config, "quantization_config", None)
+        if quantized is not None and self.args.should_save and is_peft_model(self.model):
+            written = quantized if isinstance(quantized, dict) else quantized.to_dict()
+            write_json(Path(output_dir or self.args.output_dir) / QUANTIZATION, written)  # PEFT says nothing of it
         if plugin is None or plugin.state_dict_type.name != "SHARDED_STATE_DICT":
             return
         if not _internal_call:

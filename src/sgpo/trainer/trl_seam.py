@@ -125,6 +125,7 @@ CONTRACTS = (
     Contract(_GRPO + "_save_checkpoint", "model, trial"),
     Contract(_GRPO + "_set_signature_columns_if_needed", ""),
     Contract(_GRPO + "_tokenize_prompts", "prompts", returns=3),
+    Contract(_GRPO + "log", "logs, start_time"),
     Contract(_GRPO + "create_model_card", "model_name, ..."),
     Contract(_GRPO + "_paper"),
     Contract(
@@ -134,6 +135,10 @@ CONTRACTS = (
     ),
     Contract(_HF + "_run_epoch", "epoch, epochs_trained, resume_from_checkpoint, steps_trained_in_current_epoch, ..."),
     Contract(_HF + "_save", "output_dir, state_dict"),
+    Contract(
+        _HF + "evaluation_loop",
+        "dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix",
+    ),
     Contract(_HF + "save_model", "output_dir, _internal_call"),
     Contract(_HF + "train", "resume_from_checkpoint, ..."),
     # Called.
@@ -159,13 +164,13 @@ CONTRACTS = (
 # What is read from, or put into, the objects themselves, by the module whose source makes it.
 ATTRIBUTES = {
     "trl.trainer.grpo_trainer": (
-        "_buffered_inputs _entropy_bonus_enabled _logs _metrics _pending_extra_logs _pending_metrics _step _tokenizer "
-        "chat_template chat_template_kwargs eos_token_ids loss_type max_completion_length "
-        "num_generations num_iterations pad_to_multiple_of ref_model reward_func_names reward_funcs reward_weights "
-        "shuffle_dataset temperature"
+        "_buffered_inputs _entropy_bonus_enabled _logs _metrics _pending_extra_logs _pending_metrics _step "
+        "_tokenizer aux_loss_enabled chat_template chat_template_kwargs eos_token_ids loss_type "
+        "max_completion_length num_generations num_generations_eval num_iterations pad_to_multiple_of ref_model "
+        "reward_func_names reward_funcs reward_weights shuffle_dataset temperature"
     ),
     "transformers.trainer": (
-        "_signature_columns accelerator control current_gradient_accumulation_steps state train_dataset"
+        "_signature_columns accelerator control current_gradient_accumulation_steps eval_dataset state train_dataset"
     ),
     "trl.trainer.utils": "generator num_samples seed shuffle",  # RepeatSampler
     "trl.generation.vllm_client": "base_url host session",

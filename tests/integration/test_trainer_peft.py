@@ -1,6 +1,7 @@
 """LoRA: only adapters are trained and kept twice; dropout never reaches the guided side."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import BitsAndBytesConfig
 
-from sgpo.models.folders import Folder
+from sgpo.models.folders import QUANTIZATION
+from sgpo.models.local import LocalModel
+from sgpo.models.options import LocalOptions
+from sgpo.models.protocol import ModelError, Sampling
 from sgpo.trainer.distillation import collate
 
 SHARED: dict[str, Any] = {"per_device_train_batch_size": 16, "optim": "adamw_torch", "learning_rate": 0.02}
@@ -157,9 +161,30 @@ def test_an_adapter_says_how_its_base_was_quantized(out: Path) -> None:
     trainer.train()
     trainer.save_model(str(out / "model"))
     for folder in (out / "model", out / "checkpoint-1"):
-        found = Folder(str(folder)).quantization
-        assert found is not None
-        assert BitsAndBytesConfig.from_dict(dict(found)).to_dict() == quantized.to_dict()
+        assert json.loads((folder / QUANTIZATION).read_text()) == quantized.to_dict()
     plain = make(out / "plain")
     plain.save_model(str(out / "plain"))
-    assert Folder(str(out / "plain")).quantization is None
+    assert not (out / "plain" / QUANTIZATION).exists()
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_base_that_moves_with_the_adapter_is_measured_where_it_was_trained(out: Path) -> None:
+    """PiSSA takes the adapter's first weights out of the base. The rest is computed again, unless chance is in it."""
+    base = out / "base"
+    kit.make_model("llama", seed=3).save_pretrained(base)
+    kit.make_tokenizer().save_pretrained(base)
+    arguments = {"peft_config": lora(init_lora_weights="pissa")}
+    trainer = kit.make_trainer(out, model=str(base), arguments=arguments, max_steps=1)
+    trainer.train()
+    trainer.save_model(str(out / "model"))
+    loaded = LocalModel.load(str(out / "model"), Sampling(0.0, 1.0, 4), LocalOptions(device="cpu"))
+    ids = torch.tensor([[8, 9, 10, 11]])
+    with torch.no_grad():
+        assert torch.equal(trainer.model.eval()(input_ids=ids).logits, loaded.model(input_ids=ids).logits)
+    arguments = {"peft_config": lora(init_lora_weights="pissa_niter_4")}
+    with pytest.raises(ValueError, match=r"'pissa_niter_4', which draws.* Use 'pissa'"):
+        kit.make_trainer(out, model=str(base), arguments=arguments)
+    config = json.loads((out / "model" / "adapter_config.json").read_text())
+    (out / "model" / "adapter_config.json").write_text(json.dumps({**config, "init_lora_weights": "pissa_niter_4"}))
+    with pytest.raises(ModelError, match="drawn at random"):
+        LocalModel.load(str(out / "model"), Sampling(0.0, 1.0, 4), LocalOptions(device="cpu"))

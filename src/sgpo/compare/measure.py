@@ -126,7 +126,7 @@ def servable(model: Path, base: str, revision: str, folder: Path, backend: str) 
     """
     trained = Folder(str(model))
     adapter = trained.adapter or {}
-    if backend != "vllm" or not (adapter.get("modules_to_save") or adapter.get("use_dora")):
+    if backend != "vllm" or not (adapter.get("modules_to_save") or adapter.get("use_dora") or trained.start):
         return model
     if trained.quantization is not None:
         raise ModelError(

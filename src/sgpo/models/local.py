@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
-from sgpo.models.folders import Folder, no_chat_template
+from sgpo.models.folders import BY_CHANCE, Folder, no_chat_template
 from sgpo.models.options import LocalOptions
 from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling, template_settings
 
@@ -121,6 +121,11 @@ def _adapted(model: PreTrainedModel, folder: Folder) -> PreTrainedModel:
         from peft import PeftModel
     except ImportError as error:
         raise ModelError(f"{folder.name} is an adapter, which needs peft; pip install peft.") from error
+    if folder.start.startswith(BY_CHANCE):
+        raise ModelError(
+            f"{folder.name} has init_lora_weights={folder.start!r}: what it left of its base was drawn at random and "
+            "is not saved. Save the merged model where it was trained (merge_and_unload)."
+        )
     adapted = PeftModel.from_pretrained(model, folder.name)
     if adapted.active_peft_config.is_prompt_learning:
         raise ModelError(f"{folder.name} is an adapter of learned prompts; adapters of layers (LoRA) can be loaded.")

@@ -47,6 +47,11 @@ class VllmModel(Loaded):
             # vLLM takes one of a few sizes, and refuses a rank beyond what it set aside.
             rank = next((rank for rank in _RANKS if rank >= folder.rank), folder.rank)
             more = {"tokenizer": folder.tokenizer, "enable_lora": True, "max_lora_rank": rank}
+        if folder.start:
+            raise ModelError(
+                f"{name} has init_lora_weights={folder.start!r}, which changed its base, and vLLM would put it on the "
+                "base as it is. Use --backend transformers."
+            )
         if folder.quantization is not None:
             if folder.quantization.get("bnb_4bit_quant_type") != "nf4":
                 raise ModelError(

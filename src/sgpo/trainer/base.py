@@ -25,8 +25,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sgpo.data.prompts import require_all_shown, require_one_bos
 from sgpo.models.sampling import bare_generation
 from sgpo.trainer import checks
-from sgpo.trainer.measured import MeasuredGRPOTrainer
 from sgpo.trainer.heads import add_head_fn
+from sgpo.trainer.measured import MeasuredGRPOTrainer
 from sgpo.trainer.notices import RolloutHistory, RolloutNotices, warn_of_bad_golds
 from sgpo.trainer.own import swapped
 from sgpo.trainer.padding import score_alike_in_any_company
@@ -101,6 +101,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         checks.warn_of_another_distribution(self.args)
         checks.warn_of_dropout(self.model, self.args)
         checks.warn_of_hidden_marks(self._tokenizer)
+        checks.check_adapters(self.model)
         for model in filter(None, (self.model, self.ref_model)):
             causal = model.get_base_model() if is_peft_model(model) else model
             add_head_fn(causal)

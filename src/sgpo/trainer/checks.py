@@ -11,6 +11,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase, P
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt, guided_prompt
+from sgpo.models.folders import BY_CHANCE
 from sgpo.models.sampling import special_marks
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.shards import sharded, sharding
@@ -220,6 +221,18 @@ def check_head(model: Any, args: TrainingArguments) -> None:
             f"trainable_token_indices trains rows of {why}, but the loss reads the head's weights directly, so these "
             "rows would not be trained. Name embed_tokens in modules_to_save in its place, or leave it out."
         )
+
+
+def check_adapters(model: PreTrainedModel) -> None:
+    """Raise ``ValueError`` for adapters whose base nobody can restore."""
+    for config in getattr(model, "peft_config", {}).values():
+        name = getattr(config, "init_lora_weights", None)
+        if isinstance(name, str) and name.startswith(BY_CHANCE):
+            raise ValueError(
+                f"init_lora_weights is {name!r}, which draws at random what it leaves of the base. That is not saved, "
+                "so the adapter that is saved would be another model. Use 'pissa', which is computed again where it is "
+                "read."
+            )
 
 
 def dtypes_of(model: torch.nn.Module) -> list[str]:

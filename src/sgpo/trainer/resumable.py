@@ -28,7 +28,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from sgpo.models.folders import QUANTIZATION
-from sgpo.runs.files import JsonObject, write_json
+from sgpo.runs.files import write_json
 from sgpo.trainer.checkpoints import Resume, names_in, whole_checkpoint
 from sgpo.trainer.identity import code_digests, column_digests, dataset_digest, settings_of, trained_by
 from sgpo.trainer.own import swapped

@@ -61,6 +61,8 @@ NINE = ("How many divisors does 196 have?", "9", "196 = 2^2 * 7^2, so there are 
         ("A number is divisible by nine if its digit sum is.", False),
         ("Step 9: look up the ninth row.", False),
         ("Try the primes 2, 3, 5 and 7.", False),
+        ("Recall that 12 = 2^2 * 3 has 3 * 2 divisors.", False),
+        ("As 196 = 2^2 * 7^2, it has 3 * 3 divisors.", True),
         ("What remains is 2 equal shares.", False),
     ],
 )

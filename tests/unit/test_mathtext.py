@@ -8,31 +8,35 @@ from hypothesis import strategies as st
 
 from sgpo.mathtext import quantities, units
 from sgpo.mathtext.quantities import Quantity
+from sgpo.mathtext.tokens import MAX_TEXT
 
 
 def whole(text: str) -> Quantity:
-    found = [q for q in quantities.read(text).quantities if q.whole and q.notation != "relation"]
-    return found[-1]
+    return [q for q in quantities.read(text).quantities if q.whole and q.notation != "relation"][-1]
 
 
 @pytest.mark.parametrize(
     ("text", "value", "notation"),
     [
-        ("57.5 thousand", Fraction(57_500), "digits"),
+        ("57.5 thousand", Fraction(57_500), "words"),
         ("2.6e4", Fraction(26_000), "digits"),
         ("70k", Fraction(70_000), "digits"),
         ("三百二十", Fraction(320), "digits"),
         ("276 000", Fraction(276_000), "digits"),
         ("1,250,000", Fraction(1_250_000), "digits"),
         ("$8{,}000$", Fraction(8_000), "digits"),
-        ("seventy thousand and one", Fraction(70_001), "digits"),
+        ("seventy thousand and one", Fraction(70_001), "words"),
+        ("2 dozen", Fraction(24), "words"),
+        ("half a dozen", Fraction(6), "words"),
+        ("an hour and a half", Fraction(3, 2), "fraction"),
+        ("the eighth triangular number", Fraction(8), "ordinal"),
         ("0.125", Fraction(1, 8), "decimal"),
         ("three fifths", Fraction(3, 5), "fraction"),
         ("nine-sixteenths", Fraction(9, 16), "fraction"),
         ("1½", Fraction(3, 2), "fraction"),
         ("two and a half", Fraction(5, 2), "fraction"),
         (r"$\tfrac32$", Fraction(3, 2), "fraction"),
-        ("15%", Fraction(15), "percent"),
+        ("15%", Fraction(3, 20), "percent"),
         ("XLVII", Fraction(47), "roman"),
         ("the twenty-first", Fraction(21), "ordinal"),
         ("half of the modulus", Fraction(1, 2), "share"),
@@ -55,28 +59,34 @@ def test_values_and_notations(text: str, value: Fraction, notation: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "unit", "readings"),
+    ("text", "unit", "sizes"),
     [
-        ("2 dozen", "dozen", (24,)),
-        ("50%", "percent", (50, Fraction(1, 2))),
-        ("4 hours and 40 minutes", "minute", (280,)),
-        ("one cent short of half a dollar", "dollar", (Fraction(49, 100),)),
-        ("0.25 m^2", "meter^2", (Fraction(1, 4),)),
-        ("60 miles per hour", "mile/hour", (60,)),
-        ("nine dimes", "dime", (9,)),
-        ("5 unit cubes", "", (5,)),
+        ("2 dozen", None, {24}),
+        ("50%", None, {50, 0.5}),
+        ("the fifth prime", None, {5, 11}),
+        ("the tenth Fibonacci number", None, {10, 55}),
+        ("4 hours and 40 minutes", "minute", {280}),
+        ("half of the 10", None, {0.5}),
+        ("60 miles per hour", "mile per hour", {60}),
+        ("5 km/h", "km per hour", {5}),
+        ("0.25 m^2", "square meter", {0.25}),
+        ("nine dimes", "dime", {9}),
+        ("half an hour", "hour", {0.5}),
+        ("an eighth of a mile", "mile", {0.125}),
+        ("$5.40", "dollar", {5.4}),
+        ("5 unit cubes", None, {5}),
     ],
 )
-def test_units(text: str, unit: str, readings: tuple[Fraction, ...]) -> None:
+def test_units(text: str, unit: str | None, sizes: set[float]) -> None:
     found = whole(text)
-    assert (found.unit.name if found.unit else "", found.readings) == (unit, readings)
+    assert (found.unit, found.sizes) == (units.behind(unit.split(" "))[0] if unit else None, sizes)
 
 
 @pytest.mark.parametrize(
     "word", ["has", "unit", "exact", "point", "are", "count", "chain", "shakes", "gauss", "second" * 50, "", "a" * 999]
 )
 def test_words_that_are_no_units(word: str) -> None:
-    assert units.unit(word) is None
+    assert units.behind([word]) == (None, 0)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +109,7 @@ def test_words_that_are_no_units(word: str) -> None:
         ("It vanishes only if a is 5.", "result"),
         ("Choose a as 5.", "result"),
         ("It is at most 5.", "result"),
-        ("So k can take 5 values.", "result"),
         ("Reduce the 100 days modulo 7.", "operand"),
-        ("Reduce modulo phi(10).", "operand"),
     ],
 )
 def test_uses(text: str, use: str) -> None:
@@ -124,4 +132,4 @@ def test_no_text_raises(text: str) -> None:
 @pytest.mark.parametrize("piece", ["twenty-one and ", "三", "((((", r"\frac"])
 def test_a_megabyte_is_bounded(piece: str) -> None:
     text = quantities.read(piece * (1_000_000 // len(piece)))
-    assert len(text.text) <= 4 * quantities.MAX_TEXT
+    assert len(text.text) <= 4 * MAX_TEXT

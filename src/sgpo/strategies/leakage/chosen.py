@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from sgpo.mathtext.usage import stem, usage
-from sgpo.mathtext.vocabulary import words
-from sgpo.strategies.leakage.facts import Facts, tight
+from sgpo.mathtext.tokens import Token, stem, words
+from sgpo.mathtext.usage import usage
+from sgpo.strategies.leakage.facts import Facts
 
 _PLACE = "option|choice|answer|alternative|candidate"
 _LAST = re.compile(
-    rf"\b(?:(?P<middle>middle)|last|final)(?P<but>(?: \w+)? but 1\b)?(?(but)| (?:\w+ ){{0,4}}(?:{_PLACE})s?\b)", re.I
+    rf"\b(?:(?P<middle>middle)|last|final)(?P<but>(?: \w+)? but one\b)?(?(but)| (?:\w+ ){{0,4}}(?:{_PLACE})s?\b)", re.I
 )
 _NAMING = rf"(?i:{_PLACE}|letter|select|choose|pick|mark|circle|tick|take|only|is|be|for|and|or|,)s?"
 _NEGATIVE = words(
     "not neither nor none eliminate exclude excluded discard reject cannot except out never no fail fails"
 )
-_OPEN = re.compile(r"\b(?:if|whether|when|unless|suppose|assume|or|versus|between|compare|means|called)\b", re.I)
+_OPEN = words("if whether when unless suppose assume let or versus between compare means called")
+
+
+def _sentences(facts: Facts) -> Iterator[list[Token]]:
+    at, tokens = 0, facts.strategy.tokens
+    while at < len(tokens):
+        begin, end = facts.strategy.sentence(at)
+        yield list(tokens[begin:end])
+        at = end + (end == len(tokens) or tokens[end].kind == "end")
+
+
+def _text(sentence: list[Token]) -> str:
+    return " ".join(token.text for token in sentence)
 
 
 def _says(stems: list[str], phrase: tuple[str, ...]) -> bool:
@@ -24,21 +37,28 @@ def _says(stems: list[str], phrase: tuple[str, ...]) -> bool:
     return any(stems[i : i + len(wanted)] == wanted for i in range(len(stems) - len(wanted) + 1))
 
 
+def _stems(sentence: list[Token]) -> list[str]:
+    """Letters of options keep their capitals."""
+    return [t.text if len(t.text) == 1 else stem(t.text) for t in sentence if t.text[0].isalpha()]
+
+
 def right_option(facts: Facts) -> str:
     """The rule `option`: it finds `option B`, `(B)` and `the second option`, not `options A, B and C` or `point B`."""
-    letter, count = facts.case.answer.letter, len(facts.case.options)
+    letter, count = facts.case.letter, len(facts.case.options)
     if not letter:
         return ""
     place = ord(letter) - ord("A") + 1
-    for sentence, _ in facts.lines:
-        named = {x for x in facts.case.options if re.search(rf"\({x}\)|{_NAMING} ?\(?{x}\b(?!\()|\b{x}$", sentence)}
+    for sentence in map(_text, _sentences(facts)):
+        named = {
+            x for x in facts.case.options if re.search(rf"\( ?{x} ?\)|{_NAMING} (?:\( )?{x}\b(?! ?\()|\b{x}$", sentence)
+        }
         last = _LAST.search(sentence)
         ends = last and place == ((count + 1) // 2 if last["middle"] else count - bool(last["but"]))
         if named == {letter} or ends:
             return sentence[:80]
     for q in facts.strategy.quantities:
-        if q.notation == "ordinal" and q.size == place and (stem(q.noun) in _PLACE.split("|") or q.use.by == "fits"):
-            return facts.quote(q)
+        if q.notation == "ordinal" and q.size == place and (q.noun in _PLACE.split("|") or q.use.by == "fits"):
+            return q.quote
     return ""
 
 
@@ -47,25 +67,27 @@ def eliminated(facts: Facts) -> str:
 
     Most of them are enough, as the rest tends to follow in the next sentence.
     """
-    answer, case = facts.case.answer, facts.case
-    right = {answer.letter or answer.written, answer.words} - {""}
-    letters = case.candidates - {answer.letter, answer.written}
+    case = facts.case
+    right = {case.letter or case.written, case.words} - {""}
+    candidates = frozenset(case.options) if case.letter else case.names if case.is_name and case.words else frozenset()
+    letters = candidates - {case.letter, case.written}
     for others in ([(name,) for name in letters], list(case.others)):
-        for sentence, stems in facts.lines:
+        for sentence in _sentences(facts):
+            stems = _stems(sentence)
             named = sum(_says(stems, phrase) for phrase in others)
-            denied = named >= 0.6 * len(others) and _NEGATIVE & set(sentence.lower().split())
+            denied = named >= 0.6 * len(others) and _NEGATIVE & {token.text.lower() for token in sentence}
             if named > 1 and (denied or named == len(others)) and not any(_says(stems, (x,)) for x in right):
-                return sentence[:80]
+                return _text(sentence)[:80]
     return ""
 
 
 def equivalent(facts: Facts) -> str:
     """The rule `equivalent`: `f(-x) = f(x)` is even in other words, and `f(-x) = -f(x)` is odd."""
-    sign = {"even": "", "odd": "-"}.get(facts.case.answer.words)
-    for sentence, _ in facts.lines if sign is not None else ():
-        flips = re.search(r"(\w)\(-(\w)\)=(-?)\1\(\2\)", tight(sentence))
-        if flips and flips[3] == sign and not _OPEN.search(sentence):
-            return sentence[:80]
+    sign = {"even": "", "odd": "-"}.get(facts.case.words)
+    for sentence in _sentences(facts) if sign is not None else ():
+        flips = re.search(r"(\w)\(-(\w)\)=(-?)\1\(\2\)", "".join(token.text for token in sentence))
+        if flips and flips[3] == sign and not _OPEN & {token.text.lower() for token in sentence}:
+            return _text(sentence)[:80]
     return ""
 
 
@@ -75,23 +97,34 @@ def said(facts: Facts) -> str:
     Words that only the answer has may not stand anywhere. Words of the problem (`even`) are part of every general step,
     so they count only where a sentence states that something is so.
     """
-    answer, case, text, tokens = facts.case.answer, facts.case, facts.strategy.text, facts.strategy.tokens
-    phrase = tuple(answer.words.split())
-    own = answer.is_name if not answer.letter else {stem(word) for word in phrase} - case.words
+    case, text, tokens = facts.case, facts.strategy, facts.strategy.tokens
+    phrase = tuple(case.words.split())
+    own = case.is_name if not case.letter else {stem(word) for word in phrase} - case.stems
     lower = [token.text.lower() for token in tokens]
     for i in range(len(tokens) - len(phrase) + 1) if phrase else ():
         last = i + len(phrase)
         if tuple(lower[i:last]) != phrase:
             continue
-        before = re.split(r"[.;!?\n]", text[: tokens[i].start][-200:])[-1]
-        behind = re.split(r"[.;!?\n]", text[tokens[last - 1].end :][:200])[0]
-        sentence = f"{before}{text[tokens[i].start : tokens[last - 1].end]}{behind}".strip()
-        stems = [stem(word) for word in re.findall(r"[A-Za-z]+", sentence)]
-        compared = answer.is_name and len(case.names & {*re.findall(r"\w+", sentence)} - {answer.written}) > 1
-        if compared or _OPEN.search(sentence) or any(_says(stems, other) for other in case.others):
+        begin, end = text.sentence(i)
+        sentence = list(tokens[begin:end])
+        spoken = {token.text for token in sentence}
+        compared = case.is_name and len(case.names & spoken - {case.written}) > 1
+        if (
+            compared
+            or _OPEN & set(map(str.lower, spoken))
+            or any(_says(_stems(sentence), other) for other in case.others)
+        ):
             continue
-        use = usage(text, tokens, i, last)
+        use = usage(tokens, begin, i, last, end)
         stated = use.name == "result" or use.stated or lower[i - 1] in ("a", "an")
         if own or (stated and not use.supposed):
-            return sentence[:80]
+            return _text(sentence)[:80]
     return ""
+
+
+def written(facts: Facts) -> str:
+    """The rule `written`: it finds answers that have no value, such as matrices and unions, by how they are written."""
+    case, answer = facts.case, re.sub(r"[\s{}*]", "", facts.case.written)
+    own, given = (re.sub(r"[\s{}*]", "", text) for text in (facts.raw, case.problem.text))
+    shaped = not case.words and len(case.parts) != 1 and len(answer) > 3
+    return answer[:60] if shaped and answer in own and answer not in given else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sgpo.strategies.leakage import chosen, copied, told, worked
+from sgpo.strategies.leakage import chosen, copied, numbers
 from sgpo.strategies.leakage.facts import Facts
 
 
@@ -31,7 +31,7 @@ class Rule:
 
 
 def _copied(facts: Facts) -> str:
-    return copied.find(facts.strategy.text, facts.case.response.text, facts.case.problem.text)
+    return copied.find(facts.strategy, facts.case.response, facts.case.problem)
 
 
 _EGGS = (
@@ -51,18 +51,13 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "value", "answer", "The answer is not stated, in whatever notation and unit: a value that general steps do not "
-        "have, anywhere; one that they do, as a result.", told.value,
+        "have, anywhere; one that they do, as a result.", numbers.value,
         ("A road has 1.25 miles. How many feet is that?", "6600", "1.25 * 5280 = 6600"),
         leaks="Walk 6.6 thousand feet.", passes="Multiply by the 5280 feet of a mile.",
     ),
     Rule(
-        "share", "answer", "The answer is not given as a fraction or a multiple of what the problem names.",
-        told.share, ("Find the remainder of n modulo 1000.", "500", "n = 500"),
-        leaks="The remainder is half of the modulus.", passes="Half of the terms cancel.",
-    ),
-    Rule(
         "written", "answer", "An answer that is no number does not stand in the strategy as it is written.",
-        told.written, ("Which matrix is it?", r"\begin{pmatrix}1&0\\0&-1\end{pmatrix}", "It mirrors."),
+        chosen.written, ("Which matrix is it?", r"\begin{pmatrix}1&0\\0&-1\end{pmatrix}", "It mirrors."),
         leaks=r"It is $\begin{pmatrix} 1 & 0 \\ 0 & -1 \end{pmatrix}$.", passes="Find a 2 by 2 matrix that mirrors.",
     ),
     Rule(
@@ -77,16 +72,16 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "computation", "computation", "No computation with the numbers of this problem is written out.",
-        worked.computation, _EGGS, leaks="Divide 84 by 12.", passes="Divide the eggs by the size of a box.",
+        numbers.computation, _EGGS, leaks="Divide 84 by 12.", passes="Divide the eggs by the size of a box.",
     ),
     Rule(
-        "equation", "intermediate", "No equation that holds for this problem only is written down.", worked.equation,
+        "equation", "intermediate", "No equation that holds for this problem only is written down.", numbers.equation,
         ("Which x satisfies $2^{3x} = 64$?", "2", "As 64 = 2^6, 3x = 6 and x = 2."),
         leaks="Comparing exponents leaves 3x = 6.", passes="Use (a^m)^n = a^{mn}.",
     ),
     Rule(
         "number", "intermediate", "No number is told that is neither given, nor a constant of a unit or a theorem, nor "
-        "a count or an operand of the strategy's own steps.", told.number, _EGGS,
+        "a count or an operand of the strategy's own steps.", numbers.number, _EGGS,
         leaks="There are 7 boxes.", passes="A week has 7 days.",
     ),
     Rule(

@@ -12,7 +12,7 @@ from sgpo.strategies.leakage.rules import RULES, Rule
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_a_rule_catches_its_example(rule: Rule) -> None:
-    assert rule.find(facts.read(*rule.example, f"A general step.\n{rule.leaks}"))
+    assert rule.find(facts.facts_of(*rule.example, f"A general step.\n{rule.leaks}"))
     assert check_strategy(*rule.example, rule.leaks).leak
 
 

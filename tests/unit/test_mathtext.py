@@ -12,7 +12,7 @@ from sgpo.mathtext.tokens import MAX_TEXT
 
 
 def whole(text: str) -> Quantity:
-    return [q for q in quantities.read(text).quantities if q.whole and q.notation != "relation"][-1]
+    return [q for q in quantities.quantities_of(text).quantities if q.whole and q.notation != "relation"][-1]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_words_that_are_no_units(word: str) -> None:
     ],
 )
 def test_uses(text: str, use: str) -> None:
-    assert next(q for q in quantities.read(text).quantities if q.whole).use.name == use
+    assert next(q for q in quantities.quantities_of(text).quantities if q.whole).use.name == use
 
 
 def test_a_condition_and_a_law_are_no_results() -> None:
@@ -126,10 +126,10 @@ def test_a_condition_and_a_law_are_no_results() -> None:
 
 @given(st.text(max_size=300))
 def test_no_text_raises(text: str) -> None:
-    quantities.read(text)
+    quantities.quantities_of(text)
 
 
 @pytest.mark.parametrize("piece", ["twenty-one and ", "三", "((((", r"\frac"])
 def test_a_megabyte_is_bounded(piece: str) -> None:
-    text = quantities.read(piece * (1_000_000 // len(piece)))
+    text = quantities.quantities_of(piece * (1_000_000 // len(piece)))
     assert len(text.text) <= 4 * MAX_TEXT

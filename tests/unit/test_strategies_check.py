@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from sgpo.cli import app
 from sgpo.mathtext import quantities
-from sgpo.mathtext.tokens import spelled, tokenize
+from sgpo.mathtext.tokens import plain_text, tokenize
 from sgpo.runs.files import ReadError
 from sgpo.strategies.check import MAX_STRATEGY, Leak, check_strategy
 from sgpo.strategies.check_files import check_file
@@ -150,7 +150,7 @@ def test_number_words(n: int) -> None:
 
 
 def numbers(text: str) -> list[Fraction]:
-    return [token.value for token in tokenize(spelled(text)) if token.value is not None]
+    return [token.value for token in tokenize(plain_text(text)) if token.value is not None]
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_words(answer: str, said: str, leak: bool) -> None:
     ],
 )
 def test_values_of_expressions(text: str, value: float) -> None:
-    last = [found for found in quantities.read(text).quantities if found.whole][-1]
+    last = [found for found in quantities.quantities_of(text).quantities if found.whole][-1]
     assert last.value is not None
     assert float(last.value) == pytest.approx(value)
 
@@ -350,7 +350,7 @@ def test_the_parser_agrees_with_python(text: str) -> None:
         expected = eval(re.sub(r"(\d)", r"Fraction(\1)", text))
     except ZeroDivisionError:
         return
-    found = quantities.read(text).quantities[0]
+    found = quantities.quantities_of(text).quantities[0]
     assert found.value == expected
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from sgpo.mathtext import units
 from sgpo.mathtext.expressions import Node, Value, scan, size
-from sgpo.mathtext.tokens import spelled, stem, tokenize, words
+from sgpo.mathtext.tokens import plain_text, stem, tokenize, words
 from sgpo.mathtext.units import Unit
 from sgpo.mathtext.usage import Use, usage
 
@@ -106,7 +106,7 @@ class Text:
     """A text in plain spelling with its quantities, a relation before its sides, each before the numbers in it."""
 
     def __init__(self, text: str) -> None:
-        self.text = spelled(text)
+        self.text = plain_text(text)
         self.tokens = tokenize(self.text)
         self.units = units.named(
             [token.text if token.kind == "word" or token.text == "/" else "" for token in self.tokens]
@@ -221,6 +221,6 @@ def _member(place: int, name: list[str]) -> set[float]:
     return {float(value) for words, value in known.items() if tuple(name[: len(words)]) == words}
 
 
-def read(text: str) -> Text:
+def quantities_of(text: str) -> Text:
     """The quantities of a text, of which the first `tokens.MAX_TEXT` characters are read."""
     return Text(text)

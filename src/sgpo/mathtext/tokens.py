@@ -14,13 +14,13 @@ from typing import NamedTuple
 MAX_TEXT = 200_000
 
 
-def names(text: str) -> list[str]:
+def _names(text: str) -> list[str]:
     """The words of a text, which are parted by spaces."""
     return text.split()
 
 
 def words(text: str) -> frozenset[str]:
-    return frozenset(names(text))
+    return frozenset(_names(text))
 
 
 def stem(word: str) -> str:
@@ -39,7 +39,7 @@ _SYMBOLS = str.maketrans({
 })  # fmt: skip
 # What a LaTeX command is in plain spelling; "" where it only shapes the page.
 _COMMANDS = dict.fromkeys(
-    names(
+    _names(
         "left right displaystyle textstyle quad qquad big Big boxed text textbf textit mathrm mathbf mbox operatorname"
     ),
     "",
@@ -49,9 +49,9 @@ _COMMANDS = dict.fromkeys(
     "neq": "!=", "to": "=>", "rightarrow": "=>", "Rightarrow": "=>", "implies": "=>", "ldots": "...", "cdots": "...",
     "dots": "...", "circ": "degree", "approx": "=", "equiv": "=", "pmod": "mod", "bmod": "mod", "pm": "+", "mp": "-",
 }  # fmt: skip
-_ONES = names("zero one two three four five six seven eight nine")
-_TEENS = names("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen")
-_TENS = names("twenty thirty forty fifty sixty seventy eighty ninety")
+_ONES = _names("zero one two three four five six seven eight nine")
+_TEENS = _names("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen")
+_TENS = _names("twenty thirty forty fifty sixty seventy eighty ninety")
 _SCALES = {
     "dozen": 12, "gross": 144, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9,
     "trillion": 10**12,
@@ -146,7 +146,7 @@ class Token(NamedTuple):
     notation: str = ""
 
 
-def spelled(text: str) -> str:
+def plain_text(text: str) -> str:
     """The text in ASCII, as far as Unicode says what a character stands for."""
     text = text[:MAX_TEXT]
     if not text.isascii():
@@ -251,7 +251,7 @@ def _number(match: re.Match[str]) -> tuple[str, Fraction, str]:
 
 
 def tokenize(text: str) -> list[Token]:
-    """The tokens of a text that `spelled` has seen."""
+    """The tokens of a text that `plain_text` has seen."""
     found: list[Token] = []
     position = 0
     for match in (_TOKEN_WITH_K if _K.search(text) else _TOKEN).finditer(text):

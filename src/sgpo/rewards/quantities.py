@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sgpo.mathtext.spelling import chinese_numerals, number_words
+from sgpo.mathtext.tokens import plain_text, tokenize
 from sgpo.rewards import units
 
 _BARE = (
@@ -76,7 +76,7 @@ _BASE = re.compile(
     r"| ?(?:\\text\{)? ?base ?-?(?:\} ?)?(\d{1,2}|[a-z]+) ?\}?)"
 )
 _LETTER_DIGITS = re.compile(r" ?\\text\{ ?([A-F]+) ?\} ?")
-_SAID_NUMBER = re.compile(r"(?:(minus|negative) )?(\d+(?:\.\d+)?|\\frac\{\d+\}\{\d+\})")
+_DIGITS = re.compile(r"\d+(?:\.\d+)?")
 _WORDY = re.compile(
     r"(?<![A-Za-z\\])(?=[A-Za-z]*[aeiouyAEIOUY])[A-Za-z]{3,}|(?<![A-Za-z\\])(?:no|No|NO|DNE|AM|PM)(?![A-Za-z])"
 )
@@ -117,8 +117,19 @@ class UnitValue:
 
 def number_in_words(text: str) -> str:
     """The number that a whole text says, in English or Chinese words, as digits or a fraction; "" for other texts."""
-    match = _SAID_NUMBER.fullmatch(number_words(chinese_numerals(text)).strip())
-    return ("-" if match[1] else "") + match[2] if match else ""
+    sign, *said = [None, *tokenize(plain_text(text))]
+    if said and said[0].text in ("minus", "negative"):
+        sign, *said = said
+    if len(said) != 1 or said[0].kind != "number" or said[0].value is None or "dozen" in said[0].text:
+        return ""
+    value, written = said[0].value, said[0].text
+    if said[0].notation in ("digits", "decimal"):
+        written = written if _DIGITS.fullmatch(written) else ""
+    elif said[0].notation in ("words", "fraction"):
+        written = str(value) if value.denominator == 1 else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
+    else:
+        written = ""
+    return ("-" if sign and written else "") + written
 
 
 def detext(text: str) -> str:

@@ -109,7 +109,7 @@ def check_strategy(
     problem, worked = problem[:MAX_PROBLEM], response or ""
     if len(worked) > MAX_RESPONSE:
         worked = worked[: MAX_RESPONSE // 2] + "\n" + worked[-MAX_RESPONSE // 2 :]
-    read = facts.read(problem, known, worked, text)
+    read = facts.facts_of(problem, known, worked, text)
     for rule in rules.RULES:
         found = rule.find(read)
         if found:

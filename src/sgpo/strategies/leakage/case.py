@@ -11,8 +11,8 @@ from functools import cached_property
 
 from sgpo.mathtext import units
 from sgpo.mathtext.expressions import size
-from sgpo.mathtext.quantities import Quantity, Text, read
-from sgpo.mathtext.tokens import spelled, stem, words
+from sgpo.mathtext.quantities import Quantity, Text, quantities_of
+from sgpo.mathtext.tokens import plain_text, stem, words
 from sgpo.mathtext.units import Unit
 from sgpo.mathtext.usage import BASES
 from sgpo.rewards.extract import gold_answer
@@ -72,7 +72,7 @@ class Case:
 
     def __init__(self, problem: str, answer: str, response: str) -> None:
         self.options, stem_text = _options(problem)
-        self.problem, self.response = read(stem_text), read(response)
+        self.problem, self.response = quantities_of(stem_text), quantities_of(response)
         self.spoken = self.problem.units | self.response.units
         self.letter, self.words = "", ""
         self.parts: tuple[Part, ...] = ()
@@ -86,11 +86,12 @@ class Case:
         else:
             self.letter = next((mark for mark, body in self.options.items() if _bare(body) == bare), "")
         if re.search(r"[A-Za-z]{2}", bare) and not re.search(
-            r"\d|\\(?:[dtc]?frac|sqrt|pi|infty)", spelled(self.written)
+            r"\d|\\(?:[dtc]?frac|sqrt|pi|infty)", plain_text(self.written)
         ):
             self.words, self.written = re.sub(r"[^a-z0-9]+", " ", bare.lower()).strip(), bare
         elif self.written:
-            self.parts = tuple(self._parts(read(self.written), percent="percent" in stem_text[-400:].lower()))[:20]
+            percent = "percent" in stem_text[-400:].lower()
+            self.parts = tuple(self._parts(quantities_of(self.written), percent=percent))[:20]
 
     def _parts(self, answer: Text, *, percent: bool) -> Iterable[Part]:
         wholes = [q for q in answer.quantities if q.whole and q.node.kind not in ("relation", "tuple")]

@@ -13,8 +13,7 @@ from functools import cached_property
 
 from sgpo.mathtext import units
 from sgpo.mathtext.expressions import size
-from sgpo.mathtext.quantities import Quantity, Text
-from sgpo.mathtext.quantities import read as read_text
+from sgpo.mathtext.quantities import Quantity, Text, quantities_of
 from sgpo.mathtext.tokens import stem, words
 from sgpo.mathtext.usage import ARRIVALS, BASES, FINITE
 from sgpo.strategies.leakage.case import FUNCTION, Case, case_of, content
@@ -201,6 +200,6 @@ def _ratio(one: float, other: float) -> float:
     return one / other if other else -1.0
 
 
-def read(problem: str, answer: str, response: str, strategy: str) -> Facts:
+def facts_of(problem: str, answer: str, response: str, strategy: str) -> Facts:
     """It prepares everything; the caller has bounded the length of each text."""
-    return Facts(case_of(problem, answer, response), read_text(strategy), strategy)
+    return Facts(case_of(problem, answer, response), quantities_of(strategy), strategy)

@@ -174,11 +174,26 @@ SERIES = (
     r"\frac{9}{2}",
     "The ratio is 1/3, so it is 3/(1 - 1/3) = 9/2.",
 )
+SPEED = ("A car drives 90 km/h. How many meters does it drive in 2 minutes 40 seconds?", "4000", "25 * 160 = 4000")
+SINE = ("Let θ be acute with sin θ = 5/13. Find sin 2θ.", "120/169", "cos θ = 12/13, so sin 2θ = 120/169.")
+FINISH = (
+    "Priya, Quentin, Rosa and Sam ran. Quentin finished ahead of Rosa but behind Sam. Who finished second?",
+    "Priya",
+    "Sam, Priya, Quentin, Rosa.",
+)
 
 
 @pytest.mark.parametrize(
     ("case", "said", "leak"),
     [
+        (SPEED, "To get m/s from km/h, divide by 3.6.", False),
+        (SINE, "Use sin^2 θ + cos^2 θ = 1.", False),
+        (SINE, "In a similar example with sin θ = 3/5, the adjacent side would be 4.", False),
+        (SINE, "For example, cos θ = 12/13.", True),
+        (SINE, "Test the formula at n = 1 and n = 3.", False),
+        (SINE, "Look for a power that is congruent to 1.", False),
+        (FINISH, "Write the order of Sam, Quentin and Rosa.", False),
+        (FINISH, "Rule out Sam, Quentin and Rosa.", True),
         (MOVIE, "It ends at a quarter past three.", True),
         (MOVIE, "The hours take you to 14:40.", True),
         (MOVIE, "On a clock with 12 hours, 1 comes after 12.", False),
@@ -224,6 +239,7 @@ UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
         ("ninth", 0.96, 0.66),
         ("tenth", 0.99, 0.99),
         ("eleventh", 0.96, 0.96),
+        ("twelfth", 0.88, 0.88),
     ],
 )
 def test_precision_and_recall_on_harder_cases(split: str, precision: float, recall: float) -> None:

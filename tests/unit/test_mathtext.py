@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sgpo.mathtext import quantities, units
@@ -124,7 +124,25 @@ def test_a_condition_and_a_law_are_no_results() -> None:
     assert whole("See how soon they come back to 1").use.supposed
 
 
-@given(st.text(max_size=300))
+_SCRAPS = st.sampled_from(
+    [
+        *"IVXLCDMek0123456789.,'^_{}()[]/+-=<>%$!|√½²三百",
+        "\\frac",
+        "\\sqrt",
+        "half",
+        "a",
+        "dozen",
+        "third",
+        "two",
+        "and",
+        " ",
+    ]
+)
+
+
+@given(st.text(max_size=300) | st.lists(_SCRAPS, max_size=40).map("".join))
+@example("Treat LL as one letter, IIII as VV.")
+@example("4 = a _")
 def test_no_text_raises(text: str) -> None:
     quantities.quantities_of(text)
 

@@ -214,7 +214,8 @@ class _Speller:
             if token.value is not None:
                 return f"n{i}", i + 1
             if written == "pi" or written in _GREEK or (token.kind == "word" and self._is_variable(i)):
-                return f"v{i}", i + 3 if self.texts[i + 1] == "_" else i + 1
+                indexed = self.texts[i + 1] == "_" and i + 2 < len(self.tokens)
+                return f"v{i}", i + 3 if indexed else i + 1
         return "", i + 1
 
     def _is_infix(self, sign: str, i: int) -> bool:

@@ -69,7 +69,7 @@ _NAMED = {
     "pentagon": 5, "hexagon": 6, "heptagon": 7, "octagon": 8, "nonagon": 9, "decagon": 10, "dodecagon": 12,
     "pentadecagon": 15, "icosagon": 20, "cubic": 3, "quartic": 4, "quintic": 5,
 }  # fmt: skip
-_ROMAN = r"(?-i:(?=[IVXLCDM]{2})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))\b"
+_ROMAN = r"(?-i:(?=[IVXLCDM]{2})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?<=[IVXLCDM])\b"
 _NUMERALS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 
 
@@ -113,7 +113,7 @@ _LATEX = (
     (re.compile(r"\\(sin|cos|tan)\s*[({]\s*([\d.]+)\s*\\degree\s*[)}]"), r"\\\1 \2\\degree"),
     (re.compile(r"\\log\s*_\s*\{?(\w+)\}?"), r"1/\\log(\1) * \\log "),
     (
-        re.compile(r"\\(sin|cos|tan)\s*\^\s*\{?(\d)\}?\s*(\\?[A-Za-z]+|\d+\s*\\?[A-Za-z]*|[({][^(){}]*[)}])"),
+        re.compile(r"(?:\\|\b)(sin|cos|tan)\s*\^\s*\{?(\d)\}?\s*(\\?[A-Za-z]+|\d+\s*\\?[A-Za-z]*|[({][^(){}]*[)}])"),
         r"(\\\1(\3))^\2",
     ),
     (re.compile(r"\\sqrt\s*\[3\]"), r"\\cbrt "),

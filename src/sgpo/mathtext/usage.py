@@ -62,6 +62,7 @@ _IMPERATIVES = words(
     "stop subtract substitute sum swap tabulate take test think tick treat try turn undo use verify work write adding "
     "dividing multiplying subtracting using taking comparing squaring"
 )
+_WANTED = words("find look seek search choose pick want need")
 _STARTS = words(", ; : ( and then or to by next now first finally also")
 _JOINS = words(": since because so that as")
 _TELLING = words("the so thus hence therefore then this that these they it he she we you there in after both together")
@@ -122,6 +123,9 @@ def usage(tokens: Sequence[Token], begin: int, first: int, last: int, end: int, 
     general = (clause[:1] in (["a"], ["an"]) and "the" not in clause) or clause[:1] in (["any"], ["every"])
     supposed = bool(_CONDITIONS & set(clause)) or (general and left[start - 1 : start] != ["as"])
     supposed = supposed or left[max(0, start - 2) : start] == ["so", "that"]
+    # `look for a power that is 1` says what is wanted, and not what is there.
+    wanted = left[start - 1 : start] == ["that"] and {"a", "an"} & set(left[max(0, start - 8) : start])
+    supposed = supposed or bool(wanted and _WANTED & set(left[:start]))
     supposed = supposed or ("then" in left and left[0] in _CONDITIONS)
     supposed = supposed or (
         right[:1] in (["for"], ["if"]) and bool(RELATIONS.keys() & set(right[2:4]))
@@ -179,7 +183,7 @@ def _governed(left: list[str]) -> tuple[str, str]:
         return "result", word  # `choose a as 5`
     arrived = next((verb for verb in before[-2:] if verb in ARRIVALS), "")
     if word in ("to", "at", "with", "as", "on", "into") and arrived:
-        return ("operand" if "set" in before and "equal" in before else "result"), arrived
+        return ("operand" if arrived == "equal" and "set" in left[max(0, i - 8) : i] else "result"), arrived
     if word == "of":  # `gives a remainder of 2` states a result, `a multiple of 2` and `half of 2` do not
         noun = stem(left[i - 1]) if i else ""
         verbs = [verb for verb in left[max(0, i - 8) : i - 1] if verb in RESULTS - {"=", ":"}]

@@ -50,7 +50,9 @@ def right_option(facts: Facts) -> str:
     place = ord(letter) - ord("A") + 1
     for sentence in map(_text, _sentences(facts)):
         named = {
-            x for x in facts.case.options if re.search(rf"\( ?{x} ?\)|{_NAMING} (?:\( )?{x}\b(?! ?\()|\b{x}$", sentence)
+            x
+            for x in facts.case.options
+            if re.search(rf"\( ?{x} ?\)|{_NAMING} (?:\( )?{x}\b(?! ?\(| to [A-J]\b)|\b{x}$", sentence)
         }
         last = _LAST.search(sentence)
         ends = last and place == ((count + 1) // 2 if last["middle"] else count - bool(last["but"]))
@@ -76,9 +78,21 @@ def eliminated(facts: Facts) -> str:
             stems = _stems(sentence)
             named = sum(_says(stems, phrase) for phrase in others)
             denied = named >= 0.6 * len(others) and _NEGATIVE & {token.text.lower() for token in sentence}
-            if named > 1 and (denied or named == len(others)) and not any(_says(stems, (x,)) for x in right):
+            if named <= 1 or not (denied or named == len(others)) or any(_says(stems, (x,)) for x in right):
+                continue
+            clue = case.is_name and _is_clue(facts, [phrase for phrase in others if _says(stems, phrase)], right)
+            if not clue or (denied and named == len(others)):
                 return _text(sentence)[:80]
     return ""
+
+
+def _is_clue(facts: Facts, named: list[tuple[str, ...]], right: set[str]) -> bool:
+    """One sentence of the problem speaks of the same candidates, and not of the right one."""
+    return any(
+        all(" ".join(phrase).lower() in sentence for phrase in named)
+        and not any(name.lower() in sentence for name in right)
+        for sentence in re.split(r"[.?!]", facts.case.problem.text.lower())
+    )
 
 
 def equivalent(facts: Facts) -> str:

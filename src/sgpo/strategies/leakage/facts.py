@@ -41,12 +41,13 @@ _KNOWN = {
     30: "month hand april june september november",
     52: "card deck week year", 60: "equilateral degree", 90: "degree angle right", 100: "percent cent",
     180: "degree angle triangle polygon pi", 270: "degree angle", 360: "degree angle circle turn polygon pi",
-    365: "year", 366: "year", 1000: "kilo milli", 3600: "second hour", 1.5: "outlier",
+    365: "year", 366: "year", 400: "leap", 3.6: "km", 1000: "kilo milli", 3600: "second hour", 1.5: "outlier",
     1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
 }  # fmt: skip
 _RATIOS = frozenset(map(stem, words("sin cos tan sine cosine tangent isosceles equilateral")))
-_EXAMPLE = re.compile(r"\b(?:for (?:example|instance)|such as|like|primes)\b")
+_EXAMPLE = re.compile(r"\b(?:for instance|(?:for|as an|an|another|similar|simpler) example|such as|like|primes)\b")
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b")
+_TESTS = words("test check verify try")
 _PRIMES = [2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0, 23.0]
 _ENDS_NOUN = FINITE | words("for with in by to from at on per and or if when a an")
 
@@ -174,6 +175,8 @@ class Facts:
         use, relation, counted = q.use, self.relations.get(q.node.first), self.counts(q)
         if not q.whole or use.supposed or use.name in ("operand", "base", "label"):
             return False
+        if relation is not None and q.size <= 3 and "at" in q.before and _TESTS & set(q.before):
+            return False  # `test the formula at n = 1 and n = 3`
         if relation is not None:  # x = 4, and not ab = 4
             left = relation.node.parts[0]
             plain = (

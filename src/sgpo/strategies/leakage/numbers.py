@@ -40,7 +40,7 @@ def _stated(facts: Facts, part: Part) -> Iterator[Quantity]:
         asked = bool(facts.case.counted & {stem(q.use.by), *facts.counts(q)})  # `nine boys`, `the boys number 9`
         if q.notation == "ordinal":
             told = asked or len(q.sizes) > 1 or (q.use.name == "result" and q.before[-1:] != ["the"])
-        elif facts.is_constant(q) and not facts.is_left(q):
+        elif facts.is_constant(q) and (not facts.is_left(q) or (facts.is_example(q) and not part.distinctive)):
             told = False
         elif part.distinctive and part.size not in facts.case.given:
             told = len(facts.case.parts) == 1 or not q.use.supposed
@@ -119,12 +119,14 @@ def _is_worked(facts: Facts, q: Quantity) -> bool:
     if node.letters or q.notation in ("share", "offset"):
         return False
     if not node.operations:
-        if q.size < 2 or q.notation == "ordinal" or before.endswith("by the") or facts.is_constant(q):
-            return False  # `multiply by the 20 servings` names what is given
+        if q.size < 2 or q.notation == "ordinal" or before.endswith(("by the", "divides")) or facts.is_constant(q):
+            return False  # `multiply by the 20 servings` names what is given, `a prime that divides 20` a property
         driven = (
             q.use.name == "operand" and q.size in case.given and not is_small(q.size) and _ARITHMETIC.search(before)
         )
-        return bool(driven or (q.size in case.specific and _INSERTED.search(before) and not q.noun))
+        return bool(
+            driven or (q.size in case.specific and _INSERTED.search(before) and not (q.noun or before.endswith(" the")))
+        )
     if (node.first in facts.relations and not node.parts) or facts.is_example(q) or written in case.problem.tight:
         return False
     largest, copied = max(node.literals, default=0.0), written in case.response.tight
@@ -150,7 +152,13 @@ def equation(facts: Facts) -> str:
     """
     bounds = re.sub(r"[<>]=?", "=", facts.case.problem.tight)  # the bounds of inequalities are given, too
     found = (q for q in facts.strategy.quantities if q.node.letters or q.notation == "tuple")
-    return _first(q for q in found if not holds(bounds, re.sub("[<>]=?", "=", q.written)) and _is_instance(facts, q))
+    unknown = (q for q in found if not holds(bounds, re.sub("[<>]=?", "=", q.written)))
+    return _first(q for q in unknown if _is_instance(facts, q) and not _is_of_an_example(facts, q))
+
+
+def _is_of_an_example(facts: Facts, q: Quantity) -> bool:
+    """It stands in an example, and the response does not have it."""
+    return facts.is_example(q) and not holds(facts.case.response.tight, q.written)
 
 
 def _is_instance(facts: Facts, q: Quantity) -> bool:

@@ -43,14 +43,7 @@ class GuidedSchedule:
         resumed run draws the same. ``max_guided_problems`` scales the probabilities down, and is held exactly.
         """
         args, most = self._args, self._args.max_guided_problems
-        before = [self._rates.get(_key(problem), 1.0) for problem in batch.problems]
-        found = guiding_probabilities(
-            batch.pass_rate,
-            torch.tensor(before, device=batch.pass_rate.device),
-            rollouts=args.num_generations,
-            floor=args.guided_probability_min,
-            weight=args.alpha,
-        )
+        found = self.probabilities(batch.pass_rate, batch.problems)
         wanted = capped_probabilities(found[list(candidates)].tolist(), most)
         # Rounding can make a sum of `most` reach one more item; the cap is a promise about memory, so it is cut.
         chosen = systematic_draw(wanted, random.Random(f"{args.seed} {step} {rank}").random())[:most]
@@ -58,6 +51,17 @@ class GuidedSchedule:
         for k in chosen:
             batch.guiding_probability[candidates[k]] = wanted[k]
         return [candidates[k] for k in chosen]
+
+    def probabilities(self, pass_rate: Tensor, problems: Sequence[Problem]) -> Tensor:
+        """With which each of the problems is guided ``[B]``, before a cap, by what earlier visits have shown."""
+        before = [self._rates.get(_key(problem), 1.0) for problem in problems]
+        return guiding_probabilities(
+            pass_rate,
+            torch.tensor(before, device=pass_rate.device),
+            rollouts=self._args.num_generations,
+            floor=self._args.guided_probability_min,
+            weight=self._args.alpha,
+        )
 
     def learn(self, problems: Sequence[Problem], guided_pass_rate: Tensor) -> None:
         """Remember the guided pass rates ``[B]`` of all ranks; NaN for a problem without. Every rank calls it."""

@@ -73,10 +73,13 @@ _SAME = str.maketrans(_CHARACTERS)
 _WRITTEN = {"<=": "≤", ">=": "≥", "!=": "≠", "=<": "≤"}
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 
+_FULL_WIDTH = {0xFF01 + i: 0x21 + i for i in range(94)}
+
 
 def normal_tokens(text: str, *, figures: bool = False) -> tuple[str, ...]:
     """The normal form of a text; its figures are left out, unless they are asked for or there is nothing else."""
-    plain = _INVISIBLE.sub("", html.unescape(text))
+    # An escape may be written in full-width characters, too.
+    plain = _INVISIBLE.sub("", html.unescape(text.translate(_FULL_WIDTH)))
     return (() if figures else _tokens(_FIGURE.sub(" ", plain))) or _tokens(plain)
 
 

@@ -64,6 +64,26 @@ def test_a_heading_that_says_analysis_is_no_thinking() -> None:
     assert strip_thinking(said) == said
 
 
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"$\boxed{2}$ or $\boxed{3}$", "2 or 3"),
+        (r"either $x = \boxed{2}$ or possibly $x = \boxed{3}$", "2 or 3"),
+        (r"\boxed{3}, or maybe $2$", "3 or $2$"),
+        (r"\boxed{3} or 2.", "3 or 2"),
+        (r"2 or maybe \boxed{3}", "2 or 3"),
+        (r"\boxed{3} or \boxed{3}", "3"),
+        (r"$\boxed{2}$ and $\boxed{3}$", "2, 3"),
+        (r"Half is $\boxed{2}$ and the answer is $\boxed{3}$", "3"),  # a step, and the answer
+        (r"$x = 2$ or $x = \boxed{3}$", "3"),  # the box says which
+        (r"\boxed{75} minutes or 1.25 hours", "75"),
+        ("The answer is 2 or the answer is 3.", "2 or 3"),
+    ],
+)
+def test_alternatives_are_one_list(response: str, answer: str) -> None:
+    assert extract(response).text == answer
+
+
 @pytest.mark.parametrize("response", ["The answer is 42.", "#### 42", "42", "$42$", "Hence $x = 42$."])
 def test_the_switch_for_answers_without_a_box(response: str) -> None:
     assert verify(response, "42").correct
@@ -168,6 +188,7 @@ PIECES = [
     "<answer>",
     "5小",
     "km/h ",
+    r"\boxed{2} or maybe ",
 ]
 
 

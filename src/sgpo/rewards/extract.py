@@ -25,9 +25,25 @@ _FORMULA = re.compile(  # \boxed 5, to the end of the formula
 )
 _WORD_ALONE = re.compile(r"(?!\s*[A-Za-z]\b *[A-Za-z])\s*([^\s$]{1,60})")  # or of the word
 _STARTS = re.compile(r"[-+]?\s*\.?\d|[-+]?\\(?:[dtc]?frac|sqrt|pi|text|infty)(?![a-z])|\(|[A-Za-z]$")
+_BLANK = r"[\s$,;~]|\\[()\[\],;:! \\]|\\q?quad(?![a-z])"
 _APART = re.compile(  # between the boxes of a gold: `\boxed{2}$ and $\boxed{3}`
-    r"(?:[\s$,;~]|\\[()\[\],;:! \\]|\\q?quad(?![a-z])|\\text\{\s*,?\s*(?:and|or)?\s*,?\s*\}|\band\b|\bor\b)*"
+    rf"(?:{_BLANK}|\\text\{{\s*,?\s*(?:and|or)?\s*,?\s*\}}|\band\b|\bor\b)*"
 )
+_DOUBT = r"\b(?:possibly|maybe|perhaps|(?:might|could|may)(?: also| even)? be)\b"
+# Between two answers of one statement: `\boxed{2}$, or possibly $x = \boxed{3}`. A full stop only before "Or".
+_WITHIN = (
+    rf"(?:{_BLANK}|[(*]|\\text(?:rm|bf)?\{{|\}}|\.(?=\s+Or\b)|(?<![\w\\])[A-Za-z]\s*(?:=|\\in\b)|{_DOUBT}"
+    r"|\b(?:and|or|but|either|even|else|also|it|is|it's|the|(?:final )?answer)\b)"
+)
+_OFFERED = re.compile(rf"(?=.{{,80}}\Z){_WITHIN}*?(?:\bor\b|{_DOUBT}){_WITHIN}*", re.I | re.S)
+_JOINS = re.compile(rf"\b(?P<or>or)\b|\band\b|(?P<doubt>{_DOUBT})", re.IGNORECASE)
+# Such an answer without a box. `x = 2 or x = \boxed{3}` boxes its choice, and `\boxed{75}` minutes "or 1.25 hours" says
+# it again; but where there is doubt, or a bare number or option behind, it is another answer.
+_END = r"\W*(?:\n|\Z|[.?!;]\s)"
+_BESIDE = rf"(?:\$[^$\n]{{1,60}}\$|\\\([^\n]{{1,60}}?\\\)|-?\d[\d.,/]*(?<![.,])|\(?[A-J]\)?(?={_END}))"
+_AHEAD = re.compile(rf"(?<![\w.])(?P<value>{_BESIDE}|\(?[A-J]\)?)(?P<gap>(?i:{_WITHIN}){{1,40}})\Z")
+_BEHIND = re.compile(rf"(?P<gap>(?i:{_WITHIN}){{1,40}}?)(?P<value>{_BESIDE})(?P<end>{_END})?")
+_BARE = re.compile(r"(?:\\text\{)?\(?(?:-?\d+|[A-J])\)?\}?")
 _ENDS = "im_end|eot_id|endoftext|end_of_text|eom_id|eos|end_of_turn|end_of_sentence|end_of_solution|return|end"
 _END_OF_TURN = re.compile(
     rf"(?:<\|(?:{_ENDS})\|>|</s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>)(?!\s*<\|(?:im_)?start\|>\s*assistant)"
@@ -110,6 +126,46 @@ def last_boxed(text: str) -> str | None:
     return found[-1].content if found else None
 
 
+def _said_beside(text: str, first: Box, last: Box) -> tuple[list[str], list[str]]:
+    """What is offered without a box in front of the first box and behind the last one: at most one value each."""
+    ahead, behind = [], []
+    before = _AHEAD.search(text, max(0, first.start - 160), first.start)
+    if before and {"or", "doubt"} <= {match.lastgroup for match in _JOINS.finditer(before["gap"])}:
+        ahead.append(before["value"].strip("()"))
+    after = _BEHIND.match(text, last.end)
+    if after:
+        joins = {match.lastgroup for match in _JOINS.finditer(after["gap"])}
+        bare = all(_BARE.fullmatch(value.strip("$ ")) for value in (last.content, after["value"]))
+        if "doubt" in joins or ("or" in joins and bare and after["end"] is not None):
+            behind.append(after["value"].strip("()"))
+    return ahead, behind
+
+
+def boxed_answer(text: str) -> str | None:
+    r"""What the last box of a response answers, or the last boxes where "and" or "or" joins them; None without a box.
+
+    `\boxed{2}$ and $\boxed{3}` is the list of both, as in a gold. So is `\boxed{2}` or `\boxed{3}`, and `\boxed{3}`,
+    or possibly 2: a list that is right where all of it is, for an answer among others is none.
+    """
+    found = boxes(text)
+    found = [box for box in found if box.kind == "boxed"] or found
+    if not found:
+        return None
+    first, joins = len(found) - 1, set[str]()
+    while first:
+        gap = text[found[first - 1].end : found[first].start]
+        if not (_APART.fullmatch(gap) or _OFFERED.fullmatch(gap)):
+            break
+        first -= 1
+        joins.update(match.group().lower() for match in _JOINS.finditer(gap))
+    said = [box.content.strip() for box in found[first if joins else -1 :]]
+    ahead, behind = _said_beside(text, found[first if joins else -1], found[-1])
+    if not all(said) or len(said) + len(ahead) + len(behind) == 1:
+        return said[-1]
+    separator = ", " if joins == {"and"} and not ahead + behind else " or "
+    return separator.join(dict.fromkeys(ahead + said + behind))
+
+
 def _looks_bare(text: str) -> bool:
     """Whether a response is nothing but an answer: one short line (or display) with hardly a word of prose."""
     if not text or len(text) > 400:
@@ -166,9 +222,9 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
         return FoundAnswer(None, "no_response")
     after = after_thinking(response)
     text = first_turn(after[-max_chars:])
-    boxed = last_boxed(text)
+    boxed = boxed_answer(text)
     if boxed is not None:
-        found = FoundAnswer(boxed.strip(), "boxed", True)
+        found = FoundAnswer(boxed, "boxed", True)
     elif require_box:
         return FoundAnswer(None, "no_box")
     elif begins_thinking(after):

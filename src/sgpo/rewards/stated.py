@@ -58,6 +58,11 @@ _SUPPOSED = re.compile(
     r"|\b(?:wrong|incorrect|false|invalid|doubt\w*|unlikely|impossible)\s*(?:that\s*)?(?:(?:the|our|my|this)\s*)?$",
     re.IGNORECASE,
 )
+_GOES_ON = re.compile(r"\.\s+or(?=\s+(?:maybe|perhaps|possibly)\b)", re.IGNORECASE)  # It is 2. Or maybe 3.
+_AGAIN = re.compile(  # the answer is 2 or the answer is 3
+    r"(?P<first>\banswer\s+(?:is|:)\s[^.\n]{1,80}?),?\s+or\s+(?:(?:else|that|maybe)\s+)?(?:the\s+)?(?:final\s+)?answer\s+is\s+",
+    re.IGNORECASE,
+)
 _NEGATION = re.compile(r"\W*(?:not|never|no longer|neither|anything but|nowhere|far from)\b(?!\W*$)", re.IGNORECASE)
 _BUT = re.compile(r"not\b[^.\n]*?\bbut(?: rather)?\s+")  # "not 41 but 42"
 _FILLER = re.compile(
@@ -206,6 +211,7 @@ def _tagged(content: str) -> Statement:
 
 def _anchored(text: str) -> Statement:
     """The last anchor that states a value."""
+    text = _AGAIN.sub(r"\g<first> or ", _GOES_ON.sub(", or", text))
     anchors = list(_ANCHOR.finditer(text))
     free = True
     for anchor in reversed(anchors[-_LOOK_BACK:]):

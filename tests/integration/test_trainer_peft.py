@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 import torch
 import trainer_kit as kit
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file
-from transformers import BitsAndBytesConfig
+from transformers import BitsAndBytesConfig, GenerationMixin
 
 from sgpo.models.folders import QUANTIZATION
 from sgpo.models.local import LocalModel
 from sgpo.models.options import LocalOptions
 from sgpo.models.protocol import ModelError, Sampling
-from sgpo.trainer.distillation import collate
+from sgpo.trainer.distillation import Target, collate
+from sgpo.trainer.methods import KINDS
 
 SHARED: dict[str, Any] = {"per_device_train_batch_size": 16, "optim": "adamw_torch", "learning_rate": 0.02}
 
@@ -188,3 +189,103 @@ def test_a_base_that_moves_with_the_adapter_is_measured_where_it_was_trained(out
     (out / "model" / "adapter_config.json").write_text(json.dumps({**config, "init_lora_weights": "pissa_niter_4"}))
     with pytest.raises(ModelError, match="drawn at random"):
         LocalModel.load(str(out / "model"), Sampling(0.0, 1.0, 4), LocalOptions(device="cpu"))
+
+
+def _with(config: Any, *, unfrozen: str = "never") -> Any:
+    """A model with an adapter, in which the parameters with a word in their names are trained, too."""
+    model = get_peft_model(kit.make_model(seed=3), config)
+    for name, parameter in model.named_parameters():
+        if unfrozen in name:
+            parameter.requires_grad_(True)
+    return model
+
+
+TUNED_PROMPT = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+# name -> (model, peft_config, options, words of the error)
+UNFIT: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
+    "norms beside the adapter": (
+        _with(lora(), unfrozen="norm"),
+        None,
+        {},
+        r"5 parameters beside the adapter are trained \(.*layernorm.*only the adapter is saved.*modules_to_save",
+    ),
+    "biases under a reference": (kit.make_model(), lora(bias="all"), {"beta": 0.1}, r"bias='all' trains biases of"),
+    "a copy that moves the base": (
+        _with(lora(init_lora_weights="olora")),
+        None,
+        {"beta": 0.1},
+        r"init_lora_weights='olora' PEFT takes that copy's first weights out of the base once more",
+    ),
+    "a learned prompt": (kit.make_model(), TUNED_PROMPT, {}, r"PromptTuningConfig, whose learned prompt stands before"),
+    "a base that a gradient moved": (
+        kit.make_model(),
+        lora(init_lora_weights="lora_ga"),
+        {},
+        r"'lora_ga', which draws at random, or from a gradient",
+    ),
+}
+
+
+@pytest.mark.parametrize("method", ["sgpo", "luffy", "hpt"])
+@pytest.mark.parametrize("name", UNFIT)
+def test_an_adapter_that_would_not_be_what_was_trained_is_refused(name: str, method: str, out: Path) -> None:
+    model, config, options, words = UNFIT[name]
+    kind = KINDS[method]
+    if method == "hpt" and "beta" in options:  # HPT has no reference
+        return
+    before = kit.weights_of(model)
+    with pytest.raises(ValueError, match=words):
+        kind.trainer(
+            model,
+            kit.has_ok,
+            kit.make_config(out, kind.config, **options),
+            kit.make_problems(4).add_column("expert", [" ok"] * 4),
+            processing_class=kit.make_tokenizer(),
+            peft_config=config,
+        )
+    if config is None:
+        assert kit.largest_gap(kit.weights_of(model), before) == 0.0
+
+
+def test_a_learned_prompt_scores_otherwise_beside_a_longer_sequence() -> None:
+    """Why such adapters are refused; one of layers does not."""
+    short, long, completion = [7, 8, 9], list(range(10, 19)), [5, 6, 3, 4, 1]
+
+    def gap(config: Any) -> float:
+        model, scores = _with(config).eval(), []
+        for prompts in ([short], [short, long]):
+            share = collate([Target(prompt, prompt, completion, 1.0) for prompt in prompts], 0, torch.device("cpu"))
+            with torch.no_grad():
+                scores.append(model(input_ids=share.student_ids, attention_mask=share.student_mask).logits[0, -5:])
+        return float((scores[1] - scores[0]).abs().max())
+
+    assert gap(lora(init_lora_weights=False)) < 1e-4 < 1e-2 < gap(TUNED_PROMPT)
+
+
+@pytest.mark.parametrize("method", ["sgpo", "luffy", "hpt"])
+def test_rollouts_are_sampled_without_dropout(method: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRL samples in training mode; the loss has its dropout all the same."""
+    sampled: list[bool] = []
+    plain = GenerationMixin._sample
+
+    def spied(self: Any, *args: Any, **kwargs: Any) -> Any:
+        sampled.append(any(module.training for module in self.modules()))
+        return plain(self, *args, **kwargs)
+
+    monkeypatch.setattr(GenerationMixin, "_sample", spied)
+    kind = KINDS[method]
+    trainer = kind.trainer(
+        kit.make_model(seed=3),
+        kit.has_digit,
+        kit.make_config(out, kind.config, max_steps=1),
+        kit.make_problems(4).add_column("expert", [" ok"] * 4),
+        processing_class=kit.make_tokenizer(),
+        peft_config=lora(lora_dropout=0.5),
+    )
+    dropout = next(m for m in trainer.model.modules() if isinstance(m, torch.nn.Dropout))
+    trained: list[bool] = []
+    dropout.register_forward_hook(lambda module, *_: trained.append(module.training))
+    trainer.train()
+    assert sampled
+    assert not any(sampled)
+    assert trained[-1]

@@ -17,9 +17,12 @@ from transformers.generation.utils import GenerationMixin
 from trl import GRPOConfig
 
 from sgpo import SGPOConfig
+from sgpo.models.sampling import encode
 from sgpo.runs.methods import CONFIG_PRESETS
-from sgpo.trainer.checks import check_arguments, check_config, check_context, check_head, warn_of_another_distribution
+from sgpo.trainer.adapters import check_head
+from sgpo.trainer.checks import check_arguments, check_config, check_context, warn_of_another_distribution
 from sgpo.trainer.config import _OPEN
+from sgpo.trainer.dropout import rates
 from sgpo.trainer.methods import KINDS
 from sgpo.trainer.shards import sharding
 
@@ -267,6 +270,14 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"generation_kwargs": {"max_new_tokens": 4}},
         ("generation_kwargs has max_new_tokens=4", "Set max_completion_length"),
     ),
+    "an end beside the model's": (
+        {"generation_kwargs": {"eos_token_id": [1, 5]}},
+        ("generation_kwargs has eos_token_id=[1, 5]", "padding trained on", "model.generation_config.eos_token_id"),
+    ),
+    "a stop string of vLLM": (
+        {"generation_kwargs": {"stop": ["</answer>"]}},
+        ("generation_kwargs has stop=['</answer>']", "takes for cut off"),
+    ),
     "best by loss": (
         {"load_best_model_at_end": True, "save_strategy": "steps", "eval_strategy": "steps", "num_generations": 4},
         ("metric_for_best_model is 'loss'", "does not fall as a policy gets better", "'reward'"),
@@ -511,6 +522,24 @@ def test_a_prompt_with_two_bos(kind: str, out: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
+def test_a_prompt_that_the_tokenizer_ends(kind: str, out: Path) -> None:
+    """Tokenizers with add_eos_token do: the policy would be asked to write behind the end of a text."""
+    tokenizer, method = kit.make_tokenizer(), KINDS[kind]
+    tokenizer._tokenizer.post_processor = TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+
+    def make(data: Dataset) -> Any:
+        args = kit.make_config(out, method.config, max_steps=1)
+        data = data.add_column("expert", [" ok"] * 4)
+        return method.trainer(kit.make_model(), kit.has_ok, args, data, processing_class=tokenizer)
+
+    with pytest.raises(ValueError, match=r"ends the prompt 'solve .*' with '<eos>', behind which no response"):
+        make(kit.make_problems(4)).train()
+    with pytest.raises(ValueError, match="add_eos_token"):
+        encode(tokenizer, ["solve a"])
+    make(kit.make_problems(4, chat=True)).train()  # a template writes the marks itself
+
+
+@pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
 def test_a_template_that_leaves_out_the_system_message(kind: str, out: Path) -> None:
     """Phi-3's did: the model would be trained without what the data say to it, and nothing would show it."""
     prompt = [{"role": "system", "content": "box it"}, {"role": "user", "content": "solve a"}]
@@ -585,13 +614,34 @@ def test_a_cut_distribution_is_no_other_policy(served: bool, out: Path, recwarn:
     assert not served or said[0].startswith("With top_p=0.9, repetition_penalty=1.1 vLLM")
 
 
-@pytest.mark.parametrize(("iterations", "said"), [(1, 0), (2, 1)])
+NOISE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "of an adapter": ({}, {}, "has dropout (0.05)"),
+    "of attention": ({"attention_dropout": 0.1}, {}, "has dropout (0.05), dropout (0.1)"),
+    "on embeddings": ({}, {"neftune_noise_alpha": 5.0}, "noise on its embeddings (neftune_noise_alpha)"),
+}
+
+
+@pytest.mark.parametrize("name", NOISE)
+@pytest.mark.parametrize(("options", "said"), [({}, 0), ({"num_iterations": 2}, 1), ({"beta": 0.1}, 1)])
 def test_two_masks_of_dropout_in_one_ratio(
-    iterations: int, said: int, out: Path, recwarn: pytest.WarningsRecorder
+    options: dict[str, Any], said: int, name: str, out: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
+    config, more, words = NOISE[name]
     adapter = {"peft_config": LoraConfig(target_modules=["q_proj"], lora_dropout=0.05)}
-    kit.make_trainer(out, num_iterations=iterations, arguments=adapter)
-    assert sum("has dropout (0.05)" in str(warning.message) for warning in recwarn) == said
+    kit.make_trainer(out, model=kit.make_model(**config), arguments=adapter, **options, **more)
+    assert sum(words in str(warning.message) for warning in recwarn) == said
+
+
+def test_disable_dropout_disables_that_of_functions_too(out: Path) -> None:
+    adapter = {"peft_config": LoraConfig(target_modules=["q_proj"], lora_dropout=0.05)}
+    model = kit.make_model(attention_dropout=0.5)
+    assert [(name, rate) for _, name, rate in rates(model)] == [("attention_dropout", 0.5)] * 2
+    trainer = kit.make_trainer(out, model=model, arguments=adapter, disable_dropout=True)
+    assert list(rates(trainer.model)) == []
+    ids = torch.arange(3, 12)[None]
+    trainer.model.train()
+    with torch.no_grad():
+        assert torch.equal(trainer.model(input_ids=ids).logits, trainer.model(input_ids=ids).logits)
 
 
 def test_streamed_rows_are_checked_as_they_come(out: Path) -> None:

@@ -94,17 +94,25 @@ def guided_prompt(prompt: Prompt, strategy: str, template: str = DEFAULT_GUIDED_
     return [*plain[:last], filled, *plain[last + 1 :]]
 
 
-def require_one_bos(tokenizer: Any, prompts: Iterable[tuple[Prompt, Sequence[int]]]) -> None:
-    """Raise ``ValueError`` if one of the prompts, each with its tokens, begins with two BOS tokens.
+def require_own_marks(tokenizer: Any, prompts: Iterable[tuple[Prompt, Sequence[int]]]) -> None:
+    """Raise ``ValueError`` if the tokenizer gave one of the prompts, each with its tokens, a mark too many.
 
-    Text that a chat template has rendered begins with one, and the tokenizer puts another before it.
+    Text that a chat template has rendered begins with a BOS, and the tokenizer puts another before it. A tokenizer with
+    ``add_eos_token`` ends a prompt of plain text, so that the response would begin another text.
     """
-    bos = getattr(tokenizer, "bos_token_id", None)
+    bos, eos = (getattr(tokenizer, f"{which}_token_id", None) for which in ("bos", "eos"))
     for prompt, ids in prompts:
         if bos is not None and list(ids[:2]) == [bos, bos]:
             raise ValueError(
                 f"The prompt {str(prompt)[:80]!r} begins with two {tokenizer.bos_token!r}: its text has one, and the "
                 "tokenizer adds another. Take it out of the text, or give messages and leave it to the chat template."
+            )
+        ended = eos is not None and isinstance(prompt, str) and list(ids[-1:]) == [eos]
+        if ended and list(tokenizer(prompt, add_special_tokens=False)["input_ids"][-1:]) != [eos]:
+            raise ValueError(
+                f"The tokenizer ends the prompt {str(prompt)[:80]!r} with {tokenizer.eos_token!r}, behind which no "
+                "response can stand. Set add_eos_token to false (tokenizer_config.json), or take the mark out of the "
+                "post_processor of tokenizer.json."
             )
 
 

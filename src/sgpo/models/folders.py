@@ -13,8 +13,8 @@ from sgpo.data.prompts import Prompt
 from sgpo.models.protocol import ModelError
 
 QUANTIZATION = "base_quantization.json"  # beside an adapter: transformers' quantization_config of its base in training
-_OUT_OF_BASE = ("pissa", "olora", "corda", "loftq")  # PEFT's init_lora_weights
-BY_CHANCE = ("pissa_niter", "corda")  # of those, what another process does not compute again
+OUT_OF_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # PEFT's init_lora_weights
+BY_CHANCE = ("pissa_niter", "corda", "lora_ga")  # of those, what another process does not compute again
 _EDGE = 1 << 20  # bytes read at either end of each file of weights
 _BLOCKS, _BLOCK = 512, 1 << 12  # read between the ends, evenly spaced, and the bytes of each
 _LARGE = 1 << 24  # bytes from which there are such blocks
@@ -54,7 +54,7 @@ class Folder:
         PEFT does this again where it loads the adapter. Whoever puts it on the base as it is runs another model.
         """
         name = (self.adapter or {}).get("init_lora_weights")
-        return name if isinstance(name, str) and name.startswith(_OUT_OF_BASE) else ""
+        return name if isinstance(name, str) and name.startswith(OUT_OF_BASE) else ""
 
     def describe(self) -> dict[str, object]:
         """Fingerprints of the weights that are in folders, as JSON types."""

@@ -123,8 +123,8 @@ def _adapted(model: PreTrainedModel, folder: Folder) -> PreTrainedModel:
         raise ModelError(f"{folder.name} is an adapter, which needs peft; pip install peft.") from error
     if folder.start.startswith(BY_CHANCE):
         raise ModelError(
-            f"{folder.name} has init_lora_weights={folder.start!r}: what it left of its base was drawn at random and "
-            "is not saved. Save the merged model where it was trained (merge_and_unload)."
+            f"{folder.name} has init_lora_weights={folder.start!r}: what it left of its base was drawn at random, or "
+            "followed a gradient, and is not saved. Save the merged model where it was trained (merge_and_unload)."
         )
     adapted = PeftModel.from_pretrained(model, folder.name)
     if adapted.active_peft_config.is_prompt_learning:

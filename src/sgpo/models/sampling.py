@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
 
-from sgpo.data.prompts import Prompt, require_all_shown, require_one_bos
+from sgpo.data.prompts import Prompt, require_all_shown, require_own_marks
 from sgpo.models.protocol import Reply, Sampling
 from sgpo.models.scoring import without_dropout
 from sgpo.models.seeds import check_sampling, row_seeds
@@ -126,7 +126,7 @@ def encode(
             ids.append(list(tokenizer(text, add_special_tokens=False)["input_ids"]))
         if not ids[-1]:
             raise ValueError(f"The prompt {prompt!r} has no tokens; a model needs at least one to start from.")
-    require_one_bos(tokenizer, zip(prompts, ids, strict=True))
+    require_own_marks(tokenizer, zip(prompts, ids, strict=True))
     return ids
 
 

@@ -22,9 +22,11 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sgpo.data.prompts import require_all_shown, require_one_bos
+from sgpo.data.prompts import require_all_shown, require_own_marks
 from sgpo.models.sampling import bare_generation
-from sgpo.trainer import checks
+from sgpo.models.scoring import without_dropout
+from sgpo.trainer import adapters, checks
+from sgpo.trainer.dropout import disable_dropout, warn_of_dropout
 from sgpo.trainer.heads import add_head_fn
 from sgpo.trainer.measured import MeasuredGRPOTrainer
 from sgpo.trainer.notices import RolloutHistory, RolloutNotices, warn_of_bad_golds
@@ -71,7 +73,8 @@ class BaseTrainer(MeasuredGRPOTrainer):
         # All of this before the model is loaded, which may take minutes.
         checks.check_config(trainer, args, self.config_class)
         checks.check_text_only(trainer, processing_class, kwargs)
-        peft = checks.trains_adapters(model, kwargs.get("peft_config"))
+        adapters.check_adapters(model, kwargs.get("peft_config"), args)
+        peft = adapters.trains_adapters(model, kwargs.get("peft_config"))
         checks.check_reference(model, args, peft=peft)
         self._check_before_loading(args, train_dataset, peft=peft)
         super().__init__(
@@ -83,7 +86,8 @@ class BaseTrainer(MeasuredGRPOTrainer):
             processing_class=processing_class,
             **kwargs,
         )
-        checks.check_head(self.model, self.args)
+        adapters.check_head(self.model, self.args)
+        adapters.check_saved(self.model)
         self.add_callback(RunLog(self))
         self.add_callback(RolloutNotices(self))
         if self.accelerator.is_main_process:
@@ -99,9 +103,10 @@ class BaseTrainer(MeasuredGRPOTrainer):
         self._sgpo.correctness = self._correctness_index()
         checks.warn_of_lost_updates(self.model, self.args)
         checks.warn_of_another_distribution(self.args)
-        checks.warn_of_dropout(self.model, self.args)
+        if args.disable_dropout:
+            disable_dropout(self.model)
+        warn_of_dropout(self.model, self.args)
         checks.warn_of_hidden_marks(self._tokenizer)
-        checks.check_adapters(self.model)
         for model in filter(None, (self.model, self.ref_model)):
             causal = model.get_base_model() if is_peft_model(model) else model
             add_head_fn(causal)
@@ -143,8 +148,9 @@ class BaseTrainer(MeasuredGRPOTrainer):
     def _generate_single_turn(self, *args: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)
         ids = {name: getattr(model.generation_config, name) for name in _SPECIAL}
-        # TRL sets temperature, top-p, top-k and the repetition penalty; of the rest the loss would know nothing.
-        with self._one_precision(self.model), bare_generation(model, **ids):
+        # TRL sets temperature, top-p, top-k and the repetition penalty; of the rest the loss would know nothing. And it
+        # leaves the model in training mode, where dropout draws each token from another policy.
+        with self._one_precision(self.model), bare_generation(model, **ids), without_dropout(self.model):
             completion_ids, logprobs = super()._generate_single_turn(*args)
         # Of a server's queue the processes' own longest completions say nothing.
         served = self.args.use_vllm and self.args.vllm_mode == "server"
@@ -161,7 +167,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         """Keep what the method and the rewards read: else ``remove_unused_columns`` takes it from them."""
         super()._set_signature_columns_if_needed()
         columns = getattr(self.train_dataset, "column_names", None) or []
-        read = [name for name in columns if any(_reads(reward, name) for reward in self.reward_funcs)]
+        read = [name for name in columns if any(checks.reads(reward, name) for reward in self.reward_funcs)]
         for name in [*self._own_columns(), *read]:
             if name not in self._signature_columns:
                 self._signature_columns.append(name)
@@ -337,7 +343,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         empty = next((prompt for prompt, ids in zip(prompts, result[0], strict=True) if not len(ids)), None)
         if empty is not None:
             raise ValueError(f"The prompt {empty!r} has no tokens, so nothing can follow it. Drop such problems.")
-        require_one_bos(self._tokenizer, zip(prompts, result[0], strict=True))
+        require_own_marks(self._tokenizer, zip(prompts, result[0], strict=True))
         self._require_all_shown(prompts)
         self._require_known(result[0])
         return result
@@ -389,12 +395,3 @@ class BaseTrainer(MeasuredGRPOTrainer):
             os.makedirs(folder, exist_ok=True)
             shutil.copyfile(card, Path(folder) / card.name)
         super()._save(output_dir, state_dict)
-
-
-def _reads(reward: Any, column: str) -> bool:
-    """Whether a reward function is given a column, by its parameters."""
-    try:
-        parameters = inspect.signature(reward).parameters
-    except (TypeError, ValueError):
-        return True
-    return column in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

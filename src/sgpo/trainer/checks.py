@@ -1,5 +1,6 @@
 """What is refused before any training, and why: each error says the value, the rule and the remedy."""
 
+import inspect
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,7 +12,6 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase, P
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt, guided_prompt
-from sgpo.models.folders import BY_CHANCE
 from sgpo.models.sampling import special_marks
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.shards import sharded, sharding
@@ -84,11 +84,6 @@ def check_arguments(args: SGPOConfig, *, peft: bool) -> None:
             f"teacher={args.teacher!r} keeps a second set of parameters, which is not done where {who} shards them. "
             "Use FSDP2 (recipes/accelerate/fsdp2.yaml; fsdp_version: 2), DDP or one device, or teacher='live'."
         )
-
-
-def trains_adapters(model: Any, peft_config: Any) -> bool:
-    """Whether a model, or the path of one, is trained by adapters on top of its own weights."""
-    return peft_config is not None or (not isinstance(model, str) and is_peft_model(model))
 
 
 def check_reference(model: Any, args: WholeGroupsConfig, *, peft: bool) -> None:
@@ -200,41 +195,6 @@ def require_text(strategy: Any, row: int | str) -> None:
         )
 
 
-def check_head(model: Any, args: TrainingArguments) -> None:
-    """Raise ``ValueError`` if PEFT trains the head, or rows of it, where the loss would not see that.
-
-    TRL and the distillation read ``lm_head.weight``. With tied embeddings, ``trainable_token_indices`` for the
-    embeddings goes for the head as well.
-    """
-    head = model.get_output_embeddings()
-    # FSDP2 gathers the weights of a layer when it is called. PEFT's copy of the head never is, so the loss would meet
-    # its parts, and each rank's gradient would stay its own: measured, 4% off after one step.
-    if is_peft_model(model) and sharding(args).startswith("FSDP") and head.weight.requires_grad:
-        raise ValueError(
-            "modules_to_save trains a copy of the head, whose gradient FSDP would not average over the processes. "
-            "Leave it out of modules_to_save, or train with DDP."
-        )
-    if hasattr(head, "token_adapter"):
-        tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
-        why = "the embeddings, which this model shares with its head" if tied else "the head"
-        raise ValueError(
-            f"trainable_token_indices trains rows of {why}, but the loss reads the head's weights directly, so these "
-            "rows would not be trained. Name embed_tokens in modules_to_save in its place, or leave it out."
-        )
-
-
-def check_adapters(model: PreTrainedModel) -> None:
-    """Raise ``ValueError`` for adapters whose base nobody can restore."""
-    for config in getattr(model, "peft_config", {}).values():
-        name = getattr(config, "init_lora_weights", None)
-        if isinstance(name, str) and name.startswith(BY_CHANCE):
-            raise ValueError(
-                f"init_lora_weights is {name!r}, which draws at random what it leaves of the base. That is not saved, "
-                "so the adapter that is saved would be another model. Use 'pissa', which is computed again where it is "
-                "read."
-            )
-
-
 def dtypes_of(model: torch.nn.Module) -> list[str]:
     """The precisions of a model's floating-point weights; an adapter's, which PEFT casts itself, are left out."""
     named = ((name, p) for name, p in model.named_parameters() if p.is_floating_point() and "lora_" not in name)
@@ -296,20 +256,6 @@ def warn_of_hidden_marks(tokenizer: Any) -> None:
         )
 
 
-def warn_of_dropout(model: torch.nn.Module, args: WholeGroupsConfig) -> None:
-    """Warn where old log-probabilities and those of the loss are computed apart, each under another dropout mask."""
-    rates = {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout) and module.p > 0}
-    # As TRL decides: rollouts that outlive an optimizer step are compared with the policy that sampled them.
-    apart = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
-    if rates and (apart or (args.use_vllm and args.vllm_importance_sampling_correction)):
-        warnings.warn(
-            f"The model has dropout ({', '.join(f'{rate:g}' for rate in sorted(rates))}), and the importance ratio "
-            "compares log-probabilities under two masks of it: it is noise around 1 for a policy that has not changed. "
-            "Set lora_dropout=0, or disable_dropout=True.",
-            stacklevel=2,
-        )
-
-
 def warn_of_another_distribution(args: WholeGroupsConfig) -> None:
     """Warn where vLLM's log-probabilities are of a cut or penalised distribution, and the loss's of the whole one."""
     plain = {"top_p": (1.0,), "top_k": (0, -1, None), "min_p": (0.0, None), "repetition_penalty": (1.0,)}
@@ -350,6 +296,15 @@ def check_context(dataset: Any, model: PreTrainedModel, tokenizer: Any, args: SG
                 f"max_completion_length is {args.max_completion_length}, but {whose} ends at {limit}. Shorten or drop "
                 "such prompts, lower max_completion_length, or use a model with a longer context."
             )
+
+
+def reads(reward: Any, column: str) -> bool:
+    """Whether a reward function is given a column, by its parameters."""
+    try:
+        parameters = inspect.signature(reward).parameters
+    except (TypeError, ValueError):
+        return True
+    return column in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 _SAMPLED_WEIGHTS = 1000  # of each parameter

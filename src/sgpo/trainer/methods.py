@@ -8,6 +8,7 @@ from trl import SFTTrainer
 
 from sgpo.runs.methods import METHODS, Method
 from sgpo.runs.yaml_reader import parse_yaml
+from sgpo.trainer.adapters import check_saved
 from sgpo.trainer.checkpointing import SFTConfig
 from sgpo.trainer.checks import warn_of_lost_updates
 from sgpo.trainer.config import SGPOConfig
@@ -22,6 +23,7 @@ class RecordedSFTTrainer(RecordedCheckpoints, SFTTrainer):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        check_saved(self.model)
         warn_of_lost_updates(self.model, self.args)
 
 

@@ -31,6 +31,8 @@ _SAMPLED_BY_FIELDS = {
     **{name: name for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")},
     **dict.fromkeys(("max_new_tokens", "max_length", "max_tokens"), "max_completion_length"),
 }
+# Whoever ends or fills up completions by these leaves TRL with the model's own end tokens, by which it cuts and counts.
+_ENDED_BY_THE_MODEL = ("eos_token_id", "pad_token_id", "stop", "stop_strings", "stop_token_ids", "ignore_eos")
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "vespo", "luspo")
 
 
@@ -78,13 +80,20 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
         self._check_best()
 
     def _check_generation_kwargs(self) -> None:
-        """The loss reads the temperature and the length from the fields; the sampler would take them from here."""
+        """The loss reads temperature, length and ends elsewhere; the sampler would take them from here."""
         given = self.generation_kwargs
-        for name, field_name in _SAMPLED_BY_FIELDS.items():
-            if isinstance(given, dict) and name in given:
+        for name in given if isinstance(given, dict) else ():
+            if name in _SAMPLED_BY_FIELDS:
+                field_name = _SAMPLED_BY_FIELDS[name]
                 raise ValueError(
                     f"generation_kwargs has {name}={given[name]!r}, which would go before the field {field_name} where "
                     f"completions are sampled, but not in the loss. Set {field_name}."
+                )
+            if name in _ENDED_BY_THE_MODEL:
+                raise ValueError(
+                    f"generation_kwargs has {name}={given[name]!r}, by which completions would end that the training "
+                    "takes for cut off, with their padding trained on. Give the model its end tokens: "
+                    "model.generation_config.eos_token_id, or eos_token_id in its generation_config.json."
                 )
 
     def _check_best(self) -> None:

@@ -220,7 +220,7 @@ def test_marks_of_thinking_among_the_special_tokens_stay() -> None:
 
 def test_thinking_that_the_prompt_begins_and_that_never_ends_is_no_answer() -> None:
     """Of DeepSeek-R1's template, say: what was cut has no mark of its own."""
-    from sgpo.models.sampling import encode, unended
+    from sgpo.models.sampling import continued, encode
     from sgpo.models.thinking import strip_thinking
     from sgpo.rewards.extract import extract
 
@@ -232,8 +232,9 @@ def test_thinking_that_the_prompt_begins_and_that_never_ends_is_no_answer() -> N
         tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %} " + template
         for prompt in (asked, "1 + 1 " + template):
             ids = encode(tokenizer, [prompt])[0]
-            cut, whole = unended(tokenizer, [prompt] * 2, [ids] * 2, texts)
-            assert (cut, whole) == ("<think>" * begun + texts[0], texts[1])
+            cut, whole = continued(tokenizer, [prompt] * 2, [ids] * 2, texts)
+            assert (cut, whole) == ("<think>" * begun + texts[0], "<think>" * begun + texts[1])
+            assert extract(whole).text == "2"
             assert extract(cut).text == (None if begun else "2")
             assert strip_thinking(cut) == ("" if begun else texts[0])
 

@@ -146,6 +146,29 @@ def test_format_reward() -> None:
     assert format_reward([[{"role": "assistant", "content": thought}]], require_think=True) == [1.0]
 
 
+def test_a_completion_goes_on_from_the_thinking_that_its_prompt_begins() -> None:
+    """As chat templates of DeepSeek-R1 and Qwen3 begin it; a prompt of messages does not show it."""
+    inside, cut = "so</think> " + BOX % "3", "so the answer is 3"
+    told: Any = {"prompts": [[{"role": "user", "content": "1 + 2"}]] * 2, "thinking_begun": ["<think>", ""]}
+    assert format_reward([inside, inside], require_think=True, **told) == [1.0, 0.0]
+    assert format_reward(["<think>" + inside] * 2, require_think=True, **told) == [0.0, 1.0]
+    assert accuracy_reward([cut, cut], ["3", "3"], **told) == [0.0, 1.0]
+    assert accuracy_reward([inside, inside], ["3", "3"], **told) == [1.0, 1.0]
+    assert accuracy_reward([None], ["3"], thinking_begun=["<think>"]) == [0.0]
+    plain = ["1 + 2 <think>\n", "1 + 2"]  # as TRL's own trainer gives them
+    assert format_reward([inside, inside], require_think=True, prompts=plain) == [1.0, 0.0]
+    assert accuracy_reward([cut, cut], ["3", "3"], prompts=plain) == [0.0, 1.0]
+
+
+def test_thinking_that_a_response_template_took_out_of_a_message_counts() -> None:
+    told = {"thinking_begun": ["<think>"] * 2}
+    message = {"role": "assistant", "reasoning_content": "so", "content": BOX % "3"}
+    cut = {"role": "assistant", "reasoning_content": "the answer is 3", "content": ""}
+    assert format_reward([[message], [cut]], require_think=True, **told) == [1.0, 0.0]
+    assert format_reward([[message], [cut]], require_think=True) == [1.0, 0.0]
+    assert accuracy_reward([[message], [cut]], ["3", "3"], **told) == [1.0, 0.0]
+
+
 def test_the_file_command(tmp_path: Path) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     lines = [

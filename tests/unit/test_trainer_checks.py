@@ -581,6 +581,32 @@ def test_marks_of_thinking_that_rewards_are_not_shown_are_said(kind: str, out: P
 
 
 @pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
+@pytest.mark.parametrize("ending", ["<think>\\n", "<think></think>", ""])
+def test_rewards_are_told_of_the_thinking_that_the_prompt_begins(kind: str, ending: str, out: Path) -> None:
+    """A template that ends so leaves the first mark out of every completion, of the guided ones too."""
+    seen: list[list[str]] = []
+
+    def reward(completions: list[Any], thinking_begun: list[str], **columns: Any) -> list[float]:
+        seen.append(thinking_begun)
+        return kit.has_ok(completions)
+
+    tokenizer, method = kit.make_tokenizer(), KINDS[kind]
+    tokenizer.add_tokens(["<think>", "</think>"])
+    tokenizer.chat_template = kit.CHAT.replace("'<assistant> '", f"'<assistant> {ending}'")
+    model = kit.make_model()
+    model.resize_token_embeddings(len(tokenizer))
+    asked = [[{"role": "user", "content": f"solve {letter}"}] for letter in "abcd"]
+    data = Dataset.from_dict({"prompt": asked, "strategy": ["carry"] * 4, "expert": [" ok"] * 4})
+    config = kit.make_config(out, method.config, max_steps=1)
+    method.trainer(
+        model=model, reward_funcs=reward, args=config, train_dataset=data, processing_class=tokenizer
+    ).train()
+    rows = sorted(map(len, seen))
+    assert rows == ([1, 4, 8] if kind == "sgpo" else [1, 8])  # the trial call, guided and autonomous rollouts
+    assert {mark for marks in seen for mark in marks} == {"<think>" if ending == "<think>\\n" else ""}
+
+
+@pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
 def test_no_default_of_the_model_reaches_its_rollouts(kind: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a model's generation_config.json: the loss would know nothing of it. The model is saved with it as it came."""
     met: list[str] = []

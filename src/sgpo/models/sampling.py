@@ -25,7 +25,7 @@ from sgpo.data.prompts import Prompt, require_all_shown, require_own_marks
 from sgpo.models.protocol import Reply, Sampling
 from sgpo.models.scoring import without_dropout
 from sgpo.models.seeds import check_sampling, row_seeds
-from sgpo.models.thinking import after_thinking, begins_thinking, begun_at_end, is_mark
+from sgpo.models.thinking import begins_thinking, begun_at_end, is_mark
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -98,7 +98,7 @@ def sample_rows(
             batch = order[start : start + batch_size]
             completions = _generate(model, [ids[i] for i in batch], [seeds[i] for i in batch], sampling)
             texts = decode(tokenizer, [tokens for tokens, _ in completions])
-            texts = unended(tokenizer, [prompts[i] for i in batch], [ids[i] for i in batch], texts)
+            texts = continued(tokenizer, [prompts[i] for i in batch], [ids[i] for i in batch], texts)
             for i, text, (tokens, truncated) in zip(batch, texts, completions, strict=True):
                 done[i] = Reply(text, "length" if truncated else "stop", len(tokens), len(ids[i]))
             if progress is not None:
@@ -144,18 +144,19 @@ def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
     return list(tokenizer.batch_decode(kept, skip_special_tokens=False))
 
 
-def unended(tokenizer: Any, prompts: Sequence[Prompt], ids: Sequence[Sequence[int]], texts: Sequence[str]) -> list[str]:
-    """Completions of prompts, which have these token ids; thinking that never ended begins with its mark.
+def continued(
+    tokenizer: Any, prompts: Sequence[Prompt], ids: Sequence[Sequence[int]], texts: Sequence[str]
+) -> list[str]:
+    """Completions of prompts, which have these token ids, each with the mark with which its prompt begins the thinking.
 
-    Where a prompt begins the thinking, as DeepSeek-R1's does, a completion that was cut has no mark at all, and would
-    be read as an answer.
+    DeepSeek-R1's prompts end with one. A completion alone would have no mark where it was cut, and would be read as
+    an answer; and a reward that asks for the marks would find no first one.
     """
     thinks = begins_thinking(str(getattr(tokenizer, "chat_template", None) or ""))
     found = []
     for prompt, row, text in zip(prompts, ids, texts, strict=True):
         end = prompt if isinstance(prompt, str) else tokenizer.decode(list(row[-_MARK_IDS:])) if thinks else ""
-        mark = begun_at_end(end)
-        found.append(mark + text if mark and after_thinking(text) == text else text)
+        found.append(begun_at_end(end) + text)
     return found
 
 

@@ -85,7 +85,7 @@ class VllmModel(Loaded):
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         from vllm import SamplingParams
 
-        from sgpo.models.sampling import decode, special_marks, unended
+        from sgpo.models.sampling import continued, decode, special_marks
 
         drawn = {
             "n": 1,
@@ -110,7 +110,7 @@ class VllmModel(Loaded):
         # The engine leaves out every special token, and with it the marks around the thinking of some models.
         if special_marks(self.tokenizer):
             texts = decode(self.tokenizer, [one.token_ids for one in said])
-        texts = unended(self.tokenizer, [request.prompt for request in requests], ids, texts)
+        texts = continued(self.tokenizer, [request.prompt for request in requests], ids, texts)
         replies = []
         for row, one, text in zip(ids, said, texts, strict=True):
             # A stop string and the end token are both "stop" for a run.

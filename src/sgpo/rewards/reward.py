@@ -10,25 +10,32 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sgpo.models.thinking import after_thinking
+from sgpo.models.thinking import after_thinking, begun_at_end
 from sgpo.rewards.extract import last_boxed
 from sgpo.rewards.golds import Gold
 from sgpo.rewards.verifier import DEFAULT_TIMEOUT, verify_batch
 
 _FAILED = ("timeout", "memory", "crash", "bad_gold")  # a 0 that says nothing of the completion
+_THOUGHTS = ("reasoning_content", "thinking")  # where response templates put it
 _THINK = re.compile(r"\s*<think>(.*?)</think>(.*)", re.DOTALL)
 
 
-def completion_text(completion: Any) -> str | None:
+def completion_text(completion: Any, begun: str = "") -> str | None:
     """Text of a completion: a string, None, or the last assistant message of a conversation.
 
-    Content in parts (`[{"type": "text", "text": ...}]`) is joined.
+    Content in parts (`[{"type": "text", "text": ...}]`) is joined. Thinking that a tokenizer's response template has
+    parsed out of a message stands before its content again, in `<think>...</think>`.
+
+    Args:
+        begun: the mark with which the prompt begins the thinking; the text goes on from it.
 
     Raises:
         TypeError: it is none of these.
     """
-    if completion is None or isinstance(completion, str):
-        return completion
+    if completion is None:
+        return None
+    if isinstance(completion, str):
+        return begun + completion
     if isinstance(completion, dict):
         completion = [completion]
     if not isinstance(completion, Sequence) or not all(isinstance(message, dict) for message in completion):
@@ -36,8 +43,21 @@ def completion_text(completion: Any) -> str | None:
     said = [message for message in completion if message.get("role", "assistant") == "assistant"]
     content = said[-1].get("content") if said else None
     if isinstance(content, list):
-        return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
-    return content
+        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+    for name in _THOUGHTS:
+        if said and isinstance(thought := said[-1].get(name), str) and thought:
+            return f"<think>{thought}</think>{content or ''}"
+    return None if content is None else begun + content
+
+
+def _texts(
+    completions: Sequence[Any], prompts: Sequence[Any] | None, thinking_begun: Sequence[str] | None
+) -> list[str | None]:
+    """The texts of completions. Outside this package's trainers only a prompt of plain text shows what it begins."""
+    if thinking_begun is None:
+        said = [None] * len(completions) if prompts is None else prompts
+        thinking_begun = [begun_at_end(prompt) if isinstance(prompt, str) else "" for prompt in said]
+    return [completion_text(*pair) for pair in zip(completions, thinking_begun, strict=True)]
 
 
 def accuracy_reward(
@@ -45,6 +65,8 @@ def accuracy_reward(
     answer: Sequence[Gold] | None = None,
     solution: Sequence[Gold] | None = None,
     *,
+    prompts: Sequence[Any] | None = None,
+    thinking_begun: Sequence[str] | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     require_box: bool = False,
     log_metric: Callable[[str, float], None] | None = None,
@@ -56,6 +78,9 @@ def accuracy_reward(
         completions: strings or conversations.
         answer: the golds, the dataset's column `answer`; one per completion.
         solution: used where there is no `answer`, row by row: golds, or solutions that end in `\boxed{}` or `####`.
+        prompts, thinking_begun: the prompts, and the mark ("" for none) with which each begins the thinking: what was
+            cut before its end states no answer. This package's trainers give it; without it prompts of plain text are
+            looked at.
         timeout, require_box: as for `sgpo.rewards.verify`; bind them with functools.partial.
         log_metric: given by TRL's trainer; it gets the share of verdicts that no comparison reached (timeout, memory,
             crash, a gold that is none) as "verifier/failed".
@@ -74,24 +99,33 @@ def accuracy_reward(
             "accuracy_reward got neither `answer` nor `solution`; the dataset needs a column of that name "
             f"(it has: {', '.join(sorted(kwargs)) or 'none'})"
         )
-    texts = [completion_text(completion) for completion in completions]
+    texts = _texts(completions, prompts, thinking_begun)
     verdicts = verify_batch(texts, golds, timeout=timeout, require_box=require_box)
     if log_metric is not None and verdicts:
         log_metric("verifier/failed", sum(verdict.reason in _FAILED for verdict in verdicts) / len(verdicts))
     return [float(verdict.correct) for verdict in verdicts]
 
 
-def format_reward(completions: Sequence[Any], *, require_think: bool = False, **kwargs: Any) -> list[float]:
+def format_reward(
+    completions: Sequence[Any],
+    *,
+    require_think: bool = False,
+    prompts: Sequence[Any] | None = None,
+    thinking_begun: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[float]:
     r"""1.0 for each completion that states its answer in a complete, not empty `\boxed{}`, else 0.0.
 
     Args:
         completions: strings or conversations.
         require_think: True also asks for exactly one `<think>...</think>` in front, not empty, and the box after it.
+            The first mark may end the prompt, as in DeepSeek-R1's chat template.
+        prompts, thinking_begun: as for `accuracy_reward`.
         kwargs: columns, ignored.
     """
     rewards = []
-    for completion in completions:
-        text = completion_text(completion) or ""
+    for said in _texts(completions, prompts, thinking_begun):
+        text = said or ""
         well_formed = True
         if require_think:
             match = _THINK.fullmatch(text)

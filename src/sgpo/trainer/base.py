@@ -32,7 +32,7 @@ from sgpo.trainer.measured import MeasuredGRPOTrainer
 from sgpo.trainer.notices import RolloutHistory, RolloutNotices, warn_of_bad_golds
 from sgpo.trainer.own import swapped
 from sgpo.trainer.padding import score_alike_in_any_company
-from sgpo.trainer.prompts import text_only
+from sgpo.trainer.prompts import text_only, with_thinking_begun
 from sgpo.trainer.ranks import idle_share
 from sgpo.trainer.rollouts import Problem
 from sgpo.trainer.run_log import RunLog
@@ -235,9 +235,13 @@ class BaseTrainer(MeasuredGRPOTrainer):
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         with self._naming_rewards():
-            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            rewards = super()._calculate_rewards(self._told(inputs), prompts, completions, completion_ids_list)
         self._require_numbers(rewards)
         return rewards
+
+    def _told(self, inputs: list[Problem]) -> list[Problem]:
+        template = str(self.chat_template or self._tokenizer.chat_template or "")
+        return with_thinking_begun(inputs, template, lambda prompt: self._rendered(prompt, add_generation_prompt=True))
 
     @contextmanager
     def _naming_rewards(self) -> Iterator[None]:
@@ -263,7 +267,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         """Rewards ``[rows of all ranks, functions]`` that leave no trace in TRL's logs of the autonomous group."""
         pending: dict[str, Any] = {"_pending_extra_logs": defaultdict(list), "_pending_metrics": defaultdict(list)}
         with swapped(self, **pending), self._naming_rewards():
-            return super()._calculate_rewards(inputs, prompts, completions, completion_ids)
+            return super()._calculate_rewards(self._told(inputs), prompts, completions, completion_ids)
 
     def _require_numbers(self, rewards: Tensor) -> None:
         """Raise unless the rewards ``[rows of all ranks, functions]`` of a batch leave something to learn from.
@@ -354,14 +358,12 @@ class BaseTrainer(MeasuredGRPOTrainer):
             roles = "" if isinstance(prompt, str) else " ".join(message["role"] for message in prompt)
             if roles and roles not in self._sgpo.shown_roles:
                 self._sgpo.shown_roles.add(roles)
-                shown = self._tokenizer.apply_chat_template(
-                    prompt,
-                    tokenize=False,
-                    add_generation_prompt=True,
-                    chat_template=self.chat_template,
-                    **self.chat_template_kwargs,
-                )
-                require_all_shown(shown, prompt)
+                require_all_shown(self._rendered(prompt, add_generation_prompt=True), prompt)
+
+    def _rendered(self, messages: list[dict[str, Any]], **kwargs: Any) -> str:
+        return self._tokenizer.apply_chat_template(
+            messages, tokenize=False, chat_template=self.chat_template, **self.chat_template_kwargs, **kwargs
+        )
 
     def _require_known(self, rows: Iterable[list[int]]) -> None:
         if self._sgpo.unknown_ids:

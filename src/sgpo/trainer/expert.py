@@ -92,11 +92,6 @@ class ExpertTrainer(BaseTrainer):
         for row in rows:
             self._expert_ids(row)
 
-    def _rendered(self, messages: list[dict[str, Any]], **kwargs: Any) -> str:
-        return self._tokenizer.apply_chat_template(
-            messages, tokenize=False, chat_template=self.chat_template, **self.chat_template_kwargs, **kwargs
-        )
-
     def _end_of_response(self, prompt: Any) -> int:
         """The EOS that the chat template puts behind an assistant message if generation stops there; else the
         tokenizer's."""

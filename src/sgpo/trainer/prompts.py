@@ -1,10 +1,12 @@
 """The prompts of a data set in the one form that every part of a trainer reads; see `sgpo.data.prompts.text_prompt`."""
 
+from collections.abc import Callable
 from typing import Any
 
 from datasets import Dataset, IterableDataset
 
 from sgpo.data.prompts import text_prompt
+from sgpo.models.thinking import begins_thinking, begun_at_end
 from sgpo.trainer.rollouts import Problem
 
 _IMAGES = ("image", "images")
@@ -68,6 +70,22 @@ def _text(prompt: Any) -> Any:
                 "templates do not take. Give it text ('' for none), or drop the message."
             )
     return plain
+
+
+def with_thinking_begun(rows: list[Problem], template: str, rendered: Callable[[Any], str]) -> list[Problem]:
+    """Rows with what a reward cannot see: the mark with which the prompt begins the thinking, "" where it does not.
+
+    Args:
+        template: the chat template; where it has no mark of thinking, no conversation is rendered.
+        rendered: makes of messages the text that the policy goes on from.
+    """
+    thinks, told = begins_thinking(template), []
+    for row in rows:
+        text = row["prompt"]
+        if not isinstance(text, str):
+            text = rendered(text) if thinks else ""
+        told.append({**row, "thinking_begun": begun_at_end(text)})
+    return told
 
 
 def _has_image(column: str, where: str) -> str:

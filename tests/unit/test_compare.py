@@ -478,3 +478,58 @@ def test_runs_that_see_no_expert_are_taken_over_from_a_comparison_with_another_o
         run_comparison(plan("plain", generations=3), tmp_path / "plain", first)
     with pytest.raises(ValueError, match="holds no comparison"):
         run_comparison(plan("plain"), tmp_path / "new", tmp_path / "nowhere")
+    manifest = json.loads((first / "manifest.json").read_text())
+    del manifest["settings"]["sources"]
+    (first / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="of an older version, which did not save from which weights"):
+        run_comparison(plan("plain"), tmp_path / "newer", first)
+
+
+def test_a_base_that_was_trained_anew_under_its_name_is_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    (base / "model.safetensors").write_bytes(b"weights")
+
+    def run(self: LabTask, cell: Cell, out: Path, folder: Path, report: Any) -> CellResult:
+        return CellResult.from_json(entry(0.5, cell.seed))
+
+    in_this_process(monkeypatch, run)
+
+    def plan(expert: str) -> ComparePlan:
+        return ComparePlan(("base", "hpt"), seeds=1, task=LabTask(RunBudget(expert=expert), bases=(base,)))
+
+    first = tmp_path / "gentle"
+    run_comparison(plan("gentle"), first)
+    (base / "model.safetensors").write_bytes(b"others!")
+    with pytest.raises(ValueError, match="made with another sources; only the expert may differ"):
+        run_comparison(plan("terse"), tmp_path / "terse", first)
+    with pytest.raises(ValueError, match=r"made with other settings \(sources: "):
+        run_comparison(plan("gentle"), first)
+
+
+def test_a_copy_of_a_base_that_has_changed_since_is_not_gone_on_with(tmp_path: Path) -> None:
+    """Of a directory whose manifest says nothing of its bases."""
+    LabTask().prepare(tmp_path)
+    LabTask().prepare(tmp_path)
+    copied = tmp_path / "start-base1" / "model.safetensors"
+    copied.write_bytes(copied.read_bytes()[:-1] + b"!")
+    with pytest.raises(ValueError, match=r"seed1 has changed since .* began from it"):
+        LabTask().prepare(tmp_path)
+
+
+def test_the_base_is_measured_from_the_copy_that_the_others_begin_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Path] = []
+
+    def load(path: Path) -> Any:
+        loaded.append(path)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr("sgpo.compare.lab.load", load)
+    with pytest.raises(RuntimeError, match="enough"):
+        LabTask().run(Cell("base", seed=1, base_seed=1), tmp_path, tmp_path / "cell", print)
+    assert loaded == [tmp_path / "start-base1"]

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from sgpo.compare.task import untrained
+from sgpo.compare.task import SOURCES, untrained
 from sgpo.lab.catalog import UNSOLVED
 from sgpo.lab.control import PROBLEMS, strategy_control
 from sgpo.lab.experiment import Cell, RunBudget, run_cell, train_config
 from sgpo.lab.measure import PROTOCOL, measure_all
 from sgpo.lab.model import BASE_SEEDS, base_path, load
 from sgpo.lab.problems import load_problems
+from sgpo.models.folders import fingerprint
 from sgpo.runs.entries import CellResult
 from sgpo.runs.files import JsonObject
 from sgpo.runs.jobs import ReportProgress, cores
@@ -52,7 +53,9 @@ class LabTask:
 
     def settings(self) -> JsonObject:
         settings = {"budget": dataclasses.asdict(self.budget), "bases": [path.name for path in self.bases]}
-        return {**settings, "protocol": PROTOCOL}
+        # By their content, too: a folder may be trained anew under its name.
+        sources = {"bases": [fingerprint(path) for path in self.bases]}
+        return {**settings, "protocol": PROTOCOL, SOURCES: sources}
 
     def check(self, methods: Sequence[str]) -> None:
         for name in methods:
@@ -63,7 +66,10 @@ class LabTask:
     def prepare(self, out: Path) -> None:
         for seed, base in enumerate(self.bases):
             path = _start(out, seed)
-            if not (path / "config.json").exists():
+            if (path / "config.json").exists():
+                if fingerprint(path) != fingerprint(base):
+                    raise ValueError(f"{base} has changed since {out} began from it. Choose another --out.")
+            else:
                 part = path.with_name(f"{path.name}.part")  # a kill while it is copied must leave no half of one
                 shutil.rmtree(part, ignore_errors=True)
                 shutil.copytree(base, part)
@@ -77,7 +83,7 @@ class LabTask:
 
     def run(self, cell: Cell, out: Path, folder: Path, report: ReportProgress) -> CellResult:
         if find_method(cell.method).kind is None:
-            return _measure_base(cell, self.bases[cell.base_seed], report)
+            return _measure_base(cell, _start(out, cell.base_seed), report)
         return run_cell(cell, _start(out, cell.base_seed), folder, report)
 
     def machine(self, processes: int) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.compare.fields import EXPERT_KINDS
+from sgpo.compare.task import SOURCES
 from sgpo.runs.entries import Manifest
 from sgpo.runs.files import read_json_object, write_json
 from sgpo.trainer.methods import find_method
@@ -18,12 +19,18 @@ def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
 
     What ``out`` has already stays. ``settings`` are those of its manifest.
 
-    Raises ValueError where ``source`` is no comparison, or differs from ``out`` in more than the expert.
+    Raises ValueError where ``source`` is no comparison, differs from ``out`` in more than the expert, or does not say
+    what the content of its bases was.
     """
     path = source / "manifest.json"
     if not path.is_file():
         raise ValueError(f"--reuse {source} holds no comparison (no manifest.json); give the --out of sgpo compare.")
     there = Manifest.from_json(read_json_object(path)).settings
+    if SOURCES not in there:
+        raise ValueError(
+            f"--reuse {source} is of an older version, which did not save from which weights it began, so nothing says "
+            "that they are the same. Leave --reuse out, and the runs are done again."
+        )
     if differ := [
         name for name in {**there, **settings} if _but_expert(there.get(name)) != _but_expert(settings.get(name))
     ]:

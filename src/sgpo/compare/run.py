@@ -143,7 +143,7 @@ def _manifest(plan: ComparePlan, out: Path) -> Manifest:
             )
         known = Manifest.from_json(found)
         there = {"task": "lab", **known.settings}  # older ones name no task
-        there = {SOURCES: here.get(SOURCES), **there}
+        there.setdefault(SOURCES, here.get(SOURCES))
         if differ := [name for name in {**there, **here} if there.get(name) != here.get(name)]:
             listed = "; ".join(f"{name}: {there.get(name)} there, {here.get(name)} here" for name in differ)
             raise ValueError(f"{out} was made with other settings ({listed}). Choose another --out.")

@@ -17,8 +17,10 @@ from trl import GRPOTrainer
 
 from sgpo.trainer import metrics
 from sgpo.trainer.methods import KINDS
+from sgpo.trainer.rollouts import distinct
 
 CONSTANT = {"alpha_form": "constant"}
+METHODS = ("sgpo", "luffy", "hpt")
 
 
 def length(completions: list[Any], **kwargs: Any) -> list[float]:
@@ -98,6 +100,26 @@ def test_named_reward_decides_what_is_correct(out: Path) -> None:
         assert log["rewards/length/mean"] > 0
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_two_rewards_of_one_name_have_metrics_of_their_own(method: str, out: Path) -> None:
+    """As `reward` of two files has it: TRL would log the mean of both, and show the second one's values alone."""
+
+    def reward(completions: list[Any], **kwargs: Any) -> list[float]:
+        return [5.0] * len(completions)
+
+    several = [reward, kit.has_digit, lambda completions, **_: [7.0] * len(completions)]
+    several[2].__name__ = "reward"
+    kind = KINDS[method]
+    data = kit.make_problems(4).add_column("expert", [" ok"] * 4)
+    args = kit.make_config(out, kind.config, max_steps=1)
+    trainer = kind.trainer(kit.make_model(), several, args, data, processing_class=kit.make_tokenizer())
+    trainer.train()
+    log = trainer.state.log_history[0]
+    assert (log["rewards/reward/mean"], log["rewards/reward_2/mean"]) == (5.0, 7.0)
+    assert {len(values) for values in trainer._logs["rewards"].values()} == {8}
+    assert distinct(["a", "a", "a_2", "a", "b"]) == ["a", "a_3", "a_2", "a_4", "b"]
+
+
 @pytest.mark.usefixtures("scripted")
 def test_async_reward_equals_the_plain_one(out: Path) -> None:
     gradients = []
@@ -174,7 +196,6 @@ def of_method(method: str, out: Path, reward: Any, **options: Any) -> Any:
     return kind.trainer(kit.make_model(), reward, args, data, processing_class=kit.make_tokenizer())
 
 
-METHODS = ("sgpo", "luffy", "hpt")
 NOTHING = {
     "None": (from_the_second_call(None), "returned None or NaN for all 8 completions"),
     "NaN": (from_the_second_call(math.nan), "returned None or NaN for all 8 completions"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import trainer_kit as kit
-from datasets import Dataset, IterableDataset
+from datasets import Dataset, IterableDataset, load_from_disk
 from peft import LoraConfig, get_peft_model
 from tokenizers.processors import TemplateProcessing
 from transformers.generation.utils import GenerationMixin
@@ -19,11 +19,13 @@ from trl import GRPOConfig
 from sgpo import SGPOConfig
 from sgpo.models.sampling import encode
 from sgpo.runs.methods import CONFIG_PRESETS
+from sgpo.trainer import prompts
 from sgpo.trainer.adapters import check_head
 from sgpo.trainer.checks import check_arguments, check_config, check_context, warn_of_another_distribution
 from sgpo.trainer.config import _OPEN
 from sgpo.trainer.dropout import rates
 from sgpo.trainer.methods import KINDS
+from sgpo.trainer.prompts import text_only
 from sgpo.trainer.shards import sharding
 
 
@@ -840,6 +842,16 @@ def test_later_rows_of_a_stream_are_looked_at(name: str, out: Path) -> None:
     rows = [{"prompt": "solve 1", "strategy": "carry"}, {"strategy": "carry", **row}]
     with pytest.raises(ValueError, match=message):
         kit.make_trainer(out, data=IterableDataset.from_generator(lambda: iter(rows)), max_steps=1).train()
+
+
+def test_prompts_are_read_anew_by_another_version(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` caches what a function of a module made of a file, and does not see that the function is another."""
+    parts = [{"role": "user", "content": [{"type": "text", "text": "solve a"}]}]
+    Dataset.from_dict({"prompt": [parts] * 2}).save_to_disk(out)
+    data = load_from_disk(out)
+    assert text_only(data)[0]["prompt"][0]["content"] == "solve a"
+    monkeypatch.setattr(prompts, "text_prompt", lambda prompt: [{"role": "user", "content": "of another version"}])
+    assert text_only(data)[0]["prompt"][0]["content"] == "of another version"
 
 
 def test_a_later_row_of_a_stream_in_parts(out: Path) -> None:

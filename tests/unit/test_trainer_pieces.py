@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
+from types import MethodType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +20,8 @@ from transformers import (
     Gemma2ForCausalLM,
     GraniteConfig,
     GraniteForCausalLM,
+    ModernBertDecoderConfig,
+    ModernBertDecoderForCausalLM,
     PhiConfig,
     PhiForCausalLM,
 )
@@ -29,7 +31,7 @@ from sgpo.objectives import Kernel
 from sgpo.trainer import base, distillation
 from sgpo.trainer.distillation import Target, TargetBatch, collate, deal
 from sgpo.trainer.finite import NonFiniteError, require_finite
-from sgpo.trainer.heads import Head, add_head_fn
+from sgpo.trainer.heads import Head, add_head_fn, check_head_fn
 from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, worth_guiding
 from sgpo.trainer.teacher import TEACHER_FILE, TeacherWeights
 
@@ -251,6 +253,40 @@ def test_head_and_hidden_states_give_the_models_logits(name: str) -> None:
 
         torch.testing.assert_close(model(input_ids=ids, head_fn=logits), wanted, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(model(input_ids=ids).logits, wanted, rtol=0, atol=0)
+    check_head_fn(model)
+
+
+OTHER_HEADS: dict[str, Any] = {
+    "one more layer": lambda: ModernBertDecoderForCausalLM(ModernBertDecoderConfig(**SIZE)),
+    "a scale of another name": lambda: _halved(kit.make_model("llama", tied=False)),
+}
+
+
+def _halved(model: Any) -> Any:
+    forward = type(model).forward
+
+    def halved(self: Any, *args: Any, **kwargs: Any) -> Any:
+        found = forward(self, *args, **kwargs)
+        found.logits = found.logits / 2
+        return found
+
+    model.forward = MethodType(halved, model)
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", OTHER_HEADS)
+def test_a_model_that_makes_its_logits_otherwise_is_refused(name: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = OTHER_HEADS[name]().to(dtype)
+    before = torch.get_rng_state()
+    add_head_fn(model)
+    with pytest.raises(ValueError, match=r"makes its logits otherwise.*would be those of another model"):
+        check_head_fn(model)
+    assert torch.equal(torch.get_rng_state(), before)
+    plain = kit.make_model("llama", tied=False, dtype=dtype)
+    add_head_fn(plain)
+    check_head_fn(plain)
 
 
 # ---------------------------------------------------------------- teachers

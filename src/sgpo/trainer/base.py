@@ -27,14 +27,14 @@ from sgpo.models.sampling import bare_generation
 from sgpo.models.scoring import without_dropout
 from sgpo.trainer import adapters, checks
 from sgpo.trainer.dropout import disable_dropout, warn_of_dropout
-from sgpo.trainer.heads import add_head_fn
+from sgpo.trainer.heads import add_head_fn, check_head_fn
 from sgpo.trainer.measured import MeasuredGRPOTrainer
 from sgpo.trainer.notices import RolloutHistory, RolloutNotices, warn_of_bad_golds
 from sgpo.trainer.own import swapped
 from sgpo.trainer.padding import score_alike_in_any_company
 from sgpo.trainer.prompts import text_only, with_thinking_begun
 from sgpo.trainer.ranks import idle_share
-from sgpo.trainer.rollouts import Problem
+from sgpo.trainer.rollouts import Problem, distinct
 from sgpo.trainer.run_log import RunLog
 from sgpo.trainer.trl_seam import GRPOTrainer, get_config_model_id, is_conversational
 from sgpo.trainer.whole_groups import WholeGroupsConfig
@@ -55,6 +55,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
 
     config_class: type[WholeGroupsConfig]
     args: Any
+    reward_func_names: list[str]
 
     def __init__(
         self,
@@ -86,6 +87,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
             processing_class=processing_class,
             **kwargs,
         )
+        self.reward_func_names = distinct(self.reward_func_names)
         adapters.check_head(self.model, self.args)
         adapters.check_saved(self.model)
         self.add_callback(RunLog(self))
@@ -111,6 +113,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
             causal = model.get_base_model() if is_peft_model(model) else model
             add_head_fn(causal)
             with self._one_precision(causal):
+                check_head_fn(causal)
                 score_alike_in_any_company(causal)
         self._check_ids()
         self._complete()

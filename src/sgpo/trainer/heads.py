@@ -16,13 +16,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 
+from sgpo.models.scoring import without_dropout
 from sgpo.objectives import Head
+from sgpo.trainer.padding import rounding
 from sgpo.trainer.shards import whole
 from sgpo.trainer.trl_seam import maybe_gather_lm_head_ctx
 
 HeadFn = Callable[[Tensor, Head], Any]
+_PROBE = 6  # tokens
 
 
 def add_head_fn(model: PreTrainedModel) -> None:
@@ -55,6 +59,35 @@ def add_head_fn(model: PreTrainedModel) -> None:
         return with_head(self, head_fn, *args, **kwargs)
 
     model.forward = types.MethodType(forward, model)
+
+
+@torch.no_grad()
+def check_head_fn(model: PreTrainedModel) -> None:
+    """Raise ``ValueError`` unless a model's logits are what its head and its last hidden states give.
+
+    TRL's log-probabilities and the distillation take them so. Whatever an architecture does in between (one more layer,
+    as in ModernBERT's decoder, or a scale of another name) they would not know. To be called behind
+    :func:`add_head_fn`; weights that are not all here (ZeRO-3) cannot be tried.
+    """
+    if any(parameter.numel() == 0 for parameter in model.parameters()):
+        return
+    vocabulary = model.config.get_text_config().vocab_size
+    ids = torch.arange(3, 3 + _PROBE, device=model.device).remainder(vocabulary)[None]
+
+    def logits(hidden: Tensor, head: Head) -> Tensor:
+        found = head.scale * F.linear(hidden.to(head.weight.dtype), head.weight, head.bias).float()
+        return found if head.softcap is None else head.softcap * torch.tanh(found / head.softcap)
+
+    with without_dropout(model), torch.random.fork_rng(enabled=True):
+        wanted = model(input_ids=ids).logits.float()
+        found = model(input_ids=ids, head_fn=logits)[..., : wanted.size(-1)]
+    gap = float(((found - wanted).norm(dim=-1) / wanted.norm(dim=-1).clamp(min=1e-12)).median())
+    if not gap <= rounding(model):
+        raise ValueError(
+            f"{type(model).__name__} makes its logits otherwise than by a product of its head and its last hidden "
+            f"states: they differ by {gap:.1%}, so log-probabilities and KL would be those of another model. Use "
+            "another architecture."
+        )
 
 
 def logit_transform(config: PretrainedConfig) -> tuple[float, float | None]:

@@ -37,11 +37,11 @@ def score_alike_in_any_company(model: PreTrainedModel) -> None:
     if any(parameter.numel() == 0 for parameter in model.parameters()):
         _shift_rows(model)
         return
-    if _difference(model) <= _tolerance(model):
+    if _difference(model) <= rounding(model):
         return
     _shift_rows(model)
     found = _difference(model)
-    if found > 4 * _tolerance(model):
+    if found > 4 * rounding(model):
         raise ValueError(
             f"{type(model).__name__} scores a sequence differently beside a longer one (hidden states differ by "
             f"{found:.1%}), with padding on either side, so no log-probability of a batch can be relied on. It is not "
@@ -49,7 +49,8 @@ def score_alike_in_any_company(model: PreTrainedModel) -> None:
         )
 
 
-def _tolerance(model: PreTrainedModel) -> float:
+def rounding(model: PreTrainedModel) -> float:
+    """The relative difference of hidden states, or of logits, that the precision of the weights explains."""
     dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
     return max(_ROUNDING.get(dtype, _COARSE_ROUNDING) for dtype in dtypes)
 

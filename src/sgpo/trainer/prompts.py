@@ -41,7 +41,8 @@ def text_only(data: Any) -> Any:
             changed |= _text(prompt) is not prompt
         except ValueError as error:
             raise ValueError(f"Row {row}: {error}") from error
-    return data.map(_plain, desc="Prompts as text") if changed else data
+    # A cache of `datasets` knows a function of a module by its name alone, and would outlive a change of it.
+    return data.map(_plain, desc="Prompts as text", load_from_cache_file=False) if changed else data
 
 
 def _streamed(data: IterableDataset) -> IterableDataset:

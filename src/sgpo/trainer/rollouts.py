@@ -3,6 +3,7 @@
 Shapes: B problems, G1 autonomous and G2 guided rollouts of each, R guided rows (G2 consecutive rows a problem).
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,3 +111,12 @@ def first_of_equals(completion_ids: Sequence[list[int]], owners: Sequence[int]) 
     # From the last row to the first, so that of equal rows the first one stays.
     first = {pair: row for row, pair in reversed(list(enumerate(pairs)))}
     return torch.tensor([first[pair] == row for row, pair in enumerate(pairs)], dtype=torch.bool)
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names of reward functions, the second "reward" as "reward_2": TRL logs under one name what shares it."""
+    found: list[str] = []
+    for name in names:
+        others = (f"{name}_{n}" for n in itertools.count(2))
+        found.append(name if name not in found else next(other for other in others if other not in {*names, *found}))
+    return found

@@ -13,6 +13,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # sgpo train spells its fields with underscores, as TRL does; whoever comes from there may do so everywhere.
+    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
 )
 app.command("quickstart")(lab.quickstart)
 app.command("init", epilog="Check a recipe of your own with sgpo train --config RECIPE --check.")(init.init)

@@ -233,6 +233,18 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         one.kill()
 
 
+def test_a_quickstart_leaves_what_is_not_its_own_alone(tmp_path: Path) -> None:
+    from sgpo.lab.quickstart import run_quickstart
+
+    (tmp_path / "results.json").write_text("of an evaluation")
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds settings\.json, which is not of a quickstart; give another --out"):
+        run_quickstart(tmp_path)
+    with pytest.raises(ValueError, match="is a file; give the path of a folder"):
+        run_quickstart(tmp_path / "results.json")
+    assert (tmp_path / "results.json").read_text() == "of an evaluation"
+
+
 def test_a_second_comparison_or_quickstart_in_a_directory_is_refused(
     holder: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

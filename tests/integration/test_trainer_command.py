@@ -2,13 +2,16 @@
 
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from transformers import TrainerState
 
 from sgpo.cli import main
+from sgpo.recipe.display import TrainingDisplay
 from sgpo.runs.files import locked
 
 RECIPE = {
@@ -83,6 +86,44 @@ def test_a_new_run_beside_an_older_one_is_refused_and_a_named_checkpoint_is_take
     named = tmp_path / "run" / "checkpoint-1"
     assert train(monkeypatch, tmp_path, "--resume_from_checkpoint", str(named)) == 0
     assert f"Resuming from {named}, step 1 of 2." in capsys.readouterr().out
+    assert train(monkeypatch, tmp_path, "--resume", "true") == 0
+    said = capsys.readouterr()
+    assert "step 2 of 2. Nothing is left to train; raise max_steps to train on.\n" in said.out
+
+
+@pytest.mark.parametrize("save_steps", [1, 10])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_a_training_is_told_what_is_kept(
+    ending: signal.Signals,
+    save_steps: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def on_log(self: TrainingDisplay, args: object, state: TrainerState, *more: object, **others: object) -> None:
+        if state.global_step == 2:
+            os.kill(os.getpid(), ending)
+
+    monkeypatch.setattr(TrainingDisplay, "on_log", on_log)
+    code = train(monkeypatch, tmp_path, max_steps=3, save_steps=save_steps, logging_steps=1)
+    said = capsys.readouterr().err
+    assert code == 128 + ending
+    if save_steps == 1:
+        assert "Stopped. The same command with --resume true goes on from the last whole checkpoint, here " in said
+    else:
+        assert "Stopped. Step 2 had no checkpoint yet (they are every 10 steps), so the same command starts" in said
+
+
+def test_words_that_are_no_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, expected in (
+        (("recipe.yaml",), "'recipe.yaml' stands behind no option; a recipe goes behind --config, a value behind"),
+        (("--confg", "recipe.yaml"), "unknown field 'confg' (did you mean config"),
+        (("--hardware", "h100"), "--hardware says what --check or sgpo plan shall plan for"),
+    ):
+        assert train(monkeypatch, tmp_path, *words) == 2
+        assert expected in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

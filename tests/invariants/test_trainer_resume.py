@@ -325,6 +325,18 @@ def test_a_longer_run_and_another_rate_are_no_other_order(started: Path, tmp_pat
     assert trainer.state.global_step == 3
 
 
+def test_a_head_that_is_the_embedding_is_not_called_missing(
+    started: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("transformers.trainer.logger.warning", lambda words, *args: said.append(words))
+    make(shutil.copytree(started, tmp_path / "run"), "sgpo", max_steps=3).train(resume_from_checkpoint=True)
+    assert not [words for words in said if "missing keys" in words]
+    untied = make(shutil.copytree(started, tmp_path / "untied"), "sgpo", max_steps=3, model=kit.make_model(tied=False))
+    with pytest.raises(ValueError, match="its weights and its optimizer are not those"):
+        untied.train(resume_from_checkpoint=True)
+
+
 def test_one_of_an_older_version_goes_on_in_the_right_pass(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     options = {**EPOCHS, **INSIDE}
     whole = make(tmp_path / "whole", "luffy", **options)

@@ -144,11 +144,11 @@ def test_responses_lead_to_strategies(tiny: Path, here: Path) -> None:
             r"no column with the problem \(prompt, problem, question\); its columns are text",
         ),
         ("qwen2-chat", [{"problem": "a"}], "no column with the answer"),
-        ("qwen2-chat", [{"problem": "a", "answer": "1"}, {"problem": " ", "answer": "1"}], "row 1: 'problem' is ' '"),
+        ("qwen2-chat", [{"problem": "a", "answer": "1"}, {"problem": " ", "answer": "1"}], "row 2: 'problem' is ' '"),
         (
             "qwen2-chat",
             [{"problem": "a", "answer": "1"}, {"problem": "b", "answer": None}],
-            "row 1: 'answer' is 'None'",
+            "row 2: 'answer' is 'None'",
         ),
         ("qwen2-chat", [], "an empty file"),
     ],
@@ -159,6 +159,29 @@ def test_what_is_missing_is_said_before_anything_is_written(
     with pytest.raises(ValueError, match=said):
         run("init", str(tiny / model), write(here / "d.jsonl", rows))
     assert not (here / "first-run").exists()
+
+
+def test_a_folder_with_other_files_and_one_that_is_a_file(tiny: Path, here: Path) -> None:
+    words = ("init", str(tiny / "qwen2-chat"), write(here / "d.jsonl", ROWS))
+    (here / "a").mkdir()
+    (here / "a" / "notes.txt").write_text("mine")
+    said = run(*words, "--out", "a")
+    assert "Written into a: recipe.yaml, reward.py, problems.jsonl (6 of 6 rows, 3 with a strategy)" in said
+    assert "notes.txt" not in said
+    with pytest.raises(ValueError, match=r"--out is 'd\.jsonl', which is a file"):
+        run(*words, "--out", "d.jsonl")
+
+
+def test_the_check_counts_problems_that_are_there_twice(tiny: Path, here: Path) -> None:
+    said = run("init", str(tiny / "qwen2-chat"), write(here / "d.jsonl", [*ROWS, *ROWS[:2]]))
+    assert "Data: 8 problems, 6 of them different\n" in said
+
+
+def test_the_recipe_of_the_lab_passes_its_check() -> None:
+    """Its reward reads no box, so the right answer that is tried is the expert's."""
+    recipe = Path(__file__).parents[2] / "recipes" / "lab.yaml"
+    said = run("train", "--config", str(recipe), "--check", "--hardware", "cpu")
+    assert "  lab                                      1 and 0\n" in said
 
 
 def test_an_older_start_is_kept(tiny: Path, here: Path) -> None:
@@ -215,6 +238,11 @@ def test_a_reward_in_a_file(here: Path) -> None:
     for name in "ab":
         (here / name / "reward.py").write_text(f"def correct(completions, **columns):\n    return {name!r}\n")
     assert [load_reward(f"{name}/reward.py:correct")([]) for name in "ab"] == ["a", "b"]
-    for name, why in (("c/reward.py:correct", "there is no file"), ("a/reward.py:other", "has no attribute")):
+    for name, why in (
+        ("c/reward.py:correct", "there is no file"),
+        ("a/reward.py:other", r"a/reward\.py has no 'other'; it has correct"),
+        ("a/reward.py", r"name the function in it, as in 'a/reward\.py:FUNCTION'"),
+        ("acuracy", r"did you mean accuracy\?"),
+    ):
         with pytest.raises(ValueError, match=why):
             load_reward(name)

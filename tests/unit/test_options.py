@@ -48,6 +48,12 @@ def test_every_option_has_the_name_and_default_that_users_know() -> None:
     assert found == SNAPSHOT.read_text().splitlines()
 
 
+def test_names_may_have_underscores_as_the_fields_of_training_have(tmp_path: Path) -> None:
+    for word in ("--min_instance_free", "--min-instance-free"):
+        done = CliRunner().invoke(app, ["strategies", "export", str(tmp_path / "x.jsonl"), word, "9"])
+        assert "--min-instance-free 9.0 is a score" in str(done.exception), done.output
+
+
 def test_help_says_what_a_value_does() -> None:
     """No option has a help that only its author understands: a phrase without a subject, or fewer than three words."""
     bad = [

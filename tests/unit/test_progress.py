@@ -49,6 +49,12 @@ def test_the_display_needs_nothing_of_a_notebook(monkeypatch: pytest.MonkeyPatch
     assert removed[2:] == ["ProgressCallback", "PrinterCallback", "NotebookProgressCallback"]
 
 
+def test_an_error_before_anything_is_done_stands_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("verify") as shown:
+        shown.add_task("", total=None, note="")
+    assert capsys.readouterr().err == ""
+
+
 def test_a_line_for_a_change_and_the_last_state_at_the_end(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("lift") as shown:
         task = shown.add_task("", total=40, note="")

@@ -429,11 +429,11 @@ def test_command_adds_verdicts_and_keeps_all_other_fields(tmp_path: Path) -> Non
         (item(answer="  "), "answer is empty"),
         (item(problem=None), "'problem' is a NoneType"),
         (item(response=3), "'response' is a int"),
-        (item(strategy=None), "'strategy' is a NoneType"),
+        (item(strategy=3), "'strategy' is a int, neither text nor an object"),
         (item(strategy={"problem_type": "a", "strategy": "b"}), "no 'steps'"),
         (item(strategy={"problem_type": "a", "strategy": None, "steps": []}), "'strategy' of the strategy is null"),
         (item(strategy={"problem_type": "a", "strategy": "b", "steps": ["c", None]}), "'steps' of the strategy"),
-        ({"id": 1}, "no field 'problem', 'answer', 'response', 'strategy'"),
+        ({"id": 1}, "no field 'problem', 'answer', 'strategy'"),
     ],
 )
 def test_bad_lines_are_named_before_anything_is_written(tmp_path: Path, bad: dict[str, Any], message: str) -> None:
@@ -465,4 +465,25 @@ def test_progress_and_counts(tmp_path: Path) -> None:
         write(tmp_path / "in.jsonl", item(), item()), tmp_path / "out", progress=lambda *now: seen.append(now)
     )
     assert seen == [(1, 2), (2, 2)]
-    assert counts == {"items": 2, "leaks": 0, "kinds": {}, "without_response": 0}
+    assert counts == {"items": 2, "bare": 0, "leaks": 0, "kinds": {}, "without_response": 0}
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        {"problem": "What is 12 + 7?"},
+        {"question": "What is 12 + 7?"},
+        {"prompt": [{"role": "user", "content": "What is 12 + 7?"}]},
+    ],
+    ids=lambda row: next(iter(row)),
+)
+def test_rows_to_train_on_can_be_checked_as_they_are(tmp_path: Path, problem: dict[str, Any]) -> None:
+    rows = [
+        {**problem, "answer": "19", "strategy": strategy}
+        for strategy in ("Add the tens, then the ones.", None, "It is 19.")
+    ]
+    counts = check_file(write(tmp_path / "data.jsonl", *rows), tmp_path / "out.jsonl")
+    assert counts == {"items": 2, "bare": 1, "leaks": 1, "kinds": {"answer": 1}, "without_response": 2}
+    written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["leak"] for row in written] == [False, False, True]
+    assert [row["strategy"] for row in written] == [row["strategy"] for row in rows]

@@ -53,6 +53,12 @@ def without_eos() -> Any:
     return tokenizer
 
 
+def without_chat_template() -> Any:
+    tokenizer = kit.make_tokenizer()
+    tokenizer.chat_template = None
+    return tokenizer
+
+
 def renamed(name: str) -> Any:
     model = kit.make_model()
     model.config._name_or_path = name
@@ -141,6 +147,10 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("Row 0", "'user' message", "no tool_calls"),
     ),
     "no EOS": ({"tokenizer": without_eos()}, ("no EOS token", "tokenizer.eos_token = ")),
+    "messages without a chat template": (
+        {"tokenizer": without_chat_template(), "data": one_prompt([{"role": "user", "content": "solve b"}])},
+        ("messages", "no chat template", "prompts of text", "instruction-tuned"),
+    ),
     "tools": ({"arguments": {"tools": [len]}}, ("`tools`", "Leave it out", "trl.GRPOTrainer")),
     "rollout_func": ({"arguments": {"rollout_func": len}}, ("`rollout_func`", "Leave it out")),
     "environment_factory": ({"arguments": {"environment_factory": object}}, ("`environment_factory`", "Leave it out")),

@@ -30,7 +30,7 @@ from sgpo.recipe.model import LAB, check_model
 from sgpo.rewards.golds import gold_text
 from sgpo.runs.files import write_rows, write_text
 
-RECIPE, REWARD, PROBLEMS = "recipe.yaml", "reward.py", "problems.jsonl"
+FILES = RECIPE, REWARD, PROBLEMS = "recipe.yaml", "reward.py", "problems.jsonl"
 _ANSWERS = ("answer", "solution", "ground_truth", "gold", "reward_model")
 _RESPONSES = ("target", "response", "responses", "completion", "generation", "generations", "output")
 _LORA_FROM = 1e9  # parameters from which a GPU run begins with LoRA
@@ -98,7 +98,9 @@ def write_start(model: str, data: str, folder: Path, *, split: str, rows: int, h
         raise ValueError("The lab has its recipe: recipes/lab.yaml. Give a folder or hub id of a model, and your data.")
     if rows < 0:
         raise ValueError(f"--rows is {rows}, but must be at least 1, or 0 for all.")
-    if there := [name for name in (RECIPE, REWARD, PROBLEMS) if (folder / name).exists()]:
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out is {str(folder)!r}, which is a file; give the path of a folder.")
+    if there := [name for name in FILES if (folder / name).exists()]:
         raise ValueError(f"{folder / there[0]} is there already; give another --out, or remove it.")
     described = check_model(ModelConfig(model_name_or_path=model))
     # The config and the tokenizer are kilobytes: no weights are loaded to write a recipe.
@@ -138,7 +140,7 @@ def _column(what: str, usual: Sequence[str], names: list[str], data: str) -> str
 
 def _rows(data: Dataset, name: str, problem: str, answer: str, chat: bool) -> Iterator[dict[str, Prompt | None]]:
     """Rows as the training reads them. Raises ``ValueError`` for a problem or an answer that is none."""
-    for number, row in enumerate(data):
+    for number, row in enumerate(data, 1):
         prompt, gold = _prompt(row[problem], chat, as_it_is=problem == "prompt"), _answer(row[answer])
         if prompt is None or not gold.strip():
             column = problem if prompt is None else answer

@@ -27,13 +27,13 @@ def init(
 ) -> None:
     """Write a recipe, a reward and a small data set to begin from, check them, and say what to type next."""
     from sgpo.commands._check import print_check
-    from sgpo.commands._init import RECIPE, write_start
+    from sgpo.commands._init import FILES, RECIPE, write_start
     from sgpo.plan.hardware import parse_hardware, this_machine
 
     machine = this_machine() if hardware is None else parse_hardware(hardware)
     start = write_start(model, data, out, split=split, rows=rows, hardware=machine)
-    names = ", ".join(sorted(path.name for path in out.iterdir() if path.is_file()))
-    typer.echo(f"Written into {out}: {names} ({start.rows} of {start.of} rows, {start.strategies} with a strategy)\n")
+    counts = f"{start.rows} of {start.of} rows, {start.strategies} with a strategy"
+    typer.echo(f"Written into {out}: {', '.join(FILES)} ({counts})\n")
     code = print_check(["--config", str(out / RECIPE)], machine)
     typer.echo(f"\n{start.next_commands()}")
     raise typer.Exit(code)

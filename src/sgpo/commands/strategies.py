@@ -26,7 +26,7 @@ def check_command(
     file: Annotated[
         Path,
         typer.Argument(
-            help="File with id, problem, answer, response and strategy in each row; an exported data set; or a store."
+            help="File with problem (or prompt, question), answer, strategy and, if any, response in a row; or a store."
         ),
     ],
     out: Annotated[Path, typer.Option(help="JSONL file to write the same rows to, with leak and reason added.")],
@@ -39,10 +39,12 @@ def check_command(
         counts = check_file(file, out, progress=report)
     kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(counts["kinds"].items()))
     typer.echo(f"{counts['leaks']} of {counts['items']} strategies leak{f' ({kinds})' if kinds else ''}; {out}")
+    if counts["bare"]:
+        typer.echo(f"{counts['bare']} rows have no strategy.")
     if counts["without_response"]:
         typer.echo(
             f"{counts['without_response']} had no response to compare with, so that intermediate results and copied "
-            "text were not looked for; check the store, or export with --expert."
+            "text were not looked for; check the store, export with --expert, or add a column response."
         )
 
 

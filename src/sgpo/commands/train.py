@@ -27,6 +27,10 @@ def train_command(context: typer.Context) -> None:
         if given.hardware == "":
             raise ValueError("--hardware needs a value, such as h100:8 or cpu.")
         raise typer.Exit(print_check(fields, None if given.hardware is None else parse_hardware(given.hardware)))
+    elif any(word.partition("=")[0] == "--hardware" for word in words):
+        raise ValueError(
+            "--hardware says what --check or sgpo plan shall plan for; a training takes the machine it is on."
+        )
     else:
         from sgpo.recipe import main
 

@@ -18,6 +18,7 @@ from sgpo.compare.table import write_tables
 from sgpo.compare.task import SOURCES, CellSpec, Task
 from sgpo.runs.entries import ComparisonResults, FailedCell, Manifest, Searched
 from sgpo.runs.files import locked, read_json_object, write_json
+from sgpo.runs.processes import says_when_stopped
 from sgpo.runs.provenance import record
 from sgpo.trainer.methods import find_method
 
@@ -76,7 +77,9 @@ def run_comparison(plan: ComparePlan, out: Path, other: Path | None = None) -> C
     _manifest(plan, out)  # a directory that holds something else stays as it is
     out.mkdir(parents=True, exist_ok=True)
     # Two at once would both run what is missing, and each overwrite the other's results.
-    with locked(out, "sgpo compare", remedy="wait for it, or give another --out"):
+    kept = "The runs that were finished are kept: the same command goes on with the others."
+    remedy = "wait for it, or give another --out"
+    with locked(out, "sgpo compare", remedy=remedy), says_when_stopped(lambda: kept):
         return _run_locked(plan, out, other)
 
 

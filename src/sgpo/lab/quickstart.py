@@ -19,6 +19,7 @@ from sgpo.lab.model import base_path, load_base
 from sgpo.runs.entries import CellResult
 from sgpo.runs.files import JsonObject, locked, write_json
 from sgpo.runs.jobs import ProcessJob, ReportProgress, cores, run_jobs
+from sgpo.runs.processes import says_when_stopped
 from sgpo.runs.provenance import record
 from sgpo.runs.scores import ALL_AXES, NEW_AXES, with_means
 from sgpo.runs.words import axis_name, in_thousands
@@ -35,18 +36,26 @@ LABELS = {
 # searched for it (docs/results/lab2/search.json).
 TRAINED = {"sgpo": 1.6e-3, "sft_grpo": 8e-4, "sft": 8e-4}
 GENERATIONS = 60
+_WRITTEN = {".lock", "provenance.json", "results.json", "report.html", "plots", "learning_curves.png", *TRAINED}
 
 
 def run_quickstart(out: Path, *, seed: int = 0, jobs: int = 0, budget: RunBudget | None = None) -> JsonObject:
     """Run the quickstart, print its table, and write results.json, metrics and models into ``out``.
 
     ``jobs`` processes run side by side; 0 is one per core, at most 2. What an earlier quickstart left is overwritten.
-    Returns what results.json holds. Raises ValueError for negative ``jobs``, and where one is running in ``out``.
+    Returns what results.json holds. Raises ValueError for negative ``jobs``, for an ``out`` with files of anything
+    else, and where a quickstart is running there.
     """
     if jobs < 0:
         raise ValueError(f"jobs is {jobs}, but must be 0 (one per core, at most 2) or more.")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; give the path of a folder.")
+    # The results of an evaluation have the same name, for one.
+    if others := sorted(path.name for path in (out.iterdir() if out.is_dir() else ()) if path.name not in _WRITTEN):
+        raise ValueError(f"{out} holds {others[0]}, which is not of a quickstart; give another --out.")
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out, "sgpo quickstart", remedy="wait for it, or give another --out"):
+    remedy = "wait for it, or give another --out"
+    with locked(out, "sgpo quickstart", remedy=remedy), says_when_stopped(lambda: "The same command starts anew."):
         return _run(out, seed, jobs, budget or RunBudget.lasting(GENERATIONS, split="validation"))
 
 
@@ -55,11 +64,17 @@ def _run(out: Path, seed: int, jobs: int, budget: RunBudget) -> JsonObject:
     began = time.perf_counter()
     record(out, {"seed": seed, "budget": budget})
     cells = [Cell(name, seed=seed, budget=replace(budget, learning_rate=rate)) for name, rate in TRAINED.items()]
-    work = [ProcessJob(cell.method, run_cell, (cell, base_path(0), out / cell.method)) for cell in cells]
-    work.append(ProcessJob("base", _measure_base, (budget,)))
-    done = run_jobs(work, jobs or min(2, cores()))
+    work = [ProcessJob(LABELS[cell.method], run_cell, (cell, base_path(0), out / cell.method)) for cell in cells]
+    work.append(ProcessJob(LABELS["base"], _measure_base, (budget,)))
+    jobs = jobs or min(2, cores())
+    console.print(
+        f"SFT, GRPO and SGPO are trained from one small model, {jobs} at a time, and measured on held-out problems.\n"
+        "It takes 2 to 3 minutes on two idle cores. Follow the accuracy, from 0 to 1:",
+        highlight=False,
+    )
+    done = run_jobs(work, jobs)
     # One job measures the base both ways: it is loaded once, and has no training to wait for.
-    every = {**done.pop("base"), **done}
+    every = {**done.pop(LABELS["base"]), **{cell.method: done[LABELS[cell.method]] for cell in cells}}
     methods = {name: every[name] for name in LABELS}
     entries = {name: one.to_json() for name, one in methods.items()}
     results = {"schema": SCHEMA, "seed": seed, "expert": budget.expert, "methods": entries}

@@ -45,6 +45,9 @@ class RunArguments:
     resume: bool = option(False, help="Go on from the last checkpoint in output_dir.")
 
 
+_OWN = ("config", "check", "hardware")  # options of sgpo train beside the fields
+
+
 class _Parser(TrlParser):
     """TRL's parser, whose errors are one line."""
 
@@ -76,7 +79,11 @@ def parse(
     # As defaults: what stands on the command line goes before the recipe.
     parser.set_defaults_with_config(**typed_fields(classes, recipe, path.name if path else "fields"))
     _set_environment(environment, path)
-    run, config, model = parser.parse_args_into_dataclasses(args=words)
+    run, config, model, *left = parser.parse_args_into_dataclasses(args=words, return_remaining_strings=True)
+    if left[0]:
+        raise ValueError(
+            f"{left[0][0]!r} stands behind no option; a recipe goes behind --config, a value behind --FIELD."
+        )
     for value, name in ((model.model_name_or_path, "model_name_or_path"), (run.dataset_name, "dataset_name")):
         if not value:
             raise ValueError(f"{name} is not set; give it in the recipe or as --{name} VALUE.")
@@ -118,7 +125,7 @@ def _check_names(parser: TrlParser, names: Sequence[str]) -> None:
     if unknown:
         hints = []
         for name in unknown:
-            near = difflib.get_close_matches(name, known, n=3)
+            near = difflib.get_close_matches(name, [*known, *_OWN], n=3)
             hints.append(f"unknown field {name!r}" + (f" (did you mean {', '.join(near)}?)" if near else ""))
         raise ValueError("; ".join(hints) + ". `sgpo train --help-all` lists every field.")
 

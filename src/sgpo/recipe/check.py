@@ -15,14 +15,14 @@ from transformers import AutoTokenizer
 
 from sgpo.data.messages import problem_text
 from sgpo.data.prompts import guided_prompt
-from sgpo.models.folders import Folder, no_chat_template
+from sgpo.models.folders import Folder
 from sgpo.models.sampling import encode
 from sgpo.recipe.arguments import parse
 from sgpo.recipe.data import check_columns, load_data
 from sgpo.recipe.model import check_model, model_path
 from sgpo.recipe.rewards import load_reward
 from sgpo.rewards.golds import gold_text
-from sgpo.trainer.checks import check_dataset, check_size
+from sgpo.trainer.checks import check_dataset, check_size, check_tokenizer
 
 _SAMPLED = 256  # rows whose prompts are tokenized
 _LONG = 600  # characters of a text that are shown
@@ -56,9 +56,10 @@ def check_recipe(argv: Sequence[str]) -> Checked:
         )
     check_size(data, config)
     tokenizer = load_tokenizer(model_path(model), model.model_revision)
+    check_tokenizer(tokenizer, data)
     found = Checked(rows=len(data))
     _columns(data, config, found)
-    _prompts(data, config, tokenizer, model_path(model), found)
+    _prompts(data, config, tokenizer, found)
     _context(described, config, found)
     _rewards(data, rewards, run.reward_funcs, found)
     return found
@@ -80,21 +81,26 @@ def load_tokenizer(name: str, revision: str | None) -> Any:
 
 def _columns(data: Dataset, config: Any, found: Checked) -> None:
     """Each column: how many rows have it, and its first value."""
-    found.lines.append(f"Data: {len(data)} problems")
+    found.lines.append(f"Data: {_problems(len(data))}")
+    different = len(set(map(str, data["prompt"])))
+    if different < len(data):
+        found.lines[-1] += f", {different} of them different"
     for name in data.column_names:
         cells = data[name]
         filled = [cell for cell in cells if cell not in (None, "", [])]
-        first = _cut(str(filled[0] if name != "prompt" else problem_text(filled[0])), 80) if filled else "nothing"
-        found.lines.append(f"  {name:<14} {len(filled)} of {len(data)} rows, such as {first!r}")
+        line = f"  {name:<14} {len(filled)} of {len(data)} rows"
+        if filled:
+            first = str(filled[0] if name != "prompt" else problem_text(filled[0]))
+            line += f", such as {_cut(first, 80)!r}"
+        found.lines.append(line)
     strategies = data["strategy"] if "strategy" in data.column_names else []
     if config.guides and not any(isinstance(text, str) and text.strip() for text in strategies):
         found.warnings.append("No row has a strategy (column 'strategy'), so this trains by GRPO alone.")
 
 
-def _prompts(data: Dataset, config: Any, tokenizer: Any, name: str, found: Checked) -> None:
+def _prompts(data: Dataset, config: Any, tokenizer: Any, found: Checked) -> None:
     """One example of both prompts as the model sees it, and the longest of a sample."""
     rows = [data[i] for i in range(min(_SAMPLED, len(data)))]
-    no_chat_template(tokenizer, [row["prompt"] for row in rows], name)
     template, more = config.guided_prompt_template, config.chat_template_kwargs
     plain = [encode(tokenizer, [row["prompt"]], more)[0] for row in rows]
     guided = {
@@ -148,12 +154,15 @@ def _rewards(data: Dataset, rewards: Sequence[Any], names: Sequence[str], found:
     """What each reward gives to the first problem's answer and to nothing: it must tell them apart."""
     row = data[0]
     answer = gold_text(row.get("answer", row.get("solution")))
-    tried = [f"The answer is \\boxed{{{answer}}}.", ""]
+    # A response of the data is in the form that the reward reads; without one, the form that `init` asks for.
+    expert = row.get("expert")
+    right = expert if isinstance(expert, str) and expert.strip() else f"The answer is \\boxed{{{answer}}}."
+    tried = [right, ""]
     wrapped: list[Any] = tried
     if not isinstance(row["prompt"], str):
         wrapped = [[{"role": "assistant", "content": text}] for text in tried]
     columns = {name: [value] * 2 for name, value in row.items() if name != "prompt"}
-    found.lines += ["", f'Rewards of "{_cut(tried[0], 60)}" and of an empty completion, on the first problem:']
+    found.lines += ["", f'Rewards of "{_cut(right.strip(), 60)}" and of an empty completion, on the first problem:']
     for name, reward in zip(names, rewards, strict=True):
         try:
             values = [float(value) for value in reward(prompts=[row["prompt"]] * 2, completions=wrapped, **columns)]
@@ -165,8 +174,13 @@ def _rewards(data: Dataset, rewards: Sequence[Any], names: Sequence[str], found:
         found.lines.append(f"  {name:<40} {values[0]:g} and {values[1]:g}")
         if name == names[0] and answer and not values[0] > values[1]:
             found.warnings.append(
-                f"The reward {name!r} does not prefer the answer of the first problem to an empty completion."
+                f"The reward {name!r} does not prefer the answer of the first problem to an empty completion. "
+                "Either it is wrong, or it reads answers of another form."
             )
+
+
+def _problems(count: int) -> str:
+    return f"{count} problem{'' if count == 1 else 's'}"
 
 
 def _cut(text: str, limit: int) -> str:

@@ -1,5 +1,6 @@
 """A reward function by its name in a recipe."""
 
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -29,17 +30,24 @@ def load_reward(name: str) -> Reward:
     if not colon:
         module_name, _, path = target.rpartition(".")
     if not module_name or not path:
-        raise ValueError(_cannot(name, "it names no function of a module"))
+        near = difflib.get_close_matches(name, REWARDS, n=1)
+        raise ValueError(_cannot(name, f"did you mean {near[0]}?" if near else "it names no function of a module"))
+    if not colon and path == "py":
+        raise ValueError(_cannot(name, f"name the function in it, as in '{name}:FUNCTION'"))
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
     try:
         module = _of_file(module_name) if module_name.endswith(".py") else importlib.import_module(module_name)
-        found = operator.attrgetter(path)(module)
     except (Exception, SystemExit) as error:  # whatever the user's module does when it is imported
         missing = isinstance(error, ModuleNotFoundError)
         said = str(error) if missing else f"{type(error).__name__}: {error}"
         raise ValueError(_cannot(name, " ".join(said.split()))) from error
+    try:
+        found = operator.attrgetter(path)(module)
+    except AttributeError as error:
+        own = [each for each, value in vars(module).items() if inspect.isfunction(value) and not each.startswith("_")]
+        raise ValueError(_cannot(name, f"{module_name} has no {path!r}; it has {', '.join(own) or 'none'}")) from error
     if not callable(found) or isinstance(found, type):
         raise ValueError(_cannot(name, f"it is a {type(found).__name__}, not a function"))
     return found

@@ -19,6 +19,7 @@ from sgpo.recipe.display import TrainingDisplay
 from sgpo.recipe.model import LAB, check_model, init_kwargs, model_path
 from sgpo.recipe.rewards import REWARDS, load_reward
 from sgpo.runs.files import locked
+from sgpo.runs.processes import says_when_stopped
 from sgpo.runs.provenance import record
 from sgpo.trainer import SGPOTrainer
 from sgpo.trainer.checkpoints import names_in
@@ -101,11 +102,22 @@ def _train(run: RunArguments, config: Any, model: ModelConfig, data: Dataset, **
     trainer = build(SGPOTrainer, config, model, data, **more)
     if trainer.is_world_process_zero():
         record(Path(config.output_dir), {"run": run, "training": config, "model": model})
-    with TrainingDisplay.install(trainer):
+    with contextlib.ExitStack() as stack:
+        if trainer.is_world_process_zero():
+            stack.enter_context(says_when_stopped(lambda: _how_to_go_on(trainer)))
+        stack.enter_context(TrainingDisplay.install(trainer))
         trainer.train(resume_from_checkpoint=config.resume_from_checkpoint or run.resume or None)
     trainer.save_model(config.output_dir)
     if trainer.is_world_process_zero():
         print(f"\nModel: {config.output_dir}\n{next_commands(run, config, model, data)}")
+
+
+def _how_to_go_on(trainer: Any) -> str:
+    args, state = trainer.args, trainer.state
+    if saved := names_in(args.output_dir):
+        return f"The same command with --resume true goes on from the last whole checkpoint, here {saved[-1]}."
+    often = "off" if args.save_strategy == "no" else f"every {args.save_steps:g} steps"
+    return f"Step {state.global_step} had no checkpoint yet (they are {often}), so the same command starts anew."
 
 
 def next_commands(run: RunArguments, config: Any, model: ModelConfig, data: Dataset) -> str:

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -100,6 +100,16 @@ def ended_tidily() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, before[number])
+
+
+@contextlib.contextmanager
+def says_when_stopped(words: Callable[[], str]) -> Iterator[None]:
+    """Where the user or a job's limit ends the block, print ``words()`` on standard error: what of it is kept."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        print(f"Stopped. {words()}", file=sys.stderr, flush=True)
+        raise
 
 
 @contextlib.contextmanager

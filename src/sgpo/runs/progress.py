@@ -114,7 +114,9 @@ class _Lines:
     def end(self) -> None:
         self._ended.set()
         self._thread.join()
-        self._say(even_if_still=False)
+        # Where an error ended it at once, a line that nothing was done yet would only stand in front of the error.
+        if self._line or any(task.completed for task in self._shown.tasks):
+            self._say(even_if_still=False)
 
     def _say(self, *, even_if_still: bool) -> None:
         # A line that says what the last one said is left out, until a minute without news makes one wonder.

@@ -1,6 +1,6 @@
 """Verdicts of the leak check for a file: what `sgpo strategies check FILE --out OUT.jsonl` does.
 
-The file holds strategies with their problems, is a data set that `sgpo strategies export` or `library` wrote, or is
+The file holds strategies with their problems, as rows to train on have them or with the response beside them, or it is
 the store itself. Two passes over it: the first looks at every row before anything is written, the second checks and
 writes. Only one row is held at a time, so the file may be larger than memory.
 """
@@ -17,20 +17,21 @@ from sgpo.data.tables import read_table
 from sgpo.runs.files import JsonObject, ReadError, json_line, writing
 from sgpo.strategies.check import FIELDS, Leak, answer_text, check_strategy, strategy_text
 
-_NEEDED = ("id", "problem", "answer", "response", "strategy")
-_EXPORTED = "candidate_id"  # a column of every exported data set, and of no other file
+_NEEDED = ("problem", "answer", "strategy")
+_OPTIONAL = "beside them id and response, if there are any; prompt or question may stand for problem"
 _SQLITE = b"SQLite format 3\0"
 
 
 def _items(path: Path) -> Iterator[tuple[str, JsonObject]]:
-    """Where each strategy stands, and a row with all of `_NEEDED`. Raises ReadError."""
+    """Where each row stands, and the row with its problem and its response in the fields of these names."""
     if _is_store(path):
         yield from _stored(path)
         return
     for where, row in read_table(path):
-        # The prompt of an exported row holds the problem, and its expert, if any, is the response.
-        own = {"problem": problem_text(row.get("prompt")), "response": row.get("expert")} if _EXPORTED in row else {}
-        yield where, own | row
+        # The prompt of a row to train on holds the problem, and its expert, if any, is the response.
+        stated = next((row[name] for name in ("prompt", "question") if name in row), None)
+        own = {} if stated is None else {"problem": problem_text(stated)}
+        yield where, {**own, "response": row.get("expert"), **row}
 
 
 def _is_store(path: Path) -> bool:
@@ -57,14 +58,15 @@ def _look(item: JsonObject, where: str) -> None:
     """Raise for what `check_strategy` would not take, before any row is written."""
     missing = [field for field in _NEEDED if field not in item]
     if missing:
-        raise ReadError(f"{where}: no field {', '.join(map(repr, missing))}; each row needs {', '.join(_NEEDED)}")
+        needs = f"each row needs {', '.join(_NEEDED)}, and has {_OPTIONAL}"
+        raise ReadError(f"{where}: no field {', '.join(map(repr, missing))}; {needs}")
     if not isinstance(item["problem"], str):
         raise ReadError(f"{where}: 'problem' is a {type(item['problem']).__name__}, not text")
     if item["response"] is not None and not isinstance(item["response"], str):
         raise ReadError(f"{where}: 'response' is a {type(item['response']).__name__}, not text or null")
-    if not isinstance(item["strategy"], dict if _EXPORTED not in item else (dict, str)):
+    if not isinstance(item["strategy"], (dict, str)):
         name = type(item["strategy"]).__name__
-        raise ReadError(f"{where}: 'strategy' is a {name}, not an object with {', '.join(FIELDS)}")
+        raise ReadError(f"{where}: 'strategy' is a {name}, neither text nor an object with {', '.join(FIELDS)}")
     try:
         answer_text(item["answer"])
         strategy_text(item["strategy"])
@@ -81,26 +83,27 @@ def check_file(
     """Write each strategy with `leak` and `reason` added, as JSON lines.
 
     Args:
-        input_path: a data file (see `sgpo.data.tables`) whose rows have `id`, `problem`, `answer`, `response` (text or
-            null) and `strategy` (an object with `problem_type`, `strategy`, `steps`); or one that `sgpo strategies
-            export` wrote, where rows without a strategy pass; or a store, of which all candidates are checked. Other
-            fields are kept.
+        input_path: a data file (see `sgpo.data.tables`) whose rows have `problem` (or `prompt`, `question`), `answer`,
+            `strategy` (text, an object with `problem_type`, `strategy`, `steps`, or null) and, if any, `response` (or
+            `expert`; text or null); or a store, of which all candidates are checked. Other fields are kept.
         progress: called with the items done and the items in all.
 
     Returns:
-        "items", "leaks", "kinds" (a count by kind of leak), and "without_response", the number of strategies that only
-        the rules on the answer and the problem could see.
+        "items" (the strategies), "bare" (rows whose strategy is null), "leaks", "kinds" (a count by kind of leak), and
+        "without_response", the number of strategies that only the rules on the answer and the problem could see.
 
     Raises:
         ReadError: before anything is written, with the row's place.
     """
     source = Path(input_path)
-    total = 0
+    total = bare = 0
     for where, item in _items(source):
-        if not _bare(item):
+        if _bare(item):
+            bare += 1
+        else:
             _look(item, where)
         total += 1
-    if not total:
+    if total == bare:
         raise ReadError(f"{source} holds no strategies; give a file of them, an exported data set, or a store.")
     kinds: Counter[str] = Counter()
     without = 0
@@ -114,9 +117,10 @@ def check_file(
             if verdict.leak:
                 kinds[verdict.kind] += 1
             progress(done, total)
-    return {"items": total, "leaks": kinds.total(), "kinds": dict(kinds), "without_response": without}
+    counts = {"items": total - bare, "bare": bare, "leaks": kinds.total(), "kinds": dict(kinds)}
+    return {**counts, "without_response": without}
 
 
 def _bare(item: JsonObject) -> bool:
-    """Whether a row is of a data set exported with --keep-bare and has no strategy."""
-    return _EXPORTED in item and item.get("strategy") is None
+    """Whether a row is of a problem that trains without a strategy."""
+    return "strategy" in item and item["strategy"] is None

@@ -97,11 +97,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         wrong = [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]
         if wrong:
             raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
-        if self._tokenizer.eos_token_id is None:
-            raise ValueError(
-                f"The tokenizer ({type(self._tokenizer).__name__}) has no EOS token, so no response could end. Set the "
-                "one with which the model ends its turns, for example `tokenizer.eos_token = '<|im_end|>'`."
-            )
+        checks.check_tokenizer(self._tokenizer, self.train_dataset, self.eval_dataset)
         self._sgpo.correctness = self._correctness_index()
         checks.warn_of_lost_updates(self.model, self.args)
         checks.warn_of_another_distribution(self.args)

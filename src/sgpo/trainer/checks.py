@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Iterable, Mapping
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -61,6 +62,29 @@ def check_text_only(trainer: str, processing_class: Any, arguments: Mapping[str,
         raise ValueError(
             f"The tokenizer ({type(processing_class).__name__}) has no pad token, which rollouts of different length "
             "need. Set one, for example `tokenizer.pad_token = tokenizer.eos_token`."
+        )
+
+
+def check_tokenizer(tokenizer: Any, *datasets: Any) -> None:
+    """Raise ``ValueError`` for a tokenizer that can end no response, or make no text of the prompts.
+
+    Args:
+        datasets: data sets, dicts of them, or None. All prompts of one have one form, so its first one tells.
+    """
+    kind = type(tokenizer).__name__
+    if tokenizer.eos_token_id is None:
+        raise ValueError(
+            f"The tokenizer ({kind}) has no EOS token, so no response could end. Set the one with which the model ends "
+            "its turns, for example `tokenizer.eos_token = '<|im_end|>'`."
+        )
+    if getattr(tokenizer, "chat_template", True):
+        return
+    each = chain.from_iterable(d.values() if isinstance(d, Mapping) else [d] for d in datasets if d is not None)
+    first = [problem for dataset in each for problem in islice(dataset, 1)]
+    if any(not isinstance(problem.get("prompt", ""), str) for problem in first):
+        raise ValueError(
+            f"The prompts are messages, but the tokenizer ({kind}) has no chat template to make text of them. Give "
+            "prompts of text, as `sgpo init MODEL DATA` writes them for such a model, or take an instruction-tuned one."
         )
 
 
@@ -129,8 +153,9 @@ def check_dataset(dataset: Any, args: SGPOConfig) -> None:
     require_column(
         dataset,
         STRATEGY_COLUMN,
-        "SGPO needs 'prompt' and 'strategy' (text; None or '' for a problem that shall train by GRPO alone). Rename "
-        "yours with `dataset.rename_column`, or train without strategies by alpha_form='constant', alpha_0=0.",
+        "SGPO needs 'prompt' and 'strategy' (text; None or '' for a problem that shall train by GRPO alone). "
+        "`sgpo init MODEL DATA` makes prompts of problems; else rename yours with `dataset.rename_column`, or train "
+        "without strategies by alpha_form='constant', alpha_0=0.",
     )
     if not isinstance(dataset, Dataset):
         return

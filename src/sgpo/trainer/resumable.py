@@ -271,6 +271,12 @@ class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
             self._sgpo.sampler.set_epoch(epoch)
         super()._run_epoch(epoch=epoch, **kwargs)
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        # A head that is the embedding is saved once; transformers would report it as missing at each resume.
+        tied = getattr(self.model, "all_tied_weights_keys", None) or ()
+        missing = [name for name in load_result.missing_keys if name not in tied]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=missing))
+
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         given = [] if self.optimizer is None else [_settings(group) for group in self.optimizer.param_groups]
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -280,7 +286,8 @@ class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
             self._load_state(Path(checkpoint))
             if self.is_world_process_zero():
                 step, steps = self.state.global_step, self.state.max_steps
-                print(f"Resuming from {checkpoint}, step {step} of {steps}.", flush=True)
+                done = " Nothing is left to train; raise max_steps to train on." if step >= steps else ""
+                print(f"Resuming from {checkpoint}, step {step} of {steps}.{done}", flush=True)
 
     # ---------------------------------------------------------------- the order of the data
 

@@ -134,6 +134,7 @@ CONTRACTS = (
         returns=2,
     ),
     Contract(_HF + "_run_epoch", "epoch, epochs_trained, resume_from_checkpoint, steps_trained_in_current_epoch, ..."),
+    Contract(_HF + "_issue_warnings_after_load", "load_result"),
     Contract(_HF + "_save", "output_dir, state_dict"),
     Contract(
         _HF + "evaluation_loop",

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sgpo.data.prompts import Prompt
+from sgpo.models.dates import date_settings, fix_date
 from sgpo.models.folders import Folder, no_chat_template
 from sgpo.models.interrupt import Interrupt
 from sgpo.models.protocol import Answered, CallError, Key, ModelError, Reply, Request, Sampling, template_settings
@@ -123,12 +124,17 @@ class Loaded(Batched):
     ) -> None:
         super().__init__(sampling, batch_size, chat_template_kwargs)
         self.tokenizer, self.folder, self.revision = tokenizer, folder, revision
+        fix_date(tokenizer)
 
     def settings(self) -> JsonObject:
         # The weights of a folder may be others the next time, under the same name; those of the hub have a revision.
         weights = {name: value for name, value in self.folder.describe().items() if value is not None}
         named = {"backend": self.backend, "revision": self.revision, **weights}
-        return {**named, **template_settings(self.chat_template_kwargs)}
+        return {**named, **self.template_settings()}
+
+    def template_settings(self) -> JsonObject:
+        """What the chat template is given, as settings that are saved."""
+        return {**template_settings(self.chat_template_kwargs), **date_settings(self.tokenizer)}
 
     def prompt_ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Token ids of each prompt. Raises ModelError for messages where the tokenizer has no chat template."""

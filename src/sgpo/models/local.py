@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sgpo.models.batched import Loaded
 from sgpo.models.folders import BY_CHANCE, Folder, no_chat_template
 from sgpo.models.options import LocalOptions
-from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling, template_settings
+from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -84,7 +84,7 @@ class LocalModel(Loaded):
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": self.model.device.type,
             "batch_size": self.batch_size,
-            **template_settings(self.chat_template_kwargs),
+            **self.template_settings(),
         }
 
     def batches(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[list[Request]]:

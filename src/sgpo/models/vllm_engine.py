@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
 from sgpo.models.folders import Folder
-from sgpo.models.protocol import ModelError, Reply, Request, Sampling, template_settings
+from sgpo.models.protocol import ModelError, Reply, Request, Sampling
 
 if TYPE_CHECKING:
     from sgpo.models.options import ModelOptions
@@ -80,7 +80,7 @@ class VllmModel(Loaded):
         weights = {name: value for name, value in self.folder.describe().items() if value is not None}
         names = ("revision", "dtype", "tensor_parallel", "max_model_len")
         settings = {name: getattr(self.options, name) for name in names}
-        return {"kind": self.backend, **settings, **weights, **template_settings(self.chat_template_kwargs)}
+        return {"kind": self.backend, **settings, **weights, **self.template_settings()}
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         from vllm import SamplingParams

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 
 from sgpo.data.messages import problem_text
 from sgpo.data.prompts import guided_prompt
+from sgpo.models.dates import fix_date
 from sgpo.models.folders import Folder
 from sgpo.models.sampling import encode
 from sgpo.recipe.arguments import parse
@@ -101,6 +102,7 @@ def _columns(data: Dataset, config: Any, found: Checked) -> None:
 def _prompts(data: Dataset, config: Any, tokenizer: Any, found: Checked) -> None:
     """One example of both prompts as the model sees it, and the longest of a sample."""
     rows = [data[i] for i in range(min(_SAMPLED, len(data)))]
+    fix_date(tokenizer)
     template, more = config.guided_prompt_template, config.chat_template_kwargs
     plain = [encode(tokenizer, [row["prompt"]], more)[0] for row in rows]
     guided = {

@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sgpo.data.prompts import require_all_shown, require_own_marks
+from sgpo.models.dates import fix_date
 from sgpo.models.sampling import bare_generation
 from sgpo.models.scoring import without_dropout
 from sgpo.trainer import adapters, checks
@@ -88,14 +89,14 @@ class BaseTrainer(MeasuredGRPOTrainer):
             **kwargs,
         )
         self.reward_func_names = distinct(self.reward_func_names)
+        fix_date(self._tokenizer)
         adapters.check_head(self.model, self.args)
         adapters.check_saved(self.model)
         self.add_callback(RunLog(self))
         self.add_callback(RolloutNotices(self))
         if self.accelerator.is_main_process:
             warn_of_bad_golds(self.train_dataset, self.reward_funcs)
-        wrong = [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]
-        if wrong:
+        if wrong := [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]:
             raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
         checks.check_tokenizer(self._tokenizer, self.train_dataset, self.eval_dataset)
         self._sgpo.correctness = self._correctness_index()

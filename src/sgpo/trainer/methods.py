@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from trl import SFTTrainer
 
+from sgpo.models.dates import fix_date
 from sgpo.runs.methods import METHODS, Method
 from sgpo.runs.yaml_reader import parse_yaml
 from sgpo.trainer.adapters import check_saved
@@ -25,6 +26,10 @@ class RecordedSFTTrainer(RecordedCheckpoints, SFTTrainer):
         super().__init__(*args, **kwargs)
         check_saved(self.model)
         warn_of_lost_updates(self.model, self.args)
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
+        fix_date(processing_class)  # here prompts are rendered
+        return super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
 
 
 class Kind(NamedTuple):

@@ -142,6 +142,7 @@ CONTRACTS = (
     ),
     Contract(_HF + "save_model", "output_dir, _internal_call"),
     Contract(_HF + "train", "resume_from_checkpoint, ..."),
+    Contract("trl:SFTTrainer._prepare_dataset", "dataset, processing_class, ..."),
     # Called.
     Contract(_HF + "_get_output_dir", "trial"),
     Contract(

@@ -1,5 +1,6 @@
 """A comparison on a recipe, without running it: what a method takes of the recipe, and what is refused."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -291,6 +292,38 @@ def test_a_file_that_was_edited_under_its_name_is_another_comparison(edited: str
     del known["settings"]["sources"]
     (out / "manifest.json").write_text(json.dumps(known))
     _manifest(plan(), out)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "dtype": "bfloat16"},
+        {"model_init_kwargs": {"quantization_config": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}}},
+    ],
+)
+def test_the_base_of_a_qlora_recipe_is_measured_as_the_policies_begin(
+    written: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sgpo.compare import recipe_cell
+
+    (folder / "model").mkdir(exist_ok=True)
+    task = RecipeTask({**RECIPE, "use_peft": True, **written}, ("held.jsonl",))
+    assert "quantization" not in task.cell("sgpo", 0, 0, {}).evaluation  # its adapter says it
+    assert "quantization" not in RecipeTask(RECIPE, ("held.jsonl",)).cell("base", 0, 0, {}).evaluation
+    cell, out = task.cell("base", 0, 0, {}), folder / "cell"
+    out.mkdir()
+    (out / "cell.json").write_text(json.dumps({**dataclasses.asdict(cell), "name": cell.name}))
+    (out / "recipe.yaml").write_text(yaml.safe_dump({**cell.fields, "output_dir": str(out)}))
+    opened = []
+
+    def measured(model: str, measurements: Any, given: dict[str, Any], *rest: Any) -> CellResult:
+        opened.append(from_flat(EvalOptions, given).access.quantization)
+        return CellResult(accuracy=0.5)
+
+    monkeypatch.setattr("sgpo.compare.measure.measure_model", measured)
+    recipe_cell._run(out)
+    ((quantized,),) = [opened]
+    assert (quantized["load_in_4bit"], quantized["bnb_4bit_quant_type"]) == (True, "nf4")
 
 
 def test_an_adapter_is_merged_only_where_vllm_could_not_serve_it(tmp_path: Path) -> None:

@@ -214,6 +214,25 @@ def test_an_adapter_is_measured_on_the_base_that_it_was_trained_on(
     assert given == [(NF4, {"": "cpu"}), (None, None)]
 
 
+def test_a_whole_model_is_quantized_as_it_is_said(base: Path, quantized: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base of such an adapter, to be compared with it."""
+    from transformers import AutoModelForCausalLM
+
+    given, load = [], AutoModelForCausalLM.from_pretrained
+
+    def loading(*args: Any, quantization_config: Any = None, device_map: Any = None, **kwargs: Any) -> Any:
+        given.append(quantization_config)
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", loading)
+    model = open_model(str(base), GREEDY, ModelOptions(device="cpu", quantization=NF4))
+    assert (given, model.describe()["base_quantization"]) == ([NF4], NF4)
+    with pytest.raises(ModelError, match="quantized as in its training; leave quantization out"):
+        open_model(str(quantized), GREEDY, ModelOptions(device="cpu", quantization=NF4))
+    with pytest.raises(ValueError, match="--quantization is for a model that is loaded here"):
+        ModelOptions(backend="endpoint", quantization=NF4)
+
+
 @pytest.fixture
 def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, lora = types.ModuleType("vllm"), types.ModuleType("vllm.lora.request")
@@ -228,7 +247,7 @@ def test_vllm_quantizes_the_base_too_or_says_that_it_cannot(quantized: Path) -> 
     open_model(str(quantized), GREEDY, ModelOptions(backend="vllm"))
     assert Engine.made["quantization"] == "bitsandbytes"
     (quantized / QUANTIZATION).write_text(json.dumps({"load_in_8bit": True, "quant_method": "bitsandbytes"}))
-    with pytest.raises(ModelError, match=r"trained on a quantized base.* Use --backend transformers"):
+    with pytest.raises(ModelError, match=r"has a quantized base.* Use --backend transformers"):
         open_model(str(quantized), GREEDY, ModelOptions(backend="vllm"))
 
 

@@ -32,6 +32,7 @@ from sgpo.lab.experiment import cell_name
 from sgpo.lab.problems import share_of
 from sgpo.models.folders import Folder
 from sgpo.recipe import check_model, load_data, load_reward, model_path, parse
+from sgpo.recipe.model import quantization
 from sgpo.recipe.rewards import reward_digest
 from sgpo.recipe.schedule import Schedule
 from sgpo.runs.entries import CellResult
@@ -245,9 +246,10 @@ class RecipeTask:
         fields = cell_fields(found, self.recipe, config, overrides, seed) if trains else self.recipe
         names = [self.validation or measure.HELD_OUT] if tuning else list(self.benchmarks)
         schedule = Schedule.of(config)
-        return RecipeCell(
-            method, seed, start, overrides, fields, schedule, names, self._evaluation, self.hold_out, tuning
-        )
+        evaluation = self._evaluation
+        if not trains and (quantized := quantization(config, self._parsed[2])):
+            evaluation = {**evaluation, "quantization": quantized}  # as the policies are from their first step on
+        return RecipeCell(method, seed, start, overrides, fields, schedule, names, evaluation, self.hold_out, tuning)
 
     def run(self, cell: RecipeCell, out: Path, folder: Path, report: ReportProgress) -> CellResult:
         recipe = {**cell.fields, "output_dir": str(folder), "run_name": folder.name}

@@ -26,6 +26,11 @@ class EvalModelOptions(ModelOptions):
         help="URL of an OpenAI-compatible endpoint, up to /v1; implies --backend endpoint.",
     )
     timeout: float = like(ModelOptions, "timeout", flags=("--request-timeout",))
+    quantization: dict[str, object] = option(
+        default_factory=dict,
+        help="JSON object, transformers' quantization_config, by which a whole model is quantized, such as "
+        "'{\"load_in_4bit\": true}': the base of an adapter that was trained so. Such an adapter says it itself.",
+    )
 
     def open(self, model: str, sampling: Sampling) -> Model:
         """The way to ``model``, see `sgpo.models.open_model`."""

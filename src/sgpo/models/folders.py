@@ -27,16 +27,23 @@ def brings_code(error: Exception) -> bool:
 
 
 class Folder:
-    """A model by name, with the files that it is loaded from. Raises ModelError for an adapter without a base."""
+    """A model by name, with the files that it is loaded from; ``quantization`` is that of a whole model.
 
-    def __init__(self, name: str) -> None:
+    Raises ModelError for an adapter without a base, or with a quantization that is not its own.
+    """
+
+    def __init__(self, name: str, quantization: Mapping[str, Any] | None = None) -> None:
         self.name = name
         # The content of ``adapter_config.json``, where it is a folder that PEFT saved.
         self.adapter = _adapter(Path(name)) if name else None
         # The model to load first. PEFT writes it as it was named in training: a hub id, or a path of that machine.
         self.base = name if self.adapter is None else str(self.adapter["base_model_name_or_path"])
         # How the base was quantized while the adapter was trained: on other weights it would be another model.
-        self.quantization = None if self.adapter is None else _json(Path(name) / QUANTIZATION)
+        self.quantization = quantization or None if self.adapter is None else _json(Path(name) / QUANTIZATION)
+        if quantization and self.adapter is not None:
+            raise ModelError(
+                f"{name} is an adapter, whose base is quantized as in its training; leave quantization out."
+            )
         # A trainer may have added tokens; then the adapter comes with a tokenizer of its own.
         has_tokenizer = self.adapter is None or (Path(name) / "tokenizer_config.json").is_file()
         self.tokenizer = name if has_tokenizer else self.base

@@ -52,7 +52,7 @@ class LocalModel(Loaded):
         # CPUs compute bfloat16 slowly, and float16 not at all in some operations.
         on_cpu = where.partition(":")[0] == "cpu"
         dtype: Any = torch.float32 if options.dtype == "auto" and on_cpu else options.dtype
-        folder = Folder(name)
+        folder = Folder(name, options.quantization)
         try:
             # Passed as False: where it is left out, transformers asks on a terminal whether to run the model's code.
             common: dict[str, Any] = {"revision": options.revision, "trust_remote_code": False}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sgpo.models.protocol import Model, Sampling
 from sgpo.options import option
@@ -37,6 +37,8 @@ class LocalOptions:
         default_factory=dict,
         help="JSON object of variables for the chat template, such as '{\"enable_thinking\": false}', as in training.",
     )
+    # Which of the commands offer it, say what it is.
+    quantization: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if taken := [name for name in self.chat_template_kwargs if name in _TAKEN]:
@@ -73,6 +75,8 @@ class ModelOptions(LocalOptions):
         super().__post_init__()
         if self.backend not in BACKENDS:
             raise ValueError(f"--backend {self.backend!r} is unknown; choose from {', '.join(BACKENDS)}.")
+        if self.quantization and self.backend == "endpoint":
+            raise ValueError("--quantization is for a model that is loaded here, and an endpoint has loaded its own.")
 
 
 def open_model(name: str, sampling: Sampling, options: ModelOptions) -> Model:

@@ -41,7 +41,7 @@ class VllmModel(Loaded):
             raise ModelError(
                 "vLLM is not installed; pip install 'vllm<=0.31.0', or use --backend transformers."
             ) from error
-        folder = Folder(name)
+        folder = Folder(name, options.quantization)
         more: dict[str, Any] = {}
         if folder.adapter is not None:
             # vLLM takes one of a few sizes, and refuses a rank beyond what it set aside.
@@ -55,7 +55,7 @@ class VllmModel(Loaded):
         if folder.quantization is not None:
             if folder.quantization.get("bnb_4bit_quant_type") != "nf4":
                 raise ModelError(
-                    f"{name} was trained on a quantized base, and vLLM quantizes one to NF4 alone (load_in_4bit with "
+                    f"{name} has a quantized base, and vLLM quantizes one to NF4 alone (load_in_4bit with "
                     "bnb_4bit_quant_type: nf4). Use --backend transformers."
                 )
             more["quantization"] = "bitsandbytes"

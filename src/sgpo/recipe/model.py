@@ -6,7 +6,7 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
-from trl import ModelConfig, get_peft_config
+from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from sgpo.lab.model import base_path
 from sgpo.models.folders import OWN_CODE, brings_code
@@ -90,6 +90,12 @@ def init_kwargs(config: Any, model: ModelConfig) -> dict[str, Any]:
         "attn_implementation": model.attn_implementation,
         "dtype": model.dtype or "auto",
     }
+
+
+def quantization(config: Any, model: ModelConfig) -> dict[str, Any] | None:
+    """How the trainer quantizes the model, as transformers' ``quantization_config`` in JSON types; None where not."""
+    written = (config.model_init_kwargs or {}).get("quantization_config") or get_quantization_config(model)
+    return written if written is None or isinstance(written, dict) else dict(written.to_dict())
 
 
 def model_path(model: ModelConfig) -> str:

@@ -7,6 +7,7 @@ is a group: its options stand among the others on the command line, and the defa
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -59,8 +60,11 @@ def from_flat(options: type[T], values: Mapping[str, Any], defaults: Any = None)
         ValueError: a name that none of them has, or a value that the class refuses.
     """
     # Only at the top: a group is given the names of the options outside it, too.
-    if defaults is None and (unknown := set(values) - {each.name for each, _, _ in flat_fields(options)}):
-        raise ValueError(f"{options.__name__} has no option {sorted(unknown)[0]!r}.")
+    names = [each.name for each, _, _ in flat_fields(options)]
+    if defaults is None and (unknown := sorted(set(values) - set(names))):
+        near = difflib.get_close_matches(unknown[0], names, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(names)}."
+        raise ValueError(f"There is no option {unknown[0]!r}; {hint}")
     found: dict[str, Any] = {}
     for each in dataclasses.fields(options):  # type: ignore[arg-type]
         default = each.default if defaults is None else getattr(defaults, each.name)

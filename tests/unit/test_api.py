@@ -49,7 +49,7 @@ def test_options_are_those_of_the_commands(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("OPENAI_MODEL")
     with pytest.raises(ValueError, match="model is missing: Name under which the endpoint serves the model"):
         sgpo.rank(store="s.db")
-    with pytest.raises(ValueError, match="CompareOptions has no option 'sedes'"):
+    with pytest.raises(ValueError, match=r"There is no option 'sedes'; did you mean seeds\?"):
         sgpo.compare("sgpo", sedes=2)
     with pytest.raises(ValueError, match="preset 'x' is unknown"):
         sgpo.compare(preset="x")

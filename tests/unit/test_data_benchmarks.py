@@ -96,8 +96,22 @@ def test_what_is_wrong_is_said(tmp_path: Path, rows: list[Any], message: str) ->
 
 
 def test_all_faults_are_counted(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.jsonl", *[{"problem": "p"}] * 9)
-    with pytest.raises(BenchmarkError, match=r"9 bad row\(s\).*row 5: .*and 4 more"):
+    rows = [{"problem": "p"}] * 9 + [{**GOOD, "id": i, "error": f"small {i}"} for i in range(6)]
+    path = write(tmp_path / "x.jsonl", *rows)
+    words = r"15 bad row\(s\): row 1 and 8 more: no field 'answer'.*; row 13: 'error'.*; and 2 more kinds\."
+    with pytest.raises(BenchmarkError, match=words):
+        load_file(path)
+
+
+@pytest.mark.parametrize("name", ["answer", "solution", "ground_truth", "gold"])
+def test_the_columns_of_init_are_those_of_an_evaluation(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", {"question": "p", name: "1"})
+    assert [(each.problem, each.answer) for each in load_file(path)] == [("p", "1")]
+
+
+def test_prompts_that_are_made_already_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.jsonl", {"prompt": [{"role": "user", "content": "p"}], "answer": "1"})
+    with pytest.raises(BenchmarkError, match="'prompt' holds messages, but a prompt is made here"):
         load_file(path)
 
 
@@ -210,5 +224,5 @@ def test_a_hub_file_of_another_size_is_refused(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_unknown_benchmark_names_the_known_ones() -> None:
-    with pytest.raises(BenchmarkError, match="'math' is unknown; choose from math500"):
+    with pytest.raises(BenchmarkError, match=r"'math' is unknown \(did you mean math500\?\); choose from math500"):
         load_hub("math")

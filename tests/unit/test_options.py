@@ -54,6 +54,14 @@ def test_names_may_have_underscores_as_the_fields_of_training_have(tmp_path: Pat
         assert "--min-instance-free 9.0 is a score" in str(done.exception), done.output
 
 
+def test_a_misspelt_command_of_eval_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["eval", "dif", "a", "b"])
+    assert "There is no command 'dif' (did you mean sgpo eval diff?)" in str(done.exception)
+    (tmp_path / "dif").mkdir()  # a model of that name
+    assert "No problems" in str(CliRunner().invoke(app, ["eval", "dif"]).exception)
+
+
 def test_help_says_what_a_value_does() -> None:
     """No option has a help that only its author understands: a phrase without a subject, or fewer than three words."""
     bad = [
@@ -135,7 +143,7 @@ def test_what_is_wrong_is_said_by_the_class_or_by_the_parser() -> None:
 
 def test_from_flat_fills_groups_and_refuses_unknown_names() -> None:
     assert from_flat(Outer, {"path": Path("f"), "tries": 1}).inner == Inner(tries=1, hidden=9)
-    with pytest.raises(ValueError, match="Outer has no option 'trise'"):
+    with pytest.raises(ValueError, match="There is no option 'trise'"):
         from_flat(Outer, {"path": Path("f"), "trise": 1})
 
 

@@ -261,6 +261,13 @@ def test_a_bad_line_is_named_before_any_work(line: str, says: str, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
+def test_a_file_without_a_response_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("\n")
+    with pytest.raises(BadLineError, match=r"in\.jsonl holds no responses; give a JSON object a line with id, gold"):
+        cli_verify(tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 FRAGMENTS = [
     "\\frac", "{", "}", "\\sqrt", "^", "_", "x", "7", "(", ")", "\\cup", ",", "\\text{or}", "=", "!", "\\pm", "%", "$",
     "\\\\", "é", "√", "²", "[", "\\begin{pmatrix}", "&", "'", '"', "\\sum", "\\infty", ":", "<", " ",

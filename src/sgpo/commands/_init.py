@@ -17,7 +17,7 @@ from datasets import Dataset
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from trl import ModelConfig
 
-from sgpo.data.benchmarks import PROBLEM_FIELDS
+from sgpo.data.benchmarks import ANSWER_FIELDS, PROBLEM_FIELDS
 from sgpo.data.messages import as_messages, problem_text
 from sgpo.data.prompts import Prompt
 from sgpo.evaluation.templates import TEMPLATES, Template
@@ -31,7 +31,6 @@ from sgpo.rewards.golds import gold_text
 from sgpo.runs.files import write_rows, write_text
 
 FILES = RECIPE, REWARD, PROBLEMS = "recipe.yaml", "reward.py", "problems.jsonl"
-_ANSWERS = ("answer", "solution", "ground_truth", "gold", "reward_model")
 _RESPONSES = ("target", "response", "responses", "completion", "generation", "generations", "output")
 _LORA_FROM = 1e9  # parameters from which a GPU run begins with LoRA
 
@@ -108,7 +107,7 @@ def write_start(model: str, data: str, folder: Path, *, split: str, rows: int, h
     whole = load_data(RunArguments(dataset_name=data, dataset_split=split))
     count = len(whole) if rows == 0 else min(rows, len(whole))
     problem = _column("problem", ("prompt", *PROBLEM_FIELDS), whole.column_names, data)
-    answer = _column("answer", _ANSWERS, whole.column_names, data)
+    answer = _column("answer", (*ANSWER_FIELDS, "reward_model"), whole.column_names, data)
     # All rows before the first file: a row that is none must leave no half of a folder.
     written = list(_rows(whole.select(range(count)), data, problem, answer, chat))
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """``sgpo eval MODEL ...`` and ``sgpo eval diff A B``."""
 
+import difflib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,12 @@ class DefaultToRun(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands:
-            # A model of the name "diff" needs `sgpo eval run diff`.
+            near = difflib.get_close_matches(args[0], self.commands, n=1, cutoff=0.8)
+            if near and not Path(args[0]).exists():
+                raise ValueError(
+                    f"There is no command {args[0]!r} (did you mean sgpo eval {near[0]}?). For a model of that name "
+                    f"write sgpo eval run {args[0]}."
+                )
             args = ["run", *args]
         return super().parse_args(ctx, args)
 

@@ -6,6 +6,7 @@ answers, tolerance, unit) come from its ``*.meta.jsonl``, which lies beside the 
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from sgpo.data.messages import as_messages
 from sgpo.data.tables import number_text, read_table
 from sgpo.runs.files import ReadError
 from sgpo.runs.words import first_line
 
 PROBLEM_FIELDS = ("problem", "prompt", "question")
+ANSWER_FIELDS = ("answer", "solution", "ground_truth", "gold")
 GROUP_FIELDS = ("family", "subject", "subfield")
 _SHOWN = 5
 _PARQUET = "test-00000-of-00001.parquet"
@@ -119,7 +122,11 @@ def load_hub(name: str) -> list[BenchmarkProblem]:
     Raises BenchmarkError for an unknown name, a hub out of reach, and a file that is not what the revision held.
     """
     if name not in HUB:
-        raise BenchmarkError(f"benchmark {name!r} is unknown; choose from {', '.join(HUB)}, or give --data PATH.")
+        near = difflib.get_close_matches(name, HUB, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise BenchmarkError(
+            f"benchmark {name!r} is unknown{hint}; choose from {', '.join(HUB)}, lab, or give --data PATH."
+        )
     spec = HUB[name]
     where = f"{spec.repo}@{spec.revision[:8]}"
     try:
@@ -128,9 +135,10 @@ def load_hub(name: str) -> list[BenchmarkProblem]:
         path = hf_hub_download(spec.repo, spec.file, revision=spec.revision, repo_type="dataset")
     except Exception as error:  # the hub's client raises half a dozen families of its own and of its transport
         raise BenchmarkError(
-            f"benchmark {name!r} ({where}) cannot be fetched from the hub: {first_line(error)}. Without a network "
-            f"give --benchmark {name} --data PATH, a JSONL file of its {spec.rows} problems with the fields problem "
-            "and answer (id and strategy are optional); the settings stay those of the benchmark."
+            f"benchmark {name!r} ({where}) cannot be fetched from the hub: {first_line(error).rstrip('.')}. Without a "
+            f"network give --benchmark {name} --data PATH to sgpo eval, which keeps the settings of the benchmark, or "
+            f"PATH in place of the name to sgpo data overlap: a JSONL file of its {spec.rows} problems, with problem "
+            "and answer."
         ) from error
     rows = [spec.convert(row) for _, row in read_table(path)]
     # A revision is pinned, so another number of rows is a file that was cut off on its way.
@@ -140,7 +148,7 @@ def load_hub(name: str) -> list[BenchmarkProblem]:
 
 
 def load_file(path: Path) -> list[BenchmarkProblem]:
-    """Problems of a data file with the fields ``problem`` (or ``prompt``, ``question``) and ``answer``.
+    """Problems of a data file with a field of `PROBLEM_FIELDS` and one of `ANSWER_FIELDS`; the first of each counts.
 
     See `sgpo.data.tables` for the kinds of files.
 
@@ -168,23 +176,27 @@ def load_file(path: Path) -> list[BenchmarkProblem]:
 def parse(rows: Iterable[Mapping[str, Any]], where: str) -> list[BenchmarkProblem]:
     """Problems of rows; see :func:`load_file`. ``where`` names the source in messages."""
     problems: list[BenchmarkProblem] = []
-    faults: list[str] = []
+    faults: dict[str, list[int]] = {}  # what is wrong, with the rows
     seen: dict[str, int] = {}
     for number, row in enumerate(rows, 1):
         try:
             problem = _problem(row, str(number))
         except ValueError as error:
             # All of them before one is said: a file is mended once, and not a row at a time.
-            faults.append(f"row {number}: {error}")
+            faults.setdefault(str(error), []).append(number)
             continue
         if problem.id in seen:
-            faults.append(f"row {number}: the id {problem.id!r} is that of row {seen[problem.id]}; ids must differ")
+            what = f"the id {problem.id!r} is that of row {seen[problem.id]}; ids must differ"
+            faults.setdefault(what, []).append(number)
         seen.setdefault(problem.id, number)
         problems.append(problem)
     if faults:
-        listed = "; ".join(faults[:_SHOWN])
-        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise BenchmarkError(f"{where} has {len(faults)} bad row(s): {listed}{more}.")
+        kinds = [
+            f"row {rows[0]}{f' and {len(rows) - 1} more' if rows[1:] else ''}: {what}" for what, rows in faults.items()
+        ]
+        more = f"; and {len(kinds) - _SHOWN} more kinds" if len(kinds) > _SHOWN else ""
+        count = sum(map(len, faults.values()))
+        raise BenchmarkError(f"{where} has {count} bad row(s): {'; '.join(kinds[:_SHOWN])}{more}.")
     if not problems:
         raise BenchmarkError(f"{where} has no problems; give one JSON object a line with problem and answer.")
     return problems
@@ -195,6 +207,8 @@ def _problem(row: Mapping[str, Any], number: str) -> BenchmarkProblem:
     if name is None:
         raise ValueError(f"no field 'problem' (nor 'prompt' or 'question'); it has {sorted(row)}")
     text = row[name]
+    if as_messages(text) is not None:
+        raise ValueError(f"{name!r} holds messages, but a prompt is made here (--template); give its problem as text")
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"{name!r} must be text that is not blank, not {str(text)[:60]!r}")
     group = next((row[field] for field in GROUP_FIELDS if row.get(field) is not None), None)
@@ -214,14 +228,15 @@ def _problem(row: Mapping[str, Any], number: str) -> BenchmarkProblem:
 
 
 def _answer(row: Mapping[str, Any]) -> str | list[str]:
-    if "answer" not in row:
-        raise ValueError(f"no field 'answer'; it has {sorted(row)}")
-    answer = row["answer"]
+    name = next((field for field in ANSWER_FIELDS if field in row), None)
+    if name is None:
+        raise ValueError(f"no field 'answer' (nor {', '.join(map(repr, ANSWER_FIELDS[1:]))}); it has {sorted(row)}")
+    answer = row[name]
     given = answer if isinstance(answer, list) and answer else [answer]
     parts = [part for part in map(_gold, given) if part is not None]
     if len(parts) == len(given):
         return parts if len(parts) > 1 else parts[0]
-    raise ValueError(f"'answer' must be text or a number and not empty, not {str(answer)[:60]!r}")
+    raise ValueError(f"{name!r} must be text or a number and not empty, not {str(answer)[:60]!r}")
 
 
 def _gold(value: Any) -> str | None:

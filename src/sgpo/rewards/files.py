@@ -44,7 +44,10 @@ def read_items(path: Path) -> list[JsonObject]:
         BadLineError: the file cannot be read, a line is not a JSON object, lacks a field, has a gold or response of the
             wrong type, a gold that is no answer, or a tolerance that is no number. Raised before any work is done.
     """
-    return [_checked(row, where) for where, row in read_table(path)]
+    items = [_checked(row, where) for where, row in read_table(path)]
+    if not items:
+        raise BadLineError(f"{path} holds no responses; give a JSON object a line with {', '.join(_FIELDS)}.")
+    return items
 
 
 def _checked(item: JsonObject, where: str) -> JsonObject:

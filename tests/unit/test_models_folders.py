@@ -123,6 +123,7 @@ class Engine:
 
     made: ClassVar[dict[str, Any]] = {}
     given: ClassVar[dict[str, Any]] = {}
+    asked: ClassVar[list[Any]] = []
 
     def __init__(self, **settings: Any) -> None:
         Engine.made = settings
@@ -134,7 +135,7 @@ class Engine:
         return tokenizer
 
     def generate(self, prompts: list[Any], params: list[Any], **given: Any) -> list[Any]:
-        Engine.given = given
+        Engine.given, Engine.asked = given, [getattr(one, "stop_token_ids", None) for one in params]
         texts = [str(len(prompt["prompt_token_ids"])) for prompt in prompts]
         ones = [types.SimpleNamespace(text=text, token_ids=[0], finish_reason="stop") for text in texts]
         return [types.SimpleNamespace(outputs=[one]) for one in ones]
@@ -260,3 +261,17 @@ def test_vllm_takes_adapters_and_variables_too(adapter: Path, base: Path) -> Non
     # Other weights under the same name would go on with the replies of these.
     assert model.describe()["weights"] == model.settings()["weights"] == fingerprint(base)
     assert (model.positions, model.fits(["1 " * 7, "1 " * 8])) == (8, [True, False])
+
+
+@pytest.mark.usefixtures("vllm")
+def test_vllm_ends_where_the_chat_template_ends_a_turn(base: Path) -> None:
+    model = open_model(str(base), GREEDY, ModelOptions(backend="vllm"))
+    model.tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})
+    model.tokenizer.chat_template = TEMPLATE + "{{ messages[-1]['content'] }}<|im_end|>"
+    requests = [Request("p", i, prompt, i) for i, prompt in enumerate((CHAT, "Q 1 + 1 A"))]
+    for request, ends in zip(requests, ([model.tokenizer.convert_tokens_to_ids("<|im_end|>")], None), strict=True):
+        model.replies([request])
+        assert Engine.asked == [ends]
+
+
+CHAT: list[dict[str, Any]] = [{"role": "user", "content": "1 + 1"}]

@@ -17,7 +17,7 @@ from transformers.generation.utils import GenerationMixin
 from trl import GRPOConfig
 
 from sgpo import SGPOConfig
-from sgpo.models.sampling import encode
+from sgpo.models.sampling import encode, end_of_turn, sample
 from sgpo.runs.methods import CONFIG_PRESETS
 from sgpo.trainer import prompts
 from sgpo.trainer.adapters import check_head
@@ -531,6 +531,60 @@ def test_a_prompt_with_two_bos(kind: str, out: Path) -> None:
             train_dataset=data,
             processing_class=with_bos(),
         ).train()
+
+
+def with_special_end() -> Any:
+    """A tokenizer whose chat template ends a turn with a special token that is not its EOS, as Qwen's base models."""
+    tokenizer = kit.make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end>"]})
+    return tokenizer
+
+
+@pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
+@pytest.mark.parametrize("chat", [True, False])
+def test_completions_end_where_the_chat_template_ends_a_turn(chat: bool, kind: str, out: Path) -> None:
+    """Behind it a model that names another end goes on with turns of its own, and answers there would be rewarded."""
+    method, end = KINDS[kind], kit.WORDS.index("<end>")
+    expected = pytest.warns(UserWarning, match="ends a turn with '<end>', and the model with '<eos>' alone")
+    with expected if chat else nullcontext():
+        trainer = method.trainer(
+            model=kit.make_model(seed=3),
+            reward_funcs=kit.has_digit,
+            args=kit.make_config(out, method.config, max_steps=2, temperature=3.0, max_completion_length=24),
+            train_dataset=kit.make_problems(4, chat=chat).add_column("expert", ["ok 1"] * 4),
+            processing_class=with_special_end(),
+        )
+    seen: list[list[int]] = []
+    compute = trainer._compute_loss
+
+    def watched(model: Any, inputs: dict[str, Any]) -> Any:
+        pairs = zip(inputs["completion_ids"], inputs["completion_mask"], strict=True)
+        seen.extend(ids[mask.bool()].tolist() for ids, mask in pairs)
+        return compute(model, inputs)
+
+    trainer._compute_loss = watched
+    trainer.train()
+    behind = [ids[ids.index(end) + 1 :] for ids in seen if end in ids]
+    assert behind
+    assert any(behind) is not chat
+    assert trainer.model.generation_config.eos_token_id == ([1, end] if chat else 1)
+    if chat and kind != "sgpo":
+        assert trainer._expert_ids(trainer.train_dataset[0])[-1] == end
+
+
+def test_so_do_those_of_an_evaluation() -> None:
+    model, prompt = kit.make_model(seed=3), kit.make_problems(1, chat=True)[0]["prompt"]
+    how: dict[str, Any] = {"k": 32, "temperature": 3.0, "max_new_tokens": 24, "seed": 0}
+    (ended,), (open_end,) = (sample(model, t, [prompt], **how) for t in (with_special_end(), kit.make_tokenizer()))
+    text = [reply.text.partition("<end>")[0].rstrip() for reply in open_end]
+    assert [reply.text for reply in ended] == text != [reply.text for reply in open_end]
+    # No end: plain text, an end that is no special token, and templates that refuse or leave out what is said.
+    tokenizer = with_special_end()
+    assert end_of_turn(tokenizer, ["solve a"]) is end_of_turn(kit.make_tokenizer(), [prompt]) is None
+    assert end_of_turn(tokenizer, [prompt]) == kit.WORDS.index("<end>")
+    for template in ("{{ raise_exception('no') }}", "{{ messages[0]['content'] }} <end>"):
+        tokenizer.chat_template = template
+        assert end_of_turn(tokenizer, [prompt]) is None
 
 
 @pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])

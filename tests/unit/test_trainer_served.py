@@ -36,6 +36,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.faults: dict[str, Callable[[Any, Any], None]] = {}
         self.asked: list[str] = []
+        self.sampling: list[dict[str, Any]] = []  # what completions were asked for with
         self.released = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -50,6 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append(path)
         size = int(self.headers.get("Content-Length") or 0)
         given = json.loads(self.rfile.read(size) or "{}") if size else {}
+        self.server.sampling += [given] if "prompt" in given else []
         answers: dict[str, Any] = {
             "/v1/models": {"data": [{"id": "alias"}]},
             "/server_info": {
@@ -171,9 +173,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     running.server_close()
 
 
-def made(out: Path, url: str, name: str = "sgpo", **options: Any) -> Any:
+def made(out: Path, url: str, name: str = "sgpo", tokenizer: Any = None, chat: bool = False, **options: Any) -> Any:
     trainer_class, config_class = TRAINERS[name]
-    rows = [{**row, "answer": "5", "expert": " 5"} for row in kit.make_problems(4)]
+    rows = [{**row, "answer": "5", "expert": " 5"} for row in kit.make_problems(4, chat=chat)]
     fields = {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": url, "vllm_request_timeout": SECONDS}
     config = kit.make_config(out, config_class, **{**fields, "save_strategy": "steps", "save_steps": 1, **options})
     return trainer_class(
@@ -181,7 +183,7 @@ def made(out: Path, url: str, name: str = "sgpo", **options: Any) -> Any:
         reward_funcs=kit.has_digit,
         args=config,
         train_dataset=Dataset.from_list(rows),
-        processing_class=kit.make_tokenizer(),
+        processing_class=tokenizer or kit.make_tokenizer(),
     )
 
 
@@ -199,6 +201,14 @@ def test_completions_that_do_not_come_or_are_not_what_was_asked_for(name: str, s
     for part in (server.url, "Look into its log", f"{out / 'checkpoint-7'}: resume from it"):
         assert part in str(error.value)
     assert len(str(error.value)) < 900
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_the_server_ends_completions_where_the_chat_template_ends_a_turn(name: str, server: Server, out: Path) -> None:
+    tokenizer = kit.make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end>"]})
+    made(out, server.url, name, tokenizer, chat=True, max_steps=1, vllm_request_timeout=60.0).train()
+    assert {tuple(asked["stop_token_ids"]) for asked in server.sampling} == {(1, kit.WORDS.index("<end>"))}
 
 
 @pytest.mark.parametrize("name", TRAINERS)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 from transformers import Cache, DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _CANDIDATES = 256  # tokens among which a nucleus is looked for first
 _MARK_IDS = 16  # tokens at the end of a prompt among which a mark of thinking may stand
+_SAID = "what is said"  # stands for what an assistant says, where a template is looked at
 _PART = 64  # new tokens after which the rows that have ended leave a batch
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows in all, after each batch."""
@@ -93,7 +95,8 @@ def sample_rows(
     # Rows of like length share a batch, so that little is padding.
     order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))  # the longest first: what does not fit fails early
     done: dict[int, Reply] = {}
-    with _plain_generation(model, tokenizer):
+    turn = end_of_turn(tokenizer, prompts, chat_template_kwargs)
+    with _plain_generation(model, tokenizer, [] if turn is None else [turn]):
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             completions = _generate(model, [ids[i] for i in batch], [seeds[i] for i in batch], sampling)
@@ -166,6 +169,27 @@ def special_marks(tokenizer: Any) -> set[int]:
     return {i for i, token in added.items() if token.special and is_mark(token.content)}
 
 
+def end_of_turn(
+    tokenizer: Any, prompts: Sequence[Prompt], chat_template_kwargs: Mapping[str, object] | None = None
+) -> int | None:
+    """The special token with which the chat template ends what an assistant says; None without one, and for plain text.
+
+    Base models come with a template whose <|im_end|> neither their tokenizer nor their generation_config.json names as
+    an end. Behind it they go on with turns of their own, and another answer in one of them would be read as theirs.
+    """
+    if all(isinstance(prompt, str) for prompt in prompts) or not getattr(tokenizer, "chat_template", None):
+        return None
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SAID}]
+    try:
+        rendered = tokenizer.apply_chat_template(turns, tokenize=False, **(chat_template_kwargs or {}))
+    except TemplateError:  # a template may ask for other turns than these
+        return None
+    _, shown, behind = rendered.rpartition(_SAID)
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    ids = tokenizer(behind, add_special_tokens=False)["input_ids"] if shown else []
+    return next((token for token in ids if token in special), None)
+
+
 def positions_of(model: PreTrainedModel) -> int | None:
     """Tokens of a model's context, prompt and completion together; None where its configuration does not say."""
     found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -191,12 +215,14 @@ def bare_generation(model: Any, **ids: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _plain_generation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+def _plain_generation(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, more_ends: Sequence[int]
+) -> Iterator[None]:
     """Evaluation mode and a bare generation config, both put back at the end."""
     # An adapter or a base may have end tokens that the tokenizer does not name, such as <|im_end|>.
     own = model.generation_config
     ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
-    ends = sorted({end for end in [*ends, tokenizer.eos_token_id] if end is not None})
+    ends = sorted({end for end in [*ends, tokenizer.eos_token_id, *more_ends] if end is not None})
     pads = (tokenizer.pad_token_id, own.pad_token_id, *ends, 0)
     pad = next(pad for pad in pads if pad is not None)
     special = {"eos_token_id": ends or None, "pad_token_id": pad, "bos_token_id": own.bos_token_id}

@@ -85,15 +85,18 @@ class VllmModel(Loaded):
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         from vllm import SamplingParams
 
-        from sgpo.models.sampling import continued, decode, special_marks
+        from sgpo.models.sampling import continued, decode, end_of_turn, special_marks
 
-        drawn = {
+        drawn: dict[str, Any] = {
             "n": 1,
             "temperature": self.sampling.temperature,
             "top_p": self.sampling.top_p,
             "max_tokens": self.sampling.max_new_tokens,
         }
-        ids = self.prompt_ids([request.prompt for request in requests])
+        prompts = [request.prompt for request in requests]
+        if (turn := end_of_turn(self.tokenizer, prompts, self.chat_template_kwargs)) is not None:
+            drawn["stop_token_ids"] = [turn]
+        ids = self.prompt_ids(prompts)
         more: dict[str, Any] = {}
         if self.folder.adapter is not None:
             from vllm.lora.request import LoRARequest

@@ -27,7 +27,9 @@ from sgpo.models.dates import fix_date
 from sgpo.models.sampling import bare_generation
 from sgpo.models.scoring import without_dropout
 from sgpo.trainer import adapters, checks
+from sgpo.trainer.card import complete_card
 from sgpo.trainer.dropout import disable_dropout, warn_of_dropout
+from sgpo.trainer.ends import end_with_the_template
 from sgpo.trainer.heads import add_head_fn, check_head_fn
 from sgpo.trainer.measured import MeasuredGRPOTrainer
 from sgpo.trainer.notices import RolloutHistory, RolloutNotices, warn_of_bad_golds
@@ -43,8 +45,6 @@ from sgpo.trainer.whole_groups import WholeGroupsConfig
 _GO_ON = "Correct it, then go on from the last checkpoint with resume_from_checkpoint=True."
 _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
 _CHUNK = 1000  # problems that are tokenized at once
-_NO_BASE = "[None](https://huggingface.co/None)"
-_NO_HUB = 'model="None"'
 
 
 class BaseTrainer(MeasuredGRPOTrainer):
@@ -113,6 +113,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
                 check_head_fn(causal)
                 score_alike_in_any_company(causal)
         self._check_ids()
+        end_with_the_template(self)
         self._complete()
 
     def _check_before_loading(self, args: Any, train_dataset: Any, *, peft: bool) -> None:
@@ -382,11 +383,8 @@ class BaseTrainer(MeasuredGRPOTrainer):
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write TRL's model card with what it leaves out: a base in a local folder, a model that is not on the hub."""
         super().create_model_card(*args, **kwargs)
-        path = Path(self.args.output_dir) / "README.md"
-        if self.is_world_process_zero() and path.is_file():
-            text = path.read_text(encoding="utf-8")
-            text = text.replace(_NO_BASE, f"`{self._sgpo.base_model or 'a model in memory'}`")
-            path.write_text(text.replace(_NO_HUB, f'model="{self.args.output_dir}"'), encoding="utf-8")
+        if self.is_world_process_zero():
+            complete_card(self.args.output_dir, self._sgpo.base_model)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Put the model card beside the weights, wherever they go; PEFT adds to a card that is there."""

@@ -167,14 +167,15 @@ CONTRACTS = (
 ATTRIBUTES = {
     "trl.trainer.grpo_trainer": (
         "_buffered_inputs _entropy_bonus_enabled _logs _metrics _pending_extra_logs _pending_metrics _step "
-        "_tokenizer aux_loss_enabled chat_template chat_template_kwargs eos_token_ids loss_type "
+        "_tokenizer aux_loss_enabled chat_template chat_template_kwargs eos_token_ids generation_config loss_type "
         "max_completion_length num_generations num_generations_eval num_iterations pad_to_multiple_of ref_model "
-        "reward_func_names reward_funcs reward_weights shuffle_dataset temperature"
+        "reward_func_names reward_funcs reward_weights shuffle_dataset temperature use_vllm vllm_generation"
     ),
     "transformers.trainer": (
         "_signature_columns accelerator control current_gradient_accumulation_steps eval_dataset state train_dataset"
     ),
     "trl.trainer.utils": "generator num_samples seed shuffle",  # RepeatSampler
+    "trl.generation.vllm_generation": "generation_kwargs",
     "trl.generation.vllm_client": "base_url host session",
 }
 

@@ -78,7 +78,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a class": ("reward_funcs: collections:OrderedDict\n", "it is a type, not a function"),
     "nowhere": ("reward_funcs: nowhere:fn\n", "No module named 'nowhere'"),
     "broken": ("reward_funcs: broken:fn\n", "ZeroDivisionError"),
-    "absent": ("dataset_name: none.jsonl\n", "there is no such file"),
+    "absent": ("dataset_name: none.jsonl\n", "but there is no file /"),
     "empty": ("dataset_name: empty.jsonl\n", "an empty file"),
     "torn data": ("dataset_name: torn.jsonl\n", "cannot be read"),
     "another": ("dataset_name: data.xlsx\n", "ends in none of"),

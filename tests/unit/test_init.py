@@ -227,6 +227,9 @@ def test_check_says_what_would_train_and_learn_nothing(tiny: Path, here: Path) -
         )
     with pytest.raises(ValueError, match="has no chat template"):
         run("train", "--config", "first-run/recipe.yaml", "--check", "--model_name_or_path", str(tiny / "qwen2-base"))
+    absent = ("--dataset_name", "a/absent.jsonl")  # relative to the folder that one starts from, so that one is named
+    with pytest.raises(ValueError, match=f"is 'a/absent.jsonl', but there is no file {here / 'a' / 'absent.jsonl'}"):
+        run("train", "--config", "first-run/recipe.yaml", "--check", *absent)
     with pytest.raises(ValueError, match="--hardware needs a value"):
         run("train", "--config", "first-run/recipe.yaml", "--check", "--hardware")
     assert not (here / "first-run" / "run").exists()
@@ -239,7 +242,7 @@ def test_a_reward_in_a_file(here: Path) -> None:
         (here / name / "reward.py").write_text(f"def correct(completions, **columns):\n    return {name!r}\n")
     assert [load_reward(f"{name}/reward.py:correct")([]) for name in "ab"] == ["a", "b"]
     for name, why in (
-        ("c/reward.py:correct", "there is no file"),
+        ("c/reward.py:correct", f"there is no file {here / 'c' / 'reward.py'}"),
         ("a/reward.py:other", r"a/reward\.py has no 'other'; it has correct"),
         ("a/reward.py", r"name the function in it, as in 'a/reward\.py:FUNCTION'"),
         ("acuracy", r"did you mean accuracy\?"),

@@ -54,6 +54,11 @@ def test_names_may_have_underscores_as_the_fields_of_training_have(tmp_path: Pat
         assert "--min-instance-free 9.0 is a score" in str(done.exception), done.output
 
 
+def test_the_package_runs_as_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "sgpo", "--version"], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout[:5]) == (0, "sgpo "), done.stderr
+
+
 def test_a_misspelt_command_of_eval_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["eval", "dif", "a", "b"])

@@ -88,7 +88,7 @@ def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
         raise ValueError(f"{field} is {name!r}, a file that ends in none of {', '.join(_BUILDERS)}; convert it.")
     if builder is not None and not path.is_dir():
         if not path.is_file():
-            raise ValueError(f"{field} is {name!r}, but there is no such file.")
+            raise ValueError(f"{field} is {name!r}, but there is no file {path.absolute()}.")
         if not path.stat().st_size:
             raise ValueError(f"{field} is {name!r}, which is an empty file; give at least one problem.")
         if config is not None:

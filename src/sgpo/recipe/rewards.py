@@ -66,7 +66,7 @@ def reward_digest(name: str) -> str | None:
 def _of_file(path: str) -> ModuleType:
     """The module in a file, once for a path: rewards of one file share what it keeps."""
     if not os.path.isfile(path):
-        raise ModuleNotFoundError(f"there is no file {path!r}")
+        raise ModuleNotFoundError(f"there is no file {os.path.abspath(path)}")
     name = f"sgpo_reward_{hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:12]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)

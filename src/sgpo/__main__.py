@@ -1,0 +1,5 @@
+"""``python -m sgpo`` is ``sgpo``."""
+
+from sgpo.cli import main
+
+main()

@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import leak_labels
+
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data"
 _EMPTY = {"bool": "False", "str": "''", "set": "set()", "frozenset": "frozenset()", "dict": "{}", "list": "[]"}
@@ -189,9 +191,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--data", type=Path, nargs="+", default=sorted(DATA.glob("strategy_leaks*.jsonl")))
     arguments = parser.parse_args()
-    lines = (line for path in arguments.data for line in path.read_text(encoding="utf-8").splitlines())
-    rows = [{"split": "given"} | json.loads(line) for line in lines]
-    rows = [row | {"label": row.get("label", row.get("leak"))} for row in rows]
+    rows, _ = leak_labels.read(arguments.data)
     for line, name, right, wrong in ablate(arguments.file, rows):
         batches = " ".join(f"{split}:{count}" for split, count in right.items())
         print(f"{arguments.file.name}:{line}\t+{right.total()}\t-{wrong.total()}\t{name[:100]}\t{batches}", flush=True)

@@ -7,6 +7,8 @@ whole file, the best of `--rounds`.
     python benchmarks/strategy_check.py
     python benchmarks/strategy_check.py --rounds 1 --data tests/data/strategy_leaks*.jsonl
 
+Problems of public benchmarks come from their own files; `SGPO_BENCHMARKS` names their folder.
+
 With them stand the lines of the rules and of the reader of quantities, so that both can be followed over commits. The
 last line is JSON with the same figures.
 """
@@ -21,6 +23,8 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+import leak_labels
 
 from sgpo.strategies.check import check_strategy
 
@@ -51,8 +55,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    texts = [path.read_text(encoding="utf-8") for path in arguments.data]
-    rows = [json.loads(line) for text in texts for line in text.splitlines() if line.strip()]
+    rows, absent = leak_labels.read(arguments.data)
+    if absent:
+        print(f"{absent} of {absent + len(rows)} cases left out: their problems are not in {leak_labels.BENCHMARKS}")
     best = float("inf")
     for _ in range(arguments.rounds):
         began = time.process_time()
@@ -60,8 +65,8 @@ def main() -> None:
         best = min(best, time.process_time() - began)
     judged = [(row, row["label"], verdict.leak) for row, verdict in zip(rows, verdicts, strict=True)]
     splits: dict[str, Any] = {}
-    for split in [*dict.fromkeys(row.get("split", "all") for row in rows), "all"]:
-        splits[split] = score([(y, v) for row, y, v in judged if split in ("all", row.get("split", "all"))])
+    for split in [*dict.fromkeys(row["split"] for row in rows), "all"]:
+        splits[split] = score([(y, v) for row, y, v in judged if split in ("all", row["split"])])
         s = splits[split]
         print(f"{split:6} {s['cases']:4} cases  precision {s['precision']:.3f}  recall {s['recall']:.3f}")
     kinds: dict[str, str] = {}

@@ -1,8 +1,8 @@
 """Each row of the leak check's table catches its example and passes the nearest clean neighbour."""
 
-import json
 from pathlib import Path
 
+import leak_labels
 import pytest
 
 from sgpo.strategies.check import check_strategy
@@ -221,6 +221,128 @@ def test_answers_and_results_in_other_words(case: tuple[str, str, str], said: st
     assert check_strategy(*case, f"A general step.\n{said}").leak is leak
 
 
+DISCOUNT = (
+    "A coat costs $80. It was sold with 10 coupons. By how many percent is the price of $72 lower?",
+    "10",
+    "80 - 72 = 8, and 8/80 = 10%.",
+)
+COT = (r"Simplify $\sec x / \sin x - \tan x$.", r"\cot x", "It is (1 - sin^2 x)/(sin x cos x) = cos x / sin x = cot x.")
+ANGLES = ("Find the angle. (A) $30$ (B) $45$ (C) $60$ Give the letter.", "B", "The tangent is 1, so it is 45 degrees.")
+BASES = ("Let $x_n = 2x_{n-1} - 3x_{n-2}$. Find $x_9$.", "77", "Adding two of them gives x_n = x_{n-4} + 5.")
+HEIR = ("Ann, Bo and Cy share 9 nuts. Who has most?", "Cy", "Cy has 5 of them.")
+COINS = (
+    "He pays 25 dollars for 21 dollars of tea. How many quarters are his change?",
+    "16",
+    "4 dollars are 16 quarters.",
+)
+STAY = ("A room costs 1600 a day, or 1000 for 12 hours and 70 an hour. How much is saved?", "250", "1600 - 1350 = 250")
+
+
+@pytest.mark.parametrize(
+    ("case", "said", "leak"),
+    [
+        (DISCOUNT, "The new price is 10% lower.", True),
+        (DISCOUNT, "Another coat, e.g. one of $50 sold at $40, is 20% cheaper.", False),
+        (DISCOUNT, "Test a candidate, e.g. a loss of 8 dollars of the 80.", False),
+        (COT, "What survives is the reciprocal of tan x.", True),
+        (COT, r"The difference equals $\dfrac{1-\sin^2 x}{\sin x\cos x}$.", True),
+        (COT, "Use sin^2 x + cos^2 x = 1.", False),
+        (ANGLES, "Compare with the options 30, 45 and 60.", False),
+        (ANGLES, "The formula gives a tangent of 1.", True),
+        (ANGLES, "It is 45.", True),
+        (BASES, "Adding two recurrences gives x_n = x_{n-4} + 5.", True),
+        (BASES, "A short computation forces x_n = x_{n-4} + 5.", True),
+        (BASES, "For edge s, V = s^3 and A = 6s^2.", False),
+        (BASES, "Reduce it to a product equal to zero.", False),
+        (HEIR, "Cy's share is the largest.", True),
+        (HEIR, "Compare Ann's, Bo's and Cy's shares.", False),
+        (COINS, "He walks out with four dollars in coins.", True),
+        (COINS, "There are 4 quarters in a dollar.", False),
+        (STAY, "Evaluate 1600 - (1000 + 70h).", True),
+        (STAY, "Evaluate d - (p + rh).", False),
+    ],
+)
+def test_what_the_thirteenth_to_fifteenth_batch_told(case: tuple[str, str, str], said: str, leak: bool) -> None:
+    assert check_strategy(*case, f"A general step.\n{said}").leak is leak
+
+
+SALE = ("A coat of $80 is sold at 35% off. What does it cost?", "52", "35% of 80 are 28, and 80 - 28 = 52 dollars.")
+FEET = (
+    "A shelf is 6 feet and 5 inches long. How long is it in inches?",
+    "77",
+    "6 feet are 72 inches, and 72 + 5 = 77.",
+)
+STRIP = ("A strip is 6.5 mm wide and 25 m long. What is its area in cm^2?", "1625", "0.65 * 2500 = 1625")
+TANGENT = (r"In a right triangle $\sin A = 2\cos A$. What is $\tan A$?", "2", "Dividing by cos A gives 2.")
+PARAMETERS = ("Positive $x$ and $y$ satisfy $y^3 = x^2$ and $(y-x)^2 = 4y^2$. Find $x+y$.", "36", "x = 27 and y = 9.")
+DIGITS = ("Write 58 in base 9.", "64", "58 = 6 * 9 + 4")
+SETS = ("In three sets he hit 4 more balls in the first than in the second, 19 in all. How many?", "10", "x + 4 = 10")
+JUG = ("Of 32 ounces he pours 2 ounces into each of 15 cups. How many ounces are left?", "2", "32 - 30 = 2")
+SOLUTIONS = ("How many z satisfy z^5 = w?", "7", "6 and 1 are 7.")
+
+
+@pytest.mark.parametrize(
+    ("case", "said", "leak"),
+    [
+        (SALE, "Say a hat of $50 goes down by 20%: it costs 0.8 * 50 = 40, so 40 is left.", False),
+        (SALE, "Here is a smaller case. A hat of $50 at 20% off saves 10 and costs 40.", False),
+        (SALE, "The saving is 28 dollars.", True),
+        (SALE, "100% of the work is in the percentage.", False),
+        (FEET, "Convert (6 feet = 72 inches).", True),
+        (FEET, "A foot has 12 inches.", False),
+        (STRIP, "The brush makes a strip 0.65 cm wide.", True),
+        (STRIP, "A centimeter has 10 millimeters.", False),
+        (TANGENT, r"Conclude $\tan A = 2$.", True),
+        (TANGENT, r"Apply $\tan A = \sin A / \cos A$.", False),
+        (PARAMETERS, "Parametrize: x = t^3, y = t^2.", False),
+        (DIGITS, "No digit may be bigger than 8.", False),
+        (DIGITS, "Line up the 58 above the powers of 9.", False),
+        (SETS, "Find out which set the other two are compared with.", False),
+        (SETS, r"Then $3x-(d+e)=S$.\n\textbf{3.} Subtract the difference.", False),
+        (JUG, "He has used almost everything: two ounces remain.", True),
+        (JUG, "Work in ounces; two of the steps multiply.", False),
+        (SOLUTIONS, "Altogether you'll count seven of them.", True),
+    ],
+)
+def test_what_the_sixteenth_and_seventeenth_batch_told(case: tuple[str, str, str], said: str, leak: bool) -> None:
+    assert check_strategy(*case, f"A general step.\n{said}").leak is leak
+
+
+ODD = ("Is g(f(x)) even, odd or neither?", "even", "g(f(-x)) = g(f(x)), so it is even.")
+WORD = ("In how many ways can the letters of ELLIPSE be arranged?", "1260", "7!/(2! * 2!) = 1260")
+CEILINGS = ("Evaluate the ceiling of 3.6^2 minus 16.", "-3", "13 - 16 = -3")
+
+
+@pytest.mark.parametrize(
+    ("case", "said", "leak"),
+    [
+        (ODD, "Odd: f(-x) = -f(x). Even: g(-x) = g(x).", False),
+        (ODD, "Show that g(-x) = g(x) holds for the whole.", True),
+        (WORD, "As an illustration, BANANA has 6!/(3!2!) = 60 arrangements.", False),
+        (WORD, "There are 7!/(2!2!) arrangements.", True),
+        (CEILINGS, r"It rounds up; \lceil 2.3 \rceil = 3 and \lceil 5 \rceil = 5 are samples.", False),
+        (CEILINGS, "Subtracting gives -3.", True),
+    ],
+)
+def test_what_the_eighteenth_batch_told(case: tuple[str, str, str], said: str, leak: bool) -> None:
+    assert check_strategy(*case, f"A general step.\n{said}").leak is leak
+
+
+def test_a_mark_of_thousands_of_latex_is_read() -> None:
+    assert (
+        check_strategy(r"Which two-digit number has the cube $912,\!673$?", "97", "97", "Look at 912,673.").leak
+        is False
+    )
+
+
+def test_a_whole_sentence_of_the_response_is_copied_but_not_a_law() -> None:
+    said = "Call u the longer part and v the shorter part."
+    law = "The degree of a product is the sum of the degrees."
+    case = ("How many z satisfy the equation?", "7", f"{said} {law} There are 7.")
+    assert check_strategy(*case, said).kind == "copied"
+    assert not check_strategy(*case, law).leak
+
+
 UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
 
 
@@ -240,13 +362,20 @@ UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
         ("tenth", 0.99, 0.99),
         ("eleventh", 0.96, 0.96),
         ("twelfth", 0.88, 0.88),
+        ("thirteenth", 0.98, 0.90),
+        ("fourteenth", 0.99, 0.91),
+        ("fifteenth", 0.96, 0.85),
+        ("sixteenth", 0.83, 0.86),
+        ("seventeenth", 0.92, 0.85),
+        ("eighteenth", 0.99, 0.95),
     ],
 )
 def test_precision_and_recall_on_harder_cases(split: str, precision: float, recall: float) -> None:
     """The bounds are what the rules reach; `last` was scored once, and read, after the rules stood."""
-    cases = [
-        case for case in map(json.loads, UNSEEN.read_text(encoding="utf-8").splitlines()) if case["split"] == split
-    ]
+    rows, absent = leak_labels.read([UNSEEN])
+    if absent:
+        pytest.skip(f"the files of the benchmarks that {absent} of the problems are from are not here")
+    cases = [case for case in rows if case["split"] == split]
     parts = ("problem", "answer", "response", "strategy")
     found = [(case["label"], check_strategy(*(case[part] for part in parts)).leak) for case in cases]
     true = sum(label and leak for label, leak in found)

@@ -22,6 +22,7 @@ MAX_NODES = 6_000  # of one text; what follows is not read
 MAX_TOKENS = 200  # of one expression; what follows is read as another one
 RELATIONS = {"=": "==", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!="}
 _GREEK = words("alpha beta gamma theta phi omega lambda mu sigma delta rho epsilon varphi tau Delta infty")
+_RATIOS = ("sin", "cos", "tan", "cot", "sec", "csc")
 _CLOSE = {"(": ")", "[": "]", "{": "}"}
 _SHORT = words("is of to in by or at if an as on we it be do so no up am he my me us go km cm mm kg ml ft hr")
 
@@ -39,7 +40,9 @@ def _count(x: Value) -> int:
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "sin": math.sin, "cos": math.cos, "tan": math.tan, "ln": math.log, "log": math.log10, "exp": math.exp,
+    "sin": math.sin, "cos": math.cos, "tan": math.tan, "cot": lambda x: 1 / math.tan(x),
+    "sec": lambda x: 1 / math.cos(x), "csc": lambda x: 1 / math.sin(x), "ln": math.log, "log": math.log10,
+    "exp": math.exp,
     "arcsin": math.asin, "arccos": math.acos, "arctan": math.atan, "sqrt": lambda x: _power(x, 0.5),
     "cbrt": lambda x: _power(x, 1 / 3), "square": lambda x: x * x, "cube": lambda x: x**3, "opposite": operator.neg,
     "reciprocal": lambda x: 1 / x, "twice": lambda x: 2 * x, "triple": lambda x: 3 * x, "percent": lambda x: x / 100,
@@ -57,7 +60,7 @@ _INFIX = RELATIONS | {
     "+": "+", "-": "-", "*": "*", "/": "/", "^": "**", "plus": "+", "minus": "-", "times": "*", "over": "/",
     "divided by": "/", "multiplied by": "*", "out of": "/", "to the power of": "**", "to the power": "**",
     "raised to the power of": "**", "to the": "**", "of": "*", "choose": "%", "C": "%", "x": "*", ":": "@", ",": ",",
-    "more than": "+", "above": "+", "less than": "//", "short of": "//", "in": "/", "by": "*", "power of": "<<",
+    "more than": "+", "less than": "//", "short of": "//", "in": "/", "by": "*", "power of": "<<",
     "to": "&",
 }  # fmt: skip
 _PREFIX = {
@@ -65,14 +68,13 @@ _PREFIX = {
     "root of": "sqrt", "square of": "square", "cube of": "cube", "reciprocal of": "reciprocal",
     "opposite of": "opposite", "additive inverse of": "opposite", "twice": "twice", "double": "twice",
     "triple": "triple", "factorial of": "factorial", "sine of": "sin", "cosine of": "cos", "tangent of": "tan",
+    "cotangent of": "cot", "secant of": "sec", "cosecant of": "csc",
     "sum of": "+", "product of": "*", "quotient of": "/", "difference of": "-", "difference between": "-",
 }  # fmt: skip
 _POSTFIX = {"!": "factorial", "squared": "square", "cubed": "cube", "factorial": "factorial", "%": "percent"}
 _POSTFIX |= {"percent": "percent"}
 # Words that join only two numbers; the other phrases join all operands.
-_OF_NUMBERS = frozenset(
-    ("x", "choose", "C", "to", "out of", "more than", "above", "less than", "short of", "by", "in", ":")
-)
+_OF_NUMBERS = frozenset(("x", "choose", "C", "to", "out of", "more than", "less than", "short of", "by", "in", ":"))
 _LONGEST: dict[str, int] = {}  # words of the longest phrase that begins with a word
 for _phrase in (*_INFIX, *_PREFIX):
     _head = _phrase.split(" ")[0].lower()
@@ -124,6 +126,11 @@ class Node(NamedTuple):
     operations: int = 0
     parts: tuple[Node, ...] = ()
     signs: tuple[str, ...] = ()
+
+    @property
+    def form(self) -> float:
+        """Its value as a key, with its sign."""
+        return math.copysign(size(self.value), self.value or 0)
 
 
 class _Speller:
@@ -183,14 +190,16 @@ class _Speller:
         if inner or written in _CLOSE:
             return inner or "(", after
         phrase = self.phrase(_PREFIX, i)
-        name = _PREFIX.get(phrase) or (
-            written if written in _FUNCTIONS and (token.kind == "command" or written == "sqrt") else ""
-        )
+        called = token.kind == "command" or written == "sqrt"
+        name = _PREFIX.get(phrase) or (written if written in _FUNCTIONS and called else "")
         behind = i + phrase.count(" ") + 1
+        if name in ("square", "cube", *_RATIOS) and i and self.texts[i - 1] in ("a", "an"):
+            return "", i  # `gives a tangent of 1`
         if not name or (name in "-+" and " " not in phrase) or (self.texts[behind] in _CLOSE and name in _FUNCTIONS):
             return name, behind
         behind += self.texts[behind] == "the"
-        inner, after = self._atom(behind)
+        nested = phrase and self.tokens[behind : behind + 1] and self.tokens[behind].kind == "command"
+        inner, after = self._operand(behind) if nested and self.texts[behind] in _FUNCTIONS else self._atom(behind)
         if not inner or (inner[0] == "v" and phrase):
             return "", i
         if name in "+-*/":  # the sum of 3 and 4
@@ -252,7 +261,7 @@ class _Speller:
             return token.glued or before.text == ")"
         if token.kind == "word":
             return (token.glued or before.value is None or len(token.text) == 1) and self._is_variable(i)
-        return token.value is not None and before.text in (")", "}") and token.glued
+        return token.value is not None and before.text in (")", "}", "!") and token.glued
 
     def _is_variable(self, i: int) -> bool:
         """`a`, `I` and `A` are words unless an operator touches them; a product of letters stands beside one."""
@@ -262,7 +271,7 @@ class _Speller:
         )
         if len(token.text) == 1:
             called = after == "(" and self.tokens[i + 1].glued
-            return token.text not in "aIA" or operated or called or before in ("(", "{")
+            return token.text not in "aIA" or operated or called or before in ("(", "{", *_RATIOS)
         known = len(token.text) == 2 and token.text.islower() and token.text not in _SHORT
         return known and (operated or before in ("{", "}", ")"))
 

@@ -55,6 +55,14 @@ class Quantity:
             found | (_member(int(self.size), self.behind) if self.notation == "ordinal" and self.size < 100 else set())
         )
 
+    @cached_property
+    def forms(self) -> frozenset[float | frozenset[float]]:
+        """What two spellings of one formula share: its value, or the pairs of values that a relation joins."""
+        if self.notation == "relation":
+            pairs = itertools.combinations(self.node.parts[:8], 2)  # a = b = c says that a = c
+            return frozenset(frozenset((a.form, b.form)) for a, b in pairs)
+        return frozenset({self.node.form} if self.node.letters and self.node.operations else ())
+
     @property
     def written(self) -> str:
         """As it is written, without spaces and brackets of LaTeX."""
@@ -94,6 +102,11 @@ class Quantity:
     @cached_property
     def behind(self) -> list[str]:
         return self.text.words(self.last, self.text.sentence(self.node.first)[1])
+
+    @property
+    def measure(self) -> list[str]:
+        """The words of its unit."""
+        return self.text.words(self.node.last, self.last)
 
     @property
     def quote(self) -> str:
@@ -140,9 +153,19 @@ class Text:
         return self.sizes | frozenset(q.size for q in self.quantities if not q.node.letters) - {-1.0}
 
     @cached_property
+    def forms(self) -> frozenset[float | frozenset[float]]:
+        """What its formulas are worth: those with letters, and the two sides of each equation and inequality."""
+        return frozenset(form for q in self.quantities for form in q.forms)
+
+    @cached_property
+    def sentences(self) -> list[tuple[int, int]]:
+        """Where each sentence begins, and the index behind its last token."""
+        ends = [i for i, token in enumerate(self.tokens) if token.kind == "end"]
+        return list(zip([0, *(i + 1 for i in ends)], [*ends, len(self.tokens)], strict=True))
+
+    @cached_property
     def _sentences(self) -> list[tuple[int, int]]:
-        starts = [0, *(i + 1 for i, token in enumerate(self.tokens) if token.kind == "end"), len(self.tokens) + 1]
-        return [(begin, end - 1) for begin, end in itertools.pairwise(starts) for _ in range(begin, end)]
+        return [bounds for bounds in self.sentences for _ in range(bounds[0], bounds[1] + 1)]
 
     def sentence(self, i: int) -> tuple[int, int]:
         """The indices of the first token of a token's sentence and of the one behind its last, within `NEAR`."""

@@ -31,12 +31,13 @@ def stem(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith(("ss", "is", "us")) and len(word) > 3 else word
 
 
+_GREEK = "alpha beta gamma delta theta lambda mu phi omega rho sigma tau"
 _SYMBOLS = str.maketrans({
     "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/", "∕": "/", "−": "-", "‐": "-", "‑": "-",
     "–": " ; ", "—": " ; ", "≤": "<=", "≥": ">=", "⩽": "<=", "⩾": ">=", "≠": "!=", "√": r"\sqrt ", "π": r"\pi ",
-    "°": r"\degree ", "∞": r"\infty ", "→": "=>", "⇒": "=>", "’": "'", "‘": "'", "…": "...", "θ": r"\theta ",
+    "°": r"\degree ", "∞": r"\infty ", "→": "=>", "⇒": "=>", "’": "'", "‘": "'", "…": "...",
     "¢": " cents ", "€": " euros ", "£": " pounds ", "≈": "=", "≡": "=", "~": " ", "º": r"\degree ",
-})  # fmt: skip
+} | {letter: rf"\{name} " for letter, name in zip("αβγδθλμφωρστ", _names(_GREEK), strict=True)})  # fmt: skip
 # What a LaTeX command is in plain spelling; "" where it only shapes the page.
 _COMMANDS = dict.fromkeys(
     _names(
@@ -75,7 +76,7 @@ _NUMERALS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 
 def _grammar(kilo: str) -> re.Pattern[str]:
     """The tokens of a text: the numbers in every spelling first. `kilo` ends thousands, unless `2k` is a product."""
-    digits = r"(?:[1-9]\d{0,2}(?:(?:,|\{,\}| |')\d{3})+(?!\d|,\d)|\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
+    digits = r"(?:[1-9]\d{0,2}(?:[, ']\d{3})+(?!\d|,\d)|\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
     ones, tens, scale = "|".join(_ONES[1:]), "|".join(_TENS), f"(?:[ -](?:{'|'.join(_SCALES)})s?)"
     small = rf"(?:(?:{tens})(?:[ -](?:{ones})\b)?|{'|'.join(_TEENS)}|{ones})"
     part = rf"(?:{'|'.join(_PARTS)})"
@@ -113,11 +114,14 @@ _LATEX = (
     (re.compile(r"\\(sin|cos|tan)\s*[({]\s*([\d.]+)\s*\\degree\s*[)}]"), r"\\\1 \2\\degree"),
     (re.compile(r"\\log\s*_\s*\{?(\w+)\}?"), r"1/\\log(\1) * \\log "),
     (
-        re.compile(r"(?:\\|\b)(sin|cos|tan)\s*\^\s*\{?(\d)\}?\s*(\\?[A-Za-z]+|\d+\s*\\?[A-Za-z]*|[({][^(){}]*[)}])"),
+        re.compile(
+            r"(?:\\|\b)(sin|cos|tan|cot|sec|csc)\s*\^\s*\{?(\d)\}?\s*(\\?[A-Za-z]+|\d+\s*\\?[A-Za-z]*|[({][^(){}]*[)}])"
+        ),
         r"(\\\1(\3))^\2",
     ),
     (re.compile(r"\\sqrt\s*\[3\]"), r"\\cbrt "),
 )
+_CALLED = re.compile(r"(?<![\\A-Za-z])(sin|cos|tan|cot|sec|csc|ln|log)(?=\s?(?:[(\d\\]|[b-zB-HJ-Z]\b))")
 _ENDLESS = re.compile(r"[\d.,]{61,}")  # no number
 _AND_PART = re.compile(
     r"\b(?:an?|(one|two|three|four|five|six)) (\w{3,9}?)s? and (an? (?:half|quarter|third|fourth|fifth))\b"
@@ -127,7 +131,7 @@ _AREA = re.compile(r"(?<=\d) ?\\?(mm|cm|m|km|ft|yd) ?\^ ?\{?([23])\}?")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _CHINESE = re.compile("[〇零一二三四五六七八九十百千万亿两]{2,20}|[二三四五六七八九十两]")
 # A dollar that begins an amount, not a formula.
-_AMOUNT = re.compile(r"\$\s?\d(?:[\d.,]|\{,\})*(?![\d.,{$\\^+*/=}])")
+_AMOUNT = re.compile(r"\$\s?\d[\d.,]*(?![\d.,{$\\^+*/=}])")
 
 
 class Token(NamedTuple):
@@ -148,7 +152,7 @@ class Token(NamedTuple):
 
 def plain_text(text: str) -> str:
     """The text in ASCII, as far as Unicode says what a character stands for."""
-    text = text[:MAX_TEXT]
+    text = text[:MAX_TEXT].replace("{,}", ",").replace(r",\!", ",")
     if not text.isascii():
         text = _CHINESE.sub(_chinese, text.translate(_SYMBOLS))
         text = re.sub(r"(?<=\})\^\{", "", _NOT_ASCII.sub(_character, text).replace("}^{", "").replace("}_{", ""))
@@ -158,6 +162,7 @@ def plain_text(text: str) -> str:
         lambda m: f" {'square' if m[2] == '2' else 'cubic'} {'meters' if m[1] == 'm' else m[1]}",
         _ENDLESS.sub(" ", text),
     )
+    text = _CALLED.sub(r"\\\1", text)
     for _ in range(4 if "\\" in text else 0):  # fractions in fractions
         text = _FRAC.sub(_fraction, text)
     for pattern, plain in _LATEX if "\\" in text else ():
@@ -207,7 +212,7 @@ def _chinese(match: re.Match[str]) -> str:
 def _worth(words: str) -> Fraction:
     """The value of number words and digits: hundreds multiply what is before them, larger scales close a part."""
     total = part = Fraction(0)
-    for word in re.findall(r"[a-z]+|[\d.]+", re.sub(r"\{,\}|(?<=\d)[, '](?=\d)", "", words.lower())):
+    for word in re.findall(r"[a-z]+|[\d.]+", re.sub(r"(?<=\d)[, '](?=\d)", "", words.lower())):
         if word == "and" or (word in ("a", "an") and part == Fraction(1, 2)):
             continue
         scale = _VALUES.get(word) or _VALUES.get(word.removesuffix("s"), 0)

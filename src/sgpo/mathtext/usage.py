@@ -34,13 +34,13 @@ ARRIVALS = words(
     "comes come coming amounts amount simplifies simplify reduces reduce evaluates evaluate leads lead leading adds "
     "sums works work turns rounds equal equals narrows boils converges arrive arrives arriving ends end settles "
     "pinned fixed limited set bounded stops goes climbs rises drops falls ending finish finishes lands land condenses "
-    "collapses totals shrinks equivalent congruent"
+    "collapses totals shrinks cancels cancel cancelling equivalent congruent"
 )
 _PREPOSITIONS = words("by from into than per over among within until before after for in on with at above below to")
 OPERANDS = _PREPOSITIONS | words(
     "reduce deduct deducting remove removing times plus minus between through as add adding adds subtract subtracting "
     "subtracts multiply multiplying divide dividing increase decrease raise take taking square squaring cube cubing "
-    "halve double use using try trying substitute substituting insert plug put test testing count counting divides "
+    "halve double use using try trying substitute substituting insert plug put test testing counting divides "
     "let set via any every up under less more least most"
 )
 BASES = words("mod modulo base modulus")
@@ -62,15 +62,22 @@ _IMPERATIVES = words(
     "stop subtract substitute sum swap tabulate take test think tick treat try turn undo use verify work write adding "
     "dividing multiplying subtracting using taking comparing squaring"
 )
+# `A size argument forces p - q = 1` is about this problem.
+_REASONING = words("argument calculation computation algebra comparison substitution check count glance look work")
 _WANTED = words("find look seek search choose pick want need")
 _STARTS = words(", ; : ( and then or to by next now first finally also")
 _JOINS = words(": since because so that as")
-_TELLING = words("the so thus hence therefore then this that these they it he she we you there in after both together")
+_TELLING = words(
+    "which the so thus hence therefore then this that these they it he she we you there in after both together"
+)
 FINITE = words(
     "is are was were has have can cannot could would should must will may do does makes leaves gives remains remain "
     "stay hold give make need fit work made got paid won sold took gave came went spent kept"
 )
-_FITS = words("works work fits fit satisfies suffices solves answers holds wins succeeds")
+_FITS = words(
+    "works work fits fit satisfies satisfy suffices suffice solves solve answers holds hold wins succeeds remain "
+    "remains result survive survives"
+)
 _SINGLED = words("the your our what where correct right only last first largest smallest answer final asked wanted")
 _WRITTEN = words(
     "write rewrite written factor factors express becomes choose determines gives fixes get report state same"
@@ -120,7 +127,10 @@ def usage(tokens: Sequence[Token], begin: int, first: int, last: int, end: int, 
     )
     clause = left[start:]
     # `a square has 4 sides` is a law; `a zero remainder needs the root to be 5` is not, as it says which root.
-    general = (clause[:1] in (["a"], ["an"]) and "the" not in clause) or clause[:1] in (["any"], ["every"])
+    reasoned = _REASONING & set(clause)
+    general = not reasoned and (
+        (clause[:1] in (["a"], ["an"]) and "the" not in clause) or clause[:1] in (["any"], ["every"])
+    )
     supposed = bool(_CONDITIONS & set(clause)) or (general and left[start - 1 : start] != ["as"])
     supposed = supposed or left[max(0, start - 2) : start] == ["so", "that"]
     # `look for a power that is 1` says what is wanted, and not what is there.
@@ -134,6 +144,9 @@ def usage(tokens: Sequence[Token], begin: int, first: int, last: int, end: int, 
     hyphen = right[:1] == ["-"] and len(right) > 1 and tokens[last].glued and tokens[last + 1].glued
     numbered = left[-1:] and (stem(left[-1]) in _LABELS and len(tokens[first].text) <= 2 and last - first == 1)
     chained = left[-2:] == ["0", "-"] and tokens[first].glued  # 30-60-90, and a 4-digit number
+    opens = [t.text for t in tokens[begin:first]] in ([], ["{"]) and last == end and len(tokens[first].text) <= 2
+    if opens and end + 1 < len(tokens) and tokens[end].text == "." and tokens[end + 1].kind != "end":
+        return Use("label", "", subject, supposed)  # 3. Add them.
     if (hyphen and not ordinal) or chained or numbered or left[-1:] == ["_"]:
         return Use("label", "", subject, supposed)
     name, by = _governed(left)

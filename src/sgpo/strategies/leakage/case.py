@@ -86,7 +86,7 @@ class Case:
         else:
             self.letter = next((mark for mark, body in self.options.items() if _bare(body) == bare), "")
         if re.search(r"[A-Za-z]{2}", bare) and not re.search(
-            r"\d|\\(?:[dtc]?frac|sqrt|pi|infty)", plain_text(self.written)
+            r"\d|\\(?:[dtc]?frac|sqrt|pi|infty|(?:sin|cos|tan|cot|sec|csc|ln|log)\b)", plain_text(self.written)
         ):
             self.words, self.written = re.sub(r"[^a-z0-9]+", " ", bare.lower()).strip(), bare
         elif self.written:
@@ -158,6 +158,11 @@ class Case:
         return tuple(dict.fromkeys(filter(None, phrases)))
 
     @cached_property
+    def choices(self) -> frozenset[float]:
+        """What the options are worth."""
+        return frozenset(q.size for body in self.options.values() for q in quantities_of(body).quantities if q.whole)
+
+    @cached_property
     def stems(self) -> frozenset[str]:
         """Stems of the problem's words, without those of its options."""
         return frozenset(stem(token.text) for token in self.problem.tokens if token.kind == "word")
@@ -165,7 +170,12 @@ class Case:
     @cached_property
     def letters(self) -> frozenset[str]:
         """The letters of the problem's formulas."""
-        return frozenset(token.text for token in self.problem.tokens if token.kind == "word" and len(token.text) == 1)
+        return _letters(self.problem)
+
+    @cached_property
+    def all_letters(self) -> frozenset[str]:
+        """Those of the response, too."""
+        return self.letters | _letters(self.response)
 
     @cached_property
     def asked(self) -> frozenset[str]:
@@ -204,6 +214,14 @@ class Case:
         found = {q.size for q in self.problem.quantities if q.use.by in BASES and q.size > 1}
         found |= {float(x) for x in re.findall(r"[\dA-F]_\{?(\d{1,2})(?!\d)", self.problem.text)}
         return frozenset(base**power for base in found for power in range(1, 5))
+
+
+def _letters(text: Text) -> frozenset[str]:
+    """`a` and `I` are words, but for those in formulas; `ax` there is a product."""
+    formulas = (t for q in text.quantities if q.node.letters for t in text.tokens[q.node.first : q.node.last])
+    found = {x for t in formulas for x in (t.text if t.kind == "word" else [t.text]) if t.kind in ("word", "command")}
+    alone = {t.text for t in text.tokens if t.kind == "word" and len(t.text) == 1} - {"a", "A", "I"}
+    return frozenset(found | alone | {t.text for t in text.tokens if t.kind == "command"})
 
 
 def _bare(text: str) -> str:

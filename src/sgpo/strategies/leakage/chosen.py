@@ -17,15 +17,13 @@ _NAMING = rf"(?i:{_PLACE}|letter|select|choose|pick|mark|circle|tick|take|only|i
 _NEGATIVE = words(
     "not neither nor none eliminate exclude excluded discard reject cannot except out never no fail fails"
 )
+_FLIPS = re.compile(r"(\w)\(-(\w)\)=(-?)\1\(\2\)")
 _OPEN = words("if whether when unless suppose assume let or versus between compare means called")
 
 
 def _sentences(facts: Facts) -> Iterator[list[Token]]:
-    at, tokens = 0, facts.strategy.tokens
-    while at < len(tokens):
-        begin, end = facts.strategy.sentence(at)
-        yield list(tokens[begin:end])
-        at = end + (end == len(tokens) or tokens[end].kind == "end")
+    for begin, end in facts.strategy.sentences:
+        yield list(facts.strategy.tokens[begin:end])
 
 
 def _text(sentence: list[Token]) -> str:
@@ -59,7 +57,11 @@ def right_option(facts: Facts) -> str:
         if named == {letter} or ends:
             return sentence[:80]
     for q in facts.strategy.quantities:
-        if q.notation == "ordinal" and q.size == place and (q.noun in _PLACE.split("|") or q.use.by == "fits"):
+        if (
+            q.notation == "ordinal"
+            and q.size == place
+            and (q.noun in _PLACE.split("|") or q.use.by == "fits" or {"listed", "list"} & set(q.behind[:3]))
+        ):
             return q.quote
     return ""
 
@@ -98,8 +100,9 @@ def _is_clue(facts: Facts, named: list[tuple[str, ...]], right: set[str]) -> boo
 def equivalent(facts: Facts) -> str:
     """The rule `equivalent`: `f(-x) = f(x)` is even in other words, and `f(-x) = -f(x)` is odd."""
     sign = {"even": "", "odd": "-"}.get(facts.case.words)
-    for sentence in _sentences(facts) if sign is not None else ():
-        flips = re.search(r"(\w)\(-(\w)\)=(-?)\1\(\2\)", "".join(token.text for token in sentence))
+    defined = {flips[3] for flips in _FLIPS.finditer(facts.strategy.tight)}
+    for sentence in _sentences(facts) if sign is not None and len(defined) == 1 else ():
+        flips = _FLIPS.search("".join(token.text for token in sentence))
         if flips and flips[3] == sign and not _OPEN & {token.text.lower() for token in sentence}:
             return _text(sentence)[:80]
     return ""
@@ -114,7 +117,7 @@ def said(facts: Facts) -> str:
     case, text, tokens = facts.case, facts.strategy, facts.strategy.tokens
     phrase = tuple(case.words.split())
     own = case.is_name if not case.letter else {stem(word) for word in phrase} - case.stems
-    lower = [token.text.lower() for token in tokens]
+    lower = [token.text.lower().removesuffix("'s") for token in tokens]
     for i in range(len(tokens) - len(phrase) + 1) if phrase else ():
         last = i + len(phrase)
         if tuple(lower[i:last]) != phrase:

@@ -11,6 +11,7 @@ from sgpo.mathtext.quantities import Text
 from sgpo.mathtext.tokens import words
 
 RUN, LAW_RUN, _GRAM = 10, 14, 6
+WHOLE = 7
 _LAW = words("theorem law formula identity rule lemma inequality principle property definition defined sum product")
 
 
@@ -23,8 +24,25 @@ def _grams(found: list[str]) -> list[tuple[str, ...]]:
     return [tuple(found[i : i + _GRAM]) for i in range(len(found) - _GRAM + 1)]
 
 
+def _sentence(strategy: Text, response: Text, problem: Text) -> str:
+    """A whole sentence of the response, formulas included, that the problem has not."""
+    theirs, given = (_sentences(text) for text in (response, problem))
+    return next((" ".join(said)[:160] for said in _sentences(strategy) if said in theirs and said not in given), "")
+
+
+def _sentences(text: Text) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for ended, run in itertools.groupby(text.tokens, lambda token: token.kind == "end"):
+        said = tuple(token.text.lower() for token in run)
+        if not ended and len(said) >= (LAW_RUN if _LAW & {*said} else WHOLE):
+            found.append(said)
+    return found
+
+
 def find(strategy: Text, response: Text, problem: Text) -> str:
     """The first long span that the strategy shares with the response, or ""."""
+    if whole := _sentence(strategy, response, problem):
+        return whole
     own, theirs = _words(strategy), set(_grams(_words(response))) - set(_grams(_words(problem)))
     hits = [i for i, gram in enumerate(_grams(own)) if gram in theirs]
     for _, group in itertools.groupby(enumerate(hits), lambda pair: pair[1] - pair[0]):

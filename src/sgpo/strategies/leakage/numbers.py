@@ -10,7 +10,7 @@ from sgpo.mathtext.expressions import size
 from sgpo.mathtext.quantities import Quantity
 from sgpo.mathtext.tokens import stem, words
 from sgpo.strategies.leakage.case import Part, is_small
-from sgpo.strategies.leakage.facts import STRONG, Facts, holds
+from sgpo.strategies.leakage.facts import STRONG, Facts, has, holds
 
 _UNTOLD = words("relation tuple ratio share offset times expression")  # its numbers are looked at one by one
 _LAWS = words("radius diameter perimeter angle diagonal degree")  # their halves and doubles are laws of geometry
@@ -19,7 +19,10 @@ _ARITHMETIC = re.compile(
     r"\b(?:divid|multipl|subtract|add|combin|rais|tak|split|distribut|scal|sum|product|difference|quotient|ratio|gcd|lcm|"
     r"average|mean|squar|cub|plus|minus|times|increas|decreas|substitut|plug|insert|evaluat|put|remainder)"
 )
-_INSERTED = re.compile(r"\b(?:substitut|plug|insert|evaluat|put|set)\w*(?: [a-z]+){0,5}(?: =)?$")
+_INSERTED = re.compile(
+    r"(?:^|[,;:] |\b(?:and|then|to|by|we|you|can|now|next) )"
+    r"(?:substitut|plug|insert|evaluat|put|set)\w*(?: [a-z]+){0,5}(?: =)?$"
+)
 
 
 def _first(found: Iterable[Quantity]) -> str:
@@ -40,12 +43,14 @@ def _stated(facts: Facts, part: Part) -> Iterator[Quantity]:
         asked = bool(facts.case.counted & {stem(q.use.by), *facts.counts(q)})  # `nine boys`, `the boys number 9`
         if q.notation == "ordinal":
             told = asked or len(q.sizes) > 1 or (q.use.name == "result" and q.before[-1:] != ["the"])
-        elif facts.is_constant(q) and (not facts.is_left(q) or (facts.is_example(q) and not part.distinctive)):
+        elif (not (part.distinctive and not part.letters) and facts.is_example(q)) or (
+            facts.is_constant(q, examples=False) and not facts.is_left(q)
+        ):
             told = False
-        elif part.distinctive and part.size not in facts.case.given:
+        elif (part.distinctive or q.notation == "percent") and not facts.is_given(q, part.size):
             told = len(facts.case.parts) == 1 or not q.use.supposed
         else:
-            told = facts.claims(q) or (asked and not q.use.supposed)
+            told = facts.claims(q) or (asked and not q.use.supposed) or facts.is_solved(q)
         if told:
             yield q
 
@@ -70,6 +75,7 @@ def _shares(facts: Facts) -> Iterator[Quantity]:
             and q.use.stated
             and not q.use.supposed
             and q.value is not None
+            and (q.node.kind, q.size) != ("percent", 1)
             and not _LAWS & facts.near(q)
         ):
             told = {size(x * q.value if q.notation == "share" else x + q.value) for x in case.given | case.computed}
@@ -98,7 +104,9 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
         return False
     if q.notation == "ordinal":
         return q.use.by == "fits" and q.size > 5 if is_small(q.size) else q.size not in case.given
-    if not case.sizes(q) & case.given and not all(map(is_small, q.sizes)):
+    # That the given 6.5 mm are 0.65 cm is a result, but `the 90 minutes` may be called an hour and a half.
+    own = q.sizes if q.use.stated and q.unit else case.sizes(q)
+    if not own & case.given and not all(map(is_small, q.sizes)):
         return True
     counts = q.size <= 2 and q.noun  # `what remains is 2 equal shares`
     if not 2 < q.size <= 10 and (counts or q.size not in case.specific or _LAWS & facts.near(q)):
@@ -116,8 +124,12 @@ def computation(facts: Facts) -> str:
 def _is_worked(facts: Facts, q: Quantity) -> bool:
     """A number of the problem drives a step, or an expression is made of such numbers: `6^2 + 9^2`, `(3+1)(2+1)`."""
     node, written, case, before = q.node, q.written, facts.case, " ".join(q.before)
-    if node.letters or q.notation in ("share", "offset"):
+    if q.notation in ("share", "offset"):
         return False
+    if node.letters:
+        numbers = [x for x in node.literals if not is_small(x) and x in case.given]
+        new = node.operations > 1 and not has(case.problem, q) and not facts.is_example(q)
+        return len(numbers) > 1 and new  # 1600 - (1000 + 70h)
     if not node.operations:
         if q.size < 2 or q.notation == "ordinal" or before.endswith(("by the", "divides")) or facts.is_constant(q):
             return False  # `multiply by the 20 servings` names what is given, `a prime that divides 20` a property
@@ -158,7 +170,7 @@ def equation(facts: Facts) -> str:
 
 def _is_of_an_example(facts: Facts, q: Quantity) -> bool:
     """It stands in an example, and the response does not have it."""
-    return facts.is_example(q) and not holds(facts.case.response.tight, q.written)
+    return facts.is_example(q) and not has(facts.case.response, q)
 
 
 def _is_instance(facts: Facts, q: Quantity) -> bool:
@@ -166,14 +178,15 @@ def _is_instance(facts: Facts, q: Quantity) -> bool:
     node, tokens, copied = (
         q.node,
         q.text.tokens[q.node.first : q.node.last],
-        holds(facts.case.response.tight, q.written),
+        has(facts.case.response, q),
     )
     indexed = zip(tokens, [*tokens[1:], None], [*tokens[2:], None, None], strict=False)
     letters = {
-        t.text + (index.text if mark and index and mark.text == "_" else "")
+        t.text + (f"_{index.text}" if mark and index and mark.text == "_" else "")
         for t, mark, index in indexed
         if t.value is None and t.text[:1].isalpha()
     } - _FUNCTIONS
+    bases = {letter.partition("_")[0] for letter in letters}
     if q.notation == "tuple":  # an interval or a point
         return copied and not node.letters
     if q.notation != "relation":  # a result such as `(x-5)(x+2)`
@@ -183,11 +196,22 @@ def _is_instance(facts: Facts, q: Quantity) -> bool:
         return copied and "=" not in node.signs and any(x > 2 for x in node.literals)
     if q.use.supposed or (not copied and all(side.letters <= 1 and not side.operations for side in node.parts)):
         return False  # x = 4 is for the rule `value`
-    own = letters <= facts.case.letters | {"i"} or not all(side.letters for side in node.parts)
+    own = bases <= facts.case.letters | {"i"} or not all(side.letters for side in node.parts)
     if copied and own and (len(letters) > 1 or any(x > 1 for x in node.literals)):
         return True
+    specific = any(not is_small(x) and x in facts.case.specific for x in node.literals)
+    known = specific or bases & facts.case.letters or bases <= facts.case.all_letters
     lawful = any(name in q.written for name in _FUNCTIONS) or len(letters) > 2
-    return not lawful and any(x > 2 and not facts.is_known(x, q) for x in node.literals)
+    exponents = {
+        t.value
+        for t, before in zip(tokens[1:], tokens, strict=False)
+        if t.value is not None and before.text == "^" and all(side.letters for side in node.parts)
+    }
+    return (
+        not lawful
+        and known
+        and any(x > 2 and x not in map(float, exponents) and not facts.is_known(x, q) for x in node.literals)
+    )
 
 
 def _is_law(q: Quantity) -> bool:

@@ -85,7 +85,7 @@ RULES: tuple[Rule, ...] = (
         leaks="There are 7 boxes.", passes="A week has 7 days.",
     ),
     Rule(
-        "copied", "copied", "No long span is copied from the response.", _copied,
+        "copied", "copied", "No long span and no whole sentence of the response is copied.", _copied,
         ("Who wins?", "Eve", "the train that left first is ahead by all that it covered before the second set out"),
         leaks="The train that left first is ahead by all that it covered before the second set out.",
         passes="The train that left first is ahead.",

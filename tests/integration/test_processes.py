@@ -200,6 +200,15 @@ def test_of_several_ranks_with_one_mistake_the_first_says_it_before_the_launcher
     assert bool(waited) == (rank == "1")
 
 
+def test_a_path_that_the_system_refuses_is_named_without_its_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit), mistakes_in_one_line():
+        (tmp_path / "absent" / "run").mkdir()
+    said = f"error: {tmp_path}/absent/run cannot be used: No such file or directory; give another path, or make this"
+    assert capsys.readouterr().err.startswith(said)
+
+
 def test_a_signal_that_was_ignored_stays_ignored() -> None:
     """As under nohup."""
     code = (

@@ -127,8 +127,15 @@ def mistakes_in_one_line() -> Iterator[None]:
         if os.environ.get("LOCAL_RANK", "0") != "0":
             time.sleep(_LAUNCHER_ENDS)
         red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
-        print(f"{red}error: {error}{plain}", file=sys.stderr, flush=True)
+        print(f"{red}error: {_in_words(error)}{plain}", file=sys.stderr, flush=True)
         raise SystemExit(2) from None
+
+
+def _in_words(error: Exception) -> str:
+    """An error's own text; of one that the system raised for a path, a rule and a remedy in place of a number."""
+    if isinstance(error, OSError) and error.filename is not None and str(error).startswith("[Errno"):
+        return f"{error.filename} cannot be used: {error.strerror}; give another path, or make this one usable."
+    return str(error)
 
 
 def end_descendants() -> None:

@@ -241,6 +241,31 @@ def test_other_data_rewards_base_or_schedule_are_named(tmp_path: Path, caplog: p
     assert "the column answer" not in said
 
 
+@pytest.mark.parametrize("method", ["sgpo", "luffy", "hpt"])
+def test_what_changed_under_its_name_is_named(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The base behind an adapter, the scale of the adapter, and the chat template: the weights of all fit."""
+    asked = [[{"role": "user", "content": f"solve {letter}"}] for letter in "abcdef"]
+    data = Dataset.from_dict({"prompt": asked, "strategy": ["carry"] * 6, "expert": [" ok a b"] * 6})
+    base, said = tmp_path / "base", []
+    for steps, resumed in ((1, None), (2, True), (3, True)):
+        if steps == 3:
+            kit.make_model(seed=4).save_pretrained(base)
+            monkeypatch.setattr(kit, "CHAT", kit.CHAT.replace("<end>", "<user>"))
+        elif steps == 1:
+            kit.make_model(seed=3).save_pretrained(base)
+        lora = LoraConfig(target_modules=["q_proj"], lora_alpha=32 if steps == 3 else 16)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger="sgpo"):
+            made = make(tmp_path / "run", method, max_steps=steps, model=str(base), peft_config=lora, data=data)
+            made.train(resume_from_checkpoint=resumed)
+        said.append(" ".join(record.getMessage() for record in caplog.records))
+    assert "written by a run with" not in said[1]
+    for named in ("the base model's files='", "the adapter's lora_alpha=16 (here 32)", "the tokens of the prompts='"):
+        assert named in said[2]
+
+
 def test_a_reward_that_was_edited_under_its_name_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from sgpo.recipe import load_reward
 

@@ -3,8 +3,9 @@
 import inspect
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import xxhash
@@ -12,9 +13,12 @@ from accelerate.utils import is_peft_model
 from datasets import Dataset
 from transformers import TrainingArguments
 
+from sgpo.models.folders import fingerprint
 from sgpo.runs.files import JsonObject
 
 _SAMPLED_PROMPTS = 256  # of the data set, for its digest
+_TOKENIZED_PROMPTS = 8
+_NOT_OF_ADAPTER = ("base_model_name_or_path", "inference_mode", "revision", "peft_version")  # the base has its own name
 # Transformers' own fields, which change the size of a step from the resume on; of the length, what follows it.
 _LENGTH = {"max_steps", "num_train_epochs"}
 _SCHEDULE = _LENGTH | {"lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "max_grad_norm"}
@@ -29,6 +33,37 @@ def trained_by(model: Any, args: Any) -> JsonObject:
         "adapter": adapter and f"{adapter.peft_type.value} of rank {getattr(adapter, 'r', None)}",
         "parameters": f"{len(shapes)} tensors, {xxhash.xxh3_64_hexdigest(repr(shapes).encode())}",
         "optim": str(getattr(args.optim, "value", args.optim)).removesuffix("_fused"),  # the same state either way
+    }
+
+
+def base_of(model: Any, name: str) -> JsonObject:
+    """What stands behind an adapter, or is the reference: its name, the content of its folder, its quantization."""
+    found = {"the base model": name}
+    if name and Path(name).is_dir():
+        found["the base model's files"] = fingerprint(Path(name))
+    quantized = getattr(model.config, "quantization_config", None)
+    if quantized is not None:
+        given = quantized if isinstance(quantized, dict) else quantized.to_dict()
+        found["the base model's quantization"] = json.dumps(given, sort_keys=True, default=str)
+    return found
+
+
+def adapter_settings(model: Any) -> JsonObject:
+    """Texts and numbers of an adapter's configuration, such as lora_alpha; its weights fit any of these."""
+    if not is_peft_model(model):
+        return {}
+    found = model.peft_config[model.active_adapters[0]].to_dict()
+    plain = {name: value for name, value in found.items() if isinstance(value, (str, int, float))}
+    return {f"the adapter's {name}": value for name, value in plain.items() if name not in _NOT_OF_ADAPTER}
+
+
+def tokens_digest(dataset: Any, tokenize: Callable[[list[Any]], Any]) -> JsonObject:
+    """A digest of the first prompts as the model sees them: by this tokenizer, chat template and variables of it."""
+    if not isinstance(dataset, Dataset):
+        return {}
+    ids = tokenize(dataset[:_TOKENIZED_PROMPTS]["prompt"])
+    return {
+        "the tokens of the prompts": xxhash.xxh3_64_hexdigest(json.dumps([list(map(int, row)) for row in ids]).encode())
     }
 
 

@@ -30,7 +30,16 @@ from transformers.trainer_utils import rotate_checkpoints
 from sgpo.models.folders import QUANTIZATION
 from sgpo.runs.files import write_json
 from sgpo.trainer.checkpoints import Resume, names_in, whole_checkpoint
-from sgpo.trainer.identity import code_digests, column_digests, dataset_digest, settings_of, trained_by
+from sgpo.trainer.identity import (
+    adapter_settings,
+    base_of,
+    code_digests,
+    column_digests,
+    dataset_digest,
+    settings_of,
+    tokens_digest,
+    trained_by,
+)
 from sgpo.trainer.own import swapped
 from sgpo.trainer.ranks import lost_process_named
 from sgpo.trainer.record import Position, Record, read_record, write_record
@@ -138,7 +147,9 @@ class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
         behind = is_peft_model(self.model) or self.args.beta != 0.0
         settings = {
             **settings_of(self.args),
-            **({"the base model": self._sgpo.base_model} if behind else {}),
+            **(base_of(self.accelerator.unwrap_model(self.model), self._sgpo.base_model) if behind else {}),
+            **adapter_settings(self.accelerator.unwrap_model(self.model)),
+            **tokens_digest(self.train_dataset, lambda prompts: self._tokenize_prompts(prompts)[0]),
             "the reward functions": ", ".join(self.reward_func_names),
             **{
                 f"the code of the reward {name}": digest

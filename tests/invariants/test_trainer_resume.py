@@ -56,6 +56,18 @@ ON_RANKS: dict[str, tuple[str, dict[str, Any]]] = {
         {**EPOCHS, "guided_rollouts": "by_weight", "per_device_train_batch_size": 4, "stops": (5,)},
     ),
     "luffy, stream": ("luffy", {**STREAM, "per_device_train_batch_size": 4, "stops": (4,)}),
+    "sgpo, inside of a generation batch": (
+        "sgpo",
+        {
+            **EPOCHS,
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 2,
+            "steps_per_generation": 4,
+            "num_iterations": 2,
+            "guided_grpo_weight": 1.0,
+            "stops": (3,),
+        },
+    ),
 }
 
 

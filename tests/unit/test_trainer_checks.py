@@ -146,6 +146,10 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"data": one_prompt([{"role": "user", "content": None}])},
         ("Row 0", "'user' message", "no tool_calls"),
     ),
+    "the solution as the last turn": (
+        {"data": one_prompt([{"role": "user", "content": "1 + 1"}, {"role": "assistant", "content": "It is 2."}])},
+        ("Row 0", "the assistant's ('It is 2.')", "would be copied", "Drop the message"),
+    ),
     "no EOS": ({"tokenizer": without_eos()}, ("no EOS token", "tokenizer.eos_token = ")),
     "messages without a chat template": (
         {"tokenizer": without_chat_template(), "data": one_prompt([{"role": "user", "content": "solve b"}])},

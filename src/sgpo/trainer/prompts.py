@@ -60,7 +60,7 @@ def _plain(row: Problem) -> Problem:
 
 
 def _text(prompt: Any) -> Any:
-    """As `text_prompt`; ``ValueError`` also for a prompt that asks nothing, or a turn that says nothing."""
+    """As `text_prompt`; ``ValueError`` also for a prompt that asks nothing, or that the assistant ends."""
     if not prompt or (isinstance(prompt, str) and not prompt.strip()):
         raise ValueError(f"The prompt is {prompt!r}, with nothing to answer. Drop such problems.")
     plain = text_prompt(prompt)
@@ -70,6 +70,12 @@ def _text(prompt: Any) -> Any:
                 f"The {message['role']!r} message of a prompt has the content None and no tool_calls, which chat "
                 "templates do not take. Give it text ('' for none), or drop the message."
             )
+    if isinstance(plain, list) and plain[-1]["role"] == "assistant":
+        raise ValueError(
+            f"The last message of a prompt is the assistant's ({str(plain[-1].get('content'))[:60]!r}). Its turn would "
+            "be closed and a new one begun: a solution there would be copied, and a beginning would not be gone on "
+            "with. Drop the message."
+        )
     return plain
 
 

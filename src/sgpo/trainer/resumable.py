@@ -339,7 +339,11 @@ class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
     def _load_state(self, directory: Path) -> None:
         path = self._rollouts_file(directory)
         if path.is_file() and not self.args.ignore_data_skip:
-            self._restore_rollouts(torch.load(path, map_location=self.accelerator.device, weights_only=True))
+            device = self.accelerator.device
+            # A CPU of several processes is "cpu:0", which torch cannot put a file's tensors on.
+            self._restore_rollouts(
+                torch.load(path, map_location="cpu" if device.type == "cpu" else device, weights_only=True)
+            )
         if self._follows_policy() and (directory / _REFERENCE_FILE).is_file():
             load_model(self.ref_model, str(directory / _REFERENCE_FILE))
 

@@ -20,7 +20,8 @@ from torch import Tensor
 from trl import GRPOConfig, GRPOTrainer
 
 from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer
-from sgpo.trainer.expert import ExpertTrainer
+from sgpo.models.thinking import begun_at_end
+from sgpo.trainer.expert import ExpertTrainer, within_thinking
 from sgpo.trainer.hpt import put_experts
 
 # Largest gradient gap, relative to the largest gradient: TRL's log-probabilities are float32. Measured: 2.7e-7.
@@ -399,7 +400,25 @@ def test_expert_is_tokenized_as_a_sampled_response(out: Path) -> None:
     assert ids("solve 1", " 2 ok") == ["2", "ok", "<eos>"]
     opened = kit.CHAT.replace("'<assistant> '", "'<assistant> <think>\\n'")
     trainer.chat_template = opened
-    assert ids(talk, "<think>\n2 ok") == ["2", "ok", "<end>"]
+    with pytest.warns(UserWarning, match="begin the thinking with '<think>', and an expert response never ends it"):
+        assert ids(talk, "<think>\n2 ok") == ["2", "ok", "<end>"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expert"),
+    [
+        ("ask <think>\n", "<think>\nso </think> 2"),
+        ("ask <think>\n", "<think>so </think> 2"),
+        ("ask <think>", "<think>so </think> 2"),
+        ("ask <think>\n", "\n<think>\nso </think> 2"),
+        ("ask <think>\n", "so </think> 2"),
+        ("ask ◁think▷", "◁think▷so ◁/think▷ 2"),
+        ("ask [THINK]", "[THINK]so [/THINK] 2"),
+    ],
+)
+def test_an_expert_goes_on_from_the_thinking_that_its_prompt_begins(prompt: str, expert: str) -> None:
+    mark = begun_at_end(prompt)
+    assert within_thinking(expert, mark, prompt.rpartition(mark)[2]).startswith("so ")
 
 
 @pytest.mark.parametrize("per_sequence", [False, True])

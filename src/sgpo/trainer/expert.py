@@ -6,6 +6,7 @@ and forward pass like a rollout: no second forward, and every rank runs the same
 Shapes: B problems and G rollouts of each on this rank, N rows of a micro-step, T completion tokens.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from datasets import Dataset
 from rich.progress import track
 from torch import Tensor
 
+from sgpo.models.thinking import after_thinking, begun_at_end
 from sgpo.trainer import checks
 from sgpo.trainer.base import BaseTrainer
 from sgpo.trainer.rollouts import Problem
@@ -68,8 +70,8 @@ class ExpertTrainer(BaseTrainer):
         check_expert(expert, self.args.expert_column, f"the problem {str(prompt)[:80]!r}")
         plain = isinstance(prompt, str)
         text = prompt if plain else self._rendered(prompt, add_generation_prompt=True)
-        if text.endswith("<think>\n"):  # the template has opened the block that the expert would open again
-            expert = expert.removeprefix("<think>\n")
+        if mark := begun_at_end(text):
+            expert = within_thinking(expert, mark, text.rpartition(mark)[2])
 
         def encode(text: str, special: bool) -> list[int]:
             return self._tokenizer(text, add_special_tokens=special)["input_ids"]
@@ -141,6 +143,22 @@ class ExpertTrainer(BaseTrainer):
 _MARK = "expert response"
 _MARGIN = 8  # tokens that the EOS, and a split at the prompt's end, may add
 _CHUNK = 1000
+
+
+def within_thinking(expert: str, mark: str, behind: str) -> str:
+    """An expert response behind a prompt that ends with ``mark``, which begins the thinking, and ``behind``.
+
+    The response would begin it again; and where it never ends it, the policy would learn to answer within it.
+    """
+    if after_thinking(expert) == expert:
+        warnings.warn(
+            f"The prompts begin the thinking with {mark!r}, and an expert response never ends it: the policy learns to "
+            "answer within its thinking. Give responses with their thinking, or prompts that begin none "
+            "(chat_template_kwargs, such as enable_thinking: false).",
+            stacklevel=2,
+        )
+    opened = expert.lstrip()
+    return opened.removeprefix(mark).removeprefix(behind) if opened.startswith(mark) else expert
 
 
 def check_expert_column(dataset: Any, column: str) -> None:

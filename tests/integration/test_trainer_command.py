@@ -120,6 +120,10 @@ def test_words_that_are_no_option(
     for words, expected in (
         (("recipe.yaml",), "'recipe.yaml' stands behind no option; a recipe goes behind --config, a value behind"),
         (("--confg", "recipe.yaml"), "unknown field 'confg' (did you mean config"),
+        (
+            ("--resume_from_checkpoint", "true"),
+            "takes the path of a checkpoint; for the last one in output_dir give --res",
+        ),
         (("--hardware", "h100"), "--hardware says what --check or sgpo plan shall plan for"),
     ):
         assert train(monkeypatch, tmp_path, *words) == 2

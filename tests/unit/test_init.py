@@ -1,6 +1,7 @@
 """``sgpo init`` and ``sgpo train --check``, offline, on tiny models of three families with and without a template."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,35 @@ def test_the_recipe_of_the_lab_passes_its_check() -> None:
     recipe = Path(__file__).parents[2] / "recipes" / "lab.yaml"
     said = run("train", "--config", str(recipe), "--check", "--hardware", "cpu")
     assert "  lab                                      1 and 0\n" in said
+
+
+def test_a_start_that_fails_its_check_is_taken_back(tiny: Path, here: Path) -> None:
+    """So that the same command works once the data are mended."""
+    told = [{**row, "strategy": f"It is {2 * i}."} for i, row in enumerate(ROWS)]
+    words = ("init", str(tiny / "qwen2-chat"), write(here / "d.jsonl", told))
+    with pytest.raises(ValueError, match="6 of 6 strategies contain the answer"):
+        run(*words)
+    assert not (here / "first-run").exists()
+    write(here / "d.jsonl", ROWS)
+    run(*words)
+
+
+def test_a_model_without_its_tokenizer_and_one_with_half_of_its_weights(tiny: Path, here: Path) -> None:
+    """transformers makes an empty tokenizer of nothing, without a word."""
+    data = write(here / "d.jsonl", ROWS)
+    bare = shutil.copytree(tiny / "qwen2-chat", here / "bare", ignore=shutil.ignore_patterns("tokenizer*"))
+    for words in (("init", str(bare), data), ("eval", str(bare), "--data", data)):
+        with pytest.raises(ValueError, match=r"comes with no tokenizer: .*Copy the tokenizer's files"):
+            run(*words)
+    run("init", str(tiny / "qwen2-chat"), data)
+    recipe = ["--config", "first-run/recipe.yaml", "--model_name_or_path"]
+    with pytest.raises(ValueError, match="comes with no tokenizer"):
+        main([*recipe, str(bare)])
+    half = shutil.copytree(tiny / "qwen2-chat", here / "half")
+    weights = half / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"model '.*half' cannot be loaded: .*\. Give a folder"):
+        main([*recipe, str(half)])
 
 
 def test_an_older_start_is_kept(tiny: Path, here: Path) -> None:

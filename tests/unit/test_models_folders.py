@@ -17,7 +17,7 @@ from sgpo.commands import evaluate
 from sgpo.lab.model import build_model
 from sgpo.lab.tokenizer import VOCAB_SIZE, build_tokenizer
 from sgpo.models import ModelError, ModelOptions, Request, Sampling, open_model
-from sgpo.models.folders import QUANTIZATION, fingerprint
+from sgpo.models.folders import QUANTIZATION, Folder, fingerprint
 
 GREEDY = Sampling(0.0, 1.0, 6)
 TEMPLATE = "{% for m in messages %}Q {{ m['content'] }} {% endfor %}{% if enable_thinking %}mean {% endif %}A"
@@ -116,6 +116,15 @@ def test_an_adapter_without_its_base_is_said(config: Any, words: str, tmp_path: 
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=words):
         open_model(str(tmp_path), GREEDY, ModelOptions())
+
+
+def test_a_run_that_was_stopped_is_no_model_but_its_checkpoints_are(tmp_path: Path) -> None:
+    for name in ("checkpoint-2", "checkpoint-10", "checkpoint-x"):
+        (tmp_path / name).mkdir()
+    said = str(Folder(str(tmp_path)).error(OSError("no tokenizer")))
+    assert said.endswith(
+        f"it has no config.json, so it is no model. Give one of its checkpoints, such as {tmp_path}/checkpoint-10."
+    )
 
 
 class Engine:

@@ -6,6 +6,7 @@ length of a completion) is decided by its config and tokenizer alone, what depen
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections.abc import Iterator, Sequence
@@ -55,6 +56,13 @@ class Start:
     strategies: int
     trainable: bool
     responses: bool
+
+    def remove(self) -> None:
+        """Take back what was written."""
+        for name in FILES:
+            (self.folder / name).unlink()
+        with contextlib.suppress(OSError):  # a folder with other files stays
+            self.folder.rmdir()
 
     def next_commands(self) -> str:
         """What to type next, a line each, with what it is for."""

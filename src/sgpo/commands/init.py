@@ -32,8 +32,11 @@ def init(
 
     machine = this_machine() if hardware is None else parse_hardware(hardware)
     start = write_start(model, data, out, split=split, rows=rows, hardware=machine)
+    try:
+        code = print_check(["--config", str(out / RECIPE)], machine)
+    except ValueError:
+        start.remove()  # else the same command, with the data mended, would be refused
+        raise
     counts = f"{start.rows} of {start.of} rows, {start.strategies} with a strategy"
-    typer.echo(f"Written into {out}: {', '.join(FILES)} ({counts})\n")
-    code = print_check(["--config", str(out / RECIPE)], machine)
-    typer.echo(f"\n{start.next_commands()}")
+    typer.echo(f"\nWritten into {out}: {', '.join(FILES)} ({counts})\n{start.next_commands()}")
     raise typer.Exit(code)

@@ -94,7 +94,22 @@ class Folder:
                     f"{what} cannot be loaded: it holds no adapter_model.safetensors; copy all its files."
                 )
             remedy = f"The base is what {Path(self.name) / 'adapter_config.json'} names; correct it if it has moved."
-        return ModelError(f"{what} cannot be loaded: {reason} {remedy}")
+        elif Path(self.name).is_dir() and not (Path(self.name) / "config.json").is_file():
+            reason = "it has no config.json, so it is no model."
+            saved = [path for path in Path(self.name).glob("checkpoint-*[0-9]") if path.is_dir()]
+            if saved:  # of a run that was stopped
+                last = max(saved, key=lambda path: int(path.name.rpartition("-")[2]))
+                remedy = f"Give one of its checkpoints, such as {last}."
+        return ModelError(f"{what} cannot be loaded: {reason.rstrip('.,')}. {remedy}")
+
+
+def no_words(tokenizer: Any, name: str) -> None:
+    """Raise ModelError for a tokenizer that transformers made of nothing, since the folder has no files of one."""
+    if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
+        raise ModelError(
+            f"model {name!r} comes with no tokenizer: the one that was loaded knows no words. Copy the tokenizer's "
+            "files beside the weights (tokenizer.save_pretrained)."
+        )
 
 
 def fingerprint(folder: Path) -> str:

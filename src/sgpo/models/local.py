@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
-from sgpo.models.folders import BY_CHANCE, Folder, no_chat_template
+from sgpo.models.folders import BY_CHANCE, Folder, no_chat_template, no_words
 from sgpo.models.options import LocalOptions
 from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling
 
@@ -57,6 +57,7 @@ class LocalModel(Loaded):
             # Passed as False: where it is left out, transformers asks on a terminal whether to run the model's code.
             common: dict[str, Any] = {"revision": options.revision, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, **common)
+            no_words(tokenizer, folder.tokenizer)
             if folder.quantization is None:
                 model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=dtype, **common).to(where)
             else:  # quantized weights are not moved

@@ -161,6 +161,11 @@ def _check_run(run: RunArguments, config: Any) -> None:
         raise ValueError(
             f"eval_split is {run.eval_split!r}, which is trained on; name another split, or give eval_dataset."
         )
+    if str(config.resume_from_checkpoint).lower() in ("true", "yes", "1"):
+        raise ValueError(
+            f"resume_from_checkpoint is {config.resume_from_checkpoint!r}, but takes the path of a checkpoint; for the "
+            "last one in output_dir give --resume true."
+        )
     if run.resume and config.resume_from_checkpoint:
         raise ValueError(
             f"resume is true, and resume_from_checkpoint is {config.resume_from_checkpoint!r}; keep the first for the "

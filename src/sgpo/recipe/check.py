@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from sgpo.data.messages import problem_text
 from sgpo.data.prompts import guided_prompt
 from sgpo.models.dates import fix_date
-from sgpo.models.folders import Folder
+from sgpo.models.folders import Folder, no_words
 from sgpo.models.sampling import encode
 from sgpo.recipe.arguments import parse
 from sgpo.recipe.data import check_columns, load_data
@@ -72,6 +72,7 @@ def load_tokenizer(name: str, revision: str | None) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"The tokenizer cannot be loaded: {Folder(name).error(error)}") from error
+    no_words(tokenizer, name)
     if tokenizer.eos_token_id is None:
         raise ValueError(
             f"The tokenizer of {name!r} has no EOS token, so no response could end. Set eos_token in its "

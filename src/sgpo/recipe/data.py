@@ -61,8 +61,8 @@ def check_eval_data(data: Dataset, measured: Dataset | None, rewards: Sequence[A
     missing = sorted(({"prompt"} | named & set(data.column_names)) - set(measured.column_names))
     if missing:
         raise ValueError(
-            f"The evaluation data have no column {missing[0]!r}, which the rewards read; their columns are "
-            f"{', '.join(measured.column_names)}. Rename or add it."
+            f"The evaluation data have no column {missing[0]!r}, which the prompts or the rewards are made of; their "
+            f"columns are {', '.join(measured.column_names)}. Rename or add it; `sgpo init MODEL DATA` makes prompts."
         )
 
 

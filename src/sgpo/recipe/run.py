@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from safetensors import SafetensorError
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from sgpo.evaluation.templates import template_of
+from sgpo.models.folders import Folder
 from sgpo.recipe.arguments import RunArguments, parse
 from sgpo.recipe.data import check_columns, check_eval_data, load_data, load_eval_data
 from sgpo.recipe.display import TrainingDisplay
@@ -39,6 +41,8 @@ def build(trainer_class: Any, config: Any, model: ModelConfig, data: Dataset, **
                 quantization_config=get_quantization_config(model),
                 **more,
             )
+    except SafetensorError as error:  # of weights that a copy or a download cut off
+        raise Folder(model_path(model)).error(error) from error
     except TypeError as error:
         if not given or "unexpected keyword argument" not in str(error):
             raise

@@ -22,8 +22,8 @@ WINDOW = 10
 _LEFT, _ERRORS = 0.8, 4.0
 
 _REWARD_REMEDY = (
-    "Read some completions (log_completions: true), see that the prompts suit the model's chat template and that the "
-    "reward finds the answer in what the model writes"
+    "Read some completions (completions.jsonl in output_dir), see that the prompts suit the model's chat template and "
+    "that the reward finds the answer in what the model writes"
 )
 _SAID = {
     "cut": "every completion was cut off at max_completion_length = {limit} tokens, so no answer was ended. Raise "

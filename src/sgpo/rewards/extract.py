@@ -27,16 +27,17 @@ _WORD_ALONE = re.compile(r"(?!\s*[A-Za-z]\b *[A-Za-z])\s*([^\s$]{1,60})")  # or 
 _STARTS = re.compile(r"[-+]?\s*\.?\d|[-+]?\\(?:[dtc]?frac|sqrt|pi|text|infty)(?![a-z])|\(|[A-Za-z]$")
 _BLANK = r"[\s$,;~]|\\[()\[\],;:! \\]|\\q?quad(?![a-z])"
 _APART = re.compile(  # between the boxes of a gold: `\boxed{2}$ and $\boxed{3}`
-    rf"(?:{_BLANK}|\\text\{{\s*,?\s*(?:and|or)?\s*,?\s*\}}|\band\b|\bor\b)*"
+    rf"(?:{_BLANK}|\\text\{{\s*,?\s*(?:and|or)?\s*,?\s*\}}|\band\b|\bor\b|[和或])*"
 )
 _DOUBT = r"\b(?:possibly|maybe|perhaps|(?:might|could|may)(?: also| even)? be)\b"
 # Between two answers of one statement: `\boxed{2}$, or possibly $x = \boxed{3}`. A full stop only before "Or".
 _WITHIN = (
-    rf"(?:{_BLANK}|[(*]|\\text(?:rm|bf)?\{{|\}}|\.(?=\s+Or\b)|(?<![\w\\])[A-Za-z]\s*(?:=|\\in\b)|{_DOUBT}"
-    r"|\b(?:and|or|but|either|even|else|also|it|is|it's|the|(?:final )?answer)\b)"
+    rf"(?:{_BLANK}|[(*]|(?<=\n)-|\\text(?:rm|bf)?\{{|\}}|\.(?=\s+Or\b)|(?<![\w\\])[A-Za-z]\s*(?:=|\\in\b)|{_DOUBT}"
+    r"|[和或]|\\(?:lor|vee)\b|\b(?:and(?:/or)?|or|but|either|even|else|also|it|is|it's|the|(?:final )?answer)\b)"
 )
-_OFFERED = re.compile(rf"(?=.{{,80}}\Z){_WITHIN}*?(?:\bor\b|{_DOUBT}){_WITHIN}*", re.I | re.S)
-_JOINS = re.compile(rf"\b(?P<or>or)\b|\band\b|(?P<doubt>{_DOUBT})", re.IGNORECASE)
+_OR = r"(?:(?:\band/)?\bor\b|或|\\lor\b|\\vee\b)"
+_OFFERED = re.compile(rf"(?=.{{,80}}\Z){_WITHIN}*?(?:{_OR}|{_DOUBT}){_WITHIN}*", re.I | re.S)
+_JOINS = re.compile(rf"(?P<or>{_OR})|\band\b|和|(?P<doubt>{_DOUBT})", re.IGNORECASE)
 # Such an answer without a box. `x = 2 or x = \boxed{3}` boxes its choice, and `\boxed{75}` minutes "or 1.25 hours" says
 # it again; but where there is doubt, or a bare number or option behind, it is another answer.
 _END = r"\W*(?:\n|\Z|[.?!;]\s)"
@@ -162,7 +163,7 @@ def boxed_answer(text: str) -> str | None:
     ahead, behind = _said_beside(text, found[first if joins else -1], found[-1])
     if not all(said) or len(said) + len(ahead) + len(behind) == 1:
         return said[-1]
-    separator = ", " if joins == {"and"} and not ahead + behind else " or "
+    separator = ", " if joins <= {"and", "和"} and not ahead + behind else " or "
     return separator.join(dict.fromkeys(ahead + said + behind))
 
 

@@ -59,8 +59,9 @@ _SUPPOSED = re.compile(
     re.IGNORECASE,
 )
 _GOES_ON = re.compile(r"\.\s+or(?=\s+(?:maybe|perhaps|possibly)\b)", re.IGNORECASE)  # It is 2. Or maybe 3.
-_AGAIN = re.compile(  # the answer is 2 or the answer is 3
-    r"(?P<first>\banswer\s+(?:is|:)\s[^.\n]{1,80}?),?\s+or\s+(?:(?:else|that|maybe)\s+)?(?:the\s+)?(?:final\s+)?answer\s+is\s+",
+_MARK = r"(?:(?:the\s+)?(?:final\s+)?\banswer(?:\s+is\b|\s*:)|####|<answer>)"
+_AGAIN = re.compile(  # the answer is 2 or the answer is 3; <answer>2</answer> or <answer>3</answer>
+    rf"(?P<first>{_MARK}\s*[^.\n<]{{1,80}}?)(?:</answer>)?,?\s+or\s+(?:(?:else|that|maybe)\s+)?{_MARK}\s*",
     re.IGNORECASE,
 )
 _NEGATION = re.compile(r"\W*(?:not|never|no longer|neither|anything but|nowhere|far from)\b(?!\W*$)", re.IGNORECASE)
@@ -179,6 +180,7 @@ class Statement:
 
 def stated(text: str) -> Statement:
     """The answer that the end of a response (its last few thousand characters) states."""
+    text = _AGAIN.sub(r"\g<first> or ", _GOES_ON.sub(", or", text))
     found = _hashes(text)
     if found:
         return Statement(found)
@@ -211,7 +213,6 @@ def _tagged(content: str) -> Statement:
 
 def _anchored(text: str) -> Statement:
     """The last anchor that states a value."""
-    text = _AGAIN.sub(r"\g<first> or ", _GOES_ON.sub(", or", text))
     anchors = list(_ANCHOR.finditer(text))
     free = True
     for anchor in reversed(anchors[-_LOOK_BACK:]):

@@ -298,6 +298,10 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"load_best_model_at_end": True, "save_strategy": "steps", "eval_strategy": "steps", "num_generations": 4},
         ("metric_for_best_model is 'loss'", "does not fall as a policy gets better", "'reward'"),
     ),
+    "batches that are split": (
+        {"accelerator_config": {"split_batches": True}},
+        ("split_batches=True", "a part of its problems", "per_device_train_batch_size for one process"),
+    ),
     "batch": ({"per_device_train_batch_size": 0}, ("per_device_train_batch_size is 0", "at least 1")),
     "accumulation": ({"gradient_accumulation_steps": 0}, ("gradient_accumulation_steps is 0", "at least 1")),
     "group": ({"num_generations": 0}, ("num_generations is 0", "at least 2")),

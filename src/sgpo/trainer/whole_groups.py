@@ -75,6 +75,12 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
         if self.generation_batch_size is None:  # TRL would speak of that field, which the user has not set
             self._require_whole_groups(self.steps_per_generation or self.gradient_accumulation_steps)
         super().__post_init__()
+        if self.accelerator_config.split_batches:
+            raise ValueError(
+                "accelerator_config has split_batches=True, which cuts the rollouts of a process by the number of "
+                "processes: a step would train on a part of its problems, and weigh them as if they were all. Leave it "
+                "out, and give per_device_train_batch_size for one process."
+            )
         self._require_whole_groups(self.steps_per_generation)
         self._check_generation_kwargs()
         self._check_best()

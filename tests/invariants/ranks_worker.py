@@ -92,6 +92,20 @@ def evaluated(directory: Path, size: int) -> dict[str, float]:
     return {name: value for name, value in trainer.evaluate().items() if "reward" in name}
 
 
+def streamed(directory: Path) -> list[str]:
+    """What is said of an evaluation set that is a stream, at construction and where it is given later."""
+    trainer, stream, said = kit.make_trainer(directory), kit.make_problems(5).to_iterable_dataset(), []
+    for measure in (
+        lambda: kit.make_trainer(directory, arguments={"eval_dataset": {"a": stream}}),
+        lambda: trainer.evaluate(stream),
+    ):
+        try:
+            measure()
+        except ValueError as error:
+            said.append(str(error))
+    return said
+
+
 def main() -> None:
     torch.set_num_threads(1)
     GRPOTrainer._generate_single_turn = kit.scripted_turn
@@ -100,6 +114,7 @@ def main() -> None:
     results: dict[str, Any] = {name: run(directory, name, ranks) for name in CASES}
     results["stopped"] = stopped(directory, ranks)
     results["evaluated"] = evaluated(directory, 4)
+    results["streamed"] = streamed(directory)
     from accelerate import PartialState
 
     torch.save(results, directory / f"rank{PartialState().process_index}.pt")

@@ -71,6 +71,15 @@ def test_an_evaluation_counts_each_problem_once(two_ranks: list[dict[str, Any]],
         assert found["eval_reward"] == found["eval_rewards/has_ok/mean"] == mean
 
 
+def test_a_stream_is_measured_by_one_rank_alone(two_ranks: list[dict[str, Any]], out: Path) -> None:
+    """Two ranks fill its end up with problems of its beginning, and count them again."""
+    for found in two_ranks:
+        assert len(found["streamed"]) == 2
+        for said in found["streamed"]:
+            assert said.startswith("eval_dataset is a stream, of which 2 processes would count some problems twice.")
+    assert ranks_worker.streamed(out) == []
+
+
 def compare_logs(theirs: dict[str, Any], mine: dict[str, Any]) -> None:
     assert theirs.keys() == mine.keys()
     # TRL's means over micro-steps of means over tokens know how the batch was cut.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 from torch import Tensor
 
 from sgpo.trainer.resumable import ResumableGRPOTrainer
@@ -57,7 +57,8 @@ class MeasuredGRPOTrainer(ResumableGRPOTrainer):
     """``GRPOTrainer`` whose evaluation weighs all problems alike.
 
     Raises:
-        ValueError: the best checkpoint is to be chosen by a metric of none of several data sets.
+        ValueError: the best checkpoint is to be chosen by a metric of none of several data sets; a stream on several
+            processes.
     """
 
     num_generations_eval: int
@@ -65,12 +66,22 @@ class MeasuredGRPOTrainer(ResumableGRPOTrainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         wanted, sets = self.args.metric_for_best_model, self.eval_dataset
+        for each in sets.values() if isinstance(sets, dict) else [sets]:
+            self._require_known_length(not isinstance(each, IterableDataset))
         if wanted is None or not isinstance(sets, dict):
             return
         if not wanted.removeprefix("eval_").startswith(tuple(f"{name}_" for name in sets)):
             raise ValueError(
                 f"metric_for_best_model is {wanted!r}, but eval_dataset has several data sets, each with metrics of "
                 f"its own. Set it to {f'{next(iter(sets))}_reward'!r}, say, or give one data set."
+            )
+
+    def _require_known_length(self, sized: bool) -> None:
+        """Several processes fill the end of a stream up with problems of its beginning, and nobody knows how many."""
+        if not sized and self.accelerator.num_processes > 1:
+            raise ValueError(
+                f"eval_dataset is a stream, of which {self.accelerator.num_processes} processes would count some "
+                "problems twice. Give a data set of known length: Dataset.from_list(list(stream))."
             )
 
     def evaluation_loop(
@@ -82,6 +93,7 @@ class MeasuredGRPOTrainer(ResumableGRPOTrainer):
         metric_key_prefix: str = "eval",
     ) -> Any:
         sized = isinstance(dataloader.dataset, Dataset)
+        self._require_known_length(sized)
         name = metric_key_prefix.removeprefix("eval").removeprefix("_")
         self._sgpo.measured = EvaluationMeans(
             left=len(dataloader.dataset) * self.num_generations_eval if sized else None, name=name and f"{name}_"

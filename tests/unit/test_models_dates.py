@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trainer_kit as kit
 from datasets import Dataset
+from transformers import Qwen2ForSequenceClassification
 
 from sgpo.models.dates import TEMPLATE_DATE, fix_date
 from sgpo.models.local import LocalModel
@@ -80,6 +81,22 @@ def test_an_evaluation_says_the_date_and_what_is_saved_asks_for_it(tmp_path: Pat
     assert shown.replace(" ", "").startswith("26Jul2024")
     engine.tokenizer.save_pretrained(tmp_path / "again")
     assert "strftime_now" in (tmp_path / "again" / "chat_template.jinja").read_text()
+
+
+@pytest.mark.filterwarnings("ignore:The chat template prints")
+def test_a_reward_model_is_asked_on_that_date(tmp_path: Path) -> None:
+    config = kit.make_model(num_labels=1).config
+    judge, tokenizer = Qwen2ForSequenceClassification(config), dated()
+    data = Dataset.from_dict({"prompt": [ASKED] * 4, "strategy": ["carry"] * 4})
+    trainer = kit.SGPOTrainer(
+        model=kit.make_model(),
+        reward_funcs=judge,
+        args=kit.make_config(tmp_path),
+        train_dataset=data,
+        processing_class=kit.make_tokenizer(),
+        reward_processing_classes=tokenizer,
+    )
+    assert trainer.reward_processing_classes[0].apply_chat_template(ASKED, tokenize=False).startswith(SHOWN)
 
 
 @pytest.mark.filterwarnings("ignore:The chat template prints")

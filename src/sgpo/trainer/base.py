@@ -89,7 +89,8 @@ class BaseTrainer(MeasuredGRPOTrainer):
             **kwargs,
         )
         self.reward_func_names = distinct(self.reward_func_names)
-        fix_date(self._tokenizer)
+        for tokenizer in (self._tokenizer, *self.reward_processing_classes):  # a reward model has its own
+            fix_date(tokenizer)
         adapters.check_head(self.model, self.args)
         adapters.check_saved(self.model)
         self.add_callback(RunLog(self))

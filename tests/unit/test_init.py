@@ -276,6 +276,7 @@ def test_a_reward_in_a_file(here: Path) -> None:
         ("a/reward.py:other", r"a/reward\.py has no 'other'; it has correct"),
         ("a/reward.py", r"name the function in it, as in 'a/reward\.py:FUNCTION'"),
         ("acuracy", r"did you mean accuracy\?"),
+        ("accuracy, format", r"several stand in a YAML list, \[A, B\]"),
     ):
         with pytest.raises(ValueError, match=why):
             load_reward(name)

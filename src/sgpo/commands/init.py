@@ -12,7 +12,7 @@ def init(
         str,
         typer.Argument(
             help="Problems with answers: a .jsonl, .json, .parquet or .csv file, a folder, or a hub id. Columns: "
-            "prompt, problem or question; answer or solution; strategy, if there are any."
+            "prompt, problem or question; answer, solution, ground_truth or gold; strategy, if there are any."
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder to write the recipe, the reward and the problems to.")] = Path(

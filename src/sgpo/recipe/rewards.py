@@ -25,6 +25,10 @@ def load_reward(name: str) -> Reward:
 
     Modules of the working directory can be named, as with ``python -m``. Raises ValueError for what is no function.
     """
+    if "," in name:
+        raise ValueError(
+            _cannot(name, "several stand in a YAML list, [A, B], or behind --reward_funcs with blanks between")
+        )
     target = REWARDS.get(name, name)
     module_name, colon, path = target.partition(":")
     if not colon:

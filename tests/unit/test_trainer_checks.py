@@ -298,6 +298,10 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"load_best_model_at_end": True, "save_strategy": "steps", "eval_strategy": "steps", "num_generations": 4},
         ("metric_for_best_model is 'loss'", "does not fall as a policy gets better", "'reward'"),
     ),
+    "last batches that are dropped": (
+        {"dataloader_drop_last": True},
+        ("dataloader_drop_last is True", "leaves its last problems out", "Leave it out"),
+    ),
     "batches that are split": (
         {"accelerator_config": {"split_batches": True}},
         ("split_batches=True", "a part of its problems", "per_device_train_batch_size for one process"),

@@ -66,6 +66,11 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
                 "dataloader_persistent_workers is True, with which a resumed run draws other random numbers than one "
                 "that never stopped. Leave it out; rows of text load in no time."
             )
+        if self.dataloader_drop_last:
+            raise ValueError(
+                "dataloader_drop_last is True, with which an evaluation leaves its last problems out. Leave it out; of "
+                "the training data incomplete batches are dropped in any case."
+            )
         if self.vllm_request_timeout is not None and not self.vllm_request_timeout > 0:
             raise ValueError(f"vllm_request_timeout is {self.vllm_request_timeout}, but must be over 0, or None.")
         if not torch.accelerator.is_available():

@@ -256,6 +256,15 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     row = json.loads(out.read_text())
     assert row["prompt"][0]["role"] == "user"
     assert row["strategy"].startswith("Problem type: counting")
+    other = json.dumps({"id": "n2", "problem": "Name the capital of Peru.", "answer": "Lima"}) + "\n"
+    given_file.write_text(given_file.read_text() + other)
+    done = CliRunner().invoke(app, [*command, "--problems", str(given_file), "--out", str(out)])
+    assert "assigned 1, none_like_it 1; the others are left out" in done.output
+    given_file.write_text(other)
+    none = tmp_path / "none.jsonl"
+    done = CliRunner().invoke(app, [*command, "--problems", str(given_file), "--out", str(none)])
+    assert "None of the 1 problems got a strategy (none_like_it 1). Lower --floor (0.1)" in str(done.exception)
+    assert not none.exists()
     found = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert [entry["serves"] for entry in found["entries"]] == [3, 2]
     assert list(tmp_path.glob("*.partial")) == []

@@ -196,16 +196,23 @@ def run_library(options: LibraryOptions) -> None:
         found = build_library(store, threshold=options.threshold, by=options.by, index=index, report=report)
         counts: Counter[str] = Counter()
         if out is not None:
-            rows = assign(
-                found,
-                asked,
-                index=index,
-                neighbours=options.neighbours,
-                floor=options.floor,
-                make_prompt=make_prompt,
-                counts=counts,
-                report=report,
+            rows = list(
+                assign(
+                    found,
+                    asked,
+                    index=index,
+                    neighbours=options.neighbours,
+                    floor=options.floor,
+                    make_prompt=make_prompt,
+                    counts=counts,
+                    report=report,
+                )
             )
+            if not rows:
+                raise ValueError(
+                    f"None of the {len(asked)} problems got a strategy ({counted(counts)}). Lower --floor "
+                    f"({options.floor:g}), or extract strategies of problems that are more like these."
+                )
             out.parent.mkdir(parents=True, exist_ok=True)
             write_rows(out, rows, ascii_only=False)
     if options.as_json:
@@ -215,7 +222,8 @@ def run_library(options: LibraryOptions) -> None:
     typer.echo(f"{served} problems are served by {len(found)} strategies")
     _print_entries(found[: options.top])
     if out is not None:
-        typer.echo(f"problems: {counted(counts)}; written: {out}")
+        others = "; the others are left out" if counts["assigned"] < len(asked) else ""
+        typer.echo(f"problems: {counted(counts)}{others}; written: {out}")
 
 
 def _print_entries(entries: Sequence[Entry]) -> None:

@@ -144,7 +144,6 @@ LAYOUTS: dict[str, list[dict[str, Any]]] = {
         {"role": "assistant", "content": PARTS[:1]},
         {"role": "user", "content": PARTS},
     ],
-    "prefill": [{"role": "user", "content": PARTS}, {"role": "assistant", "content": PARTS[:1]}],
 }
 
 

@@ -38,7 +38,7 @@ class AsTrained(Template):
     """The prompts of held-out training problems: whole ones, text or messages, carried through a file as JSON."""
 
     def prompt(self, problem: str) -> Any:
-        return json.loads(problem)
+        return json.loads(problem)["prompt"]
 
 
 def measurement(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = False) -> Measurement:
@@ -61,7 +61,12 @@ def measurement(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = 
 def held_out(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write training problems as a benchmark that :func:`measurement` reads."""
     lines = [
-        {"id": i, "problem": json.dumps(row["prompt"]), "answer": row["answer"], "family": row.get("family")}
+        {
+            "id": i,
+            "problem": json.dumps({"prompt": row["prompt"]}),
+            "answer": row["answer"],
+            "family": row.get("family"),
+        }
         for i, row in enumerate(rows)
     ]
     write_rows(path, lines)

@@ -230,34 +230,7 @@ def flat(completions, **columns):
 
 def broken(completions, **columns):
     return 1 / 0
-
-
-def narrow(completions, answer):
-    return [0.0] * len(completions)
-
-
-def of_text(completions, **columns):
-    return [len(completion.strip()) for completion in completions]
-
-
-async def awaited(completions, **columns):
-    return [float(bool(completion[-1]["content"])) for completion in completions]
 """
-
-
-def test_what_is_wrong_with_a_reward_of_ones_own_is_said_with_its_remedy(tiny: Path, here: Path) -> None:
-    run("init", str(tiny / "qwen2-chat"), write(here / "d.jsonl", ROWS))
-    (here / "own.py").write_text(BAD_REWARD)
-    recipe = ["--config", "first-run/recipe.yaml", "--reward_funcs"]
-    for name, remedy in (
-        ("narrow", r"unexpected keyword argument 'prompts'. Add \*\*columns to its parameters"),
-        ("of_text", r"no attribute 'strip'.*; its text is completion\[-1\]\['content'\] here"),
-    ):
-        with pytest.raises(ValueError, match=remedy):
-            run("train", "--check", *recipe, f"own.py:{name}")
-        with pytest.raises(ValueError, match=remedy):
-            main([*recipe, f"own.py:{name}"])
-    assert "own.py:awaited                           1 and 0" in run("train", "--check", *recipe, "own.py:awaited")
 
 
 def test_check_says_what_would_train_and_learn_nothing(tiny: Path, here: Path) -> None:

@@ -310,6 +310,12 @@ def test_what_the_sixteenth_and_seventeenth_batch_told(case: tuple[str, str, str
 
 ODD = ("Is g(f(x)) even, odd or neither?", "even", "g(f(-x)) = g(f(x)), so it is even.")
 WORD = ("In how many ways can the letters of ELLIPSE be arranged?", "1260", "7!/(2! * 2!) = 1260")
+SUM = ("What is the remainder of 1 + 3 + 5 + ... + 199 by 7?", "4", "100^2 = 10000, which leaves 4.")
+CONIC = (
+    "Is $x^2/4 + y^2 = 10$ a parabola, circle, ellipse or line?",
+    "ellipse",
+    "Both squares are positive: an ellipse.",
+)
 CEILINGS = ("Evaluate the ceiling of 3.6^2 minus 16.", "-3", "13 - 16 = -3")
 
 
@@ -322,10 +328,14 @@ CEILINGS = ("Evaluate the ceiling of 3.6^2 minus 16.", "-3", "13 - 16 = -3")
         (WORD, "There are 7!/(2!2!) arrangements.", True),
         (CEILINGS, r"It rounds up; \lceil 2.3 \rceil = 3 and \lceil 5 \rceil = 5 are samples.", False),
         (CEILINGS, "Subtracting gives -3.", True),
+        (SUM, "Use 1 + 3 + ... + (2n - 1) = n^2.", False),
+        (SUM, "Then 1 + 3 is left.", True),
+        (CONIC, "An ellipse in an unusual form", True),
+        (CONIC, "Telling a circle from an ellipse", False),
     ],
 )
-def test_what_the_eighteenth_batch_told(case: tuple[str, str, str], said: str, leak: bool) -> None:
-    assert check_strategy(*case, f"A general step.\n{said}").leak is leak
+def test_what_the_eighteenth_to_twentieth_batch_told(case: tuple[str, str, str], said: str, leak: bool) -> None:
+    assert check_strategy(*case, f"{said}\nA general step.").leak is leak
 
 
 def test_a_mark_of_thousands_of_latex_is_read() -> None:
@@ -367,7 +377,9 @@ UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
         ("fifteenth", 0.96, 0.85),
         ("sixteenth", 0.83, 0.86),
         ("seventeenth", 0.92, 0.85),
-        ("eighteenth", 0.99, 0.95),
+        ("eighteenth", 0.99, 0.96),
+        ("nineteenth", 0.98, 0.87),
+        ("twentieth", 0.94, 0.88),
     ],
 )
 def test_precision_and_recall_on_harder_cases(split: str, precision: float, recall: float) -> None:

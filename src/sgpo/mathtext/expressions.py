@@ -332,13 +332,16 @@ def _node(tree: ast.expr, tokens: Sequence[Token], first: int = 0, last: int = 0
 def scan(tokens: Sequence[Token]) -> list[Node]:
     """Each whole expression or relation of a text."""
     found: list[Node] = []
+    texts = [token.text for token in tokens]
     speller, i, count = _Speller(tokens), 0, 0
     while i < len(tokens) and count < MAX_NODES:
         hyphen = tokens[i].text == "-" and tokens[i].glued and i > 0 and tokens[i - 1].kind in ("number", "word")
         spelled, end = ("", i) if hyphen or tokens[i].kind == "end" else speller.spell(i)
         if any(mark in spelled for mark in "n(/*<=>"):
             try:
-                found.append(_node(ast.parse(spelled, mode="eval").body, tokens, i, end))
+                node = _node(ast.parse(spelled, mode="eval").body, tokens, i, end)
+                # 1 + 3 + ... is not worth 4.
+                found.append(node._replace(value=None) if "..." in texts[end : end + 2] and node.operations else node)
             except (SyntaxError, RecursionError, MemoryError, ValueError):
                 end = i + 1
         i = max(end, i + 1)

@@ -6,6 +6,7 @@ Every spelling of a number is one token, by one grammar (`_grammar`): digits wit
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from fractions import Fraction
@@ -23,6 +24,7 @@ def words(text: str) -> frozenset[str]:
     return frozenset(_names(text))
 
 
+@functools.lru_cache(20_000)
 def stem(word: str) -> str:
     """A crude singular, lower case."""
     word = word.lower()
@@ -100,7 +102,7 @@ def _grammar(kilo: str) -> re.Pattern[str]:
         rf"|(?P<words>\b{cardinal}\b)"
         rf"|(?P<digits>{digits})(?P<power>e[+-]?\d{{1,2}}(?!\w){kilo})?"
         rf"|(?P<roman>\b{_ROMAN})|\\(?P<command>[a-z]+)|(?P<word>[a-z]+(?:'[a-z]+)?)|\\[,;:!()\[\] ]"
-        r"|(?P<end>[.;?](?!\d)|\n)|(?P<other>\\?[$%{}]|=>|<=|>=|!=|\.\.\.|[^\s\\])",
+        r"|(?P<end>(?!\.\.\.)[.;?](?!\d)|\n)|(?P<other>\\?[$%{}]|=>|<=|>=|!=|\.\.\.|[^\s\\])",
         re.IGNORECASE,
     )
 
@@ -112,6 +114,7 @@ _FRAC = re.compile(rf"(\d ?)?\\[dtc]?(frac|binom){_PAIR}")
 _LATEX = (
     (re.compile(r"\^\s*\{?\s*\\circ\s*\}?"), r"\\degree "),
     (re.compile(r"\\(sin|cos|tan)\s*[({]\s*([\d.]+)\s*\\degree\s*[)}]"), r"\\\1 \2\\degree"),
+    (re.compile(r"\\log\s*_\s*(?:10\b|\{10\})"), r"\\log "),
     (re.compile(r"\\log\s*_\s*\{?(\w+)\}?"), r"1/\\log(\1) * \\log "),
     (
         re.compile(

@@ -6,8 +6,6 @@ training is an error; what lets it run and learn nothing is a warning.
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +23,7 @@ from sgpo.recipe.data import check_columns, load_data
 from sgpo.recipe.model import check_model, model_path
 from sgpo.recipe.rewards import load_reward
 from sgpo.rewards.golds import gold_text
-from sgpo.trainer.checks import check_dataset, check_size, check_tokenizer, reward_advice
+from sgpo.trainer.checks import check_dataset, check_size, check_tokenizer
 
 _SAMPLED = 256  # rows whose prompts are tokenized
 _LONG = 600  # characters of a text that are shown
@@ -170,12 +168,11 @@ def _rewards(data: Dataset, rewards: Sequence[Any], names: Sequence[str], found:
     found.lines += ["", f'Rewards of "{_cut(right.strip(), 60)}" and of an empty completion, on the first problem:']
     for name, reward in zip(names, rewards, strict=True):
         try:
-            given = reward(prompts=[row["prompt"]] * 2, completions=wrapped, **columns)
-            values = [float(value) for value in (asyncio.run(given) if inspect.iscoroutine(given) else given)]
+            values = [float(value) for value in reward(prompts=[row["prompt"]] * 2, completions=wrapped, **columns)]
         except Exception as error:
             raise ValueError(
-                f"The reward {name!r} failed on the first problem: {type(error).__name__}: {error}. "
-                f"{reward_advice(error, wrapped[0])}"
+                f"The reward {name!r} failed on the first problem: {type(error).__name__}: {error}. It must return one "
+                "number per completion, whatever the policy writes."
             ) from error
         found.lines.append(f"  {name:<40} {values[0]:g} and {values[1]:g}")
         if name == names[0] and answer and not values[0] > values[1]:

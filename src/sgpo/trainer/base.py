@@ -224,7 +224,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
             error = raised.__cause__ or raised
             raise ValueError(
                 f"A reward function failed on an empty completion of the first problem: {type(error).__name__}: "
-                f"{error}. {checks.reward_advice(error, completion)}"
+                f"{error}. It must return one number per completion, whatever the policy writes."
             ) from error
         decisive = self._sgpo.correctness
         if decisive is not None and not rewards[:, decisive].isfinite().all():

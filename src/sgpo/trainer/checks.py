@@ -66,14 +66,6 @@ def check_text_only(trainer: str, processing_class: Any, arguments: Mapping[str,
         )
 
 
-def reward_advice(error: BaseException, completion: Any) -> str:
-    """What to do about an error that a reward function raised for a completion, text or messages."""
-    if isinstance(error, TypeError) and "unexpected keyword argument" in str(error):
-        return "Add **columns to its parameters: prompts, completions and every column of the data come by their names."
-    advice = "It must return one number per completion, whatever the policy writes"
-    return f"{advice}." if isinstance(completion, str) else f"{advice}; its text is completion[-1]['content'] here."
-
-
 def check_tokenizer(tokenizer: Any, *datasets: Any) -> None:
     """Raise ``ValueError`` for a tokenizer that can end no response, or make no text of the prompts.
 

@@ -117,6 +117,9 @@ def said(facts: Facts) -> str:
     case, text, tokens = facts.case, facts.strategy, facts.strategy.tokens
     phrase = tuple(case.words.split())
     own = case.is_name if not case.letter else {stem(word) for word in phrase} - case.stems
+    title = text.text.partition("\n")[0].lower() if "\n" in text.text else ""
+    named = set(re.findall("[a-z]+", title))
+    titled = len(case.others) > 1 and not any(named.issuperset(other) for other in case.others)
     lower = [token.text.lower().removesuffix("'s") for token in tokens]
     for i in range(len(tokens) - len(phrase) + 1) if phrase else ():
         last = i + len(phrase)
@@ -134,7 +137,7 @@ def said(facts: Facts) -> str:
             continue
         use = usage(tokens, begin, i, last, end)
         stated = use.name == "result" or use.stated or lower[i - 1] in ("a", "an")
-        if own or (stated and not use.supposed):
+        if own or (titled and tokens[i].start < len(title)) or (stated and not use.supposed):
             return _text(sentence)[:80]
     return ""
 

@@ -5,6 +5,7 @@ What the problem says too is no copy. The statement of a law may be longer, sinc
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 from sgpo.mathtext.quantities import Text
@@ -30,6 +31,7 @@ def _sentence(strategy: Text, response: Text, problem: Text) -> str:
     return next((" ".join(said)[:160] for said in _sentences(strategy) if said in theirs and said not in given), "")
 
 
+@functools.lru_cache(512)  # the other strategies of a problem ask again
 def _sentences(text: Text) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for ended, run in itertools.groupby(text.tokens, lambda token: token.kind == "end"):

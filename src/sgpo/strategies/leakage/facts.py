@@ -186,7 +186,9 @@ class Facts:
         steps, factors = ({f(b, a) for a, b in itertools.pairwise(found)} for f in (float.__sub__, _ratio))
         ruled = found[0] <= 2 and (steps in ({1}, {2}) or len(factors) == 1 or found == found[::-1])
         primes = found == _PRIMES[: len(found)] and self.near(q) & {"prime", "factor", "divisibility"}
-        return ruled or bool(primes) or (last < len(tokens) and tokens[last].text in ("...", "so"))
+        own = any(x in self.case.specific for x in found if not is_small(x))
+        goes_on = tokens[last].text if last < len(tokens) else ""
+        return ruled or bool(primes) or goes_on == "so" or (goes_on == "..." and not own)
 
     def is_larger(self, q: Quantity) -> bool:
         """Its unit is the larger one: a dollar is 4 quarters, so `4 quarters` may be a constant and `4 dollars` not."""

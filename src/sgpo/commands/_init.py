@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ class Start:
         """Take back what was written."""
         for name in FILES:
             (self.folder / name).unlink()
+        shutil.rmtree(self.folder / "__pycache__", ignore_errors=True)  # of the reward, which the check has imported
         with contextlib.suppress(OSError):  # a folder with other files stays
             self.folder.rmdir()
 

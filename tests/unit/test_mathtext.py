@@ -142,9 +142,15 @@ _SCRAPS = st.sampled_from(
 
 @given(st.text(max_size=300) | st.lists(_SCRAPS, max_size=40).map("".join))
 @example("Treat LL as one letter, IIII as VV.")
+@example(r"Rewrite $\frac{1}{2}$ the")
 @example("4 = a _")
 def test_no_text_raises(text: str) -> None:
-    quantities.quantities_of(text)
+    for q in quantities.quantities_of(text).quantities:
+        assert q.quote
+        assert q.use.name
+        assert q.sizes
+        assert q.forms is not None
+        assert isinstance([*q.before, *q.measure, *q.behind], list)
 
 
 @pytest.mark.parametrize("piece", ["twenty-one and ", "三", "((((", r"\frac"])

@@ -230,7 +230,8 @@ class Text:
             behind = near if share else near[compared + 1 + (near[compared + 1 : compared + 2] == ["than"]) :]
             if (share or compared >= 0) and behind[:1] and behind[0] in _OWNERS and not q.node.letters:
                 related = -(q.value or 0) if not share and near[compared] in _LESS else q.value
-                self.quantities.append(Quantity(q.node, self, q.last + 2, "share" if share else "offset", related))
+                last = min(q.last + 2, len(self.tokens))
+                self.quantities.append(Quantity(q.node, self, last, "share" if share else "offset", related))
 
 
 def _member(place: int, name: list[str]) -> set[float]:

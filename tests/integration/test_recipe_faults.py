@@ -72,6 +72,10 @@ REFUSED: dict[str, tuple[str, str]] = {
     "no evaluation": ("eval_dataset: lab\n", "eval_strategy is 'no'"),
     "same split": ("eval_strategy: steps\neval_split: train\n", "which is trained on"),
     "weights": ("reward_weights: [1, 2]\n", "reward_weights has 2 numbers for 1 reward_funcs"),
+    "a form that decides": (
+        "reward_funcs: [format, accuracy]\ndataset_name: rows.jsonl\n",
+        "Set correctness_reward='accuracy_reward'",
+    ),
     "no rewards": ("reward_funcs: []\n", "reward_funcs is empty"),
     "a module": ("reward_funcs: os.path\n", "it is a module, not a function"),
     "a text": ("reward_funcs: os:sep\n", "it is a str, not a function"),

@@ -12,7 +12,7 @@ from peft import LoraConfig
 from trl import GRPOTrainer
 
 from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer, SGPOConfig, SGPOTrainer
-from sgpo.rewards import accuracy_reward
+from sgpo.rewards import accuracy_reward, format_reward
 from sgpo.runs.provenance import FILE_NAME, record
 from sgpo.runs.redaction import redacted, redacted_command, redacted_text
 
@@ -81,12 +81,35 @@ def test_golds_that_are_no_answers_are_named_before_the_training(
     data = expert_data(trainer_kit.make_problems(strategies=[""] * 4))
     data = data.remove_columns("answer") if "answer" in data.column_names else data
     data = data.add_column("answer", ["1", "proof", "2", "NaN"])
+    # An answer that only the second column has is one, as the reward reads it.
+    measured = data.select([0, 1]).add_column("solution", ["", r"\boxed{1}"])
+    measured = measured.map(lambda row: {"answer": "notfound" if row["answer"] == "1" else ""})
     with caplog.at_level(logging.WARNING):
-        build(name, out, data=data, reward=accuracy_reward)
+        build(name, out, data=data, reward=accuracy_reward, arguments={"eval_dataset": {"new": measured}})
     assert notices(caplog) == [
-        "Column 'answer' of train_dataset: 2 of 4 golds can never be met (row 1: the gold 'proof' is no answer; row 3: "
-        "the gold 'NaN' is no answer). Their rollouts are all rewarded with 0; correct or drop these rows."
+        "The golds of train_dataset (answer, or else solution): 2 of 4 golds can never be met (row 1: the gold 'proof' "
+        "is no answer; row 3: the gold 'NaN' is no answer). Their rollouts are all rewarded with 0; correct or drop "
+        "these rows.",
+        "The golds of eval_dataset['new'] (answer, or else solution): 1 of 2 golds can never be met (row 0: the gold "
+        "'notfound' is no answer). Their rollouts are all rewarded with 0; correct or drop these rows.",
     ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reward_of_the_form_alone_does_not_decide_what_is_correct(name: str, out: Path) -> None:
+    data = expert_data(trainer_kit.make_problems())
+    both = [format_reward, accuracy_reward]
+    if name == "LUFFY":  # it has no use for what is correct
+        build(name, out, data=data, reward=both)
+        return
+    with pytest.raises(ValueError, match=r"'format_reward', decides what is correct.*correctness_reward='accuracy_rew"):
+        build(name, out, data=data, reward=both)
+    with pytest.raises(ValueError, match="'gone/away', decides"):  # a reward model
+        build(name, out, data=data, reward=["gone/away", accuracy_reward])
+    for right in ("accuracy_reward", "format_reward"):
+        build(name, out, data=data, reward=both, correctness_reward=right)
+    build(name, out, data=data, reward=both[::-1])
+    build(name, out, data=data, reward=[trainer_kit.has_ok, always])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -120,6 +120,7 @@ def test_a_row_takes_the_gold_from_the_column_that_has_one() -> None:
         said, answer=["3", "", None], solution=[None, r"so \boxed{3}", None], log_metric=logged.__setitem__
     )
     assert rewards == [1.0, 1.0, 0.0]
+    assert accuracy_reward(said, answer=[float("nan"), [], " "], solution=["3"] * 3) == [1.0, 1.0, 1.0]
     assert logged == {"verifier/failed": pytest.approx(1 / 3)}  # the row without a gold says nothing of its completion
 
 

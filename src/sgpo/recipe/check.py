@@ -23,7 +23,7 @@ from sgpo.recipe.data import check_columns, load_data
 from sgpo.recipe.model import check_model, model_path
 from sgpo.recipe.rewards import load_reward
 from sgpo.rewards.golds import gold_text
-from sgpo.trainer.checks import check_dataset, check_size, check_tokenizer
+from sgpo.trainer.checks import check_correctness, check_dataset, check_size, check_tokenizer
 
 _SAMPLED = 256  # rows whose prompts are tokenized
 _LONG = 600  # characters of a text that are shown
@@ -48,6 +48,7 @@ def check_recipe(argv: Sequence[str]) -> Checked:
     described = check_model(model)
     data = load_data(run)
     check_columns(data, rewards)
+    check_correctness(config, rewards, data)
     if config.guides:
         check_dataset(data, config)
     elif "prompt" not in data.column_names:

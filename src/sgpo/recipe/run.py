@@ -25,6 +25,7 @@ from sgpo.runs.processes import says_when_stopped
 from sgpo.runs.provenance import record
 from sgpo.trainer import SGPOTrainer
 from sgpo.trainer.checkpoints import names_in
+from sgpo.trainer.checks import check_correctness
 
 
 def build(trainer_class: Any, config: Any, model: ModelConfig, data: Dataset, **more: Any) -> Any:
@@ -76,6 +77,7 @@ def main(argv: Sequence[str] | None = None, fields: Mapping[str, Any] | None = N
     check_model(model, trust_remote_code=config.trust_remote_code)
     data, measured = load_data(run), load_eval_data(run)
     check_columns(data, rewards)
+    check_correctness(config, rewards, data)
     check_eval_data(data, measured, rewards)
     with contextlib.ExitStack() as stack:
         if not config.process_index:  # of several processes the first one has the folder for all of them

@@ -6,13 +6,14 @@ messages, of which the last assistant message counts), and the columns of the da
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from sgpo.models.thinking import after_thinking, begun_at_end
 from sgpo.rewards.extract import last_boxed
-from sgpo.rewards.golds import Gold
+from sgpo.rewards.golds import Gold, gold_text
 from sgpo.rewards.verifier import DEFAULT_TIMEOUT, verify_batch
 
 _FAILED = ("timeout", "memory", "crash", "bad_gold")  # a 0 that says nothing of the completion
@@ -60,6 +61,18 @@ def _texts(
     return [completion_text(*pair) for pair in zip(completions, thinking_begun, strict=True)]
 
 
+def golds_of(answer: Sequence[Gold | None] | None, solution: Sequence[Gold | None] | None) -> Sequence[Any] | None:
+    """The golds of two columns, of which data sets of several sources fill one or the other; None without either."""
+    if answer is None or solution is None:
+        return solution if answer is None else answer
+    return [second if _blank(first) else first for first, second in zip(answer, solution, strict=True)]
+
+
+def _blank(gold: Gold | None) -> bool:
+    """Whether a cell holds nothing: None, NaN, an empty list or text."""
+    return (isinstance(gold, float) and math.isnan(gold)) or not gold_text(gold).strip()
+
+
 def accuracy_reward(
     completions: Sequence[Any],
     answer: Sequence[Gold] | None = None,
@@ -79,8 +92,8 @@ def accuracy_reward(
         answer: the golds, the dataset's column `answer`; one per completion.
         solution: used where there is no `answer`, row by row: golds, or solutions that end in `\boxed{}` or `####`.
         prompts, thinking_begun: the prompts, and the mark ("" for none) with which each begins the thinking: what was
-            cut before its end states no answer. This package's trainers give it; without it prompts of plain text are
-            looked at.
+            cut before its end states no answer but in a box. This package's trainers give it; without it prompts of
+            plain text are looked at.
         timeout, require_box: as for `sgpo.rewards.verify`; bind them with functools.partial.
         log_metric: given by TRL's trainer; it gets the share of verdicts that no comparison reached (timeout, memory,
             crash, a gold that is none) as "verifier/failed".
@@ -89,11 +102,7 @@ def accuracy_reward(
     Raises:
         ValueError: neither column is there, or its length is not that of the completions.
     """
-    golds = answer if answer is not None else solution
-    if answer is not None and solution is not None:  # data sets of several sources fill one or the other
-        golds = [
-            second if first is None or first == "" else first for first, second in zip(answer, solution, strict=True)
-        ]
+    golds = golds_of(answer, solution)
     if golds is None:
         raise ValueError(
             "accuracy_reward got neither `answer` nor `solution`; the dataset needs a column of that name "

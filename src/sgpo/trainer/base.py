@@ -76,6 +76,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         checks.check_config(trainer, args, self.config_class)
         checks.check_text_only(trainer, processing_class, kwargs)
         adapters.check_adapters(model, kwargs.get("peft_config"), args)
+        checks.check_correctness(args, reward_funcs, train_dataset)
         peft = adapters.trains_adapters(model, kwargs.get("peft_config"))
         checks.check_reference(model, args, peft=peft)
         self._check_before_loading(args, train_dataset, peft=peft)
@@ -96,7 +97,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         self.add_callback(RunLog(self))
         self.add_callback(RolloutNotices(self))
         if self.accelerator.is_main_process:
-            warn_of_bad_golds(self.train_dataset, self.reward_funcs)
+            warn_of_bad_golds(self.train_dataset, self.eval_dataset, self.reward_funcs)
         if wrong := [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]:
             raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
         checks.check_tokenizer(self._tokenizer, self.train_dataset, self.eval_dataset)
@@ -195,7 +196,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         if not hasattr(self.args, "correctness_reward"):
             return None
         name = self.args.correctness_reward
-        if name is None:
+        if name is None:  # see `checks.check_correctness`
             return 0
         if name not in self.reward_func_names:
             raise ValueError(

@@ -4,7 +4,7 @@ import itertools
 import logging
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from sgpo.rewards import accuracy_reward, check_golds
+from sgpo.rewards.reward import golds_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,23 +61,29 @@ def forgets(rates: Sequence[float]) -> tuple[float, float] | None:
     return (first, last) if last < _LEFT * first and first - last > _ERRORS * error else None
 
 
-def warn_of_bad_golds(dataset: Any, reward_funcs: Any) -> None:
+def warn_of_bad_golds(train_dataset: Any, eval_dataset: Any, reward_funcs: Any) -> None:
     """Name the rows whose gold is no answer ("proof", NaN), once, before the training: no rollout is right on them.
 
     Only for `sgpo.rewards.accuracy_reward`, whose columns are known, and for data that are not streamed.
     """
     several = reward_funcs if isinstance(reward_funcs, Sequence) else [reward_funcs]
-    functions = [f.func if isinstance(f, partial) else f for f in several if not isinstance(f, str)]
-    columns = [c for c in ("answer", "solution") if c in (getattr(dataset, "column_names", None) or ())]
-    if accuracy_reward not in functions or not columns or not hasattr(dataset, "__len__"):
+    if accuracy_reward not in [f.func if isinstance(f, partial) else f for f in several if not isinstance(f, str)]:
         return
-    message = check_golds(dataset[columns[0]])
-    if message:
-        logger.warning(
-            "Column %r of train_dataset: %s. Their rollouts are all rewarded with 0; correct or drop these rows.",
-            columns[0],
-            message,
-        )
+    measured = eval_dataset if isinstance(eval_dataset, Mapping) else {"": eval_dataset}
+    named = {"train_dataset": train_dataset}
+    named |= {f"eval_dataset{f'[{name!r}]' if name else ''}": data for name, data in measured.items()}
+    for where, data in named.items():
+        if not hasattr(data, "__len__"):
+            continue
+        columns = [data[name] if name in data.column_names else None for name in ("answer", "solution")]
+        golds = golds_of(*columns)
+        if golds is not None and (message := check_golds(golds)):
+            logger.warning(
+                "The golds of %s (answer, or else solution): %s. Their rollouts are all rewarded with 0; correct or "
+                "drop these rows.",
+                where,
+                message,
+            )
 
 
 @dataclass(frozen=True)

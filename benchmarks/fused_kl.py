@@ -33,8 +33,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
+
+import device
 
 CONTENDERS = ("naive", "unfused", "trl", "trl_tiled", "liger", "fused", "tolerant", "floor")
 OURS = ("fused", "tolerant")
@@ -77,7 +78,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--hidden", type=int, default=896)
     parser.add_argument("--vocabulary", type=int, default=151936)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--device", default="cpu")
+    device.add_option(parser)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument(
@@ -136,7 +137,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         loss_of = contender(args)
     except ImportError as error:
         return {"skipped": f"not installed ({error})"}
-    cuda = args.device.startswith("cuda")
 
     def inputs(tokens: int, vocabulary: int) -> tuple[Any, ...]:
         torch.manual_seed(0)
@@ -162,17 +162,17 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     def once(values: tuple[Any, ...]) -> Any:
         loss = loss_of(*values)
         loss.backward()
-        if cuda:
-            torch.cuda.synchronize()
         return loss.detach()
 
     once(inputs(args.rows * 8, 512))  # threads, libraries, kernels
+    if args.device == device.CUDA:  # which loads a kernel when a size first asks for it
+        once(inputs(args.tokens, args.vocabulary))
     values = inputs(args.tokens, args.vocabulary)
-    before = reset_peak(cuda)
-    start, cpu_start = time.perf_counter(), time.process_time()
+    before = device.reset_peak(args.device)
+    start, cpu_start = device.now(args.device), time.process_time()
     loss = once(values)
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    peak = read_peak(cuda)
+    seconds, cpu_seconds = device.now(args.device) - start, time.process_time() - cpu_start
+    peak = device.read_peak(args.device)
     student, _, head = values
     return {
         "seconds": seconds,
@@ -290,31 +290,6 @@ def liger_contender() -> Callable[..., Any]:
         return loss(student.flatten(0, 1), head, teacher.flatten(0, 1), head.detach(), labels)
 
     return liger
-
-
-def reset_peak(cuda: bool) -> int:
-    """Bytes held now; peaks count from here."""
-    if cuda:
-        import torch
-
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
-    Path("/proc/self/clear_refs").write_text("5")
-    return status_bytes("VmRSS")
-
-
-def read_peak(cuda: bool) -> int:
-    if cuda:
-        import torch
-
-        return torch.cuda.max_memory_allocated()
-    return status_bytes("VmHWM")
-
-
-def status_bytes(field: str) -> int:
-    """A field of /proc/self/status, which Linux gives in KiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field + ":")).split()[1]) * 1024
 
 
 def summary(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:

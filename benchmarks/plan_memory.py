@@ -1,13 +1,15 @@
-"""Is the memory that `sgpo plan` predicts the memory that a step takes? Measured here, on a CPU, in float32.
+"""Is the memory that `sgpo plan` predicts the memory that a step takes? Measured in float32, on a CPU or a GPU.
 
     python benchmarks/plan_memory.py                  # all shapes, a few minutes on one core
     python benchmarks/plan_memory.py --only small     # one
+    python benchmarks/plan_memory.py --device cuda
 
 Each shape is a recipe with a model folder beside it (config.json only). The plan reads both. A process of its own makes
 the same model with random weights, trains it for two steps (the second has optimizer states) through `SGPOTrainer` from
 that recipe, and reports the highest resident memory above what a finished tiny run had left: libraries, interpreter,
 caches. Completions run to their full length and prompts differ in length by one, so that rows are padded and masked.
-glibc is told to give freed blocks of 64 KiB and more back at once; otherwise its caches would be measured too.
+glibc is told to give freed blocks of 64 KiB and more back at once; otherwise its caches would be measured too. On a GPU
+it is the highest sum that torch's allocator gave out, compared with the plan without the CUDA context.
 
 The last line is one JSON object: for each shape `measured_mib`, `planned_mib` and `ratio`, and over all
 `worst` = max |ratio - 1|.
@@ -20,13 +22,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import device
 import yaml
+from device import MIB
 
-MIB = 1 << 20
+if TYPE_CHECKING:
+    from sgpo.plan.hardware import Hardware
+    from sgpo.plan.memory import Memory
+
 GLIBC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
 ENVIRONMENT = {**GLIBC, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 
@@ -55,7 +63,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-def write_recipe(name: str, folder: Path) -> Path:
+def write_recipe(name: str, folder: Path, where: str) -> Path:
     """The recipe of a shape, and the config of its model."""
     spec = SHAPES[name]
     model = folder / "model"
@@ -79,7 +87,7 @@ def write_recipe(name: str, folder: Path) -> Path:
         "alpha_form": "constant",  # every problem has a target
         "max_steps": 2,
         "activation_checkpointing": False,
-        "use_cpu": True,
+        "use_cpu": where == "cpu",
         "bf16": False,
         "save_strategy": "no",
         "report_to": "none",
@@ -91,16 +99,27 @@ def write_recipe(name: str, folder: Path) -> Path:
     return path
 
 
-def planned(name: str, recipe: Path) -> tuple[float, str]:
+def planned(name: str, recipe: Path, where: str) -> tuple[float, str]:
     """Bytes of the largest phase, and its name."""
     from sgpo.plan import plan_recipe
     from sgpo.plan.assumptions import Assumptions
-    from sgpo.plan.hardware import parse_hardware
 
     prompt, strategy, _ = SHAPES[name]["lengths"]
     assumptions = Assumptions(prompt_tokens=prompt, strategy_tokens=strategy)
-    memory = plan_recipe(["--config", str(recipe)], parse_hardware("cpu"), assumptions=assumptions).memory
-    return memory.peak, memory.peak_phase
+    memory = plan_recipe(["--config", str(recipe)], machine(where), assumptions=assumptions).memory
+    return allocated(memory, where), memory.peak_phase
+
+
+def machine(where: str) -> Hardware:
+    """One device of this machine, as `sgpo plan` knows it."""
+    from sgpo.plan.hardware import parse_hardware, this_machine
+
+    return parse_hardware("cpu") if where == "cpu" else replace(this_machine(), per_node=1)
+
+
+def allocated(memory: Memory, where: str) -> float:
+    """Bytes of the largest phase that are measured here; torch's allocator knows nothing of the CUDA context."""
+    return memory.peak - (memory.phases[memory.peak_phase]["runtime"] if where == device.CUDA else 0.0)
 
 
 def train(recipe: Path, lengths: tuple[int, int, int]) -> None:
@@ -137,8 +156,8 @@ def train(recipe: Path, lengths: tuple[int, int, int]) -> None:
     SGPOTrainer(model, every_other, config, data, processing_class=tokenizer, peft_config=peft).train()
 
 
-def work(name: str, folder: Path) -> dict[str, float]:
-    """In a process of its own: bytes of the highest resident memory above what a tiny run has left."""
+def work(name: str, folder: Path, where: str) -> dict[str, float]:
+    """In a process of its own: bytes of the highest memory above what a tiny run has left."""
     import gc
     import warnings
 
@@ -151,31 +170,24 @@ def work(name: str, folder: Path) -> dict[str, float]:
     SHAPES["tiny"] = shape(600, 32, 2, 2, 1, (8, 4, 4), rows=4, options=SHAPES[name]["options"])
     for part in ("tiny", name):
         (folder / f"{part}_run").mkdir()
-    train(write_recipe("tiny", folder / "tiny_run"), SHAPES["tiny"]["lengths"])
-    recipe = write_recipe(name, folder / f"{name}_run")
+    train(write_recipe("tiny", folder / "tiny_run", where), SHAPES["tiny"]["lengths"])
+    recipe = write_recipe(name, folder / f"{name}_run", where)
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # peaks count from here
-    before = status_bytes("VmRSS")
+    before = device.reset_peak(where)
     train(recipe, SHAPES[name]["lengths"])
-    return {"measured": status_bytes("VmHWM") - before}
+    return {"measured": device.read_peak(where) - before}
 
 
-def status_bytes(field: str) -> int:
-    """A field of /proc/self/status, which Linux gives in KiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field + ":")).split()[1]) * 1024
-
-
-def compare(name: str) -> dict[str, Any]:
+def compare(name: str, where: str) -> dict[str, Any]:
     """Measured and planned peak of one shape."""
     with TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--work", name, "--folder", folder]
+        command = [sys.executable, __file__, "--work", name, "--folder", folder, "--device", where]
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT})
         if done.returncode:
             raise RuntimeError(f"{name}: the measured run failed:\n{done.stderr[-2000:]}")
         measured = json.loads(done.stdout.splitlines()[-1])["measured"]
         (Path(folder) / "plan").mkdir()
-        peak, phase = planned(name, write_recipe(name, Path(folder) / "plan"))
+        peak, phase = planned(name, write_recipe(name, Path(folder) / "plan", where), where)
     return {
         "measured_mib": round(measured / MIB, 1),
         "planned_mib": round(peak / MIB, 1),
@@ -187,16 +199,17 @@ def compare(name: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SHAPES, default=list(SHAPES))
+    device.add_option(parser)
     parser.add_argument("--work", choices=SHAPES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
-        print(json.dumps(work(args.work, args.folder)))
+        print(json.dumps(work(args.work, args.folder, args.device)))
         return
     print(f"{'shape':<14}{'measured':>10}{'planned':>10}  planned / measured, largest phase (MiB)")
     results: dict[str, Any] = {}
     for name in args.only:
-        r = results[name] = compare(name)
+        r = results[name] = compare(name, args.device)
         print(f"{name:<14}{r['measured_mib']:>10}{r['planned_mib']:>10}  {r['ratio']:.3f}  {r['phase']}", flush=True)
     worst = max(abs(r["ratio"] - 1) for r in results.values())
     print(json.dumps({**results, "worst": round(worst, 3)}))

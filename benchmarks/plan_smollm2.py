@@ -1,12 +1,15 @@
-"""Does `sgpo plan` tell what SmolLM2-135M takes here? Memory and CPU seconds of a step, and of an evaluation.
+"""Does `sgpo plan` tell what SmolLM2-135M takes here? Memory and seconds of a step, and of an evaluation.
 
     python recipes/smollm2-135m-gsm/fetch.py --out runs/smollm2/base
     python recipes/smollm2-135m-gsm/split.py --size cpu --out runs/smollm2/data-cpu
     python benchmarks/plan_smollm2.py --model runs/smollm2/base --data runs/smollm2/data-cpu
+    python benchmarks/plan_smollm2.py --device cuda --dtype bfloat16 --model ... --data ...
 
 A process trains two steps with one thread, and the second is compared: it has optimizer states. Completions run to
-their full length. Seconds are those of the process, not of the clock, so other programs do not count. The evaluation is
-`sgpo.models` on as many prompts as a generation batch has rollouts, which the plan reckons as it does generation.
+their full length. Seconds are those of the process, so other programs do not count, and on a GPU those of the clock.
+The evaluation is `sgpo.models` on as many prompts as a generation batch has rollouts, which the plan reckons as it does
+generation.
+
 Another process takes the same steps for the memory: the highest resident one above what a finished tiny run had left,
 as in `plan_memory.py`. There glibc gives freed blocks back at once, which costs time; hence the two.
 
@@ -16,15 +19,17 @@ The last line is one JSON object: for each figure `measured`, `planned` and `rat
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import device
 import plan_memory
 import yaml
 
@@ -33,11 +38,11 @@ ROWS, GUIDED = 4, 2
 ROLLOUTS = ROWS + GUIDED
 
 
-def write_recipe(model: Path, data: Path, folder: Path, dtype: str) -> Path:
+def write_recipe(given: argparse.Namespace, folder: Path) -> Path:
     """A recipe of one problem an optimizer step, with 4 + 2 rollouts of one length."""
     fields = {
-        "model_name_or_path": str(model),
-        "dataset_name": str(data / "train.jsonl"),
+        "model_name_or_path": str(given.model),
+        "dataset_name": str(given.data / "train.jsonl"),
         "output_dir": str(folder / "run"),
         "reward_funcs": "accuracy",
         "dtype": "float32",
@@ -50,8 +55,8 @@ def write_recipe(model: Path, data: Path, folder: Path, dtype: str) -> Path:
         "alpha_form": "constant",  # each problem with a correct guided rollout has a target
         "max_steps": 2,
         "activation_checkpointing": False,
-        "use_cpu": True,
-        "bf16": dtype == "bfloat16",
+        "use_cpu": given.device == "cpu",
+        "bf16": given.dtype == "bfloat16",
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
@@ -61,8 +66,8 @@ def write_recipe(model: Path, data: Path, folder: Path, dtype: str) -> Path:
     return path
 
 
-def work(recipe: Path, data: Path, what: str) -> dict[str, float]:
-    """In a process of its own: bytes, or CPU seconds of the second step, of its generation and of an evaluation."""
+def work(recipe: Path, data: Path, what: str, where: str) -> dict[str, float]:
+    """In a process of its own: bytes, or seconds of the second step, of its generation and of an evaluation."""
     import gc
 
     import torch
@@ -77,22 +82,23 @@ def work(recipe: Path, data: Path, what: str) -> dict[str, float]:
         tiny = recipe.parent / "tiny"
         tiny.mkdir()
         plan_memory.SHAPES["tiny"] = plan_memory.shape(600, 32, 2, 2, 1, (8, 4, 4), rows=4)
-        plan_memory.train(plan_memory.write_recipe("tiny", tiny), plan_memory.SHAPES["tiny"]["lengths"])
+        plan_memory.train(plan_memory.write_recipe("tiny", tiny, where), plan_memory.SHAPES["tiny"]["lengths"])
+    now = functools.partial(device.now, where, cpu_seconds=True)
     spent: dict[str, float] = {"generation": 0.0}
     sample = GRPOTrainer._generate_single_turn
 
     def timed(self: Any, *args: Any) -> Any:
-        began = time.process_time()
+        began = now()
         found = sample(self, *args)
-        spent["generation"] = time.process_time() - began  # of the last step in the end
+        spent["generation"] = now() - began  # of the last step in the end
         return found
 
     class Steps(TrainerCallback):
         def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
-            self.began = time.process_time()
+            self.began = now()
 
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            spent["step"] = time.process_time() - self.began
+            spent["step"] = now() - self.began
 
     def every_other(completions: list[Any], **_: Any) -> list[float]:
         return [float(i % 2) for i in range(len(completions))]
@@ -100,19 +106,18 @@ def work(recipe: Path, data: Path, what: str) -> dict[str, float]:
     GRPOTrainer._generate_single_turn = timed
     run, config, model = parse(["--config", str(recipe)])
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # peaks count from here
-    before = plan_memory.status_bytes("VmRSS")
+    before = device.reset_peak(where)
     trainer = build(SGPOTrainer, config, model, load_data(run), reward_funcs=[every_other])
     trainer.add_callback(Steps())
     # Batches are fetched, and rollouts sampled, inside of a step only from `training_step` on.
     trainer.train()
     if what == "memory":
-        return {"memory": plan_memory.status_bytes("VmHWM") - before}
-    return {**spent, "evaluation": evaluate(trainer, evaluated(data))}
+        return {"memory": device.read_peak(where) - before}
+    return {**spent, "evaluation": evaluate(trainer, evaluated(data), now)}
 
 
-def evaluate(trainer: Any, prompts: list[Any]) -> float:
-    """CPU seconds of ``sgpo.models`` on conversations, each answered to the full length."""
+def evaluate(trainer: Any, prompts: list[Any], now: Callable[[], float]) -> float:
+    """Seconds of ``sgpo.models`` on conversations, each answered to the full length."""
     from sgpo.models.local import LocalModel
     from sgpo.models.protocol import Request, Sampling
 
@@ -120,12 +125,14 @@ def evaluate(trainer: Any, prompts: list[Any]) -> float:
     # Without an end token no answer is short, so that the tokens are those that were planned.
     trainer.model.generation_config.eos_token_id = tokenizer.eos_token = None
     sampling = Sampling(temperature=0.6, top_p=0.95, max_new_tokens=COMPLETION)
+    if trainer.args.bf16 and trainer.args.device.type == device.CUDA:  # as `sgpo eval` loads weights in bfloat16 there
+        trainer.model.bfloat16()
     model = LocalModel(trainer.model.eval(), tokenizer, sampling)
     requests = [Request(str(i), i, prompt, i) for i, prompt in enumerate(prompts)]
-    began = time.process_time()
+    began = now()
     replies = model.replies(requests)
     assert {reply.tokens for reply in replies} == {COMPLETION}
-    return time.process_time() - began
+    return now() - began
 
 
 def evaluated(data: Path) -> list[Any]:
@@ -134,14 +141,13 @@ def evaluated(data: Path) -> list[Any]:
     return list({str(prompt): prompt for prompt in (json.loads(line)["prompt"] for line in lines)}.values())[:ROLLOUTS]
 
 
-def planned(recipe: Path, model: Path, data: Path) -> dict[str, float]:
+def planned(recipe: Path, model: Path, data: Path, where: str) -> dict[str, float]:
     """The same figures, of `sgpo plan` on the lengths of these prompts."""
     from transformers import AutoTokenizer
 
     from sgpo.data.prompts import guided_prompt
     from sgpo.plan import Plan, plan_recipe
     from sgpo.plan.assumptions import Assumptions
-    from sgpo.plan.hardware import parse_hardware
     from sgpo.recipe import load_data, parse
 
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -152,7 +158,7 @@ def planned(recipe: Path, model: Path, data: Path) -> dict[str, float]:
 
     def plan(prompt: int, strategy: int, *more: str) -> Plan:
         lengths = Assumptions(prompt_tokens=prompt, strategy_tokens=strategy, mean_completion_tokens=COMPLETION)
-        return plan_recipe(["--config", str(recipe), *more], parse_hardware("cpu"), assumptions=lengths)
+        return plan_recipe(["--config", str(recipe), *more], plan_memory.machine(where), assumptions=lengths)
 
     def generation(plan: Plan) -> float:
         return plan.duration.seconds["decode"] + plan.duration.seconds["prefill"]
@@ -164,7 +170,7 @@ def planned(recipe: Path, model: Path, data: Path) -> dict[str, float]:
     batch = ("--num_generations", str(ROLLOUTS), "--per_device_train_batch_size", str(ROLLOUTS), "--alpha_0", "0")
     evaluation = plan(mean_tokens(evaluated(data)), 1, *batch)
     return {
-        "memory": step.memory.peak,
+        "memory": plan_memory.allocated(step.memory, where),
         "generation": generation(step),
         "step": step.duration.step,
         "evaluation": generation(evaluation),
@@ -175,24 +181,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
+    device.add_option(parser)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--work", choices=("memory", "seconds"), help=argparse.SUPPRESS)
     parser.add_argument("--recipe", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:
-        print(json.dumps(work(given.recipe, given.data, given.work)))
+        print(json.dumps(work(given.recipe, given.data, given.work, given.device)))
         return
     measured: dict[str, float] = {}
     with TemporaryDirectory() as folder:
-        recipe = write_recipe(given.model, given.data, Path(folder), given.dtype)
+        recipe = write_recipe(given, Path(folder))
         for what, glibc in (("memory", plan_memory.GLIBC), ("seconds", {})):
-            words = ["--model", str(given.model), "--data", str(given.data), "--recipe", str(recipe), "--work", what]
+            words = ["--model", str(given.model), "--data", str(given.data), "--device", given.device]
+            words += ["--recipe", str(recipe), "--work", what]
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", **glibc}
             done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, env=environment)
             if done.returncode:
                 raise RuntimeError(f"the measured run failed:\n{done.stderr[-3000:]}")
             measured |= json.loads(done.stdout.splitlines()[-1])
-        said = planned(recipe, given.model, given.data)
+        said = planned(recipe, given.model, given.data, given.device)
     unit = {"memory": plan_memory.MIB}
     figures = {}
     for name, value in measured.items():

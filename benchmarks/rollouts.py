@@ -11,17 +11,20 @@ curve of a run is measured five times, and read linearly in between.
 The second goes several times over fewer training problems, as many visits in all, so that each problem's guided pass
 rate is known from its last visit, and compares ``always`` with ``by_weight`` alone, at the rate ``--rate``.
 
-The last line is a JSON object, its figures fractions.
+With ``--device cuda`` the cells train and are measured on the GPU; they differ from those of a CPU, so give them an
+``--out`` of their own. The last line is a JSON object, its figures fractions.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+import device
 
 from sgpo.compare.lab import LabTask
 from sgpo.compare.run import ComparePlan, run_comparison
@@ -32,6 +35,7 @@ from sgpo.lab.model import BASE_SEEDS, base_path
 from sgpo.lab.problems import load_problems
 from sgpo.runs.entries import CellResult, MethodResult
 from sgpo.runs.files import read_json, read_rows, write_json
+from sgpo.runs.jobs import ReportProgress
 
 ALWAYS = "sgpo"
 RIVAL = "sft_grpo_12"
@@ -40,7 +44,22 @@ FORMS = {
     "below_0.25": "sgpo:guided_rollouts=on_demand,guided_rollouts_below=0.25",
     "by_weight": "sgpo:guided_rollouts=by_weight",
 }
+DEVICE: dict[str, Any] = {"use_cpu": False}  # of a cell on a GPU
 SCORES = ("end", "new_axes", "over_training", "never_solved")
+
+
+@dataclass(frozen=True)
+class GpuTask(LabTask):
+    """The lab on the GPU of this machine."""
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "device": device.CUDA}
+
+    def run(self, cell: Cell, out: Path, folder: Path, report: ReportProgress) -> CellResult:
+        return super().run(replace(cell, overrides={**cell.overrides, **DEVICE}), out, folder, report)
+
+    def machine(self, processes: int) -> str:
+        return f"{device.name_of(device.CUDA)}, {processes} processes side by side"
 
 
 def saved(reference: MethodResult, other: MethodResult) -> dict[str, float]:
@@ -104,7 +123,8 @@ def compare_forms(args: argparse.Namespace) -> None:
     budget = RunBudget.lasting(args.generations)
     forms = {form: FORMS[form] for form in args.forms}
     names = (ALWAYS, *forms.values(), RIVAL)
-    plan = ComparePlan(names, args.seeds, LabTask(budget), tuple(args.rates), args.jobs)
+    task = GpuTask(budget) if args.device == device.CUDA else LabTask(budget)
+    plan = ComparePlan(names, args.seeds, task, tuple(args.rates), args.jobs)
     results = run_comparison(plan, args.out)
     methods = {name: results.methods[name] for name in names if name in results.methods}
     if ALWAYS not in methods:
@@ -145,7 +165,8 @@ def compare_passes(args: argparse.Namespace) -> None:
     for method in (ALWAYS, FORMS["by_weight"]):
         for seed in range(args.seeds):
             base = BASE_SEEDS[seed % len(BASE_SEEDS)]
-            cell = Cell(method, seed, base, budget, {"learning_rate": args.rate})
+            more = DEVICE if args.device == device.CUDA else {}
+            cell = Cell(method, seed, base, budget, {"learning_rate": args.rate, **more})
             folder = args.out / cell.name
             if not (folder / "result.json").exists():
                 result = run_cell(cell, base_path(base), folder, strategies=strategies)
@@ -175,6 +196,7 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=0, help="compare over so many passes in place of one")
     parser.add_argument("--rate", type=float, default=1.6e-3, help="with --passes: the learning rate")
     parser.add_argument("--jobs", type=int, default=0)
+    device.add_option(parser)
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
     args = parser.parse_args()
     if args.seeds < 2:

@@ -31,11 +31,11 @@ import argparse
 import json
 import platform
 import statistics
-import time
 from collections.abc import Callable
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import device
 import torch
 from datasets import Dataset
 from torch import Tensor
@@ -62,7 +62,7 @@ def parse_arguments() -> argparse.Namespace:
     for name, default in {"completion": 128, "hidden": 256, "layers": 4, "vocabulary": 32768}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    device.add_option(parser)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
     return parser.parse_args()
@@ -156,20 +156,14 @@ def targets(rows: int, trainer: Any, args: argparse.Namespace) -> Any:
     return collate(chosen, trainer._tokenizer.pad_token_id, torch.device(args.device))
 
 
-def seconds(work: Callable[[], Tensor | None], model: Any, device: str) -> float:
+def seconds(work: Callable[[], Tensor | None], model: Any, where: str) -> float:
     """Of one loss with its backward; CPU seconds of this process, or wall seconds on a GPU."""
-    cuda = device == "cuda"
-    clock = time.perf_counter if cuda else time.process_time
     model.zero_grad(set_to_none=True)
-    if cuda:
-        torch.cuda.synchronize()
-    began = clock()
+    began = device.now(where, cpu_seconds=True)
     loss = work()
     if loss is not None:
         loss.backward()
-    if cuda:
-        torch.cuda.synchronize()
-    return clock() - began
+    return device.now(where, cpu_seconds=True) - began
 
 
 def ratio(name: str, above: list[float], below: list[float]) -> float:

@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, nothing from a network."""
+"""Shared by all tests: one thread, nothing from a network, and no GPU unless CUDA_VISIBLE_DEVICES names one."""
 
 import os
 from pathlib import Path

@@ -161,7 +161,7 @@ def make_config(output_dir: Path | str, config_class: type = SGPOConfig, **optio
         "logging_steps": 1,
         "save_strategy": "no",
         "report_to": "none",
-        "use_cpu": True,
+        "use_cpu": not torch.cuda.is_available(),  # tests/conftest.py hides GPUs unless they are asked for
         "bf16": False,
         "gradient_checkpointing": False,
         "shuffle_dataset": False,
@@ -204,8 +204,8 @@ class Recorder(TrainerCallback):
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         trained = {n.removeprefix("module."): p for n, p in model.named_parameters() if p.requires_grad}
-        self.gradients.append({n: whole(p.grad.detach()).clone() for n, p in trained.items()})
-        self.weights.append({n: whole(p.detach()).clone() for n, p in trained.items()})
+        self.gradients.append({n: whole(p.grad.detach()).cpu().clone() for n, p in trained.items()})
+        self.weights.append({n: whole(p.detach()).cpu().clone() for n, p in trained.items()})
 
 
 def recorded(trainer: Any) -> Recorder:
@@ -218,14 +218,14 @@ def recorded(trainer: Any) -> Recorder:
 
 def weights_of(model: Any) -> dict[str, Tensor]:
     """Copies by name; under FSDP2, whole ones, and every rank takes part."""
-    return {name.removeprefix("module."): whole(p.detach()).clone() for name, p in model.named_parameters()}
+    return {name.removeprefix("module."): whole(p.detach()).cpu().clone() for name, p in model.named_parameters()}
 
 
 def largest_gap(left: dict[str, Tensor], right: dict[str, Tensor]) -> float:
     """Largest absolute difference, relative to the largest absolute value on the right."""
     assert left.keys() == right.keys()
     size = max(float(t.abs().max()) for t in right.values())
-    return max(float((left[n].double() - right[n].double()).abs().max()) for n in right) / max(size, 1e-30)
+    return max(float((left[n].double().cpu() - right[n].double().cpu()).abs().max()) for n in right) / max(size, 1e-30)
 
 
 def decoded(ids: Sequence[int]) -> list[str]:

@@ -20,7 +20,7 @@ def states(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def benchmark() -> ModuleType:
+def fused_kl() -> ModuleType:
     spec = importlib.util.spec_from_file_location("fused_kl", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -29,21 +29,21 @@ def benchmark() -> ModuleType:
     return module
 
 
-def test_its_sizes_are_those_of_the_file(states: str, benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_sizes_are_those_of_the_file(states: str, fused_kl: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["fused_kl.py", "--states", states, "--tokens", "8"])
-    args = benchmark.parse_arguments()
+    args = fused_kl.parse_arguments()
     assert (args.vocabulary, args.hidden, args.tokens) == (11, 3, 8)
     monkeypatch.setattr(sys, "argv", ["fused_kl.py", "--states", states, "--tokens", "9"])
     with pytest.raises(SystemExit, match="8 tokens, fewer than --tokens 9"):
-        benchmark.parse_arguments()
+        fused_kl.parse_arguments()
 
 
 def test_each_chunk_size_is_a_line_of_its_own_and_is_compared_with_the_rivals(
-    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
+    fused_kl: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunks = ["--chunk-size", "default", "64", "--only", "trl_tiled", "fused", "tolerant"]
     monkeypatch.setattr(sys, "argv", ["fused_kl.py", *chunks])
-    found = dict(benchmark.named(benchmark.parse_arguments()))
+    found = dict(fused_kl.named(fused_kl.parse_arguments()))
     assert found == {
         "trl_tiled": ("trl_tiled", None),
         "fused@default": ("fused", None),
@@ -52,8 +52,8 @@ def test_each_chunk_size_is_a_line_of_its_own_and_is_compared_with_the_rivals(
         "tolerant@64": ("tolerant", 64),
     }
     runs = {name: [{"peak_mib": 1.0, "seconds": 2.0, "cpu_seconds": 3.0}] for name in found}
-    report = benchmark.summary(runs)
+    report = fused_kl.summary(runs)
     over = {key.removeprefix("time_over_") for key in report["fused@64"] if key.startswith("time_over_")}
     assert over == {"trl_tiled", "tolerant@64"}
     monkeypatch.setattr(sys, "argv", ["fused_kl.py", "--chunk-size", "64", "--only", "fused"])
-    assert dict(benchmark.named(benchmark.parse_arguments())) == {"fused": ("fused", 64)}
+    assert dict(fused_kl.named(fused_kl.parse_arguments())) == {"fused": ("fused", 64)}

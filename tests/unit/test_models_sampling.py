@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -83,6 +84,16 @@ def test_samples_depend_on_the_seed_alone(model: Any, tokenizer: Any) -> None:
     assert sample(model, tokenizer, PROMPTS[::-1], **settings, seed=1, batch_size=1)[::-1] == first
     assert sample(model, tokenizer, PROMPTS, **settings, seed=2) != first
     assert len({one.text for one in first[0]}) > 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU in CUDA_VISIBLE_DEVICES")
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_gpu_draws_the_samples_of_the_cpu(temperature: float, model: Any, tokenizer: Any) -> None:
+    settings: dict[str, Any] = {"k": 3, "max_new_tokens": 8, "temperature": temperature, "seed": 1}
+    state = torch.cuda.get_rng_state()
+    on_gpu = sample(copy.deepcopy(model).double().to("cuda"), tokenizer, PROMPTS, **settings)
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    assert on_gpu == sample(copy.deepcopy(model).double(), tokenizer, PROMPTS, **settings)
 
 
 def test_more_samples_keep_the_first_ones(model: Any, tokenizer: Any) -> None:

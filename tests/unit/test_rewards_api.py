@@ -78,6 +78,9 @@ def test_a_response_of_the_wrong_type() -> None:
         ("1.68, 0.45", "0.449, 1.681", 0.01, True),
         (r"\text{east}", "east", 0.1, True),
         ("x + 1", "x + 1.01", 0.1, False),
+        (r"12.5\%", "0.1255", 0.1, True),
+        (r"12.5\%", "0.2", 0.1, False),
+        ("0.125", r"12.6\%", 0.01, True),
     ],
 )
 def test_tolerance(gold: str, answer: str, tolerance: float | None, correct: bool) -> None:

@@ -7,6 +7,7 @@ in the same order. Runs in worker processes only.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,7 +19,6 @@ from sgpo.rewards.relations import Link
 from sgpo.rewards.structure import EQUAL, Shape
 
 _FUNCTION = re.compile(r"([A-Za-z](?: ?\^ ?\{? ?-1 ?\}?)?)\s*\(\s*([A-Za-z])\s*\)")
-_PRODUCT = re.compile(r"[A-Za-z]{2,3}")
 _ELSE = re.compile(r"\b(?:otherwise|else)\b")
 _TO = re.compile(r"(?<=\d) ?(?:\\text\{ ?to ?\}|to) ?(?=\d)")
 _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
@@ -89,6 +89,11 @@ class Grader:
         return whole and structure.letters(said) <= structure.letters(main) and self.same(gold[0], answer[0])
 
     def _nodes(self, gold: Shape, answer: Shape) -> bool:
+        if gold.label and answer.label and gold.label != answer.label:
+            return False
+        if "value" in (gold.kind, answer.kind) and gold.label + answer.label == "C":
+            return self._values(gold.text, answer.text)  # C(5, 2) is no point
+        gold, answer = readings.only(gold), readings.only(answer)
         named = relations.assignments(gold), relations.assignments(answer)
         if any(named) and "value" not in (gold.kind, answer.kind):
             return self._assigned(gold, answer, *named)
@@ -109,6 +114,8 @@ class Grader:
             return ours.keys() == theirs.keys() and all(self.same(ours[name], theirs[name]) for name in ours)
         named, bare = (ours, answer) if ours else (theirs, gold)
         assert named is not None
+        if any(relations.names_one(item) for item in bare.items):
+            return False  # `x = 1 or x = 2` is no `x = 1, y = 2`
         if bare.kind in ("list", "set") and bare is gold:
             return self._unordered(readings.expand(gold), list(named.values()))
         if bare.kind not in ("tuple", "list") and not bare.is_vector:
@@ -296,7 +303,7 @@ class Grader:
 
     def _definitions(self, gold: tuple[str, str], answer: tuple[str, str]) -> bool | None:
         """`f(x) = 2x` and `f(t) = 2t`: names and values. None where the names do not settle it."""
-        if key(gold[0]) == key(answer[0]) or (_PRODUCT.fullmatch(gold[0]) and sorted(gold[0]) == sorted(answer[0])):
+        if relations.same_name(gold[0], answer[0]):
             return self.same(gold[1], answer[1])
         functions = _FUNCTION.fullmatch(gold[0]), _FUNCTION.fullmatch(answer[0])
         for (name, value), function in ((gold, functions[1]), (answer, functions[0])):
@@ -319,10 +326,17 @@ class Grader:
         """`x = 5` is the answer 5, and `x > 2` the interval; an equation that names nothing is no value."""
         if relation.brackets:
             inner = structure.parse(relation.brackets)
+            if other.kind == "matrix" or other.names or (other.kind == "list" and not self._as_region(other)):
+                return False  # `1, 2` and the vector (1, 2) are no interval
             return other.kind != "value" and self._shapes(*((other, inner) if flipped else (inner, other)))
         if relation.signs == (r"\ne",) and structure.is_name(relation.items[0]):
             return self.same(rf"(-\infty, {relation.items[1]}) \cup ({relation.items[1]}, \infty)", other.text)
         defined = readings.definition(relation)
+        if defined is None and set(relation.signs) == {"="} and other.kind == "value":
+            # `x^2 - 1 = (x-1)(x+1)`, which holds for all x, is either side.
+            first, pairs = relation.items[0], itertools.pairwise(relation.items)
+            pair = (other.text, first) if flipped else (first, other.text)
+            return self.same(*pair) and all(self._library(*sides) for sides in pairs)
         if defined is None:
             return False
         if not flipped:
@@ -359,8 +373,8 @@ class Grader:
         if self._library(gold.core, answer.core):
             value = library.plain_number(gold.core)
             return gold.percent or value is None or value == 0 or abs(value) >= 1
-        part, whole = (gold, answer) if gold.percent else (answer, gold)
-        return self._library(whole.core, rf"\frac{{{part.core}}}{{100}}")
+        share = rf"({answer.core}) \cdot 100" if gold.percent else rf"\frac{{{answer.core}}}{{100}}"
+        return self._library(gold.core, share)  # a tolerance is one of the gold as it is written
 
     def _ratio(self, gold: str, answer: str) -> bool:
         left, right = gold.split(":"), answer.split(":")

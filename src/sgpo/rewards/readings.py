@@ -123,6 +123,12 @@ def expand(node: Shape) -> list[str]:
     return list({key(item): item for item in items}.values())
 
 
+def only(node: Shape) -> Shape:
+    r"""The tuple of a set that holds nothing else, `\{(1, 2)\}`, the solutions of a system; other shapes unchanged."""
+    inner = structure.parse(node.items[0]) if node.kind == "set" and len(node.items) == 1 else node
+    return inner if inner.kind == "tuple" else node
+
+
 def reordered(node: Shape, names: tuple[str, ...]) -> Shape:
     """`(y, x) = (2, 1)` as a tuple in the order of other names; what is no single tuple is left as it is."""
     if node.kind != "tuple" or len(node.items) != len(names) or not names:

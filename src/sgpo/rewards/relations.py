@@ -28,6 +28,8 @@ _CONSTANTS = re.compile(
     r"(?![A-Za-z])|(?<![A-Za-z])[ei](?![A-Za-z])"
 )
 _CONGRUENT = re.compile(r"(?:[A-Za-z](?:_\{?\w\}?)? ?\\equiv ?)?([+-]?\d{1,9}) ?(?:\\pmod\{ ?([1-9]\d{0,8}) ?\})?")
+_PRODUCT = re.compile(r"[A-Za-z]{2,3}")
+_NUMBER = re.compile(r" ?_ ?\{?\d\}?$")
 _DECIMAL = re.compile(r"[+-]?\d*\.(\d+)")
 _FLIPPED = {">": "<", r"\ge": r"\le"}
 
@@ -63,6 +65,7 @@ def _rounded(exact: str, decimal: str, *, whole: bool) -> bool:
     if match is None and not (whole and re.fullmatch(r"[+-]?\d+", text)):
         return False
     place = Fraction(1, 10 ** len(match.group(1))) if match else Fraction(1)
+    place *= Fraction(999, 1000)  # a whole place is another number: 0.5 is no rounded 0.6
     try:
         return library.values_equal(quantities.split_quantity(exact).core, text, place)
     except library.UnparsableError:
@@ -161,6 +164,20 @@ def residues(text: str) -> frozenset[tuple[int, int]] | None:
 def is_variable(text: str) -> bool:
     r"""Whether a side is one variable: `x`, `x_1`, `\theta`, `\text{Area}`."""
     return structure.is_name(text) and bool(_VARIABLE.fullmatch(text.strip()))
+
+
+def names_one(text: str) -> bool:
+    """Whether an element of a list gives a value to a name of its own: `x = 2`, not `2` or the numbered `x_2 = 2`."""
+    node = structure.parse(text)
+    named = node.kind == "relation" and set(node.signs) <= EQUAL and is_variable(node.items[0])
+    return named and "_" not in node.items[0]
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two names are one: alike, a product in another order (`ab`), or `x_1` of the solutions for `x`."""
+    if key(one) == key(other) or key(_NUMBER.sub("", one)) == key(other) or key(one) == key(_NUMBER.sub("", other)):
+        return True
+    return bool(_PRODUCT.fullmatch(one)) and sorted(one) == sorted(other)
 
 
 def is_system(node: Shape) -> bool:

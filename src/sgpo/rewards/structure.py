@@ -53,6 +53,10 @@ _IF = re.compile(
 _COMMA = re.compile(",")
 _ROW_END = re.compile(r"(?<=\]) ?, ?(?=\[)|;")  # [[1,2],[3,4]] and [1,2; 3,4]
 _TRANSPOSED = re.compile(r"(.*(?:[)\]]|\\end\{[a-z]+\})) ?\^ ?\{? ?(?:\\text\{ ?T ?\}|[Tt]|\\top|\\intercal) ?\}?")
+_UNION = re.compile(r"\\cup(?![A-Za-z])")
+_OUTWARDS = re.compile(r"\s*([\[\](])\s*([^\[\]()]+[,;][^\[\]()]+)([\[\])])\s*")  # ]a, b[
+_NAMED_INTERVAL = re.compile(r"[A-Za-z]\s*(\([^()\[\]]+\]|\[[^()\[\]]+\))")  # t(0, 4], which can be no function call
+_POINT = re.compile(r"([A-Z]'?(?: ?_ ?\{?\w\}?)?) ?(\([^()]*(?:\([^()]*\)[^()]*)*\))")  # P(1, 2)
 _FLIP = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
 
 
@@ -62,7 +66,8 @@ class Shape:
 
     A relation holds its sides in `items` and its signs in `signs`; a matrix its entries, row by row, and its row
     lengths in `rows`. `joined_by_and` and `joined_by_or` say that a list was joined by such a word; `line`
-    is the parameter of a line that was written as a point and a direction; `names` are those of `(x, y) = (1, 2)`.
+    is the parameter of a line that was written as a point and a direction; `names` are those of `(x, y) = (1, 2)`,
+    and `label` is that of a point `P(1, 2)`.
     """
 
     kind: Kind
@@ -75,6 +80,7 @@ class Shape:
     joined_by_or: bool = False
     line: str = ""
     names: tuple[str, ...] = ()
+    label: str = ""
 
     @property
     def is_vector(self) -> bool:
@@ -262,6 +268,9 @@ def _list(text: str) -> Shape | None:
     restrictions = [piece for piece in pieces if not _REAL.fullmatch(piece)]
     if len(restrictions) == 1 < len(pieces):
         return parse(restrictions[0])  # `x \in \mathbb{R}, x \ne 2`
+    members = [split_top(piece, _RELATION) for piece in pieces]
+    if all(signs == [r"\in"] and sides[0] == members[0][0][0] for sides, signs in members):
+        pieces = [sides[1] for sides, _ in members]  # `x \in (0, 1)` or `x \in (2, 3)`
     items: list[str] = []
     name = ""
     for piece in pieces:  # `x = 1, 2` names x once
@@ -289,6 +298,12 @@ def _said(condition: str) -> str:
     return re.sub(r"(?<![A-Za-z])(?:is|are) ", "", _IF.sub("", condition)).strip(" ,.")
 
 
+def _inwards(match: re.Match[str]) -> str:
+    """An interval of the French, `]a, b[`, with brackets that say the same."""
+    low, ends, high = match.groups()
+    return ("[" if low == "[" else "(") + ends + ("]" if high == "]" else ")")
+
+
 def parse(text: str) -> Shape:
     """Shape of a normalised answer. Never fails: what has no other shape is a value."""
     text = strip_outer(text)
@@ -303,19 +318,24 @@ def parse(text: str) -> Shape:
     matrix = _matrix(text) or _transposed(text) or _combination(text)
     if matrix:
         return matrix
-    outer = re.fullmatch(r"([\[\](])\s*([^\[\]()]+[,;][^\[\]()]+)([\[\])])", text)
-    if outer:  # ]a, b[ and [a, b[, as the French write intervals
-        text = ("[" if outer.group(1) == "[" else "(") + outer.group(2) + ("]" if outer.group(3) == "]" else ")")
-    named = re.fullmatch(r"[A-Za-z]\s*(\([^()\[\]]+\]|\[[^()\[\]]+\))", text)
-    if named:  # t(0, 4], which can be no function call, for t in (0, 4]
+    outer = [_OUTWARDS.fullmatch(part) for part in _UNION.split(text)]
+    if all(outer):
+        text = r" \cup ".join(_inwards(match) for match in outer if match)
+    named = _NAMED_INTERVAL.fullmatch(text)
+    if named:
         text = named.group(1)
+    point = _POINT.fullmatch(text)
+    if point and (inner := _bracketed(point.group(2))) and inner.kind == "tuple":
+        return replace(inner, text=text, label=point.group(1).replace(" ", ""))
     text = _REALS.get(text.replace(" ", "").replace("{+}", "+").replace("{-}", "-"), text)
     shape = _bracketed(text) or _list(text)
     if shape:
         return shape
-    parts = split_top(text, re.compile(r"\\cup(?![A-Za-z])"))[0]
+    parts = split_top(text, _UNION)[0]
     if len(parts) > 1 and not split_top(text, _RELATION)[1]:
         return Shape("union", text, tuple(parts))
+    if len(parts) > 1 and all(map(is_inequality, parts)):
+        return Shape("list", text, tuple(parts), joined_by_or=True)  # `x < 1 \cup x > 2`
     relation = _relation(text)
     if relation:
         return relation

@@ -4,6 +4,7 @@
 differ in batch layout, world size or objective see the same rollouts, and an oracle can name them.
 """
 
+import os
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -161,7 +162,8 @@ def make_config(output_dir: Path | str, config_class: type = SGPOConfig, **optio
         "logging_steps": 1,
         "save_strategy": "no",
         "report_to": "none",
-        "use_cpu": not torch.cuda.is_available(),  # tests/conftest.py hides GPUs unless they are asked for
+        # tests/conftest.py hides GPUs unless they are asked for; NCCL takes no two ranks on one.
+        "use_cpu": torch.cuda.device_count() < int(os.environ.get("WORLD_SIZE", "1")),
         "bf16": False,
         "gradient_checkpointing": False,
         "shuffle_dataset": False,

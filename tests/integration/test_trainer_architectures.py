@@ -79,9 +79,9 @@ def test_saved_model_loads_and_equals_the_trained_one(tied: bool, out: Path) -> 
     trainer = kit.make_trainer(out, model=kit.make_model(tied=tied), reward=kit.has_digit, **SIZE, **GUIDED)
     trainer.train()
     trainer.save_model(str(out / "final"))
-    loaded = AutoModelForCausalLM.from_pretrained(out / "final", dtype=torch.float32)
+    loaded = AutoModelForCausalLM.from_pretrained(out / "final", dtype=torch.float32).to(trainer.args.device)
     assert kit.largest_gap(kit.weights_of(loaded), kit.weights_of(trainer.model)) == 0.0
-    ids = torch.tensor([[5, 6, 7]])
+    ids = torch.tensor([[5, 6, 7]], device=trainer.args.device)
     with torch.no_grad():
         assert torch.equal(loaded.eval()(input_ids=ids).logits, trainer.model.eval()(input_ids=ids).logits)
 

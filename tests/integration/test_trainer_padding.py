@@ -72,7 +72,7 @@ def make(model_type: str, method: str, out: Path, **options: Any) -> Any:
 def scores(trainer: Any, prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
     """TRL's log-probabilities, and hidden states of the distillation, of the first row's completion."""
     targets = [Target(prompt, prompt, COMPLETION, 1.0) for prompt in prompts]
-    share = collate(targets, 0, torch.device("cpu"))
+    share = collate(targets, 0, trainer.args.device)
     length = len(COMPLETION)
     trainer.model.eval()
     with torch.no_grad():

@@ -93,7 +93,7 @@ def test_dropout_reaches_the_student_but_not_the_teacher(out: Path) -> None:
     trainer = make(out, adapter=lora(lora_dropout=0.5, init_lora_weights=False), max_steps=1)
     trainer.train()
     target = next(t for slot in trainer._sgpo.slots for t in slot)
-    share = collate([target], 0, torch.device("cpu"))
+    share = collate([target], 0, trainer.args.device)
     trainer.model.train()
     flags = {name: module.training for name, module in trainer.model.named_modules()}
     first, second = (trainer._teacher_hidden(trainer.model, share) for _ in range(2))
@@ -127,7 +127,7 @@ def test_a_model_that_is_peft_already(out: Path) -> None:
     start = copy.deepcopy(kit.weights_of(model))
     trainer = kit.make_trainer(out, model=model, grpo_weight=0.0)
     trainer.train()
-    moved = {name for name, p in trainer.model.named_parameters() if not torch.equal(p, start[name])}
+    moved = {name for name, p in trainer.model.named_parameters() if not torch.equal(p.cpu(), start[name])}
     assert moved
     assert all("lora_" in name for name in moved)
 
@@ -178,8 +178,8 @@ def test_a_base_that_moves_with_the_adapter_is_measured_where_it_was_trained(out
     trainer = kit.make_trainer(out, model=str(base), arguments=arguments, max_steps=1)
     trainer.train()
     trainer.save_model(str(out / "model"))
-    loaded = LocalModel.load(str(out / "model"), Sampling(0.0, 1.0, 4), LocalOptions(device="cpu"))
-    ids = torch.tensor([[8, 9, 10, 11]])
+    loaded = LocalModel.load(str(out / "model"), Sampling(0.0, 1.0, 4), LocalOptions(device=str(trainer.args.device)))
+    ids = torch.tensor([[8, 9, 10, 11]], device=trainer.args.device)
     with torch.no_grad():
         assert torch.equal(trainer.model.eval()(input_ids=ids).logits, loaded.model(input_ids=ids).logits)
     arguments = {"peft_config": lora(init_lora_weights="pissa_niter_4")}

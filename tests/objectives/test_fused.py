@@ -1,6 +1,8 @@
 """The fused loss against the oracle, against the unfused path, and in the cases a kernel gets wrong."""
 
 import math
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import objectives_oracle as oracle
@@ -298,7 +300,7 @@ def test_without_grad_mode_no_gradient_is_computed(monkeypatch: pytest.MonkeyPat
 def test_half_precision_inputs_are_summed_in_float32(
     dtype: torch.dtype, autocast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "_UPCAST_TILE_BYTES", 1)
+    monkeypatch.setattr(chunks, "_UPCAST_TILE_BYTES", {"other": 1})
     student, teacher, head, bias = inputs(200, dtype)
     sources = (student, head, bias)
     exact = tuple(x.detach().float().requires_grad_() for x in (student, teacher, head, bias))
@@ -311,6 +313,33 @@ def test_half_precision_inputs_are_summed_in_float32(
         assert actual.dtype == dtype
         # One rounding to the result's own dtype, at most half a unit in the last place, on float32 sums.
         torch.testing.assert_close(actual.float(), wanted, rtol=torch.finfo(dtype).eps / 2 + 1e-5, atol=2e-7)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "autocast", "expected"),
+    [
+        ("cuda", torch.bfloat16, False, "tf32"),
+        ("cuda", torch.float16, False, "tf32"),
+        ("cuda", torch.float32, True, "tf32"),
+        ("cuda", torch.float32, False, "ieee"),
+        ("cuda", F64, False, "ieee"),
+        ("cpu", torch.bfloat16, False, "ieee"),
+    ],
+)
+def test_a_gpu_multiplies_half_precision_on_its_tensor_cores(
+    device: str, dtype: torch.dtype, autocast: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: autocast and kind == device)
+    head: Any = SimpleNamespace(device=torch.device(device), dtype=dtype)
+    matmul = torch.backends.cuda.matmul
+    before, matmul.fp32_precision = matmul.fp32_precision, "ieee"
+    try:
+        with suppress(KeyError), chunks.tensor_cores(head):
+            assert matmul.fp32_precision == expected
+            raise KeyError
+        assert matmul.fp32_precision == "ieee"
+    finally:
+        matmul.fp32_precision = before
 
 
 def test_autocast_leaves_the_products_of_the_tolerant_kernel_alone() -> None:

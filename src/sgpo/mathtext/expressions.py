@@ -1,16 +1,14 @@
-r"""Find the mathematics among the tokens of a text and evaluate it, without any evaluation of code.
+r"""Find the mathematics among the tokens of a text and evaluate it: a parser by precedence, one token ahead.
 
-Each run of operands and operators is spelled as a Python expression, of which Python's own parser makes a tree; only
-the operations of this file are carried out on it. A value is exact where it is rational. Each letter has a fixed value,
-so that two spellings of one formula agree and a formula agrees with nothing else.
+A value is exact where it is rational. Each letter has a fixed value, so that two spellings of one formula agree and a
+formula agrees with nothing else.
 """
 
 from __future__ import annotations
 
-import ast
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -20,10 +18,10 @@ Value = Fraction | float
 MAX_DEPTH = 25
 MAX_NODES = 6_000  # of one text; what follows is not read
 MAX_TOKENS = 200  # of one expression; what follows is read as another one
-RELATIONS = {"=": "==", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!="}
-_GREEK = words("alpha beta gamma theta phi omega lambda mu sigma delta rho epsilon varphi tau Delta infty")
+RELATIONS = words("= < > <= >= !=")
+_GREEK = words("pi alpha beta gamma theta phi omega lambda mu sigma delta rho epsilon varphi tau Delta infty")
 _RATIOS = ("sin", "cos", "tan", "cot", "sec", "csc")
-_CLOSE = {"(": ")", "[": "]", "{": "}"}
+_CLOSE = {"(": ")", "[": ")", "{": "}"}  # `]` is read as `)`, for the sake of intervals
 _SHORT = words("is of to in by or at if an as on we it be do so no up am he my me us go km cm mm kg ml ft hr")
 
 
@@ -39,47 +37,67 @@ def _count(x: Value) -> int:
     return int(x)
 
 
+def _root(x: Value) -> Value:
+    return _power(x, 0.5)
+
+
+def _percent(x: Value) -> Value:
+    return x / 100
+
+
+def _factorial(x: Value) -> Value:
+    return Fraction(math.factorial(_count(x)))
+
+
+def _choose(n: Value, k: Value) -> Value:
+    return Fraction(math.comb(_count(n), _count(k)))
+
+
+def _odds(x: Value, y: Value) -> Value:
+    return x / (x + y)
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sin": math.sin, "cos": math.cos, "tan": math.tan, "cot": lambda x: 1 / math.tan(x),
     "sec": lambda x: 1 / math.cos(x), "csc": lambda x: 1 / math.sin(x), "ln": math.log, "log": math.log10,
-    "exp": math.exp,
-    "arcsin": math.asin, "arccos": math.acos, "arctan": math.atan, "sqrt": lambda x: _power(x, 0.5),
-    "cbrt": lambda x: _power(x, 1 / 3), "square": lambda x: x * x, "cube": lambda x: x**3, "opposite": operator.neg,
-    "reciprocal": lambda x: 1 / x, "twice": lambda x: 2 * x, "triple": lambda x: 3 * x, "percent": lambda x: x / 100,
-    "degree": math.radians, "factorial": lambda x: Fraction(math.factorial(_count(x))),
+    "exp": math.exp, "arcsin": math.asin, "arccos": math.acos, "arctan": math.atan, "sqrt": _root,
 }  # fmt: skip
-# Binary operators of Python, some of them with a meaning of their own here: `//` takes the first from the second.
-_OPERATIONS: dict[type, Callable[..., Any]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Pow: _power,
-    ast.FloorDiv: lambda x, y: y - x, ast.MatMult: operator.truediv, ast.LShift: lambda x, y: _power(y, x),
-    ast.BitAnd: lambda x, y: x / (x + y), ast.BitOr: lambda x, y: y / (x + y),  # odds in favour, and against
-    ast.Mod: lambda n, k: Fraction(math.comb(_count(n), _count(k))),
+# What stands between a function and its argument: `sin^2 x`, `log_2 x`, `sqrt[3]{x}`.
+_OPTIONS = {"^": _power, "_": lambda x, base: x / math.log10(base), "[": lambda x, n: _power(x, 2 / n)}
+_PREFIX: dict[str, Callable[..., Any]] = _FUNCTIONS | {
+    "-": operator.neg, "+": operator.pos, "negative": operator.neg, "minus": operator.neg, "opposite of": operator.neg,
+    "additive inverse of": operator.neg, "square root of": _root, "root of": _root,
+    "cube root of": lambda x: _power(x, 1 / 3), "square of": lambda x: x * x, "cube of": lambda x: x**3,
+    "reciprocal of": lambda x: 1 / x, "twice": lambda x: 2 * x, "double": lambda x: 2 * x,
+    "triple": lambda x: 3 * x, "factorial of": _factorial,
+    "sine of": math.sin, "cosine of": math.cos, "tangent of": math.tan,
 }  # fmt: skip
-# Phrases between, before and behind operands, as Python spells them here.
-_INFIX = RELATIONS | {
-    "+": "+", "-": "-", "*": "*", "/": "/", "^": "**", "plus": "+", "minus": "-", "times": "*", "over": "/",
-    "divided by": "/", "multiplied by": "*", "out of": "/", "to the power of": "**", "to the power": "**",
-    "raised to the power of": "**", "to the": "**", "of": "*", "choose": "%", "C": "%", "x": "*", ":": "@", ",": ",",
-    "more than": "+", "less than": "//", "short of": "//", "in": "/", "by": "*", "power of": "<<",
-    "to": "&",
+_OF_TWO = {
+    "sum of": operator.add, "product of": operator.mul, "quotient of": operator.truediv,
+    "difference of": operator.sub, "difference between": operator.sub,
 }  # fmt: skip
-_PREFIX = {
-    "-": "-", "+": "+", "negative": "-", "minus": "-", "square root of": "sqrt", "cube root of": "cbrt",
-    "root of": "sqrt", "square of": "square", "cube of": "cube", "reciprocal of": "reciprocal",
-    "opposite of": "opposite", "additive inverse of": "opposite", "twice": "twice", "double": "twice",
-    "triple": "triple", "factorial of": "factorial", "sine of": "sin", "cosine of": "cos", "tangent of": "tan",
-    "cotangent of": "cot", "secant of": "sec", "cosecant of": "csc",
-    "sum of": "+", "product of": "*", "quotient of": "/", "difference of": "-", "difference between": "-",
+_POSTFIX: dict[str, Callable[..., Any]] = {
+    "!": _factorial, "squared": lambda x: x * x, "cubed": lambda x: x**3, "factorial": _factorial, "%": _percent,
+    "percent": _percent,
 }  # fmt: skip
-_POSTFIX = {"!": "factorial", "squared": "square", "cubed": "cube", "factorial": "factorial", "%": "percent"}
-_POSTFIX |= {"percent": "percent"}
+_SUM, _PRODUCT, _POWER = 1, 2, 3
+# How tight an operator binds, and what it does.
+_INFIX: dict[str, tuple[int, Callable[..., Any]]] = {
+    "+": (_SUM, operator.add), "-": (_SUM, operator.sub), "plus": (_SUM, operator.add), "minus": (_SUM, operator.sub),
+    "more than": (_SUM, operator.add), "less than": (_SUM, lambda x, y: y - x),
+    "short of": (_SUM, lambda x, y: y - x), "": (_PRODUCT, operator.mul), "*": (_PRODUCT, operator.mul),
+    "times": (_PRODUCT, operator.mul), "x": (_PRODUCT, operator.mul), "of": (_PRODUCT, operator.mul),
+    "multiplied by": (_PRODUCT, operator.mul), "/": (_PRODUCT, operator.truediv), "over": (_PRODUCT, operator.truediv),
+    "divided by": (_PRODUCT, operator.truediv), "out of": (_PRODUCT, operator.truediv),
+    "in": (_PRODUCT, operator.truediv), ":": (_PRODUCT, operator.truediv), "by": (_PRODUCT, operator.mul),
+    "choose": (_PRODUCT, _choose), "to": (_PRODUCT, _odds), "^": (_POWER, _power), "to the": (_POWER, _power),
+    "to the power of": (_POWER, _power), "to the power": (_POWER, _power),
+    "raised to the power of": (_POWER, _power), "power of": (_POWER, lambda x, y: _power(y, x)),
+}  # fmt: skip
 # Words that join only two numbers; the other phrases join all operands.
-_OF_NUMBERS = frozenset(("x", "choose", "C", "to", "out of", "more than", "less than", "short of", "by", "in", ":"))
-_LONGEST: dict[str, int] = {}  # words of the longest phrase that begins with a word
-for _phrase in (*_INFIX, *_PREFIX):
-    _head = _phrase.split(" ")[0].lower()
-    _LONGEST[_head] = max(_LONGEST.get(_head, 0), _phrase.count(" ") + 1)
-_OPERATORS = frozenset(phrase for phrase in _INFIX if not phrase[0].isalpha()) - {","} | {"_"}
+_OF_NUMBERS = words("x choose to more less short out by in :")
+_HEADS = {phrase.split(" ")[0] for phrase in (*_INFIX, *_PREFIX, *_OF_TWO)}
+_OPERATORS = {phrase for phrase in _INFIX if phrase and not phrase[0].isalpha()} | RELATIONS | {"_"}
 
 
 def apply(function: Callable[..., Any], *values: Value | None) -> Value | None:
@@ -133,107 +151,167 @@ class Node(NamedTuple):
         return math.copysign(size(self.value), self.value or 0)
 
 
-class _Speller:
-    """It spells what follows a token as a Python expression: `n4` is the number at token 4, `v7` the letter at 7."""
+def _made(kind: str, value: Value | None, first: int, last: int, parts: Sequence[Node], operations: int = 1) -> Node:
+    """A node of some others, with `operations` more than they have."""
+    literals = tuple(number for part in parts for number in part.literals)
+    operations += sum(part.operations for part in parts)
+    return Node(first, last, kind, value, literals, sum(part.letters for part in parts), operations)
+
+
+class _Parser:
+    """A method returns the node that begins at a token, None where none does."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self.tokens = tokens
         self.texts = [token.text for token in tokens] + [""] * 8
+        self.lower = [text.lower() for text in self.texts]
+        self.operands: dict[int, Node | None] = {}
 
-    def phrase(self, table: Mapping[str, str], i: int) -> str:
-        """The longest phrase of a table that stands at `i`."""
-        for count in range(_LONGEST.get(self.texts[i].lower(), 0), 0, -1):
-            name = " ".join(self.texts[i : i + count])
-            if name in table or (len(name) > 1 and name.lower() in table):
-                return name if name in table else name.lower()
+    def relation(self, i: int, depth: int = 0) -> Node | None:
+        """Sides and the signs between them, or a single side."""
+        side = self.expression(i, depth)
+        parts, signs = [side], list[str]()
+        while side and self.texts[side.last] in RELATIONS:
+            sign = self.texts[side.last]
+            side = self.expression(side.last + 1, depth)
+            if side:
+                parts, signs = [*parts, side], [*signs, sign]
+        found = [part for part in parts if part]
+        if not signs:
+            return parts[0]
+        node = _made("relation", None, i, found[-1].last, found, 0)
+        return node._replace(parts=tuple(found), signs=tuple(signs))
+
+    def expression(self, i: int, depth: int, binding: int = _SUM) -> Node | None:
+        """Operands, joined by operators that bind at least as tight as `binding`."""
+        left = self._operand(i, depth)
+        while left and left.last < min(len(self.tokens), i + MAX_TOKENS):
+            sign, behind = self._infix(left.last)
+            level, operation = _INFIX[sign or ""]
+            if sign is None or level < binding:
+                break
+            power = level == _POWER
+            right = self.expression(behind, depth + power, level + (not power))
+            if right is None:
+                break
+            kind = "expression"
+            if (
+                left.last - left.first == len(left.literals) == len(right.literals) == 1
+                and not right.letters
+                and not right.operations
+            ):
+                kind = "ratio" if sign == ":" else "fraction" if operation in (operator.truediv, _odds) else kind
+            left = _made(kind, apply(operation, left.value, right.value), i, right.last, (left, right))
+        return left
+
+    def _operand(self, i: int, depth: int) -> Node | None:
+        """A number, a variable, brackets or a function of one of these, with what stands behind it (`!`)."""
+        if depth > MAX_DEPTH or i >= len(self.tokens):
+            return None
+        if i not in self.operands:
+            node = self._atom(i) or self._brackets(i, depth) or self._call(i, depth)
+            while node and (operation := self._postfix(node.last)):
+                percent = operation is _percent
+                kind = "percent" if percent else "expression"
+                node = _made(kind, apply(operation, node.value), i, node.last + 1, (node,), int(not percent))
+            self.operands[i] = node
+        return self.operands[i]
+
+    def _postfix(self, i: int) -> Callable[..., Any] | None:
+        written = self.texts[i]
+        if (written == "!" and not self.tokens[i].glued) or (
+            written == "percent" and self.tokens[i - 1].kind == "ordinal"
+        ):
+            return None
+        return _POSTFIX.get(written)
+
+    def _atom(self, i: int) -> Node | None:
+        """A number or a variable, with its index."""
+        token, written = self.tokens[i], self.texts[i]
+        index = self.texts[i + 2] if self.texts[i + 1] == "_" else ""
+        last = i + 3 if index else i + 1
+        if token.value is not None:
+            kind = "fraction" if token.notation in ("fraction", "times") else "number"
+            return Node(i, last, kind, token.value, (size(token.value),))
+        if written == "pi":
+            return Node(i, last, "number", math.pi)
+        if written in _GREEK or (token.kind == "word" and self._is_variable(i)):
+            names = [written] if token.kind == "command" else list(written)
+            return Node(i, last, "expression", math.prod(_letter(name + index) for name in names), (), 1)
+        return None
+
+    def _brackets(self, i: int, depth: int) -> Node | None:
+        if self.texts[i] not in _CLOSE:
+            return None
+        parts, end = list[Node](), i
+        while end == i or self.texts[end] == ",":
+            part = self.relation(end + 1, depth + 1)
+            if part is None:
+                return None
+            parts, end = [*parts, part], part.last
+        if self.texts[end].replace("]", ")") != _CLOSE[self.texts[i]]:
+            return None
+        if len(parts) > 1:
+            return _made("tuple", None, i, end + 1, parts, 0)._replace(parts=tuple(parts))
+        return parts[0]._replace(first=i, last=end + 1)
+
+    def _call(self, i: int, depth: int) -> Node | None:
+        phrase = self._phrase((_PREFIX, _OF_TWO), i)
+        if not phrase or (i and self.texts[i - 1] in ("a", "an") and phrase[-3:] == " of"):
+            return None  # `gives a tangent of 1`
+        behind = i + phrase.count(" ") + 1
+        if phrase in "-+":
+            inner = self.expression(behind, depth + 1, _POWER)
+            return inner and inner._replace(first=i, value=apply(_PREFIX[phrase], inner.value))
+        mark, option = self.texts[behind], None
+        if phrase in _FUNCTIONS and mark in _OPTIONS:
+            option = self._operand(behind + (mark != "["), depth + 1)
+            behind = option.last if option else behind
+        inner = self._operand(behind + (self.texts[behind] == "the"), depth + 1)
+        if inner is None or (inner.letters and not inner.operations and phrase not in _FUNCTIONS):
+            return None
+        if phrase in _OF_TWO:
+            other = self._operand(inner.last + 1, depth + 1) if self.texts[inner.last] == "and" else None
+            return other and _made(
+                "expression", apply(_OF_TWO[phrase], inner.value, other.value), i, other.last, (inner, other)
+            )
+        after = inner.last
+        if self.texts[after] in ("degree", "degrees"):
+            inner = inner._replace(value=apply(math.radians, inner.value), last=after + 1)
+        elif inner.kind == "number" and self.texts[after] in _GREEK | {"x", "t"}:  # sin 2x
+            other = self._atom(after)
+            inner = other and _made(
+                "expression", apply(operator.mul, inner.value, other.value), behind, other.last, (inner, other)
+            )
+        if inner is None:
+            return None
+        value = apply(_PREFIX[phrase], inner.value)
+        if option:
+            value = apply(_OPTIONS[mark], value, option.value)
+        return _made("expression", value, i, inner.last, (option, inner) if option else (inner,))
+
+    def _phrase(self, tables: Sequence[dict[str, Any]], i: int) -> str:
+        """The longest phrase of some tables that stands at a token."""
+        if self.lower[i] in _HEADS:
+            for count in range(5, 0, -1):
+                name = " ".join(self.lower[i : i + count])
+                if any(name in table for table in tables):
+                    return name
         return ""
 
-    def spell(self, start: int) -> tuple[str, int]:
-        """The longest expression that begins at `start`, and the index behind it."""
-        out: list[str] = []
-        closing: list[str] = []
-        best, end, i, operand = 0, start, start, True
-        while i < min(len(self.tokens), start + MAX_TOKENS) and len(closing) <= MAX_DEPTH:
-            written, behind = self.texts[i], i + 1
-            if operand:
-                piece, behind = self._operand(i)
-                operand = piece[-1:] in "([-+" or piece in _FUNCTIONS
-                if piece == "(":
-                    closing.append(_CLOSE[written])
-            elif closing and (written == closing[-1] or (written in ")]" and closing[-1] in ")]")):
-                piece = ")"
-                closing.pop()
-            elif (name := self._postfix(i)) and (name != "percent" or self.tokens[i - 1].kind != "ordinal"):
-                piece = f".{name}"
-            else:
-                sign = self.phrase(_INFIX, i)
-                sign = sign if sign and (sign != "," or closing) and self._is_infix(sign, i) else ""
-                behind = i + sign.count(" ") + 1 if sign else i
-                divided = sign == "by" and "divide" in map(str.lower, self.texts[max(0, i - 6) : i])
-                against = sign == "to" and self.texts[behind + 1] == "against"
-                by = "/" if divided else "|" if against else _INFIX.get(sign)
-                piece = f" {by} " if sign else " * " if self._is_factor(i) else ""
-                behind += sign == "times" and self.texts[behind] == "the"  # times the square root of 2
-                operand = True
-            if not piece:
-                break
-            out.append(piece)
-            i = behind
-            if not operand and not closing:
-                best, end = len(out), i
-        return "".join(out[:best]), end
+    def _infix(self, i: int) -> tuple[str | None, int]:
+        """The operator at a token, "" where a factor follows without one, and the index of the operand behind it."""
+        sign = self._phrase((_INFIX,), i)
+        behind = i + sign.count(" ") + 1
+        if not sign or not self._is_infix(sign, i, behind):
+            return "" if self._is_factor(i) else None, i
+        return sign, behind + (sign == "times" and self.texts[behind] == "the")  # times the square root of 2
 
-    def _operand(self, i: int) -> tuple[str, int]:
-        """The spelling of what stands where an operand is due, "" where none does, and the index behind it."""
-        token, written = self.tokens[i], self.texts[i]
-        inner, after = self._atom(i)
-        if inner or written in _CLOSE:
-            return inner or "(", after
-        phrase = self.phrase(_PREFIX, i)
-        called = token.kind == "command" or written == "sqrt"
-        name = _PREFIX.get(phrase) or (written if written in _FUNCTIONS and called else "")
-        behind = i + phrase.count(" ") + 1
-        if name in ("square", "cube", *_RATIOS) and i and self.texts[i - 1] in ("a", "an"):
-            return "", i  # `gives a tangent of 1`
-        if not name or (name in "-+" and " " not in phrase) or (self.texts[behind] in _CLOSE and name in _FUNCTIONS):
-            return name, behind
-        behind += self.texts[behind] == "the"
-        nested = phrase and self.tokens[behind : behind + 1] and self.tokens[behind].kind == "command"
-        inner, after = self._operand(behind) if nested and self.texts[behind] in _FUNCTIONS else self._atom(behind)
-        if not inner or (inner[0] == "v" and phrase):
-            return "", i
-        if name in "+-*/":  # the sum of 3 and 4
-            other, end = self._atom(after + 1) if self.texts[after] == "and" else ("", i)
-            return (f"({inner} {name} {other})" if other else "", end)
-        if postfix := self._postfix(after):
-            inner, after = f"{inner}.{postfix}", after + 1
-        if self.texts[after] in ("degree", "degrees"):
-            inner, after = f"{inner}.degree", after + 1
-        elif inner[0] == "n" and self.texts[after] in _GREEK | {"x", "t"}:  # sin 2x
-            inner, after = f"{inner} * v{after}", after + 1
-        return f"{name}({inner})", after
-
-    def _postfix(self, i: int) -> str:
-        return _POSTFIX.get(self.texts[i], "") if self.texts[i] != "!" or self.tokens[i].glued else ""
-
-    def _atom(self, i: int) -> tuple[str, int]:
-        """The number or the variable that stands at `i`, and the index behind it."""
-        if i < len(self.tokens):
-            token, written = self.tokens[i], self.texts[i]
-            if token.value is not None:
-                return f"n{i}", i + 1
-            if written == "pi" or written in _GREEK or (token.kind == "word" and self._is_variable(i)):
-                indexed = self.texts[i + 1] == "_" and i + 2 < len(self.tokens)
-                return f"v{i}", i + 3 if indexed else i + 1
-        return "", i + 1
-
-    def _is_infix(self, sign: str, i: int) -> bool:
+    def _is_infix(self, sign: str, i: int, behind: int) -> bool:
         """Whether it stands between operands: the hyphens of `30-60-90` and `4-digit` do not, nor most words."""
-        before, token, behind = self.tokens[i - 1], self.tokens[i], i + sign.count(" ") + 1
         if behind >= len(self.tokens):
             return False
-        after = self.tokens[behind]
-        both = (before.kind == "number" or before.text == ")") and (after.kind == "number" or after.text == "(")
+        before, token, after = self.tokens[i - 1], self.tokens[i], self.tokens[behind]
         if sign == "-" and token.glued and after.glued and before.value is not None:
             chained = self.texts[i + 2] == "-" or self.texts[i - 2] == "-"
             smaller = after.value is None or before.value > after.value
@@ -248,15 +326,16 @@ class _Speller:
             return False
         if sign == ":" and not (token.glued and after.glued):
             return False
-        if sign == "by" and not {"multiply", "divide"} & set(map(str.lower, self.texts[max(0, i - 6) : i])):
+        if sign == "by" and not {"multiply", "divide"} & set(self.lower[max(0, i - 6) : i]):
             return False
-        return both or sign not in _OF_NUMBERS
+        numbers = (before.kind == "number" or before.text == ")") and (after.kind == "number" or after.text == "(")
+        return numbers or sign.split(" ")[0] not in _OF_NUMBERS
 
     def _is_factor(self, i: int) -> bool:
         r"""Whether a factor follows without a sign: `2x`, `3(n+1)`, `3 \sqrt{13}`, not `2 3` and not `2 apples`."""
         token, before = self.tokens[i], self.tokens[i - 1]
         if token.kind == "command" or token.text == "sqrt":
-            return token.text in _FUNCTIONS or token.text in _GREEK or token.text == "pi"
+            return token.text in _FUNCTIONS or token.text in _GREEK
         if token.text in ("(", "{"):
             return token.glued or before.text == ")"
         if token.kind == "word":
@@ -276,74 +355,14 @@ class _Speller:
         return known and (operated or before in ("{", "}", ")"))
 
 
-def _value(tree: ast.expr, tokens: Sequence[Token]) -> Value | None:
-    """The value of a tree; None where it cannot be had."""
-    if isinstance(tree, ast.Name):
-        i = int(tree.id[1:])
-        if tokens[i].value is not None:
-            return tokens[i].value
-        if tokens[i].text == "pi":
-            return math.pi
-        index = tokens[i + 2].text if i + 2 < len(tokens) and tokens[i + 1].text == "_" else ""
-        names = [tokens[i].text] if tokens[i].kind == "command" else list(tokens[i].text)
-        return math.prod(_letter(name + index) for name in names)
-    if isinstance(tree, ast.BinOp):
-        return apply(_OPERATIONS[type(tree.op)], _value(tree.left, tokens), _value(tree.right, tokens))
-    if isinstance(tree, ast.UnaryOp):
-        return apply(operator.neg if isinstance(tree.op, ast.USub) else operator.pos, _value(tree.operand, tokens))
-    if isinstance(tree, ast.Attribute):
-        return apply(_FUNCTIONS[tree.attr], _value(tree.value, tokens))
-    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and len(tree.args) == 1:
-        return apply(_FUNCTIONS[tree.func.id], _value(tree.args[0], tokens))
-    return None
-
-
-def _signs(tokens: Sequence[Token]) -> tuple[str, ...]:
-    return tuple(token.text for token in tokens if token.text in RELATIONS)
-
-
-def _node(tree: ast.expr, tokens: Sequence[Token], first: int = 0, last: int = 0) -> Node:
-    """A tree as a node; a side of a relation spans the tokens that its names tell."""
-    parts = list(ast.walk(tree))
-    places = [int(n.id[1:]) for n in parts if isinstance(n, ast.Name) and n.id[1:].isdigit()]
-    first, last = (first, last) if last else (min(places), max(places) + 1)
-    literals = tuple(size(tokens[i].value) for i in places if tokens[i].value is not None)
-    letters = sum(tokens[i].value is None and tokens[i].text != "pi" for i in places)
-    operations = sum(isinstance(node, ast.BinOp | ast.Call | ast.Attribute) for node in parts)
-    if isinstance(tree, ast.Compare | ast.Tuple):
-        sides = tree.elts if isinstance(tree, ast.Tuple) else [tree.left, *tree.comparators]
-        kind, signs = ("tuple", ()) if isinstance(tree, ast.Tuple) else ("relation", _signs(tokens[first:last]))
-        inner = tuple(_node(side, tokens) for side in sides)
-        return Node(first, last, kind, None, literals, letters, operations, inner, signs)
-    kind = "expression" if operations or letters else "number"
-    whole = tree
-    while isinstance(tree, ast.UnaryOp):
-        tree = tree.operand
-    if isinstance(tree, ast.Name) and tokens[places[0]].notation in ("fraction", "times"):
-        kind = "fraction"
-    elif isinstance(tree, ast.BinOp) and isinstance(tree.left, ast.Name) and len(literals) == operations + 1 == 2:
-        quotient = isinstance(tree.op, ast.Div | ast.BitAnd | ast.BitOr)
-        kind = "fraction" if quotient else "ratio" if isinstance(tree.op, ast.MatMult) else kind
-    elif isinstance(tree, ast.Attribute) and tree.attr == "percent":
-        kind, operations = "percent", operations - 1
-    return Node(first, last, kind, _value(whole, tokens), literals, letters, operations)
-
-
-def scan(tokens: Sequence[Token]) -> list[Node]:
+def scan(tokens: Sequence[Token]) -> Iterable[Node]:
     """Each whole expression or relation of a text."""
-    found: list[Node] = []
-    texts = [token.text for token in tokens]
-    speller, i, count = _Speller(tokens), 0, 0
+    parser, texts, i, count = _Parser(tokens), [token.text for token in tokens], 0, 0
     while i < len(tokens) and count < MAX_NODES:
         hyphen = tokens[i].text == "-" and tokens[i].glued and i > 0 and tokens[i - 1].kind in ("number", "word")
-        spelled, end = ("", i) if hyphen or tokens[i].kind == "end" else speller.spell(i)
-        if any(mark in spelled for mark in "n(/*<=>"):
-            try:
-                node = _node(ast.parse(spelled, mode="eval").body, tokens, i, end)
-                # 1 + 3 + ... is not worth 4.
-                found.append(node._replace(value=None) if "..." in texts[end : end + 2] and node.operations else node)
-            except (SyntaxError, RecursionError, MemoryError, ValueError):
-                end = i + 1
-        i = max(end, i + 1)
-        count += 1 + (end - i) // 4
-    return found
+        node = None if hyphen else parser.relation(i)
+        if node and (node.literals or node.operations or node.parts):
+            count += 1
+            # 1 + 3 + ... is not worth 4.
+            yield node._replace(value=None) if "..." in texts[node.last : node.last + 2] and node.operations else node
+        i = node.last if node else i + 1

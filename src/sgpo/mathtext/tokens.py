@@ -1,6 +1,6 @@
 r"""Text to typed tokens: numbers with their exact values, words, LaTeX commands, operators and ends of sentences.
 
-Every spelling of a number is one token, by one grammar (`_grammar`): digits with marks of thousands, `2.6e4`, `70k`,
+Every spelling of a number is one token, by one grammar (`_grammar`): digits with marks of thousands, `2.6e4`,
 `57.5 thousand`, number words, `8th` and `eighth`, `two thirds`, `IX`, digits of other scripts and Chinese numerals.
 """
 
@@ -33,19 +33,15 @@ def stem(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith(("ss", "is", "us")) and len(word) > 3 else word
 
 
-_GREEK = "alpha beta gamma delta theta lambda mu phi omega rho sigma tau"
 _SYMBOLS = str.maketrans({
     "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/", "∕": "/", "−": "-", "‐": "-", "‑": "-",
-    "–": " ; ", "—": " ; ", "≤": "<=", "≥": ">=", "⩽": "<=", "⩾": ">=", "≠": "!=", "√": r"\sqrt ", "π": r"\pi ",
-    "°": r"\degree ", "∞": r"\infty ", "→": "=>", "⇒": "=>", "’": "'", "‘": "'", "…": "...",
-    "¢": " cents ", "€": " euros ", "£": " pounds ", "≈": "=", "≡": "=", "~": " ", "º": r"\degree ",
-} | {letter: rf"\{name} " for letter, name in zip("αβγδθλμφωρστ", _names(_GREEK), strict=True)})  # fmt: skip
+    "–": " ; ", "—": " ; ", "≤": "<=", "≥": ">=", "⩽": "<=", "⩾": ">=", "≠": "!=", "√": r"\sqrt ", "λ": r"\lambda ",
+    "°": r"\degree ", "∞": r"\infty ", "→": "=>", "⇒": "=>", "’": "'", "‘": "'", "¢": " cents ", "€": " euros ",
+    "£": " pounds ", "≈": "=", "≡": "=", "º": r"\degree ",
+})  # fmt: skip
 # What a LaTeX command is in plain spelling; "" where it only shapes the page.
 _COMMANDS = dict.fromkeys(
-    _names(
-        "left right displaystyle textstyle quad qquad big Big boxed text textbf textit mathrm mathbf mbox operatorname"
-    ),
-    "",
+    _names("left right displaystyle quad qquad big Big boxed text textbf textit mathrm mathbf mbox operatorname"), ""
 ) | {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom", "tbinom": "binom", "cdot": "*", "times": "*",
     "div": "/", "le": "<=", "leq": "<=", "leqslant": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=", "ne": "!=",
@@ -64,74 +60,53 @@ _IRREGULAR = {"one": "first", "two": "second", "three": "third", "five": "fifth"
 _IRREGULAR |= {"twelve": "twelfth"} | {word: word[:-1] + "ieth" for word in _TENS}
 _ORDINALS = {_IRREGULAR.get(word, word + "th"): n for word, n in _CARDINALS.items()}
 _PARTS = {"half": 2, "halve": 2, "quarter": 4} | {word: n for word, n in _ORDINALS.items() if n > 2}
-_VALUES = _CARDINALS | _ORDINALS | {"a": 1, "an": 1}
-_TIMES = {
-    "once": Fraction(1), "half": Fraction(1, 2), "twice": Fraction(2), "double": Fraction(2), "triple": Fraction(3),
-}  # fmt: skip
+_VALUES: dict[str, int | Fraction] = {**_CARDINALS, **_ORDINALS, "a": 1, "an": 1, "half": Fraction(1, 2)}
 _NAMED = {
-    "pentagon": 5, "hexagon": 6, "heptagon": 7, "octagon": 8, "nonagon": 9, "decagon": 10, "dodecagon": 12,
-    "pentadecagon": 15, "icosagon": 20, "cubic": 3, "quartic": 4, "quintic": 5,
-}  # fmt: skip
+    "pentagon": 5,
+    "hexagon": 6,
+    "heptagon": 7,
+    "octagon": 8,
+    "decagon": 10,
+    "dodecagon": 12,
+    "cubic": 3,
+    "pentadecagon": 15,
+}
 _ROMAN = r"(?-i:(?=[IVXLCDM]{2})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?<=[IVXLCDM])\b"
 _NUMERALS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 
 
-def _grammar(kilo: str) -> re.Pattern[str]:
-    """The tokens of a text: the numbers in every spelling first. `kilo` ends thousands, unless `2k` is a product."""
+def _grammar() -> re.Pattern[str]:
+    """The tokens of a text: the numbers in every spelling first."""
     digits = r"(?:[1-9]\d{0,2}(?:[, ']\d{3})+(?!\d|,\d)|\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
     ones, tens, scale = "|".join(_ONES[1:]), "|".join(_TENS), f"(?:[ -](?:{'|'.join(_SCALES)})s?)"
     small = rf"(?:(?:{tens})(?:[ -](?:{ones})\b)?|{'|'.join(_TEENS)}|{ones})"
     part = rf"(?:{'|'.join(_PARTS)})"
-    scaled = rf"(?:{small}|{digits}|half an?|an?)(?: and a half)?{scale}+(?:(?:,| and)? {small}{scale}+)*"
+    scaled = rf"(?:{small}|{digits}|half an?|an?){scale}+(?:(?:,| and)? {small}{scale}+)*"
     cardinal = rf"(?:{scaled}(?:(?: and)?[ -]{small})?|{small}(?: and an? {part})?|zero)"
-    nth = rf"(?:(?:{tens})[ -])?(?:{'|'.join(_ORDINALS)})"
-    word = rf"(?:{nth}|{scaled}(?: and)?[ -]{nth}|{small}[ -]hundredth)"
+    word = rf"(?:(?:(?:{tens})[ -])?(?:{'|'.join(_ORDINALS)}))"
     # `a third side` is no fraction, and 5 quarters are coins.
     one = rf"(?:one|1)[ -]{part}|an? (?:half|{part}(?= of\b| ?[.,;!?\n]|$| past))"
     half = rf"half(?! an?{scale})(?= an? | of | the | its |way)"
     many = rf"(?:{cardinal}|\d{{1,9}})[ -](?!quarter){part}s|(?:three|3)[ -]quarters"
-    times = r"(?:twice|(?<=is )(?:double|triple))(?= (?:the|its|her|his|their|that) )|once(?= in \w)"
     # Most words begin no number, and to see that first takes a third of the time.
-    heads = "|".join(sorted({word[:3] for word in (*_VALUES, *_NAMED, *_TIMES) if len(word) > 2} | {r"an?\b"}))
+    heads = "|".join(sorted({word[:3] for word in (*_VALUES, *_NAMED) if len(word) > 2} | {r"an?\b"}))
     return re.compile(
         rf"(?P<plain>(?!{heads}|{_ROMAN})[a-z]+(?:'[a-z]+)?)"
         rf"|(?P<mixed>\b\d{{1,9}}(?: and)? \d{{1,9}}/\d{{1,9}})(?![\d/])"
-        rf"|(?P<fraction>\b(?:{one}|{half}|{many}|{times})\b)"
+        rf"|(?P<fraction>\b(?:{one}|{half}|{many})\b)"
         rf"|(?P<named>\b(?:{'|'.join(_NAMED)})\b)(?! \w)"
-        rf"|(?P<nth>(?<!\bper )(?<!\beach )(?<!\bevery )(?<!\b1 )(?<!\ba )\b{word}\b|{digits}(?:st|nd|rd|th)\b)"
+        rf"|(?P<nth>(?<!\bper )(?<!\b1 )(?<!\ba )\b{word}\b|{digits}(?:st|nd|rd|th)\b)"
         rf"|(?P<words>\b{cardinal}\b)"
-        rf"|(?P<digits>{digits})(?P<power>e[+-]?\d{{1,2}}(?!\w){kilo})?"
+        rf"|(?P<digits>{digits})(?:e(?P<power>[+-]?\d{{1,2}})(?!\w))?"
         rf"|(?P<roman>\b{_ROMAN})|\\(?P<command>[a-z]+)|(?P<word>[a-z]+(?:'[a-z]+)?)|\\[,;:!()\[\] ]"
-        r"|(?P<end>(?!\.\.\.)[.;?](?!\d)|\n)|(?P<other>\\?[$%{}]|=>|<=|>=|!=|\.\.\.|[^\s\\])",
+        r"|(?P<end>(?!\.\.\.)[.;?](?!\d)|\n)|(?P<other>\\?[$%{}]|=>|<=|>=|!=|\.\.\.|[^\s\\~])",
         re.IGNORECASE,
     )
 
 
-_TOKEN, _TOKEN_WITH_K = _grammar(r"|k(?![\w^)\\])"), _grammar("")
-_K = re.compile(r"(?<!\w)k(?!\w)")
+_TOKEN = _grammar()
 _PAIR = r"\s*(?:(\d)|\{([^{}]*)\})\s*(?:(\d)|\{([^{}]*)\})"
 _FRAC = re.compile(rf"(\d ?)?\\[dtc]?(frac|binom){_PAIR}")
-_LATEX = (
-    (re.compile(r"\^\s*\{?\s*\\circ\s*\}?"), r"\\degree "),
-    (re.compile(r"\\(sin|cos|tan)\s*[({]\s*([\d.]+)\s*\\degree\s*[)}]"), r"\\\1 \2\\degree"),
-    (re.compile(r"\\log\s*_\s*(?:10\b|\{10\})"), r"\\log "),
-    (re.compile(r"\\log\s*_\s*\{?(\w+)\}?"), r"1/\\log(\1) * \\log "),
-    (
-        re.compile(
-            r"(?:\\|\b)(sin|cos|tan|cot|sec|csc)\s*\^\s*\{?(\d)\}?\s*(\\?[A-Za-z]+|\d+\s*\\?[A-Za-z]*|[({][^(){}]*[)}])"
-        ),
-        r"(\\\1(\3))^\2",
-    ),
-    (re.compile(r"\\sqrt\s*\[3\]"), r"\\cbrt "),
-)
-_CALLED = re.compile(r"(?<![\\A-Za-z])(sin|cos|tan|cot|sec|csc|ln|log)(?=\s?(?:[(\d\\]|[b-zB-HJ-Z]\b))")
-_ENDLESS = re.compile(r"[\d.,]{61,}")  # no number
-_AND_PART = re.compile(
-    r"\b(?:an?|(one|two|three|four|five|six)) (\w{3,9}?)s? and (an? (?:half|quarter|third|fourth|fifth))\b"
-)
-_ONE_IN = re.compile(r"\bone [a-z]+ in (?=(?:two|three|four|five|six|seven|eight|nine|ten)\b)")
-_AREA = re.compile(r"(?<=\d) ?\\?(mm|cm|m|km|ft|yd) ?\^ ?\{?([23])\}?")
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _CHINESE = re.compile("[〇零一二三四五六七八九十百千万亿两]{2,20}|[二三四五六七八九十两]")
 # A dollar that begins an amount, not a formula.
 _AMOUNT = re.compile(r"\$\s?\d[\d.,]*(?![\d.,{$\\^+*/=}])")
@@ -141,7 +116,7 @@ class Token(NamedTuple):
     """A piece of a text.
 
     kind: number, ordinal, word, command, end (of a sentence) or other. text: in plain spelling. glued: no space stands
-    before it. value: of a number. notation: digits, decimal, fraction, words or roman.
+    before it. value: of a number. notation: digits, decimal, fraction, words, named or roman.
     """
 
     kind: str
@@ -158,19 +133,12 @@ def plain_text(text: str) -> str:
     text = text[:MAX_TEXT].replace("{,}", ",").replace(r",\!", ",")
     if not text.isascii():
         text = _CHINESE.sub(_chinese, text.translate(_SYMBOLS))
-        text = re.sub(r"(?<=\})\^\{", "", _NOT_ASCII.sub(_character, text).replace("}^{", "").replace("}_{", ""))
+        text = "".join(character if character.isascii() else _plain(character) for character in text)
+        text = text.replace("}^{", "").replace("}_{", "")  # superscripts of several digits
     text = re.sub(r"\be\. ?g\.,?", "such as", re.sub(r"\bi\. ?e\.,?", "namely", text))
-    text = _AND_PART.sub(lambda m: f"{m[1] or 'one'} and {m[3]} {m[2]}s", _ONE_IN.sub("one in ", text))
-    text = _AREA.sub(
-        lambda m: f" {'square' if m[2] == '2' else 'cubic'} {'meters' if m[1] == 'm' else m[1]}",
-        _ENDLESS.sub(" ", text),
-    )
-    text = _CALLED.sub(r"\\\1", text)
     for _ in range(4 if "\\" in text else 0):  # fractions in fractions
         text = _FRAC.sub(_fraction, text)
-    for pattern, plain in _LATEX if "\\" in text else ():
-        text = pattern.sub(plain, text)
-    return text
+    return re.sub(r"\^\s*\{?\s*\\circ\s*\}?", r"\\degree ", text)
 
 
 def _fraction(match: re.Match[str]) -> str:
@@ -183,18 +151,17 @@ def _fraction(match: re.Match[str]) -> str:
     return f"{match[1] or ''}({sign.join(sides)})"
 
 
-def _character(match: re.Match[str]) -> str:
-    character = match.group()
-    kind, _, parts = unicodedata.decomposition(character).partition(" ")
+def _plain(character: str) -> str:
+    """What a character outside of ASCII stands for: ² is ^{2}, ½ a fraction, θ a command."""
+    kind, name = unicodedata.decomposition(character).partition(" ")[0], unicodedata.name(character, "")
     plain = unicodedata.normalize("NFKC", character)
     if kind in ("<super>", "<sub>"):
         return f"{'^' if kind == '<super>' else '_'}{{{plain}}}"
-    if kind == "<fraction>" and parts:
-        top, bottom = plain.split("⁄")
-        return rf"\frac{{{top or 1}}}{{{bottom}}}" if bottom else character
-    digit = unicodedata.digit(character, None)
-    if digit is not None:
-        return str(digit)
+    if kind == "<fraction>" and not plain.endswith("⁄"):
+        return r"\frac{{{}}}{{{}}}".format(*plain.split("⁄"))
+    if name.startswith("GREEK SMALL LETTER "):
+        return rf"\{name.split()[3].lower()} "
+    plain = str(unicodedata.digit(character, plain))
     return "" if unicodedata.category(character) in ("Cc", "Cf", "Cs") else plain
 
 
@@ -216,12 +183,10 @@ def _worth(words: str) -> Fraction:
     """The value of number words and digits: hundreds multiply what is before them, larger scales close a part."""
     total = part = Fraction(0)
     for word in re.findall(r"[a-z]+|[\d.]+", re.sub(r"(?<=\d)[, '](?=\d)", "", words.lower())):
-        if word == "and" or (word in ("a", "an") and part == Fraction(1, 2)):
+        if word == "and" or (word in ("a", "an") and part):
             continue
         scale = _VALUES.get(word) or _VALUES.get(word.removesuffix("s"), 0)
-        if word == "half":
-            part += Fraction(1, 2) - (part > 0)  # `two and a half`
-        elif word.removesuffix("s") in ("dozen", "hundred") or word == "gross":
+        if word.removesuffix("s") in ("dozen", "hundred") or word == "gross":
             part *= scale
         elif scale >= 1000:
             total, part = total + part * scale, Fraction(0)
@@ -236,25 +201,22 @@ def _number(match: re.Match[str]) -> tuple[str, Fraction, str]:
     if match["mixed"]:
         whole, top, bottom = map(int, re.findall(r"\d+", written))
         return "number", whole + Fraction(top, bottom or 1), "fraction"
-    if written in _TIMES:
-        return "number", _TIMES[written], "times"
     if match["fraction"]:
-        count, _, part = written.replace("-", " ").replace("\n", " ").rpartition(" ")
-        return "number", _worth(count) / _PARTS[part.removesuffix("s")], "fraction"
+        count, _, part = re.sub(r"[-\n]", " ", written).rpartition(" ")
+        return "number", _worth(count or "one") / _PARTS[part.removesuffix("s")], "fraction" if count else "times"
     if match["named"]:
         return "number", Fraction(_NAMED[written]), "named"
     if match["nth"]:
         return "ordinal", _worth(re.sub(r"(?<=\d)\D\D$", "", written)), "words"
     if match["words"]:
-        ended = re.fullmatch(r"(.*) and an? (\w+)", written)
-        if ended and ended[2] in _PARTS:
-            return "number", _worth(ended[1]) + Fraction(1, _PARTS[ended[2]]), "fraction"
+        count, _, part = written.rpartition(" ")
+        if part in _PARTS:  # two and a half
+            return "number", _worth(count.rpartition(" and ")[0]) + Fraction(1, _PARTS[part]), "fraction"
         return "number", _worth(written), "words"
     if match["roman"]:
         values = [_NUMERALS[character] for character in match[0]]
         return "number", Fraction(sum(-v if v < max(values[i:]) else v for i, v in enumerate(values))), "roman"
-    power = match["power"] or "e0"
-    value = _worth(match["digits"]) * Fraction(10) ** (3 if power in ("k", "K") else int(power[1:]))
+    value = _worth(match["digits"]) * Fraction(10) ** int(match["power"] or 0)
     return "number", value, "digits" if value.denominator == 1 else "decimal"
 
 
@@ -262,7 +224,7 @@ def tokenize(text: str) -> list[Token]:
     """The tokens of a text that `plain_text` has seen."""
     found: list[Token] = []
     position = 0
-    for match in (_TOKEN_WITH_K if _K.search(text) else _TOKEN).finditer(text):
+    for match in _TOKEN.finditer(text):
         start, end = match.span()
         written, kind = match[0], match.lastgroup or ""
         value, notation = None, ""
@@ -272,7 +234,7 @@ def tokenize(text: str) -> list[Token]:
             kind = "word"
         elif kind == "command":
             written = _COMMANDS.get(match["command"], match["command"])
-            kind = "word" if written in ("mod",) else kind if written[:1].isalpha() else "other"
+            kind = "word" if written == "mod" else kind if written[:1].isalpha() else "other"
         elif written[-1:] == "$":
             written = "$" if written == r"\$" or _AMOUNT.match(text, start) else ""
         elif kind == "other":

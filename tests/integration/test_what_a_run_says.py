@@ -289,3 +289,11 @@ def test_evaluation_during_training(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert train(monkeypatch, tmp_path, **fields) == 0
     state = json.loads((tmp_path / "run" / "checkpoint-1" / "trainer_state.json").read_text())
     assert any("eval_reward" in row for row in state["log_history"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tolerance_that_is_none_is_refused_before_the_training(name: str, out: Path) -> None:
+    data = expert_data(trainer_kit.make_problems())
+    data = data.add_column("tolerance", ["0.1", "", "-1", ""])
+    with pytest.raises(ValueError, match="train_dataset, row 2: tolerance is '-1'"):
+        build(name, out, data=data, reward=accuracy_reward)

@@ -117,6 +117,17 @@ def test_accuracy_reward_takes_what_trl_gives() -> None:
     assert logged == {"verifier/failed": 0.5}
 
 
+def test_a_row_has_a_tolerance_of_its_own() -> None:
+    """Problems with measured answers are rewarded as `sgpo eval` counts them."""
+    rows: list[tuple[str, Any, float]] = [("3.14", 0.01, 1.0), ("3.1", "1e-1", 1.0), ("3.1", 0.01, 0.0)]
+    rows += [("3.14", none, 0.0) for none in (None, float("nan"), "")]
+    said = [BOX % text for text, _, _ in rows]
+    golds = ["3.1416"] * len(rows)
+    assert accuracy_reward(said, golds, tolerance=[allowed for _, allowed, _ in rows]) == [right for *_, right in rows]
+    with pytest.raises(ValueError, match=r"row 1: tolerance is 'tight'.* leave it empty"):
+        accuracy_reward(said[:2], golds[:2], tolerance=[0.1, "tight"])
+
+
 def test_a_row_takes_the_gold_from_the_column_that_has_one() -> None:
     said, logged = [BOX % "3"] * 3, {}
     rewards = accuracy_reward(

@@ -14,7 +14,7 @@ from typing import Any
 from sgpo.models.thinking import after_thinking, begun_at_end
 from sgpo.rewards.extract import last_boxed
 from sgpo.rewards.golds import Gold, gold_text
-from sgpo.rewards.verifier import DEFAULT_TIMEOUT, verify_batch
+from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Tolerance, tolerance_text, verify_batch
 
 _FAILED = ("timeout", "memory", "crash", "bad_gold")  # a 0 that says nothing of the completion
 _THOUGHTS = ("reasoning_content", "thinking")  # where response templates put it
@@ -68,6 +68,21 @@ def golds_of(answer: Sequence[Gold | None] | None, solution: Sequence[Gold | Non
     return [second if _blank(first) else first for first, second in zip(answer, solution, strict=True)]
 
 
+def tolerances_of(column: Sequence[Tolerance | None] | None, rows: int) -> list[str | None]:
+    """The tolerances of a column, as exact decimal text; None for a row without one (None, NaN, an empty text).
+
+    Raises:
+        ValueError: one is no number, negative or infinite; the message has its row, counted from 0.
+    """
+    found: list[str | None] = []
+    for row, value in enumerate([None] * rows if column is None else column):
+        try:
+            found.append(None if isinstance(value, float) and math.isnan(value) else tolerance_text(value))
+        except ValueError as error:
+            raise ValueError(f"row {row}: {error}; correct it, or leave it empty") from error
+    return found
+
+
 def _blank(gold: Gold | None) -> bool:
     """Whether a cell holds nothing: None, NaN, an empty list or text."""
     return (isinstance(gold, float) and math.isnan(gold)) or not gold_text(gold).strip()
@@ -80,6 +95,7 @@ def accuracy_reward(
     *,
     prompts: Sequence[Any] | None = None,
     thinking_begun: Sequence[str] | None = None,
+    tolerance: Sequence[Tolerance | None] | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     require_box: bool = False,
     log_metric: Callable[[str, float], None] | None = None,
@@ -94,13 +110,15 @@ def accuracy_reward(
         prompts, thinking_begun: the prompts, and the mark ("" for none) with which each begins the thinking: what was
             cut before its end states no answer but in a box. This package's trainers give it; without it prompts of
             plain text are looked at.
+        tolerance: the dataset's column of that name: numbers within this distance of the row's gold are correct, as in
+            `sgpo eval`; None, NaN or an empty text asks for the gold itself.
         timeout, require_box: as for `sgpo.rewards.verify`; bind them with functools.partial.
         log_metric: given by TRL's trainer; it gets the share of verdicts that no comparison reached (timeout, memory,
             crash, a gold that is none) as "verifier/failed".
         kwargs: other columns, ignored.
 
     Raises:
-        ValueError: neither column is there, or its length is not that of the completions.
+        ValueError: neither column is there, its length is not that of the completions, or a tolerance is none.
     """
     golds = golds_of(answer, solution)
     if golds is None:
@@ -109,7 +127,8 @@ def accuracy_reward(
             f"(it has: {', '.join(sorted(kwargs)) or 'none'})"
         )
     texts = _texts(completions, prompts, thinking_begun)
-    verdicts = verify_batch(texts, golds, timeout=timeout, require_box=require_box)
+    allowed = tolerances_of(tolerance, len(texts))
+    verdicts = verify_batch(texts, golds, timeout=timeout, require_box=require_box, tolerance=allowed)
     if log_metric is not None and verdicts:
         log_metric("verifier/failed", sum(verdict.reason in _FAILED for verdict in verdicts) / len(verdicts))
     return [float(verdict.correct) for verdict in verdicts]

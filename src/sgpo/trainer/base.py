@@ -32,7 +32,7 @@ from sgpo.trainer.dropout import disable_dropout, warn_of_dropout
 from sgpo.trainer.ends import end_with_the_template
 from sgpo.trainer.heads import add_head_fn, check_head_fn
 from sgpo.trainer.measured import MeasuredGRPOTrainer
-from sgpo.trainer.notices import RolloutHistory, RolloutNotices, warn_of_bad_golds
+from sgpo.trainer.notices import RolloutHistory, RolloutNotices, look_at_golds
 from sgpo.trainer.own import swapped
 from sgpo.trainer.padding import score_alike_in_any_company
 from sgpo.trainer.prompts import text_only, with_thinking_begun
@@ -97,7 +97,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         self.add_callback(RunLog(self))
         self.add_callback(RolloutNotices(self))
         if self.accelerator.is_main_process:
-            warn_of_bad_golds(self.train_dataset, self.eval_dataset, self.reward_funcs)
+            look_at_golds(self.train_dataset, self.eval_dataset, self.reward_funcs)
         if wrong := [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]:
             raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
         checks.check_tokenizer(self._tokenizer, self.train_dataset, self.eval_dataset)

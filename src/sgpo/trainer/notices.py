@@ -12,7 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from sgpo.rewards import accuracy_reward, check_golds
-from sgpo.rewards.reward import golds_of
+from sgpo.rewards.reward import golds_of, tolerances_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +61,13 @@ def forgets(rates: Sequence[float]) -> tuple[float, float] | None:
     return (first, last) if last < _LEFT * first and first - last > _ERRORS * error else None
 
 
-def warn_of_bad_golds(train_dataset: Any, eval_dataset: Any, reward_funcs: Any) -> None:
+def look_at_golds(train_dataset: Any, eval_dataset: Any, reward_funcs: Any) -> None:
     """Name the rows whose gold is no answer ("proof", NaN), once, before the training: no rollout is right on them.
 
     Only for `sgpo.rewards.accuracy_reward`, whose columns are known, and for data that are not streamed.
+
+    Raises:
+        ValueError: a row's `tolerance` is none.
     """
     several = reward_funcs if isinstance(reward_funcs, Sequence) else [reward_funcs]
     if accuracy_reward not in [f.func if isinstance(f, partial) else f for f in several if not isinstance(f, str)]:
@@ -75,6 +78,11 @@ def warn_of_bad_golds(train_dataset: Any, eval_dataset: Any, reward_funcs: Any) 
     for where, data in named.items():
         if not hasattr(data, "__len__"):
             continue
+        if "tolerance" in data.column_names:
+            try:
+                tolerances_of(data["tolerance"], len(data))
+            except ValueError as error:
+                raise ValueError(f"{where}, {error}") from error
         columns = [data[name] if name in data.column_names else None for name in ("answer", "solution")]
         golds = golds_of(*columns)
         if golds is not None and (message := check_golds(golds)):

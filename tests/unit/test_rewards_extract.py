@@ -189,6 +189,13 @@ PIECES = [
     "5小",
     "km/h ",
     r"\boxed{2} or maybe ",
+    "(or 2",
+    r"x (= ",
+    r"\bf a ",
+    r"\text{x = ",
+    r"6\text{ red and }",
+    "<|begin_of_box|>",
+    "P(1, 2)",
 ]
 
 

@@ -52,6 +52,7 @@ _END_OF_TURN = re.compile(
 _MARK = re.compile(
     rf"<\|(?:(?:im_)?start|begin_of_solution|{_ENDS})\|>(?:\s*assistant\b)?|</?s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>"
 )
+_GLM_BOX = re.compile(r"<\|begin_of_box\|>(.{0,2000}?)<\|end_of_box\|>", re.DOTALL)
 _CHINESE = re.compile("[一-鿿]")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _TEXT_ARGUMENT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\s*\{[^{}]*\}")
@@ -222,7 +223,7 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
     if response is None:
         return FoundAnswer(None, "no_response")
     after = after_thinking(response)
-    text = first_turn(after[-max_chars:])
+    text = _GLM_BOX.sub(r"\\boxed{\1}", first_turn(after[-max_chars:]))
     boxed = boxed_answer(text)
     if boxed is not None:
         found = FoundAnswer(boxed, "boxed", True)

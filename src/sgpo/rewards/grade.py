@@ -205,6 +205,9 @@ class Grader:
 
     def _unordered(self, gold: list[str], answer: list[str]) -> bool:
         """Whether each element of one list has its own equal in the other; equal spellings first, they are free."""
+        counted = quantities.counts(gold), quantities.counts(answer)
+        if counted[0] and counted[0].keys() == counted[1].keys():  # 6 red and 4 blue are not 4 red and 6 blue
+            return all(self.same(value, counted[1][word]) for word, value in counted[0].items())
         if len(gold) < len(answer) and len({key(item) for item in gold}) == len(gold):
             answer = list({key(item): item for item in answer}.values())  # said twice
         if len(gold) != len(answer):

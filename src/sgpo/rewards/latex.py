@@ -17,7 +17,7 @@ _SYMBOLS = {
     "∙": "*", "•": "*", "∗": "*", "÷": "/", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ",
     "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ",
     "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}",
-    "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "°": r"\degree ", "º": r"\degree ", "∘": r"\degree ", "θ": r"\theta ",
+    "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "∘": r"\degree ", **dict.fromkeys("°º˚", r"\degree "), "θ": r"\theta ",
     "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "μ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ",
     "∠": r"\angle ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "“": '"', "”": '"',
     "‘": "'", "’": "'", "′": "'", "¢": " cents ", "£": r"\pounds ", "€": r"\euro ", "¥": r"\yen ",
@@ -39,6 +39,7 @@ _CIRCLED_RUN = re.compile("[①-⑳]{2,}")  # the numbers of statements: ①③ 
 # What is counted is written behind its number without a space; words that deny or relate are no units.
 _CHINESE_TAIL = re.compile(r"(?<=[\d})$])\s*([一-鿿]+)(?!\s*\})")
 _CHINESE_JOINTS = {"或": " or ", "或者": " or ", "和": " and ", "与": " and ", "且": " and "}
+_CHINESE_JOINT = re.compile(rf"\\(?:text|mbox)\s*\{{\s*({'|'.join(_CHINESE_JOINTS)})\s*\}}")
 _CHINESE_NO_UNIT = re.compile("[不非没无或和与且约至到以多少余于左右错误]")
 _ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+)")
 _ROOT_OPEN = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
@@ -72,6 +73,7 @@ def from_unicode(text: str) -> str:
         text = text.replace(symbol, command)
     # Radicals over a bracket, √(13), take the bracket as their argument: see `brace_arguments`.
     text = unicodedata.normalize("NFKC", text.translate(_TABLE)).translate(_TABLE)
+    text = _CHINESE_JOINT.sub(lambda m: _CHINESE_JOINTS[m.group(1)], text)
     return _CHINESE_TAIL.sub(_chinese, text)
 
 
@@ -170,8 +172,8 @@ def brace_arguments(text: str) -> str:
     return _Arguments(text).until(None)
 
 
-def unwrap(text: str, commands: str, *, keep: bool = True) -> str:
-    r"""Replace `\command{...}` by its content (or by nothing); `commands` is a regex alternative of names."""
+def unwrap(text: str, commands: str, *, keep: bool = True, around: tuple[str, str] = ("", "")) -> str:
+    r"""Replace `\command{...}` by its content between `around` (or by nothing); `commands` is a regex alternative."""
     pattern = re.compile(rf"\\(?:{commands})\s*\{{")
     position = 0
     while True:
@@ -182,6 +184,6 @@ def unwrap(text: str, commands: str, *, keep: bool = True) -> str:
         if end < 0:
             position = match.end()
             continue
-        inner = text[match.end() : end] if keep else ""
+        inner = around[0] + text[match.end() : end] + around[1] if keep else ""
         text = text[: match.start()] + inner + text[end + 1 :]
         position = match.start()

@@ -20,12 +20,26 @@ _GROUPING = re.compile(r"(?<=\d)(?:,\s*|\{,\}\s*)?(?:\\[,;:! ]|~|\{\\[,;:! ]\}|\
 _MARKED = re.compile(  # 1'234'567, 1.234.567 and 1_234_567; a single dot is a decimal point
     r"(?<![\w.,'])[1-9]\d{0,2}(?:(?:'\d{3})+|(?:\.\d{3}){2,}|(?:_\d{3}){2,})(?![\d']|[.,_]\d)"
 )
-_BRACED_COMMA = re.compile(r"(?<!\\text)\{\s*,\s*\}\s*")
+_BRACED_COMMA = re.compile(r"(?:(?<!\\text)\{\s*,\s*\}|(?<=\d)\\text\{,\}(?=\d{3}(?!\d)))\s*")
+_BRACED = re.compile(r"(?<![A-Za-z^_])\{\s*([-:])\s*\}")
+_TEXT_JOINT = re.compile(
+    r"\\text\{([^{}]*[a-z])(?:\s*(,)\s*|,?\s+(and|or)\s+)\}(?=\s*[-\d\\])"
+)  # 6\text{ red and }4\text{ blue}
+_KIND = re.compile(  # \text{Point }(1, 2)
+    r"^\\text\{\s*(?:the\s+)?(?:points?|vertex|cent(?:er|re)|focus|foci|(?:ordered )?(?:pairs?|triples?)|intervals?|"
+    r"set|line|circle|ellipse|parabola|hyperbola|curve|plane|equation)(?:\s+[A-Z])?\s*\}\s*(?=\S)",
+    re.IGNORECASE,
+)
+_CURVE = re.compile(r"^(?:l|\\ell|\\Gamma|\\gamma|[A-Z])\s*:\s*(?=[^:]*[xy][^:]*=|[^:]*=[^:]*[xy])")  # l: y = 2x + 3
+_RESTATED = re.compile(  # 3/4 (= 0.75), 3/4 (or 75%), 3/4 \text{ (or 0.75)}
+    r"(?<=\S)\s*(?:\(\s*(?:(=|\\approx(?![a-z]))|(?:\\text\{\s*)?(?:or|i\.e\.,?|that is,?)\s*\}?)"
+    r"\s*([^()]+(?:\([^()]*\)[^()]*)*)\)|\\text\{\s*\((?:or|i\.e\.,?|that is,?)\s+([^(){}]+)\)\s*\})$"
+)
 _SPACES = re.compile(
     r"\\(?:[,;:> ]|q?quad(?![A-Za-z])|displaystyle|textstyle|scriptstyle|limits|nolimits|hfill|thinspace|,|"
     r"enspace|medspace|thickspace|"
     r"(?:tiny|scriptsize|footnotesize|small|normalsize|[lL]arge|LARGE|[hH]uge)(?![A-Za-z]))|"
-    r"~|\\[hv]space\*?\{[^{}]*\}|&nbsp;|\\hskip ?-?[\d.]+ ?(?:em|ex|pt|cm|mm|in|mu)"
+    r"~|\\text\s*\{\s*\}|\\[hv]space\*?\{[^{}]*\}|&nbsp;|\\hskip ?-?[\d.]+ ?(?:em|ex|pt|cm|mm|in|mu)"
 )
 _TEXT_FONTS = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|sc|up|normal|md)?|mbox|hbox|mathrm|textnormal|operatorname\*?)\s*(?=\{)"
@@ -33,7 +47,14 @@ _TEXT_FONTS = re.compile(
 _OLD_FONT = re.compile(r"\{\s*\\(?:rm|bf|it|sf|tt|cal)(?![A-Za-z])\s*([^{}]*)\}")
 _UNWRAPPED = (
     "mathbf|mathit|mathsf|mathtt|mathcal|boldsymbol|bm|pmb|underline|boxed|fbox|ensuremath|textcolor|emph|mathop|"
-    "mathord|cancel|ce"
+    "mathord|ce"
+)
+_STRUCK = "cancel|bcancel|xcancel|sout|st"  # what a response takes back
+_BARE_FONT = re.compile(r"\\(?:rm|bf|it|sf|tt)(?![A-Za-z])\s*(?:\{([^{}]*)\}|([A-Za-z]{2,}(?: [A-Za-z]+)*))?")
+_TEXT_IN_TEXT = re.compile(r"\\text\s*\{\s*(?:\\text\s*\{([^{}]*)\}|[`'\"]+([^{}`'\"]*)[`'\"]+)\s*\}")
+_WHOLE_TEXT = re.compile(  # \text{x = 2 or x = 3}: mathematics where no word stands in it
+    r"\\text\{(?!\W*[A-J]\W*(?:[.:)]|$))(?=[^{}]*(?:\d|[=<>\\]))(?!\s*(?:[A-Za-z]\d+|\d+[A-Za-z])\s*\})"
+    r"((?:[^{}A-Za-z\\]|\\[A-Za-z]+|\\[^A-Za-z]|\b(?:and|or)\b|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))*)\}"
 )
 _COLOR = re.compile(r"\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}")
 _SINGLE = re.compile(r"\\text\{\s*([eidπ])\s*\}")
@@ -53,7 +74,7 @@ _COMMANDS = {
         r"\emptyset ": "varnothing emptyset O", r"\setminus ": "smallsetminus backslash setminus", r"\tan ": "tg",
         r"\cot ": "ctg cotg", r"\arctan ": "arctg", " i ": "imath", " j ": "jmath", r"\phi": "varphi",
         r"\epsilon": "varepsilon", r"\theta": "vartheta", r"\rho": "varrho", r"\sigma": "varsigma",
-        r"\kappa": "varkappa", r"\pi": "varpi",
+        r"\kappa": "varkappa", r"\pi": "varpi uppi", "-": "minus", r"\$": "textdollar mathdollar", r"\sqrt": "surd",
     }.items()
     for name in names.split()
 }  # fmt: skip
@@ -76,14 +97,15 @@ _PLAIN_WORDS = (
         r"\\text{ \1\2Ω}",
     ),
     (re.compile(r"\\(max|min|gcd|lcm|inf|sup) ?\\\{([^{}\\]*)\\\}"), r"\\\1(\2)"),
-    (re.compile(r"(?<=\d) ?[xX] ?(?=10 ?\^)"), r"\\cdot "),
+    (re.compile(r"(?<=\d) ?(?:[xX]|\\text\{ ?[xX] ?\}) ?(?=10 ?\^)"), r"\\cdot "),
     (re.compile(r"\\(?:mathbb|Bbb|mathbf)\s*\{?\s*R\s*\}?|\\R(?![A-Za-z])|\\Reals(?![A-Za-z])"), r"\\mathbb{R}"),
     (re.compile(r"\\mathbb ?\{ ?R ?\} ?(?:-|/|\\backslash) ?(?=\\\{)"), r"\\mathbb{R} \\setminus "),
     (re.compile(r"\\in ?([NZRQC])(?![A-Za-z(])"), r"\\in \\mathbb{\1}"),
     (re.compile(r"\\mu ?\\text\{ ?(?=[A-Za-z])"), r"\\text{\\mu "),
     (re.compile(r"\\log ?_ ?\{? ?e ?\}?(?![A-Za-z])"), r"\\ln "),
     (re.compile(r"\\mathbb ([A-Z])(?![A-Za-z])"), r"\\mathbb{\1}"),
-    (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\(?:text)?degree(?![A-Za-z])|\^\\text\{o\}"), r"\\degree "),
+    (re.compile(r"\^\s*\{?\s*\\(?:circ|degree)\s*\}?|\\(?:text)?degree(?![A-Za-z])"
+                r"|\^\s*\\text\{o\}|(?<=\d)\s*\^\s*(?:o(?![A-Za-z])|\{\s*o\s*\})"), r"\\degree "),
     (re.compile(r"\^\s*\{\s*\\prime\s*\\prime\s*\}|\\dprime(?![A-Za-z])"), "''"),
     (re.compile(r"\^\s*\{\s*\\prime\s*\}|\^\s*\\prime(?![A-Za-z])"), "'"),
     (
@@ -153,7 +175,7 @@ def key(text: str) -> str:
 
 def _dollars(text: str) -> str:
     r"""Drop math delimiters; `\$5` and a lone `$5` keep a currency sign, written `\$`."""
-    text = re.sub(r"(?:\\\$)+|\\text\s*\{\s*\\\$\s*\}", r"\\$", text)
+    text = re.sub(r"(?:\\\$)+|\\text\s*\{\s*(?:US)?\\\$\s*\}", r"\\$", text)
     plain = len(re.findall(r"(?<!\\)\$", text))
     if plain == 1:
         text = re.sub(r"(?<!\\)\$(?=\s*\d)", r"\\$", text, count=1)
@@ -200,19 +222,31 @@ def _power(match: re.Match[str]) -> str:
     return "^{" + (inner[1:-1] if inner.startswith("(") else inner) + "}"
 
 
+def _old_font(match: re.Match[str]) -> str:
+    said = match.group(1) or match.group(2) or ""
+    return rf"\text{{{said}}}" if len(said.strip()) > 1 else said
+
+
 def _fonts(text: str) -> str:
     r"""Text fonts become `\text`, mathematical fonts and colours go, function names get their backslash."""
     text = _COLOR.sub("", text)
-    text = _OLD_FONT.sub(r"\\text{\1}", text)
+    text = _BARE_FONT.sub(_old_font, _OLD_FONT.sub(r"\\text{\1}", text))
     text = _TEXT_FONTS.sub(r"\\text", text)
     text = latex.unwrap(text, _UNWRAPPED)
-    text = latex.unwrap(text, "phantom|label|tag", keep=False)
+    text = latex.unwrap(text, rf"[hv]?phantom|label|tag|{_STRUCK}", keep=False)
+    text = latex.unwrap(text, "set", around=(r"\{", r"\}"))
+    text = latex.unwrap(text, "ang", around=("", r"\degree "))
+    text = latex.unwrap(text, "pmatrix", around=(r"\begin{pmatrix}", r"\end{pmatrix}"))
+    text = _TEXT_JOINT.sub(lambda m: rf"\text{{{m[1]}}}" + (f" \\text{{ {m[3]} }} " if m[3] else ", "), text)
+    text = _TEXT_IN_TEXT.sub(r"\\text{\1\2}", text)
+    whole = _WHOLE_TEXT.fullmatch(text.strip())
+    text = whole.group(1) if whole else text
     text = _SINGLE.sub(r" \1 ", text)
     return _TEXT_FUNCTION.sub(r"\\\1 ", text)
 
 
 def _numbers(text: str, *, listed: bool) -> str:
-    text = _BRACED_COMMA.sub(",", text)
+    text = _BRACED.sub(r"\1", _BRACED_COMMA.sub(",", text))
     return _RUN.sub(lambda run: _separate(run, run.string, listed=listed), text)
 
 
@@ -254,8 +288,9 @@ def _rewrite(text: str, *, listed: bool) -> str:
     text = _repeating(text)
     text = _SLASH.sub(r"\\frac{\1}{\2}", text)
     text = re.sub(r"\s+", " ", text)
+    text = _RESTATED.sub(lambda m: f" {m[1] or 'or'} {m[2] or m[3]}", _without_end(text))
     text = _SENTENCE.sub(r"\\text{\1 } \2 \\text{\3 }", text.strip())
-    text = _LEADING.sub("", _PREAMBLE.sub("", text))
+    text = _CURVE.sub("", _KIND.sub("", _LEADING.sub("", _PREAMBLE.sub("", text))))
     text = re.sub(r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup ", text)
     text = re.sub(r"\\\{\s*\\\}", r"\\emptyset ", text)
     text = text if r"\pmod" in text else text.replace(r"\equiv", "=")

@@ -8,6 +8,7 @@ never a unit: `4t` is four times t and `6m` six times m, and neither is the answ
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -56,6 +57,7 @@ _SCALES = {
 }  # fmt: skip
 _SCALE = re.compile(rf" ?(?:\\text\{{\s*)?({'|'.join(_SCALES)})s?(?![a-z])\s*(?:\}})?", re.IGNORECASE)
 _CURRENCY = {r"\$": "usd", r"\pounds": "gbp", r"\euro": "eur", r"\yen": "yen", r"\rupee": "rupee"}
+_CURRENCY_BEHIND = re.compile(r"(.+?)\s*(\\\$|\\(?:pounds|euro|yen|rupee))")
 _SIGNED_CURRENCY = re.compile(
     r"^([+-]?)\s*(?:(\\\$|\\pounds|\\euro|\\yen|\\rupee)|(?:\\text\{\s*)?(USD?|EUR|Rs|INR|RMB|CNY)\.?\s*\}?(?=[\s\\\d]))"
     r"\s*(\\\$)?\s*"
@@ -87,7 +89,8 @@ _TEXTUAL = re.compile(
 _MEANT = [  # what words mean, in lower case and without punctuation
     (re.compile(words), meaning)
     for words, meaning in (
-        (r"(?:there (?:is|are|exists?) )?no (?:(?:such|real|valid) )*(?:solutions?|values?|answers?)(?: exists?)?|none|"
+        (r"(?:there (?:is|are|exists?) |(?:the )?(?:equation|system|inequality) has )?no (?:(?:such|real|valid) )*"
+         r"(?:solutions?|values?|answers?|roots?)(?: exists?)?|none|"
          r"empty set", r"\\emptyset"),
         (r"(?:(?:the|this) )?(?:\w+ )?(?:does(?: not|nt) exist|dne)", "does not exist"),
         (r"infinite(?:ly many(?: solutions)?)?", r"\\infty"),
@@ -208,9 +211,22 @@ def split_quantity(text: str) -> UnitValue:
         if unit and _PER.match(tail):
             return UnitValue(core, _unit(unit + tail) or unit, percent)
         return UnitValue(core, unit or _unit(tail), percent)
-    if text.endswith(r"\$") and len(text) > 2:
-        return UnitValue(text[:-2].strip(), "usd", False)
+    behind = _CURRENCY_BEHIND.fullmatch(text)
+    if behind:
+        return UnitValue(behind.group(1), _CURRENCY[behind.group(2)], False)
     return UnitValue(text, unit, percent)
+
+
+def counts(items: Sequence[str]) -> dict[str, str]:
+    """What a list counts, each with its number, `6 apples, 4 pears`; nothing for a list of anything else."""
+    found: dict[str, str] = {}
+    for item in items:
+        core, tail = _cut_tail(item)
+        word = detext(tail).lower().strip(" .")
+        if not word or units.read(word) or word in found:
+            return {}
+        found[word] = core
+    return found
 
 
 def opposed(gold: str, answer: str) -> bool:

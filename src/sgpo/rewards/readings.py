@@ -18,12 +18,15 @@ _CONNECTOR = re.compile(
 )
 _QUANTIFIED = re.compile(  # for all x, where c is a constant, \forall x \in R
     r"(?P<main>.+?)[\s,]*(?:\(\s*)?(?:\\forall(?![A-Za-z])|(?:\\text\{\s*,?\s*|(?<![A-Za-z\\]))(?:for|where|with)(?![A-Za-z])"
-    r"|(?<=[,;( ]) ?(?=[A-Za-z] ?\\in ?\\mathbb\{Z))"
+    r"|(?<=[,;( ]) ?(?=[A-Za-z] ?(?:\\in ?\\mathbb\{Z|(?:\\text\{ ?)?(?:is|being) an(?: arbitrary)? integer)))"
     r"(?P<said>(?:[\s{},]|\\text(?![a-z])|\\in ?\\mathbb\{[NZQRC]\}|(?<![A-Za-z])[A-Za-z](?![A-Za-z])"
-    r"|(?<![A-Za-z])(?:all|any|every|each|some|is|are|be|an|of|and|in|real|rational|complex|arbitrary|fixed|constants?|numbers?|"
+    r"|(?<![A-Za-z])(?:all|any|every|each|some|is|are|be|being|an|of|and|in|real|rational|complex|arbitrary|fixed|constants?|numbers?|"
     r"integers?|positive|natural|reals|values?)(?![A-Za-z]))+)(?:\))?"
 )
-_QUANTIFIER = re.compile(r"\\forall|\b(?:for|where|with)\b|\\in ?\\mathbb\{Z")
+_QUANTIFIER = re.compile(r"\\forall|\b(?:for|where|with)\b|\\in ?\\mathbb\{Z|an(?: arbitrary)? integer")
+_BUILDER = re.compile(
+    r"\\\{ ?([^|=]*[^|=\s:]) ?[|:] ?([A-Za-z] ?\\in ?\\mathbb\{Z\}) ?\\\}"
+)  # \{2k\pi : k \in \mathbb{Z}\}
 _LETTER_SAID = re.compile(r"(?<![A-Za-z\\{])(?!a [a-z]{4})[A-Za-z](?![A-Za-z])")
 _TURNS = re.compile(  # k\pi and \pi n, which m\pi r^2 is not
     r"(?<![A-Za-z\\])([kmnl]) ?(?:\\cdot ?)?(?:\\pi(?! ?(?:\\cdot ?)?[A-Za-z])|\d+ ?\\degree)"
@@ -150,6 +153,7 @@ def _parameter(text: str) -> tuple[str, str, bool, bool]:
     r"""An answer without the words that say which letters are free (`2x \text{ for all } x`); its parameter, if it has
     one; whether that is declared, and whether any integer is meant: `k` of `\frac{\pi}{4} + k\pi`.
     """
+    text = _BUILDER.sub(r"\1, \2", text)
     match = _QUANTIFIED.fullmatch(text) if _QUANTIFIER.search(text) else None
     if match and not structure.is_inequality(match["main"]):
         said = match["said"]

@@ -22,14 +22,14 @@ _HEADING = re.compile(
 )
 _VERB = r"(?:(?:is|are|was|equals|(?:must|should|would) be|comes to|turns out to be)\b(?!n['’]t)|:|=|→)"
 _ANCHOR = re.compile(
-    r"(?P<noun>final\s+answer|answer|result|solution|(?:correct|right|best)\s+(?:option|choice))s?\s*(?:\*\*|__)?"
+    r"(?P<noun>final\s+answer|answer|result|solution|(?:correct|right|best)\s+(?:option|choice))s?\s*(?:\*\*?|__?|\})?"
     r"(?:\s*\([^()\n]{1,60}\))?"
     r"(?:\s+(?:to|for|of)\s+[^.\n:=$?!]{1,80}?|,? (?:then|therefore|thus),?)?"
     r"\s*(?P<verb>" + _VERB + r")\s*(?:\*\*|__)?\s*:?\s*"
-    r"|(?:答案|结果)(?:应该|应)?[是为选：:]+\s*|(?:故|应|正确)?选[：:]?\s*(?=[A-H])|故选[：:]?\s*|(?:答え|정답|답)\s*[は은:：]\s*"
+    r"|(?:答案|结果)(?:应该|应)?[是为选：:】]+\s*|(?:故|应|正确)?选[：:]?\s*(?=[A-H])|故选[：:]?\s*|(?:答え|정답|답)\s*[は은:：]\s*"
     r"|(?<!\w)(?:r[ée]ponse|respuesta|resposta|risposta|antwort|ответ|odpowied[źz]|đáp án)(?:\s+(?:fin|corre)\w+)?\s*"
     r"(?:(?:est|es|é|è|ist|lautet|to|là|:)(?!\w)|[—–])\s*:?\s*"
-    r"|^[ \t>*_]*(?P<short>A|Ans|ANS|Answer|ANSWER)\.?(?:\*\*|__)?\s*[:=](?:\*\*|__)?\s*"
+    r"|^[ \t>*_]*(?P<short>A|Ans|ANS|Answer|ANSWER)\.?(?:\*\*?|__?)?\s*[:=](?:\*\*?|__?)?\s*"
     r"|^[ \t>#*_]*(?:the\s+)?(?P<title>(?:final\s+)?answer)[ \t*_:]*\n\s*",
     re.IGNORECASE | re.MULTILINE,
 )

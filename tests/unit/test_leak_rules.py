@@ -10,7 +10,6 @@ from sgpo.strategies.check import check_strategy
 from sgpo.strategies.leakage import facts
 from sgpo.strategies.leakage.rules import RULES, Rule
 
-
 EGGS = (
     "Tom has 84 eggs and packs 12 in a box. He sells each box for 9 dollars, but 2 break. How much does he get?",
     "45",

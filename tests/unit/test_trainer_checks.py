@@ -958,3 +958,30 @@ def test_weights_in_two_dtypes_train_under_autocast(method: str, out: Path) -> N
     trainer = kind.trainer(model, kit.has_digit, args, with_expert(), processing_class=kit.make_tokenizer())
     trainer.train()
     assert trainer.state.global_step == 1
+
+
+# ---------------------------------------------------------------- where it trains
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_a_process_that_sees_several_gpus_is_refused_before_the_model_is_loaded(kind: str, out: Path) -> None:
+    """TRL would split the model over them, layer by layer, and its loss would mix devices."""
+    trainer, config = KINDS[kind].trainer, kit.make_config(out, KINDS[kind].config)
+    config._n_gpu = 2
+    with pytest.raises(ValueError, match=r"This process sees 2 GPUs.*CUDA_VISIBLE_DEVICES=0.*accelerate launch"):
+        trainer("no/model", kit.has_ok, config, with_expert(), processing_class=kit.make_tokenizer())
+    config.model_init_kwargs = {"device_map": "auto"}  # whoever says so has it so
+    with pytest.raises(OSError, match="find them in the cached files"):
+        trainer("no/model", kit.has_ok, config, with_expert(), processing_class=kit.make_tokenizer())
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_the_cpu_of_a_machine_with_a_gpu_trains_in_float32(
+    kind: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config(**options: Any) -> Any:
+        return KINDS[kind].config(str(out), per_device_train_batch_size=8, **options)
+
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    assert config(use_cpu=True).bf16 is False
+    assert config(use_cpu=True, bf16=True).bf16 is True

@@ -25,6 +25,8 @@ from transformers import (
     PhiConfig,
     PhiForCausalLM,
 )
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sgpo.models.scoring import without_dropout
 from sgpo.objectives import Kernel
@@ -32,6 +34,7 @@ from sgpo.trainer import base, distillation
 from sgpo.trainer.distillation import Target, TargetBatch, collate, deal
 from sgpo.trainer.finite import NonFiniteError, require_finite
 from sgpo.trainer.heads import Head, add_head_fn, check_head_fn
+from sgpo.trainer.padding import score_alike_in_any_company
 from sgpo.trainer.rollouts import GuidedRollouts, first_of_groups, worth_guiding
 from sgpo.trainer.teacher import TEACHER_FILE, TeacherWeights
 
@@ -287,6 +290,44 @@ def test_a_model_that_makes_its_logits_otherwise_is_refused(name: str, dtype: to
     plain = kit.make_model("llama", tied=False, dtype=dtype)
     add_head_fn(plain)
     check_head_fn(plain)
+
+
+def needs_a_gpu(*args: Any, **kwargs: Any) -> Any:
+    raise RuntimeError("FlashAttention only supports CUDA")
+
+
+def test_a_model_that_goes_to_the_gpu_later_may_have_kernels_that_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FSDP and DeepSpeed leave it on the CPU until training begins; where that is, padding cannot be seen by anyone."""
+    model, ids = kit.make_model(), torch.tensor([[0, 0, 5, 6, 7]])
+    seen, mask = [], torch.tensor([[0, 0, 1, 1, 1]])
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "flash", needs_a_gpu)
+    monkeypatch.setitem(ALL_MASK_ATTENTION_FUNCTIONS, "flash", lambda *args, **kwargs: None)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    own, model.config._attn_implementation = model.config._attn_implementation, "flash"
+    add_head_fn(model)
+    check_head_fn(model)
+    score_alike_in_any_company(model)
+    model.config._attn_implementation = own
+    model.model.register_forward_pre_hook(lambda m, args, kwargs: seen.append(kwargs["input_ids"]), with_kwargs=True)
+    model(input_ids=ids, attention_mask=mask, head_fn=lambda hidden, head: hidden)
+    assert seen[0].tolist() == [[5, 6, 7, 0, 0]]
+    # Where no GPU is to come the error is the model's own.
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    model.config._attn_implementation = "flash"
+    with pytest.raises(RuntimeError, match="only supports CUDA"):
+        check_head_fn(model)
+
+
+def test_probes_of_a_model_on_the_cpu_leave_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each run on the CPU would take memory of every GPU."""
+    asked: list[Any] = []
+    fork = torch.random.fork_rng
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices=None, **kw: asked.append(devices) or fork(devices))
+    model = kit.make_model()
+    add_head_fn(model)
+    check_head_fn(model)
+    score_alike_in_any_company(model)
+    assert asked == [[], []]
 
 
 # ---------------------------------------------------------------- teachers

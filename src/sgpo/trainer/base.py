@@ -74,6 +74,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
             args = self.config_class(f"{name.split('/')[-1]}-{self._name}")
         # All of this before the model is loaded, which may take minutes.
         checks.check_config(trainer, args, self.config_class)
+        checks.check_devices(model, args)
         checks.check_text_only(trainer, processing_class, kwargs)
         adapters.check_adapters(model, kwargs.get("peft_config"), args)
         checks.check_correctness(args, reward_funcs, train_dataset)

@@ -46,6 +46,21 @@ def check_config(trainer: str, args: Any, wanted: type[WholeGroupsConfig]) -> No
         )
 
 
+def check_devices(model: Any, args: WholeGroupsConfig) -> None:
+    """Refuse one process that sees several GPUs, unless the user has placed the model.
+
+    TRL would split a named model over all of them, layer by layer: they work one after the other, and where the head is
+    no tied one, TRL's loss mixes devices.
+    """
+    named = isinstance(model, str)
+    placed = (args.model_init_kwargs or {}).get("device_map") if named else getattr(model, "hf_device_map", None)
+    if args.n_gpu > 1 and not placed:
+        raise ValueError(
+            f"This process sees {args.n_gpu} GPUs, but trains on one. Show it one (CUDA_VISIBLE_DEVICES=0), or start a "
+            "process for each with accelerate launch or torchrun (docs/recipes.md, RL)."
+        )
+
+
 def check_text_only(trainer: str, processing_class: Any, arguments: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` for arguments that no trainer of this package can serve; ``trainer`` is its name."""
     for name in ("rollout_func", "tools", "environment_factory"):

@@ -19,9 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 
-from sgpo.models.scoring import without_dropout
 from sgpo.objectives import Head
-from sgpo.trainer.padding import rounding
+from sgpo.trainer.padding import can_be_probed, probing, rounding
 from sgpo.trainer.shards import whole
 from sgpo.trainer.trl_seam import maybe_gather_lm_head_ctx
 
@@ -61,15 +60,14 @@ def add_head_fn(model: PreTrainedModel) -> None:
     model.forward = types.MethodType(forward, model)
 
 
-@torch.no_grad()
 def check_head_fn(model: PreTrainedModel) -> None:
     """Raise ``ValueError`` unless a model's logits are what its head and its last hidden states give.
 
     TRL's log-probabilities and the distillation take them so. Whatever an architecture does in between (one more layer,
     as in ModernBERT's decoder, or a scale of another name) they would not know. To be called behind
-    :func:`add_head_fn`; weights that are not all here (ZeRO-3) cannot be tried.
+    :func:`add_head_fn`; a model that cannot be probed passes.
     """
-    if any(parameter.numel() == 0 for parameter in model.parameters()):
+    if not can_be_probed(model):
         return
     vocabulary = model.config.get_text_config().vocab_size
     ids = torch.arange(3, 3 + _PROBE, device=model.device).remainder(vocabulary)[None]
@@ -78,7 +76,7 @@ def check_head_fn(model: PreTrainedModel) -> None:
         found = head.scale * F.linear(hidden.to(head.weight.dtype), head.weight, head.bias).float()
         return found if head.softcap is None else head.softcap * torch.tanh(found / head.softcap)
 
-    with without_dropout(model), torch.random.fork_rng(enabled=True):
+    with probing(model):
         wanted = model(input_ids=ids).logits.float()
         found = model(input_ids=ids, head_fn=logits)[..., : wanted.size(-1)]
     if not wanted.isfinite().all():

@@ -11,6 +11,8 @@ Shapes: N rows, L tokens, H hidden.
 
 import functools
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,13 +30,13 @@ _COARSE_ROUNDING = 5e-2  # of any other dtype
 def score_alike_in_any_company(model: PreTrainedModel) -> None:
     """Shift the rows of left-padded batches inside ``model.forward`` if the model would read the padding otherwise.
 
-    Call it after the last patch of ``model.forward``. Weights that are not all here (ZeRO-3) cannot be probed; such a
-    model gets the shift, which is right for every causal model.
+    Call it after the last patch of ``model.forward``. A model that cannot be probed gets the shift, which is right for
+    every causal model.
 
     Raises:
         ValueError: with the shift, too, the model scores a sequence differently in other company.
     """
-    if any(parameter.numel() == 0 for parameter in model.parameters()):
+    if not can_be_probed(model):
         _shift_rows(model)
         return
     if _difference(model) <= rounding(model):
@@ -49,13 +51,38 @@ def score_alike_in_any_company(model: PreTrainedModel) -> None:
         )
 
 
+def can_be_probed(model: PreTrainedModel) -> bool:
+    """Whether a forward pass works now: all weights are here (ZeRO-3 has cut them), and the kernels run where they are.
+
+    FSDP and DeepSpeed take a model to the GPU when training begins, and those of flash attention and Liger need one.
+    """
+    if any(parameter.numel() == 0 for parameter in model.parameters()):
+        return False
+    if model.device.type != "cpu" or not torch.accelerator.is_available():
+        return True  # then an error is the model's own
+    try:
+        with probing(model):
+            model(input_ids=torch.tensor([[3, 3]]) % model.config.get_text_config().vocab_size)
+    except (RuntimeError, ValueError, NotImplementedError):
+        return False
+    return True
+
+
+@contextmanager
+def probing(model: PreTrainedModel) -> Iterator[None]:
+    """Evaluation without a graph, which leaves the random numbers of the run as they are."""
+    # Without a list, torch goes to every GPU, those of other ranks among them, and for a model on the CPU too.
+    devices = [] if model.device.type == "cpu" else [model.device]
+    with torch.no_grad(), without_dropout(model), torch.random.fork_rng(devices):
+        yield
+
+
 def rounding(model: PreTrainedModel) -> float:
     """The relative difference of hidden states, or of logits, that the precision of the weights explains."""
     dtypes = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
     return max(_ROUNDING.get(dtype, _COARSE_ROUNDING) for dtype in dtypes)
 
 
-@torch.no_grad()
 def _difference(model: PreTrainedModel) -> float:
     """How much hidden states of a sequence change, relative to their size, when it is left-padded beside another."""
     vocabulary = model.config.get_text_config().vocab_size
@@ -74,8 +101,7 @@ def _difference(model: PreTrainedModel) -> float:
     beside = torch.cat([ids, ids])
     beside_mask = torch.cat([mask, mask])
     beside_mask[0, :padding] = 0
-    # The probe must not move the random numbers of the run.
-    with without_dropout(model), torch.random.fork_rng(enabled=True):
+    with probing(model):
         for batch, seeing in ((ids[:, padding:], mask[:, padding:]), (beside, beside_mask)):
             model(input_ids=batch, attention_mask=seeing, head_fn=lambda states, head: seen(states))
     alone, company = hidden

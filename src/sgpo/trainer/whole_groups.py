@@ -73,9 +73,9 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
             )
         if self.vllm_request_timeout is not None and not self.vllm_request_timeout > 0:
             raise ValueError(f"vllm_request_timeout is {self.vllm_request_timeout}, but must be over 0, or None.")
-        if not torch.accelerator.is_available():
-            # TRL's default, bf16 on a GPU, would be an error here; a CPU trains in float32 unless told otherwise.
-            self.use_cpu: bool = True
+        self.use_cpu: bool = self.use_cpu or not torch.accelerator.is_available()
+        if self.use_cpu:
+            # TRL's default is bf16, made for a GPU; a CPU trains in float32 unless told otherwise.
             self.bf16: bool | None = bool(self.bf16)
         if self.generation_batch_size is None:  # TRL would speak of that field, which the user has not set
             self._require_whole_groups(self.steps_per_generation or self.gradient_accumulation_steps)

@@ -1,0 +1,43 @@
+"""A training on another device than the CPU mixes no tensors, and gives the losses and weights of one on the CPU.
+
+No GPU is needed: the device is pretended (`far_device.py`), and computes with the CPU's kernels.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import device_worker
+import pytest
+import torch
+import trainer_kit as kit
+
+HERE = Path(__file__).parent
+ROUNDING = 1e-4  # float32; another device has larger chunks, and another kernel for attention
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    directory = tmp_path_factory.mktemp("device")
+    paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(HERE / "device_worker.py"), str(directory)],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
+    results: dict[str, Any] = torch.load(directory / "found.pt")
+    return results
+
+
+@pytest.mark.parametrize("name", device_worker.CASES)
+def test_another_device_gives_what_the_cpu_gives(name: str, found: dict[str, Any]) -> None:
+    assert not isinstance(found[name], str), found[name][-3000:]
+    (losses, weights), (there, far_weights) = found[name]
+    assert any(losses)
+    assert there == pytest.approx(losses, abs=ROUNDING)
+    assert kit.largest_gap(far_weights, weights) < ROUNDING

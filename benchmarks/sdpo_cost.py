@@ -102,6 +102,7 @@ def build_trainer(kind: type, config_kind: type, model: Any, args: argparse.Name
     trainer.model.train()
     # What the training loop sets before the first step.
     trainer.current_gradient_accumulation_steps = 1
+    trainer.state.max_steps = 1
     return trainer
 
 

@@ -1,5 +1,8 @@
-"""The clock and the device of the benchmarks, where no GPU is."""
+"""The clock and the device of the benchmarks, where no GPU is, and a benchmark that is run."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import device
@@ -30,3 +33,16 @@ def test_a_cpus_seconds_are_those_of_the_process_where_they_are_asked_for(monkey
 def test_a_measured_recipe_trains_where_it_is_measured(where: str, tmp_path: Path) -> None:
     recipe = plan_memory.write_recipe("small", tmp_path, where)
     assert yaml.safe_load(recipe.read_text())["use_cpu"] is (where == "cpu")
+
+
+@pytest.mark.slow
+def test_the_cost_of_distillation_is_measured_on_any_version_of_the_trainer() -> None:
+    """It calls the trainer's own methods, without the loop that sets what they read."""
+    small = {"rollouts": 2, "prompt": 4, "strategy": 4, "template": 2, "completion": 4, "hidden": 64, "layers": 1}
+    words = [
+        word for name, value in {**small, "vocabulary": 600, "repeats": 1}.items() for word in (f"--{name}", value)
+    ]
+    script = Path(device.__file__).with_name("sdpo_cost.py")
+    done = subprocess.run([sys.executable, script, *map(str, words)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1])["distillation_over_sdpo"] > 0

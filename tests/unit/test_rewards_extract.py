@@ -196,6 +196,9 @@ PIECES = [
     r"6\text{ red and }",
     "<|begin_of_box|>",
     "P(1, 2)",
+    "উত্তর",
+    r"\cos x",
+    "n!^",
 ]
 
 

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from sgpo.models.thinking import after_thinking, begins_thinking
-from sgpo.rewards.stated import MATH, TAGGED, closing, closing_line, stated
+from sgpo.rewards.stated import MATH, TAGGED, begins_statement, closing, closing_line, stated
 
 # Responses are cut to their last MAX_CHARS characters, answers longer than MAX_ANSWER_CHARS are not parsed.
 MAX_CHARS = 200_000
@@ -248,7 +248,7 @@ def gold_answer(gold: str) -> str:
 
     Boxes side by side, with nothing but "and", "or" and commas between them, are one list.
     """
-    gold = after_thinking(gold)
+    gold = first_turn(after_thinking(gold))
     found = boxes(gold)
     found = [box for box in found if box.kind == "boxed"] or found
     if found:
@@ -261,5 +261,6 @@ def gold_answer(gold: str) -> str:
         return str(tagged[-1])
     if "####" in gold:
         return gold.rsplit("####", 1)[1].strip()
-    said = stated(gold).text if re.search("[.\n]", gold) and re.search(r"\banswer\b", gold, re.IGNORECASE) else None
+    prose = re.search("[.\n]", gold) and re.search(r"\banswer\b", gold, re.IGNORECASE)
+    said = stated(gold).text if prose or begins_statement(gold) else None
     return said or gold.strip()

@@ -23,6 +23,7 @@ _SYMBOLS = {
     "‘": "'", "’": "'", "′": "'", "¢": " cents ", "£": r"\pounds ", "€": r"\euro ", "¥": r"\yen ",
     "⟨": "(", "⟩": ")", "…": "...", "⇒": r"\Rightarrow ", "→": r"\to ", "≡": r"\equiv ", "∖": r"\setminus ",
     "％": "%", "＝": "=", "，": ",", "；": ";", "：": ":", "。": ".", "（": "(", "）": ")", "、": ",", "∶": ":",
+    "٫": ".", "٬": ",",
     "₹": r"\rupee ", "Ω": r"\Omega ", **dict.fromkeys("∎□■✓✔✅", r"\blacksquare "),
 }  # fmt: skip
 _TABLE = str.maketrans(_SYMBOLS)
@@ -65,6 +66,7 @@ def from_unicode(text: str) -> str:
         return text if text.isprintable() else "".join(kept)
     text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs") or c in "\n\t")
     text = _CIRCLED_RUN.sub(lambda m: ", ".join(m.group()), text)
+    text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)  # of any script
     text = _VULGAR_RUN.sub(_vulgar, text)
     text = _SUPER_RUN.sub(lambda m: "^{" + m.group().translate(_SUPERSCRIPTS) + "}", text)
     text = _SUB_RUN.sub(lambda m: "_{" + m.group().translate(_SUBSCRIPTS) + "}", text)

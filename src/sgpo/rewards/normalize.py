@@ -130,10 +130,18 @@ _ESCAPED_TWICE = re.compile(
     r"theta|alpha|beta|sin|cos|tan|log|ln|quad|binom|angle|sum)(?![a-z]))"
 )
 _ROW_END = re.compile(r"\\\\\*?\[ ?-?[\d.]+ ?(?:em|ex|pt|cm|mm|in|mu|\\baselineskip) ?\]")  # x=1 \\[2mm] y=2
+_STARRED = re.compile(r"\\(begin|end)\s*\{\s*([a-z]+)\*?\s*\}")
+_DISPLAY = re.compile(r"\\(begin|end)\{(align|gather)\}")
+_EQUATION = re.compile(r"\\(?:begin|end)\{(?:equation|displaymath|math|multline|flalign)\}")
+_FACTORIAL = re.compile(r"(\d+|[a-z]|\([^()]*\))!(?= ?\^)")  # n!^2
+_OF_LETTER = re.compile(
+    r"(\\(?:sin|cos|tan|cot|sec|csc|ln)) ?([a-z]|\\(?:theta|alpha|beta|phi)) ?(?=\((?![a-z]\)))"
+)  # \cos x (1 - y)
 _OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}")
 _COUNTED = re.compile(  # {n \choose k}, C_5^2, C^2_5, _5C_2, and C(5,2) beside a sign, since alone it may be a point
     r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}|(?<![A-Za-z\\\d])(?:(?:\{ ?\} ?)?_ ?\{?(\d+)\}? ?C ?_ ?\{?(\d+)\}?"
     r"|C ?_ ?\{?(\d+)\}? ?\^ ?\{?(\d+)\}?|C ?\^ ?\{?(?P<k>\d+)\}? ?_ ?\{?(?P<n>\d+)\}?"
+    r"|(?:\{ ?\} ?)?\^ ?\{?(\d+)\}? ?C ?_ ?\{?(\d+)\}?"
     r"|C ?\( ?(\d+) ?, ?(\d+) ?\)(?= ?(?:[=+/]|\\cdot))|(?<=[=+] )C ?\( ?(\d+) ?, ?(\d+) ?\))"
 )
 _POWER = re.compile(r"\^\s*(\((?=[^()]*\))[^()]*\)|-\s*\d+|\d+\.\d+|\d{2,}|\\frac\{[^{}]*\}\{[^{}]*\})")
@@ -265,13 +273,13 @@ def _without_end(text: str) -> str:
 
 
 def _rewrite(text: str, *, listed: bool) -> str:
-    text = latex.from_unicode(text)
+    text = _DISPLAY.sub(r"\\\1{\2ed}", _STARRED.sub(r"\\\1{\2}", latex.from_unicode(text)))
     text = _ROW_END.sub(r"\\newline ", text)
     text = text.replace("\\%", "%").replace("\\_", "_").replace("\\#", "#").replace("\\&", "&")
     if r"\begin" not in text:
         text = re.sub(r"\\\\(?=[()\[\]])", r"\\", _ESCAPED_TWICE.sub(r"\\", text))
     text = re.sub(r"\\\\(?:\[[^\]]*\])?|\\(?:cr|newline)(?![A-Za-z])", r"\\cr ", text)
-    text = re.sub(r'^"([^"]*)"$', r"\1", text.strip())
+    text = re.sub(r"^([\"'])([^\"']*)\1$", r"\2", _EQUATION.sub(" ", text).strip())
     text = _dollars(text.strip("`").replace("**", "" if text.strip().startswith("**") else "**"))
     text = _MARKED.sub(lambda match: re.sub(r"\D", "", match.group()), _SIZES.sub("", text))
     text = _GROUPING.sub("", text).replace("\\!", "")
@@ -282,6 +290,7 @@ def _rewrite(text: str, *, listed: bool) -> str:
     for pattern, replacement in _PLAIN_WORDS:
         text = pattern.sub(replacement, text)
     text = _PLAIN_FUNCTION.sub(r"\\\1", text)
+    text = _OF_LETTER.sub(r"\1(\2) \\cdot ", _FACTORIAL.sub(r"{(\1!)}", text))
     text = _COUNTED.sub(_binomial, _OVER.sub(r"\\frac{\1}{\2}", text))
     text = latex.brace_arguments(text)
     text = _POWER.sub(_power, text)

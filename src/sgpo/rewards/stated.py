@@ -29,6 +29,8 @@ _ANCHOR = re.compile(
     r"|(?:答案|结果)(?:应该|应)?[是为选：:】]+\s*|(?:故|应|正确)?选[：:]?\s*(?=[A-H])|故选[：:]?\s*|(?:答え|정답|답)\s*[は은:：]\s*"
     r"|(?<!\w)(?:r[ée]ponse|respuesta|resposta|risposta|antwort|ответ|odpowied[źz]|đáp án)(?:\s+(?:fin|corre)\w+)?\s*"
     r"(?:(?:est|es|é|è|ist|lautet|to|là|:)(?!\w)|[—–])\s*:?\s*"
+    r"|(?<!\w)(?:উত্তর|సమాధానం|คำตอบ|उत्तर|jibu|jawaban|cevap|svar|odpověď|antwoord|răspuns|відповідь|απάντηση|vastaus|الجواب|الإجابة)"
+    r"\s*(?:(?:হল|হলো|คือ|है|ni|adalah|är|er|je|is|este|είναι|on|هو|هي)(?!\w)\s*:?|:)\s*"
     r"|^[ \t>*_]*(?P<short>A|Ans|ANS|Answer|ANSWER)\.?(?:\*\*?|__?)?\s*[:=](?:\*\*?|__?)?\s*"
     r"|^[ \t>#*_]*(?:the\s+)?(?P<title>(?:final\s+)?answer)[ \t*_:]*\n\s*",
     re.IGNORECASE | re.MULTILINE,
@@ -42,7 +44,7 @@ MATH = re.compile(
 )
 _JOIN = re.compile(r"\s*(?:,\s*and|,\s*or|,|;|and|or|或|和)\s*")
 _SENTENCE_END = re.compile(
-    r"(?<!\\)[.!?](?=\s|$|[*_])|[。！？；\n]|です|입니다|\s\((?:since|because|as|i\.e|rounded|approx)\b|，(?=[因所这即])|,\s+(?:and\s+)?not\b"
+    r"(?<!\\)[.!?](?=\s|$|[*_])|[。！？；।\n]|です|입니다|\s\((?:since|because|as|i\.e|rounded|approx)\b|，(?=[因所这即])|,\s+(?:and\s+)?not\b"
     r"|,?(?<!\bor)\s+(?:because|since|which|where|so|as|i\.e|namely|that is|rather than|instead of|I hope)\b(?!\s*\$)",
     re.IGNORECASE,
 )
@@ -176,6 +178,12 @@ class Statement:
     text: str | None
     line: str = ""
     free: bool = True
+
+
+def begins_statement(text: str) -> bool:
+    """Whether a text begins with words that state an answer: `答案：42`, `Final answer: 42`."""
+    found = _ANCHOR.match(text.strip())
+    return found is not None and found["short"] is None and found["title"] is None
 
 
 def stated(text: str) -> Statement:

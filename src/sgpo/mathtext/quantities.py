@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
+import bisect
 import itertools
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +22,14 @@ _NO_NOUNS = words(
 _LESS = words("less fewer shorter smaller younger lower cheaper lighter short shy below under")
 _MORE = words("more greater longer larger bigger older higher heavier above beyond")
 _OWNERS = words("the its her his their this that our all every")
+# What an ordinal is of a known sequence: the fifth prime is 11.
+_SEQUENCES = {
+    ("prime",): [n for n in range(2, 542) if all(n % d for d in range(2, n))],
+    ("fibonacci",): [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144],
+    ("triangular",): [n * (n + 1) // 2 for n in range(1, 100)],
+    ("perfect", "square"): [n**2 for n in range(1, 100)],
+    ("perfect", "cube"): [n**3 for n in range(1, 100)],
+}
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,9 @@ class Quantity:
     """A value in a text.
 
     node: its structure. text: what it stands in. last: the index behind its unit. notation: the kind of its node, or
-    digits, decimal, words, named, ordinal, roman, share (`half of the modulus`) or offset (`2 less than the modulus`:
-    the value is -2). unit: what stands behind it, None where that is none. whole: it is no part of an expression.
+    digits, decimal, words, named, ordinal, roman, times (`half` of no number), share (`half of the modulus`) or offset
+    (`2 less than the modulus`: the value is -2). unit: what stands behind it, None where that is none. whole: it is no
+    part of an expression.
     """
 
     node: Node
@@ -41,7 +49,6 @@ class Quantity:
     value: Value | None
     unit: Unit | None = None
     whole: bool = True
-    in_formula: bool = False
 
     @cached_property
     def size(self) -> float:
@@ -49,11 +56,11 @@ class Quantity:
 
     @cached_property
     def sizes(self) -> frozenset[float]:
-        """All that it may be worth: 15% is 0.15 and 15."""
+        """All that it may be worth: 15% is 0.15 and 15, the fifth prime 5 and 11."""
         found = {self.size} | ({size(self.size * 100)} if self.notation == "percent" else set())
-        return frozenset(
-            found | (_member(int(self.size), self.behind) if self.notation == "ordinal" and self.size < 100 else set())
-        )
+        known = _SEQUENCES.get(tuple(self.behind[:1])) or _SEQUENCES.get(tuple(self.behind[:2]), [])
+        place = int(self.size) if self.notation == "ordinal" else 0
+        return frozenset(found | {float(number) for number in known[max(0, place - 1) : place]})
 
     @cached_property
     def forms(self) -> frozenset[float | frozenset[float]]:
@@ -82,13 +89,10 @@ class Quantity:
     @cached_property
     def use(self) -> Use:
         """How the words around it use it; see `usage.Use`."""
+        if not self.whole:
+            return Use("operand")
         begin, end = self.text.sentence(self.node.first)
-        ordinal = self.notation == "ordinal"
-        return (
-            usage(self.text.tokens, begin, self.node.first, self.last, end, ordinal=ordinal)
-            if self.whole
-            else Use("operand")
-        )
+        return usage(self.text.tokens, begin, self.node.first, self.last, end, ordinal=self.notation == "ordinal")
 
     @cached_property
     def sentence(self) -> list[str]:
@@ -121,30 +125,25 @@ class Text:
     def __init__(self, text: str) -> None:
         self.text = plain_text(text)
         self.tokens = tokenize(self.text)
-        self.units = units.named(
-            [token.text if token.kind == "word" or token.text == "/" else "" for token in self.tokens]
-        )
+        spoken = [token.text if token.kind == "word" or token.text == "/" else "" for token in self.tokens]
+        self.units = units.named(spoken)
         self.quantities: list[Quantity] = []
         for node in scan(self.tokens):
-            sides = [part for part in node.parts if part.literals or part.operations]
-            self.quantities += [self._whole(one) for one in (node, *sides)]
-            taken = {part.first for part in (node, *sides) if part.kind == "number"}
+            wholes = [node, *(part for part in node.parts if part.literals or part.operations)]
+            self.quantities += map(self._whole, wholes)
+            taken = {part.first for part in wholes if part.kind == "number"}
             for i in range(node.first, node.last):
                 value, notation = self.tokens[i].value, self.tokens[i].notation
                 if value is not None and i not in taken and (i == node.first or self.tokens[i - 1].text != "_"):
                     leaf = Node(i, i + 1, "number", value, (size(value),))
-                    self.quantities.append(
-                        Quantity(leaf, self, i + 1, notation, value, None, False, bool(node.letters))
-                    )
-        self._join([q for q in self.quantities if q.whole and q.value is not None])
+                    self.quantities.append(Quantity(leaf, self, i + 1, notation, value, whole=False))
+        self.quantities += [related for q in self.quantities for related in self._related(q)]
 
     @cached_property
     def sizes(self) -> frozenset[float]:
         """Sizes of all numbers written in the text, fractions included; not of what is to be computed."""
         found = {x for q in self.quantities for x in q.node.literals}
-        found.update(
-            *(q.sizes for q in self.quantities if q.notation not in ("expression", "ratio", "share", "offset"))
-        )
+        found.update(*(q.sizes for q in self.quantities if q.notation not in ("expression", "share", "offset")))
         return frozenset(found - {-1.0, *(size(token.value) for token in self.tokens if token.notation == "times")})
 
     @cached_property
@@ -163,13 +162,9 @@ class Text:
         ends = [i for i, token in enumerate(self.tokens) if token.kind == "end"]
         return list(zip([0, *(i + 1 for i in ends)], [*ends, len(self.tokens)], strict=True))
 
-    @cached_property
-    def _sentences(self) -> list[tuple[int, int]]:
-        return [bounds for bounds in self.sentences for _ in range(bounds[0], bounds[1] + 1)]
-
     def sentence(self, i: int) -> tuple[int, int]:
         """The indices of the first token of a token's sentence and of the one behind its last, within `NEAR`."""
-        begin, end = self._sentences[i]
+        begin, end = self.sentences[bisect.bisect_left(self.sentences, i, key=lambda bounds: bounds[1])]
         return max(begin, i - NEAR), min(end, i + NEAR)
 
     @cached_property
@@ -196,7 +191,7 @@ class Text:
         token, notation, last, unit = self.tokens[node.last - 1], node.kind, node.last, None
         if node.kind == "number" and token.value is not None:
             notation = "ordinal" if token.kind == "ordinal" else token.notation
-        if notation not in ("relation", "tuple", "ordinal", "percent"):
+        if notation not in ("relation", "ordinal", "percent"):
             near = self.words(last, last + 6)
             near = near[near[:1] == ["-"] :]
             of = near[:1] == ["of"]  # an eighth of a mile, half an hour
@@ -205,44 +200,21 @@ class Text:
             last += used + skipped + (self.tokens[last].text == "-") if unit else 0
             if unit is None and node.first and self.tokens[node.first - 1].text == "$":
                 unit = units.DOLLAR
-        if token.notation == "times" and unit is None and node.last == node.first + 1:
-            notation = "times"  # half of something that is no number
         return Quantity(node, self, last, notation, node.value, unit)
 
-    def _join(self, wholes: list[Quantity]) -> None:
-        """`4 hours and 40 minutes` are one of two; `half of the seats` and `2 less than the modulus` relate."""
-        for one, other in itertools.pairwise(wholes):
-            if not (one.unit and other.unit and one.unit.dimension == other.unit.dimension):
-                continue
-            factor, joined = one.unit.factor / other.unit.factor, self.words(one.last, other.node.first)
-            if factor > 1 and joined in ([], ["and"], [","]):
-                value = (other.value or 0) + factor * (one.value or 0)
-                literals = one.node.literals + other.node.literals
-                node = Node(one.node.first, other.node.last, "expression", value, literals, 0, 1)
-                self.quantities.append(Quantity(node, self, other.last, "expression", value, other.unit))
-        for q in wholes:
-            near = self.words(q.last, q.last + 4)
-            share = q.notation in ("fraction", "times", "percent") or (
-                near[:1] == ["times"] and q.notation != "ordinal"
-            )
-            near = near[near[:1] == ["of"] or near[:1] == ["times"] :] if share else near
-            compared = next((i for i, word in enumerate(near[:2]) if word in _LESS | _MORE), -1)
-            behind = near if share else near[compared + 1 + (near[compared + 1 : compared + 2] == ["than"]) :]
-            if (share or compared >= 0) and behind[:1] and behind[0] in _OWNERS and not q.node.letters:
-                related = -(q.value or 0) if not share and near[compared] in _LESS else q.value
-                last = min(q.last + 2, len(self.tokens))
-                self.quantities.append(Quantity(q.node, self, last, "share" if share else "offset", related))
-
-
-def _member(place: int, name: list[str]) -> set[float]:
-    """What an ordinal is of a known sequence: the fifth prime is 11."""
-    if name[:1] == ["prime"]:
-        primes = (k for k in range(2, 542) if all(k % d for d in range(2, math.isqrt(k) + 1)))
-        return {float(next(itertools.islice(primes, place - 1, None)))} if place else set()
-    if name[:1] == ["fibonacci"]:
-        return {float(functools.reduce(lambda pair, _: (pair[1], sum(pair)), range(place), (0, 1))[0])}
-    known = {("triangular",): place * (place + 1) / 2, ("perfect", "square"): place**2, ("perfect", "cube"): place**3}
-    return {float(value) for words, value in known.items() if tuple(name[: len(words)]) == words}
+    def _related(self, q: Quantity) -> list[Quantity]:
+        """`half of the seats` is a share and `2 less than the modulus` an offset, beside the number in it."""
+        near = self.words(q.last, q.last + 4)
+        share = q.notation in ("fraction", "times", "percent")
+        near = near[near[:1] == ["of"] or near[:1] == ["times"] :] if share else near
+        compared = next((i for i, word in enumerate(near[:2]) if word in _LESS | _MORE), -1)
+        behind = near if share else near[compared + 1 + (near[compared + 1 : compared + 2] == ["than"]) :]
+        if not q.whole or q.value is None or q.node.letters or (not share and compared < 0):
+            return []
+        if not behind[:1] or behind[0] not in _OWNERS:
+            return []
+        value = -q.value if not share and near[compared] in _LESS else q.value
+        return [Quantity(q.node, self, min(q.last + 2, len(self.tokens)), "share" if share else "offset", value)]
 
 
 def quantities_of(text: str) -> Text:

@@ -9,28 +9,23 @@ from typing import NamedTuple
 
 from sgpo.mathtext.tokens import stem
 
-# Of each dimension (a base and its power) the units, with their other spellings and sizes.
+# Of each dimension the units, with their other spellings and sizes.
 _TABLE = {
-    ("time", 1): "second/sec=1 minute/min/mins=60 hour/hr/hrs=3600 day=86400 week=604800 month=2629800 year=31557600 "
-    "fortnight=1209600 decade=315576000 century=3155760000",
-    ("length", 1): "meter/metre=1 kilometer/kilometre/km=1000 decimeter/decimetre=0.1 centimeter/centimetre/cm=0.01 "
+    "time": "second/sec=1 minute/min/mins=60 hour/hr/hrs/h=3600 day=86400 week=604800 month=2629800 year=31557600",
+    "length": "meter/metre=1 kilometer/kilometre/km=1000 decimeter/decimetre=0.1 centimeter/centimetre/cm=0.01 "
     "millimeter/millimetre/mm=0.001 inch/inche=0.0254 foot/feet/ft=0.3048 yard/yd=0.9144 mile/mi=1609.344",
-    ("length", 2): "hectare=10000 acre=4046.8564224",
-    ("length", 3): "liter/litre=0.001 milliliter/millilitre/ml=0.000001 gallon=0.003785411784 quart=0.000946352946 "
-    "pint=0.000473176473 cup=0.0002365882365 tablespoon=0.00001478676478125 teaspoon=0.00000492892159375",
-    ("mass", 1): "gram=1 kilogram/kg=1000 milligram/mg=0.001 ounce/oz=28.349523125 pound/lb/lbs=453.59237 "
-    "ton=907184.74 tonne=1000000",
-    ("money", 1): "cent=1 penny=1 nickel=5 dime=10 quarter=25 dollar=100",
-    ("euro", 1): "euro=1",
-    ("angle", 1): "degree=1 revolution=360",
-}  # fmt: skip
+    "volume": "liter/litre=1 milliliter/millilitre/ml=0.001 gallon=3.785411784 quart=0.946352946 pint=0.473176473",
+    "mass": "gram=1 kilogram/kg=1000 ounce/oz=28.349523125 pound/lb/lbs=453.59237 ton=907184.74",
+    "money": "cent=1 penny=1 nickel=5 dime=10 quarter=25 dollar=100",
+    "angle": "degree=1",
+}
 _POWERS = {"square": 2, "sq": 2, "cubic": 3}
 
 
 class Unit(NamedTuple):
-    """A unit: the powers of its base dimensions, and its size in base units."""
+    """A unit: the names of its dimensions, of which those behind "per" divide, and its size in base units."""
 
-    dimension: tuple[tuple[str, int], ...]
+    dimension: tuple[str, ...]
     factor: Fraction
 
 
@@ -47,17 +42,14 @@ DEGREE, DOLLAR = _UNITS["degree"], _UNITS["dollar"]
 def behind(words: Sequence[str]) -> tuple[Unit | None, int]:
     """The unit that a run of words begins with, and how many words it takes: `square feet`, `miles per hour`."""
     power = _POWERS.get(words[0].lower(), 1) if words else 1
-    used = int(power > 1)
-    found = _UNITS.get(stem(words[used])) if used < len(words) else None
+    first = int(power > 1)
+    found, per = (_UNITS.get(stem(word)) for word in [*words, "", "", ""][first : first + 3 : 2])
     if found is None:
         return None, 0
-    dimension, factor = tuple((base, exponent * power) for base, exponent in found.dimension), found.factor**power
-    divided_by = words[used + 2 : used + 3] if words[used + 1 : used + 2] in (["per"], ["/"]) else []
-    per = next((_UNITS.get("hour" if word == "h" else stem(word)) for word in divided_by), None)
-    if per is None:
-        return Unit(dimension, factor), used + 1
-    divided = tuple((base, -exponent) for base, exponent in per.dimension)
-    return Unit(tuple(sorted(dimension + divided)), factor / per.factor), used + 3
+    unit = Unit(found.dimension * power, found.factor**power)
+    if per and words[first + 1] in ("per", "/"):
+        return Unit((*unit.dimension, "per", *per.dimension), unit.factor / per.factor), first + 3
+    return unit, first + 1
 
 
 def named(words: Sequence[str]) -> frozenset[Unit]:

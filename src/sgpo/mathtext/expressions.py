@@ -6,10 +6,9 @@ formula agrees with nothing else.
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
-import random
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -39,40 +38,24 @@ def _count(x: Value) -> int:
     return int(x)
 
 
-def _root(x: Value) -> Value:
-    return _power(x, 0.5)
-
-
-def _percent(x: Value) -> Value:
-    return x / 100
-
-
-def _factorial(x: Value) -> Value:
-    return Fraction(math.factorial(_count(x)))
-
-
-def _choose(n: Value, k: Value) -> Value:
-    return Fraction(math.comb(_count(n), _count(k)))
-
-
 _FUNCTIONS: dict[str, Operation] = {
     "sin": math.sin, "cos": math.cos, "tan": math.tan, "cot": lambda x: 1 / math.tan(x),
     "sec": lambda x: 1 / math.cos(x), "csc": lambda x: 1 / math.sin(x), "ln": math.log, "log": math.log10,
-    "exp": math.exp, "arcsin": math.asin, "arccos": math.acos, "arctan": math.atan, "sqrt": _root,
+    "exp": math.exp, "arcsin": math.asin, "arccos": math.acos, "arctan": math.atan, "sqrt": lambda x: _power(x, 0.5),
 }  # fmt: skip
 # What stands between a function and its argument: `sin^2 x`, `log_2 x`, `sqrt[3]{x}`.
 _OPTIONS: dict[str, Operation] = {
     "^": _power, "_": lambda x, base: x / math.log10(base), "[": lambda x, n: _power(x, 2 / n)
 }  # fmt: skip
 _PREFIX: dict[str, Operation] = _FUNCTIONS | {
-    "-": operator.neg, "+": operator.pos, "negative": operator.neg, "minus": operator.neg, "opposite of": operator.neg,
-    "additive inverse of": operator.neg, "square root of": _root, "root of": _root, "square of": lambda x: x * x,
+    "-": operator.neg, "+": operator.pos, "negative": operator.neg, "minus": operator.neg,
+    "additive inverse of": operator.neg, "square root of": lambda x: _power(x, 0.5), "square of": lambda x: x * x,
     "cube root of": lambda x: _power(x, 1 / 3), "cube of": lambda x: x**3, "reciprocal of": lambda x: 1 / x,
-    "twice": lambda x: 2 * x, "double": lambda x: 2 * x, "triple": lambda x: 3 * x, "factorial of": _factorial,
+    "twice": lambda x: 2 * x, "double": lambda x: 2 * x, "triple": lambda x: 3 * x,
 }  # fmt: skip
 _POSTFIX: dict[str, Operation] = {
-    "!": _factorial, "factorial": _factorial, "squared": lambda x: x * x, "cubed": lambda x: x**3, "%": _percent,
-    "percent": _percent,
+    "!": lambda x: Fraction(math.factorial(_count(x))), "squared": lambda x: x * x, "cubed": lambda x: x**3,
+    "%": lambda x: x / 100, "percent": lambda x: x / 100,
 }  # fmt: skip
 _SUM, _PRODUCT, _POWER = 1, 2, 3
 _LEVELS: dict[int, dict[str, Operation]] = {
@@ -83,7 +66,8 @@ _LEVELS: dict[int, dict[str, Operation]] = {
     _PRODUCT: {
         "": operator.mul, "*": operator.mul, "x": operator.mul, "times": operator.mul, "multiplied by": operator.mul,
         "of": operator.mul, "by": operator.mul, "/": operator.truediv, "over": operator.truediv,
-        "divided by": operator.truediv, "out of": operator.truediv, "in": operator.truediv, "choose": _choose,
+        "divided by": operator.truediv, "out of": operator.truediv, "in": operator.truediv,
+        "choose": lambda n, k: Fraction(math.comb(_count(n), _count(k))),
     },
     _POWER: {
         "^": _power, "to the": _power, "to the power": _power, "to the power of": _power,
@@ -114,12 +98,6 @@ def size(value: Value | None) -> float:
     return -1.0 if value is None else float(f"{abs(float(value)):.10g}")
 
 
-@functools.cache
-def _letter(name: str) -> Value:
-    """A fixed value of a letter, positive and in no simple relation to those of another."""
-    return 0.3 + random.Random(name).random()
-
-
 class Node(NamedTuple):
     """A value in the text.
 
@@ -143,10 +121,6 @@ class Node(NamedTuple):
     def form(self) -> float:
         """Its value as a key, with its sign."""
         return math.copysign(size(self.value), self.value or 0)
-
-    @property
-    def is_literal(self) -> bool:
-        return not self.letters and not self.operations and len(self.literals) == 1
 
 
 def _made(kind: str, value: Value | None, first: int, *parts: Node, operations: int = 1) -> Node:
@@ -189,9 +163,7 @@ class _Parser:
             right = self.expression(behind, depth + power, level + (not power))
             if right is None:
                 break
-            kind = (
-                "fraction" if operation is operator.truediv and left.is_literal and right.is_literal else "expression"
-            )
+            kind = "fraction" if operation is operator.truediv and left.kind == right.kind == "number" else "expression"
             left = _made(kind, apply(operation, left.value, right.value), i, left, right)
         return left
 
@@ -201,10 +173,10 @@ class _Parser:
             return None
         if i not in self.operands:
             node = self._atom(i) or self._brackets(i, depth) or self._call(i, depth)
-            while node and (operation := _POSTFIX.get(self.texts[node.last])):
-                percent, value = operation is _percent, apply(operation, node.value)
-                node = _made("percent" if percent else "expression", value, i, node, operations=int(not percent))
-                node = node._replace(last=node.last + 1)
+            while node and (sign := self.texts[node.last]) in _POSTFIX:
+                percent, value = sign in ("%", "percent"), apply(_POSTFIX[sign], node.value)
+                made = _made("percent" if percent else "expression", value, i, node, operations=int(not percent))
+                node = made._replace(last=node.last + 1)
             self.operands[i] = node
         return self.operands[i]
 
@@ -217,10 +189,12 @@ class _Parser:
             kind = "fraction" if token.notation in ("fraction", "times") else "number"
             return Node(i, last, kind, token.value, (size(token.value),))
         if written == "pi":
-            return Node(i, last, "number", math.pi)
+            return Node(i, last, "expression", math.pi)
         if written in _GREEK or (token.kind == "word" and self._is_variable(i)):
             names = [written] if token.kind == "command" else list(written)
-            return Node(i, last, "expression", math.prod(_letter(name + index) for name in names), (), 1)
+            # A fixed value for each letter, positive and in no simple relation to those of another.
+            values = (0.3 + zlib.crc32((name + index).encode()) / 2**32 for name in names)
+            return Node(i, last, "expression", math.prod(values), (), 1)
         return None
 
     def _brackets(self, i: int, depth: int) -> Node | None:

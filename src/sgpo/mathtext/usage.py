@@ -94,7 +94,8 @@ def usage(tokens: Sequence[Token], begin: int, first: int, last: int, end: int, 
     subject = frozenset(stem(word) for word in clause if len(word) > 1)
     short = len(tokens[first].text) <= 2 and last - first == 1
     hyphen = right[:1] == ["-"] and len(right) > 1 and tokens[last].glued and tokens[last + 1].glued
-    counted = (begin, end) == (first, last) and tokens[end + 1 : end + 2] and tokens[end + 1].kind != "end"
+    alone = {*left} <= {"{"} and {*right} <= {"}"}
+    counted = alone and tokens[end + 1 : end + 2] and tokens[end + 1].kind != "end"
     if (hyphen and not ordinal) or (short and (counted or (left and stem(left[-1]) in _LABELS))):
         return Use("label", "", subject, supposed)  # a 4-digit number, case 3, and the step `3. Add them.`
     name, by = _governed(left)

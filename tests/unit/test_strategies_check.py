@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -388,6 +388,7 @@ def test_ten_megabytes_are_cut_or_rejected() -> None:
 
 
 @given(st.text(max_size=200), st.text(min_size=1, max_size=40), st.text(max_size=200))
+@example("Find x.", "27", r"Use $\sin \pi$.")
 @settings(max_examples=150)
 def test_no_text_raises_and_verdicts_repeat(problem: str, answer: str, strategy: str) -> None:
     if not answer.strip():

@@ -111,7 +111,7 @@ def _is_worked(facts: Facts, q: Quantity) -> bool:
     # 10 = 2 * 5, and the root of 3 over 2, are known to all
     root = "sqrt" in q.written or "pi" in q.written
     limit = 4 if root else 10 if q.notation in ("relation", "fraction") else 0
-    if max(node.literals) <= limit and not copied:
+    if max(node.literals, default=0) <= limit and not copied:
         return False
     numbers = [x for x in node.literals if x > 2 or x % 1]
     # `252 = 2^2 * 3^2 * 7`: factors of a number of the problem, too.

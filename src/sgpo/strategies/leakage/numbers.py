@@ -59,7 +59,7 @@ def _shares(facts: Facts) -> Iterator[Quantity]:
         ):
             told = {size(x * q.value if q.notation == "share" else x + q.value) for x in case.specific}
             given = q.size in case.given and q.text.tokens[q.node.first].notation != "times"
-            if told & answers and not given and q.written.lower() not in case.problem.tight.lower():
+            if told & answers and not given:
                 yield q
 
 
@@ -116,7 +116,7 @@ def _is_worked(facts: Facts, q: Quantity) -> bool:
     numbers = [x for x in node.literals if x > 2 or x % 1]
     # `252 = 2^2 * 3^2 * 7`: factors of a number of the problem, too.
     own = case.specific.issuperset(numbers) or (node.parts and size(node.parts[0].value) in case.given)
-    return bool(own) and any(not (is_small(x) and x >= 10) and not facts.is_known(x, q) for x in numbers)
+    return bool(own) and any(not (x >= 10 and is_small(x)) and not facts.is_known(x, q) for x in numbers)
 
 
 def equation(facts: Facts) -> str:

@@ -74,6 +74,19 @@ def test_a_fault_that_lasts_is_said_once(
     assert sum("no guided rollout was correct" in line for line in said) == (name == "SGPO")
 
 
+@pytest.mark.parametrize("right", [" a ok", " a"])
+def test_experts_that_are_never_rewarded_are_said(
+    right: str, out: Path, scripted: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """LUFFY would learn to avoid them: in a form that the reward does not read, or wrong."""
+    data = trainer_kit.make_problems()
+    data = data.add_column("expert", [right] * len(data))
+    with caplog.at_level(logging.WARNING):
+        build("LUFFY", out, data=data, max_steps=4).train()
+    said = [line for line in notices(caplog) if "no expert response was rewarded" in line]
+    assert len(said) == (0 if "ok" in right else 1)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_golds_that_are_no_answers_are_named_before_the_training(
     name: str, out: Path, caplog: pytest.LogCaptureFixture

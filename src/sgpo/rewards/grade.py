@@ -181,8 +181,9 @@ class Grader:
             texts = (readings.mixed(node.text) or node.text for node in (gold, answer))
             return self._values(*texts)
         items = readings.expand(several)
-        if several is answer and all(self.same(items[0], item) for item in items[1:]):
-            items = items[:1]  # 3/4 or 0.75
+        respelled = several is answer or len({key(item) for item in items}) == len(items)
+        if respelled and all(self.same(items[0], item) for item in items[1:]):
+            items = items[:1]  # 3/4 or 0.75; as a gold, [3/4, 0.75]
         if len(items) != 1 or one.text == r"\emptyset":
             return self._text_or_false(gold.text, answer.text)
         return self.same(items[0], one.text) if several is gold else self.same(one.text, items[0])

@@ -100,8 +100,8 @@ class LUFFYTrainer(ExpertTrainer):
     def rollout_history(self) -> RolloutHistory:
         """The history without the expert's row of each group, which is never cut off."""
         every, sampled = super().rollout_history(), 1 - 1 / self.num_generations
-        on_policy = self._metrics["train"].get("luffy/on_policy_reward", ())
-        return replace(every, cut=[share / sampled for share in every.cut], reward=on_policy)
+        on_policy, expert = (self._metrics["train"].get(f"luffy/{who}_reward", ()) for who in ("on_policy", "expert"))
+        return replace(every, cut=[share / sampled for share in every.cut], reward=on_policy, expert=expert)
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, num_generations: int, *args: Any

@@ -5,7 +5,7 @@ import logging
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,8 @@ _SAID = {
     f"right; else: {_REWARD_REMEDY[0].lower()}{_REWARD_REMEDY[1:]}.",
     "guided": "no guided rollout was correct, so nothing was distilled. Read the strategies and the guided prompt "
     "(guided_prompt_template); a model that cannot follow them needs a warm-up.",
+    "expert": "no expert response was rewarded, so what is learned leads away from them. See that they are right, and "
+    "that each states its answer as the reward reads it (sgpo verify judges a file of them).",
 }
 
 _FORGETS = (
@@ -102,10 +104,11 @@ class RolloutHistory:
     reward: Sequence[float]  # their mean reward
     same: Sequence[float]  # share of the groups whose completions all had the same reward
     guided: Sequence[float]  # pass rate of the guided completions; empty where there are none
+    expert: Sequence[float] = ()  # mean reward of the expert responses; empty where they get none
 
     def since(self, batch: int) -> "RolloutHistory":
         """The generation batches from number ``batch`` on, from 0."""
-        return RolloutHistory(self.cut[batch:], self.reward[batch:], self.same[batch:], self.guided[batch:])
+        return RolloutHistory(*(getattr(self, each.name)[batch:] for each in fields(self)))
 
 
 class RolloutNotices(TrainerCallback):
@@ -140,6 +143,7 @@ class RolloutNotices(TrainerCallback):
             "zero": same and reward == 0,
             "same": same and reward != 0,
             "guided": bool(new.guided) and max(new.guided) == 0,
+            "expert": bool(new.expert) and max(new.expert) <= 0,
         }
         for name, fault in shown.items():
             self._streaks[name] = self._streaks[name] + 1 if fault else 0

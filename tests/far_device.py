@@ -149,7 +149,8 @@ def _require_one_device(func: Any, args: Any, kwargs: Any) -> None:
 def far_device() -> Iterator[None]:
     """Within the block a trainer of transformers finds `FAR` to train on."""
     properties = (TrainingArguments.device, Accelerator.device)
-    load, made = torch.load, {name: getattr(torch, name) for name in ("tensor", "as_tensor")}
+    load, inference = torch.load, torch.inference_mode
+    made = {name: getattr(torch, name) for name in ("tensor", "as_tensor")}
 
     def loaded(path: Any, map_location: Any = None, **options: Any) -> Any:
         if map_location is None or torch.device(map_location).type == "cpu":
@@ -167,6 +168,7 @@ def far_device() -> Iterator[None]:
     TrainingArguments.device = property(lambda self: (self._setup_devices, FAR)[1])
     Accelerator.device = property(lambda self: FAR)
     torch.load = loaded
+    torch.inference_mode = lambda mode=True: torch.no_grad() if mode else inference(mode)
     for name, make in made.items():
         setattr(torch, name, moved(make))
     torch.__future__.set_swap_module_params_on_conversion(True)  # else `model.to` would take tied weights apart
@@ -176,6 +178,6 @@ def far_device() -> Iterator[None]:
     finally:
         torch.__future__.set_swap_module_params_on_conversion(False)
         TrainingArguments.device, Accelerator.device = properties
-        torch.load = load
+        torch.load, torch.inference_mode = load, inference
         for name, make in made.items():
             setattr(torch, name, make)

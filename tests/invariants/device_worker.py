@@ -1,4 +1,4 @@
-"""Trains every case of `CASES` on the CPU and on a pretended device; started by test_trainer_device.py.
+"""Trains every case of `CASES`, and evaluates, on the CPU and on a pretended device; see test_trainer_device.py.
 
 python device_worker.py DIRECTORY
 """
@@ -11,12 +11,21 @@ from typing import Any
 
 import torch
 import trainer_kit as kit
-from peft import LoraConfig
-from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback
+from peft import LoraConfig, get_peft_model
+from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, Qwen2ForCausalLM
 from trl import GRPOTrainer
 
 from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer, SGPOConfig, SGPOTrainer
+from sgpo.lab.control import strategy_control
+from sgpo.lab.model import load_base
+from sgpo.lab.problems import load_problems
+from sgpo.models.local import LocalModel
+from sgpo.models.options import LocalOptions
+from sgpo.models.protocol import Request, Sampling
+from sgpo.report.tokens import token_view
+from sgpo.strategies.likelihood import log_likelihood
 
+EVALUATED = "evaluated"
 EXPERTS = ["a b ok", "ok", "c ok", "1 2 ok"]
 TWICE = {"num_iterations": 2, "steps_per_generation": 2, "per_device_train_batch_size": 4, "max_steps": 6}
 GUIDED_GROUP = {"guided_grpo_weight": 1.0, "guided_rollouts": "always"}
@@ -86,6 +95,30 @@ def trained(
     return losses, {name: p.detach().cpu() for name, p in trainer.model.named_parameters()}
 
 
+def evaluated(folder: Path, device: str) -> dict[str, Any]:
+    """What a model, and the same with an adapter, answers and is measured by on a device."""
+    tokenizer = kit.make_tokenizer()
+    kit.make_model().save_pretrained(folder / "base")
+    base = Qwen2ForCausalLM.from_pretrained(folder / "base")  # by its name the adapter finds it again
+    torch.manual_seed(0)
+    adapted = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    adapted.save_pretrained(folder / "adapter")
+    tokenizer.save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "adapter")
+    found: dict[str, Any] = {}
+    for name in ("base", "adapter"):
+        local = LocalModel.load(str(folder / name), Sampling(1.0, 0.9, 12), LocalOptions(device=device))
+        assert str(local.model.device) == device
+        asked = [Request(str(i // 3), i, text, i) for i, text in enumerate(["solve a"] * 3 + ["solve b c"] * 3)]
+        found[name] = [reply.text for reply in local.replies(asked)]
+        found[f"{name}, answer"] = log_likelihood(local, [{"role": "user", "content": "solve"}], "a b ok")
+        view = token_view(local.model, tokenizer, "solve a", "solve a hint carry", "a b ok")
+        found[f"{name}, tokens"] = [row["kl"] for row in view]
+    model, words = load_base()
+    control = strategy_control(model.to(device), words, load_problems("train")[:8])
+    return {**found, "control": None if control is None else control.own_kl}
+
+
 def _gpt2() -> GPT2LMHeadModel:
     """It takes the column for the position, so that its rows are shifted."""
     torch.manual_seed(0)
@@ -110,6 +143,12 @@ def main(directory: Path) -> None:
             found[name] = (here, there)
         except Exception:
             found[name] = traceback.format_exc()
+    try:
+        here = evaluated(directory / "cpu", "cpu")
+        with far_device():
+            found[EVALUATED] = here, evaluated(directory / "far", str(FAR))
+    except Exception:
+        found[EVALUATED] = traceback.format_exc()
     torch.save(found, directory / "found.pt")
 
 

@@ -1,4 +1,5 @@
-"""A training on another device than the CPU mixes no tensors, and gives the losses and weights of one on the CPU.
+"""A training on another device than the CPU mixes no tensors, and gives the losses and weights of one on the CPU; an
+evaluation gives its answers.
 
 No GPU is needed: the device is pretended (`far_device.py`), and computes with the CPU's kernels.
 """
@@ -41,3 +42,11 @@ def test_another_device_gives_what_the_cpu_gives(name: str, found: dict[str, Any
     assert any(losses)
     assert there == pytest.approx(losses, abs=ROUNDING)
     assert kit.largest_gap(far_weights, weights) < ROUNDING
+
+
+def test_another_device_answers_as_the_cpu_does(found: dict[str, Any]) -> None:
+    assert not isinstance(found[device_worker.EVALUATED], str), found[device_worker.EVALUATED][-3000:]
+    here, there = found[device_worker.EVALUATED]
+    for name, wanted in here.items():
+        assert there[name] == (wanted if name in ("base", "adapter") else pytest.approx(wanted, rel=1e-3)), name
+    assert here["base"] != here["adapter"]

@@ -149,6 +149,7 @@ def _require_one_device(func: Any, args: Any, kwargs: Any) -> None:
 def far_device() -> Iterator[None]:
     """Within the block a trainer of transformers finds `FAR` to train on."""
     properties = (TrainingArguments.device, Accelerator.device)
+    exchanges = {name: getattr(Accelerator, name) for name in ("gather", "reduce")}
     load, inference = torch.load, torch.inference_mode
     made = {name: getattr(torch, name) for name in ("tensor", "as_tensor")}
 
@@ -157,6 +158,14 @@ def far_device() -> Iterator[None]:
             return load(path, map_location=map_location, **options)
         found = load(path, map_location="cpu", **options)
         return tree_map(lambda one: one.to(map_location) if isinstance(one, torch.Tensor) else one, found)
+
+    def only_far(exchange: Any) -> Any:
+        def checked(self: Any, tensor: Any, *args: Any, **options: Any) -> Any:
+            if near := [one for one in tree_leaves(tensor) if not isinstance(one, FarTensor)]:
+                raise RuntimeError(f"{exchange.__name__} of {near[0]!r}: NCCL takes tensors of a GPU alone")
+            return exchange(self, tensor, *args, **options)
+
+        return checked
 
     def moved(make: Any) -> Any:
         def tensor(*args: Any, device: Any = None, **options: Any) -> Any:
@@ -171,6 +180,8 @@ def far_device() -> Iterator[None]:
     torch.inference_mode = lambda mode=True: torch.no_grad() if mode else inference(mode)
     for name, make in made.items():
         setattr(torch, name, moved(make))
+    for name, exchange in exchanges.items():
+        setattr(Accelerator, name, only_far(exchange))
     torch.__future__.set_swap_module_params_on_conversion(True)  # else `model.to` would take tied weights apart
     try:
         with _Everywhere():
@@ -179,5 +190,6 @@ def far_device() -> Iterator[None]:
         torch.__future__.set_swap_module_params_on_conversion(False)
         TrainingArguments.device, Accelerator.device = properties
         torch.load, torch.inference_mode = load, inference
-        for name, make in made.items():
-            setattr(torch, name, make)
+        for owner, before in ((torch, made), (Accelerator, exchanges)):
+            for name, own in before.items():
+                setattr(owner, name, own)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, training_args
 from typer.testing import CliRunner
 
 from sgpo.cli import app
@@ -73,6 +73,22 @@ def recipe(tmp_path: Path) -> Any:
 
 def workload(arguments: list[str], hardware: str = "h100", **options: Any) -> Workload:
     return plan_recipe(arguments, parse_hardware(hardware), **options).workload
+
+
+@pytest.mark.parametrize(("hardware", "autocast"), [("cpu", False), ("h100", True)])
+def test_a_plan_is_the_same_whatever_machine_makes_it(
+    hardware: str, autocast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bf16 is the default where a GPU is, and here it is not said."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({**{name: RECIPE[name] for name in RECIPE if name != "bf16"}, "dtype": "float32"}))
+    found = []
+    for there in (False, True):
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda there=there: there)
+        monkeypatch.setattr(training_args, "is_torch_bf16_gpu_available", lambda: True)
+        found.append(workload(["--config", str(path)], hardware))
+    assert found[0] == found[1]
+    assert found[0].autocast is autocast
 
 
 # ---------------------------------------------------------------- sizes

@@ -37,7 +37,7 @@ def read_recipe(
     sharding = load_sharding(accelerate, world)
     problems, source = count_problems(run.dataset_name, assumptions)
     notes = [f"problems: {problems} ({source})", f"sharding: {sharding.source}", *_upper_bounds(config)]
-    autocast = config.bf16 if "bf16" in named or on_cpu else not config.fp16
+    autocast = config.bf16 if "bf16" in named else not (on_cpu or config.fp16)
     if not on_cpu and config.use_cpu and "use_cpu" in named:
         notes.append("the recipe says use_cpu: true; this plan is for the device all the same")
     quantized = (config.model_init_kwargs or {}).get("quantization_config") or {}

@@ -23,7 +23,7 @@ RESULTS = words(
     "got obtain obtains obtained give gives giving gave given yield yields yielding produce produces find finds "
     "finding found arrive reach reaches reaching leave leaves leaving left conclude concludes deduce see has have "
     "answer result solution contains need needs needed state report know show shows determine say read reads pick "
-    "choose select recall expect sees fill but = => : < > <= >="
+    "choose select altogether span recall expect sees fill but = => : < > <= >="
 )
 # With `to`, `at`, `with`, `as`, `on` or `into` behind: `comes to`, `arrive at`, `ends with`.
 ARRIVALS = words(

@@ -20,13 +20,13 @@ from sgpo.rewards.extract import gold_answer
 MAX_ANSWER = 2_000
 _CONSTANTS = (0.5, math.pi, 2 * math.pi, math.sqrt(2), math.sqrt(3))
 _OPTION = re.compile(
-    r"\(\s*(?:\\\w+\s*\{?\s*)?([A-J])\s*\}?\s*\)|(?<![A-Za-z0-9(])([A-J])[.):](?=\s)|\\\w+\{\s*\(?([A-J])\)?[.: ]*\}"
+    r"\(\s*(?:\\(?:text|math)?(?:bf|rm)?\s*\{?\s*)?([A-J])\s*\}?\s*\)|(?<![A-Za-z0-9(])([A-J])\s*[.):](?=[\s$\\])"
+    r"|\\(?:text|math)(?:bf|rm)?\{\s*\(?([A-J])\)?[.: ]*\}"
 )
 _LETTER = re.compile(r"(?:option |choice |answer )?\(? ?([A-J]) ?\)?[.:]?(?P<body> .*)?", re.IGNORECASE)
 _MARKUP = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}|\\(?:qquad|quad|[ ,;!])|[$\\{}]")
 _VALUE = re.compile(r"\d|\\(?:[dtc]?frac|sqrt|pi|infty|(?:sin|cos|tan|cot|sec|csc|ln|log)\b)")
-_NAMES = re.compile(r"(?:(?<=[a-z,] )|(?<=\"))[A-Z][a-z]+")
-_ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, [a-z ]{1,40}){0,8},? or (?:an? )?[a-z]+")
+_ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, (?:\d |[a-z]{1,20} )?[a-z]{1,20}){0,8},? or (?:an? )?[a-z]+")
 
 
 def is_small(number: float) -> bool:
@@ -90,6 +90,12 @@ class Case:
             return True
         return not part.sizes.isdisjoint(q.sizes | {size(float(q.value) * factor) for factor in factors})
 
+    @cached_property
+    def counted(self) -> frozenset[str]:
+        """Stems of the words behind `how many`."""
+        asked = re.findall(r"\bhow (?:many|much)((?: \w+){1,3})", self.problem.text, re.IGNORECASE)
+        return content(" ".join(asked).split())
+
     @property
     def given(self) -> frozenset[float]:
         return self.problem.sizes
@@ -100,12 +106,15 @@ class Case:
         return self.response.all_sizes | self.given
 
     @cached_property
+    def names(self) -> frozenset[str]:
+        """Capitalised words inside the problem's sentences."""
+        return frozenset(re.findall(r"(?:(?<=[a-z,] )|(?<=\"))[A-Z][a-z]+", self.problem.text))
+
+    @cached_property
     def others(self) -> tuple[tuple[str, ...], ...]:
         """The words of each wrong candidate: of an option, or in a list `north, south or east` of the problem."""
         bodies = [body for letter, body in self.options.items() if letter != self.letter]
-        if not self.options and self.is_name:
-            bodies = [name for name in _NAMES.findall(self.problem.text) if name != self.written]
-        elif not self.options:
+        if not self.options and self.words:
             lists = (re.split(r", (?:or )?| or ", found) for found in _ALTERNATIVES.findall(self.problem.text.lower()))
             listed = ([re.sub(r"^an? ", "", word) for word in one] for one in lists)
             bodies = [word for one in listed if self.words in one for word in one if word != self.words]

@@ -42,7 +42,8 @@ def _stated(facts: Facts, part: Part) -> Iterator[Quantity]:
         if (not part.distinctive and facts.is_example(q)) or (facts.is_constant(q) and q.use.by not in STRONG):
             continue
         told = (part.distinctive or len(q.sizes) > 1) and (len(facts.case.parts) == 1 or not q.use.supposed)
-        if told or facts.claims(q):
+        asked = not facts.case.counted.isdisjoint(facts.counts(q)) and q.size > 1  # `it lasts two days`
+        if told or (asked and not q.use.supposed and q.use.name != "operand") or facts.claims(q):
             yield q
 
 
@@ -59,7 +60,7 @@ def _shares(facts: Facts) -> Iterator[Quantity]:
         ):
             told = {size(x * q.value if q.notation == "share" else x + q.value) for x in case.specific}
             given = q.size in case.given and q.text.tokens[q.node.first].notation != "times"
-            if told & answers and not given:
+            if told & answers and not given and q.written.lower() not in case.problem.tight.lower():
                 yield q
 
 
@@ -116,7 +117,7 @@ def _is_worked(facts: Facts, q: Quantity) -> bool:
     numbers = [x for x in node.literals if x > 2 or x % 1]
     # `252 = 2^2 * 3^2 * 7`: factors of a number of the problem, too.
     own = case.specific.issuperset(numbers) or (node.parts and size(node.parts[0].value) in case.given)
-    return bool(own) and any(not (x >= 10 and is_small(x)) and not facts.is_known(x, q) for x in numbers)
+    return bool(own) and any(not (is_small(x) and x >= 10) and not facts.is_known(x, q) for x in numbers)
 
 
 def equation(facts: Facts) -> str:
@@ -139,17 +140,17 @@ def _is_instance(facts: Facts, q: Quantity) -> bool:
     if q.notation != "relation":  # a result such as `(x-5)(x+2)`
         return (
             copied
-            and q.use.name == "result"
+            and (q.use.name == "result" or q.use.stated)
             and node.operations > 1
             and node.first not in facts.relations
             and letters <= case.letters
         )
     if is_law(q):
         return copied and "=" not in node.signs and large
-    if q.use.supposed or (not copied and all(side.letters <= 1 and not side.operations for side in node.parts)):
+    if not copied and (q.use.supposed or all(side.letters <= 1 and not side.operations for side in node.parts)):
         return False  # x = 4 is for the rule `value`
     own = letters <= case.letters or not all(side.letters for side in node.parts)
-    if copied and own and (len(letters) > 1 or max(node.literals, default=0) > 1):
+    if copied and (own or large) and (len(letters) > 1 or max(node.literals, default=0) > 1 or node.operations > 1):
         return True
     specific = any(not is_small(x) and x in case.specific for x in node.literals)
     return large and len(letters) <= 2 and (specific or not letters.isdisjoint(case.letters))

@@ -199,6 +199,8 @@ PIECES = [
     "উত্তর",
     r"\cos x",
     "n!^",
+    "\nQ:",
+    "the answer is 5.\nQ:",
 ]
 
 

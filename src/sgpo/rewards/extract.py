@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from sgpo.models.thinking import after_thinking, begins_thinking
-from sgpo.rewards.stated import MATH, TAGGED, begins_statement, closing, closing_line, stated
+from sgpo.rewards.stated import MATH, TAGGED, begins_statement, closing, closing_line, stated, states_value
 
 # Responses are cut to their last MAX_CHARS characters, answers longer than MAX_ANSWER_CHARS are not parsed.
 MAX_CHARS = 200_000
@@ -47,12 +47,15 @@ _BEHIND = re.compile(rf"(?P<gap>(?i:{_WITHIN}){{1,40}}?)(?P<value>{_BESIDE})(?P<
 _BARE = re.compile(r"(?:\\text\{)?\(?(?:-?\d+|[A-J])\)?\}?")
 _ENDS = "im_end|eot_id|endoftext|end_of_text|eom_id|eos|end_of_turn|end_of_sentence|end_of_solution|return|end"
 _END_OF_TURN = re.compile(
-    rf"(?:<\|(?:{_ENDS})\|>|</s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>)(?!\s*<\|(?:im_)?start\|>\s*assistant)"
+    rf"(?:<\|(?:{_ENDS})\|>|</s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>|<\|user\|>|\[INST\]"
+    r"|(?:<\|(?:im_start|start_header_id)\|>|<start_of_turn>)\s*user\b)(?!\s*<\|(?:im_)?start\|>\s*assistant)"
 )
 _MARK = re.compile(
     rf"<\|(?:(?:im_)?start|begin_of_solution|{_ENDS})\|>(?:\s*assistant\b)?|</?s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>"
 )
 _GLM_BOX = re.compile(r"<\|begin_of_box\|>(.{0,2000}?)<\|end_of_box\|>", re.DOTALL)
+_NEXT_QUESTION = re.compile(r"\n[ \t#*]*(?:Q|Question|Human|User|Problem|Instruction)(?:\*\*)?\s*:", re.IGNORECASE)
+_QUESTIONS = 8  # before which an answer without a box is looked for
 _CHINESE = re.compile("[一-鿿]")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _TEXT_ARGUMENT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\s*\{[^{}]*\}")
@@ -209,6 +212,17 @@ def first_turn(text: str) -> str:
     return _MARK.sub("", text) if "<" in text else text
 
 
+def own_turn(text: str) -> str:
+    """The text up to a question of its own with which a base model goes on once it has answered."""
+    found = boxes(text) if _NEXT_QUESTION.search(text) else []
+    for number, question in enumerate(_NEXT_QUESTION.finditer(text)):
+        start = question.start()
+        answered = bool(found) and found[0].end <= start
+        if answered or (number < _QUESTIONS and states_value(text[max(0, start - _TAIL_CHARS) : start])):
+            return text[:start]
+    return text
+
+
 def extract(response: str | None, *, require_box: bool = False, max_chars: int = MAX_CHARS) -> FoundAnswer:
     """Final answer of a response under the rule above.
 
@@ -223,7 +237,7 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
     if response is None:
         return FoundAnswer(None, "no_response")
     after = after_thinking(response)
-    text = _GLM_BOX.sub(r"\\boxed{\1}", first_turn(after[-max_chars:]))
+    text = own_turn(_GLM_BOX.sub(r"\\boxed{\1}", first_turn(after[-max_chars:])))
     boxed = boxed_answer(text)
     if boxed is not None:
         found = FoundAnswer(boxed, "boxed", True)

@@ -98,7 +98,6 @@ _PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}(?: +[A-Za-z]+){2}")
 _BOLD_MARK = re.compile(r"(?<![\w)])\*\*|\*\*(?![\w(])")  # and no power: x**2
 _YES = re.compile(r"(?:yes|no)(?=\s*[,.;])", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
-_NEXT_QUESTION = re.compile(r"\n\s*(?:Q|Question|Human|User)\s*:", re.IGNORECASE)
 
 
 def _cut_sentence(text: str) -> str:
@@ -180,6 +179,12 @@ class Statement:
     free: bool = True
 
 
+def states_value(text: str) -> bool:
+    """Whether the end of a text states an answer that is no plain word."""
+    said = stated(text).text
+    return said is not None and _VALUE.match(said) is not None
+
+
 def begins_statement(text: str) -> bool:
     """Whether a text begins with words that state an answer: `答案：42`, `Final answer: 42`."""
     found = _ANCHOR.match(text.strip())
@@ -197,11 +202,6 @@ def stated(text: str) -> Statement:
     tags = [match.group(1) for match in TAGGED.finditer(text) if match.group(1)]
     if tags:
         return _tagged(_TAG.split(tags[-1])[-1].strip())
-    following = _NEXT_QUESTION.search(text)
-    if following:  # a base model goes on with a question of its own
-        first = _anchored(text[: following.start()])
-        if first.text and _VALUE.match(first.text):
-            return first
     return _anchored(text)
 
 

@@ -147,7 +147,9 @@ def _is_instance(facts: Facts, q: Quantity) -> bool:
         )
     if is_law(q):
         return copied and "=" not in node.signs and large
-    if not copied and (q.use.supposed or all(side.letters <= 1 and not side.operations for side in node.parts)):
+    if q.use.supposed and (not copied or not {"if", "whether"}.isdisjoint(q.before)):
+        return False
+    if not copied and all(side.letters <= 1 and not side.operations for side in node.parts):
         return False  # x = 4 is for the rule `value`
     own = letters <= case.letters or not all(side.letters for side in node.parts)
     if copied and (own or large) and (len(letters) > 1 or max(node.literals, default=0) > 1 or node.operations > 1):

@@ -1,11 +1,13 @@
-"""Trains every case of `CASES`, and evaluates, on the CPU and on a pretended device; see test_trainer_device.py.
+"""Trains every case of `CASES`, and evaluates, on the CPU and on another device; see test_trainer_device.py.
 
-python device_worker.py DIRECTORY
+python device_worker.py DIRECTORY far      # a device that is pretended
+python device_worker.py DIRECTORY cuda     # a GPU, with random numbers of its own
 """
 
 import sys
 import traceback
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from sgpo.report.tokens import token_view
 from sgpo.strategies.likelihood import log_likelihood
 
 EVALUATED = "evaluated"
+DRAWN = ("sampled", "random targets")  # by random numbers of the device
 EXPERTS = ["a b ok", "ok", "c ok", "1 2 ok"]
 TWICE = {"num_iterations": 2, "steps_per_generation": 2, "per_device_train_batch_size": 4, "max_steps": 6}
 GUIDED_GROUP = {"guided_grpo_weight": 1.0, "guided_rollouts": "always"}
@@ -53,6 +56,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 def trained(
     out: Path,
+    device: str,
     *,
     sampled: bool = False,
     reward: Any = kit.has_ok,
@@ -74,7 +78,7 @@ def trained(
         trainer = trainer_class(
             model=_gpt2() if architecture == "gpt2" else kit.make_model(architecture, tied=architecture != "phi"),
             reward_funcs=reward,
-            args=kit.make_config(folder, config_class, **{**options, **more}),
+            args=kit.make_config(folder, config_class, use_cpu=device != "cuda", **options, **more),
             train_dataset=kit.make_problems().add_column("expert", EXPERTS),
             eval_dataset=kit.make_problems(3) if evaluated else None,
             processing_class=kit.make_tokenizer(),
@@ -91,6 +95,7 @@ def trained(
             trainer.train(resume_from_checkpoint=str(out / f"checkpoint-{resumed}"))
     finally:
         GRPOTrainer._generate_single_turn = own
+    assert {p.device.type for p in trainer.model.parameters()} == {device}
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     return losses, {name: p.detach().cpu() for name, p in trainer.model.named_parameters()}
 
@@ -127,30 +132,29 @@ def _gpt2() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(GPT2Config(**size, **ids, initializer_range=0.5))
 
 
-def main(directory: Path) -> None:
-    from far_device import FAR, far_device
-
+def main(directory: Path, device: str) -> None:
+    there: Any = nullcontext
+    if device == "far":
+        from far_device import far_device as there
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     warnings.filterwarnings("error", message=".*without explicitly specifying which devices")
     found: dict[str, Any] = {}
     for name, options in CASES.items():
         try:
-            here = trained(directory / name / "cpu", **options)
-            with far_device():
-                assert torch.zeros(1, device=FAR).device == FAR
-                there = trained(directory / name / "far", **options)
-            found[name] = (here, there)
+            here = trained(directory / name / "cpu", "cpu", **options)
+            with there():
+                found[name] = here, trained(directory / name / device, device, **options)
         except Exception:
             found[name] = traceback.format_exc()
     try:
         here = evaluated(directory / "cpu", "cpu")
-        with far_device():
-            found[EVALUATED] = here, evaluated(directory / "far", str(FAR))
+        with there():
+            found[EVALUATED] = here, evaluated(directory / device, f"{device}:0")
     except Exception:
         found[EVALUATED] = traceback.format_exc()
     torch.save(found, directory / "found.pt")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

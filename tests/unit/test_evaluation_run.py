@@ -378,6 +378,20 @@ def test_strategies_of_some_problems_are_mixed_with_those_of_the_data_and_it_is_
     ]
 
 
+def test_problems_that_stand_twice_are_said(tmp_path: Path) -> None:
+    """As in files that repeat AIME 32 times: bootstrapped as so many problems, an interval is far too narrow."""
+    rows = [{"problem": f"{i % 3} + 1", "answer": "1"} for i in range(6)]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    embedded = Embedded("lab", "", list, {}, VerifyGrader())
+    remarks = [
+        plan_benchmark(EvalOptions(data=tmp_path / "p.jsonl", limit=limit), "p", embedded)[0].remark
+        for limit in (None, 3)
+    ]
+    assert remarks[0].startswith(f"{tmp_path / 'p.jsonl'}: 3 of 6 problems repeat another one.")
+    assert "--k" in remarks[0]
+    assert remarks[1] == ""
+
+
 def test_guided_prompts(tmp_path: Path) -> None:
     (tmp_path / "s.jsonl").write_text(
         '{"id": "p1", "strategy": "Double {it}."}\n\n{"problem_id": 2, "strategy": "t"}\n'

@@ -136,9 +136,9 @@ def load(path: Path, tree: ast.Module, probe: Probe) -> Callable[..., Any]:
     module.__dict__["_probe"] = probe
     exec(compile(ast.fix_missing_locations(tree), str(path), "exec"), module.__dict__)
     quantities: Any = importlib.import_module("sgpo.mathtext.quantities")
-    if not reads and not hasattr(quantities.quantities_of, "cache_info"):
+    if not reads and not hasattr(quantities.Text, "cache_info"):
         # most of the time, and the same for all pieces of a rule
-        quantities.quantities_of = functools.cache(quantities.quantities_of)
+        quantities.Text = functools.cache(quantities.Text)
     check = importlib.import_module("sgpo.strategies.check").check_strategy
     case_of = importlib.import_module("sgpo.strategies.leakage.case").case_of
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sgpo.mathtext import quantities, units
-from sgpo.mathtext.quantities import Quantity
+from sgpo.mathtext import units
+from sgpo.mathtext.quantities import Quantity, Text
 from sgpo.mathtext.tokens import MAX_TEXT
 
 
 def whole(text: str) -> Quantity:
-    return [q for q in quantities.quantities_of(text).quantities if q.whole and q.notation != "relation"][-1]
+    return [q for q in Text(text).quantities if q.whole and q.notation != "relation"][-1]
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,6 @@ def test_values_and_notations(text: str, value: Fraction, notation: str) -> None
         ("the fifth prime", None, {5, 11}),
         ("the tenth Fibonacci number", None, {10, 55}),
         ("half of the 10", None, {0.5}),
-        ("60 miles per hour", "mile per hour", {60}),
-        ("5 km/h", "km per hour", {5}),
         ("nine dimes", "dime", {9}),
         ("half an hour", "hour", {0.5}),
         ("an eighth of a mile", "mile", {0.125}),
@@ -102,7 +100,7 @@ def test_words_that_are_no_units(word: str) -> None:
     ],
 )
 def test_uses(text: str, use: str) -> None:
-    assert next(q for q in quantities.quantities_of(text).quantities if q.whole).use.name == use
+    assert next(q for q in Text(text).quantities if q.whole).use.name == use
 
 
 def test_a_condition_and_a_law_are_no_results() -> None:
@@ -134,15 +132,15 @@ _SCRAPS = st.sampled_from(
 @example(r"Rewrite $\frac{1}{2}$ the")
 @example("4 = a _")
 def test_no_text_raises(text: str) -> None:
-    for q in quantities.quantities_of(text).quantities:
+    for q in Text(text).quantities:
         assert q.quote
         assert q.use.name
         assert q.sizes
         assert q.forms is not None
-        assert isinstance([*q.before, *q.measure, *q.behind], list)
+        assert isinstance([*q.before, *q.behind], list)
 
 
 @pytest.mark.parametrize("piece", ["twenty-one and ", "三", "((((", r"\frac"])
 def test_a_megabyte_is_bounded(piece: str) -> None:
-    text = quantities.quantities_of(piece * (1_000_000 // len(piece)))
+    text = Text(piece * (1_000_000 // len(piece)))
     assert len(text.text) <= 4 * MAX_TEXT

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from sgpo.cli import app
-from sgpo.mathtext import quantities
+from sgpo.mathtext.quantities import Text
 from sgpo.mathtext.tokens import plain_text, tokenize
 from sgpo.runs.files import ReadError
 from sgpo.strategies.check import MAX_STRATEGY, Leak, check_strategy
@@ -338,7 +338,7 @@ def test_words(answer: str, said: str, leak: bool) -> None:
     ],
 )
 def test_values_of_expressions(text: str, value: float) -> None:
-    last = [found for found in quantities.quantities_of(text).quantities if found.whole][-1]
+    last = [found for found in Text(text).quantities if found.whole][-1]
     assert last.value is not None
     assert float(last.value) == pytest.approx(value)
 
@@ -351,7 +351,7 @@ def test_the_parser_agrees_with_python(text: str) -> None:
         expected = eval(re.sub(r"(\d)", r"Fraction(\1)", text))
     except ZeroDivisionError:
         return
-    found = quantities.quantities_of(text).quantities[0]
+    found = Text(text).quantities[0]
     assert found.value == expected
 
 

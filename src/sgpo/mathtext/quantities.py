@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,9 +20,12 @@ _NO_NOUNS = words(
     "after throughout works fits satisfies leaves gives must will can has have of here there over more left "
     "altogether overall but while again mod modulo remains remain does be was were too itself both per than"
 )
-_LESS = words("less fewer shorter smaller younger lower cheaper lighter short shy below under")
-_MORE = words("more greater longer larger bigger older higher heavier above beyond")
-_OWNERS = words("the its her his their this that our all every")
+_OWNER = "(?:the|its|her|his|their|this|that|our|all|every)\\b"
+_SHARE = re.compile(f"(?:of |times )?{_OWNER}")
+_OFFSET = re.compile(
+    r"(?:\S+ )?(?:(less|fewer|shorter|smaller|younger|lower|cheaper|lighter|short|shy|below|under)|more|greater|longer|"
+    rf"larger|bigger|older|higher|heavier|above|beyond)(?: than)? {_OWNER}"
+)
 # What an ordinal is of a known sequence: the fifth prime is 11.
 _SEQUENCES = {
     ("prime",): [n for n in range(2, 542) if all(n % d for d in range(2, n))],
@@ -108,11 +112,6 @@ class Quantity:
         return self.text.words(self.last, self.text.sentence(self.node.first)[1])
 
     @property
-    def measure(self) -> list[str]:
-        """The words of its unit."""
-        return self.text.words(self.node.last, self.last)
-
-    @property
     def quote(self) -> str:
         """It with a little of what stands around it, on one line."""
         start, end = self.text.tokens[self.node.first].start, self.text.tokens[self.last - 1].end
@@ -120,13 +119,15 @@ class Quantity:
 
 
 class Text:
-    """A text in plain spelling with its quantities, a relation before its sides, each before the numbers in it."""
+    """A text in plain spelling with its quantities, a relation before its sides, each before the numbers in it.
+
+    The first `tokens.MAX_TEXT` characters are read.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = plain_text(text)
         self.tokens = tokenize(self.text)
-        spoken = [token.text if token.kind == "word" or token.text == "/" else "" for token in self.tokens]
-        self.units = units.named(spoken)
+        self.units = units.named([token.text for token in self.tokens])
         self.quantities: list[Quantity] = []
         for node in scan(self.tokens):
             wholes = [node, *(part for part in node.parts if part.literals or part.operations)]
@@ -192,7 +193,7 @@ class Text:
         if node.kind == "number" and token.value is not None:
             notation = "ordinal" if token.kind == "ordinal" else token.notation
         if notation not in ("relation", "ordinal", "percent"):
-            near = self.words(last, last + 6)
+            near = self.words(last, last + 5)
             near = near[near[:1] == ["-"] :]
             of = near[:1] == ["of"]  # an eighth of a mile, half an hour
             skipped = of + 1 if notation in ("fraction", "times") and near[of : of + 1] in (["a"], ["an"]) else 0
@@ -204,19 +205,9 @@ class Text:
 
     def _related(self, q: Quantity) -> list[Quantity]:
         """`half of the seats` is a share and `2 less than the modulus` an offset, beside the number in it."""
-        near = self.words(q.last, q.last + 4)
         share = q.notation in ("fraction", "times", "percent")
-        near = near[near[:1] == ["of"] or near[:1] == ["times"] :] if share else near
-        compared = next((i for i, word in enumerate(near[:2]) if word in _LESS | _MORE), -1)
-        behind = near if share else near[compared + 1 + (near[compared + 1 : compared + 2] == ["than"]) :]
-        if not q.whole or q.value is None or q.node.letters or (not share and compared < 0):
+        found = (_SHARE if share else _OFFSET).match(" ".join(self.words(q.last, q.last + 4)))
+        if not found or not q.whole or q.value is None or q.node.letters:
             return []
-        if not behind[:1] or behind[0] not in _OWNERS:
-            return []
-        value = -q.value if not share and near[compared] in _LESS else q.value
+        value = -q.value if not share and found[1] else q.value
         return [Quantity(q.node, self, min(q.last + 2, len(self.tokens)), "share" if share else "offset", value)]
-
-
-def quantities_of(text: str) -> Text:
-    """The quantities of a text, of which the first `tokens.MAX_TEXT` characters are read."""
-    return Text(text)

@@ -34,10 +34,9 @@ def stem(word: str) -> str:
 
 
 _SYMBOLS = str.maketrans({
-    "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/", "∕": "/", "−": "-", "‐": "-", "‑": "-",
-    "–": " ; ", "—": " ; ", "≤": "<=", "≥": ">=", "⩽": "<=", "⩾": ">=", "≠": "!=", "√": r"\sqrt ", "λ": r"\lambda ",
-    "°": r"\degree ", "∞": r"\infty ", "→": "=>", "⇒": "=>", "’": "'", "‘": "'", "¢": " cents ", "€": " euros ",
-    "£": " pounds ", "≈": "=", "≡": "=", "º": r"\degree ",
+    "×": "*", "·": "*", "⋅": "*", "∗": "*", "÷": "/", "⁄": "/", "−": "-", "‐": "-", "‑": "-", "–": " ; ", "—": " ; ",
+    "≤": "<=", "≥": ">=", "≠": "!=", "√": r"\sqrt ", "λ": r"\lambda ", "°": r"\degree ", "∞": r"\infty ", "→": "=>",
+    "⇒": "=>", "’": "'", "‘": "'", "¢": " cents ", "€": " euros ", "£": " pounds ", "≈": "=", "≡": "=",
 })  # fmt: skip
 # What a LaTeX command is in plain spelling; "" where it only shapes the page.
 _COMMANDS = dict.fromkeys(
@@ -51,10 +50,7 @@ _COMMANDS = dict.fromkeys(
 _ONES = _names("zero one two three four five six seven eight nine")
 _TEENS = _names("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen")
 _TENS = _names("twenty thirty forty fifty sixty seventy eighty ninety")
-_SCALES = {
-    "dozen": 12, "gross": 144, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9,
-    "trillion": 10**12,
-}  # fmt: skip
+_SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _CARDINALS = {word: n for n, word in enumerate(_ONES + _TEENS)} | {w: 10 * n for n, w in enumerate(_TENS, 2)} | _SCALES
 _IRREGULAR = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth"}
 _IRREGULAR |= {"twelve": "twelfth"} | {word: word[:-1] + "ieth" for word in _TENS}
@@ -186,7 +182,7 @@ def _worth(words: str) -> Fraction:
         if word == "and" or (word in ("a", "an") and part):
             continue
         scale = _VALUES.get(word) or _VALUES.get(word.removesuffix("s"), 0)
-        if word.removesuffix("s") in ("dozen", "hundred") or word == "gross":
+        if word.removesuffix("s") in ("dozen", "hundred"):
             part *= scale
         elif scale >= 1000:
             total, part = total + part * scale, Fraction(0)

@@ -23,7 +23,7 @@ _POWERS = {"square": 2, "sq": 2, "cubic": 3}
 
 
 class Unit(NamedTuple):
-    """A unit: the names of its dimensions, of which those behind "per" divide, and its size in base units."""
+    """A unit: the names of its dimensions and its size in base units."""
 
     dimension: tuple[str, ...]
     factor: Fraction
@@ -40,21 +40,16 @@ DEGREE, DOLLAR = _UNITS["degree"], _UNITS["dollar"]
 
 
 def behind(words: Sequence[str]) -> tuple[Unit | None, int]:
-    """The unit that a run of words begins with, and how many words it takes: `square feet`, `miles per hour`."""
+    """The unit that a run of words begins with, and how many words it takes: `square feet`."""
     power = _POWERS.get(words[0].lower(), 1) if words else 1
-    first = int(power > 1)
-    found, per = (_UNITS.get(stem(word)) for word in [*words, "", "", ""][first : first + 3 : 2])
-    if found is None:
-        return None, 0
-    unit = Unit(found.dimension * power, found.factor**power)
-    if per and words[first + 1] in ("per", "/"):
-        return Unit((*unit.dimension, "per", *per.dimension), unit.factor / per.factor), first + 3
-    return unit, first + 1
+    used = 1 + (power > 1)
+    found = _UNITS.get(stem(words[used - 1])) if len(words) >= used else None
+    return (Unit(found.dimension * power, found.factor**power), used) if found else (None, 0)
 
 
 def named(words: Sequence[str]) -> frozenset[Unit]:
     """The units that a run of words speaks of."""
-    return frozenset(found for i in range(len(words)) if (found := behind(words[i : i + 4])[0]))
+    return frozenset(found for i in range(len(words)) if (found := behind(words[i : i + 2])[0]))
 
 
 def conversions(spoken: Iterable[Unit]) -> Iterator[float]:

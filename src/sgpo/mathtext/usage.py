@@ -15,17 +15,15 @@ from sgpo.mathtext.tokens import Token, stem, words
 _LABELS = words("step case part figure equation theorem method option chapter section example problem line level row")
 _FILLERS = words(
     "the a an exactly precisely just only simply about approximately roughly around then therefore again also number "
-    "value always all both each now not there must will should would can could which it this that positive negative "
-    "same single last remaining and her his their our your my ( [ { ' $ -"
+    "same single last remaining and now her his their our your my ( [ { ' $ -"
 )
 RESULTS = words(
     "is are was were be being equals equal becomes become remains makes make making totals measures get gets getting "
     "got obtain obtains obtained give gives giving gave given yield yields yielding produce produces find finds "
     "finding found arrive reach reaches reaching leave leaves leaving left conclude concludes deduce see has have "
-    "answer result solution contains need needs needed state report know show shows determine say read reads pick "
     "choose select altogether span recall expect sees fill but = => : < > <= >="
 )
-# With `to`, `at`, `with`, `as`, `on` or `into` behind: `comes to`, `arrive at`, `ends with`.
+# With `to`, `at`, `with`, `as`, `on` or `into` behind, as those of `_WRITTEN`: `comes to`, `ends with`, `choose a as`.
 ARRIVALS = words(
     "comes come coming amounts amount simplifies simplify reduces reduce evaluates evaluate leads lead leading adds "
     "sums works work turns rounds equal equals narrows boils converges arrive arrives arriving ends end settles "
@@ -127,13 +125,9 @@ def _governed(left: list[str]) -> tuple[str, str]:
     if i < 0:
         return "", ""
     word, before = left[i], left[max(0, i - 4) : i]
-    if before and before[-1] in ("has", "have", "having"):
-        return "result", before[-1]  # `has degree 3`
-    if word in BASES or before[-1:] == ["coprime"]:
+    if word in BASES:
         return "base", word
-    if word == "as" and _WRITTEN & set(before):
-        return "result", word  # `choose a as 5`
-    arrived = next((verb for verb in before[-2:] if verb in ARRIVALS), "")
+    arrived = next((verb for verb in before if verb in ARRIVALS | _WRITTEN), "")
     if word in ("to", "at", "with", "as", "on", "into") and arrived:
         return ("operand" if arrived == "equal" and "set" in left[max(0, i - 8) : i] else "result"), arrived
     if word == "of":  # `gives a remainder of 2` states a result, `a multiple of 2` and `half of 2` do not

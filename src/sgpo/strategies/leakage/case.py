@@ -11,7 +11,7 @@ from functools import cached_property
 
 from sgpo.mathtext import units
 from sgpo.mathtext.expressions import size
-from sgpo.mathtext.quantities import Quantity, quantities_of
+from sgpo.mathtext.quantities import Quantity, Text
 from sgpo.mathtext.tokens import plain_text, stem
 from sgpo.mathtext.units import Unit
 from sgpo.mathtext.usage import BASES
@@ -59,7 +59,7 @@ class Case:
 
     def __init__(self, problem: str, answer: str, response: str) -> None:
         self.options, stem_text = _options(problem)
-        self.problem, self.response = quantities_of(stem_text), quantities_of(response)
+        self.problem, self.response = Text(stem_text), Text(response)
         self.written = gold_answer(answer[:200_000])[:MAX_ANSWER].strip().rstrip(".")
         bare = _bare(self.written)
         letter = _LETTER.fullmatch(bare)
@@ -72,7 +72,7 @@ class Case:
         named = re.search(r"[A-Za-z]{2}", bare) and not _VALUE.search(plain_text(self.written))
         self.words = re.sub(r"[^a-z0-9]+", " ", bare.lower()).strip() if named else ""
         self.written = bare if named else self.written
-        whole = [] if named else [q for q in quantities_of(self.written).quantities if q.whole and q.value is not None]
+        whole = [] if named else [q for q in Text(self.written).quantities if q.whole and q.value is not None]
         self.parts = tuple(Part(q.sizes, bool(q.node.letters), not is_small(q.size)) for q in whole[:20])
 
     @property
@@ -124,7 +124,7 @@ class Case:
     @cached_property
     def choices(self) -> frozenset[float]:
         """What the options are worth."""
-        return frozenset(q.size for body in self.options.values() for q in quantities_of(body).quantities if q.whole)
+        return frozenset(q.size for body in self.options.values() for q in Text(body).quantities if q.whole)
 
     @cached_property
     def stems(self) -> frozenset[str]:

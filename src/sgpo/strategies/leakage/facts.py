@@ -13,7 +13,7 @@ from functools import cached_property
 
 from sgpo.mathtext import units
 from sgpo.mathtext.expressions import size
-from sgpo.mathtext.quantities import Quantity, Text, quantities_of
+from sgpo.mathtext.quantities import Quantity, Text
 from sgpo.mathtext.tokens import stem, words
 from sgpo.mathtext.usage import ARRIVALS, BASES
 from sgpo.strategies.leakage.case import Case, case_of, content, is_small
@@ -178,7 +178,7 @@ class Facts:
 
     def counts(self, q: Quantity) -> frozenset[str]:
         """Stems of the words that go with a number: `such`, `of`, `the` and `primes` in `three of the primes`."""
-        return content(itertools.takewhile(str.isalpha, [*q.measure, *q.behind][:3]))
+        return content(itertools.takewhile(str.isalpha, q.text.words(q.node.last, q.node.last + 3)))
 
     def claims(self, q: Quantity) -> bool:
         """The strategy says that something comes to, or numbers, this value, and the problem does not."""
@@ -206,4 +206,4 @@ class Facts:
 
 def facts_of(problem: str, answer: str, response: str, strategy: str) -> Facts:
     """It prepares everything; the caller has bounded the length of each text."""
-    return Facts(case_of(problem, answer, response), quantities_of(strategy), strategy)
+    return Facts(case_of(problem, answer, response), Text(strategy), strategy)

@@ -79,6 +79,14 @@ _COMMANDS = {
     for name in names.split()
 }  # fmt: skip
 _COMMAND = re.compile(r"\\(?:text\{ ?(arctg|c?tg) ?\}|([A-Za-z]+))|&([lg]t);")
+
+
+def _mapped(match: re.Match[str]) -> str:
+    """`f: x \\mapsto 2x` as `f(x) = 2x`, and without a name as its value."""
+    return f"{match[1]}({match[2]}) = " if match[1] else ""
+
+
+_VECTOR = re.compile(r"\\(?:vec|overrightarrow) ?(?:\{ ?([A-Za-z0]) ?\}|([A-Za-z0])(?![A-Za-z]))")
 _PLAIN_WORDS = (
     (re.compile(r"(?<![A-Za-z\\])sqrt(?=\s*[\(\[{\d])"), r"\\sqrt"),
     (re.compile(r"(?<![A-Za-z\\])cbrt(?=\s*[\({\d])"), r"\\sqrt[3]"),
@@ -87,7 +95,8 @@ _PLAIN_WORDS = (
     (re.compile(r"(?<![A-Za-z\\])union(?![A-Za-z])"), r"\\cup "),
     (re.compile(r"<=|=<"), r"\\le "),
     (re.compile(r">=|=>"), r"\\ge "),
-    (re.compile(r"!=|\\not\s*="), r"\\ne "),
+    (re.compile(r"(?<![\d)])!=|\\not\s*="), r"\\ne "),  # 5!=120 is a factorial
+    (re.compile(r"(?:([A-Za-z]) ?: ?)?(?<![A-Za-z])([a-z]) ?\\mapsto(?![A-Za-z])"), _mapped),
     (re.compile(r"\+/?-(?=\s*[\d\\A-Za-z(])"), r"\\pm "),
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\*"), r"\\cdot "),
@@ -238,6 +247,7 @@ def _old_font(match: re.Match[str]) -> str:
 def _fonts(text: str) -> str:
     r"""Text fonts become `\text`, mathematical fonts and colours go, function names get their backslash."""
     text = _COLOR.sub("", text)
+    text = _VECTOR.sub(r" \1\2 ", text)
     text = _BARE_FONT.sub(_old_font, _OLD_FONT.sub(r"\\text{\1}", text))
     text = _TEXT_FONTS.sub(r"\\text", text)
     text = latex.unwrap(text, _UNWRAPPED)
@@ -297,6 +307,7 @@ def _rewrite(text: str, *, listed: bool) -> str:
     text = _repeating(text)
     text = _SLASH.sub(r"\\frac{\1}{\2}", text)
     text = re.sub(r"\s+", " ", text)
+    text = re.sub(r"\\text\{ ?\( ?(or|i\.e\.,?|that is,?) ?\}", r"(\\text{\1}", text)
     text = _RESTATED.sub(lambda m: f" {m[1] or 'or'} {m[2] or m[3]}", _without_end(text))
     text = _SENTENCE.sub(r"\\text{\1 } \2 \\text{\3 }", text.strip())
     text = _CURVE.sub("", _KIND.sub("", _LEADING.sub("", _PREAMBLE.sub("", text))))

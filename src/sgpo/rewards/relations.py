@@ -29,6 +29,7 @@ _CONSTANTS = re.compile(
 )
 _CONGRUENT = re.compile(r"(?:[A-Za-z](?:_\{?\w\}?)? ?\\equiv ?)?([+-]?\d{1,9}) ?(?:\\pmod\{ ?([1-9]\d{0,8}) ?\})?")
 _PRODUCT = re.compile(r"[A-Za-z]{2,3}")
+_ANGLE = re.compile(r"^m? ?\\angle(?![A-Za-z]) ?")
 _NUMBER = re.compile(r" ?_ ?\{?\d\}?$")
 _DECIMAL = re.compile(r"[+-]?\d*\.(\d+)")
 _FLIPPED = {">": "<", r"\ge": r"\le"}
@@ -174,7 +175,8 @@ def names_one(text: str) -> bool:
 
 
 def same_name(one: str, other: str) -> bool:
-    """Whether two names are one: alike, a product in another order (`ab`), or `x_1` of the solutions for `x`."""
+    """Whether two names are one: alike, a product in another order (`ab`), an angle, or `x_1` of the values of `x`."""
+    one, other = (_ANGLE.sub("", name) for name in (one, other))
     if key(one) == key(other) or key(_NUMBER.sub("", one)) == key(other) or key(one) == key(_NUMBER.sub("", other)):
         return True
     return bool(_PRODUCT.fullmatch(one)) and sorted(one) == sorted(other)

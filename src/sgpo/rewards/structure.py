@@ -17,7 +17,8 @@ from sgpo.rewards.brackets import pairs_up, split_top
 Kind = Literal["value", "list", "set", "tuple", "interval", "union", "matrix", "relation", "piecewise"]
 
 _NAME = re.compile(
-    r"(?:\|?(?:\\(?:angle|triangle|overline|vec|hat|bar|text|mathbb)\s*)?(?:\\[A-Za-z]+|[A-Za-z]{1,3}|\{[A-Za-z ]+\})'*"
+    r"(?:\|?(?:\\(?:angle|triangle|overline|overrightarrow|vec|hat|bar|text|mathbb)\s*)?"
+    r"(?:\\[A-Za-z]+|[A-Za-z]{1,3}|\{[A-Za-z ]+\})'*"
     r"(?:\s*_\s*(?:\{[^{}]*\}|[A-Za-z0-9]))?\s*(?:\^\s*\{?-1\}?\s*)?(?:[A-Z ](?:_\{?\d\}?)?)*\|?)"
     r"(?:\s*\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])*\s*\))?"
 )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 
 from sgpo.strategies.leakage import facts, rules
 
-RULES = 13
+RULES = 15
 """Raised with the rules, so that verdicts kept in a store are made anew."""
 MAX_STRATEGY = 20_000
 MAX_PROBLEM = 20_000
@@ -46,14 +46,12 @@ def strategy_text(strategy: Mapping[str, Any] | str) -> str:
     for name in FIELDS:
         if name not in strategy:
             raise ValueError(f"strategy has no {name!r}; it needs {', '.join(FIELDS)}")
-        value = strategy[name]
-        if isinstance(value, str):
-            parts.append(value)
-        elif name == "steps" and isinstance(value, Sequence) and all(isinstance(step, str) for step in value):
-            parts.extend(value)
-        else:
-            what = "text or a list of texts" if name == "steps" else "text"
+        value, several = strategy[name], name == "steps"
+        texts = value if several and not isinstance(value, str) else [value]
+        if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
+            what = "text or a list of texts" if several else "text"
             raise ValueError(f"{name!r} of the strategy is {_shown(value)}; give {what}")
+        parts.extend(texts)
     return "\n".join(parts)
 
 
@@ -63,16 +61,12 @@ def answer_text(answer: Any) -> str:
     Raises:
         ValueError: the answer is null, empty or of a type that holds no answer.
     """
-    if isinstance(answer, bool) or not isinstance(answer, (str, int, float, list, tuple)):
-        raise ValueError(
-            f"answer is {_shown(answer)}; give text, a number or a list of texts: without it no leak is seen"
-        )
-    if isinstance(answer, (list, tuple)):
-        if not all(isinstance(part, str) for part in answer):
-            raise ValueError("answer is a list that holds more than texts; give texts")
-        answer = ", ".join(answer)
-    text = str(answer)
-    if not text.strip():
+    number = isinstance(answer, (int, float)) and not isinstance(answer, bool)
+    parts = answer if isinstance(answer, (list, tuple)) else [str(answer) if number else answer]
+    if not all(isinstance(part, str) for part in parts):
+        what = "a list of more than texts" if parts is answer else _shown(answer)
+        raise ValueError(f"answer is {what}; give text, a number or a list of texts: without it no leak is seen")
+    if not (text := ", ".join(parts)).strip():
         raise ValueError("answer is empty; without it no leak is seen")
     return text
 
@@ -111,7 +105,6 @@ def check_strategy(
         worked = worked[: MAX_RESPONSE // 2] + "\n" + worked[-MAX_RESPONSE // 2 :]
     read = facts.facts_of(problem, known, worked, text)
     for rule in rules.RULES:
-        found = rule.find(read)
-        if found:
+        if found := rule.find(read):
             return Leak(True, f"{rule.kind}: {found!r}", rule.kind)
     return Leak(False, "nothing leaks")

@@ -12,7 +12,7 @@ from functools import cached_property
 from sgpo.mathtext import units
 from sgpo.mathtext.expressions import size
 from sgpo.mathtext.quantities import Quantity, Text
-from sgpo.mathtext.tokens import plain_text, stem
+from sgpo.mathtext.tokens import stem
 from sgpo.mathtext.units import Unit
 from sgpo.mathtext.usage import BASES
 from sgpo.rewards.extract import gold_answer
@@ -20,13 +20,13 @@ from sgpo.rewards.extract import gold_answer
 MAX_ANSWER = 2_000
 _CONSTANTS = (0.5, math.pi, 2 * math.pi, math.sqrt(2), math.sqrt(3))
 _OPTION = re.compile(
-    r"\(\s*(?:\\(?:text|math)?(?:bf|rm)?\s*\{?\s*)?([A-J])\s*\}?\s*\)|(?<![A-Za-z0-9(])([A-J])\s*[.):](?=[\s$\\])"
-    r"|\\(?:text|math)(?:bf|rm)?\{\s*\(?([A-J])\)?[.: ]*\}"
+    r"\(\s*(?:\\\w+\s*\{?\s*)?([A-J])\s*\}?\s*\)|(?<![A-Za-z0-9(])([A-J])[.):](?=\s)|\\\w+\{\s*\(?([A-J])\)?[.: ]*\}"
 )
 _LETTER = re.compile(r"(?:option |choice |answer )?\(? ?([A-J]) ?\)?[.:]?(?P<body> .*)?", re.IGNORECASE)
 _MARKUP = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}|\\(?:qquad|quad|[ ,;!])|[$\\{}]")
 _VALUE = re.compile(r"\d|\\(?:[dtc]?frac|sqrt|pi|infty|(?:sin|cos|tan|cot|sec|csc|ln|log)\b)")
-_ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, (?:\d |[a-z]{1,20} )?[a-z]{1,20}){0,8},? or (?:an? )?[a-z]+")
+_NAMES = re.compile(r"(?:(?<=[a-z,] )|(?<=\"))[A-Z][a-z]+")
+_ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, [a-z ]{1,40}){0,8},? or (?:an? )?[a-z]+")
 
 
 def is_small(number: float) -> bool:
@@ -69,7 +69,7 @@ class Case:
             bare = _bare(self.written)
         else:
             self.letter = next((mark for mark, body in self.options.items() if _bare(body) == bare), "")
-        named = re.search(r"[A-Za-z]{2}", bare) and not _VALUE.search(plain_text(self.written))
+        named = re.search(r"[A-Za-z]{2}", bare) and not _VALUE.search(self.written)
         self.words = re.sub(r"[^a-z0-9]+", " ", bare.lower()).strip() if named else ""
         self.written = bare if named else self.written
         whole = [] if named else [q for q in Text(self.written).quantities if q.whole and q.value is not None]
@@ -106,15 +106,12 @@ class Case:
         return self.response.all_sizes | self.given
 
     @cached_property
-    def names(self) -> frozenset[str]:
-        """Capitalised words inside the problem's sentences."""
-        return frozenset(re.findall(r"(?:(?<=[a-z,] )|(?<=\"))[A-Z][a-z]+", self.problem.text))
-
-    @cached_property
     def others(self) -> tuple[tuple[str, ...], ...]:
         """The words of each wrong candidate: of an option, or in a list `north, south or east` of the problem."""
         bodies = [body for letter, body in self.options.items() if letter != self.letter]
-        if not self.options and self.words:
+        if not self.options and self.is_name:
+            bodies = [name for name in _NAMES.findall(self.problem.text) if name != self.written]
+        elif not self.options:
             lists = (re.split(r", (?:or )?| or ", found) for found in _ALTERNATIVES.findall(self.problem.text.lower()))
             listed = ([re.sub(r"^an? ", "", word) for word in one] for one in lists)
             bodies = [word for one in listed if self.words in one for word in one if word != self.words]
@@ -133,19 +130,15 @@ class Case:
 
     @cached_property
     def letters(self) -> frozenset[str]:
-        """The letters of the problem; `a` and `I` are words, but for those in formulas."""
-        tokens = self.problem.tokens
-        alone = {t.text for t in tokens if t.kind == "command" or (t.kind == "word" and len(t.text) == 1)}
-        return frozenset(alone - {"a", "A", "I"}).union(
-            *(letters_of(q) for q in self.problem.quantities if q.node.letters)
-        )
+        """The single letters of the problem, and its commands of LaTeX."""
+        return frozenset(t.text for t in self.problem.tokens if t.kind == "command" or len(t.text) == 1)
 
     @cached_property
     def statements(self) -> dict[float, list[tuple[Unit | str, frozenset[str]]]]:
         """By sizes, what the problem counts with a number, and the words of its sentence."""
         found: dict[float, list[tuple[Unit | str, frozenset[str]]]] = {}
         for q in self.problem.quantities:
-            for number in q.sizes if q.whole and q.before[-1:] != ["^"] else ():
+            for number in q.sizes if q.whole else ():
                 found.setdefault(number, []).append((q.counted, content(q.sentence)))
         return found
 

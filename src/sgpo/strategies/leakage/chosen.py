@@ -9,9 +9,12 @@ from sgpo.mathtext.tokens import Token, stem, words
 from sgpo.mathtext.usage import usage
 from sgpo.strategies.leakage.facts import Facts
 
-_PLACE = "option|choice|answer|alternative|candidate"
+_PLACES = words("option choice answer alternative candidate list listed")
+_NAMED = (
+    r"\( ?X ?\)|(?i:option|choice|answer|letter|select|choose|pick|mark|circle|tick|take|only|is|be|for|and|or|,)s?"
+    r" X\b(?! ?\(| to [A-J]\b)|\bX$"
+)
 _OPEN = words("if whether when unless or versus between compare")
-_NAMING = rf"(?i:{_PLACE}|letter|select|choose|pick|mark|circle|tick|take|only|is|be|for|and|or|,)s?"
 
 
 def _sentences(facts: Facts) -> Iterator[Sequence[Token]]:
@@ -38,40 +41,27 @@ def right_option(facts: Facts) -> str:
     if not letter:
         return ""
     place = ord(letter) - ord("A") + 1
-    near = rf"(?: \w+){{0,4}} (?:{_PLACE})"
+    near = r"(?: \w+){0,4} (?:option|choice|answer)"
     places = {
-        count // 2 + 1: f"middle{near}",
+        count // 2 + 1: "middle" + near,
         count - 1: r"last(?: \w+)? but one",
         count: f"(?:last|final){near}(?! but)",
     }
-    placed = re.compile(rf"\b{places.get(place, '(?!)')}", re.I)
     for sentence in map(_text, _sentences(facts)):
-        named = {
-            x
-            for x in facts.case.options
-            if re.search(rf"\( ?{x} ?\)|{_NAMING} (?:\( )?{x}\b(?! ?\(| to [A-J]\b)|\b{x}$", sentence)
-        }
-        if named == {letter} or placed.search(sentence):
+        named = {x for x in facts.case.options if re.search(_NAMED.replace("X", x), sentence)}
+        if named == {letter} or (place in places and re.search(places[place], sentence, re.IGNORECASE)):
             return sentence[:80]
     ordinals = (q for q in facts.strategy.quantities if q.notation == "ordinal" and q.size == place)
-    return next(
-        (
-            q.quote
-            for q in ordinals
-            if q.noun in _PLACE.split("|") or q.use.by == "fits" or {"list", "listed"} & {*q.behind[:3]}
-        ),
-        "",
-    )
+    return next((q.quote for q in ordinals if q.use.by == "fits" or _PLACES & {q.noun, *q.behind[:3]}), "")
 
 
 def eliminated(facts: Facts) -> str:
     """The rule `elimination`: one sentence names every candidate but the right one (`Rule out A, C and D`)."""
     case = facts.case
-    right = {case.letter or case.written, case.words} - {""}
-    candidates = frozenset(case.options) if case.letter else case.names if case.is_name and case.words else frozenset()
-    for others in ([(name,) for name in candidates - right], case.others):
+    right = [(name,) for name in {case.letter or case.written, case.words} - {""}]
+    for others in ([(letter,) for letter in case.options if letter != case.letter], case.others):
         for sentence in _sentences(facts) if len(others) > 1 else ():
-            if all(_says(sentence, other) for other in others) and not any(_says(sentence, (x,)) for x in right):
+            if all(_says(sentence, other) for other in others) and not any(_says(sentence, name) for name in right):
                 return _text(sentence)[:80]
     return ""
 
@@ -91,9 +81,8 @@ def said(facts: Facts) -> str:
             continue
         begin, end = text.sentence(i)
         sentence = tokens[begin:end]
-        if _OPEN & {*lower[begin:end]} or any(_says(sentence, other) for other in case.others):
-            continue
-        if case.is_name and len(case.names & {token.text for token in sentence} - {case.written}) > 1:
+        compared = sum(_says(sentence, other) for other in case.others)
+        if _OPEN & {*lower[begin:end]} or compared > case.is_name:
             continue
         use = usage(tokens, begin, i, i + len(phrase), end)
         titled = begin == 0 and end < len(tokens) and len(case.others) > 1

@@ -20,11 +20,8 @@ from sgpo.strategies.leakage.case import Case, case_of, content, is_small
 
 # What general steps count: `2 cases`, `3 sides`.
 GENERIC_NOUNS = words(
-    "case step unknown variable equation side part digit term factor point dimension type kind condition set leg "
-    "angle vertex number quantity value expression inequality congruence operation root solution group class category "
-    "way method stage phase triangle circle integer event draw choice option possibility function parameter degree "
-    "half formula identity prime element piece line row column constraint people person item figure limit endpoint "
-    "bound sum product power exponent sign law rule clue fact relation edge face place decimal amount"
+    "case step unknown variable equation side part digit term factor dimension type kind condition set angle number "
+    "quantity value expression operation way phase triangle choice possibility function limit fact place amount"
 )
 _OWN = words("expression answer result solution value total count outcome it this")
 STRONG = ARRIVALS | words(
@@ -32,23 +29,17 @@ STRONG = ARRIVALS | words(
 )
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
-    2: "prime even twin pair couple", 3: "triple", 4: "triple", 5: "round rounding triple",
-    6: "die dice cube face hand", 10: "digit letter", 11: "divisibility",
-    12: "dozen clock hour month inch triple dice noon afternoon face", 13: "card rank suit triple",
-    15: "hexadecimal letter", 16: "hexadecimal", 25: "digit quarter prime", 49: "prime", 121: "prime",
-    26: "letter alphabet", 28: "month february", 29: "month february", 31: "month", 36: "dice",
-    30: "month hand april june september november",
-    52: "card deck week year", 60: "equilateral degree", 90: "degree angle right", 100: "percent cent",
-    180: "degree angle triangle polygon pi", 270: "degree angle", 360: "degree angle circle turn polygon pi",
-    365: "year", 366: "year", 400: "leap", 3.6: "km", 1000: "kilo milli", 3600: "second hour", 1.5: "outlier",
-    1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
+    2: "prime even", 5: "triple", 6: "die dice cube", 10: "digit letter", 13: "card rank suit triple",
+    12: "clock hour month inch triple noon afternoon face", 15: "letter", 16: "hexadecimal", 26: "letter alphabet",
+    28: "month february", 29: "month february", 30: "month april june september november", 31: "month", 36: "dice",
+    32: "fahrenheit celsius", 49: "prime", 52: "card deck week", 60: "equilateral degree", 90: "degree angle right",
+    100: "percent cent", 180: "degree angle triangle polygon pi", 270: "degree angle",
+    360: "degree angle circle turn polygon pi", 365: "year", 366: "year", 400: "leap", 1000: "kilo milli",
+    1.8: "fahrenheit celsius", 3.6: "km",
 }  # fmt: skip
 _RATIOS = frozenset(map(stem, words("sin cos tan sine cosine tangent isosceles equilateral")))
 _EXAMPLE = re.compile(r"\b(?:for instance|(?:for|as an|an|another|similar|simpler) example|such as|like|primes)\b")
-_OPENING = words(
-    "say imagine suppose example instance warm cousin flavor simpler smaller similar toy analogous mini sample picture "
-    "illustration"
-)
+_OPENING = words("say imagine suppose example instance flavor simpler smaller similar toy sample picture illustration")
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b")
 _PRIMES = [2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0, 23.0]
 
@@ -74,9 +65,7 @@ class Facts:
     @cached_property
     def stems(self) -> frozenset[str]:
         """Stems of the words of the strategy and the problem."""
-        return self.case.stems | {
-            stem(token.text) for token in self.strategy.tokens if token.kind in ("word", "command")
-        }
+        return self.case.stems.union(map(stem, self.strategy.words(0, len(self.strategy.tokens))))
 
     @cached_property
     def conversions(self) -> frozenset[float]:
@@ -104,8 +93,7 @@ class Facts:
             or self._converts(q)
             or (q.size in self.conversions and not (q.unit and use.stated))
             or self.is_known(q.size, q)
-            or self._in_series(q)
-            or self._is_listed(q)
+            or (q.whole and q.node.first in self._listed)
             or (q.notation, q.size) == ("percent", 1)
             or (q.notation == "fraction" and q.size < 1 and general)
         )
@@ -124,8 +112,9 @@ class Facts:
     def is_example(self, q: Quantity) -> bool:
         """It belongs to an example: `such as` stands before it, or its sentence is one."""
         before, behind = " ".join(q.before), " ".join(q.behind[:10])
-        example = _EXAMPLE.search(before) or self.strategy.sentence(q.node.first)[0] in self._invented
-        return bool(example) and not _OWN_CASE.search(before + behind)
+        example = _EXAMPLE.search(before) or re.search("for (?:example|instance)", behind)
+        invented = self.strategy.sentence(q.node.first)[0] in self._invented
+        return bool(example or invented) and not _OWN_CASE.search(before + behind)
 
     @cached_property
     def _invented(self) -> frozenset[int]:
@@ -143,24 +132,23 @@ class Facts:
                 found.add(begin)
         return frozenset(found)
 
-    def _in_series(self, q: Quantity) -> bool:
-        """It stands in a list that goes on by a rule: `1, 2, 4, 8`, `the primes 2, 3, 5, 7`."""
-        (begin, end), tokens, at = self.strategy.sentence(q.node.first), self.strategy.tokens, q.node.first
-        listed = [t.value is not None or t.text in (",", "and", "or", "then", "by", "the") for t in tokens[begin:end]]
-        first = at - len(list(itertools.takewhile(bool, reversed(listed[: at - begin]))))
-        last = at + len(list(itertools.takewhile(bool, listed[at - begin :])))
-        found = [size(token.value) for token in tokens[first:last] if token.value is not None]
-        if len(found) < 3 or not q.whole:
-            return False
-        powers = 0 < found[0] <= 2 and all(b * found[0] == a * found[1] for a, b in itertools.pairwise(found))
-        primes = found == _PRIMES[: len(found)] and not self.near(q).isdisjoint(("prime", "factor", "divisibility"))
-        goes_on = self.strategy.words(last, last + 1) in (["so"], ["..."])
-        return powers or primes or goes_on
-
-    def _is_listed(self, q: Quantity) -> bool:
-        """It stands among the options of the problem."""
-        near = {o.size for i in range(*self.strategy.sentence(q.node.first)) for o in self.strategy.at.get(i, ())}
-        return len(near & self.case.choices) > 2
+    @cached_property
+    def _listed(self) -> frozenset[int]:
+        """The numbers in lists of the options and in those that go on by a rule: `1, 2, 4, 8`, `primes 2, 3, 5, 7`."""
+        tokens, places = self.strategy.tokens, set[int]()
+        inside = [t.value is not None or t.text in (",", "and", "or", "then", "by", "the") for t in tokens]
+        for listed, group in itertools.groupby(range(len(tokens)), inside.__getitem__):
+            run = list(group)
+            found = [size(tokens[i].value) for i in run if tokens[i].value is not None]
+            if not listed or len(found) < 3:
+                continue
+            powers = 0 < found[0] <= 2 and all(b * found[0] == a * found[1] for a, b in itertools.pairwise(found))
+            primes = found == _PRIMES[: len(found)] and "prime" in self.stems
+            behind, own = self.strategy.words(run[-1] + 1, run[-1] + 2), {x for x in found if not is_small(x)}
+            goes_on = behind == ["so"] or (behind == ["..."] and own.isdisjoint(self.case.specific))
+            if powers or primes or goes_on or found == found[::-1] or self.case.choices.issuperset(found):
+                places.update(run)
+        return frozenset(places)
 
     def _converts(self, q: Quantity) -> bool:
         """Its sentence says what one unit is in another: `an hour has 60 minutes`, `1 km is 1000 m`."""
@@ -168,7 +156,7 @@ class Facts:
             return False
         near = (o for i in range(*self.strategy.sentence(q.node.first)) for o in self.strategy.at.get(i, ()))
         sizes = {1.0, *(o.size for o in near if o.unit != q.unit and o.size not in self.case.given)}
-        others = (unit for unit in units.named(q.sentence) - {q.unit} if unit.dimension == q.unit.dimension)
+        others = (unit for unit in self.strategy.units - {q.unit} if unit.dimension == q.unit.dimension)
         return any(size(q.size * float(q.unit.factor / unit.factor)) in sizes for unit in others)
 
     def is_restated(self, q: Quantity) -> bool:
@@ -196,9 +184,8 @@ class Facts:
             strong = use.by in STRONG and use.stated
             return use.name == "result" and (strong or (use.by != "equal" and bool(use.subject & _OWN)))
         if q.size in self.case.given:
-            named = q.before[-2:] == ["the", use.by]  # `the factor 3`
-            new = use.by in STRONG or q.node.operations or not (named or self.is_restated(q))
-            return use.name == "result" and bool(new)
+            new = use.by in STRONG or q.node.operations > 0 or not self.is_restated(q)
+            return use.name == "result" and new
         return use.name == "result" or (
             q.size > 2 and (use.stated or (not use.by and q.size in self.case.response.sizes))
         )

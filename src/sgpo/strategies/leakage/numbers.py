@@ -60,7 +60,7 @@ def _shares(facts: Facts) -> Iterator[Quantity]:
         ):
             told = {size(x * q.value if q.notation == "share" else x + q.value) for x in case.specific}
             given = q.size in case.given and q.text.tokens[q.node.first].notation != "times"
-            if told & answers and not given and q.written.lower() not in case.problem.tight.lower():
+            if told & answers and not given:
                 yield q
 
 
@@ -79,7 +79,7 @@ def _is_told(facts: Facts, q: Quantity) -> bool:
     if facts.is_constant(q) or facts.is_example(q):
         return False
     if q.notation == "ordinal":
-        return q.use.by == "fits" and q.size > 5
+        return q.use.by == "fits" and q.size > 5 if is_small(q.size) else q.size not in case.given
     if not q.sizes & case.given and not all(map(is_small, q.sizes)):
         return True
     counts = q.size <= 2 and q.noun  # `what remains is 2 equal shares`
@@ -117,7 +117,7 @@ def _is_worked(facts: Facts, q: Quantity) -> bool:
     numbers = [x for x in node.literals if x > 2 or x % 1]
     # `252 = 2^2 * 3^2 * 7`: factors of a number of the problem, too.
     own = case.specific.issuperset(numbers) or (node.parts and size(node.parts[0].value) in case.given)
-    return bool(own) and any(not (is_small(x) and x >= 10) and not facts.is_known(x, q) for x in numbers)
+    return bool(own) and any(not (x >= 10 and is_small(x)) and not facts.is_known(x, q) for x in numbers)
 
 
 def equation(facts: Facts) -> str:

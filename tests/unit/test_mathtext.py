@@ -40,6 +40,8 @@ def whole(text: str) -> Quantity:
         ("half of the modulus", Fraction(1, 2), "share"),
         ("a third of the total", Fraction(1, 3), "share"),
         ("two more than five", Fraction(7), "expression"),
+        ("10 - 3 - 2", Fraction(5), "expression"),
+        ("a 30-60-90 triangle", Fraction(90), "digits"),
         ("４２", Fraction(42), "digits"),
         ("one hundredth", Fraction(1, 100), "fraction"),
         ("three to the fourth power", Fraction(81), "expression"),

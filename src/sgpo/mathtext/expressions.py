@@ -239,7 +239,8 @@ class _Parser:
         elif sign == "of":
             fits = before.text in ("%", "percent", ")") or before.notation in ("fraction", "times")
         elif sign == "-":
-            fits = "-" not in (self.texts[i - 2], self.texts[i + 2])  # a 30-60-90 triangle
+            # a 30-60-90 triangle
+            fits = not self.tokens[i].glued or "-" not in (self.texts[i - 2], self.texts[i + 2])
         elif sign == "in":
             fits = before.value == 1 and before.notation == "words"  # one in six
         else:

@@ -41,6 +41,7 @@ def whole(text: str) -> Quantity:
         ("a third of the total", Fraction(1, 3), "share"),
         ("two more than five", Fraction(7), "expression"),
         ("10 - 3 - 2", Fraction(5), "expression"),
+        ("6!/(3!2!)", Fraction(60), "expression"),
         ("a 30-60-90 triangle", Fraction(90), "digits"),
         ("４２", Fraction(42), "digits"),
         ("one hundredth", Fraction(1, 100), "fraction"),
@@ -70,6 +71,11 @@ def test_values_and_notations(text: str, value: Fraction, notation: str) -> None
 def test_units(text: str, unit: str | None, sizes: set[float]) -> None:
     found = whole(text)
     assert (found.unit, found.sizes) == (units.behind(unit.split(" "))[0] if unit else None, sizes)
+
+
+def test_x_is_a_sign_between_numbers_and_a_variable_elsewhere() -> None:
+    assert whole("3 x 4 tiles").value == 12
+    assert [q.node.letters for q in Text("3x + 2x = 30").quantities if q.notation == "relation"] == [2]
 
 
 @pytest.mark.parametrize(

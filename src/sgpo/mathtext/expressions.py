@@ -241,6 +241,8 @@ class _Parser:
         elif sign == "-":
             # a 30-60-90 triangle
             fits = not self.tokens[i].glued or "-" not in (self.texts[i - 2], self.texts[i + 2])
+        elif sign == "x":
+            fits = before.kind == after.kind == "number"  # a variable elsewhere
         elif sign == "in":
             fits = before.value == 1 and before.notation == "words"  # one in six
         else:
@@ -254,6 +256,8 @@ class _Parser:
         token = self.tokens[i]
         if token.text in ("(", "{"):
             return token.glued or self.texts[i - 1] == ")"
+        if token.value is not None:
+            return token.glued and self.texts[i - 1] in (")", "}", "!")  # 3!2!
         return token.text in _FUNCTIONS or token.text in _GREEK or (token.kind == "word" and self._is_variable(i))
 
     def _is_variable(self, i: int) -> bool:

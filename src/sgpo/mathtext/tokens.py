@@ -73,12 +73,12 @@ _NUMERALS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 
 def _grammar() -> re.Pattern[str]:
     """The tokens of a text: the numbers in every spelling first."""
-    digits = r"(?:[1-9]\d{0,2}(?:[, ']\d{3})+(?!\d|,\d)|\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
+    digits = r"(?:[1-9]\d{0,2}(?:[, ']\d{3})+(?!\d|,\d)(?:\.\d{1,30})?|\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
     ones, tens, scale = "|".join(_ONES[1:]), "|".join(_TENS), f"(?:[ -](?:{'|'.join(_SCALES)})s?)"
     small = rf"(?:(?:{tens})(?:[ -](?:{ones})\b)?|{'|'.join(_TEENS)}|{ones})"
     part = rf"(?:{'|'.join(_PARTS)})"
-    scaled = rf"(?:{small}|{digits}|half an?|an?){scale}+(?:(?:,| and)? {small}{scale}+)*"
-    cardinal = rf"(?:{scaled}(?:(?: and)?[ -]{small})?|{small}(?: and an? {part})?|zero)"
+    scaled = rf"(?:{small}(?: and a half)?|{digits}|half an?|an?){scale}+(?:(?:,| and)? {small}{scale}+)*"
+    cardinal = rf"(?:{scaled}(?:(?: and)?[ -]{small})?|(?:{small}|\d{{1,9}}) and an? {part}|{small}|zero)"
     word = rf"(?:(?:(?:{tens})[ -])?(?:{'|'.join(_ORDINALS)}))"
     # `a third side` is no fraction, and 5 quarters are coins.
     one = rf"(?:one|1)[ -]{part}|an? (?:half|{part}(?= of\b| ?[.,;!?\n]|$| past))"
@@ -104,6 +104,12 @@ _TOKEN = _grammar()
 _PAIR = r"\s*(?:(\d)|\{([^{}]*)\})\s*(?:(\d)|\{([^{}]*)\})"
 _FRAC = re.compile(rf"(\d ?)?\\[dtc]?(frac|binom){_PAIR}")
 _CHINESE = re.compile("[〇零一二三四五六七八九十百千万亿两]{2,20}|[二三四五六七八九十两]")
+_AND_A_HALF = re.compile(r"\b(?:an?|one) ([a-z]+) and an? (half|quarter|third)\b", re.IGNORECASE)  # an hour and a half
+_SIDES = {"m": "meter", "in": "inch", **{name: name for name in _names("mm cm dm km ft yd mi")}}
+# 25 cm^2, and 2m^2 only where a space or a command parts the number from what may be a letter
+_AREA = re.compile(
+    rf"(?<=\d)(?:[\s{{\\,]+(?:text|mathrm)?[\s{{]*|(?=[a-z]{{2}}))({'|'.join(_SIDES)})\s*\}}?\s*\^\s*\{{?\s*([23])\b\}}?"
+)
 # A dollar that begins an amount, not a formula.
 _AMOUNT = re.compile(r"\$\s?\d[\d.,]*(?![\d.,{$\\^+*/=}])")
 
@@ -131,10 +137,16 @@ def plain_text(text: str) -> str:
         text = _CHINESE.sub(_chinese, text.translate(_SYMBOLS))
         text = "".join(character if character.isascii() else _plain(character) for character in text)
         text = text.replace("}^{", "").replace("}_{", "")  # superscripts of several digits
+    text = _AND_A_HALF.sub(r"one and a \2 \1", _AREA.sub(_area, text))
     text = re.sub(r"\be\. ?g\.,?", "such as", re.sub(r"\bi\. ?e\.,?", "namely", text))
     for _ in range(4 if "\\" in text else 0):  # fractions in fractions
         text = _FRAC.sub(_fraction, text)
     return re.sub(r"\^\s*\{?\s*\\circ\s*\}?", r"\\degree ", text)
+
+
+def _area(match: re.Match[str]) -> str:
+    """25 cm^2 are 25 square cm."""
+    return f" {'square' if match[2] == '2' else 'cubic'} {_SIDES[match[1]]}"
 
 
 def _fraction(match: re.Match[str]) -> str:

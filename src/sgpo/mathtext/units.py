@@ -11,11 +11,14 @@ from sgpo.mathtext.tokens import stem
 
 # Of each dimension the units, with their other spellings and sizes.
 _TABLE = {
-    "time": "second/sec=1 minute/min/mins=60 hour/hr/hrs/h=3600 day=86400 week=604800 month=2629800 year=31557600",
+    "time": "second/sec=1 minute/min/mins=60 hour/hr/hrs/h=3600 day=86400 week=604800 month=2629800 year=31557600 "
+    "fortnight=1209600 decade=315576000 century=3155760000",
     "length": "meter/metre=1 kilometer/kilometre/km=1000 decimeter/decimetre=0.1 centimeter/centimetre/cm=0.01 "
     "millimeter/millimetre/mm=0.001 inch/inche=0.0254 foot/feet/ft=0.3048 yard/yd=0.9144 mile/mi=1609.344",
-    "volume": "liter/litre=1 milliliter/millilitre/ml=0.001 gallon=3.785411784 quart=0.946352946 pint=0.473176473",
-    "mass": "gram=1 kilogram/kg=1000 ounce/oz=28.349523125 pound/lb/lbs=453.59237 ton=907184.74",
+    "volume": "liter/litre=1 milliliter/millilitre/ml=0.001 gallon=3.785411784 quart=0.946352946 pint=0.473176473 "
+    "cup=0.2365882365 tablespoon=0.01478676478125 teaspoon=0.00492892159375",
+    "mass": "gram=1 kilogram/kg=1000 milligram/mg=0.001 tonne=1000000 "
+    "ounce/oz=28.349523125 pound/lb/lbs=453.59237 ton=907184.74",
     "money": "cent=1 penny=1 nickel=5 dime=10 quarter=25 dollar=100",
     "angle": "degree=1",
 }

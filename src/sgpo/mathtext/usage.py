@@ -27,9 +27,12 @@ RESULTS = words(
 ARRIVALS = words(
     "comes come coming amounts amount simplifies simplify reduces reduce evaluates evaluate leads lead leading adds "
     "sums works work turns rounds equal equals narrows boils converges arrive arrives arriving ends end settles "
-    "collapses totals shrinks cancels cancel cancelling equivalent congruent goes stops climbs rises drops falls lands"
+    "collapses totals shrinks cancels cancel cancelling equivalent congruent goes stops climbs rises drops falls lands "
+    "stands"
 )
-_PREPOSITIONS = words("by from into than per over among within until before after for in on with at above below to")
+_PREPOSITIONS = words(
+    "by away from into than per over among within until before after for in on with at above below to"
+)
 _HANDLING = words(
     "reduce deduct remove removing times plus minus between through as add adding adds subtract subtracting subtracts "
     "multiply multiplying divide dividing increase decrease raise take taking square squaring cube cubing halve double "

@@ -130,8 +130,11 @@ class Case:
 
     @cached_property
     def letters(self) -> frozenset[str]:
-        """The single letters of the problem, and its commands of LaTeX."""
-        return frozenset(t.text for t in self.problem.tokens if t.kind == "command" or len(t.text) == 1)
+        """The letters of the problem; `a` and `I` are words, but for those in formulas."""
+        tokens = self.problem.tokens
+        alone = {t.text for t in tokens if t.kind == "command" or (t.kind == "word" and len(t.text) == 1)}
+        formulas = (letters_of(q) for q in self.problem.quantities if q.node.letters)
+        return frozenset(alone - {"a", "A", "I"}).union(*formulas)
 
     @cached_property
     def statements(self) -> dict[float, list[tuple[Unit | str, frozenset[str]]]]:

@@ -15,13 +15,16 @@ from sgpo.mathtext import units
 from sgpo.mathtext.expressions import size
 from sgpo.mathtext.quantities import Quantity, Text
 from sgpo.mathtext.tokens import stem, words
-from sgpo.mathtext.usage import ARRIVALS, BASES
+from sgpo.mathtext.usage import ARRIVALS, BASES, OPERANDS
 from sgpo.strategies.leakage.case import Case, case_of, content, is_small
 
 # What general steps count: `2 cases`, `3 sides`.
 GENERIC_NOUNS = words(
-    "case step unknown variable equation side part digit term factor dimension type kind condition set angle number "
-    "quantity value expression operation way phase triangle choice possibility function limit fact place amount"
+    "case step unknown variable equation side part digit term factor point dimension type kind condition set leg "
+    "angle vertex number quantity value expression inequality congruence operation root solution group class category "
+    "way method stage phase triangle circle integer event draw choice option possibility function parameter degree "
+    "half formula identity prime element piece line row column constraint people person item figure limit endpoint "
+    "bound sum product power exponent sign law rule clue fact relation edge face place decimal amount"
 )
 _OWN = words("expression answer result solution value total count outcome it this")
 STRONG = ARRIVALS | words(
@@ -29,17 +32,23 @@ STRONG = ARRIVALS | words(
 )
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
-    2: "prime even", 5: "triple", 6: "die dice cube", 10: "digit letter", 13: "card rank suit triple",
-    12: "clock hour month inch triple noon afternoon face", 15: "letter", 16: "hexadecimal", 26: "letter alphabet",
-    28: "month february", 29: "month february", 30: "month april june september november", 31: "month", 36: "dice",
-    32: "fahrenheit celsius", 49: "prime", 52: "card deck week", 60: "equilateral degree", 90: "degree angle right",
-    100: "percent cent", 180: "degree angle triangle polygon pi", 270: "degree angle",
-    360: "degree angle circle turn polygon pi", 365: "year", 366: "year", 400: "leap", 1000: "kilo milli",
-    1.8: "fahrenheit celsius", 3.6: "km",
+    2: "prime even twin pair couple", 3: "triple", 4: "triple", 5: "round rounding triple",
+    6: "die dice cube face hand", 10: "digit letter", 11: "divisibility",
+    12: "dozen clock hour month inch triple dice noon afternoon face", 13: "card rank suit triple",
+    15: "hexadecimal letter", 16: "hexadecimal", 25: "digit quarter prime", 49: "prime", 121: "prime",
+    26: "letter alphabet", 28: "month february", 29: "month february", 31: "month", 36: "dice",
+    30: "month hand april june september november",
+    52: "card deck week year", 60: "equilateral degree", 90: "degree angle right", 100: "percent cent",
+    180: "degree angle triangle polygon pi", 270: "degree angle", 360: "degree angle circle turn polygon pi",
+    365: "year", 366: "year", 400: "leap", 3.6: "km kilometer", 1000: "kilo milli", 3600: "second hour", 1.5: "outlier",
+    1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
 }  # fmt: skip
 _RATIOS = frozenset(map(stem, words("sin cos tan sine cosine tangent isosceles equilateral")))
 _EXAMPLE = re.compile(r"\b(?:for instance|(?:for|as an|an|another|similar|simpler) example|such as|like|primes)\b")
-_OPENING = words("say imagine suppose example instance flavor simpler smaller similar toy sample picture illustration")
+_OPENING = words(
+    "say imagine suppose example instance warm cousin flavor simpler smaller similar toy analogous mini sample picture "
+    "illustration"
+)
 _OWN_CASE = re.compile(r"\b(?:here|this case|our|this problem)\b")
 _PRIMES = [2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0, 23.0]
 
@@ -85,22 +94,27 @@ class Facts:
     def is_constant(self, q: Quantity) -> bool:
         """The number belongs to the type of problem: to a unit, a theorem, a base or the method."""
         use = q.use
+        answer = any(part.distinctive and self.case.states(q, part) for part in self.case.parts)
+        # That a clock has 12 hours is no licence for the answer 12, but where a step is done again and again.
+        answer = answer and q.whole and use.name == "operand" and not {"until", "repeat"} & self.near(q)
         # each face of a die has 1/6
         general = use.supposed or "each" in use.subject or (use.by.isalpha() and not use.stated)
         return (
             use.name == "label"
-            or (use.by in BASES and is_small(q.size))
+            or (use.by in BASES and q.size <= 12)
             or self._converts(q)
             or (q.size in self.conversions and not (q.unit and use.stated))
-            or self.is_known(q.size, q)
+            or (self.is_known(q.size, q) and not answer)
             or (q.whole and q.node.first in self._listed)
+            or self._is_option(q)
             or (q.notation, q.size) == ("percent", 1)
             or (q.notation == "fraction" and q.size < 1 and general)
         )
 
     def is_known(self, number: float, q: Quantity) -> bool:
         """The number is general knowledge about what the sentence of a quantity speaks of."""
-        wide = q.use.name == "operand" or q.notation == "fraction"  # for two dice, a chance of 1/36
+        # `divide by 1.8`, where the problem speaks of Celsius; for two dice, a chance of 1/36
+        wide = q.use.name == "operand" or q.use.by in OPERANDS or q.notation in ("fraction", "relation")
         near = self.near(q) | (self.stems if wide else frozenset())
         # The sines of multiples of 15 degrees are in tables.
         return (
@@ -132,9 +146,14 @@ class Facts:
                 found.add(begin)
         return frozenset(found)
 
+    def _is_option(self, q: Quantity) -> bool:
+        """It stands among the options of the problem."""
+        near = {o.size for i in range(*self.strategy.sentence(q.node.first)) for o in self.strategy.at.get(i, ())}
+        return len(near & self.case.choices) > 2
+
     @cached_property
     def _listed(self) -> frozenset[int]:
-        """The numbers in lists of the options and in those that go on by a rule: `1, 2, 4, 8`, `primes 2, 3, 5, 7`."""
+        """The numbers in lists that go on by a rule: `1, 2, 4, 8`, `primes 2, 3, 5, 7`."""
         tokens, places = self.strategy.tokens, set[int]()
         inside = [t.value is not None or t.text in (",", "and", "or", "then", "by", "the") for t in tokens]
         for listed, group in itertools.groupby(range(len(tokens)), inside.__getitem__):
@@ -146,7 +165,7 @@ class Facts:
             primes = found == _PRIMES[: len(found)] and "prime" in self.stems
             behind, own = self.strategy.words(run[-1] + 1, run[-1] + 2), {x for x in found if not is_small(x)}
             goes_on = behind == ["so"] or (behind == ["..."] and own.isdisjoint(self.case.specific))
-            if powers or primes or goes_on or found == found[::-1] or self.case.choices.issuperset(found):
+            if powers or primes or goes_on or found == found[::-1]:
                 places.update(run)
         return frozenset(places)
 

@@ -394,6 +394,10 @@ UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
         ("eighteenth", 0.99, 0.95),
         ("nineteenth", 0.98, 0.88),
         ("twentieth", 0.96, 0.95),
+        ("twenty-first", 0.94, 0.89),
+        ("twenty-second", 0.92, 0.84),
+        ("twenty-third", 0.89, 0.98),
+        ("twenty-fourth", 0.89, 0.93),
     ],
 )
 def test_precision_and_recall_on_harder_cases(split: str, precision: float, recall: float) -> None:

@@ -203,8 +203,9 @@ class Facts:
             strong = use.by in STRONG and use.stated
             return use.name == "result" and (strong or (use.by != "equal" and bool(use.subject & _OWN)))
         if q.size in self.case.given:
+            quoted = not self.near(q).isdisjoint(("text", "problem", "statement", "story"))
             new = use.by in STRONG or q.node.operations > 0 or not self.is_restated(q)
-            return use.name == "result" and new
+            return use.name == "result" and new and not quoted
         return use.name == "result" or (
             q.size > 2 and (use.stated or (not use.by and q.size in self.case.response.sizes))
         )

@@ -234,6 +234,8 @@ FINISH = (
         (HEAVY, "Write the goat above the dog, as the problem says.", False),
         (ROOT, "A zero remainder requires the coefficient to be five.", True),
         (ROOT, "The division by x - r leaves no remainder if p(r) = 0.", False),
+        (EGGS, "The text gives 9 dollars as the price.", False),
+        (EGGS, "This gives 9 dollars.", True),
         (SERIES, "The ratio is one third.", True),
         (SERIES, "The ratio is the second term over the first.", False),
     ],

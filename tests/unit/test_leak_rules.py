@@ -55,7 +55,7 @@ TILE = ("A tile is a square with side 0.5 m. What is its area in square centimet
 
 @pytest.mark.parametrize(
     "said",
-    ["It covers 0.25 square meters.", "25 square decimeters", "2.5 thousand", "2.5e3", "2 500",
+    ["It covers 0.25 square meters.", "so 0.25 m²", "25 square decimeters", "2.5 thousand", "2.5e3", "2 500",
      "twenty-five hundred", "a quarter of a square meter", "2.5 × 10^3", "MMD"],
 )  # fmt: skip
 def test_an_answer_in_another_unit_or_notation(said: str) -> None:

@@ -71,6 +71,8 @@ def test_values_and_notations(text: str, value: Fraction, notation: str) -> None
         ("an eighth of a mile", "mile", {0.125}),
         ("$5.40", "dollar", {5.4}),
         ("5 unit cubes", None, {5}),
+        ("0.25 m^2", "square meter", {0.25}),
+        (r"$25\text{ cm}^2$", "square cm", {25}),
     ],
 )
 def test_units(text: str, unit: str | None, sizes: set[float]) -> None:

@@ -56,7 +56,7 @@ TILE = ("A tile is a square with side 0.5 m. What is its area in square centimet
 @pytest.mark.parametrize(
     "said",
     ["It covers 0.25 square meters.", "so 0.25 m²", "25 square decimeters", "2.5 thousand", "2.5e3", "2 500",
-     "twenty-five hundred", "a quarter of a square meter", "2.5 × 10^3", "MMD"],
+     "two and a half thousand", "twenty-five hundred", "a quarter of a square meter", "2.5 × 10^3", "MMD"],
 )  # fmt: skip
 def test_an_answer_in_another_unit_or_notation(said: str) -> None:
     assert check_strategy(*TILE, f"Convert first.\n{said}").kind == "answer"
@@ -273,6 +273,7 @@ STAY = ("A room costs 1600 a day, or 1000 for 12 hours and 70 an hour. How much 
         (ANGLES, "Compare with the options 30, 45 and 60.", False),
         (ANGLES, "The formula gives a tangent of 1.", True),
         (ANGLES, "It is 45.", True),
+        (BASES, "A short computation forces x_n = x_{n-4} + 5.", True),
         (BASES, "Adding two recurrences gives x_n = x_{n-4} + 5.", True),
         (BASES, "For edge s, V = s^3 and A = 6s^2.", False),
         (BASES, "Reduce it to a product equal to zero.", False),
@@ -317,6 +318,7 @@ SOLUTIONS = ("How many z satisfy z^5 = w?", "7", "6 and 1 are 7.")
         (DIGITS, "Line up the 58 above the powers of 9.", False),
         (SETS, "Find out which set the other two are compared with.", False),
         (SETS, r"Then $3x-(d+e)=S$.\n\textbf{3.} Subtract the difference.", False),
+        (JUG, "He has used almost everything: two ounces remain.", True),
         (JUG, "Work in ounces; two of the steps multiply.", False),
         (SOLUTIONS, "Altogether you'll count seven of them.", True),
     ],

@@ -85,9 +85,9 @@ def kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple[
 def tensor_cores(weight: Tensor) -> Iterator[None]:
     """Products of float32 tensors on a GPU's tensor cores (TF32), where the caller asked for no more precision.
 
-    That is under autocast, and for a head [V, H] in half precision: TF32 holds such numbers exactly and sums in
-    float32, so that only d loss / d projection is rounded, to 11 bits where bfloat16 has 8. On one H100 products
-    in float32 made this loss five times as slow as TRL's (docs/results/fused_kl.txt).
+    That is for a head [V, H] in half precision, and under autocast. TF32 keeps 11 bits, where bfloat16 has 8, and sums
+    in float32: a head and states in half precision are exact in it, and only d loss / d projection is rounded. On one
+    H100 products in float32 made this loss five times as slow as TRL's (docs/results/fused_kl.txt).
     """
     matmul = torch.backends.cuda.matmul
     half = weight.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled(weight.device.type)

@@ -145,6 +145,21 @@ class Ends:
         self.model.forward = self.forward
 
 
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "gpt2"])
+def test_a_longer_prompt_in_the_batch_cuts_no_response_shorter(family: str) -> None:
+    """Where the model's positions are the limit, each row has those that its own prompt leaves, not its padding."""
+    sizes = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes |= {"pad_token_id": 0, "max_position_embeddings": 48}
+    sizes |= {} if family == "gpt2" else {"num_key_value_heads": 1, "intermediate_size": 24}
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **sizes)).eval()
+    model.generation_config.eos_token_id = []  # only the limit ends a response
+    prompts, how = [[5, 6, 7], list(range(5, 35)), [5, 6, 7], [8, 9]], Sampling(1.0, 0.9, 1000)
+    together = sampling._generate(model, prompts, list(range(4)), how)
+    assert together == [sampling._generate(model, [prompt], [seed], how)[0] for seed, prompt in enumerate(prompts)]
+    assert [len(tokens) for tokens, _ in together] == [45, 18, 45, 46]
+
+
 @pytest.mark.parametrize("family", ["qwen2", "qwen3", "llama", "mistral", "gpt2"])
 def test_parts_and_a_shared_prefill_change_no_sample(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that leave the batch and prompts computed once, against a whole batch, row by row; windows fall back."""

@@ -240,7 +240,8 @@ def _generate(
     """
     config = model.generation_config
     width = max(map(len, prompts))
-    limit = min(sampling.max_new_tokens, _room(model, width))
+    # Of each row by itself: padding takes no positions, and a longer prompt beside it must not cut a response shorter.
+    limits = [min(sampling.max_new_tokens, _room(model, len(prompt))) for prompt in prompts]
     ids = torch.full((len(prompts), width), config.pad_token_id, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):
@@ -250,7 +251,7 @@ def _generate(
     draws = None
     if sampling.temperature > 0:
         # One stream a row, drawn before the loop: how rows are batched must not change which numbers a row gets.
-        draws = torch.from_numpy(np.stack([np.random.default_rng(seed).random(limit) for seed in seeds]))
+        draws = torch.from_numpy(np.stack([np.random.default_rng(seed).random(max(limits)) for seed in seeds]))
     ends = set(config.eos_token_id or [])
     completions: list[list[int]] = [[] for _ in prompts]
     # k samples of a problem have one prompt, whose keys and values are computed once.
@@ -265,7 +266,7 @@ def _generate(
             attention_mask=mask,
             past_key_values=cache,
             logits_processor=processors,
-            max_new_tokens=min(_PART, limit + width - before),
+            max_new_tokens=min(_PART, *(limits[row] - len(completions[row]) for row in rows)),
             do_sample=False,
             use_cache=True,
             return_dict_in_generate=True,
@@ -274,9 +275,9 @@ def _generate(
         for i, tokens in enumerate(out.sequences[:, before:].tolist()):
             stop = next((t for t, token in enumerate(tokens) if token in ends), None)
             completions[rows[i]] += tokens if stop is None else tokens[: stop + 1]
-            if stop is None:
+            if stop is None and len(completions[rows[i]]) < limits[rows[i]]:
                 going.append(i)
-        if not going or out.sequences.shape[1] == width + limit:
+        if not going:
             return [(tokens, tokens[-1] not in ends) for tokens in completions]
         rows, ids = [rows[i] for i in going], out.sequences[going]
         mask = torch.nn.functional.pad(mask[going], (0, ids.shape[1] - before), value=1)
@@ -315,16 +316,16 @@ def _rows_of(cache: Any, rows: list[int]) -> Cache | None:
     return cache
 
 
-def _room(model: PreTrainedModel, width: int) -> int:
-    """Positions that a prompt of ``width`` tokens leaves, at least 1."""
+def _room(model: PreTrainedModel, length: int) -> int:
+    """Positions that a prompt of ``length`` tokens leaves, at least 1."""
     total = positions_of(model)
     if total is None:
         return 2**31
-    if width >= total:
+    if length >= total:
         raise ValueError(
-            f"A prompt has {width} tokens and the model {total} positions; shorten it or drop the problem."
+            f"A prompt has {length} tokens and the model {total} positions; shorten it or drop the problem."
         )
-    return total - width
+    return total - length
 
 
 class InverseSampler(LogitsProcessor):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sgpo.commands._evaluate import names
+from sgpo.compare.measure import measurement
 from sgpo.data.benchmarks import HUB, BenchmarkError, BenchmarkProblem, load_file, load_hub
 from sgpo.runs.files import ReadError
 
@@ -36,9 +39,10 @@ def test_fields_are_read_and_named(tmp_path: Path) -> None:
     ]
 
 
-def test_rules_come_from_the_meta_file_by_id(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz"])
+def test_rules_come_from_the_meta_file_by_id(ending: str, tmp_path: Path) -> None:
     path = write(
-        tmp_path / "o.jsonl",
+        tmp_path / f"o.{ending}",
         {"id": "a", "problem": "p", "answer": "4.2"},
         {"id": "b", "problem": "q", "answer": "1,3"},
     )
@@ -47,9 +51,20 @@ def test_rules_come_from_the_meta_file_by_id(tmp_path: Path) -> None:
         {"id": "b", "is_multiple_answer": True, "error": None, "unit": None, "subfield": "Algebra"},
         {"id": "a", "is_multiple_answer": False, "error": "1e-1", "unit": "%"},
     )
+    if ending == "jsonl.gz":
+        path.write_bytes(gzip.compress(path.read_bytes()))
     first, second = load_file(path)
     assert (first.tolerance, first.unit, first.multiple) == (0.1, "%", False)
     assert (second.tolerance, second.unit, second.multiple, second.group) == (None, None, True, "Algebra")
+
+
+def test_a_packed_file_has_the_settings_of_its_benchmark(tmp_path: Path) -> None:
+    for name in ("AMC23.jsonl", "AMC23.jsonl.gz"):
+        text = (json.dumps(GOOD) + "\n").encode()
+        (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+        assert names([], tmp_path / name) == ["amc23"]
+        plan, _ = measurement(str(tmp_path / name), {})
+        assert (plan.benchmark, plan.k) == ("amc23", 32)
 
 
 @pytest.mark.parametrize(("text", "several"), [("False", False), ("no", False), ("0", False), ("True", True)])

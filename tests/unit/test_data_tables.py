@@ -137,6 +137,8 @@ def test_golds_may_be_numbers_of_any_kind_and_lists_of_them(tmp_path: Path) -> N
     golds: list[tuple[Any, str | list[str]]] = [
         (10**400, str(10**400)),
         (2.5, "2.5"),
+        (1 / 3, "1/3"),  # as a double says it, which no response does
+        (0.1 + 0.2, "0.3"),
         ([2], "2"),
         ([2, 3.5], ["2", "3.5"]),
         (["2", "x"], ["2", "x"]),

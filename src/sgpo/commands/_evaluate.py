@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sgpo.data.benchmarks import HUB
+from sgpo.data.tables import table_name
 from sgpo.evaluation.diff import EvalDifference, Flip
 from sgpo.evaluation.grading import ResponseGrader
 from sgpo.evaluation.metrics import Interval
@@ -32,7 +33,7 @@ def names(benchmarks: Sequence[str], data: Path | None) -> Sequence[str]:
     """The benchmarks asked for; with ``--data`` alone, one that is named after the file."""
     if data is not None and len(benchmarks) > 1:
         raise ValueError(f"--data {data} gives the problems of one benchmark, not of {len(benchmarks)}.")
-    chosen = benchmarks or ([data.stem.lower()] if data is not None else [])
+    chosen = benchmarks or ([table_name(data).lower()] if data is not None else [])
     if not chosen:
         raise ValueError(f"No problems: give --benchmark NAME ({', '.join(HUB)}, lab) or --data PATH, or both.")
     if len(set(chosen)) < len(chosen):

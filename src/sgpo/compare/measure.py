@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from sgpo.data.benchmarks import HUB, BenchmarkError
+from sgpo.data.tables import table_name
 from sgpo.evaluation.grading import ResponseGrader
 from sgpo.evaluation.options import EvalOptions
 from sgpo.evaluation.planning import plan_benchmark
@@ -48,7 +49,7 @@ def measurement(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = 
     named = benchmark in HUB or benchmark == LAB.name
     if not named and not path.is_file():
         raise BenchmarkError(f"benchmark {benchmark!r} is neither a file nor one of {', '.join([*HUB, LAB.name])}.")
-    name = benchmark if named else path.stem.lower()
+    name = benchmark if named else table_name(path).lower()
     options = from_flat(EvalOptions, {**given, "data": None if named else path})
     plan, grader = plan_benchmark(options, name, LAB)
     if as_trained:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.data.messages import as_messages
-from sgpo.data.tables import number_text, read_table
+from sgpo.data.tables import number_text, read_table, table_name
 from sgpo.runs.files import ReadError
 from sgpo.runs.words import first_line
 
@@ -161,7 +161,7 @@ def load_file(path: Path) -> list[BenchmarkProblem]:
             All of a file's faults are counted and the first ones listed.
     """
     rows = [row for _, row in read_table(path)]
-    meta = path.with_name(f"{path.stem}.meta.jsonl")
+    meta = path.with_name(f"{table_name(path)}.meta.jsonl")
     if meta.exists():
         rules = {str(row.get("id")): row for _, row in read_table(meta)}
         if rows and not rules.keys() & {str(row.get("id")) for row in rows}:

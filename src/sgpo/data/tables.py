@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import csv
+import math
+import numbers
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +52,23 @@ def count_rows(path: PathLike) -> int | None:
     return None if first.lstrip().startswith("[") else sum(1 for line in read_lines(path) if line.strip())
 
 
+def table_name(path: PathLike) -> str:
+    """A data file's name without its endings: ``amc23`` of ``amc23.jsonl`` and of ``amc23.jsonl.gz``."""
+    return Path(str(path).removesuffix(".gz")).stem
+
+
 def number_text(value: Any) -> str | None:
-    """The text of a number in a cell (also a decimal one, of parquet); None for whatever else it is."""
-    return str(value) if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) else None
+    """The text of a number (numpy's and decimal ones, too); None for whatever else it is.
+
+    A float that stands for a fraction of whole numbers, as far as a double can say it, is that fraction (``1/3``); one
+    that arithmetic has left a little off is rounded (``0.1 + 0.2`` is ``0.3``). Nobody answers with its digits.
+    """
+    if not isinstance(value, (numbers.Real, Decimal)) or isinstance(value, bool):
+        return None
+    if isinstance(value, float) and len(repr(value)) > 16 and math.isfinite(value) and not value.is_integer():
+        exact = Fraction(value).limit_denominator(10_000)
+        return str(exact) if float(exact) == value else f"{value:.15g}"
+    return str(value)
 
 
 def check_text(path: PathLike) -> None:

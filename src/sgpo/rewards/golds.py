@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import functools
 import itertools
-import numbers
 import re
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
-from fractions import Fraction
 
+from sgpo.data.tables import number_text
 from sgpo.rewards import extract as extraction
 from sgpo.rewards.normalize import Normal, TooComplexError, normalize
 
@@ -46,11 +44,8 @@ def gold_text(gold: Gold | None) -> str:
     if isinstance(gold, str):
         written = [first or second for first, second in _QUOTED.findall(gold)] if _LIST.fullmatch(gold) else []
         return gold_text(written) if written else extraction.gold_answer(gold)
-    if isinstance(gold, float) and len(repr(gold)) > 16 and not gold.is_integer():
-        exact = Fraction(gold).limit_denominator(10_000)  # 1/3, as far as a double can say it
-        return str(exact) if float(exact) == gold else f"{gold:.15g}"
-    if isinstance(gold, (numbers.Real, Decimal)) and not isinstance(gold, bool):
-        return str(gold)
+    if (number := number_text(gold)) is not None:
+        return number
     if isinstance(gold, Sequence) and all(isinstance(part, str) or not isinstance(part, Sequence) for part in gold):
         return ", ".join(map(gold_text, gold))
     raise TypeError(f"gold is a {type(gold).__name__}; give a string, a number or a list of these")

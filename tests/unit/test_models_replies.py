@@ -132,8 +132,8 @@ KINDS: dict[str, tuple[Callable[[str], Play], str, str]] = {
     "no parts": (lambda t: said([]), "fault", "empty"),
     "a picture": (lambda t: said([{"type": "image_url", "image_url": {"url": "u"}}]), "fault", "empty"),
     "a number": (lambda t: said(42), "fault", "empty"),
-    "reasoning alone": (lambda t: said(None, reasoning_content=t), "fault", "empty"),
-    "reasoning alone, by another name": (lambda t: said("", reasoning=t), "fault", "empty"),
+    "reasoning alone": (lambda t: said(None, reasoning_content=f"I draft {t}"), "fault", "empty"),
+    "reasoning alone, by another name": (lambda t: said("", reasoning=f"I draft {t}"), "fault", "empty"),
     "finish error": (lambda t: said("half", "error"), "fault", "error"),
     "finish abort": (lambda t: said("half", "abort"), "fault", "abort"),
     "finish insufficient_system_resource": (
@@ -164,6 +164,11 @@ KINDS: dict[str, tuple[Callable[[str], Play], str, str]] = {
     "choices empty": (lambda t: Play({"choices": []}), "lost", "without choices"),
     "choices null": (lambda t: Play({"choices": None}), "lost", "without choices"),
     "choices of null": (lambda t: Play({"choices": [None]}), "lost", "without choices"),
+    "an error beside an empty reply": (
+        lambda t: Play({**said(None, tokens=(0, 0)).body, "error": {"message": "upstream is busy"}}),
+        "lost",
+        "upstream is busy",
+    ),
     "another protocol": (lambda t: Play({"message": {"content": t}}), "lost", "without choices"),
     "a stream that breaks off": (lambda t: events(delta(content=t), done=False), "lost", "in the middle"),
     "an error in a stream": (lambda t: events({"error": {"message": "out of memory"}}), "lost", "out of memory"),
@@ -300,6 +305,8 @@ def test_token_counts_in_any_type(given: Any, tokens: int | None) -> None:
         ((10, 105, 0), 105),
         ((None, 105, 115), 105),
         ((10, None, 115), None),
+        ((0, 0, 0), None),  # no count at all
+        ((10, 0, 10), None),
     ],
 )
 def test_thoughts_that_a_provider_counts_in_the_total_alone_are_paid_for(usage: tuple[Any, ...], tokens: int) -> None:
@@ -307,6 +314,33 @@ def test_thoughts_that_a_provider_counts_in_the_total_alone_are_paid_for(usage: 
 
     counts = dict(zip(("prompt_tokens", "completion_tokens", "total_tokens"), usage, strict=True))
     assert read_reply(json.dumps({**said("x").body, "usage": counts}).encode()).tokens == tokens
+
+
+def test_counts_by_other_names_and_counts_of_nothing() -> None:
+    """Anthropic's names; thoughts apart from the tokens of the answer; and 0 where a server does not count."""
+    from sgpo.models.replies import read_reply
+
+    def counted(content: str, **usage: Any) -> tuple[int | None, int | None]:
+        reply = read_reply(json.dumps({**said(content).body, "usage": usage}).encode())
+        return reply.prompt_tokens, reply.tokens
+
+    assert counted("x", input_tokens=10, output_tokens=5) == (10, 5)
+    apart = {"completion_tokens_details": {"reasoning_tokens": 90}}
+    assert counted("x", prompt_tokens=10, completion_tokens=5, **apart) == (10, 95)
+    assert counted("x", prompt_tokens=10, completion_tokens=0, **apart) == (10, 90)
+    assert counted("x", prompt_tokens=10, completion_tokens=100, **apart) == (10, 100)
+    assert counted("x", prompt_tokens=0, completion_tokens=0, total_tokens=0) == (None, None)
+    assert counted("", prompt_tokens=10, completion_tokens=0) == (10, 0)
+
+
+@pytest.mark.parametrize("status", [429, "503"])
+def test_an_error_beside_an_empty_reply_is_tried_again_by_its_status(status: Any, tmp_path: Path) -> None:
+    busy = Play({**said(None, tokens=(0, 0)).body, "error": {"message": "Provider returned error", "code": status}})
+    with serving(lambda request, number: busy if number == 2 else said(text_for(request))) as server:
+        shown = run("extract", tmp_path, server.url, "--retries", 1)
+    assert "ok 3" in shown
+    assert "without an answer" not in shown
+    assert len(server.bodies) == 4
 
 
 @pytest.mark.parametrize(

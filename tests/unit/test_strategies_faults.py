@@ -116,6 +116,10 @@ def test_a_request_says_all_there_is_to_say(tmp_path: Path) -> None:
         (said(f"Here it is: {json.dumps(GOOD)} I hope that it helps."), "ok"),
         (said(f"<think>{{maybe}}</think>\n{json.dumps(GOOD)}"), "ok"),
         (said([{"type": "text", "text": json.dumps(GOOD)}]), "ok"),
+        (said(None, reasoning_content=json.dumps(GOOD)), "ok"),
+        (said("\n", reasoning=f"```json\n{json.dumps(GOOD)}\n```"), "ok"),
+        (said(None, reasoning_content=f"Perhaps {json.dumps(GOOD)}? No."), "empty"),
+        (said(None, "length", reasoning_content=json.dumps(GOOD)[:-20]), "truncated"),
         (said("\ud800 \x00" + json.dumps(GOOD), tokens=None), "ok"),
         (said(json.dumps(GOOD), tokens=(-5, 10**30)), "ok"),
     ],
@@ -353,6 +357,16 @@ def test_tokens_are_estimated_where_the_endpoint_does_not_count(tmp_path: Path) 
     assert [row[0] for row in rows] == [1, 1]
     assert rows[0][2] == round(len(json.dumps(GOOD)) / 3.5)
     assert budget.prompt_tokens == sum(row[1] for row in rows) > 500
+
+
+def test_a_server_that_counts_nothing_does_not_unlock_the_budget(tmp_path: Path) -> None:
+    """Its calls would cost nothing, and the limit would never be reached."""
+    budget = Budget(SpendingOptions(max_tokens_total=4_000))
+    with serving(lambda body, number: said(json.dumps(GOOD), tokens=(0, 0))) as server:
+        assert run(server, tmp_path, problems=50, budget=budget).exhausted
+        assert len(server.bodies) < 10
+    with sqlite3.connect(tmp_path / "s.db") as db:
+        assert db.execute("SELECT DISTINCT tokens_estimated FROM calls").fetchall() == [(1,)]
 
 
 def test_limits_that_make_no_sense() -> None:

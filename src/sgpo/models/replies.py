@@ -59,6 +59,8 @@ def read_reply(body: bytes, structured: bool = False) -> Reply:
     # A completion has its text in the choice itself, a chat completion in its message.
     text, reasoning = _said(said)
     refusal = text_of(said.get("refusal"))
+    if data.get("error") and not text + reasoning:  # of a router: the reply beside it is a shell
+        raise UnreadableError(f"sent an error: {endpoint_words(body)}", _status(data["error"]))
     finish = "error" if choice.get("error") or data.get("error") else _finish(choice.get("finish_reason"))
     usage = data.get("usage")
     # A reply without a count is still a reply; its tokens are then unknown, not 0.
@@ -67,8 +69,8 @@ def read_reply(body: bytes, structured: bool = False) -> Reply:
         text=text or refusal,
         # A refusal alone is graded, as a wrong answer; what was said beside one is the answer.
         finish="refusal" if refusal and not text else finish,
-        tokens=_generated(usage),
-        prompt_tokens=_count(usage.get("prompt_tokens")),
+        tokens=_generated(usage, said=bool(text + reasoning + refusal)),
+        prompt_tokens=_tokens(usage, "prompt", "input") or None,  # no prompt has none: 0 is a server that did not count
         reasoning=reasoning,
         logprobs=_logprobs(choice.get("logprobs")),
         structured=structured,
@@ -244,12 +246,25 @@ def _count(value: Any) -> int | None:
         return None
 
 
-def _generated(usage: JsonObject) -> int | None:
-    """The tokens that a model generated, its thoughts included, which some providers count in the total alone."""
-    said, prompt, total = (_count(usage.get(f"{name}_tokens")) for name in ("completion", "prompt", "total"))
-    if said is None or prompt is None or total is None:
-        return said
-    return max(said, total - prompt)
+def _tokens(usage: JsonObject, *names: str) -> int | None:
+    """The first count of tokens that a usage has under one of these names."""
+    return next((count for name in names if (count := _count(usage.get(f"{name}_tokens"))) is not None), None)
+
+
+def _generated(usage: JsonObject, said: bool) -> int | None:
+    """The tokens that a model generated, its thoughts included; None where something was ``said`` and 0 are counted.
+
+    Some providers count thoughts in the total alone, or apart from the tokens of the answer.
+    """
+    answer, prompt = _tokens(usage, "completion", "output"), _tokens(usage, "prompt", "input")
+    details = usage.get("completion_tokens_details")
+    thoughts = _tokens(details, "reasoning") if isinstance(details, dict) else None
+    if answer is None or (said and not answer and not thoughts):
+        return None
+    counts = [answer if (thoughts or 0) <= answer else answer + (thoughts or 0)]
+    if prompt is not None:
+        counts.append((_tokens(usage, "total") or 0) - prompt)
+    return max(counts)
 
 
 def _kind(value: Any) -> str:

@@ -21,6 +21,7 @@ from sgpo.data.messages import Messages
 from sgpo.models import CallError, Model, Reply, Request, Schema, stream_seed
 from sgpo.models.interrupt import Interrupt, cancel_soon
 from sgpo.strategies.budget import Budget, prompt_bytes, usual_tokens
+from sgpo.strategies.parsing import json_alone
 from sgpo.strategies.recording import CallWriter
 from sgpo.strategies.records import AnsweredCall, Key, Setup
 from sgpo.strategies.schema import clean
@@ -275,9 +276,9 @@ class Asker:
         self.report(self.tally)
 
     def _answer(self, job: Job, reply: Reply, seconds: float) -> AnsweredCall:
-        text = clean(reply.text)
+        text = clean(reply.text if reply.text.strip() else json_alone(reply.reasoning))
         outcome, parsed = self.read(job, text, "refusal" if reply.finish == "content_filter" else reply.finish)
-        said = (text + reply.reasoning).encode("utf-8", "replace")
+        said = (reply.text + reply.reasoning).encode("utf-8", "replace")
         counted = reply.prompt_tokens is not None and reply.tokens is not None
         return AnsweredCall(
             job.key,

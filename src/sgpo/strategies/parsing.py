@@ -112,6 +112,14 @@ def parse_answer(text: str, finish: str = "stop") -> Parsed:
     return _parse(text, finish, read)
 
 
+def json_alone(text: str) -> str:
+    """A text that JSON begins; "" for any other. Servers put an answer that a schema holds among a model's thoughts.
+
+    Thoughts themselves begin with words, and may hold drafts of the answer.
+    """
+    return text if _BEGINS.match(text) else ""
+
+
 def _entries(found: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, JsonObject]]:
     """The objects that hold all criteria, wherever they stand, each with its candidate's number: "" where it has no
     name, "?" for a name without a number, which says nothing of its place."""

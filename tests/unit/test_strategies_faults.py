@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 from strategies_kit import GOOD, KEY, Play, Script, Server, good, problems_file, said, serving, streamed, way
+from typer.testing import CliRunner
 
+from sgpo.commands import strategies
 from sgpo.models import CallError, ModelOptions, Request, Sampling, stream_seed
 from sgpo.models.endpoint import Endpoint
 from sgpo.strategies.asking import Asking, Tally
 from sgpo.strategies.budget import Budget, SpendingOptions
 from sgpo.strategies.extract import Extraction, extract
+from sgpo.strategies.options import ExtractOptions
 from sgpo.strategies.records import Key
 from sgpo.strategies.schema import STRATEGY_SCHEMA
 from sgpo.strategies.sources import Source
@@ -41,6 +44,7 @@ def run(server: Server, folder: Path, problems: int = 4, **options: Any) -> Tall
     given = {"base_url": server.url, "concurrency": 4, "retries": 2, "timeout": 10.0}
     given |= {name: options.pop(name) for name in CLIENT if name in options}
     client = Endpoint("m", Sampling(1.0, 0.95, 500), ModelOptions(api_key_env="SGPO_TEST_KEY", **given))
+    folder.mkdir(exist_ok=True)
     source = Source(str(problems_file(folder / "problems.jsonl", problems)))
     with Store(folder / "s.db") as store:
         own = {name: options.pop(name) for name in ("n", "keep_thinking", "report") if name in options}
@@ -369,6 +373,41 @@ def test_a_server_that_counts_nothing_does_not_unlock_the_budget(tmp_path: Path)
         assert db.execute("SELECT DISTINCT tokens_estimated FROM calls").fetchall() == [(1,)]
 
 
+def test_a_field_of_another_name_limits_replies_and_the_budget_knows(tmp_path: Path) -> None:
+    """A model that takes max_completion_tokens alone is told so; by the user's own field, or none, the budget goes."""
+    refused = {"error": {"message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."}}
+
+    def script(body: dict[str, Any], number: int) -> Play:
+        return Play(refused, 400) if "max_tokens" in body else good(body, number)
+
+    with serving(script) as server:
+        assert run(server, tmp_path).outcomes == {"ok": 8}
+        assert [body.get("max_completion_tokens") for body in server.bodies] == [None, *[500] * 8]
+        assert all("response_format" in body for body in server.bodies)
+    limit = Budget(SpendingOptions(max_tokens_total=9_000))
+    with serving() as server:
+        with pytest.raises(ValueError, match="--omit max_tokens leaves replies without a limit"):
+            run(server, tmp_path / "a", omit=["max_tokens"], budget=limit)
+        own = {"max_completion_tokens": 100_000}
+        assert run(server, tmp_path / "b", omit=["max_tokens"], extra_body=own, budget=limit).exhausted
+        assert server.bodies == []
+        assert run(server, tmp_path / "c", omit=["max_tokens"]).outcomes == {"ok": 8}
+
+
+def test_candidates_that_are_all_the_same_are_said(tmp_path: Path) -> None:
+    """From a cache, or without a temperature: five are paid for, and there is one to choose."""
+    source = problems_file(tmp_path / "problems.jsonl", 3)
+    arguments = ["extract", str(source), "-m", "m", "--store", str(tmp_path / "s.db"), "--api-key-env", "SGPO_TEST_KEY"]
+    with serving(lambda body, number: said(json.dumps(GOOD))) as server:
+        shown = CliRunner().invoke(strategies.app, [*arguments, "--base-url", server.url]).output
+    assert "12 of 15 candidates repeat another one of their problem, word for word" in " ".join(shown.split())
+    with serving() as server:
+        shown = CliRunner().invoke(strategies.app, [*arguments, "--base-url", server.url, "--seed", "1"]).output
+    assert "repeat another one" not in shown
+    with pytest.raises(ValueError, match="--n 5 replies at temperature 0 would all be the same"):
+        ExtractOptions(source="x", model="m", temperature=0.0)
+
+
 def test_limits_that_make_no_sense() -> None:
     for arguments, message in (
         ({"max_tokens_total": 0}, "--max-tokens-total 0 must be over 0"),
@@ -472,6 +511,9 @@ def test_the_key_is_in_no_traceback(status: int) -> None:
         ({"timeout": 0.0}, "timeout 0.0"),
         ({"retries": -1}, "retries -1"),
         ({"omit": ["model"]}, r"omit = \['model'\] is unknown"),
+        ({"extra_body": {"n": 4}}, "--extra-body sets 'n'"),
+        ({"extra_body": {"model": "other"}}, "--extra-body sets 'model'"),
+        ({"extra_body": {"temperature": 0.2}}, "--extra-body sets 'temperature'"),
         ({"extra_body": {"api_key": KEY}}, "extra_body holds the key"),
     ],
 )

@@ -82,7 +82,13 @@ def run_extraction(options: ExtractOptions) -> int:
 
     with _asking(options, "extract") as (asking, show):
         done = extract(source, asking, n=options.n, keep_thinking=options.keep_thinking, report=report)
+        same, of = asking.store.repeated(asking.setup("extract").id)
     typer.echo(f"rows: {counted(done.rows)}")
+    if same > of / 2:
+        typer.echo(
+            f"{same} of {of} candidates repeat another one of their problem, word for word: the endpoint answers from "
+            "a cache, or takes no temperature. Those that repeat are paid for, and nothing is chosen among them"
+        )
     return _finish(done.tally, asking.budget, options.store)
 
 

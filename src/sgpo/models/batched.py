@@ -67,6 +67,9 @@ class Batched:
             return [True] * len(prompts)
         return [length < self.positions for length in self.prompt_lengths(prompts)]
 
+    def longest(self) -> int | None:
+        return self.sampling.max_new_tokens
+
     async def check(self) -> None:
         """Nothing can be wrong any more: the model is loaded. See `Model.check`."""
 

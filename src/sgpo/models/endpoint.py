@@ -5,7 +5,7 @@ and each sample has its own seed. A request that fails in passing is tried again
 one that the endpoint asks for. A try has one deadline, from the connection to the last byte.
 
 The endpoint is asked to keep to a request's JSON schema; where it refuses that, it is asked once more without, and
-without from then on.
+without from then on. So it is with ``max_tokens`` where it says that it takes ``max_completion_tokens``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 OPENAI = "https://api.openai.com/v1"
 OPTIONAL = ("temperature", "top_p", "max_tokens", "seed")
+_SET = ("model", "messages", "prompt", "stream", "n", *OPTIONAL)  # fields of every request
+_LIMITS = ("max_tokens", "max_completion_tokens")
 TRIES = 3  # of a reply that is empty, filtered or broken off, in `generate`
 # What a status means for a run: no other call can fare better (fatal), or the same one may in a moment (passing).
 # So a run with a wrong key ends at its first call, and one that meets a busy server goes on.
@@ -72,6 +74,12 @@ class Endpoint:
             )
         if unknown := set(options.omit) - set(OPTIONAL):
             raise ValueError(f"omit = {sorted(unknown)} is unknown; choose from {', '.join(OPTIONAL)}.")
+        # The body wins over what is recorded: the model of the provenance would be another, or one seed that of all.
+        if twice := [name for name in options.extra_body if name in _SET and name not in options.omit]:
+            raise ValueError(
+                f"--extra-body sets {twice[0]!r}, which every request has and which is kept as the command's options "
+                f"say; use these ({', '.join(OPTIONAL)} may be left out by --omit, and then be set)."
+            )
         base_url, variable = options.base_url or os.environ.get("OPENAI_BASE_URL") or None, options.api_key_env
         # Before anything is sent: whatever is wrong here would end in the results, or in a log, with the key in it.
         self._url = check_url(base_url or OPENAI, variable)
@@ -94,6 +102,7 @@ class Endpoint:
         )
         # The endpoint may refuse a schema; what was wanted stays, for it identifies stored replies.
         self._structured = options.json_schema
+        self._limit = "max_tokens"  # its name, of which there are two
         # Made in the event loop that first asks: a client belongs to its loop.
         self._client: Any = None
 
@@ -104,6 +113,11 @@ class Endpoint:
 
     def settings(self) -> JsonObject:
         return {"json_schema": self.options.json_schema, **self._asked}
+
+    def longest(self) -> int | None:
+        found = [self.options.extra_body.get(name) for name in _LIMITS]
+        found += [] if "max_tokens" in self.omit else [self.sampling.max_new_tokens]
+        return max((limit for limit in found if isinstance(limit, int)), default=None)
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -137,10 +151,13 @@ class Endpoint:
             await client.aclose()
 
     async def ask(self, request: Request) -> Reply:
-        schema = request.schema is not None and self._structured
+        schema, limit = request.schema is not None and self._structured, self._limit
         try:
             return await self._tried(request, schema)
         except CallError as error:
+            if limit == "max_tokens" and re.search(r"[Uu]se\W+max_completion_tokens", str(error)):
+                self._limit = "max_completion_tokens"
+                return await self.ask(request)
             said = error.reason == "bad_response" and re.search("schema|response_format", str(error))
             if not schema or not (error.status in _REFUSE_SCHEMAS or said):
                 raise
@@ -175,7 +192,8 @@ class Endpoint:
         }
         what = "prompt" if isinstance(request.prompt, str) else "messages"
         body: dict[str, object] = {"model": self.model, what: request.prompt}
-        body |= {name: value for name, value in drawn.items() if name not in self.omit}
+        names = {"max_tokens": self._limit}
+        body |= {names.get(name, name): value for name, value in drawn.items() if name not in self.omit}
         if structured and request.schema is not None:
             form = {"name": request.schema.name, "strict": True, "schema": request.schema.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": form}

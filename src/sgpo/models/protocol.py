@@ -135,6 +135,9 @@ class Model(Protocol):
     def settings(self) -> JsonObject:
         """The part of it that may change a reply wherever the model is served; identifies stored strategies."""
 
+    def longest(self) -> int | None:
+        """The most tokens that one reply can have; None where nothing limits it."""
+
     def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:
         """Replies to those of ``requests``, a run's full and fixed list, that are not ``answered`` yet.
 

@@ -134,6 +134,12 @@ class Asker:
         self.client, self.store, self.budget = asking.client, asking.store, asking.budget
         self.give_up, self.retry_unreadable = asking.give_up, asking.retry_unreadable
         self.schema, self.read, self.report = schema, read, report
+        self.longest = self.client.longest()
+        if self.longest is None and self.budget.limited:
+            raise ValueError(
+                "--omit max_tokens leaves replies without a limit, so that --max-cost and --max-tokens-total could not "
+                "hold. Give the endpoint's own field, such as --extra-body '{\"max_completion_tokens\": 4096}'."
+            )
         self.tally = Tally()
         self._retry: dict[str, tuple[int, int]] = {}  # calls to make once more, with the tokens that they took before
         self._in_a_row = 0
@@ -233,7 +239,7 @@ class Asker:
         try:
             if self._ended():
                 return
-            held = await self.budget.reserve(prompt_bytes(job.messages), self.client.sampling.max_new_tokens)
+            held = await self.budget.reserve(prompt_bytes(job.messages), self.longest or 0)
             if held is None:
                 self.tally.exhausted |= self.tally.stopped is None
                 self._stop("the budget is used up; raise --max-tokens-total or --max-cost to go on")

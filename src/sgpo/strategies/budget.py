@@ -1,8 +1,8 @@
 """What a run may spend, in tokens and in money.
 
-A call is made only if it fits at its worst: all its ``max_tokens``, and a prompt of two bytes a token, which English,
-LaTeX and Chinese stay under. What the calls under way did not use comes back, so a run ends near its limit and not
-over it. Calls that fail may still be charged by a provider, which no client can see.
+A call is made only if it fits at its worst: all the tokens that its reply may have, and a prompt of two bytes a token,
+which English, LaTeX and Chinese stay under. What the calls under way did not use comes back, so a run ends near its
+limit and not over it. Calls that fail may still be charged by a provider, which no client can see.
 """
 
 from __future__ import annotations
@@ -89,6 +89,11 @@ class Budget:
     @property
     def cost(self) -> float:
         return self.spending.cost(self.prompt_tokens, self.completion_tokens)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit."""
+        return self.spending.max_tokens_total is not None or self.spending.max_cost is not None
 
     async def reserve(self, prompt_bytes: int, max_tokens: int) -> tuple[float, float] | None:
         """Hold what a call may take at most, or None where that is over a limit even when nothing is under way."""

@@ -16,6 +16,14 @@ _BATCHES = {"vllm": 256}  # replies at once; other local models: 8
 _TEMPLATES = "How a problem becomes a prompt: instruct, qwen, luffy, plain, raw, or a file with {problem}."
 
 
+def _must_differ(n: int, temperature: float) -> None:
+    """Raise ValueError where n replies to one prompt would be one reply, paid for n times."""
+    if n > 1 and temperature == 0:
+        raise ValueError(
+            f"--n {n} replies at temperature 0 would all be the same; give --n 1, or a temperature over 0."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoreOptions:
     """The store that a command reads or writes."""
@@ -113,6 +121,10 @@ class ExtractOptions(AskOptions):
     dry_run: bool = option(False, help="Estimate calls, tokens, cost and time; ask nothing.")
     top_p: float = like(AskOptions, "top_p", default=0.95)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _must_differ(self.n, self.temperature)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RankOptions(AskOptions):
@@ -137,6 +149,8 @@ class AuditOptions(AskOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.likelihood:
+            _must_differ(self.n, self.temperature)
         if self.likelihood and self.access.backend != "transformers":
             raise ValueError("--likelihood needs the model in this process: add --backend transformers.")
 

@@ -238,6 +238,14 @@ class Store:
         row = self.rows(f"SELECT count(*), {sums} FROM calls WHERE setup = ?", setup)[0]
         return dict(zip(("calls", *names), row, strict=True))
 
+    def repeated(self, setup: str) -> tuple[int, int]:
+        """Usable answers of a setup that repeat another one to their problem word for word, and all of them."""
+        query = """SELECT coalesce(sum(many - different), 0), coalesce(sum(many), 0) FROM (
+                     SELECT count(*) AS many, count(DISTINCT parsed) AS different
+                     FROM calls WHERE setup = ? AND outcome = 'ok' GROUP BY problem)"""
+        same, of = self.rows(query, setup)[0]
+        return int(same), int(of)
+
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Rows of a query."""
         with self._lock, self._faults():

@@ -65,6 +65,12 @@ def renamed(name: str) -> Any:
     return model
 
 
+def told(column: str, answer: Any) -> Dataset:
+    """Two problems with one answer, which the first one's strategy tells."""
+    row = {"prompt": ["solve 1"] * 2, "strategy": ["carry 12, which makes 42", "carry"]}
+    return Dataset.from_dict({**row, column: [answer] * 2})
+
+
 def one_prompt(prompt: Any) -> Dataset:
     user = {"role": "user", "content": "solve a"}
     return Dataset.from_dict({"prompt": [prompt, [user]], "strategy": ["carry"] * 2})
@@ -112,6 +118,15 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "strategy holds the answer": (
         {"data": changed("strategy", 2, "say answer: ok loudly")},
         ("1 of 4", "row 2", "'ok'", "say answer: ok loudly", "set answer_column"),
+    ),
+    "strategy holds the answer at the end of a solution": (
+        {"data": told("answer", "He has 30 + 12.\n#### 42")},
+        ("1 of 2", "row 0", "answer '42'"),
+    ),
+    "strategy holds the answer, a list": ({"data": told("answer", ["42"])}, ("1 of 2", "answer '42'")),
+    "strategy holds the answer of the second column": (
+        {"data": told("solution", "It is \\boxed{42}.")},
+        ("1 of 2", "answer '42'"),
     ),
     "context": ({"max_completion_length": 63}, ("Row", "with the strategy", "63", "64", "Shorten or drop")),
     "ids beyond the vocabulary": (

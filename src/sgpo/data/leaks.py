@@ -16,6 +16,7 @@ _GENERAL = re.compile(r"10{1,3}|12|24|60|90|180|360|[a-z]{2,}")  # an answer tha
 def contains_answer(strategy: str, answer: Any) -> bool:
     """Whether ``strategy`` states ``answer``, which is compared by ``str``; None and blank never match."""
     text = "" if answer is None else str(answer).strip().strip("$").strip()
+    text = re.sub(r"^(-?\d+)\.0+$", r"\1", text)  # a whole number from a column that holds fractions, too
     if not text:
         return False
     # Whole words and numbers: 12 does not stand in 3.12, nor in 120.

@@ -15,6 +15,7 @@ from typing import IO
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt
+from sgpo.rewards.golds import gold_text
 from sgpo.runs.files import JsonObject, json_line, writing
 from sgpo.runs.words import first_line
 from sgpo.strategies.check import RULES, check_strategy
@@ -44,7 +45,7 @@ def leaks(store: Store, problem: Problem, candidate: Candidate) -> bool:
         verdict = check_strategy(problem.problem, problem.answer, problem.response, strategy)
         noted = {"leak": verdict.leak, "kind": verdict.kind, "reason": verdict.reason, "rules": RULES}
         store.note([(candidate.id, "check", noted)])
-    return bool(noted["leak"]) or contains_answer(candidate.strategy.text(), problem.answer)
+    return bool(noted["leak"]) or contains_answer(candidate.strategy.text(), gold_text(problem.answer))
 
 
 def _passes(gates: Gates, candidate: Candidate) -> bool:

@@ -15,6 +15,7 @@ from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt, guided_prompt
 from sgpo.models.folders import no_words
 from sgpo.models.sampling import special_marks
+from sgpo.rewards.golds import gold_text
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.shards import sharded, sharding
 from sgpo.trainer.trl_seam import get_config_model_id
@@ -179,17 +180,29 @@ def check_dataset(dataset: Any, args: SGPOConfig) -> None:
     strategies = dataset[STRATEGY_COLUMN]
     for row, strategy in enumerate(strategies):
         require_text(strategy, row)
-    if args.answer_column in dataset.column_names:
-        answers = dataset[args.answer_column]
-        pairs = zip(strategies, answers, strict=True)
-        leaks = [row for row, (s, a) in enumerate(pairs) if s and contains_answer(s, a)]
-        if leaks:
-            shown = "; ".join(f"row {r}: answer {answers[r]!r} in {strategies[r]!r}" for r in leaks[:_SHOWN])
-            raise ValueError(
-                f"{len(leaks)} of {len(dataset)} strategies contain the answer of their problem ({shown}), so the "
-                "guided rollouts would copy it instead of reasoning. Rewrite them, or set the strategy of these rows "
-                f"to None; if {args.answer_column!r} is not the answer, set answer_column."
-            )
+    answers = _answers(dataset, args) or [""] * len(dataset)
+    pairs = zip(strategies, answers, strict=True)
+    leaks = [row for row, (s, a) in enumerate(pairs) if s and contains_answer(s, a)]
+    if leaks:
+        shown = "; ".join(f"row {r}: answer {answers[r]!r} in {strategies[r]!r}" for r in leaks[:_SHOWN])
+        raise ValueError(
+            f"{len(leaks)} of {len(dataset)} strategies contain the answer of their problem ({shown}), so the "
+            "guided rollouts would copy it instead of reasoning. Rewrite them, or set the strategy of these rows "
+            f"to None; if {args.answer_column!r} is not the answer, set answer_column."
+        )
+
+
+def _answers(dataset: Dataset, args: SGPOConfig) -> list[str]:
+    """The answers as rewards read them: in a list, at the end of a solution, or in the column `solution`."""
+    columns = [dataset[name] for name in (args.answer_column, "solution") if name in dataset.column_names]
+    return [next(filter(str.strip, map(_answer, golds)), "") for golds in zip(*columns, strict=True)]
+
+
+def _answer(gold: Any) -> str:
+    try:
+        return gold_text(gold)
+    except TypeError:  # of a column that no reward of ours reads
+        return str(gold)
 
 
 def check_not_rendered(rows: Iterable[Mapping[str, Any]], tokenizer: Any) -> None:

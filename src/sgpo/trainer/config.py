@@ -89,7 +89,7 @@ class SGPOConfig(WholeGroupsConfig):
     )
     correctness_threshold: float = argument(0.5, "A response is correct when its correctness reward exceeds this.")
     answer_column: str = argument(
-        "answer", "Dataset column with the answer, looked for in the strategies. Not used if it is absent."
+        "answer", "Dataset column with the answer, looked for in the strategies; where it is empty, that of 'solution'."
     )
 
     # Target selection, distillation, teacher.

@@ -162,6 +162,12 @@ def test_gates_of_the_export(tmp_path: Path) -> None:
         assert {name: c and c.number for name, c in chosen.items()} == {"none": 3, "blind": 0, "judge": 0, "both": None}
         assert summarize(store)["told_blind"] == 3
         assert summarize(store)["signs_of_leaks"] == {"none": 1, "blind and judge": 1}
+        # Two candidates that both gates could pass have no score: that is no leak.
+        assert choose(store, problem, gates=Gates(min_instance_free=5)) == (None, "not_measured")
+        for candidate in store.candidates("a")[1:3]:
+            scores = {**dict.fromkeys(CRITERIA, 3), "instance_free": 4}
+            store.note([(candidate.id, "rank", {"place": 3, "score": 13, "scores": scores, "kept": False})])
+        assert choose(store, problem, gates=Gates(min_instance_free=5)) == (None, "all_leak")
 
 
 @pytest.mark.parametrize("option", ["--max-blind-rate", "--min-instance-free"])
@@ -173,6 +179,44 @@ def test_a_gate_that_nothing_was_measured_for_says_what_to_run(option: str, tmp_
     assert isinstance(done.exception, ValueError)
     assert f"{option} needs what sgpo strategies" in str(done.exception)
     assert not (tmp_path / "o.jsonl").exists()
+
+
+def test_a_model_that_knows_the_problems_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells the answer from the topic: strategies that give nothing away look like leaks."""
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    path = tmp_path / "s.db"
+    answers = {topic: str(number) for number, topic in enumerate(("kites", "boats", "trams", "mills", "wells"), 41)}
+    with Store(path) as store:
+        store.add_setup(SETUP)
+        for topic, answer in answers.items():
+            store.add_problems([Problem(topic, f"How many {topic} are there?", answer, "a response")])
+            parsed = Strategy(**{**GOOD, "strategy": f"Think about the {topic}."}).model_dump_json()
+            store.record([AnsweredCall(Key(SETUP.id, topic, 0), "ok", "", parsed, 1, 1)])
+
+    def knowing(body: dict[str, Any], number: int) -> Play:
+        asked = body["messages"][-1]["content"]
+        return said(json.dumps({"answer": next(answer for topic, answer in answers.items() if topic in asked)}))
+
+    def guessing(body: dict[str, Any], number: int) -> Play:
+        return said(json.dumps({"answer": "7"}))
+
+    for model, play, passes in (("knows", knowing, "100%"), ("guesses", guessing, "0%")):
+        with serving(play) as server:
+            words = ["audit", "-m", model, "--n", "4", "--base-url", server.url, "--store", str(path)]
+            done = CliRunner().invoke(app, ["strategies", *words], env={"COLUMNS": "300"})
+        assert f"told: {passes} of 20 under those that it passes, 0% of 80 by chance" in done.output
+        assert ("it seems to know these problems" in done.output) is (model == "knows")
+
+
+def test_the_export_says_what_was_not_measured_and_how_to_measure_it(tmp_path: Path) -> None:
+    path = filled(tmp_path / "s.db")
+    with Store(path) as store:
+        scores = dict.fromkeys(CRITERIA, 5)
+        store.note([(store.candidates("a")[0].id, "rank", {"place": 1, "score": 20, "scores": scores, "kept": True})])
+    words = ["strategies", "export", str(tmp_path / "o.jsonl"), "--store", str(path), "--min-instance-free", "3"]
+    shown = CliRunner().invoke(app, words, env={"COLUMNS": "300"}).output
+    assert "problems: not_measured 3, ok 1" in shown
+    assert "rank --singles for --min-instance-free" in shown
 
 
 def test_the_command_asks_shows_and_estimates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +236,8 @@ def test_the_command_asks_shows_and_estimates(tmp_path: Path, monkeypatch: pytes
         assert server.bodies == []
         shown = run("audit", "-m", "m", "--n", "6", "--base-url", server.url)
     assert "passes 13, leaks 3" in shown
+    assert "told: 44% of 96 under those that it passes" in shown
+    assert "it seems to know" not in shown
     assert "told blind 6 of 6 (chance 0%" in run("show", "a")
     assert "answers told blind: 3 of 16 audited" in run("stats")
 

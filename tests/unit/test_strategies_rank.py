@@ -99,9 +99,9 @@ def fair(body: dict[str, Any], number: int) -> Play:
 def ranked(server: Server, path: Path, **options: Any) -> Ranking:
     client = Endpoint("judge", Sampling(0.0, 1.0, 500), ModelOptions(base_url=server.url, concurrency=4, retries=1))
     with Store(path) as store:
-        repeats = options.pop("repeats", 1)
+        how = {"repeats": options.pop("repeats", 1), "singles": options.pop("singles", False)}
         asking = Asking(store=store, client=client, model="judge", prompt=load_prompt("rank"), **options)
-        return rank(asking, repeats=repeats)
+        return rank(asking, **how)
 
 
 def places(path: Path, problem: str) -> list[int | None]:
@@ -127,6 +127,31 @@ def test_candidates_are_ranked_by_their_scores_wherever_they_stand(tmp_path: Pat
         assert best["scores"] == dict.fromkeys(CRITERIA, 4)
         assert (best["score"], best["kept"], best["repetitions"], best["model"]) == (16, True, 3, "judge")
         assert [c.notes["rank"]["kept"] for c in store.candidates("a")] == [False, False, False, True]
+
+
+def test_the_only_candidate_of_a_problem_is_scored_where_asked_to(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    filled(path, {"a": 3, "b": 1, "c": 0})
+    with serving(fair) as server:
+        assert ranked(server, path, repeats=2).problems == {"ranked": 1, "single": 1, "none": 1}
+        done = ranked(server, path, repeats=2, singles=True)
+        assert done.problems == {"ranked": 1, "scored": 1, "none": 1}
+        assert [shown(body) for body in server.bodies[-2:]] == [[0], [0]]
+        assert len(server.bodies) == 4  # the others are not asked again
+    # One candidate always wins: it says nothing of how well repetitions agree.
+    assert (done.winner_agreement, done.tau) == (1.0, pytest.approx(1.0))
+    with Store(path) as store:
+        (only,) = store.candidates("b")
+        assert only.notes["rank"]["scores"] == dict.fromkeys(CRITERIA, 1)
+        assert (only.notes["rank"]["place"], only.notes["rank"]["kept"]) == (1, True)
+
+
+def test_repetitions_of_single_candidates_agree_about_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    filled(path, {"a": 1, "b": 1})
+    with serving(fair) as server:
+        done = ranked(server, path, repeats=2, singles=True)
+    assert (done.problems, done.winner_agreement, done.tau) == ({"scored": 2}, None, None)
 
 
 def test_the_judge_is_told_who_said_what_and_what_is_asked(tmp_path: Path) -> None:

@@ -97,12 +97,20 @@ def run_ranking(options: RankOptions) -> int:
     with _asking(options, "rank") as (asking, show):
         problems = usable(asking.store)
         total = min(problems, options.limit or problems) * options.repeats
-        done = rank(asking, repeats=options.repeats, report=lambda tally: show(tally, total))
+        singles = options.singles
+        done = rank(asking, repeats=options.repeats, singles=singles, report=lambda tally: show(tally, total))
     typer.echo(f"problems: {counted(done.problems)}")
     if done.winner_agreement is not None:
         tau = "-" if done.tau is None else f"{done.tau:.2f}"
         typer.echo(f"agreement of repetitions: winner {done.winner_agreement:.0%}, Kendall's tau-b {tau}")
     return _finish(done.tally, asking.budget, options.store)
+
+
+_TOLD = {
+    "rejects": "under strategies that the leak check rejects",
+    "passes": "under those that it passes",
+    "chance": "by chance",
+}
 
 
 def run_audit(options: AuditOptions) -> int:
@@ -115,6 +123,18 @@ def run_audit(options: AuditOptions) -> int:
         total = estimate_audit(asking.store, asking.prompt, options).calls
         done = audit(asking, n=options.n, report=lambda tally: show(tally, total))
     typer.echo(f"candidates: {counted(done.candidates)}")
+    if shares := done.shares():
+        told = (
+            f"{shares[name].value:.0%} of {shares[name].n} {words}" for name, words in _TOLD.items() if name in shares
+        )
+        typer.echo(f"told: {', '.join(told)}")
+    if done.knows_the_problems:
+        typer.secho(
+            "The model tells answers that no strategy gave away: it seems to know these problems. Blind answers say "
+            "little here, and --max-blind-rate would drop clean strategies. Take another model, or rank's judge.",
+            fg=typer.colors.YELLOW,
+            err=True,
+        )
     return _finish(done.tally, asking.budget, options.store)
 
 
@@ -175,6 +195,11 @@ def run_export(options: ExportOptions) -> None:
         counts = exporting.export(store, options, make_prompt, report)
         named = SourceColumns(store.problems()).names
     typer.echo(f"problems: {counted(counts)}")
+    if counts["not_measured"]:
+        typer.echo(
+            "not_measured: a strategy passes the rules, and lacks what a gate asks for. Run sgpo strategies rank "
+            "--singles for --min-instance-free, audit for --max-blind-rate."
+        )
     if named:
         kept = (name if name == new else f"{name} as {new}" for name, new in named.items())
         typer.echo(f"columns of the source: {', '.join(kept)}")

@@ -13,13 +13,14 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from sgpo.models import Schema, stream_seed
 from sgpo.rewards import verify_batch
 from sgpo.strategies.asking import Asking, Job, Tally, ask
 from sgpo.strategies.budget import Spend, prompt_bytes, usual_tokens
+from sgpo.strategies.export import leaks
 from sgpo.strategies.halving import Rate, difference_interval
 from sgpo.strategies.options import AuditOptions
 from sgpo.strategies.parsing import parse_answer
@@ -29,17 +30,40 @@ from sgpo.strategies.store import Store
 from sgpo.strategies.templates import PromptTemplate
 
 NOTE = "audit"
+KNOWN = 0.2  # more often than by chance: the leaks that the leak check passes, one in seven or so, tell less
 OTHERS = 8  # strategies of other problems whose replies are the chance
 _PORTION = 16
 _ASSUMED_TOKENS = 20  # of a reply: one short answer
 
 
-@dataclass(frozen=True)
+@dataclass
 class Audit:
-    """What a run did: ``candidates`` by verdict ("leaks", "passes", "unread" without a usable reply)."""
+    """What a run did.
 
-    candidates: Counter[str]
-    tally: Tally
+    Attributes:
+        candidates: by verdict ("leaks", "passes", "unread" without a usable reply).
+        told, asked: replies that were the answer, and all of them: under candidates that the leak check "rejects",
+            under those that it "passes", and by "chance".
+    """
+
+    candidates: Counter[str] = field(default_factory=Counter)
+    tally: Tally = field(default_factory=Tally)
+    told: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter)
+
+    def shares(self) -> dict[str, Rate]:
+        """How often the answer was told, for each of the three that was asked at all."""
+        return {name: Rate(self.told[name], asked) for name, asked in self.asked.items() if asked}
+
+    @property
+    def knows_the_problems(self) -> bool:
+        """Whether the model tells answers that no strategy gave away.
+
+        It is taken to do so where the leak check passes a strategy and its answer is told, at 95%, `KNOWN` more often
+        than by chance. A model that has read the problems remembers the answer, and a blind answer then says nothing.
+        """
+        shares = self.shares()
+        return "passes" in shares and difference_interval(shares["passes"], shares["chance"])[0] > KNOWN
 
 
 def audit(asking: Asking, *, n: int = 8, report: Callable[[Tally], None] = lambda tally: None) -> Audit:
@@ -59,7 +83,9 @@ def audit(asking: Asking, *, n: int = 8, report: Callable[[Tally], None] = lambd
             yield [job for problem, candidates in portion for job in _jobs(asking, setup, problem, candidates, n)]
 
     tally = ask(asking, setup, portions, schema=Schema("answer", ANSWER_SCHEMA), read=_read, report=report)
-    return Audit(_noted(store, setup, n, limit), tally)
+    done = _noted(store, setup, n, limit)
+    done.tally = tally
+    return done
 
 
 def estimate_audit(store: Store, prompt: PromptTemplate, options: AuditOptions) -> Spend:
@@ -78,13 +104,13 @@ def _check(n: int, limit: int | None) -> None:
         )
 
 
-def _noted(store: Store, setup: Setup, n: int, limit: int | None) -> Counter[str]:
+def _noted(store: Store, setup: Setup, n: int, limit: int | None) -> Audit:
     """Candidates by their verdicts from the replies in the store, which are noted with each.
 
     The note "audit": told and asked, chance (told, asked) of other problems' strategies, rate, low and high (interval
     of the difference to the chance, Newcombe's from Wilson's), leaks (low is over 0), model and setup.
     """
-    verdicts: Counter[str] = Counter()
+    done = Audit()
     said = {
         (problem.id, candidate.id): [
             str(reply)
@@ -102,7 +128,7 @@ def _noted(store: Store, setup: Setup, n: int, limit: int | None) -> Counter[str
             drawn = random.Random(stream_seed(0, NOTE, candidate.id)).sample(others, min(OTHERS, len(others)))
             theirs = [reply for key in drawn for reply in said[key]]
             if not mine or not theirs:
-                verdicts["unread"] += 1
+                done.candidates["unread"] += 1
                 continue
             told, by_chance = _told(mine, problem.answer), _told(theirs, problem.answer)
             rate, chance = Rate(told, len(mine)), Rate(by_chance, len(theirs))
@@ -119,8 +145,14 @@ def _noted(store: Store, setup: Setup, n: int, limit: int | None) -> Counter[str
                 "setup": setup.id,
             }
             store.note([(candidate.id, NOTE, note)])
-            verdicts["leaks" if low > 0 else "passes"] += 1
-    return verdicts
+            done.candidates["leaks" if low > 0 else "passes"] += 1
+            for group, share in (
+                ("rejects" if leaks(store, problem, candidate) else "passes", rate),
+                ("chance", chance),
+            ):
+                done.told[group] += share.passed
+                done.asked[group] += share.n
+    return done
 
 
 def with_candidates(store: Store, limit: int | None) -> Iterator[tuple[Problem, list[Candidate]]]:

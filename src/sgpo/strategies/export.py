@@ -48,13 +48,16 @@ def leaks(store: Store, problem: Problem, candidate: Candidate) -> bool:
     return bool(noted["leak"]) or contains_answer(candidate.strategy.text(), gold_text(problem.answer))
 
 
-def _passes(gates: Gates, candidate: Candidate) -> bool:
-    """Whether a candidate passes all gates; one that a gate was not measured for does not."""
+def _passes(gates: Gates, candidate: Candidate) -> bool | None:
+    """Whether a candidate passes all gates; None where one was not measured for it."""
     rate = candidate.notes.get("audit", {}).get("rate")
-    if gates.max_blind_rate is not None and (rate is None or rate > gates.max_blind_rate):
-        return False
     score = candidate.notes.get("rank", {}).get("scores", {}).get("instance_free")
-    return gates.min_instance_free is None or (score is not None and score >= gates.min_instance_free)
+    passes: list[bool | None] = []
+    if (most := gates.max_blind_rate) is not None:
+        passes.append(None if rate is None else rate <= most)
+    if (least := gates.min_instance_free) is not None:
+        passes.append(None if score is None else score >= least)
+    return False if False in passes else None if None in passes else True
 
 
 def _require_measured(gates: Gates, store: Store) -> None:
@@ -71,16 +74,23 @@ def _require_measured(gates: Gates, store: Store) -> None:
 def choose(
     store: Store, problem: Problem, *, check: bool = True, by: str = "rank", gates: Gates | None = None
 ) -> tuple[Candidate | None, str]:
-    """The candidate of a problem, and "ok" or why there is none ("no_candidate", "all_leak", "none_helps").
+    """The candidate of a problem, and "ok" or why there is none.
 
-    By lift, candidates with a lift below 0 are dropped, and those that were not measured come last.
+    The reasons are "no_candidate", "none_helps", "all_leak" and "not_measured": a gate was not measured for one that
+    no other gate leaves out. By lift, candidates with a lift below 0 are dropped, and those without a lift come last.
     """
     gates = gates or Gates()
     candidates = in_order(store.candidates(problem.id), by)
     clean = [c for c in candidates if by != "lift" or not c.notes.get("lift", {}).get("dropped")]
+    unmeasured = False
     for candidate in clean:
-        if _passes(gates, candidate) and not (check and leaks(store, problem, candidate)):
-            return candidate, "ok"
+        passes = _passes(gates, candidate)
+        if passes is not False and not (check and leaks(store, problem, candidate)):
+            if passes:
+                return candidate, "ok"
+            unmeasured = True
+    if unmeasured:
+        return None, "not_measured"
     if len(clean) < len(candidates):
         return None, "none_helps"
     return None, "all_leak" if candidates else "no_candidate"

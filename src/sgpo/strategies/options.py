@@ -133,6 +133,9 @@ class RankOptions(AskOptions):
     repeats: int = option(
         1, help="How often each problem's candidates are scored; from 2 on the agreement is reported."
     )
+    singles: bool = option(
+        False, help="Score the only candidate of a problem, too, as export --min-instance-free needs it."
+    )
     temperature: float = like(AskOptions, "temperature", default=0.0)
 
 

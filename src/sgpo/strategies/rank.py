@@ -32,8 +32,8 @@ class Ranking:
     """What a run did.
 
     Attributes:
-        problems: "ranked", "single" (one candidate, nothing to rank), "unranked" (no usable scores; the candidates
-            stay in the order of their numbers), "none" (no candidate).
+        problems: "ranked", "single" (one candidate, nothing to rank), "scored" (one candidate, with scores), "unranked"
+            (no usable scores; the candidates stay in the order of their numbers), "none" (no candidate).
         winner_agreement: mean over problems of the share of repetitions whose winner is the most frequent one; None
             with fewer than two repetitions.
         tau: mean over problems of the mean Kendall's tau-b between repetitions.
@@ -45,8 +45,13 @@ class Ranking:
     tau: float | None = None
 
 
-def rank(asking: Asking, *, repeats: int = 1, report: Callable[[Tally], None] = lambda tally: None) -> Ranking:
-    """Score the candidates of each problem ``repeats`` times, order them, and note place and scores with each."""
+def rank(
+    asking: Asking, *, repeats: int = 1, singles: bool = False, report: Callable[[Tally], None] = lambda tally: None
+) -> Ranking:
+    """Score the candidates of each problem ``repeats`` times, order them, and note place and scores with each.
+
+    ``singles`` scores the only candidate of a problem, too, for gates such as ``export --min-instance-free``.
+    """
     store, limit = asking.store, asking.limit
     if repeats < 1 or (limit is not None and limit < 1):
         raise ValueError(f"--repeats {repeats} and --limit {limit} must be at least 1.")
@@ -55,7 +60,9 @@ def rank(asking: Asking, *, repeats: int = 1, report: Callable[[Tally], None] = 
     def portions() -> Iterator[list[Job]]:
         problems = islice(store.problems(), limit)
         while portion := list(islice(problems, _PORTION)):
-            yield [job for p in portion for job in _jobs(asking, setup, p, store.candidates(p.id), repeats)]
+            with_candidates = [(p, store.candidates(p.id)) for p in portion]
+            wanted = [(p, found) for p, found in with_candidates if len(found) > (0 if singles else 1)]
+            yield [job for p, found in wanted for job in _jobs(asking, setup, p, found, repeats)]
 
     tally = ask(asking, setup, portions, schema=Schema("scores", SCORES_SCHEMA), read=_read, report=report)
     ranking = _noted(store, setup, repeats, limit)
@@ -72,12 +79,14 @@ def _noted(store: Store, setup: Setup, repeats: int, limit: int | None) -> Ranki
         ids = [c.id for c in candidates]
         found = store.parsed(setup.id, problem.id, _subject(candidates))
         repetitions = [found[number] for number in sorted(found) if number < repeats]
-        kind = "none" if not ids else "single" if len(ids) == 1 else "ranked" if repetitions else "unranked"
+        kind = _kind(len(ids), scored=bool(repetitions))
         ranking.problems[kind] += 1
         # Where no scores came this time, the places of an earlier ranking are better than none.
-        if kind == "ranked" or not any(NOTE in c.notes for c in candidates):
+        if repetitions or not any(NOTE in c.notes for c in candidates):
             places = agreement.order(ids, repetitions)
             store.note((id, NOTE, _note(setup, repetitions, id, place)) for place, id in enumerate(places, 1))
+        if len(ids) < 2:
+            continue
         if (share := agreement.winner_agreement(ids, repetitions)) is not None:
             shares.append(share)
         if (tau := agreement.mean_tau(ids, repetitions)) is not None:
@@ -87,9 +96,13 @@ def _noted(store: Store, setup: Setup, repeats: int, limit: int | None) -> Ranki
     return ranking
 
 
+def _kind(candidates: int, *, scored: bool) -> str:
+    if candidates < 2:
+        return "none" if not candidates else "scored" if scored else "single"
+    return "ranked" if scored else "unranked"
+
+
 def _jobs(asking: Asking, setup: Setup, problem: Problem, candidates: list[Candidate], repeats: int) -> Iterator[Job]:
-    if len(candidates) < 2:
-        return
     for number in range(repeats):
         stream = stream_seed(asking.seed, NOTE, problem.id, number)
         shuffled = random.Random(stream).sample(candidates, len(candidates))

@@ -15,7 +15,7 @@ from pathlib import Path
 from sgpo.data.messages import Messages
 from sgpo.runs.files import ReadError, read_text
 
-CURRENT = {"extract": "extract.v1", "rank": "rank.v1", "audit": "audit.v1"}
+CURRENT = {"extract": "extract.v1", "rank": "rank.v2", "audit": "audit.v1"}
 """The packaged prompt of each kind. A changed wording is a new file with a new version."""
 
 _REQUIRED = {"extract": ("problem", "response"), "rank": ("problem", "candidates"), "audit": ("strategy",)}

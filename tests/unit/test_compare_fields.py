@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -186,10 +187,18 @@ def test_benchmarks_count_alike_and_are_the_families() -> None:
     entry = measure.pooled({"aime": one, "amc": two})
     assert entry.accuracy == (0.25 + 1) / 2
     assert {name: each.accuracy for name, each in entry.per_family.items()} == {"aime": 0.25, "amc": 1.0}
-    # The second has no width, so that the mean's interval is half as wide as that of the first.
+    # Independent errors: the roots of the summed squares, over the number of benchmarks, on each side by itself.
     low, high = entry.accuracy_ci95 or (0.0, 0.0)
-    assert high - low == pytest.approx((one.ci95[1] - one.ci95[0]) / 2)
+    assert entry.accuracy - low == pytest.approx(math.hypot(0.25 - one.ci95[0], 1 - two.ci95[0]) / 2)
+    assert high - entry.accuracy == pytest.approx((one.ci95[1] - 0.25) / 2)
     assert set(measure.pooled({"aime": result(1, 0, group="sums")}).per_family) == {"sums"}
+
+
+def test_benchmarks_with_other_numbers_of_samples_have_no_number_in_common() -> None:
+    """math500 has 4 samples of a problem and aime24 32; the report says how many a comparison has."""
+    many = summarise([ProblemResult("0", None, "1", [Graded(1.0, None, 4, False)] * 32)])
+    assert measure.pooled({"math500": result(1, 0), "amc": result(1)}).k == 1
+    assert measure.pooled({"math500": result(1, 0), "aime24": many}).k is None
 
 
 def test_a_directory_holds_one_task_and_older_ones_are_the_labs(folder: Path) -> None:

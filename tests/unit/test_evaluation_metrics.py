@@ -15,6 +15,7 @@ from sgpo.evaluation.metrics import (
     paired_interval,
     paired_t_interval,
     pass_at_k,
+    problem_interval,
     t_interval,
     t_quantile,
 )
@@ -61,6 +62,47 @@ def test_maj_at_k_by_hand() -> None:
     correct = [[1, 1, 0], [1, 0, 0], [0, 0, 0], [1, 0, 0]]
     # Right majority; a tie of a right and a wrong answer; no votes; wrong majority.
     assert maj_at_k(answers, correct) == pytest.approx((1 + 0.5 + 0 + 0) / 4)
+
+
+def test_the_interval_of_problems_has_a_width_where_all_are_alike() -> None:
+    # 29 degrees of freedom: t is 2.045230 where z is 1.959964, z^2 = 3.841459
+    number = 29 * (1.959964 / 2.045230) ** 2
+    assert problem_interval([0.0] * 30) == pytest.approx((0.0, 3.841459 / (number + 3.841459)), abs=1e-6)
+    assert problem_interval([1.0] * 30) == pytest.approx((number / (number + 3.841459), 1.0), abs=1e-6)
+    assert problem_interval([0.5]) == (0.0, 1.0)
+
+
+def test_the_interval_of_problems_is_wilsons_for_verdicts() -> None:
+    n, p, z = 600, 0.3, 1.959964
+    number = (n - 1) * (z / t_quantile(0.975, n - 1)) ** 2
+    middle, half = p + z * z / 2 / number, z * math.sqrt(p * (1 - p) / number + z * z / 4 / number**2)
+    expected = (middle - half) / (1 + z * z / number), (middle + half) / (1 + z * z / number)
+    assert problem_interval([1.0] * 180 + [0.0] * 420) == pytest.approx(expected, abs=1e-6)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 32).map(lambda c: c / 32), min_size=1, max_size=40))
+def test_the_interval_of_problems_holds_the_mean_and_mirrors(scores: list[float]) -> None:
+    low, high = problem_interval(scores)
+    assert 0 <= low <= sum(scores) / len(scores) <= high <= 1
+    assert low < high
+    assert problem_interval([1 - score for score in scores]) == pytest.approx((1 - high, 1 - low))
+
+
+def test_the_interval_of_problems_holds_the_truth_of_hard_benchmarks() -> None:
+    """30 problems, one sample of each, 4.8% of them solved: a bootstrap holds it in 3 of 4 benchmarks."""
+    rng = random.Random(0)
+    held = 0
+    for _ in range(400):
+        low, high = problem_interval([float(rng.random() < rng.betavariate(0.05, 1)) for _ in range(30)])
+        held += low <= 0.05 / 1.05 <= high
+    assert held / 400 > 0.93
+
+
+@pytest.mark.parametrize("scores", [[-0.1, 0.5], [0.5, 1.1]])
+def test_the_interval_of_problems_is_one_of_shares(scores: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        problem_interval(scores)
 
 
 def test_bootstrap_of_two_values_has_the_known_distribution() -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from sgpo.commands.strategies import app
 from sgpo.models import Reply
 from sgpo.strategies.export import choose, export, in_order
-from sgpo.strategies.halving import UNGUIDED, Interval, LiftPlan, Rate, State, advance, difference_interval, wilson
+from sgpo.strategies.halving import UNGUIDED, Interval, LiftPlan, Rate, State, advance, difference_interval
 from sgpo.strategies.lift import LiftRun, lift_setup, measure_lift
 from sgpo.strategies.options import ExportOptions
 from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
@@ -55,8 +55,8 @@ def test_difference_interval_against_published_values(
 
 def test_wilson_by_hand() -> None:
     # z^2 = 3.841459 for 95%: nothing of 4 passed is 0 to z^2 / (4 + z^2)
-    assert wilson(Rate(0, 4)) == pytest.approx((0.0, 3.841459 / 7.841459), abs=1e-6)
-    assert wilson(Rate(4, 4)) == pytest.approx((4 / 7.841459, 1.0), abs=1e-6)
+    assert Rate(0, 4).interval == pytest.approx((0.0, 3.841459 / 7.841459), abs=1e-6)
+    assert Rate(4, 4).interval == pytest.approx((4 / 7.841459, 1.0), abs=1e-6)
 
 
 RATES = st.integers(1, 60).flatmap(lambda n: st.integers(0, n).map(lambda passed: Rate(passed, n)))

@@ -117,7 +117,7 @@ def pooled(results: Mapping[str, EvalResult]) -> CellResult:
         accuracy=mean,
         accuracy_ci95=(mean - low, mean + high),
         n_problems=sum(one.n_problems for one in every),
-        k=every[0].k,
+        k=every[0].k if len({one.k for one in every}) == 1 else None,  # a report would say it of all problems
         per_family=groups or benchmarks,
         mean_length={name: one.mean_length for name, one in results.items()},
         truncated={name: one.truncated for name, one in results.items()},

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         paired_interval,
         paired_t_interval,
         pass_at_k,
+        problem_interval,
         t_interval,
     )
     from sgpo.evaluation.results import EvalResult, Graded, ProblemResult, summarise
@@ -31,6 +32,7 @@ __all__ = [
     "paired_interval",
     "paired_t_interval",
     "pass_at_k",
+    "problem_interval",
     "sample",
     "summarise",
     "t_interval",

@@ -2,7 +2,7 @@
 
 Two kinds of interval, for two kinds of question:
 
-- over *problems* (bootstrap): would this model score alike on other problems of this kind?
+- over *problems*: would this model score alike on other problems of this kind?
 - over *seeds* (Student t): would another training run score alike? Training runs are few, so the quantile of the t
   distribution matters: 4.303 standard errors for three seeds, not 1.96.
 
@@ -11,9 +11,12 @@ Shapes: P problems, n samples of each, S seeds. Scores lie in [0, 1]; 1 is corre
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sgpo.runs.scores import wilson
 
 Interval = tuple[float, float]
 _CHUNK = 4_000_000
@@ -84,23 +87,47 @@ def maj_at_k(answers: Sequence[Sequence[str | None]], correct: Sequence[Sequence
     return total / len(table)
 
 
+def problem_interval(per_problem: Sequence[float], *, confidence: float = 0.95) -> Interval:
+    """Interval of the mean over problems: Wilson's, for as many problems as the spread of the scores amounts to.
+
+    Several samples make the scores of problems spread less than verdicts of 0 and 1 with their mean would, which is
+    worth more problems (Korn and Graubard 1998, Survey Methodology 24:193-201, with their correction by Student's t).
+    It has a width where all scores are equal, as 0 of 30 on AIME, and near 0 and 1 it holds the truth more often than
+    a bootstrap. A single problem says nothing of others.
+
+    Args:
+        per_problem: one score in [0, 1] a problem (for avg@k the mean over its samples), ``[P]``.
+    """
+    values = _scores(per_problem)
+    _check_confidence(confidence)
+    if not 0 <= values.min() <= values.max() <= 1:
+        raise ValueError(f"per_problem has scores from {values.min()} to {values.max()}; they must lie in [0, 1].")
+    if len(values) == 1:
+        return 0.0, 1.0
+    mean, variance = float(values.mean()), float(values.var())
+    # Of equal scores nothing but their number is known.
+    gain = mean * (1 - mean) / variance if values.min() < values.max() else 1.0
+    tail = 0.5 + confidence / 2
+    few = NormalDist().inv_cdf(tail) / t_quantile(tail, len(values) - 1)
+    effective = (len(values) - 1) * few**2 * gain
+    return wilson(mean * effective, effective, confidence)
+
+
 def bootstrap_interval(
     per_problem: Sequence[float], *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
-    """Percentile bootstrap of the mean over problems.
+    """Percentile bootstrap of the mean over problems, for values of any range, such as differences.
 
     Where all values are equal, and so with a single problem, the interval has no width: the bootstrap cannot know
-    more than it has seen.
+    more than it has seen. For shares in [0, 1] take :func:`problem_interval`.
 
     Args:
-        per_problem: one score a problem (for avg@k the mean over its samples), ``[P]``.
+        per_problem: one value a problem, ``[P]``.
         confidence: share of resamples inside.
         resamples: draws of P problems with replacement.
         seed: of the draws; the interval is a function of its arguments alone.
     """
-    values = np.asarray(per_problem, dtype=np.float64)
-    if values.ndim != 1 or not len(values):
-        raise ValueError(f"per_problem has the shape {values.shape}; give one score for each of at least one problem.")
+    values = _scores(per_problem)
     _check_confidence(confidence)
     if resamples < 1:
         raise ValueError(f"resamples = {resamples} must be at least 1.")
@@ -197,6 +224,13 @@ def _t_cdf(t: float, df: int) -> float:
         total += term
     central = math.sin(theta) * total if df % 2 == 0 else 2 / math.pi * (theta + math.sin(theta) * total)
     return 0.5 + central / 2
+
+
+def _scores(per_problem: Sequence[float]) -> NDArray[np.float64]:
+    values = np.asarray(per_problem, dtype=np.float64)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"per_problem has the shape {values.shape}; give one score for each of at least one problem.")
+    return values
 
 
 def _check_confidence(confidence: float) -> None:

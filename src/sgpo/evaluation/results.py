@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sgpo.evaluation.metrics import Interval, avg_at_k, bootstrap_interval, maj_at_k, pass_at_k
+from sgpo.evaluation.metrics import Interval, avg_at_k, maj_at_k, pass_at_k, problem_interval
 from sgpo.runs.files import JsonObject
 from sgpo.runs.scores import FamilyScores
 
@@ -57,7 +57,7 @@ class EvalResult:
 
     Attributes:
         accuracy: avg@k.
-        ci95: its 95% bootstrap interval over problems.
+        ci95: its 95% interval over problems, see :func:`sgpo.evaluation.metrics.problem_interval`.
         n_problems: P.
         k: samples of each problem.
         per_group: for each group, its accuracy, interval and number of problems.
@@ -120,13 +120,13 @@ def summarise(problems: Sequence[ProblemResult]) -> EvalResult:
     k = len(correct[0])
     return EvalResult(
         accuracy=accuracy,
-        ci95=bootstrap_interval([problem.score for problem in problems]),
+        ci95=problem_interval([problem.score for problem in problems]),
         n_problems=len(problems),
         k=k,
         per_group={
             name: FamilyScores(
                 accuracy=math.fsum(scores) / len(scores),
-                ci95=bootstrap_interval(scores),
+                ci95=problem_interval(scores),
                 n_problems=len(scores),
             )
             for name, scores in sorted(groups.items())

@@ -60,7 +60,7 @@ class Measured(JsonEntry):
     """What was measured of a model, and what it cost. Accuracies are shares in [0, 1], without a strategy.
 
     Attributes:
-        accuracy_ci95: of one run over problems (bootstrap), of several over seeds.
+        accuracy_ci95: of one run over problems, of several over seeds.
         per_family: the accuracy of each family of problems, or of each benchmark.
         guided_tokens: those of ``sampled_tokens`` that had the strategy in the prompt.
         train_seconds: of the training alone.

@@ -8,9 +8,10 @@ no other, so that every score is kept for each axis apart.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import NormalDist, fmean
 from typing import Any, Literal, Self
 
 from sgpo.runs.json_entry import (
@@ -31,6 +32,17 @@ TRAINED_AXIS = "instances"
 """The axis whose problems are new instances of what was trained; all others ask for more than that."""
 NEW_AXES, ALL_AXES = "new_axes", "all_axes"
 """Names of the two means that are reported beside the axes."""
+
+
+def wilson(passed: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a proportion, ``passed`` of ``n`` (Wilson 1927); within [0, 1], and all of it for 0.
+
+    It has a width for 0 or n of n, too, where the normal interval and the bootstrap have none.
+    """
+    z2 = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
+    middle = passed + z2 / 2
+    half = math.sqrt(z2 * ((passed * (n - passed) / n if n else 0.0) + z2 / 4))
+    return max(0.0, (middle - half) / (n + z2)), min(1.0, (middle + half) / (n + z2))
 
 
 @dataclass(frozen=True)

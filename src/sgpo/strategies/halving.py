@@ -15,13 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
+
+from sgpo.runs.scores import wilson
 
 UNGUIDED = ""
 """The arm without a strategy."""
 
 Interval = tuple[float, float]
-_Z2 = NormalDist().inv_cdf(0.975) ** 2  # of 95%
 Verdicts = Mapping[str, Mapping[int, bool]]
 """Of each arm, by the number of the sample: whether it passed."""
 
@@ -41,12 +41,10 @@ class Rate:
     def value(self) -> float:
         return self.passed / self.n
 
-
-def wilson(rate: Rate) -> Interval:
-    """Wilson's score interval of a proportion, at 95% (Wilson 1927)."""
-    middle = rate.passed + _Z2 / 2
-    half = math.sqrt(_Z2 * (rate.passed * (rate.n - rate.passed) / rate.n + _Z2 / 4))
-    return max(0.0, (middle - half) / (rate.n + _Z2)), min(1.0, (middle + half) / (rate.n + _Z2))
+    @property
+    def interval(self) -> Interval:
+        """Its 95% interval."""
+        return wilson(self.passed, self.n)
 
 
 def difference_interval(a: Rate, b: Rate) -> Interval:
@@ -55,7 +53,7 @@ def difference_interval(a: Rate, b: Rate) -> Interval:
     Method 10 of Newcombe (1998), "Interval estimation for the difference between independent proportions", Statistics
     in Medicine 17:873-890. It stays inside [-1, 1] and has a width for 0 or n of n, where the normal one has none.
     """
-    (low_a, high_a), (low_b, high_b) = wilson(a), wilson(b)
+    (low_a, high_a), (low_b, high_b) = a.interval, b.interval
     difference = a.value - b.value
     low = difference - math.hypot(a.value - low_a, high_b - b.value)
     return low, difference + math.hypot(high_a - a.value, b.value - low_b)
@@ -138,6 +136,6 @@ def advance(plan: LiftPlan, candidates: Sequence[str], verdicts: Verdicts) -> St
 
 def _survivors(ranked: list[str], rates: Mapping[str, Rate]) -> list[str]:
     """The better half, rounded up, without those that are behind the first beyond doubt."""
-    least = wilson(rates[ranked[0]])[0]
+    least = rates[ranked[0]].interval[0]
     half = ranked[: (len(ranked) + 1) // 2]
-    return [name for name in half if wilson(rates[name])[1] >= least]
+    return [name for name in half if rates[name].interval[1] >= least]

@@ -97,6 +97,7 @@ GOOD = {"id": "a", "problem": "p", "answer": "1"}
         ([{**GOOD, "problem": [{"role": "user"}]}], "'problem' must be text"),
         ([{**GOOD, "strategy": ""}], "'strategy' must be text"),
         ([{**GOOD, "error": "small"}], "'error' must be a tolerance"),
+        ([{**GOOD, "tolerance": "small"}], "'tolerance' must be a tolerance"),
         ([GOOD, {**GOOD, "problem": "q"}], "row 2: the id 'a' is that of row 1"),
         ([GOOD, {**GOOD, "id": 1}, {**GOOD, "id": "1"}], "row 3: the id '1' is that of row 2"),
         ([GOOD, "{"], "line 2: not valid JSON"),
@@ -108,6 +109,19 @@ GOOD = {"id": "a", "problem": "p", "answer": "1"}
 def test_what_is_wrong_is_said(tmp_path: Path, rows: list[Any], message: str) -> None:
     with pytest.raises(ReadError, match=message):
         load_file(write(tmp_path / "x.jsonl", *rows))
+
+
+def test_a_tolerance_has_two_names(tmp_path: Path) -> None:
+    """That of rewards, and OlympiadBench's: what training calls right, an evaluation must not call wrong."""
+    cells = (
+        {"tolerance": 0.1},
+        {"error": "1e-1"},
+        {"tolerance": None, "error": "0.1"},
+        {"tolerance": float("nan")},
+        {},
+    )
+    rows = [{**GOOD, "id": i, **cell} for i, cell in enumerate(cells)]
+    assert [p.tolerance for p in load_file(write(tmp_path / "x.jsonl", *rows))] == [0.1, 0.1, 0.1, None, None]
 
 
 def test_all_faults_are_counted(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_everything_is_saved_and_adds_up(tmp_path: Path) -> None:
     assert saved["problems"][3]["score"] == pytest.approx(sum(right[9:12]) / 3)
     assert sum(saved["reasons"].values()) == 18
     prompts = lines(tmp_path / "prompts.jsonl")
-    assert prompts[1] == {"id": "p1", "problem": "1 + 1", "prompt": "1 + 1", "gold": "2"}
+    assert prompts[1] == {"id": "p1", "problem": "1 + 1", "prompt": "1 + 1", "gold": "2", "family": "odd"}
     settings = json.loads((tmp_path / "settings.json").read_text())
     assert settings["sampling"] == {"k": 3, "seed": 0, "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 10}
     assert settings["grader"]["name"] == "verify"

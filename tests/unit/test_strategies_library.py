@@ -202,6 +202,8 @@ def test_a_problem_gets_the_strategy_of_its_kind(tmp_path: Path) -> None:
     assert counts == {"assigned": 2, "none_like_it": 1}
     assert rows[0]["strategy"] == strategy(ADD).text()
     assert rows[0]["answer"] == "12"
+    (row,) = assign(entries(tmp_path), [BenchmarkProblem("n1", SETS.format(99), "12.5", tolerance=0.1)])
+    assert row["tolerance"] == 0.1  # by which training rewards
     assert list(assign(entries(tmp_path), asked)) == rows
 
 

@@ -6,6 +6,7 @@ import json
 import random
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +319,22 @@ def test_where_every_candidate_hurts_none_is_taken(tmp_path: Path) -> None:
         problem = next(store.problems())
         assert choose(store, problem, by="lift") == (None, "none_helps")
         assert choose(store, problem)[1] == "ok"
+
+
+def test_the_tolerance_of_a_problem_decides_what_passes(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def judge(completions: list[str], answers: list[str], tolerance: list[float | None]) -> list[float]:
+        seen.extend(tolerance)
+        return [float(each == 0.5) for each in tolerance]
+
+    with filled(tmp_path / "s.db", ["vague"], problems=1) as store:
+        problem = replace(next(store.problems()), columns={"tolerance": 0.5})
+        store.add_problems([problem])
+        measured = measure_lift(store, Student(), judge, setup=STUDENT, prompt=ask, plan=LiftPlan(2, 1))
+        (candidate,) = store.candidates("p0")
+    assert seen == [0.5] * 4
+    assert (measured.samples, candidate.notes["lift"]["guided"]) == (4, [2, 2])
 
 
 def test_rewards_must_be_one_for_each_completion(tmp_path: Path) -> None:

@@ -44,6 +44,16 @@ def test_a_problem_that_was_solved_comes_with_its_shortest_right_response(tmp_pa
     assert source.count() == 2
 
 
+def test_a_problem_keeps_the_rules_that_it_was_judged_by(tmp_path: Path) -> None:
+    folder = evaluated(tmp_path / "run", {"a": ["It is \\boxed{4.0}."]})
+    asked = {"id": "a", "problem": "What is 2 + 2?", "prompt": "Q", "gold": "4.01"}
+    write_rows(folder / "prompts.jsonl", [{**asked, "family": "sums", "tolerance": 0.05}])
+    write_rows(folder / "verdicts.jsonl", [{"problem": "a", "sample": 0, "correct": 1.0}])
+    with Store(tmp_path / "s.db") as store:
+        (problem,) = next(ingest(Source(str(folder)), store, Counter()))
+    assert problem.columns == {"family": "sums", "tolerance": 0.05}
+
+
 def test_of_a_sample_that_was_asked_again_the_last_reply_counts(tmp_path: Path) -> None:
     """What a filter left of the first one may hold the answer, and is shorter than what was said in the end."""
     folder = evaluated(tmp_path / "run", {"a": [LONG]})

@@ -137,10 +137,29 @@ def test_a_run_again_verifies_nothing_twice_and_a_changed_row_is_noticed(
 ) -> None:
     path = write_rows(tmp_path / "x.jsonl", [problem_row(0), problem_row(1, answer="5")])
     first, counts = taken(path, tmp_path / "s.db")
-    monkeypatch.setattr(ingesting, "verify_batch", lambda responses, golds: [] if not responses else 1 / 0)
+    monkeypatch.setattr(ingesting, "verify_batch", lambda responses, golds, **more: [] if not responses else 1 / 0)
     assert taken(path, tmp_path / "s.db") == (first, counts)
     write_rows(path, [problem_row(0, response="So \\boxed{0}."), problem_row(1, answer="5")])
     assert taken(path, tmp_path / "s.db")[1] == {"changed": 1, "unverified:different": 1}
+    # What was skipped and has been mended is looked at again.
+    write_rows(path, [problem_row(0), problem_row(1)])
+    monkeypatch.undo()
+    found, counts = taken(path, tmp_path / "s.db")
+    assert [(p.id, p.answer) for p in found] == [("p0", "0"), ("p1", "2")]
+    assert counts == {"ok": 2}
+
+
+def test_a_row_has_a_tolerance_of_its_own(tmp_path: Path) -> None:
+    """That by which training and evaluation judge, so that no response which they call right is dropped."""
+    rows = [
+        problem_row(1, answer="3.14", response="It is \\boxed{3.141}.", tolerance=0.01),
+        problem_row(2, answer="3.14", response="It is \\boxed{3.2}.", tolerance=0.01),
+        problem_row(3, answer="3.14", response="It is \\boxed{3.141}."),
+        problem_row(4, answer="3.14", response="It is \\boxed{3.14}.", tolerance="wide"),
+    ]
+    found, counts = taken(write_rows(tmp_path / "rows.jsonl", rows), tmp_path / "s.db")
+    assert [(problem.id, problem.columns) for problem in found] == [("p1", {"tolerance": 0.01})]
+    assert counts == {"ok": 1, "unverified:different": 2, "bad_tolerance": 1}
 
 
 def test_time_outs_of_the_verifier_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +167,7 @@ def test_time_outs_of_the_verifier_are_tried_again(tmp_path: Path, monkeypatch: 
 
     path = write_rows(tmp_path / "x.jsonl", [problem_row(0)])
     with monkeypatch.context() as patch:
-        patch.setattr(ingesting, "verify_batch", lambda r, g: [Verdict(False, "timeout", None, 2.0)] * len(r))
+        patch.setattr(ingesting, "verify_batch", lambda r, g, **more: [Verdict(False, "timeout", None, 2.0)] * len(r))
         assert taken(path, tmp_path / "s.db")[1] == {"timeout": 1}
     assert taken(path, tmp_path / "s.db")[1] == {"ok": 1}
 

@@ -153,7 +153,8 @@ def load_file(path: Path) -> list[BenchmarkProblem]:
     See `sgpo.data.tables` for the kinds of files.
 
     Optional fields: ``id``, ``strategy``, ``family`` (or ``subject``, ``subfield``), and the rules ``unit``,
-    ``error`` (a tolerance), ``is_multiple_answer``, which may also stand by id in ``NAME.meta.jsonl`` beside the file.
+    ``tolerance`` (or ``error``), ``is_multiple_answer``, which may also stand by id in ``NAME.meta.jsonl`` beside the
+    file.
 
     Raises:
         ReadError: the file cannot be read.
@@ -221,7 +222,7 @@ def _problem(row: Mapping[str, Any], number: str) -> BenchmarkProblem:
         answer=_answer(row),
         group=None if group is None else str(group),
         strategy=strategy,
-        tolerance=_tolerance(row.get("error")),
+        tolerance=_tolerance(row),
         unit=row.get("unit") or None,
         multiple=_flag(row.get("is_multiple_answer")),
     )
@@ -252,14 +253,17 @@ def _flag(value: Any) -> bool:
     return value.strip().lower() in ("true", "yes", "1") if isinstance(value, str) else bool(value)
 
 
-def _tolerance(error: Any) -> float | None:
-    """The tolerance in OlympiadBench's ``error`` field (``1e-1``, or several with commas: the widest)."""
-    if error is None or error == "":
+def _tolerance(row: Mapping[str, Any]) -> float | None:
+    """The tolerance of a row by the name that rewards know, or by OlympiadBench's, ``error``; of several the widest."""
+    given = {name: row[name] for name in ("tolerance", "error") if row.get(name) not in (None, "")}
+    given = {name: value for name, value in given.items() if value == value}  # NaN: an empty cell of pandas
+    if not given:
         return None
+    name, error = next(iter(given.items()))
     try:
         tolerance = max(float(part) for part in str(error).split(","))
     except ValueError:
         tolerance = math.nan
     if not 0 <= tolerance < math.inf:
-        raise ValueError(f"'error' must be a tolerance such as 1e-1, not {error!r}")
+        raise ValueError(f"{name!r} must be a tolerance such as 1e-1, not {error!r}")
     return tolerance

@@ -98,7 +98,7 @@ def run_evaluation(
         if not store.responses:
             rows = zip(plan.problems, prompts, strict=True)
             asked = (  # the bare problem, too: strategies are extracted from it
-                {"id": p.id, "problem": p.problem, "prompt": prompt, "gold": p.answer} for p, prompt in rows
+                {"id": p.id, "problem": p.problem, "prompt": prompt, "gold": p.answer, **_more(p)} for p, prompt in rows
             )
             write_rows(folder / "prompts.jsonl", asked)
         # Where everything is saved already, this run produces nothing whose provenance could be recorded.
@@ -208,6 +208,12 @@ def _all_alike(plan: EvalPlan, backend: Model, store: RunFolder) -> str:
         f"All {plan.k} samples of every problem are the same, word for word: the endpoint answers from a cache, or "
         "takes no temperature. avg@k, pass@k and maj@k then are those of one sample."
     )
+
+
+def _more(problem: BenchmarkProblem) -> dict[str, object]:
+    """What a problem has beside its texts, by the names of a training set."""
+    named = {"family": problem.group, "tolerance": problem.tolerance}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _saved(request: Request, reply: Reply, asks_again: bool) -> SavedReply:

@@ -57,7 +57,8 @@ def verified(rows: list[Row], keep_thinking: bool = True) -> dict[str, tuple[str
     said = [(row, response) for row in rows if not row.fault for response in row.responses]
     pairs = [(row, response) for row, response in said if keep_thinking or strip_thinking(response)]
     found: dict[str, tuple[str, str]] = {}
-    verdicts = verify_batch([response for _, response in pairs], [row.answer for row, _ in pairs])
+    golds, tolerances = [row.answer for row, _ in pairs], [row.tolerance for row, _ in pairs]
+    verdicts = verify_batch([response for _, response in pairs], golds, tolerance=tolerances)
     for (row, response), verdict in zip(pairs, verdicts, strict=True):
         reason = "" if verdict.correct else verdict.reason
         if row.id not in found or (not reason and found[row.id][1]):
@@ -66,8 +67,10 @@ def verified(rows: list[Row], keep_thinking: bool = True) -> dict[str, tuple[str
 
 
 def _settle(rows: list[Row], store: Store, counts: Counter[str], keep_thinking: bool) -> list[Problem]:
-    known = store.known(row.id for row in rows)
     problems = {row.id: _problem(row, keep_thinking) for row in rows}
+    # A row that was skipped, and whose texts were mended since, is as good as new: nothing was asked about it.
+    there = store.known(problems).items()
+    known = {id: (by, status) for id, (by, status) in there if status == "ok" or by == problems[id].digest}
     new = [row for row in rows if row.id not in known]
     judged = [row for row in new if problems[row.id].status == "ok"]
     for id, (response, reason) in verified(judged, keep_thinking).items():
@@ -96,7 +99,8 @@ def _problem(row: Row, keep_thinking: bool) -> Problem:
     """A row as the store keeps it, as yet without a verdict; of several responses the first one."""
     responses = row.responses if keep_thinking else [strip_thinking(response) for response in row.responses]
     fault = row.fault or ("" if any(responses) else "no_response") or ("bad_answer" if check_gold(row.answer) else "")
-    known_by = digest(row.problem, row.answer, *(responses or ("",)))
+    rules = () if row.tolerance is None else (row.tolerance,)
+    known_by = digest(row.problem, row.answer, *(responses or ("",)), *rules)
     if fault:
         return Problem(row.id, "", "", "", fault, known_by)
     first = next(response for response in responses if response)

@@ -202,4 +202,5 @@ def _row(problem: BenchmarkProblem, entry: Entry, likeness: float, make_prompt: 
         "likeness": round(likeness, 6),
         "lift": entry.lift,
         **({} if problem.group is None else {"family": problem.group}),
+        **({} if problem.tolerance is None else {"tolerance": problem.tolerance}),
     }

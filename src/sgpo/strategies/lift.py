@@ -35,8 +35,8 @@ _PORTION = 64  # problems whose samples are drawn together
 Sample = Callable[[Sequence[Prompt], Sequence[int]], Sequence[Reply | None]]
 """One completion of each prompt from the random stream of its seed; None where the prompt does not fit the model."""
 
-Verify = Callable[[list[str], list[str]], Sequence[float]]
-"""Rewards of completions, given the answers."""
+Verify = Callable[..., Sequence[float]]
+"""Rewards of completions, given the answers; by name ``tolerance``, where a problem has one."""
 
 Ask = Callable[[Problem, Strategy | None], Prompt]
 """How a problem is put to the student, with a strategy or without."""
@@ -174,7 +174,9 @@ def _draw(
     seeds = [stream_seed(seed, "lift", arms.problem.id, arm, number) for arms, arm, number, _ in rows]
     replies = sample([prompt for *_, prompt in rows], seeds)
     answers = [arms.problem.answer for arms, *_ in rows]
-    rewards = verify(["" if reply is None else reply.text for reply in replies], answers)
+    tolerances = [arms.problem.columns.get("tolerance") for arms, *_ in rows]
+    more = {} if all(tolerance is None for tolerance in tolerances) else {"tolerance": tolerances}
+    rewards = verify(["" if reply is None else reply.text for reply in replies], answers, **more)
     seconds = (time.perf_counter() - began) / len(rows)
     if len(replies) != len(rows) or len(rewards) != len(rows):
         raise ValueError(

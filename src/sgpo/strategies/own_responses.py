@@ -20,7 +20,8 @@ def is_eval_folder(path: Path) -> bool:
 
 
 def eval_rows(folder: Path) -> Iterator[JsonObject]:
-    """One row a problem that was solved at least once: ``id``, ``problem``, ``answer`` and the right ``responses``.
+    """One row a problem that was solved at least once: ``id``, ``problem``, ``answer`` the right ``responses``, and
+    ``family`` and ``tolerance`` of a problem that has them.
 
     The shortest right response comes first: of two that are right, the one that wanders less shows the way better.
     A folder of an earlier version holds no bare problem; there the prompt, with its template, stands for it.
@@ -34,7 +35,8 @@ def eval_rows(folder: Path) -> Iterator[JsonObject]:
         if row["id"] in found:
             responses = sorted(dict.fromkeys(found[row["id"]]), key=len)
             problem = row.get("problem", row["prompt"])
-            yield {"id": row["id"], "problem": problem, "answer": row["gold"], "responses": responses}
+            known = {"id": row["id"], "problem": problem, "answer": row["gold"], "responses": responses}
+            yield known | {name: row[name] for name in ("family", "tolerance") if name in row}
 
 
 def _last(path: Path) -> dict[tuple[str, int], JsonObject]:

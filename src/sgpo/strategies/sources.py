@@ -28,6 +28,7 @@ from sgpo.data.messages import (
     unpacked,
 )
 from sgpo.data.tables import check_text, count_rows, number_text, read_table
+from sgpo.rewards.reward import tolerances_of
 from sgpo.runs.files import JsonObject, ReadError
 from sgpo.runs.words import first_line
 from sgpo.strategies.own_responses import eval_rows, is_eval_folder
@@ -56,6 +57,7 @@ class Row:
         fault: why the row cannot be used; the texts are then empty.
         turns: the prompt's messages where it has a system message or several turns.
         columns: the source's other columns, as JSON types.
+        tolerance: numbers within it are right, as in training; None for the gold itself.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Row:
     fault: str = ""
     turns: Messages | None = None
     columns: JsonObject = field(default_factory=dict)
+    tolerance: str | None = None
 
 
 class Source:
@@ -199,6 +202,10 @@ def _row(raw: JsonObject | None, columns: Mapping[str, str], number: int) -> Row
     faults = {"no_problem": problem, "no_answer": answer, "no_response": responses}
     fault = next((name for name, text in faults.items() if not text), "")
     fault = "tool_turns" if messages and has_tools(messages) else fault
+    try:
+        (tolerance,) = tolerances_of([_plain(raw.get("tolerance"))], 1)
+    except ValueError:
+        fault = fault or "bad_tolerance"
     if fault:
         return Row(id, fault=fault)
     other = {name: _plain(value) for name, value in raw.items() if name not in columns.values()}
@@ -209,6 +216,7 @@ def _row(raw: JsonObject | None, columns: Mapping[str, str], number: int) -> Row
         responses,
         turns=_turns(prompt),
         columns={name: value for name, value in other.items() if value is not _LOST},
+        tolerance=tolerance,
     )
 
 

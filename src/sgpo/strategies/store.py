@@ -59,6 +59,9 @@ CREATE TABLE claims (id TEXT PRIMARY KEY, setup TEXT NOT NULL, worker TEXT NOT N
 
 _EXTRAS = "CREATE TABLE IF NOT EXISTS extras (problem TEXT PRIMARY KEY REFERENCES problems, value TEXT NOT NULL)"
 """What a problem's row held beside its texts. Stores of earlier versions get the table when they are opened."""
+_TEXTS = ("digest", "status", "problem", "answer", "response")
+_MENDED = f"""ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _TEXTS)}
+  WHERE problems.status != 'ok'"""
 _REPLACED = ("outcome", "raw", "parsed", "tokens_estimated", "structured", "seconds", "at")
 _REPLACE = f"""ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _REPLACED)},
   prompt_tokens = prompt_tokens + excluded.prompt_tokens,
@@ -121,13 +124,13 @@ class Store:
             db.execute("INSERT OR IGNORE INTO setups VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def add_problems(self, problems: Iterable[Problem]) -> None:
-        """Make problems known; one that is there already stays as it is."""
+        """Make problems known; a usable one that is there already stays as it is, and a skipped one is replaced."""
         problems = list(problems)
         rows = [(p.id, p.digest, p.status, p.problem, p.answer, p.response) for p in problems]
         more = [p for p in problems if p.status == "ok" and (p.turns or p.columns)]
         extras = [(p.id, json.dumps({"turns": p.turns, "columns": p.columns})) for p in more]
         with self._write() as db:
-            db.executemany("INSERT OR IGNORE INTO problems VALUES (?, ?, ?, ?, ?, ?)", rows)
+            db.executemany(f"INSERT INTO problems VALUES (?, ?, ?, ?, ?, ?) {_MENDED}", rows)
             db.executemany("INSERT OR IGNORE INTO extras VALUES (?, ?)", extras)
 
     def claim(self, keys: Sequence[Key], again: Container[str] = ()) -> tuple[set[Key], int]:

@@ -220,7 +220,29 @@ def test_an_accelerate_config_that_leaves_its_settings_out(
 @pytest.mark.parametrize(("bits", "size"), [("load_in_4bit", 0.55), ("load_in_8bit", 1.0)])
 def test_quantized_weights_count_wherever_they_are_asked_for(bits: str, size: float, recipe: Any) -> None:
     for written in ({bits: True}, {"model_init_kwargs": {"quantization_config": {bits: True}}}):
-        assert workload(recipe(use_peft=True, **written)).weight_bytes == size
+        assert workload(recipe(use_peft=True, **written)).quantized_bytes == size
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_only_the_linear_modules_of_the_layers_are_quantized(tied: bool, recipe: Any, tmp_path: Path) -> None:
+    """As bitsandbytes does it: embedding, head, norms and biases stay what they are."""
+    sizes = {"vocab_size": 5000, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes |= {"num_key_value_heads": 2, "intermediate_size": 48, "tie_word_embeddings": tied}
+    config = AutoConfig.for_model("qwen2", **sizes)
+    config.save_pretrained(tmp_path / "model")
+    model = AutoModelForCausalLM.from_config(config)
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and name != "lm_head"}
+    quantized = sum(module.weight.numel() for module in linear.values())
+    rest = sum(parameter.numel() for parameter in model.parameters()) - quantized
+    written = {"model_name_or_path": str(tmp_path / "model"), "use_peft": True, "load_in_4bit": True}
+    plan = plan_recipe(recipe(**written, dtype="bfloat16"), parse_hardware("h100"))
+    assert plan.memory.phases["optimizer"]["weights"] == pytest.approx(0.55 * quantized + 2 * rest)
+    assert rest > 10 * quantized
+
+
+def test_an_optimizer_that_is_not_known_is_said(recipe: Any) -> None:
+    assert not [note for note in workload(recipe()).notes if "optimizer" in note]
+    assert "optimizer lion_32bit is not known here" in " ".join(workload(recipe(optim="lion_32bit")).notes)
 
 
 def test_kv_cache_by_hand(recipe: Any) -> None:

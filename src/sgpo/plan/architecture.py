@@ -57,10 +57,15 @@ class Architecture:
         return {**attention, "gate_proj": (h, i), "up_proj": (h, i), "down_proj": (i, h)}
 
     @property
+    def projection_parameters(self) -> int:
+        """Weights of the linear modules of a layer: what is quantized, where a model is."""
+        return sum(i * o for i, o in self.projections.values())
+
+    @property
     def layer_parameters(self) -> int:
         biases = self.query_width + 2 * self.kv_width if self.attention_bias else 0
         head_norms = 2 * self.head_width if self.family == "qwen3" else 0
-        return sum(i * o for i, o in self.projections.values()) + 2 * self.hidden + biases + head_norms
+        return self.projection_parameters + 2 * self.hidden + biases + head_norms
 
     @property
     def parameters(self) -> int:

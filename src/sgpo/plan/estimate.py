@@ -187,7 +187,7 @@ _REMEDIES: list[tuple[str, Callable[[Workload], bool], Callable[[Workload], Work
     ),
     (
         "load_in_4bit true (QLoRA)",
-        lambda load: bool(load.lora_rank) and load.weight_bytes > 1 and not load.on_cpu,
-        lambda load: replace(load, weight_bytes=0.55),
+        lambda load: bool(load.lora_rank) and not load.quantized_bytes and not load.on_cpu,
+        lambda load: replace(load, quantized_bytes=0.55),
     ),
 ]

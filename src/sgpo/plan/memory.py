@@ -115,7 +115,7 @@ def _sum(parts: Iterable[Parts]) -> Parts:
 
 def _resident(load: Workload, hardware: Hardware) -> Parts:
     """What is held in every phase."""
-    weights = load.architecture.parameters * load.weight_bytes
+    weights = load.model_bytes
     trained, sharding, world = load.trained_parameters, load.sharding, load.world
     parts: Parts = {"weights": weights}
     state = 4 if load.lora_rank or load.float32_weights else 2

@@ -9,7 +9,7 @@ from trl import ModelConfig
 from sgpo.plan.architecture import Architecture, load_architecture
 from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.hardware import Hardware
-from sgpo.plan.workload import LORA_DEFAULT, Workload, count_problems, load_sharding, server_split
+from sgpo.plan.workload import LORA_DEFAULT, OPTIMIZER_STATES, Workload, count_problems, load_sharding, server_split
 from sgpo.recipe import model_path, parse, written_fields
 from sgpo.recipe.schedule import Schedule
 from sgpo.trainer import SGPOConfig
@@ -40,6 +40,9 @@ def read_recipe(
     autocast = config.bf16 if "bf16" in named else not (on_cpu or config.fp16)
     if not on_cpu and config.use_cpu and "use_cpu" in named:
         notes.append("the recipe says use_cpu: true; this plan is for the device all the same")
+    optimizer = str(getattr(config.optim, "value", config.optim))
+    if optimizer not in OPTIMIZER_STATES:
+        notes.append(f"optimizer {optimizer} is not known here: counted as AdamW, two numbers per trained weight")
     quantized = (config.model_init_kwargs or {}).get("quantization_config") or {}
     four, eight = (getattr(model, name) or quantized.get(name) for name in ("load_in_4bit", "load_in_8bit"))
     bits = 0.55 if four else 1.0 if eight else 0.0  # 4 bit: with its scales
@@ -69,12 +72,13 @@ def read_recipe(
         num_iterations=config.num_iterations,
         problems=problems,
         steps=schedule.steps(max(problems, schedule.batch(world)), world),
-        weight_bytes=bits or (4.0 if model.dtype == "float32" else 2.0),
+        weight_bytes=4.0 if model.dtype == "float32" else 2.0,
+        quantized_bytes=bits,
         autocast=bool(autocast),
         float32_weights=model.dtype == "float32" and not low,
         checkpointing=bool(config.activation_checkpointing),
         masked_attention="flash" not in (model.attn_implementation or ""),
-        optimizer=str(getattr(config.optim, "value", config.optim)),
+        optimizer=optimizer,
         lora_rank=model.lora_r if model.use_peft else 0,
         lora_modules=_lora_modules(model, architecture) if model.use_peft else (),
         lora_dropout=model.lora_dropout > 0,

@@ -21,7 +21,7 @@ PAPER_PROBLEMS = 5667  # two thirds of the 8.5K problems of arXiv 2606.24064
 # PEFT's defaults where lora_target_modules is not given.
 LORA_DEFAULT = ("q_proj", "v_proj")
 # Adam's two moments, or what takes their place, in numbers per trained parameter.
-_OPTIMIZER_STATES = {
+OPTIMIZER_STATES = {
     "adamw_torch": 2.0,
     "adamw_torch_fused": 2.0,
     "adamw_bnb_8bit": 0.5,
@@ -75,7 +75,8 @@ class Workload:
     problems: int
     steps: int  # of the optimizer in the run, at least those of one generation batch an epoch
     # numbers
-    weight_bytes: float
+    weight_bytes: float  # bytes of a number, where it is not quantized
+    quantized_bytes: float  # of a number in the linear modules of the layers; 0: they are not quantized
     autocast: bool
     float32_weights: bool
     checkpointing: bool
@@ -151,6 +152,13 @@ class Workload:
         return 2 if self.autocast or not self.float32_weights else 4
 
     @property
+    def model_bytes(self) -> float:
+        """Bytes of all weights. Embedding, head and norms are never quantized: in a small model that is a third."""
+        a = self.architecture
+        quantized = a.layers * a.projection_parameters if self.quantized_bytes else 0
+        return self.quantized_bytes * quantized + self.weight_bytes * (a.parameters - quantized)
+
+    @property
     def adapter_parameters(self) -> int:
         widths = self.architecture.projections
         return self.architecture.layers * sum(self.lora_rank * sum(widths[m]) for m in self.lora_modules)
@@ -162,7 +170,7 @@ class Workload:
     @property
     def optimizer_states(self) -> float:
         """Numbers per trained parameter."""
-        return _OPTIMIZER_STATES.get(self.optimizer, 2.0)
+        return OPTIMIZER_STATES.get(self.optimizer, 2.0)
 
 
 def load_sharding(path: str | None, world: int) -> Sharding:

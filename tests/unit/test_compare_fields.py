@@ -26,6 +26,7 @@ from sgpo.evaluation.results import Graded, ProblemResult, summarise
 from sgpo.options import from_flat
 from sgpo.recipe import load_data
 from sgpo.recipe.schedule import Schedule
+from sgpo.rewards import accuracy_reward
 from sgpo.runs.entries import CellResult, ComparisonResults, MethodResult
 from sgpo.runs.methods import METHODS
 from sgpo.runs.scores import FamilyScores, SeedMean
@@ -175,6 +176,19 @@ def test_held_out_prompts_are_asked_as_in_training(tmp_path: Path) -> None:
     assert plan.check(grader) == [message, "2 + 3 ="]
     assert [problem.group for problem in plan.problems] == [None, "sums"]
     assert (plan.k, plan.sampling.temperature, plan.sampling.max_new_tokens) == (2, 0.6, 32768)
+
+
+def test_held_out_problems_are_judged_as_in_training(tmp_path: Path) -> None:
+    """By a row's tolerance, and by the solution where the answer is empty: a search picks by the rewards' verdicts."""
+    rows = [
+        {"prompt": "pi?", "answer": "3.14", "solution": None, "tolerance": 0.01},
+        {"prompt": "2 + 3 =", "answer": "", "solution": "It is $2 + 3 = \\boxed{5}$.", "tolerance": math.nan},
+    ]
+    measure.held_out(rows, tmp_path / measure.HELD_OUT)
+    plan, grader = measure.measurement(str(tmp_path / measure.HELD_OUT), {}, as_trained=True)
+    said = [r"\boxed{3.1416}", r"\boxed{5}"]
+    rewards = accuracy_reward(said, **{name: [row[name] for row in rows] for name in rows[0] if name != "prompt"})
+    assert [mark.correct for mark in grader.grade(said, plan.problems)] == rewards == [1.0, 1.0]
 
 
 def result(*scores: float, group: str | None = None) -> Any:

@@ -25,6 +25,7 @@ from sgpo.lab.benchmark import LAB
 from sgpo.models.folders import Folder
 from sgpo.models.protocol import ModelError
 from sgpo.options import from_flat
+from sgpo.rewards.reward import golds_of, tolerances_of
 from sgpo.runs.entries import CellResult, SampleRow
 from sgpo.runs.files import write_rows
 from sgpo.runs.scores import FamilyScores
@@ -60,15 +61,18 @@ def measurement(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = 
 
 
 def held_out(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write training problems as a benchmark that :func:`measurement` reads."""
+    """Write training problems as a benchmark that :func:`measurement` reads, with the golds and tolerances of rewards."""
+    golds = golds_of(*([row.get(name) for row in rows] for name in ("answer", "solution"))) or []
+    tolerances = tolerances_of([row.get("tolerance") for row in rows], len(rows))
     lines = [
         {
             "id": i,
             "problem": json.dumps({"prompt": row["prompt"]}),
-            "answer": row["answer"],
+            "answer": gold,
             "family": row.get("family"),
+            "tolerance": tolerance,
         }
-        for i, row in enumerate(rows)
+        for i, (row, gold, tolerance) in enumerate(zip(rows, golds, tolerances, strict=True))
     ]
     write_rows(path, lines)
 

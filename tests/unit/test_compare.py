@@ -269,6 +269,7 @@ def test_tables_hold_the_same_figures() -> None:
     [
         ({"methods": ()}, "no method"),
         ({"methods": ("sgpo", "sgpo")}, "named twice"),
+        ({"rates": (1e-3, 1e-4, 0.001000000001)}, r"learning rate is named twice.*0\.001, 0\.0001"),
         ({"methods": ("sgpoo",)}, "did you mean"),
         ({"methods": ("sgpo", "sgpo:max_steps=9")}, "max_steps, which is the same for all methods"),
         ({"methods": ("sgpo", "sgpo:kl_clip=-1")}, "kl_clip"),

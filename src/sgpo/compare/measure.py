@@ -61,7 +61,7 @@ def measurement(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = 
 
 
 def held_out(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write training problems as a benchmark that :func:`measurement` reads, with the golds and tolerances of rewards."""
+    """Write training problems as a benchmark that :func:`measurement` reads, by the golds and tolerances of rewards."""
     golds = golds_of(*([row.get(name) for row in rows] for name in ("answer", "solution"))) or []
     tolerances = tolerances_of([row.get("tolerance") for row in rows], len(rows))
     lines = [

@@ -57,6 +57,9 @@ class ComparePlan:
             raise ValueError(f"jobs is {self.jobs}, but must be 0 (the default) or more.")
         if bad := [rate for rate in self.rates if not 0 < rate < 1]:
             raise ValueError(f"learning rate {bad[0]} is not within (0, 1).")
+        # Six digits of a rate are in the names of folders: two runs would share one, and count as runs from two bases.
+        if len({f"{rate:g}" for rate in self.rates}) < len(self.rates):
+            raise ValueError(f"A learning rate is named twice, to six digits: {', '.join(map(str, self.rates))}.")
         self.task.check(self.methods)
 
     @property

@@ -282,12 +282,12 @@ def test_dates_become_text_and_bytes_are_left_out_with_a_word(tmp_path: Path) ->
     import pyarrow as pa
     from pyarrow import parquet
 
-    row = problem_row(1, when=datetime.date(2024, 5, 1), price=decimal.Decimal("1.50"), image={"bytes": b"\x89PNG"})
+    row = problem_row(1, when=datetime.date(2024, 5, 1), price=decimal.Decimal("1.50"), scan={"bytes": b"\x89PNG"})
     parquet.write_table(pa.Table.from_pylist([row]), tmp_path / "x.parquet")
-    assert Source(str(tmp_path / "x.parquet")).describe().endswith("left out, as it holds bytes: image")
+    assert Source(str(tmp_path / "x.parquet")).describe().endswith("left out, as it holds bytes: scan")
     taken(tmp_path / "x.parquet", tmp_path / "s.db")
     ((out,), _) = exported(tmp_path / "s.db", tmp_path / "a.parquet")
-    assert (out["when"], out["price"], "image" in out) == ("2024-05-01", "1.50", False)
+    assert (out["when"], out["price"], "scan" in out) == ("2024-05-01", "1.50", False)
 
 
 def test_a_store_of_an_earlier_version_gets_the_columns_when_it_is_extracted_again(tmp_path: Path) -> None:
@@ -302,6 +302,25 @@ def test_a_store_of_an_earlier_version_gets_the_columns_when_it_is_extracted_aga
     taken(path, tmp_path / "s.db")
     ((out,), _) = exported(tmp_path / "s.db", tmp_path / "b.jsonl")
     assert out["family"] == "sums"
+
+
+def test_columns_and_a_system_message_that_changed_are_those_of_the_source(tmp_path: Path) -> None:
+    """They ask nothing anew, so that the store would have kept what it met first."""
+
+    def row(system: str, **columns: Any) -> dict[str, Any]:
+        return (
+            problem_row(1, problem=[{"role": "system", "content": system}, {"role": "user", "content": "1 + 1?"}])
+            | columns
+        )
+
+    taken(write_rows(tmp_path / "x.jsonl", [row("Be brief.", family="sum", level=1)]), tmp_path / "s.db")
+    taken(write_rows(tmp_path / "x.jsonl", [row("Think.", family="sums", source="me")]), tmp_path / "s.db")
+    ((out,), _) = exported(tmp_path / "s.db", tmp_path / "a.jsonl")
+    assert (out["family"], out["level"], out["source"]) == ("sums", 1, "me")
+    assert out["prompt"][0] == {"role": "system", "content": "Think."}
+    taken(write_rows(tmp_path / "x.jsonl", [problem_row(1, problem="1 + 1?")]), tmp_path / "s.db")
+    ((out,), _) = exported(tmp_path / "s.db", tmp_path / "a.jsonl")
+    assert ([message["role"] for message in out["prompt"]], out["family"]) == (["user"], "sums")
 
 
 @pytest.mark.parametrize("kind", ["store", "jsonl", "parquet", "bare"])

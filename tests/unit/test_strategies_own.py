@@ -20,7 +20,7 @@ def evaluated(folder: Path, texts: dict[str, list[str]], gold: str = "4") -> Pat
     folder.mkdir()
     write_rows(
         folder / "prompts.jsonl",
-        [{"id": id, "problem": "What is 2 + 2?", "prompt": "Q: What is 2 + 2?", "gold": gold} for id in texts],
+        [{"id": id, "problem": f"{id}: 2 + 2?", "prompt": f"Q: {id}: 2 + 2?", "gold": gold} for id in texts],
     )
     rows = [(id, j, text) for id, samples in texts.items() for j, text in enumerate(samples)]
     base = {"tokens": 9, "truncated": False}
@@ -38,8 +38,8 @@ def test_a_problem_that_was_solved_comes_with_its_shortest_right_response(tmp_pa
     with Store(tmp_path / "s.db") as store:
         found = [problem for portion in ingest(source, store, counts) for problem in portion]
     assert [(p.id, p.problem, p.answer, p.response) for p in found] == [
-        ("a", "What is 2 + 2?", "4", SHORT),
-        ("c", "What is 2 + 2?", "4", SHORT),
+        ("a", "a: 2 + 2?", "4", SHORT),
+        ("c", "c: 2 + 2?", "4", SHORT),
     ]
     assert source.count() == 2
 

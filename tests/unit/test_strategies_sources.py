@@ -149,6 +149,47 @@ def test_a_run_again_verifies_nothing_twice_and_a_changed_row_is_noticed(
     assert counts == {"ok": 2}
 
 
+def test_of_rows_with_one_id_the_first_right_one_counts(tmp_path: Path) -> None:
+    """As in data sets that have a row for each response: the problem was lost where the first of them is wrong."""
+    rows = [problem_row(i, response=f"\\boxed{{{2 * i + j}}}") for i in range(100) for j in (1, 0, 0)]
+    path = write_rows(tmp_path / "x.jsonl", rows)
+    problems, counts = taken(path, tmp_path / "s.db")
+    assert [p.id for p in problems] == [f"p{i}" for i in range(100)]
+    assert [p.response for p in problems] == [f"\\boxed{{{2 * i}}}" for i in range(100)]
+    assert counts == {"ok": 100, "unverified:different": 100, "duplicate_id": 100}
+    again, counts = taken(path, tmp_path / "s.db")
+    assert (again, counts["ok"]) == (problems, 100)
+
+
+def test_a_problem_that_stands_twice_is_asked_once(tmp_path: Path) -> None:
+    """Under other ids, it would be paid for twice, and trained with two golds where they contradict."""
+    text = "What is  1 +\n1?"
+    rows = [
+        problem_row(1, response="\\boxed{3}"),
+        problem_row(2, problem="What is 1 + 1?", answer="2", response="\\boxed{2}"),
+        problem_row(3, problem=text, answer="\\frac{4}{2}", response="\\boxed{2}"),
+        problem_row(4, problem=text, answer="3", response="\\boxed{3}"),
+    ]
+    found, counts = taken(write_rows(tmp_path / "x.jsonl", rows), tmp_path / "s.db")
+    assert [p.id for p in found] == ["p2"]
+    assert counts == {"ok": 1, "unverified:different": 1, "duplicate_problem": 1, "other_answer": 1}
+    found, counts = taken(
+        write_rows(tmp_path / "y.jsonl", [problem_row(9, problem=text, answer="2.0")]), tmp_path / "s.db"
+    )
+    assert (found, counts) == ([], {"unverified:different": 1})  # 18 is no answer to it
+    row = problem_row(9, problem=text, answer="2.0", response="\\boxed{2}")
+    assert taken(write_rows(tmp_path / "y.jsonl", [row]), tmp_path / "s.db") == ([], {"duplicate_problem": 1})
+
+
+def test_a_problem_with_an_image_is_left_out(tmp_path: Path) -> None:
+    """Bytes are no column of an exported data set, so that it would be trained on without what it shows."""
+    cells = ({"images": [{"bytes": b"x", "path": "a.png"}]}, {"images": []}, {"images": None})
+    rows = [problem_row(i, **cell) for i, cell in enumerate(cells)]
+    found, counts = taken(write_parquet(tmp_path / "x.parquet", rows), tmp_path / "s.db")
+    assert [p.id for p in found] == ["p1", "p2"]
+    assert counts == {"ok": 2, "image": 1}
+
+
 def test_a_row_has_a_tolerance_of_its_own(tmp_path: Path) -> None:
     """That by which training and evaluation judge, so that no response which they call right is dropped."""
     rows = [

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import chain
 
 from sgpo.models.thinking import strip_thinking
-from sgpo.rewards import check_gold, verify_batch
+from sgpo.rewards import check_gold, first_equals, verify_batch
 from sgpo.strategies.records import Problem, digest
 from sgpo.strategies.sources import Row, Source
 from sgpo.strategies.store import Store
 
 PORTION = 64  # rows verified, and written, at a time
+_MOST_LATER = 16 * PORTION  # rows that wait for one with their id
 _PASSING = ("timeout", "memory", "crash")
 
 
@@ -26,27 +27,47 @@ def ingest(
 ) -> Iterator[list[Problem]]:
     """Usable problems in portions, each in the store before it is given out; at most ``limit`` of them.
 
-    ``counts`` gets the rows by what they came to: "ok", or why they are skipped. Of rows with one id the first counts;
-    "changed" is one that the store holds with other texts.
+    ``counts`` gets the rows by what they came to: "ok", or why they are skipped. Of rows with one id the first usable
+    one counts, and of several problems with one text, whatever their ids; "changed" is a row that the store holds with
+    other texts.
     """
-    seen: set[str] = set()
-    rows = source.rows()
+    taken: set[str] = set()
+    texts = {_text_key(problem): (id, answer) for id, problem, answer in store.texts()}
     given = 0
-    while portion := list(islice(rows, PORTION)):
-        fresh = []
-        for row in portion:
-            if row.id in seen:
-                counts["duplicate_id"] += 1
-                continue
-            seen.add(row.id)
-            fresh.append(row)
-        usable = _settle(fresh, store, counts, keep_thinking)
+    for portion in _portions(source.rows(), taken, counts):
+        usable = _settle(portion, store, counts, texts, keep_thinking)
         usable = usable if limit is None else usable[: limit - given]
         given += len(usable)
         counts["ok"] += len(usable)
+        taken.update(problem.id for problem in usable)
         yield usable
         if given == limit:
             return
+
+
+def _portions(rows: Iterator[Row], taken: set[str], counts: Counter[str]) -> Iterator[list[Row]]:
+    """Rows in portions whose ids differ, without those of ids that are ``taken``, which the caller adds to.
+
+    A row with the id of one before it waits for that one: where its response is wrong, this one's may be right, as in
+    data sets that have a row for each response.
+    """
+    later: list[Row] = []
+    while True:
+        portion: dict[str, Row] = {}
+        waiting, later = iter(later), []
+        for row in chain(waiting, rows):
+            if row.id in taken:
+                counts["duplicate_id"] += 1
+            elif row.id in portion:
+                later.append(row)
+            else:
+                portion[row.id] = row
+            if len(portion) == PORTION or len(later) == _MOST_LATER:
+                break
+        later += waiting
+        if not portion:
+            return
+        yield list(portion.values())
 
 
 def verified(rows: list[Row], keep_thinking: bool = True) -> dict[str, tuple[str, str]]:
@@ -66,7 +87,9 @@ def verified(rows: list[Row], keep_thinking: bool = True) -> dict[str, tuple[str
     return found
 
 
-def _settle(rows: list[Row], store: Store, counts: Counter[str], keep_thinking: bool) -> list[Problem]:
+def _settle(
+    rows: list[Row], store: Store, counts: Counter[str], texts: dict[str, tuple[str, str]], keep_thinking: bool
+) -> list[Problem]:
     problems = {row.id: _problem(row, keep_thinking) for row in rows}
     # A row that was skipped, and whose texts were mended since, is as good as new: nothing was asked about it.
     there = store.known(problems).items()
@@ -79,7 +102,13 @@ def _settle(rows: list[Row], store: Store, counts: Counter[str], keep_thinking: 
             status = reason if reason in _PASSING else f"unverified:{reason}"
             problems[id] = Problem(id, "", "", "", status, problem.digest)
         else:
-            problems[id] = replace(problem, response=response if keep_thinking else strip_thinking(response))
+            twin, answer = texts.setdefault(_text_key(problem.problem), (id, problem.answer))
+            if twin == id:
+                problems[id] = replace(problem, response=response if keep_thinking else strip_thinking(response))
+                continue
+            same = first_equals([answer, problem.answer])[1] == answer
+            status = "duplicate_problem" if same else "other_answer"
+            problems[id] = Problem(id, "", "", "", status, problem.digest)
     for id, (known_by, status) in known.items():
         if problems[id].digest != known_by:
             problems[id] = replace(problems[id], status="changed")
@@ -93,6 +122,11 @@ def _settle(rows: list[Row], store: Store, counts: Counter[str], keep_thinking: 
     several = [r.id for r in rows if r.id in known and len(r.responses) > 1 and problems[r.id].status == "ok"]
     problems |= {problem.id: problem for problem in store.problems(several)} if several else {}
     return [problem for problem in problems.values() if problem.status == "ok"]
+
+
+def _text_key(problem: str) -> str:
+    """By which a problem is known again, however it is spaced."""
+    return digest(" ".join(problem.split()))
 
 
 def _problem(row: Row, keep_thinking: bool) -> Problem:

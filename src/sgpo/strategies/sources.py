@@ -42,6 +42,7 @@ _USUAL = {
     "response": ("target", "response", "completion", "generation", "generations", "responses", "output"),
     "id": ("id", "uuid", "problem_id", "unique_id"),
 }
+_IMAGES = ("image", "images")  # columns that TRL takes for what is shown beside the prompt
 _COMPLETE = ("is_reasoning_complete", "finish_reasons")  # lists beside ``generations`` that say which of them ended,
 _CORRECT = ("correctness_math_verify", "correctness_llama")  # and which are right
 _FORMATS = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".jsonl.gz", ".json.gz", ".csv.gz")
@@ -202,6 +203,7 @@ def _row(raw: JsonObject | None, columns: Mapping[str, str], number: int) -> Row
     faults = {"no_problem": problem, "no_answer": answer, "no_response": responses}
     fault = next((name for name, text in faults.items() if not text), "")
     fault = "tool_turns" if messages and has_tools(messages) else fault
+    fault = "image" if any(raw.get(name) for name in _IMAGES) else fault  # what it shows is part of what is asked
     try:
         (tolerance,) = tolerances_of([_plain(raw.get("tolerance"))], 1)
     except ValueError:

@@ -59,6 +59,7 @@ CREATE TABLE claims (id TEXT PRIMARY KEY, setup TEXT NOT NULL, worker TEXT NOT N
 
 _EXTRAS = "CREATE TABLE IF NOT EXISTS extras (problem TEXT PRIMARY KEY REFERENCES problems, value TEXT NOT NULL)"
 """What a problem's row held beside its texts. Stores of earlier versions get the table when they are opened."""
+_NO_EXTRAS: JsonObject = {"turns": None, "columns": {}}
 _TEXTS = ("digest", "status", "problem", "answer", "response")
 _MENDED = f"""ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _TEXTS)}
   WHERE problems.status != 'ok'"""
@@ -124,14 +125,19 @@ class Store:
             db.execute("INSERT OR IGNORE INTO setups VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def add_problems(self, problems: Iterable[Problem]) -> None:
-        """Make problems known; a usable one that is there already stays as it is, and a skipped one is replaced."""
+        """Make problems known. A usable one that is there already keeps its texts, and a skipped one is replaced."""
         problems = list(problems)
         rows = [(p.id, p.digest, p.status, p.problem, p.answer, p.response) for p in problems]
-        more = [p for p in problems if p.status == "ok" and (p.turns or p.columns)]
-        extras = [(p.id, json.dumps({"turns": p.turns, "columns": p.columns})) for p in more]
+        usable = {p.id: p for p in problems if p.status == "ok"}
+        query = "SELECT problem, value FROM extras WHERE problem IN (SELECT value FROM json_each(?))"
         with self._write() as db:
+            # What may change without another text: a system message, and columns, which only grow.
+            before = {id: json.loads(value) for id, value in db.execute(query, (json.dumps(list(usable)),))}
+            columns = {id: before.get(id, {}).get("columns", {}) | p.columns for id, p in usable.items()}
+            found = {id: {"turns": p.turns, "columns": columns[id]} for id, p in usable.items()}
+            extras = [(id, json.dumps(value)) for id, value in found.items() if value != before.get(id, _NO_EXTRAS)]
             db.executemany(f"INSERT INTO problems VALUES (?, ?, ?, ?, ?, ?) {_MENDED}", rows)
-            db.executemany("INSERT OR IGNORE INTO extras VALUES (?, ?)", extras)
+            db.executemany("INSERT OR REPLACE INTO extras VALUES (?, ?)", extras)
 
     def claim(self, keys: Sequence[Key], again: Container[str] = ()) -> tuple[set[Key], int]:
         """Claim calls: those that are now ours to make, and how many a living process has claimed before.
@@ -193,6 +199,11 @@ class Store:
         # As one JSON text: SQLite bounds the number of parameters of a query.
         query = "SELECT id, digest, status FROM problems WHERE id IN (SELECT value FROM json_each(?))"
         return {row[0]: (row[1], row[2]) for row in self.rows(query, json.dumps(list(ids)))}
+
+    def texts(self) -> list[tuple[str, str, str]]:
+        """Id, problem and answer of each usable problem, the first that was stored last: in a mapping it then wins."""
+        query = "SELECT id, problem, answer FROM problems WHERE status = 'ok' ORDER BY rowid DESC"
+        return [(id, problem, answer) for id, problem, answer in self.rows(query)]
 
     def problems(self, ids: Sequence[str] | None = None) -> Iterator[Problem]:
         """Usable problems, by id; all, or those of ``ids`` that are there. In pages, so memory stays flat."""

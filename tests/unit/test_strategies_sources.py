@@ -139,6 +139,8 @@ def test_a_run_again_verifies_nothing_twice_and_a_changed_row_is_noticed(
     first, counts = taken(path, tmp_path / "s.db")
     monkeypatch.setattr(ingesting, "verify_batch", lambda responses, golds, **more: [] if not responses else 1 / 0)
     assert taken(path, tmp_path / "s.db") == (first, counts)
+    with Store(tmp_path / "s.db") as store:  # what is skipped has no texts, however often it is met
+        assert store.rows("SELECT problem, answer, response FROM problems WHERE id = 'p1'") == [("", "", "")]
     write_rows(path, [problem_row(0, response="So \\boxed{0}."), problem_row(1, answer="5")])
     assert taken(path, tmp_path / "s.db")[1] == {"changed": 1, "unverified:different": 1}
     # What was skipped and has been mended is looked at again.

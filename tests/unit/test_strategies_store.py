@@ -168,6 +168,29 @@ def test_commits_wait_for_the_disk(tmp_path: Path) -> None:
         assert store.rows("PRAGMA synchronous") == [(2,)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("nfs4", "delete"), ("fuse.sshfs", "delete"), ("ext4", "wal"), (None, "wal")]
+)
+def test_on_a_network_file_system_there_is_no_write_ahead_log(
+    kind: str | None, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of mounts is pretended; a store that was made with a write-ahead log gives it up."""
+    share = tmp_path / "a share"
+    share.mkdir()
+    opened(share / "s.db").close()
+    table = tmp_path / "mounts"
+    point = str(share).replace(" ", "\\040")
+    if kind is not None:
+        table.write_text(f"disk / ext4 rw 0 0\nother {point}2 nfs4 rw 0 0\nserver:/x {point} {kind} rw 0 0\n")
+    monkeypatch.setattr("sgpo.runs.mounts._MOUNTS", table)
+    with Store(share / "s.db") as store, Store(share / "s.db") as second:
+        assert store.rows("PRAGMA journal_mode") == [(mode,)]
+        store.record([answer(key())])
+        second.record([answer(key(number=1))])
+        assert len(store.candidates("p0")) == 2
+    assert not (share / "s.db-wal").exists()
+
+
 def test_stores_that_cannot_be_used(tmp_path: Path) -> None:
     def raises(path: Path, message: str, **options: Any) -> None:
         with pytest.raises(StoreError, match=message):

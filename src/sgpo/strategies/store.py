@@ -1,7 +1,8 @@
 """The store: one SQLite file that survives ``kill -9``, a full disk, and two processes at once.
 
 A call counts as answered when its reply is committed; the journal is a write-ahead log with ``synchronous=FULL``, so a
-commit is on the disk before `record` returns. A process claims calls before it makes them and beats while it lives;
+commit is on the disk before `record` returns. On a network file system it is SQLite's older journal, which is as safe
+there as the locks of that system, and slower. A process claims calls before it makes them and beats while it lives;
 the claims of one that is gone are free again, at once where it ran on this machine, else after `STALE` seconds.
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sgpo.runs.files import JsonObject
+from sgpo.runs.mounts import on_network
 from sgpo.strategies.records import AnsweredCall, Candidate, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
 
@@ -279,8 +281,10 @@ class Store:
                     f"{self.path} was written by a newer sgpo (its version is {version}, this one reads up to "
                     f"{VERSION}). Upgrade sgpo, or give another --store."
                 )
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
+            # A write-ahead log has its index in shared memory, which machines do not share: it would break the file.
+            shared = on_network(self.path)
+            self._db.execute(f"PRAGMA journal_mode = {'DELETE' if shared else 'WAL'}")
+            self._db.execute(f"PRAGMA synchronous = {'EXTRA' if shared else 'FULL'}")
             self._db.execute("PRAGMA foreign_keys = ON")
         with self._write() as db:
             if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:

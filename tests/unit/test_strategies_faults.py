@@ -13,7 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from strategies_kit import GOOD, KEY, Play, Script, Server, good, problems_file, said, serving, streamed, way
+from strategies_kit import (
+    GOOD,
+    KEY,
+    Play,
+    Script,
+    Server,
+    good,
+    problem_row,
+    problems_file,
+    said,
+    serving,
+    streamed,
+    way,
+    write_rows,
+)
 from typer.testing import CliRunner
 
 from sgpo.commands import strategies
@@ -392,6 +406,27 @@ def test_a_field_of_another_name_limits_replies_and_the_budget_knows(tmp_path: P
         assert run(server, tmp_path / "b", omit=["max_tokens"], extra_body=own, budget=limit).exhausted
         assert server.bodies == []
         assert run(server, tmp_path / "c", omit=["max_tokens"]).outcomes == {"ok": 8}
+
+
+def test_prompts_that_the_server_cuts_are_said(tmp_path: Path) -> None:
+    """Ollama reads the first 4,096 tokens, unless told otherwise, and answers to these with status 200."""
+    rows = [problem_row(i, response="First, we look. " * (600 if i else 1) + f"\\boxed{{{2 * i}}}") for i in range(3)]
+    source = write_rows(tmp_path / "problems.jsonl", rows)
+    arguments = ["extract", str(source), "-m", "m", "--store", str(tmp_path / "s.db"), "--api-key-env", "SGPO_TEST_KEY"]
+
+    def script(limit: int) -> Script:
+        def play(body: dict[str, Any], number: int) -> Play:
+            size = sum(len(message["content"]) for message in body["messages"])
+            return said(json.dumps({**GOOD, "strategy": way(body["seed"])}), tokens=(min(size // 4, limit), 10))
+
+        return play
+
+    with serving(script(1_200)) as server:
+        shown = CliRunner().invoke(strategies.app, [*arguments, "--base-url", server.url]).output
+    assert "of 10 prompts the endpoint counts fewer tokens than they have" in " ".join(shown.split())
+    with serving(script(100_000)) as server:
+        shown = CliRunner().invoke(strategies.app, [*arguments, "--base-url", server.url, "--seed", "1"]).output
+    assert "fewer tokens" not in shown
 
 
 def test_candidates_that_are_all_the_same_are_said(tmp_path: Path) -> None:

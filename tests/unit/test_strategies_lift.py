@@ -360,6 +360,18 @@ def test_the_data_set_takes_the_greatest_lift(tmp_path: Path) -> None:
             ExportOptions(out=out, by="beauty")
 
 
+def test_lifts_of_two_students_in_one_data_set_are_said(tmp_path: Path) -> None:
+    """A measurement of some problems leaves the notes of an earlier one with the others."""
+    other = lift_setup("another student", ["t"], {"seed": 0})
+    with filled(tmp_path / "s.db") as store:
+        run(store, Student())
+        measure_lift(store, Student(), verify, setup=other, prompt=ask, limit=1)
+    arguments = ["export", str(tmp_path / "a.jsonl"), "--store", str(tmp_path / "s.db")]
+    shown = CliRunner().invoke(app, [*arguments, "--by", "lift"]).output
+    assert f"(6 candidates with {STUDENT.model}; 3 candidates with another student)" in " ".join(shown.split())
+    assert "measurements" not in CliRunner().invoke(app, arguments).output
+
+
 # --- the command ---------------------------------------------------------------------------------------------------
 
 

@@ -194,7 +194,14 @@ def run_export(options: ExportOptions) -> None:
     with Store(options.store, create=False) as store, progress_of("export", usable(store)) as report:
         counts = exporting.export(store, options, make_prompt, report)
         named = SourceColumns(store.problems()).names
+        students = store.students() if options.by == "lift" else {}
     typer.echo(f"problems: {counted(counts)}")
+    if len(students) > 1:
+        listed = "; ".join(f"{many} candidates with {student}" for student, many in students.values())
+        typer.echo(
+            f"The lifts are of several measurements ({listed}), which cannot be compared: run sgpo strategies lift "
+            "once more over all problems, with the student that is to be trained."
+        )
     if counts["not_measured"]:
         typer.echo(
             "not_measured: a strategy passes the rules, and lacks what a gate asks for. Run sgpo strategies rank "
@@ -233,6 +240,12 @@ def _finish(tally: Tally, budget: Budget, store: Path) -> int:
     if tally.failures:
         typer.echo(f"without an answer, to be asked again by the next run: {counted(tally.failures)}")
         typer.echo(f"the first of them: {tally.message}")
+    if tally.cut:
+        typer.echo(
+            f"of {tally.cut} prompts the endpoint counts fewer tokens than they have: it may have cut them, and reply "
+            "to half a response. Raise the server's context (Ollama: num_ctx) and begin another --store; or it leaves "
+            "out of its count what it had in a cache"
+        )
     if line := several_served(tally.served):
         typer.echo(line)
     tokens = f"{budget.prompt_tokens:,.0f} in, {budget.completion_tokens:,.0f} out"

@@ -20,7 +20,7 @@ from typing import Any
 from sgpo.data.messages import Messages
 from sgpo.models import CallError, Model, Reply, Request, Schema, stream_seed
 from sgpo.models.interrupt import Interrupt, cancel_soon
-from sgpo.strategies.budget import Budget, prompt_bytes, usual_tokens
+from sgpo.strategies.budget import Budget, is_cut, prompt_bytes, usual_tokens
 from sgpo.strategies.parsing import json_alone
 from sgpo.strategies.recording import CallWriter
 from sgpo.strategies.records import AnsweredCall, Key, Setup
@@ -57,6 +57,7 @@ class Tally:
         stopped: why the run ended before its end; None if it did not.
         exhausted: it ended at a limit of its budget.
         served: replies by the model that the endpoint says it was.
+        cut: replies to a prompt that the endpoint seems to have cut (see `sgpo.strategies.budget.is_cut`).
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -67,6 +68,7 @@ class Tally:
     stopped: str | None = None
     exhausted: bool = False
     served: Counter[str] = field(default_factory=Counter)
+    cut: int = 0
 
     @property
     def finished(self) -> int:
@@ -262,6 +264,7 @@ class Asker:
                 raise CallError(reply.finish, f"the endpoint ended a reply with {reply.finish!r}: {reply.text[:200]}")
             if reply.served:
                 self.tally.served[reply.served] += 1
+            self.tally.cut += is_cut(prompt_bytes(job.messages), reply.prompt_tokens)
             answer = self._answer(job, reply, time.perf_counter() - started)
             used = (answer.prompt_tokens, answer.completion_tokens)
             await self._recorder.put(answer)

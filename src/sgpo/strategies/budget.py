@@ -15,6 +15,8 @@ from sgpo.options import option
 
 _BYTES_PER_TOKEN_WORST = 2.0
 _BYTES_PER_TOKEN_USUAL = 3.5
+_BYTES_PER_TOKEN_MOST = 6.0  # of English prose have 5
+_SHORT = 2_000  # bytes; such a prompt fits anywhere
 
 
 def prompt_bytes(messages: Messages) -> int:
@@ -25,6 +27,14 @@ def prompt_bytes(messages: Messages) -> int:
 def usual_tokens(bytes_: float) -> int:
     """Tokens that a text of so many bytes usually has; for estimates, and for endpoints that do not count."""
     return round(bytes_ / _BYTES_PER_TOKEN_USUAL)
+
+
+def is_cut(bytes_: int, tokens: int | None) -> bool:
+    """Whether an endpoint counts fewer tokens than a prompt of so many bytes can have: servers cut prompts in silence.
+
+    It may also leave out of its count what it had in a cache.
+    """
+    return tokens is not None and bytes_ > max(_SHORT, _BYTES_PER_TOKEN_MOST * tokens)
 
 
 @dataclass(frozen=True, kw_only=True)

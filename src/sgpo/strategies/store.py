@@ -202,6 +202,12 @@ class Store:
         query = "SELECT id, digest, status FROM problems WHERE id IN (SELECT value FROM json_each(?))"
         return {row[0]: (row[1], row[2]) for row in self.rows(query, json.dumps(list(ids)))}
 
+    def students(self) -> dict[str, tuple[str, int]]:
+        """The setups by which the candidates' lifts were measured: the student of each, and the candidates."""
+        query = """SELECT json_extract(value, '$.setup'), json_extract(value, '$.student'), count(*) FROM notes
+                   WHERE name = 'lift' GROUP BY 1, 2 ORDER BY 3 DESC, 1"""
+        return {setup: (student, many) for setup, student, many in self.rows(query)}
+
     def texts(self) -> list[tuple[str, str, str]]:
         """Id, problem and answer of each usable problem, the first that was stored last: in a mapping it then wins."""
         query = "SELECT id, problem, answer FROM problems WHERE status = 'ok' ORDER BY rowid DESC"

@@ -304,6 +304,45 @@ def test_samples_that_are_all_the_same_are_said(monkeypatch: pytest.MonkeyPatch,
     assert re.search(r"All 4 samples of every problem are the same, word for word", "\n".join(lines))
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_thinking_that_an_endpoint_cuts_states_no_answer_but_in_a_box(
+    apart: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The prompt begins the thinking, or a parser gives it apart only where it has ended; both say nothing where it
+    was cut. A model in this process is judged so, too (test_models_sampling)."""
+
+    def reply(body: dict[str, Any], number: int) -> Played:
+        if number % 2:
+            return 200, said("Perhaps the answer is 4.", "length")
+        whole = said("\\boxed{5}" if apart else "2 + 2 is 4, or not.</think>\\boxed{5}")
+        if apart:
+            whole["choices"][0]["message"]["reasoning_content"] = "2 + 2 is 4, or not."
+        return 200, whole
+
+    lines: list[str] = []
+    with serving(reply) as server:
+        for _ in range(2):  # the second start asks for nothing, and finds the same
+            run = plan(), "m", backend(server, monkeypatch), VerifyGrader(), tmp_path
+            assert run_evaluation(*run, say=lines.append).accuracy == 0
+    assert len(server.bodies) == 20
+    assert sum("10 of 20 replies were cut within thinking" in line for line in lines) == 1
+    saved = [json.loads(line) for line in (tmp_path / "responses.jsonl").read_text().splitlines()]
+    last = {(one["problem"], one["sample"]): one for one in saved}
+    assert sum(one["text"].startswith("<think>Perhaps") for one in last.values()) == 10
+
+
+def test_a_reply_that_was_cut_is_an_answer_where_not_every_reply_thinks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def reply(body: dict[str, Any], number: int) -> Played:
+        text = ["Perhaps the answer is 4.", "</think>\\boxed{5}", "\\boxed{5}"][number % 3]
+        return 200, said(text, "stop" if number % 3 else "length")
+
+    with serving(reply) as server:
+        run_evaluation(plan(), "m", backend(server, monkeypatch), VerifyGrader(), tmp_path)
+    assert "<think>" not in (tmp_path / "responses.jsonl").read_text()
+
+
 def test_vllm_gets_each_request_with_its_seed(vllm: None) -> None:
     engine = VllmModel.load("m", SAMPLING, ModelOptions(batch_size=2))
     assert Engine.made["generation_config"] == "vllm"

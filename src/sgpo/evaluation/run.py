@@ -11,7 +11,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sgpo import __version__
@@ -23,13 +23,14 @@ from sgpo.evaluation.store import RunFolder, SavedMark, SavedReply, Settings, op
 from sgpo.evaluation.templates import Template, build_prompts
 from sgpo.models import Key, Model, ModelError, Reply, Request, Sampling, check_sampling, row_seeds
 from sgpo.models.protocol import several_served
+from sgpo.models.thinking import ends_alone, has_mark
 from sgpo.runs import provenance
 from sgpo.runs.files import write_rows
 
 OnGraded = Callable[[int, int, float], None]
 """Called with the graded samples, all samples, and the running accuracy."""
 _LIBRARIES = ("torch", "transformers", "vllm", "openai", "math-verify")
-_ALIKE = 5  # problems whose samples are all the same, from which it is said
+_ALIKE = 5  # problems whose samples are all the same, or replies that think, from which it is no chance
 _GIVE_UP = 20  # replies without one that holds an answer, after which no more are paid for
 
 
@@ -105,8 +106,9 @@ def run_evaluation(
         if any(request.key not in store.responses for request in requests):
             provenance.record(folder, settings)
         served = _complete(plan, requests, backend, grader, store, report)
+        cut = _cut_in_thinking(requests, {problem.id: problem for problem in plan.problems}, grader, store)
         if say is not None:
-            for line in (several_served(served), _all_alike(plan, backend, store)):
+            for line in (several_served(served), _all_alike(plan, backend, store), cut):
                 if line:
                     say(line)
         # A model that is asked once has said what it says; only an endpoint may have failed to answer.
@@ -194,6 +196,30 @@ def _complete(
         if asks_again and seen >= _GIVE_UP and not useful:
             break
     return served
+
+
+def _cut_in_thinking(
+    requests: Sequence[Request], problems: dict[str, BenchmarkProblem], grader: ResponseGrader, store: RunFolder
+) -> str:
+    """Mark replies that the limit cut within thinking which their prompt begins, and judge them again; "" for none.
+
+    An endpoint renders the prompt, and its mark is no part of the reply; or it gives thinking apart only where that has
+    ended. A guess in it would be read as the answer. Where every whole reply thinks, one without a mark has not ended.
+    """
+    replies = [reply for request in requests if (reply := store.responses.get(request.key))]
+    whole = [reply for reply in replies if not (reply.truncated or reply.no_answer)]
+    if len(whole) < _ALIKE or not all(reply.reasoning or ends_alone(reply.text) for reply in whole):
+        return ""
+    cut = [reply for reply in replies if reply.truncated and not reply.reasoning and not has_mark(reply.text)]
+    if not cut:
+        return ""
+    store.add_responses([replace(reply, text=f"<think>{reply.text}") for reply in cut])
+    keys = {reply.key for reply in cut}
+    _grade([request for request in requests if request.key in keys], problems, grader, store)
+    return (
+        f"{len(cut)} of {len(replies)} replies were cut within thinking whose beginning the endpoint leaves out. "
+        "They are saved with <think> in front, and state an answer only in a box."
+    )
 
 
 def _all_alike(plan: EvalPlan, backend: Model, store: RunFolder) -> str:

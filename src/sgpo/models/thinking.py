@@ -45,6 +45,17 @@ def begins_thinking(text: str) -> bool:
     return _OPEN.search(text) is not None
 
 
+def has_mark(text: str) -> bool:
+    """Whether thinking begins or ends anywhere in a text."""
+    return begins_thinking(text) or _CLOSE.search(text) is not None
+
+
+def ends_alone(text: str) -> bool:
+    """Whether a text ends thinking that it has not begun: the prompt has, and its mark is no part of the reply."""
+    end = _CLOSE.search(text)
+    return end is not None and not begins_thinking(text[: end.start()])
+
+
 def strip_thinking(text: str) -> str:
     """What follows the last end of thinking; where thinking does not end, what stands before it."""
     said = after_thinking(text)

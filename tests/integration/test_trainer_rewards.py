@@ -56,6 +56,24 @@ def test_without_strategies_it_is_grpo(strategies: list[str | None], out: Path) 
 
 
 @pytest.mark.usefixtures("scripted")
+@pytest.mark.parametrize("chat", [True, False])
+def test_rewards_get_the_form_of_the_prompts_whatever_other_columns_hold(chat: bool, out: Path) -> None:
+    """Which of the columns was asked for its form, hung on the seed of Python's hashes: another one on each rank."""
+    kinds = set()
+
+    def noted(completions: list[Any], **columns: Any) -> list[float]:
+        kinds.update(type(each) for each in completions)
+        return [0.0] * len(completions)
+
+    other: Any = "text" if chat else [{"role": "user", "content": "a message"}]
+    data = kit.make_problems(4, chat=chat)
+    for name in ("messages", "completion", "chosen", "rejected"):
+        data = data.add_column(name, [other] * 4)
+    kit.recorded(kit.make_trainer(out, data=data, reward=noted))
+    assert kinds == {list if chat else str}
+
+
+@pytest.mark.usefixtures("scripted")
 def test_only_problems_with_a_strategy_are_distilled(out: Path) -> None:
     """The distilled part of a mixed batch is that of its problems with a strategy, over ALL problems."""
     options = {"max_steps": 1, "grpo_weight": 0.0, **CONSTANT}

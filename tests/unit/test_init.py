@@ -127,6 +127,44 @@ def test_data_in_the_form_of_training_stay_as_they_are(tiny: Path, here: Path) -
     assert f"sgpo train --config first-run/recipe.yaml --dataset_name {here / 'd.jsonl'}" in said
 
 
+def test_a_prompt_of_text_keeps_its_words_and_all_rows_go_through_init_again(tiny: Path, here: Path) -> None:
+    """The data themselves would go past the chat template."""
+    data = write(
+        here / "d.jsonl", [{"prompt": f"{i} + 1?", "strategy": "Add.", "answer": str(i + 1)} for i in range(3)]
+    )
+    for kind, prompt in (("chat", [{"role": "user", "content": "0 + 1?"}]), ("base", "0 + 1?")):
+        said = run("init", str(tiny / f"llama-{kind}"), data, "--rows", "2", "--out", kind)
+        assert json.loads((here / kind / "problems.jsonl").read_text().splitlines()[0])["prompt"] == prompt
+        assert ("--rows 0" in said) == (kind == "chat")
+        assert (f"--dataset_name {data}" in said) == (kind == "base")
+
+
+def test_a_strategy_in_parts_is_written_as_an_exported_one(tiny: Path, here: Path) -> None:
+    """It was dropped without a word, so that a run trained by GRPO alone."""
+    parts = {"Problem Type": "sums", "strategy": "Take the ones first.", "steps": ["Add the ones.", "Carry."]}
+    said = run("init", str(tiny / "llama-chat"), write(here / "d.jsonl", [{**ROWS[1], "strategy": parts}] * 2))
+    first = json.loads((here / "first-run" / "problems.jsonl").read_text().splitlines()[0])
+    assert first["strategy"] == (
+        "Problem type: sums\nStrategy: Take the ones first.\nSteps:\n1. Add the ones.\n2. Carry."
+    )
+    assert "2 with a strategy" in said
+    for bad, why in ((["Add."], "a list"), ({"strategy": "Add.", "steps": "Add."}, "of which 'problem_type'")):
+        data = write(here / "bad.jsonl", [{**ROWS[1], "strategy": bad}])
+        with pytest.raises(ValueError, match=f"row 1: 'strategy' is .*, {why}.*; give text, an object with"):
+            run("init", str(tiny / "llama-chat"), data, "--out", "bad")
+        assert not (here / "bad").exists()
+
+
+def test_the_other_columns_stay_for_rewards_and_the_report(tiny: Path, here: Path) -> None:
+    rows = [{**row, "level": i, "family": "sums", "completions": ["x"]} for i, row in enumerate(ROWS)]
+    run("init", str(tiny / "llama-chat"), write(here / "d.jsonl", rows))
+    first = json.loads((here / "first-run" / "problems.jsonl").read_text().splitlines()[1])
+    assert set(first) == {"prompt", "strategy", "answer", "level", "family"}  # `completions` are TRL's own
+    (here / "own.py").write_text("def easy(completions, level, **columns):\n    return [float(n < 9) for n in level]\n")
+    check = ("train", "--config", "first-run/recipe.yaml", "--check", "--hardware", "cpu")
+    assert "own.py:easy                              1 and 1" in run(*check, "--reward_funcs", "own.py:easy", code=1)
+
+
 def test_responses_lead_to_strategies(tiny: Path, here: Path) -> None:
     rows = [{"problem": "1 + 1?", "answer": "2", "response": "It is 2."}]
     said = run("init", str(tiny / "llama-chat"), write(here / "d.jsonl", rows), code=1)

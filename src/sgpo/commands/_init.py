@@ -27,12 +27,15 @@ from sgpo.plan.architecture import from_config
 from sgpo.plan.hardware import Hardware
 from sgpo.recipe.arguments import RunArguments
 from sgpo.recipe.check import load_tokenizer
-from sgpo.recipe.data import load_data
+from sgpo.recipe.data import OF_TRL, load_data
 from sgpo.recipe.model import LAB, check_model
 from sgpo.rewards.golds import gold_text
-from sgpo.runs.files import write_rows, write_text
+from sgpo.runs.files import JsonObject, write_rows, write_text
+from sgpo.strategies.schema import written_strategy
+from sgpo.strategies.sources import LOST, json_cell
 
 FILES = RECIPE, REWARD, PROBLEMS = "recipe.yaml", "reward.py", "problems.jsonl"
+_OWN = ("prompt", "strategy", "answer", "id")  # columns that are written anew
 _RESPONSES = ("target", "response", "responses", "completion", "generation", "generations", "output")
 _LORA_FROM = 1e9  # parameters from which a GPU run begins with LoRA
 
@@ -131,7 +134,7 @@ def write_start(model: str, data: str, folder: Path, *, split: str, rows: int, h
         rows=len(written),
         of=len(whole),
         strategies=sum(row["strategy"] is not None for row in written),
-        trainable=(problem, answer) == ("prompt", "answer"),
+        trainable=(problem, answer) == ("prompt", "answer") and all(map(_same, written, whole)),
         responses=any(name in whole.column_names for name in _RESPONSES),
     )
 
@@ -142,35 +145,49 @@ def _column(what: str, usual: Sequence[str], names: list[str], data: str) -> str
     if found is None:
         raise ValueError(
             f"{data} has no column with the {what} ({', '.join(dict.fromkeys(usual))}); its columns are "
-            f"{', '.join(names)}. Rename one."
+            f"{', '.join(names)}. Rename one, or make it of the others: docs/start.md, Bring your data."
         )
     return found
 
 
-def _rows(data: Dataset, name: str, problem: str, answer: str, chat: bool) -> Iterator[dict[str, Prompt | None]]:
-    """Rows as the training reads them. Raises ``ValueError`` for a problem or an answer that is none."""
+def _rows(data: Dataset, name: str, problem: str, answer: str, chat: bool) -> Iterator[JsonObject]:
+    """Rows as the training reads them, with the other columns, which rewards may name.
+
+    Raises ``ValueError`` for a problem, an answer or a strategy that is none.
+    """
+    other = [each for each in data.column_names if each not in (problem, answer, *_OWN, *OF_TRL)]
     for number, row in enumerate(data, 1):
         prompt, gold = _prompt(row[problem], chat, as_it_is=problem == "prompt"), _answer(row[answer])
         if prompt is None or not gold.strip():
             column = problem if prompt is None else answer
-            raise ValueError(f"{name}, row {number}: {column!r} is {str(row[column])[:60]!r}; give text.")
-        strategy = row.get("strategy")
+            raise ValueError(
+                f"{name}, row {number}: {column!r} is {str(row[column])[:60]!r}; give text, or drop the row."
+            )
+        try:
+            strategy = written_strategy(row.get("strategy"))
+        except ValueError as error:
+            raise ValueError(f"{name}, row {number}: {error}") from error
         named = {"id": str(row["id"])} if row.get("id") is not None else {}
-        has_strategy = isinstance(strategy, str) and strategy.strip()
-        yield {**named, "prompt": prompt, "strategy": strategy if has_strategy else None, "answer": gold}
+        more = {each: json_cell(row[each]) for each in other}
+        kept = {each: value for each, value in more.items() if value is not LOST}
+        yield {**named, "prompt": prompt, "strategy": strategy, "answer": gold, **kept}
+
+
+def _same(written: JsonObject, row: JsonObject) -> bool:
+    """Whether a row of the data trains as the one that was written does."""
+    return written["prompt"] == row["prompt"] and (written["strategy"] or "") == (row.get("strategy") or "")
 
 
 def _prompt(cell: Any, chat: bool, *, as_it_is: bool) -> Prompt | None:
-    """Messages for a model with a chat template, else text; a prompt that is made for training stays ``as_it_is``."""
+    """Messages for a model with a chat template, else text; a prompt that is made for training keeps its words."""
     messages = as_messages(cell)
     if chat and messages is not None:
         return messages
     text = problem_text(cell)
     if text is None or not text.strip():
         return None
-    if as_it_is and messages is None and not chat:
-        return text
-    return Template("start", user=TEMPLATES["instruct"].user, chat=chat).prompt(text)
+    user = "{problem}" if as_it_is and messages is None else TEMPLATES["instruct"].user
+    return Template("start", user=user, chat=chat).prompt(text)
 
 
 def _answer(cell: Any) -> str:

@@ -20,7 +20,7 @@ _BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".gz": "json"
 _TEXT = re.compile(r"\.(?:jsonl|ndjson|json|csv)(?:\.gz)?$", re.I)
 
 # What TRL gives to every reward beside the columns.
-_OF_TRL = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
+OF_TRL = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
 
 
 def load_data(run: RunArguments) -> Dataset:
@@ -46,7 +46,7 @@ def check_columns(data: Dataset, rewards: Sequence[Any]) -> None:
     for reward in rewards:
         for name, parameter in inspect.signature(reward).parameters.items():
             by_name = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            if by_name and parameter.default is parameter.empty and name not in (*_OF_TRL, *data.column_names):
+            if by_name and parameter.default is parameter.empty and name not in (*OF_TRL, *data.column_names):
                 raise ValueError(
                     f"The reward {getattr(reward, '__name__', reward)!r} needs a column {name!r}, but the columns of "
                     f"the data are {', '.join(data.column_names)}. Rename or add it."

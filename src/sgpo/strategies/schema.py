@@ -11,7 +11,7 @@ import json
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from sgpo.runs.files import JsonObject
 
@@ -112,6 +112,31 @@ class Strategy(BaseModel):
         """How it enters a prompt."""
         steps = "\n".join(f"{number}. {step}" for number, step in enumerate(self.steps, 1))
         return f"Problem type: {self.problem_type}\nStrategy: {self.strategy}\nSteps:\n{steps}"
+
+
+def written_strategy(cell: Any) -> str | None:
+    """A cell of the column ``strategy`` as the text of a prompt; None for none, or a blank one.
+
+    Args:
+        cell: text, None, or an object with the fields of `Strategy`, whose text is then that of an exported one.
+
+    Raises:
+        ValueError: the cell is anything else.
+    """
+    if cell is None or isinstance(cell, str):
+        return cell if cell and cell.strip() else None
+    if isinstance(cell, dict):
+        try:
+            return Strategy.model_validate(plain_keys(cell)).text()
+        except ValidationError as error:
+            fault = error.errors()[0]
+            said = f"of which {'.'.join(map(str, fault['loc']))!r} cannot be used ({fault['msg']})"
+    else:
+        said = f"a {type(cell).__name__}"
+    raise ValueError(
+        f"'strategy' is {str(cell)[:80]!r}, {said}; give text, an object with problem_type, strategy and steps, or "
+        "null for a problem without one."
+    )
 
 
 def _object(**properties: Any) -> JsonObject:

@@ -111,7 +111,7 @@ class Source:
         used = ", ".join(f"{name} from {column}" for name, column in self.columns.items())
         first = self._first()
         other = [name for name in first if name not in self.columns.values()]
-        lost = [name for name in other if _plain(first[name]) is _LOST]
+        lost = [name for name in other if json_cell(first[name]) is LOST]
         text = f"columns: {used}"
         if _several(unpacked(_get(first, self.columns["response"]))):
             text += "; of several responses the first that verifies, complete and correct ones first"
@@ -128,7 +128,7 @@ class Source:
         first, found = self._first(), {}
         for name in FIELDS:
             usual = (given[name],) if name in given else _USUAL[name]
-            there = [column for column in usual if _get(first, column, _LOST) is not _LOST]
+            there = [column for column in usual if _get(first, column, LOST) is not LOST]
             filled = [column for column in there if _get(first, column) is not None]
             column = next(iter(filled or there), None)
             if column is not None:
@@ -205,19 +205,19 @@ def _row(raw: JsonObject | None, columns: Mapping[str, str], number: int) -> Row
     fault = "tool_turns" if messages and has_tools(messages) else fault
     fault = "image" if any(raw.get(name) for name in _IMAGES) else fault  # what it shows is part of what is asked
     try:
-        (tolerance,) = tolerances_of([_plain(raw.get("tolerance"))], 1)
+        (tolerance,) = tolerances_of([json_cell(raw.get("tolerance"))], 1)
     except ValueError:
         fault = fault or "bad_tolerance"
     if fault:
         return Row(id, fault=fault)
-    other = {name: _plain(value) for name, value in raw.items() if name not in columns.values()}
+    other = {name: json_cell(value) for name, value in raw.items() if name not in columns.values()}
     return Row(
         id,
         problem,
         answer,
         responses,
         turns=_turns(prompt),
-        columns={name: value for name, value in other.items() if value is not _LOST},
+        columns={name: value for name, value in other.items() if value is not LOST},
         tolerance=tolerance,
     )
 
@@ -270,11 +270,12 @@ def _denied(mark: Any) -> bool:
     return not mark or str(mark).lower() in ("false", "length", "max_tokens")
 
 
-_LOST = object()
+LOST = object()
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON types, with dates and decimal numbers as text; ``_LOST`` where it holds anything else."""
+def json_cell(value: Any) -> Any:
+    """A cell of a data set as JSON types, with dates and decimal numbers as text; `LOST` where it holds anything else,
+    such as bytes."""
     if isinstance(value, str):
         return clean(value)
     if value is None or isinstance(value, (bool, int, float)):
@@ -282,12 +283,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (date, time, Decimal)):
         return str(value)
     if isinstance(value, (list, tuple)):
-        parts = [_plain(part) for part in value]
-        return _LOST if any(part is _LOST for part in parts) else parts
+        parts = [json_cell(part) for part in value]
+        return LOST if any(part is LOST for part in parts) else parts
     if isinstance(value, Mapping):
-        fields = {clean(str(name)): _plain(part) for name, part in value.items()}
-        return _LOST if any(part is _LOST for part in fields.values()) else fields
-    return _LOST
+        fields = {clean(str(name)): json_cell(part) for name, part in value.items()}
+        return LOST if any(part is LOST for part in fields.values()) else fields
+    return LOST
 
 
 def _answer(cell: Any) -> str:

@@ -219,9 +219,10 @@ class BaseTrainer(MeasuredGRPOTrainer):
     def _probe_rewards(self) -> None:
         """Call the rewards once, on an empty completion of the first problem: they must work before training."""
         example = next(iter(self.train_dataset))
-        completion: Any = [{"role": "assistant", "content": ""}] if is_conversational(example) else ""
+        prompt = example["prompt"]
+        completion: Any = [{"role": "assistant", "content": ""}] if is_conversational({"prompt": prompt}) else ""
         try:
-            rewards = self._rewards_apart([example], [example["prompt"]], [completion], [[]])
+            rewards = self._rewards_apart([example], [prompt], [completion], [[]])
         except Exception as raised:
             error = raised.__cause__ or raised
             raise ValueError(

@@ -153,7 +153,8 @@ class GuidedRolloutTrainer(BaseTrainer):
             return torch.zeros(0, dtype=torch.bool, device=self.accelerator.device)
         inputs = [problems[i] for i in guided.owners]
         prompts = [problem["prompt"] for problem in inputs]
-        completions = self._guided_completions(guided, is_conversational(inputs[0]))
+        # Of the prompt alone, as TRL asks it: columns such as `completion` or `messages` may have the other form.
+        completions = self._guided_completions(guided, is_conversational({"prompt": prompts[0]}))
         rewards = self._rewards_apart(inputs, prompts, completions, guided.completion_ids)
         self._require_finite_or_none(rewards)
         guided.rewards = rewards

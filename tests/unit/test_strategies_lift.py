@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from strategies_kit import GOOD
 from typer.testing import CliRunner
 
+from sgpo import rewards
+from sgpo.commands._strategies_lift import judged
 from sgpo.commands.strategies import app
 from sgpo.models import Reply
+from sgpo.rewards import Verdict
 from sgpo.strategies.export import choose, export, in_order
 from sgpo.strategies.halving import UNGUIDED, Interval, LiftPlan, Rate, State, advance, difference_interval
 from sgpo.strategies.lift import LiftRun, lift_setup, measure_lift
@@ -335,6 +338,22 @@ def test_the_tolerance_of_a_problem_decides_what_passes(tmp_path: Path) -> None:
         (candidate,) = store.candidates("p0")
     assert seen == [0.5] * 4
     assert (measured.samples, candidate.notes["lift"]["guided"]) == (4, [2, 2])
+
+
+def test_a_verdict_for_which_the_machine_was_too_slow_is_sought_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept for ever, and a strategy would be ranked by the load of the machine."""
+    real, asked = rewards.verify_batch, []
+
+    def busy(texts: Any, golds: Any, *, timeout: float, tolerance: Any) -> list[Verdict]:
+        asked.append((list(texts), timeout))
+        if timeout == 2.0:
+            return [Verdict(False, "timeout" if "4" in text else "different", None, 2.0) for text in texts]
+        return real(texts, golds, timeout=timeout, tolerance=tolerance)
+
+    monkeypatch.setattr(rewards, "verify_batch", busy)
+    texts = ["It is \\boxed{4}.", "It is \\boxed{5}.", "It is \\boxed{4.2}."]
+    assert judged(texts, ["4"] * 3, [None, None, 0.5], timeout=2.0) == [1.0, 0.0, 1.0]
+    assert asked == [(texts, 2.0), ([texts[0], texts[2]], 20.0)]
 
 
 def test_rewards_must_be_one_for_each_completion(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from strategies_kit import problem_row, write_rows
 from sgpo.models.thinking import strip_thinking
 from sgpo.strategies import ingest as ingesting
 from sgpo.strategies.ingest import ingest
-from sgpo.strategies.records import Problem
+from sgpo.strategies.records import Problem, digest
 from sgpo.strategies.sources import Source, parse_columns
 from sgpo.strategies.store import Store
 
@@ -116,18 +116,18 @@ def test_each_row_that_is_of_no_use_is_counted_and_the_rest_goes_on(tmp_path: Pa
     with path.open("a") as file:
         file.write('{"id": "torn\n[1, 2]\n\n')
     expected = {
-        "ok": 2,
+        "ok": 3,
         "no_response": 3,
         "no_answer": 1,
         "no_problem": 1,
         "unverified:different": 1,
         "unverified:no_answer": 1,
-        "duplicate_id": 2,
+        "duplicate_id": 1,
         "bad_answer": 1,
         "unreadable_row": 2,
     }
     problems, counts = taken(path, tmp_path / "s.db")
-    assert [p.id for p in problems] == ["p0", "p9"]
+    assert [p.id for p in problems] == ["p0", digest("Another one with that id", "0"), "p9"]
     assert counts == expected
     assert taken(path, tmp_path / "s.db") == (problems, counts)
 

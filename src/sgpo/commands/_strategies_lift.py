@@ -25,6 +25,7 @@ from sgpo.runs.files import write_rows
 from sgpo.runs.progress import progress, progress_of
 from sgpo.strategies.columns import prompt_of
 from sgpo.strategies.halving import LiftPlan
+from sgpo.strategies.ingest import PASSING
 from sgpo.strategies.lift import Ask, LiftRun, Sample, Verify, lift_setup, measure_lift
 from sgpo.strategies.options import LibraryOptions, LiftOptions
 from sgpo.strategies.records import Problem
@@ -32,9 +33,11 @@ from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import Store
 
 if TYPE_CHECKING:
+    from sgpo.rewards.verifier import Tolerance
     from sgpo.strategies.library import Entry
 
 _MOST = 32_768  # tokens of a completion, as in the paper's evaluation
+_PATIENCE = 10  # times the verifier's time, where it was too short
 _ASSUMED = 4_096  # where the context is not known
 
 
@@ -123,8 +126,6 @@ def _task(options: LiftOptions) -> tuple[Verify, Ask, list[str], int | None]:
         return lab_task(options)
     if options.grader != "verify":
         raise ValueError(f"--grader {options.grader!r} is unknown; choose from {', '.join(GRADERS)}.")
-    from sgpo.rewards import accuracy_reward
-
     template = load_template(options.template or "instruct")
     guided = template_text(options.guided_template) or DEFAULT_GUIDED_TEMPLATE
     check_template(guided)
@@ -134,8 +135,27 @@ def _task(options: LiftOptions) -> tuple[Verify, Ask, list[str], int | None]:
         return plain if strategy is None else guided_prompt(plain, strategy.text(), guided)
 
     texts = [template.name, json.dumps(asdict(template), sort_keys=True), guided]
-    verify = partial(accuracy_reward, timeout=options.verify_timeout)
-    return verify, ask, texts, options.max_new_tokens
+    return partial(judged, timeout=options.verify_timeout), ask, texts, options.max_new_tokens
+
+
+def judged(
+    texts: Sequence[str], answers: Sequence[str], tolerance: Sequence[Tolerance | None] | None = None, *, timeout: float
+) -> list[float]:
+    """1.0 for each right text, else 0.0, as training rewards them.
+
+    Verdicts are kept for ever. So one that a busy machine may have caused is sought once more, with more time.
+    """
+    from sgpo.rewards import verify_batch
+    from sgpo.rewards.reward import tolerances_of
+
+    allowed = tolerances_of(tolerance, len(texts))
+    verdicts = verify_batch(texts, answers, timeout=timeout, tolerance=allowed)
+    late = [i for i, verdict in enumerate(verdicts) if verdict.reason in PASSING]
+    rows = [[column[i] for i in late] for column in (texts, answers, allowed)]
+    again = verify_batch(rows[0], rows[1], timeout=_PATIENCE * timeout, tolerance=rows[2])
+    for i, verdict in zip(late, again, strict=True):
+        verdicts[i] = verdict
+    return [float(verdict.correct) for verdict in verdicts]
 
 
 def lab_task(options: LiftOptions) -> tuple[Verify, Ask, list[str], int | None]:

@@ -19,7 +19,7 @@ from sgpo.strategies.store import Store
 
 PORTION = 64  # rows verified, and written, at a time
 _MOST_LATER = 16 * PORTION  # rows that wait for one with their id
-_PASSING = ("timeout", "memory", "crash")
+PASSING = ("timeout", "memory", "crash")  # verdicts that a busy machine may have caused
 
 
 def ingest(
@@ -31,7 +31,7 @@ def ingest(
     one counts, and of several problems with one text, whatever their ids; "changed" is a row that the store holds with
     other texts.
     """
-    taken: set[str] = set()
+    taken: dict[str, str] = {}
     texts = {_text_key(problem): (id, answer) for id, problem, answer in store.texts()}
     given = 0
     for portion in _portions(source.rows(), taken, counts):
@@ -39,14 +39,17 @@ def ingest(
         usable = usable if limit is None else usable[: limit - given]
         given += len(usable)
         counts["ok"] += len(usable)
-        taken.update(problem.id for problem in usable)
+        taken |= {problem.id: _text_key(problem.problem) for problem in usable}
         yield usable
         if given == limit:
             return
 
 
-def _portions(rows: Iterator[Row], taken: set[str], counts: Counter[str]) -> Iterator[list[Row]]:
+def _portions(rows: Iterator[Row], taken: dict[str, str], counts: Counter[str]) -> Iterator[list[Row]]:
     """Rows in portions whose ids differ, without those of ids that are ``taken``, which the caller adds to.
+
+    Args:
+        taken: ids with their problems' `_text_key`.
 
     A row with the id of one before it waits for that one: where its response is wrong, this one's may be right, as in
     data sets that have a row for each response.
@@ -55,7 +58,8 @@ def _portions(rows: Iterator[Row], taken: set[str], counts: Counter[str]) -> Ite
     while True:
         portion: dict[str, Row] = {}
         waiting, later = iter(later), []
-        for row in chain(waiting, rows):
+        for given in chain(waiting, rows):
+            row = _renamed(given, taken, portion)
             if row.id in taken:
                 counts["duplicate_id"] += 1
             elif row.id in portion:
@@ -68,6 +72,13 @@ def _portions(rows: Iterator[Row], taken: set[str], counts: Counter[str]) -> Ite
         if not portion:
             return
         yield list(portion.values())
+
+
+def _renamed(row: Row, taken: dict[str, str], portion: dict[str, Row]) -> Row:
+    """A row; under a hash for its id where another problem has it, as in data sets that number each part anew."""
+    other = taken.get(row.id) or (_text_key(portion[row.id].problem) if row.id in portion else None)
+    same = other is None or not row.problem or other == _text_key(row.problem)
+    return row if same else replace(row, id=digest(row.problem, row.answer))
 
 
 def verified(rows: list[Row], keep_thinking: bool = True) -> dict[str, tuple[str, str]]:
@@ -99,7 +110,7 @@ def _settle(
     for id, (response, reason) in verified(judged, keep_thinking).items():
         problem = problems[id]
         if reason:
-            status = reason if reason in _PASSING else f"unverified:{reason}"
+            status = reason if reason in PASSING else f"unverified:{reason}"
             problems[id] = Problem(id, "", "", "", status, problem.digest)
         else:
             twin, answer = texts.setdefault(_text_key(problem.problem), (id, problem.answer))
@@ -115,7 +126,7 @@ def _settle(
         elif status != "ok":
             problems[id] = replace(problems[id], status=status)
     # A problem that changed has answers under its old texts, so that the store keeps those.
-    kept = (*_PASSING, "changed")
+    kept = (*PASSING, "changed")
     store.add_problems(problem for problem in problems.values() if problem.status not in kept)
     counts.update(problem.status for problem in problems.values() if problem.status != "ok")
     # Which of several responses was right stands in the store alone: the source does not say it.

@@ -151,8 +151,12 @@ def judged(
     allowed = tolerances_of(tolerance, len(texts))
     verdicts = verify_batch(texts, answers, timeout=timeout, tolerance=allowed)
     late = [i for i, verdict in enumerate(verdicts) if verdict.reason in PASSING]
-    rows = [[column[i] for i in late] for column in (texts, answers, allowed)]
-    again = verify_batch(rows[0], rows[1], timeout=_PATIENCE * timeout, tolerance=rows[2])
+    again = verify_batch(
+        [texts[i] for i in late],
+        [answers[i] for i in late],
+        timeout=_PATIENCE * timeout,
+        tolerance=[allowed[i] for i in late],
+    )
     for i, verdict in zip(late, again, strict=True):
         verdicts[i] = verdict
     return [float(verdict.correct) for verdict in verdicts]

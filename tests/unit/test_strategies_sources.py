@@ -13,6 +13,7 @@ import pytest
 from strategies_kit import problem_row, write_rows
 
 from sgpo.models.thinking import strip_thinking
+from sgpo.rewards import Verdict
 from sgpo.strategies import ingest as ingesting
 from sgpo.strategies.ingest import ingest
 from sgpo.strategies.records import Problem, digest
@@ -192,6 +193,26 @@ def test_a_problem_with_an_image_is_left_out(tmp_path: Path) -> None:
     assert counts == {"ok": 2, "image": 1}
 
 
+def test_another_version_looks_again_at_what_was_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its verifier may read what the one before did not; what was used, and paid for, stays."""
+    path = write_rows(tmp_path / "x.jsonl", [problem_row(0), problem_row(1)])
+
+    def strict(responses: list[str], golds: list[str], **more: Any) -> list[Verdict]:
+        return [
+            Verdict(gold == "0", "", gold, 0.0) if gold == "0" else Verdict(False, "different", None, 0.0)
+            for gold in golds
+        ]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingesting, "verify_batch", strict)
+        first = taken(path, tmp_path / "s.db")
+    assert first[1] == {"ok": 1, "unverified:different": 1}
+    assert taken(path, tmp_path / "s.db") == first
+    monkeypatch.setattr(ingesting, "__version__", "99")
+    found, counts = taken(path, tmp_path / "s.db")
+    assert ([p.id for p in found], counts) == (["p0", "p1"], {"ok": 2})
+
+
 def test_a_row_has_a_tolerance_of_its_own(tmp_path: Path) -> None:
     """That by which training and evaluation judge, so that no response which they call right is dropped."""
     rows = [
@@ -206,8 +227,6 @@ def test_a_row_has_a_tolerance_of_its_own(tmp_path: Path) -> None:
 
 
 def test_time_outs_of_the_verifier_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sgpo.rewards import Verdict
-
     path = write_rows(tmp_path / "x.jsonl", [problem_row(0)])
     with monkeypatch.context() as patch:
         patch.setattr(ingesting, "verify_batch", lambda r, g, **more: [Verdict(False, "timeout", None, 2.0)] * len(r))

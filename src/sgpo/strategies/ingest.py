@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 
+from sgpo import __version__
 from sgpo.models.thinking import strip_thinking
 from sgpo.rewards import check_gold, first_equals, verify_batch
 from sgpo.strategies.records import Problem, digest
@@ -102,9 +103,10 @@ def _settle(
     rows: list[Row], store: Store, counts: Counter[str], texts: dict[str, tuple[str, str]], keep_thinking: bool
 ) -> list[Problem]:
     problems = {row.id: _problem(row, keep_thinking) for row in rows}
-    # A row that was skipped, and whose texts were mended since, is as good as new: nothing was asked about it.
+    # A row that was skipped is as good as new where its texts were mended, or the verifier may have been: nothing was
+    # asked about it.
     there = store.known(problems).items()
-    known = {id: (by, status) for id, (by, status) in there if status == "ok" or by == problems[id].digest}
+    known = {id: (by, status) for id, (by, status) in there if status == "ok" or by == _stamp(problems[id].digest)}
     new = [row for row in rows if row.id not in known]
     judged = [row for row in new if problems[row.id].status == "ok"]
     for id, (response, reason) in verified(judged, keep_thinking).items():
@@ -121,18 +123,23 @@ def _settle(
             status = "duplicate_problem" if same else "other_answer"
             problems[id] = Problem(id, "", "", "", status, problem.digest)
     for id, (known_by, status) in known.items():
-        if problems[id].digest != known_by:
-            problems[id] = replace(problems[id], status="changed")
-        elif status != "ok":
+        if status != "ok":
             problems[id] = replace(problems[id], status=status)
+        elif problems[id].digest != known_by:
+            problems[id] = replace(problems[id], status="changed")
     # A problem that changed has answers under its old texts, so that the store keeps those.
-    kept = (*PASSING, "changed")
-    store.add_problems(problem for problem in problems.values() if problem.status not in kept)
+    kept = [problem for problem in problems.values() if problem.status not in (*PASSING, "changed")]
+    store.add_problems(p if p.status == "ok" else replace(p, digest=_stamp(p.digest)) for p in kept)
     counts.update(problem.status for problem in problems.values() if problem.status != "ok")
     # Which of several responses was right stands in the store alone: the source does not say it.
     several = [r.id for r in rows if r.id in known and len(r.responses) > 1 and problems[r.id].status == "ok"]
     problems |= {problem.id: problem for problem in store.problems(several)} if several else {}
     return [problem for problem in problems.values() if problem.status == "ok"]
+
+
+def _stamp(known_by: str) -> str:
+    """By which a row that was skipped is known again: by its texts, and by the version that skipped it."""
+    return digest(known_by, __version__)
 
 
 def _text_key(problem: str) -> str:

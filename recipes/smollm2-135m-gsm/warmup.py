@@ -12,9 +12,8 @@ from pathlib import Path
 from datasets import load_dataset
 from trl import ModelConfig, ScriptArguments, TrlParser, get_peft_config
 
-from sgpo.trainer.checkpointing import SFTConfig
 from sgpo.trainer.checkpoints import whole_checkpoint
-from sgpo.trainer.methods import RecordedSFTTrainer
+from sgpo.trainer.sft import ExpertSFTTrainer, SFTConfig
 
 
 def main() -> None:
@@ -26,7 +25,7 @@ def main() -> None:
     if not Path(script.dataset_name or "").is_file():
         raise SystemExit(f"error: dataset_name is {script.dataset_name!r}, but there is no such file; run split.py.")
     config.model_init_kwargs = {"dtype": model.dtype or "auto", "trust_remote_code": False}
-    trainer = RecordedSFTTrainer(
+    trainer = ExpertSFTTrainer(
         model=model.model_name_or_path,
         args=config,
         train_dataset=load_dataset("json", data_files=script.dataset_name, split="train"),

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from sgpo.trainer.checkpoints import fault
 from sgpo.trainer.finite import NonFiniteError
+from sgpo.trainer.methods import KINDS
 
 HINT = kit.WORDS.index("hint")
 SAVING = {"save_strategy": "steps", "save_steps": 1, "max_steps": 3, "optim": "adamw_torch"}
@@ -98,7 +99,7 @@ def test_gradient_that_is_not_finite_under_a_finite_loss(out: Path) -> None:
     trainer = kit.make_trainer(out, **SAVING, max_grad_norm=1.0)
     name, parameter = next((n, p) for n, p in trainer.model.named_parameters() if "down_proj" in n)
     parameter.register_hook(lambda g: g * math.inf if trainer.state.global_step == 1 else g)
-    with pytest.raises(NonFiniteError, match=r"Step 2: the loss is finite, but not the gradient") as error:
+    with pytest.raises(NonFiniteError, match=r"Step 2: the gradient is not finite") as error:
         trainer.train()
     assert name in str(error.value)
     assert checkpoints(out) == ["checkpoint-1"]
@@ -111,6 +112,45 @@ class Break(kit.TrainerCallback):
     def on_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         if state.global_step == 1:
             model.model.norm.weight.data[0] = math.inf
+
+
+def other(kind: str, out: Path, model: Any = None, **options: Any) -> Any:
+    """One of the trainers that have no look at the loss of their own."""
+    method, data = KINDS[kind], kit.make_problems(4).add_column("expert", [" a 5 ok"] * 4)
+    options = {**SAVING, "use_cpu": True, "report_to": "none", "per_device_train_batch_size": 8, **options}
+    more = {} if kind == "sft" else {"reward_funcs": kit.has_digit}
+    if kind != "sft":
+        options |= {"num_generations": 4, "max_completion_length": 8}
+    args, tokenizer = method.config(str(out), **options), kit.make_tokenizer()
+    return method.trainer(model or kit.make_model(), args=args, train_dataset=data, processing_class=tokenizer, **more)
+
+
+@pytest.mark.parametrize("kind", ["luffy", "hpt", "sft"])
+def test_other_trainers_stop_as_well(kind: str, out: Path) -> None:
+    """Transformers logs a NaN as the loss before it; the evaluation of such weights would be the first to know."""
+    broken = kit.make_model()
+    broken.model.norm.weight.data[0] = math.nan
+    with pytest.raises(NonFiniteError, match=r"After step 0: the weights are not finite, those of model\.norm\.weight"):
+        other(kind, out, broken).train()
+    trainer = other(kind, out)
+    hurt = next(p for n, p in trainer.model.named_parameters() if "down_proj" in n)
+    hurt.register_hook(lambda g: g * math.nan if trainer.state.global_step == 1 else g)
+    with pytest.raises(NonFiniteError, match=r"Step 2: the gradient is not finite"):
+        trainer.train()
+    for saving in ("steps", "no"):  # without checkpoints it is seen at the end
+        trainer = other(kind, out, save_strategy=saving, max_steps=2)
+        trainer.add_callback(Break())
+        with pytest.raises(NonFiniteError, match=r"After step 2: the weights are not finite"):
+            trainer.train()
+    assert checkpoints(out) == ["checkpoint-1"]
+
+
+@pytest.mark.parametrize("kind", ["luffy", "hpt"])
+def test_their_sampler_meets_nan(kind: str, out: Path) -> None:
+    trainer = other(kind, out)
+    poison(trainer, step=2, hit=lambda ids: True, grad=False)
+    with pytest.raises(NonFiniteError, match="Step 2: the policy's logits are not finite while it samples"):
+        trainer.train()
 
 
 @pytest.mark.usefixtures("scripted")

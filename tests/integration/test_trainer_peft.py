@@ -247,6 +247,20 @@ def test_an_adapter_that_would_not_be_what_was_trained_is_refused(name: str, met
         assert kit.largest_gap(kit.weights_of(model), before) == 0.0
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("adapted", [True, False])
+def test_a_model_of_which_nothing_is_trained(kind: str, adapted: bool, out: Path) -> None:
+    """As PEFT loads an adapter. With activation checkpointing there is a graph, and a run would end in silence."""
+    model = get_peft_model(kit.make_model(), lora(inference_mode=True)) if adapted else kit.make_model()
+    model.requires_grad_(False)
+    remedy = "is_trainable=True" if adapted else "Unfreeze"
+    method, data = KINDS[kind], kit.make_problems(4).add_column("expert", [" ok"] * 4)
+    config = method.config(str(out), use_cpu=True, per_device_train_batch_size=8)
+    more = {} if kind == "sft" else {"reward_funcs": kit.has_ok}
+    with pytest.raises(ValueError, match=rf"No weight of the model is trained.*{remedy}"):
+        method.trainer(model, args=config, train_dataset=data, processing_class=kit.make_tokenizer(), **more)
+
+
 def test_a_learned_prompt_scores_otherwise_beside_a_longer_sequence() -> None:
     """Why such adapters are refused; one of layers does not."""
     short, long, completion = [7, 8, 9], list(range(10, 19)), [5, 6, 3, 4, 1]

@@ -23,6 +23,7 @@ from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer
 from sgpo.models.thinking import begun_at_end
 from sgpo.trainer.expert import ExpertTrainer, within_thinking
 from sgpo.trainer.hpt import put_experts
+from sgpo.trainer.sft import ExpertSFTTrainer, SFTConfig
 
 # Largest gradient gap, relative to the largest gradient: TRL's log-probabilities are float32. Measured: 2.7e-7.
 FLOAT32 = 5e-7
@@ -61,8 +62,7 @@ def make(
         reward_funcs=says,
         args=kit.make_config(out, config_class, **{**shared, **options}),
         train_dataset=problems() if data is None else data,
-        processing_class=kit.make_tokenizer(),
-        **arguments,
+        **{"processing_class": kit.make_tokenizer(), **arguments},
     )
 
 
@@ -419,6 +419,51 @@ def test_expert_is_tokenized_as_a_sampled_response(out: Path) -> None:
 def test_an_expert_goes_on_from_the_thinking_that_its_prompt_begins(prompt: str, expert: str) -> None:
     mark = begun_at_end(prompt)
     assert within_thinking(expert, mark, prompt.rpartition(mark)[2]).startswith("so ")
+
+
+TURN = "{{ '<' + m['role'] + '> ' + m['content'] + ' <end> ' }}"
+ASSISTANTS = "{% if m['role'] == 'assistant' %}"
+# name -> (what the chat template makes of a message, how it begins the assistant's turn, expert response, prompt)
+CHAT_PROMPT = [{"role": "user", "content": "solve 1"}]
+RENDERED: dict[str, tuple[str, str, str, Any]] = {
+    "plain text": (TURN, "<assistant>", " 2 ok", "solve 1"),
+    "a token over the end of the prompt": (TURN, "<assistant>", "2 ok", "solve 1"),
+    "a conversation": (TURN, "<assistant>", "2 ok", CHAT_PROMPT),
+    "a response that ends itself": (TURN, "<assistant>", "2 ok <end>", CHAT_PROMPT),
+    "a template that drops thinking": (
+        TURN.replace("content']", "content'].split('</t>')[-1]"),
+        "<assistant>",
+        "3 </t> 2",
+        CHAT_PROMPT,
+    ),
+    "a template that thinks of nothing": (
+        ASSISTANTS + "{{ 'hint ' }}{% endif %}" + TURN,
+        "<assistant>",
+        "2",
+        CHAT_PROMPT,
+    ),
+    "a prompt that begins the thinking": (TURN, "<assistant> <think>", "<think> 2 </think> ok", CHAT_PROMPT),
+}
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_sft_trains_on_the_tokens_of_the_other_baselines(name: str, out: Path) -> None:
+    turn, beginning, expert, prompt = RENDERED[name]
+    tokenizer = kit.make_tokenizer()
+    tokenizer.add_tokens(["<think>", "</think>", "</t>"])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end>"]})
+    opened = f"{{% if add_generation_prompt %}}{{{{ '{beginning} ' }}}}{{% endif %}}"
+    tokenizer.chat_template = f"{{% for m in messages %}}{turn}{{% endfor %}}{opened}"
+    rows = Dataset.from_list([{"prompt": prompt, "strategy": "carry", "answer": "ok", "expert": expert}] * 4)
+    model = kit.make_model(vocab_size=len(tokenizer))
+    luffy = make(out, LUFFYTrainer, data=rows, model=model, arguments={"processing_class": tokenizer})
+    before, response = luffy._tokenize_prompts([prompt])[0][0], luffy._expert_ids(rows[0])
+    config = SFTConfig(str(out), use_cpu=True, report_to="none", max_steps=1, logging_steps=1)
+    sft = ExpertSFTTrainer(model, config, train_dataset=rows, processing_class=tokenizer)
+    assert sft.train_dataset[0] == {"input_ids": before + response, "labels": [-100] * len(before) + response}
+    wanted = -token_logps(sft.model, before, response).mean().item()
+    sft.train()
+    assert sft.state.log_history[0]["loss"] == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("per_sequence", [False, True])

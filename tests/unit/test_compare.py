@@ -433,8 +433,8 @@ def test_a_balance_is_searched_at_the_best_rate_and_yields_to_a_field_in_the_nam
 
 
 def test_the_budget_names_the_expert_that_is_trained_on() -> None:
-    plain, gentle = (train_data("sft", RunBudget(expert=name))["completion"] for name in ("plain", "gentle"))
-    assert train_data("sft", RunBudget())["completion"] == gentle
+    plain, gentle = (train_data(RunBudget(expert=name))["expert"] for name in ("plain", "gentle"))
+    assert train_data(RunBudget())["expert"] == gentle
     assert all(
         text.startswith(" note ") != other.startswith(" note ") for text, other in zip(gentle, plain, strict=True)
     )

@@ -18,13 +18,11 @@ from sgpo.compare import measure
 from sgpo.compare.fields import cell_fields
 from sgpo.compare.lab import LabTask
 from sgpo.compare.recipe import RecipeTask, parse_fields, read_fields, split
-from sgpo.compare.recipe_cell import as_completions
 from sgpo.compare.run import ComparePlan, _manifest, run_comparison
 from sgpo.compare.table import as_text
 from sgpo.evaluation.options import EvalOptions
 from sgpo.evaluation.results import Graded, ProblemResult, summarise
 from sgpo.options import from_flat
-from sgpo.recipe import load_data
 from sgpo.recipe.schedule import Schedule
 from sgpo.rewards import accuracy_reward
 from sgpo.runs.entries import CellResult, ComparisonResults, MethodResult
@@ -383,23 +381,13 @@ def chat(folder: Path, template: str, **recipe: Any) -> RecipeTask:
     return RecipeTask({**RECIPE, "max_completion_length": 60, **recipe}, ("held.jsonl",))
 
 
-def test_a_template_that_drops_the_thinking_is_refused_for_sft_alone(folder: Path) -> None:
-    dropping = trainer_kit.CHAT.replace("m['content'] +", "m['content'].split('</think>')[-1] +")
-    with pytest.raises(ValueError, match=r"leaves out a part of the 'expert' of row 0.*leave sft out"):
-        chat(folder, dropping).check(["sft", "sgpo"])
-    chat(folder, dropping).check(["luffy", "hpt"])
-    chat(folder, trainer_kit.CHAT).check(["sft"])
-
-
 def test_every_method_is_trained_and_measured_with_the_recipes_variables_of_the_chat_template(folder: Path) -> None:
     variables = {"enable_thinking": False}
     task = chat(folder, trainer_kit.CHAT, chat_template_kwargs=variables)
-    assert task.cell("sgpo", 0, 0, {}).fields["chat_template_kwargs"] == variables
     for method in ("base", "sft", "sgpo"):
         cell = task.cell(method, 0, 0, {})
         assert from_flat(EvalOptions, cell.evaluation).access.chat_template_kwargs == variables
-    rows = as_completions(load_data(parse_fields(task.recipe)[0]), cell.evaluation["chat_template_kwargs"])
-    assert rows[0]["chat_template_kwargs"] == variables
+        assert method == "base" or parse_fields(cell.fields, method)[1].chat_template_kwargs == variables
     assert "chat_template_kwargs" not in chat(folder, trainer_kit.CHAT).cell("sgpo", 0, 0, {}).evaluation
 
 
@@ -423,11 +411,3 @@ def test_tables_of_a_recipe_show_what_was_measured() -> None:
     assert "aime (k=32, temperature 0.6)" in text
     assert "greedy" not in text
     assert "ever solved" not in text
-
-
-def test_sft_reads_the_expert_as_what_follows_the_prompt() -> None:
-    plain = as_completions(Dataset.from_list([{"prompt": "2 + 3 =", "expert": " 5", "answer": "5"}]))
-    assert plain.to_list() == [{"prompt": "2 + 3 =", "completion": " 5"}]
-    message = [{"role": "user", "content": "2 + 3?"}]
-    chat = as_completions(Dataset.from_list([{"prompt": message, "expert": "5", "answer": "5"}]))
-    assert chat.to_list() == [{"prompt": message, "completion": [{"role": "assistant", "content": "5"}]}]

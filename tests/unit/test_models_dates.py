@@ -105,12 +105,10 @@ def test_every_trainer_renders_that_date(kind: str, tmp_path: Path) -> None:
     tokenizer, method = dated(), KINDS[kind]
     model = kit.make_model()
     model.resize_token_embeddings(len(tokenizer))
-    rows: dict[str, Any] = {"prompt": [ASKED] * 4}
+    rows: dict[str, Any] = {"prompt": [ASKED] * 4, "strategy": ["carry"] * 4, "expert": [" ok"] * 4}
     if kind == "sft":
-        rows["completion"] = [[{"role": "assistant", "content": "ok"}]] * 4
-        config = method.config(str(tmp_path), use_cpu=True, report_to=[], max_length=32)
+        config = method.config(str(tmp_path), use_cpu=True, report_to=[])
     else:
-        rows |= {"strategy": ["carry"] * 4, "expert": [" ok"] * 4}
         config = kit.make_config(tmp_path, method.config)
     more = {} if kind == "sft" else {"reward_funcs": kit.has_ok}
     trainer = method.trainer(

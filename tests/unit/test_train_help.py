@@ -13,7 +13,7 @@ from sgpo.cli import app
 from sgpo.commands import _train_help
 from sgpo.recipe import RunArguments
 from sgpo.trainer import SGPOConfig
-from sgpo.trainer.checkpointing import BothCheckpointingNames
+from sgpo.trainer.arguments import BothCheckpointingNames
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 OWN = {field.name: field for field in _train_help.own_fields()}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import trainer_kit as kit
-from datasets import Dataset, IterableDataset, load_from_disk
+from datasets import Dataset, IterableDataset, concatenate_datasets, load_from_disk
 from peft import LoraConfig, get_peft_model
 from tokenizers.processors import TemplateProcessing
 from transformers.generation.utils import GenerationMixin
@@ -21,7 +21,7 @@ from sgpo.models.sampling import encode, end_of_turn, sample
 from sgpo.runs.methods import CONFIG_PRESETS
 from sgpo.trainer import prompts
 from sgpo.trainer.adapters import check_head
-from sgpo.trainer.checks import check_arguments, check_config, check_context, warn_of_another_distribution
+from sgpo.trainer.checks import check_arguments, check_config, context_of, warn_of_another_distribution
 from sgpo.trainer.config import _OPEN
 from sgpo.trainer.dropout import rates
 from sgpo.trainer.methods import KINDS
@@ -91,6 +91,7 @@ def too_few(completions: list[Any], **kwargs: Any) -> list[float]:
     return []
 
 
+TRAINERS = ("sgpo", "luffy", "hpt")
 REENTRANT = {"use_reentrant": True}
 # name -> (what is passed, words that the error must hold)
 REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
@@ -128,7 +129,10 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"data": told("solution", "It is \\boxed{42}.")},
         ("1 of 2", "answer '42'"),
     ),
-    "context": ({"max_completion_length": 63}, ("Row", "with the strategy", "63", "64", "Shorten or drop")),
+    "context": (
+        {"max_completion_length": 60},  # the unguided prompts fit
+        (" hint borrow", "max_completion_length is 60", "ends at 64", "Shorten or drop"),
+    ),
     "ids beyond the vocabulary": (
         {"model": kit.make_model(vocab_size=len(kit.WORDS) - 2)},
         (f"the id {kit.WORDS.index('solve')} ('solve')", f"{len(kit.WORDS) - 2} entries", "resize_token_embeddings"),
@@ -300,6 +304,14 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "length beside its field": (
         {"generation_kwargs": {"max_new_tokens": 4}},
         ("generation_kwargs has max_new_tokens=4", "Set max_completion_length"),
+    ),
+    "a number of completions beside its field": (
+        {"generation_kwargs": {"num_return_sequences": 2}},
+        ("generation_kwargs has num_return_sequences=2", "Set num_generations"),
+    ),
+    "a misspelt option of the sampler": (
+        {"generation_kwargs": {"typical_pp": 0.9}},
+        ("generation_kwargs has 'typical_pp'", "would do nothing", "Correct the name"),
     ),
     "an end beside the model's": (
         {"generation_kwargs": {"eos_token_id": [1, 5]}},
@@ -776,24 +788,42 @@ def test_long_prompts_that_fit_are_accepted(out: Path) -> None:
     model = kit.make_model(max_position_embeddings=320)
     kit.make_trainer(out, model=model, data=data, max_completion_length=17)
     served = {"use_vllm": True, "vllm_mode": "colocate", "vllm_max_model_length": 310}
-    args, tokenizer = kit.make_config(out, max_completion_length=8, **served), kit.make_tokenizer()
-    with pytest.raises(ValueError, match=r"has 303 tokens.*vllm_max_model_length ends at 310"):
-        check_context(data, model, tokenizer, args, lambda prompts: (tokenizer(prompts)["input_ids"],))
-    with pytest.raises(ValueError, match="has 303 tokens, and max_completion_length is 18"):
+    assert context_of(model, kit.make_config(out, **served)) == (310, "vllm_max_model_length")
+    with pytest.raises(ValueError, match=r"has 303 tokens .* max_completion_length is 18"):
         kit.make_trainer(out, model=model, data=data, max_completion_length=18)
 
 
-def test_context_of_problems_without_strategy(out: Path) -> None:
-    data = Dataset.from_dict({"prompt": ["solve " + "1 " * 100], "strategy": [None]})
-    with pytest.raises(ValueError) as error:
-        kit.make_trainer(out, data=data)
-    assert_words(str(error.value), ("Row 0: its prompt has 101 tokens", "64"))
+@pytest.mark.parametrize("method", [*TRAINERS, "grpo", "sft"])
+def test_what_does_not_fit_into_the_context(method: str, out: Path) -> None:
+    """Rotary positions have no end of their own: the model would go on, and write nonsense."""
+    long = Dataset.from_dict({"prompt": ["solve " + "1 " * 100], "strategy": [None], "expert": [" ok"]})
+    fits = concatenate_datasets([long.map(lambda row: {"prompt": "solve 1", "strategy": "carry"})] * 8)
+    off = {"alpha_form": "constant", "alpha_0": 0.0} if method == "grpo" else {}
+    kind = KINDS["sgpo" if method == "grpo" else method]
+
+    def train(data: Any, **more: Any) -> None:
+        if method == "sft":
+            config = kind.config(str(out), use_cpu=True, report_to="none")
+            kind.trainer(kit.make_model(), config, train_dataset=data, processing_class=kit.make_tokenizer(), **more)
+        else:
+            config = kit.make_config(out, kind.config, max_steps=1, **off)
+            kind.trainer(
+                kit.make_model(), kit.has_ok, config, data, processing_class=kit.make_tokenizer(), **more
+            ).train()
+
+    words = r"has 103 tokens.*ends at 64" if method == "sft" else r"'solve 1 1.*has 101 tokens.*is 8, but .* ends at 64"
+    for passed in ({"data": concatenate_datasets([fits, long])}, {"data": fits, "eval_dataset": long}):
+        with pytest.raises(ValueError, match=words):
+            train(**passed)
+    if method != "sft":
+        rows = concatenate_datasets([fits.select(range(1)), long])
+        with pytest.raises(ValueError, match=words):
+            train(rows.to_iterable_dataset())
 
 
 # ---------------------------------------------------------------- ids beyond the embedding
 
 NEW = "<new>"
-TRAINERS = ("sgpo", "luffy", "hpt")
 
 
 def with_new_token() -> Any:
@@ -882,9 +912,8 @@ def test_coarse_weights_at_a_small_rate_are_warned_of(dtype: torch.dtype, method
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             if method == "sft":
-                data = Dataset.from_list([{"prompt": "solve a", "completion": " ok"}])
-                config = kind.config(str(out), use_cpu=True, bf16=False, learning_rate=rate, report_to="none")
-                kind.trainer(model, args=config, train_dataset=data, processing_class=kit.make_tokenizer(), **more)
+                config = kind.config(str(out), use_cpu=True, learning_rate=rate, report_to="none")
+                kind.trainer(model, config, train_dataset=with_expert(), processing_class=kit.make_tokenizer(), **more)
             else:
                 config = kit.make_config(out, kind.config, learning_rate=rate)
                 kind.trainer(model, kit.has_digit, config, with_expert(), processing_class=kit.make_tokenizer(), **more)
@@ -990,7 +1019,7 @@ def test_a_process_that_sees_several_gpus_is_refused_before_the_model_is_loaded(
         trainer("no/model", kit.has_ok, config, with_expert(), processing_class=kit.make_tokenizer())
 
 
-@pytest.mark.parametrize("kind", TRAINERS)
+@pytest.mark.parametrize("kind", [*TRAINERS, "sft"])
 def test_the_cpu_of_a_machine_with_a_gpu_trains_in_float32(
     kind: str, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

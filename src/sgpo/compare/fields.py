@@ -24,7 +24,6 @@ _CELLS_OWN |= {"eval_strategy", "eval_steps", "eval_dataset", "eval_split", "do_
 # For TRL's SFT it is the loss on tokens, for GRPO how a loss is averaged.
 _OTHER_MEANING = {"sft": {"loss_type"}}  # a field of the same name that is something else there
 _BATCH = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation")
-_SHOWN = 120  # characters in an error
 _LOGGING = {"logging_steps": 1, "logging_strategy": "steps", "disable_tqdm": True}  # the recorder counts every step
 
 
@@ -48,8 +47,6 @@ def cell_fields(
     fields = {name: value for name, value in recipe.items() if name in known}
     # One checkpoint: it is for going on after a kill, and a comparison has dozens of cells.
     fields = {"save_total_limit": 1, **fields, "learning_rate": config.learning_rate, **_LOGGING}
-    if method.kind == "sft":
-        fields["max_length"] = None  # no expert response is longer than max_completion_length
     if method.kind == "sgpo":
         # The log only reads, and the report draws alpha and the lift of strategies from it.
         fields.setdefault("log_problems", True)
@@ -57,25 +54,6 @@ def cell_fields(
     if not given.keys() & set(_BATCH):
         fields |= _batch(method, config, given.get("num_generations", config.num_generations))
     return {**fields, **given, "seed": seed}
-
-
-def check_kept_by_template(
-    tokenizer: Any, prompt: Any, expert: str, variables: Mapping[str, Any] | None, row: int
-) -> None:
-    """Raise ``ValueError`` if the chat template leaves out a part of an expert response, as many do with the thinking.
-
-    SFT renders prompt and response with it; LUFFY and HPT put the response behind the rendered prompt as it is.
-    """
-    if isinstance(prompt, str) or not getattr(tokenizer, "chat_template", None):
-        return
-    turns = [*prompt, {"role": "assistant", "content": expert}]
-    shown = tokenizer.apply_chat_template(turns, tokenize=False, **(variables or {}))
-    if "".join(expert.split()) not in "".join(shown.split()):  # templates trim, and set line breaks of their own
-        raise ValueError(
-            f"The model's chat template leaves out a part of the {EXPERT!r} of row {row}, such as what stands before "
-            f"</think>: {shown[-_SHOWN:]!r}. SFT would train on less than LUFFY and HPT. Use a model whose template "
-            "keeps it, prompts of plain text, or leave sft out."
-        )
 
 
 def _batch(method: Method, config: Any, group: int) -> dict[str, int]:

@@ -24,7 +24,7 @@ import yaml
 from datasets import Dataset
 
 from sgpo.compare import launch, measure
-from sgpo.compare.fields import EXPERT, EXPERT_KINDS, cell_fields, check_kept_by_template
+from sgpo.compare.fields import EXPERT, EXPERT_KINDS, cell_fields
 from sgpo.compare.task import SOURCES, untrained
 from sgpo.evaluation.templates import template_of
 from sgpo.lab.benchmark import LAB
@@ -222,8 +222,6 @@ class RecipeTask:
         # An expert response that is cut off teaches SFT to stop in the middle, and LUFFY gets no reward for it.
         for row, text in enumerate(train[EXPERT]):
             check_expert(text, EXPERT, f"row {row}")
-            if any(method.kind == "sft" for method in methods):
-                check_kept_by_template(tokenizer, train[row]["prompt"], text, config.chat_template_kwargs, row)
             if len(text.encode()) < config.max_completion_length:  # a token is at least one byte
                 continue
             tokens = len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1

@@ -13,15 +13,12 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 
 from sgpo.compare import measure
-from sgpo.compare.fields import EXPERT
 from sgpo.compare.recipe import RecipeCell, split
 from sgpo.models.folders import Folder
 from sgpo.recipe import build, load_data, load_reward, model_path, parse
@@ -92,9 +89,8 @@ def _train(cell: RecipeCell, kind: str, parsed: Any, folder: Path) -> None:
     data = split(load_data(run), cell.hold_out)[0]
     # Only here the number of processes is known, by which the steps of an epoch are divided.
     config.max_steps = cell.schedule.steps(len(data), config.world_size)
-    rows = as_completions(data, cell.evaluation.get("chat_template_kwargs")) if kind == "sft" else data
     more = {} if kind == "sft" else {"reward_funcs": [load_reward(name) for name in run.reward_funcs]}
-    trainer = build(KINDS[kind].trainer, config, model, rows, **more)
+    trainer = build(KINDS[kind].trainer, config, model, data, **more)
     if trainer.is_world_process_zero():
         record(folder, {"run": run, "training": config, "model": model})
     recorder = _CellRecorder(folder / "metrics.jsonl", kind, folder / "progress.json")
@@ -105,20 +101,6 @@ def _train(cell: RecipeCell, kind: str, parsed: Any, folder: Path) -> None:
         shutil.rmtree(folder / "eval", ignore_errors=True)  # of other weights
         # Last, so that a kill before it has the training gone over again from its checkpoint.
         write_json(folder / "trained.json", {"curve": [], **recorder.costs(), "train_seconds": recorder.seconds})
-
-
-def as_completions(data: Dataset, variables: Mapping[str, Any] | None = None) -> Dataset:
-    """The problems as SFT reads them: the expert's response as the completion of the prompt.
-
-    ``variables`` are those of the chat template, which TRL's SFT takes from a column.
-    """
-
-    def convert(row: Mapping[str, Any]) -> dict[str, object]:
-        expert, plain = row[EXPERT], isinstance(row["prompt"], str)
-        said = {"completion": expert if plain else [{"role": "assistant", "content": expert}]}
-        return {**said, "chat_template_kwargs": variables} if variables and not plain else said
-
-    return data.select_columns(["prompt", EXPERT]).map(convert, remove_columns=EXPERT)
 
 
 def _checkpoint(config: Any) -> str | None:

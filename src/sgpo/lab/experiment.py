@@ -128,14 +128,14 @@ def build_trainer(
     method = find_method(cell.method)
     if method.kind is None:
         raise ValueError(f"method {cell.method!r} trains nothing, so it has no trainer.")
-    kind, config, data = KINDS[method.kind], train_config(cell, out), train_data(method.kind, cell.budget, strategies)
+    kind, config, data = KINDS[method.kind], train_config(cell, out), train_data(cell.budget, strategies)
     if method.kind == "sft":
         return kind.trainer(model, config, train_dataset=data, processing_class=tokenizer)
     return kind.trainer(model, lab_reward, config, train_dataset=data, processing_class=tokenizer)
 
 
-def train_data(kind: str, budget: RunBudget, strategies: Strategies | None = None) -> Dataset:
-    """The training problems with what a kind of trainer reads; ``strategies`` in place of the lab's own ones.
+def train_data(budget: RunBudget, strategies: Strategies | None = None) -> Dataset:
+    """The training problems with what the trainers read; ``strategies`` in place of the lab's own ones.
 
     A problem that ``strategies`` does not name is left out, one with None trains without a strategy.
     """
@@ -143,8 +143,6 @@ def train_data(kind: str, budget: RunBudget, strategies: Strategies | None = Non
     if strategies is not None:
         problems = [{**p, "strategy": strategies[p["id"]]} for p in problems if p["id"] in strategies]
     # The blank: a prompt ends in a word, and the tokenizer tells words apart by blanks.
-    if kind == "sft":
-        return Dataset.from_list([{"prompt": p["prompt"], "completion": " " + p["expert"]} for p in problems])
     return Dataset.from_list([{**p, "expert": " " + p["expert"]} for p in problems])
 
 

@@ -52,6 +52,22 @@ def check_adapters(model: Any, peft_config: Any, args: WholeGroupsConfig) -> Non
             )
 
 
+def check_trained(model: Any) -> None:
+    """Raise ``ValueError`` if no weight is trained: with activation checkpointing a run would go through all the same.
+
+    PEFT loads an adapter frozen, and says nothing.
+    """
+    if any(parameter.requires_grad for parameter in model.parameters()):
+        return
+    remedy = "Unfreeze some (requires_grad_())"
+    if is_peft_model(model):
+        remedy = "Load the adapter with PeftModel.from_pretrained(..., is_trainable=True), and no inference_mode"
+    raise ValueError(
+        f"No weight of the model is trained: of its {sum(1 for _ in model.parameters())} parameters none has "
+        f"requires_grad, so the run would end with what it began with. {remedy}."
+    )
+
+
 def check_saved(model: Any) -> None:
     """Raise ``ValueError`` if parameters beside the adapter are trained: PEFT saves the adapter alone."""
     if not is_peft_model(model):

@@ -30,11 +30,13 @@ from sgpo.trainer import adapters, checks
 from sgpo.trainer.card import complete_card
 from sgpo.trainer.dropout import disable_dropout, warn_of_dropout
 from sgpo.trainer.ends import end_with_the_template
+from sgpo.trainer.finite import finite_sampling
 from sgpo.trainer.heads import add_head_fn, check_head_fn
 from sgpo.trainer.measured import MeasuredGRPOTrainer
 from sgpo.trainer.notices import RolloutHistory, RolloutNotices, look_at_golds
 from sgpo.trainer.own import swapped
 from sgpo.trainer.padding import score_alike_in_any_company
+from sgpo.trainer.precision import one_precision
 from sgpo.trainer.prompts import text_only, with_thinking_begun
 from sgpo.trainer.ranks import idle_share
 from sgpo.trainer.rollouts import Problem, distinct
@@ -94,7 +96,6 @@ class BaseTrainer(MeasuredGRPOTrainer):
         for tokenizer in (self._tokenizer, *self.reward_processing_classes):  # a reward model has its own
             fix_date(tokenizer)
         adapters.check_head(self.model, self.args)
-        adapters.check_saved(self.model)
         self.add_callback(RunLog(self))
         self.add_callback(RolloutNotices(self))
         if self.accelerator.is_main_process:
@@ -103,7 +104,6 @@ class BaseTrainer(MeasuredGRPOTrainer):
             raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
         checks.check_tokenizer(self._tokenizer, self.train_dataset, self.eval_dataset)
         self._sgpo.correctness = self._correctness_index()
-        checks.warn_of_lost_updates(self.model, self.args)
         checks.warn_of_another_distribution(self.args)
         if args.disable_dropout:
             disable_dropout(self.model)
@@ -112,10 +112,10 @@ class BaseTrainer(MeasuredGRPOTrainer):
         for model in filter(None, (self.model, self.ref_model)):
             causal = model.get_base_model() if is_peft_model(model) else model
             add_head_fn(causal)
-            with self._one_precision(causal):
+            with one_precision(self.accelerator, causal):
                 check_head_fn(causal)
                 score_alike_in_any_company(causal)
-        self._check_ids()
+        self._check_prompts()
         end_with_the_template(self)
         self._complete()
 
@@ -125,36 +125,14 @@ class BaseTrainer(MeasuredGRPOTrainer):
     def _complete(self) -> None:
         """Last part of the construction, for what a method adds to a trainer that is whole."""
 
-    @contextmanager
-    def _one_precision(self, model: Any) -> Iterator[None]:
-        """Autocast around a forward pass of a model in two precisions, which TRL leaves out where it samples.
-
-        Such is a model that PEFT prepared for k-bit training, with norms in float32.
-
-        Raises:
-            ValueError: the model cannot run without autocast, and the arguments ask for none.
-        """
-        dtypes = checks.dtypes_of(model)
-        if len(dtypes) < 2:
-            yield
-            return
-        try:
-            with self.accelerator.autocast():
-                yield
-        except RuntimeError as error:
-            if "same dtype" not in str(error):
-                raise
-            raise ValueError(
-                f"The model has weights of {dtypes}, which do not multiply each other ({error}). Set "
-                "bf16=True, so that they run under autocast, or load it in one of these (model_init_kwargs: dtype)."
-            ) from error
-
     def _generate_single_turn(self, *args: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)
         ids = {name: getattr(model.generation_config, name) for name in _SPECIAL}
         # TRL sets temperature, top-p, top-k and the repetition penalty; of the rest the loss would know nothing. And it
         # leaves the model in training mode, where dropout draws each token from another policy.
-        with self._one_precision(self.model), bare_generation(model, **ids), without_dropout(self.model):
+        precision = one_precision(self.accelerator, self.model)
+        finite = finite_sampling(self.state.global_step + 1, self.args.output_dir)
+        with precision, bare_generation(model, **ids), without_dropout(self.model), finite:
             completion_ids, logprobs = super()._generate_single_turn(*args)
         # Of a server's queue the processes' own longest completions say nothing.
         served = self.args.use_vllm and self.args.vllm_mode == "server"
@@ -314,25 +292,37 @@ class BaseTrainer(MeasuredGRPOTrainer):
 
     # ---------------------------------------------------------------- ids
 
-    def _check_ids(self) -> None:
-        """Raise ``ValueError`` if anything that will be tokenized has an id that the model has no embedding for.
+    def _check_prompts(self) -> None:
+        """Tokenize what may have an id that the model has no embedding for, or be too long for its context.
 
-        Most tokenizers cannot make one. For one that can, all of the data is tokenized here, and streamed rows as they
-        come.
+        Most tokenizers cannot make such an id; with one that can, that is all of the data. Streamed rows are looked at
+        as they come.
+
+        Raises:
+            ValueError: what was tokenized has such an id, or is too long.
         """
         size = checks.embedding_rows(self.model)
         special = [i for i in (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id) if i is not None]
         checks.require_known_ids([special], size, self._tokenizer)
-        self._sgpo.unknown_ids = max(self._tokenizer.get_vocab().values(), default=0) >= size
-        if not self._sgpo.unknown_ids:
-            return
+        every = self._sgpo.unknown_ids = max(self._tokenizer.get_vocab().values(), default=0) >= size
+        self._sgpo.context = checks.context_of(self.model, self.args)
+        room = self._sgpo.context[0] - self.max_completion_length
         for rows in self._chunks(self.train_dataset):
-            self._tokenize_prompts([row["prompt"] for row in rows])
-            self._tokenize_rest(rows)
+            self._tokenize_if([prompt for row in rows for prompt in self._prompts_of(row)], every, room)
+            if every:
+                self._tokenize_rest(rows)
         evaluated = self.eval_dataset
         for dataset in evaluated.values() if isinstance(evaluated, dict) else [evaluated]:
             for rows in self._chunks(dataset):
-                self._tokenize_prompts([row["prompt"] for row in rows])
+                self._tokenize_if([row["prompt"] for row in rows], every, room)
+
+    def _tokenize_if(self, prompts: list[Any], every: bool, room: float) -> None:
+        if chosen := [prompt for prompt in prompts if every or checks.may_exceed(prompt, room)]:
+            self._tokenize_prompts(chosen)
+
+    def _prompts_of(self, problem: Problem) -> list[Any]:
+        """The prompts behind which a problem is sampled in training."""
+        return [problem["prompt"]]
 
     def _tokenize_rest(self, rows: list[Problem]) -> None:
         """Tokenize what is trained on beside the prompts."""
@@ -353,6 +343,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         if empty is not None:
             raise ValueError(f"The prompt {empty!r} has no tokens, so nothing can follow it. Drop such problems.")
         require_own_marks(self._tokenizer, zip(prompts, result[0], strict=True))
+        checks.require_room(zip(prompts, result[0], strict=True), *self._sgpo.context, self.max_completion_length)
         self._require_all_shown(prompts)
         self._require_known(result[0])
         return result

@@ -1,8 +1,9 @@
 """What is refused before any training, and why: each error says the value, the rule and the remedy."""
 
 import inspect
+import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from itertools import chain, islice
 from typing import Any
 
@@ -12,9 +13,9 @@ from datasets import Dataset, IterableDataset
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin, TrainingArguments
 
 from sgpo.data.leaks import contains_answer
-from sgpo.data.prompts import Prompt, guided_prompt
+from sgpo.data.prompts import Prompt
 from sgpo.models.folders import no_words
-from sgpo.models.sampling import special_marks
+from sgpo.models.sampling import positions_of, special_marks
 from sgpo.rewards.golds import gold_text
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.shards import sharded, sharding
@@ -166,9 +167,9 @@ def require_column(dataset: Any, column: str, remedy: str) -> Any:
 def check_dataset(dataset: Any, args: SGPOConfig) -> None:
     """Raise ``ValueError`` for missing columns, strategies that are not text, or that contain the answer.
 
-    Of a streamed data set only the columns are looked at: its rows are checked as they come.
+    Of a streamed data set the first row is looked at: the others are checked as they come.
     """
-    require_column(
+    first = require_column(
         dataset,
         STRATEGY_COLUMN,
         "SGPO needs 'prompt' and 'strategy' (text; None or '' for a problem that shall train by GRPO alone). "
@@ -176,6 +177,7 @@ def check_dataset(dataset: Any, args: SGPOConfig) -> None:
         "without strategies by alpha_form='constant', alpha_0=0.",
     )
     if not isinstance(dataset, Dataset):
+        require_text((first or {}).get(STRATEGY_COLUMN), 0)
         return
     strategies = dataset[STRATEGY_COLUMN]
     for row, strategy in enumerate(strategies):
@@ -250,12 +252,6 @@ def require_text(strategy: Any, row: int | str) -> None:
         )
 
 
-def dtypes_of(model: torch.nn.Module) -> list[str]:
-    """The precisions of a model's floating-point weights; an adapter's, which PEFT casts itself, are left out."""
-    named = ((name, p) for name, p in model.named_parameters() if p.is_floating_point() and "lora_" not in name)
-    return sorted({str(parameter.dtype).removeprefix("torch.") for _, parameter in named})
-
-
 def embedding_rows(model: PreTrainedModel) -> int:
     """The number of ids that the model has an embedding for."""
     return model.config.get_text_config().vocab_size
@@ -325,31 +321,30 @@ def warn_of_another_distribution(args: WholeGroupsConfig) -> None:
         )
 
 
-def check_context(dataset: Any, model: PreTrainedModel, tokenizer: Any, args: SGPOConfig, tokenize: Any) -> None:
-    """Raise ``ValueError`` if a (guided) prompt and a completion do not fit into the context, the model's or vLLM's.
+def context_of(model: PreTrainedModel, args: WholeGroupsConfig) -> tuple[float, str]:
+    """The tokens that a prompt and a completion may have together, and whose limit that is, for an error."""
+    limit, beside = positions_of(model) or math.inf, args.use_vllm and args.vllm_mode == "colocate"
+    served = (beside and args.vllm_max_model_length) or math.inf  # where vLLM would cut the completion without a word
+    return (served, "vllm_max_model_length") if served < limit else (limit, "the model's context")
 
-    vLLM would cut the completion without a word. Only prompts that are long enough in bytes to matter are tokenized (a
-    token is at least one byte).
+
+def may_exceed(prompt: Prompt, room: float) -> bool:
+    """Whether a prompt may have more tokens than ``room``, by its bytes: a token is at least one."""
+    text = prompt if isinstance(prompt, str) else "".join(str(message["content"]) for message in prompt)
+    return len(text.encode()) + _TEMPLATE_ROOM > room
+
+
+def require_room(prompts: Iterable[tuple[Prompt, Sized]], limit: float, whose: str, completion: int) -> None:
+    """Raise ``ValueError`` if one of the prompts, each with its tokens, leaves no room for a completion.
+
+    Behind the last position that it was trained on a model goes on without an error, and writes nonsense.
     """
-    limit, whose = getattr(model.config.get_text_config(), "max_position_embeddings", None), "the model's context"
-    if args.use_vllm and args.vllm_mode == "colocate" and args.vllm_max_model_length is not None:
-        limit, whose = min(limit or args.vllm_max_model_length, args.vllm_max_model_length), "vllm_max_model_length"
-    if limit is None or not isinstance(dataset, Dataset):
-        return
-    room = limit - args.max_completion_length
-    for row, example in enumerate(dataset.select_columns(["prompt", STRATEGY_COLUMN])):
-        strategy = example[STRATEGY_COLUMN]
-        prompt: Prompt = example["prompt"]
-        longest = guided_prompt(prompt, strategy, args.guided_prompt_template) if strategy else prompt
-        text = longest if isinstance(longest, str) else "".join(str(m["content"]) for m in longest)
-        if len(text.encode()) + _TEMPLATE_ROOM <= room:
-            continue
-        length = len(tokenize([longest])[0][0])
-        if length > room:
+    for prompt, ids in prompts:
+        if len(ids) + completion > limit:
             raise ValueError(
-                f"Row {row}: its prompt{' with the strategy' if strategy else ''} has {length} tokens, and "
-                f"max_completion_length is {args.max_completion_length}, but {whose} ends at {limit}. Shorten or drop "
-                "such prompts, lower max_completion_length, or use a model with a longer context."
+                f"The prompt {str(prompt)[:80]!r} has {len(ids)} tokens with all that stands around it, and "
+                f"max_completion_length is {completion}, but {whose} ends at {limit}. Shorten or drop such prompts (or "
+                "their strategies), lower max_completion_length, or use a model with a longer context."
             )
 
 

@@ -7,6 +7,7 @@ Shapes: B problems and G rollouts of each on this rank, N rows of a micro-step, 
 """
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,19 +69,7 @@ class ExpertTrainer(BaseTrainer):
         prompt: Any = example["prompt"]
         expert: Any = example.get(self.args.expert_column)
         check_expert(expert, self.args.expert_column, f"the problem {str(prompt)[:80]!r}")
-        plain = isinstance(prompt, str)
-        text = prompt if plain else self._rendered(prompt, add_generation_prompt=True)
-        if mark := begun_at_end(text):
-            expert = within_thinking(expert, mark, text.rpartition(mark)[2])
-
-        def encode(text: str, special: bool) -> list[int]:
-            return self._tokenizer(text, add_special_tokens=special)["input_ids"]
-
-        before, whole = encode(text, plain), encode(text + expert, plain)
-        # Where a token would span prompt and response, which no sampled response does, the response stands alone.
-        ids = whole[len(before) :] if whole[: len(before)] == before else encode(expert, False)
-        ends = [i for i, token in enumerate(ids) if token in self.eos_token_ids]
-        ids = [*(ids[: ends[0]] if ends else ids), self._end_of_response(prompt)]
+        ids = response_ids(self._tokenizer, self.eos_token_ids, prompt, expert, self._rendered)
         self._require_known([ids])
         if len(ids) > self.max_completion_length:
             raise ValueError(
@@ -93,17 +82,6 @@ class ExpertTrainer(BaseTrainer):
     def _tokenize_rest(self, rows: list[Problem]) -> None:
         for row in rows:
             self._expert_ids(row)
-
-    def _end_of_response(self, prompt: Any) -> int:
-        """The EOS that the chat template puts behind an assistant message if generation stops there; else the
-        tokenizer's."""
-        if not isinstance(prompt, str):
-            rendered = self._rendered([*prompt, {"role": "assistant", "content": _MARK}])
-            tail = rendered.rpartition(_MARK)[2]
-            for token in self._tokenizer(tail, add_special_tokens=False)["input_ids"]:
-                if token in self.eos_token_ids:
-                    return token
-        return self._tokenizer.eos_token_id
 
     def _check_lengths(self) -> None:
         """Tokenize every expert response that may be too long, so that none stops a run half-way."""
@@ -138,6 +116,39 @@ class ExpertTrainer(BaseTrainer):
         for name, value, count in zip(sums, total[::2], total[1::2], strict=True):
             if count:
                 self._metrics["train"][name].append(value / count)
+
+
+def response_ids(
+    tokenizer: Any, ends: Sequence[int | None], prompt: Any, expert: str, rendered: Callable[..., str]
+) -> list[int]:
+    """The ids of an expert response behind those of its prompt, up to the first of ``ends``, one of which ends them.
+
+    Args:
+        rendered: makes of messages the text of the chat template, which the policy goes on from.
+    """
+    plain = isinstance(prompt, str)
+    text = prompt if plain else rendered(prompt, add_generation_prompt=True)
+    if mark := begun_at_end(text):
+        expert = within_thinking(expert, mark, text.rpartition(mark)[2])
+
+    def encode(text: str, special: bool) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=special)["input_ids"])
+
+    before, whole = encode(text, plain), encode(text + expert, plain)
+    # Where a token would span prompt and response, which no sampled response does, the response stands alone.
+    ids = whole[len(before) :] if whole[: len(before)] == before else encode(expert, False)
+    found = next((i for i, token in enumerate(ids) if token in ends), len(ids))
+    return [*ids[:found], _end_of_response(tokenizer, ends, prompt, rendered)]
+
+
+def _end_of_response(tokenizer: Any, ends: Sequence[int | None], prompt: Any, rendered: Callable[..., str]) -> int:
+    """The end that the chat template puts behind an assistant's message if generation stops there; else the EOS."""
+    if not isinstance(prompt, str):
+        tail = rendered([*prompt, {"role": "assistant", "content": _MARK}]).rpartition(_MARK)[2]
+        for token in tokenizer(tail, add_special_tokens=False)["input_ids"]:
+            if token in ends:
+                return int(token)
+    return int(tokenizer.eos_token_id)
 
 
 _MARK = "expert response"

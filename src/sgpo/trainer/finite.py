@@ -32,14 +32,27 @@ class NonFiniteError(FloatingPointError):
     """A loss, gradient, weight or logit is NaN or infinite."""
 
 
-class FiniteGradients(TrainerCallback):
-    """Refuses to take an optimizer step along a gradient that is not finite.
+class FiniteNumbers(TrainerCallback):
+    """Refuses to start or to end with weights that are not finite, and to step along such a gradient.
 
     float16 is left to its gradient scaler, which skips such steps, and DeepSpeed keeps gradients to itself.
     """
 
     def __init__(self, accelerator: Accelerator):
         self._accelerator = accelerator
+
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        model: nn.Module | None = None,
+        **kwargs: object,
+    ) -> None:
+        if model is not None:
+            require_finite_weights(self._accelerator, model, state.global_step, args.output_dir)
+
+    on_train_end = on_train_begin
 
     def on_pre_optimizer_step(
         self,
@@ -52,8 +65,14 @@ class FiniteGradients(TrainerCallback):
         if self._accelerator.scaler is not None or model is None:
             return
         gradients = ((name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
-        what = f"Step {state.global_step + 1}: the loss is finite, but not the gradient"
+        what = f"Step {state.global_step + 1}: the gradient is not finite"
         require_finite(self._accelerator, gradients, what, args.output_dir)
+
+
+def require_finite_weights(accelerator: Accelerator, model: nn.Module, step: int, output_dir: str | None) -> None:
+    """Raise :class:`NonFiniteError`, on every rank, if a trained weight is not finite on any of them."""
+    trained = ((name, p) for name, p in model.named_parameters() if p.requires_grad)
+    require_finite(accelerator, trained, f"After step {step}: the weights are not finite, those", output_dir)
 
 
 def require_finite(

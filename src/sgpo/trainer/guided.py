@@ -22,7 +22,6 @@ from sgpo.data.prompts import guided_prompt
 from sgpo.trainer import checks
 from sgpo.trainer.base import BaseTrainer
 from sgpo.trainer.config import SGPOConfig
-from sgpo.trainer.finite import finite_sampling
 from sgpo.trainer.own import swapped
 from sgpo.trainer.ranks import largest
 from sgpo.trainer.rollouts import GenerationBatch, GuidedRollouts, Problem, first_of_groups, worth_guiding
@@ -41,10 +40,9 @@ class GuidedRolloutTrainer(BaseTrainer):
         """Called once per generation batch."""
         raise NotImplementedError
 
-    def _tokenize_rest(self, rows: list[Problem]) -> None:
-        guided = [self._guided_text(row) for row in rows if checks.strategy_of(row)]
-        if self.args.guides and guided:
-            self._tokenize_prompts(guided)
+    def _prompts_of(self, problem: Problem) -> list[Any]:
+        guided = self.args.guides and checks.strategy_of(problem)
+        return [*super()._prompts_of(problem), *([self._guided_text(problem)] if guided else [])]
 
     # ---------------------------------------------------------------- rollouts
 
@@ -79,7 +77,7 @@ class GuidedRolloutTrainer(BaseTrainer):
             chosen = self._sgpo.schedule.draw(batch, chosen, step, rank)
         guided = self._guided_prompts(batch.problems, chosen)
         if guided.prompt_ids:  # on every rank or on none, as all have equally many
-            guided.completion_ids, guided.logprobs = self._sample(
+            guided.completion_ids, guided.logprobs = super()._generate_single_turn(
                 guided.prompt_ids, None, {}, args.num_guided_generations
             )
         return guided
@@ -112,12 +110,12 @@ class GuidedRolloutTrainer(BaseTrainer):
         if self._sgpo.replayed is not None:
             return self._sgpo.replayed.completion_ids, self._sgpo.replayed.logprobs
         if self._sgpo.batch is None:
-            return self._sample(prompt_ids, images, multimodal_fields, num_generations, *args)
+            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, *args)
         guided = self._sgpo.batch.guided
         # A server samples each run of `stride` equal prompts at once, so the stride must divide both group sizes.
         stride = math.gcd(num_generations, self.args.num_guided_generations) if guided.prompt_ids else num_generations
         # In one call: with vLLM in sleep mode a second one would take all weights anew.
-        completion_ids, logprobs = self._sample(
+        completion_ids, logprobs = super()._generate_single_turn(
             list(prompt_ids) + guided.prompt_ids, images, multimodal_fields, stride, *args
         )
         split = len(prompt_ids)
@@ -129,10 +127,6 @@ class GuidedRolloutTrainer(BaseTrainer):
         self._sgpo.batch.prompt_ids = [list(ids) for ids in prompt_ids[:: self.num_generations]]
         self._sgpo.batch.lengths = lengths.view(-1, self.num_generations)
         return completion_ids[:split], None if logprobs is None else logprobs[:split]
-
-    def _sample(self, *args: Any) -> tuple[list[list[int]], list[list[float]] | None]:
-        with finite_sampling(self.state.global_step + 1, self.args.output_dir):
-            return super()._generate_single_turn(*args)
 
     # ---------------------------------------------------------------- verdicts
 

@@ -4,32 +4,13 @@ import dataclasses
 import difflib
 from typing import Any, NamedTuple
 
-from trl import SFTTrainer
-
-from sgpo.models.dates import fix_date
 from sgpo.runs.methods import METHODS, Method
 from sgpo.runs.yaml_reader import parse_yaml
-from sgpo.trainer.adapters import check_saved
-from sgpo.trainer.checkpointing import SFTConfig
-from sgpo.trainer.checks import warn_of_lost_updates
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.hpt import HPTConfig, HPTTrainer
 from sgpo.trainer.luffy import LUFFYConfig, LUFFYTrainer
-from sgpo.trainer.resumable import RecordedCheckpoints
+from sgpo.trainer.sft import ExpertSFTTrainer, SFTConfig
 from sgpo.trainer.sgpo_trainer import SGPOTrainer
-
-
-class RecordedSFTTrainer(RecordedCheckpoints, SFTTrainer):
-    """TRL's SFT, whose checkpoints say what their files were; it warns where updates would round away."""
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        check_saved(self.model)
-        warn_of_lost_updates(self.model, self.args)
-
-    def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
-        fix_date(processing_class)  # here prompts are rendered
-        return super()._prepare_dataset(dataset, processing_class, *args, **kwargs)
 
 
 class Kind(NamedTuple):
@@ -43,7 +24,7 @@ KINDS = {
     "sgpo": Kind(SGPOTrainer, SGPOConfig),
     "luffy": Kind(LUFFYTrainer, LUFFYConfig),
     "hpt": Kind(HPTTrainer, HPTConfig),
-    "sft": Kind(RecordedSFTTrainer, SFTConfig),
+    "sft": Kind(ExpertSFTTrainer, SFTConfig),
 }
 
 

@@ -1,5 +1,6 @@
 """What the trainers of this package keep on TRL's object beside TRL's own attributes: all of it under one name."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class Own:
     correctness: int | None = None  # the column of the reward that decides what is correct; None where there is none
     told_of_no_verdicts: bool = False  # whether it was said that this reward had no verdict on a whole batch
     unknown_ids: bool = False  # whether the tokenizer can make ids that the model has no embedding for
+    context: tuple[float, str] = (math.inf, "")  # tokens of a prompt and its completion together, and whose limit it is
     shown_roles: set[str] = field(default_factory=set)  # of conversations that the chat template was seen to show
     measured: "EvaluationMeans | None" = None  # what an evaluation during training has seen, while it runs
     logps: Tensor | None = None  # of the last forward, [N, T]; LUFFY and HPT keep them on its graph

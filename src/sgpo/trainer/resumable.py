@@ -24,11 +24,7 @@ from accelerate.utils import broadcast_object_list, is_peft_model
 from datasets import Dataset
 from safetensors.torch import load_model, save_model
 from torch import Tensor
-from transformers.trainer import TRAINING_ARGS_NAME
-from transformers.trainer_utils import rotate_checkpoints
 
-from sgpo.models.folders import QUANTIZATION
-from sgpo.runs.files import write_json
 from sgpo.trainer.checkpoints import Resume, names_in, whole_checkpoint
 from sgpo.trainer.identity import (
     adapter_settings,
@@ -40,11 +36,11 @@ from sgpo.trainer.identity import (
     tokens_digest,
     trained_by,
 )
-from sgpo.trainer.own import swapped
 from sgpo.trainer.ranks import lost_process_named
-from sgpo.trainer.record import Position, Record, read_record, write_record
+from sgpo.trainer.record import Position, Record, read_record
 from sgpo.trainer.served import ServedGRPOTrainer
 from sgpo.trainer.shards import sharded
+from sgpo.trainer.sound import SoundTrainer
 from sgpo.trainer.trl_seam import RepeatSampler
 
 logger = logging.getLogger(__name__)
@@ -79,59 +75,7 @@ class EpochSampler(RepeatSampler):
         yield from super().__iter__()
 
 
-class RecordedCheckpoints:
-    """A base that any ``Trainer`` inherits from first: each checkpoint ends with a record of its files."""
-
-    accelerator: Any
-    args: Any
-    model: Any
-    processing_class: Any
-    state: Any
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        folder = self._get_output_dir(trial=trial)  # type: ignore[attr-defined]
-        directory = Path(folder) / f"checkpoint-{self.state.global_step}"
-        limit = self.args.save_total_limit
-        with swapped(self.args, save_total_limit=None):  # older ones go when this one is whole, and not before
-            super()._save_checkpoint(model, trial)  # type: ignore[misc]
-        self._save_state(directory)
-        self.accelerator.wait_for_everyone()  # each process writes files
-        if self.args.should_save:
-            torch.save(self.args, directory / TRAINING_ARGS_NAME)  # with its limit
-            write_record(directory, self._checkpoint_record())
-            best = self.state.best_model_checkpoint
-            rotate_checkpoints(folder, save_total_limit=limit, best_model_checkpoint=best, use_mtime=True)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the model as ``from_pretrained`` reads it, whoever shards; every process calls this.
-
-        Under ``SHARDED_STATE_DICT`` transformers saves nothing here. Then a checkpoint (``_internal_call``) gets what
-        belongs beside its parts, so that they can be merged and read, and any other folder gets the whole weights.
-        """
-        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
-        super().save_model(output_dir, _internal_call)  # type: ignore[misc]
-        quantized = getattr(self.accelerator.unwrap_model(self.model).config, "quantization_config", None)
-        if quantized is not None and self.args.should_save and is_peft_model(self.model):
-            written = quantized if isinstance(quantized, dict) else quantized.to_dict()
-            write_json(Path(output_dir or self.args.output_dir) / QUANTIZATION, written)  # PEFT says nothing of it
-        if plugin is None or plugin.state_dict_type.name != "SHARDED_STATE_DICT":
-            return
-        if not _internal_call:
-            self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))  # type: ignore[attr-defined]
-        elif self.args.should_save and not is_peft_model(self.model):
-            model = self.accelerator.unwrap_model(self.model)
-            for part in (model.config, model.generation_config, self.processing_class):
-                part.save_pretrained(output_dir)
-
-    def _save_state(self, directory: Path) -> None:
-        """Add to a checkpoint what TRL and transformers leave out; called on every process."""
-
-    def _checkpoint_record(self) -> Record:
-        """What a resumed run is held to, or told of: weights, order and place of the data, settings."""
-        return Record(settings=settings_of(self.args))
-
-
-class ResumableGRPOTrainer(RecordedCheckpoints, ServedGRPOTrainer):
+class ResumableGRPOTrainer(SoundTrainer, ServedGRPOTrainer):
     """``GRPOTrainer`` that resumes to the bit, or refuses to and says why; see the module."""
 
     _buffered_inputs: list[dict[str, Tensor]] | None  # TRL's, of each micro-step

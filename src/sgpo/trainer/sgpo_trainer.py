@@ -29,7 +29,7 @@ from sgpo.objectives import distillation_loss, rank_targets, trimmed_logps
 from sgpo.trainer import checks, papers
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.distillation import Target, TargetBatch, collate, deal, divergence
-from sgpo.trainer.finite import FiniteGradients, group_rows, require_finite, require_finite_loss, target_rows
+from sgpo.trainer.finite import group_rows, require_finite_loss, target_rows
 from sgpo.trainer.guided_group import GuidedGroupTrainer
 from sgpo.trainer.metrics import log_ratio, rollout_metrics
 from sgpo.trainer.problem_log import ProblemLog
@@ -61,10 +61,8 @@ class SGPOTrainer(GuidedGroupTrainer):
         args = self.args
         ranks = self.accelerator.process_index, self.accelerator.num_processes
         self._sgpo.problem_log = ProblemLog(args.output_dir, *ranks) if args.log_problems else None
-        self.add_callback(FiniteGradients(self.accelerator))
         if args.guides:
             checks.check_not_rendered(chain.from_iterable(self._chunks(self.train_dataset)), self._tokenizer)
-            checks.check_context(self.train_dataset, self.model, self._tokenizer, args, self._tokenize_prompts)
         if args.guided_rollouts == "by_weight" and args.guides:
             self._sgpo.schedule = GuidedSchedule(args)
         if args.distills and args.teacher != "live":
@@ -74,18 +72,7 @@ class SGPOTrainer(GuidedGroupTrainer):
 
     def _before_training(self) -> None:
         super()._before_training()
-        self._require_finite_weights()
         self._sgpo.slots, self._sgpo.guided_slots = [], []
-
-    def _require_finite_weights(self) -> None:
-        trained = ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
-        what = f"After step {self.state.global_step}: the weights are not finite, those"
-        require_finite(self.accelerator, trained, what, self.args.output_dir)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        # A checkpoint of NaN would be the one that a resumed run goes on from.
-        self._require_finite_weights()
-        super()._save_checkpoint(model, trial)
 
     # ---------------------------------------------------------------- targets
 

@@ -4,10 +4,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
+from transformers import GenerationConfig
 from trl import GRPOConfig
 
-from sgpo.trainer.checkpointing import BothCheckpointingNames
+from sgpo.trainer.arguments import BothCheckpointingNames, Float32OnCPU
 
 # An upper bound of 1e8 is none that anybody meets: it says that the number must be finite.
 _INF, _ABOVE_ZERO = float("inf"), 1e-8
@@ -30,9 +30,11 @@ _RANGES = (
 _SAMPLED_BY_FIELDS = {
     **{name: name for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")},
     **dict.fromkeys(("max_new_tokens", "max_length", "max_tokens"), "max_completion_length"),
+    **dict.fromkeys(("num_return_sequences", "n"), "num_generations"),
 }
 # Whoever ends or fills up completions by these leaves TRL with the model's own end tokens, by which it cuts and counts.
 _ENDED_BY_THE_MODEL = ("eos_token_id", "pad_token_id", "stop", "stop_strings", "stop_token_ids", "ignore_eos")
+_KNOWN_TO_TRANSFORMERS = GenerationConfig().to_dict().keys()
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "vespo", "luspo")
 
 
@@ -42,8 +44,8 @@ def argument(default: Any, help: str) -> Any:
 
 
 @dataclass
-class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
-    """``GRPOConfig`` of a trainer that needs all rollouts of a problem on one process; a CPU trains in float32.
+class WholeGroupsConfig(BothCheckpointingNames, Float32OnCPU, GRPOConfig):
+    """``GRPOConfig`` of a trainer that needs all rollouts of a problem on one process.
 
     Raises:
         ValueError: a number out of its range, an unknown loss; a process's batch is no whole number of groups.
@@ -73,10 +75,6 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
             )
         if self.vllm_request_timeout is not None and not self.vllm_request_timeout > 0:
             raise ValueError(f"vllm_request_timeout is {self.vllm_request_timeout}, but must be over 0, or None.")
-        self.use_cpu: bool = self.use_cpu or not torch.accelerator.is_available()
-        if self.use_cpu:
-            # TRL's default is bf16, made for a GPU; a CPU trains in float32 unless told otherwise.
-            self.bf16: bool | None = bool(self.bf16)
         if self.generation_batch_size is None:  # TRL would speak of that field, which the user has not set
             self._require_whole_groups(self.steps_per_generation or self.gradient_accumulation_steps)
         super().__post_init__()
@@ -92,8 +90,15 @@ class WholeGroupsConfig(BothCheckpointingNames, GRPOConfig):
 
     def _check_generation_kwargs(self) -> None:
         """The loss reads temperature, length and ends elsewhere; the sampler would take them from here."""
-        given = self.generation_kwargs
-        for name in given if isinstance(given, dict) else ():
+        given = self.generation_kwargs if isinstance(self.generation_kwargs, dict) else {}
+        # vLLM refuses such a name by itself, and transformers keeps it without a word.
+        unknown = sorted(given.keys() - _KNOWN_TO_TRANSFORMERS - _SAMPLED_BY_FIELDS.keys() - {*_ENDED_BY_THE_MODEL})
+        if unknown and not self.use_vllm:
+            raise ValueError(
+                f"generation_kwargs has {unknown[0]!r}, which is no field of transformers' GenerationConfig, so it "
+                "would do nothing. Correct the name, or leave it out."
+            )
+        for name in given:
             if name in _SAMPLED_BY_FIELDS:
                 field_name = _SAMPLED_BY_FIELDS[name]
                 raise ValueError(

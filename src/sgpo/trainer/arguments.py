@@ -1,13 +1,9 @@
-"""One name for activation checkpointing under every supported transformers.
-
-Transformers calls it ``activation_checkpointing`` from 5.23 on and keeps ``gradient_checkpointing`` as an alias.
-Before, as with the newest vLLM that TRL takes, only the older name exists. Recipes use the newer one.
-"""
+"""What the configurations of all trainers share: the precision of a CPU, and both names of activation checkpointing."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import trl
+import torch
 from transformers import TrainingArguments
 
 _NEWER_TO_OLDER = {
@@ -19,7 +15,11 @@ _MISSING = _NEWER_TO_OLDER.keys() - {known.name for known in fields(TrainingArgu
 
 @dataclass
 class BothCheckpointingNames:
-    """Mix-in, named before a ``TrainingArguments``: both names hold one value, whichever of them was given."""
+    """Mix-in, named before a ``TrainingArguments``: both names hold one value, whichever of them was given.
+
+    Transformers calls it ``activation_checkpointing`` from 5.23 on and keeps ``gradient_checkpointing`` as an alias.
+    Before, as with the newest vLLM that TRL takes, only the older name exists. Recipes use the newer one.
+    """
 
     activation_checkpointing: bool | None = field(
         default=None,
@@ -43,5 +43,14 @@ class BothCheckpointingNames:
 
 
 @dataclass
-class SFTConfig(BothCheckpointingNames, trl.SFTConfig):
-    """TRL's ``SFTConfig`` with both names."""
+class Float32OnCPU:
+    """Mix-in, named before a ``TrainingArguments``: a CPU trains in float32 unless told otherwise.
+
+    TRL's default is bf16, made for a GPU.
+    """
+
+    def __post_init__(self) -> None:
+        self.use_cpu: bool = self.use_cpu or not torch.accelerator.is_available()
+        if self.use_cpu:
+            self.bf16: bool | None = bool(self.bf16)
+        super().__post_init__()  # type: ignore[misc]

@@ -1,0 +1,91 @@
+"""SFT on the experts' responses, token for token on what LUFFY and HPT train on: a baseline of SGPO.
+
+TRL renders prompt and response together with the chat template, which may leave the thinking out, put an empty one in
+front, or end the prompt otherwise than where rollouts begin. SFT would then learn other responses than the others do,
+behind prompts that nobody asks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import trl
+from accelerate.utils import is_peft_model
+from datasets import Dataset, IterableDataset
+
+from sgpo.data.prompts import require_all_shown, require_own_marks
+from sgpo.models.dates import fix_date
+from sgpo.models.sampling import end_of_turn, positions_of
+from sgpo.trainer.arguments import BothCheckpointingNames, Float32OnCPU
+from sgpo.trainer.expert import check_expert_column, response_ids
+from sgpo.trainer.heads import add_head_fn, check_head_fn
+from sgpo.trainer.prompts import text_only
+from sgpo.trainer.rollouts import Problem
+from sgpo.trainer.sound import SoundTrainer
+from sgpo.trainer.whole_groups import argument
+
+
+@dataclass
+class SFTConfig(BothCheckpointingNames, Float32OnCPU, trl.SFTConfig):
+    """TRL's ``SFTConfig``, with what the trainers that sample have for an expert's response."""
+
+    max_length: int | None = argument(
+        None, "Tokens at which prompt and response are cut. None: nowhere, since what is cut off teaches no end."
+    )
+    expert_column: str = argument("expert", "Dataset column with the expert response as text.")
+    chat_template_kwargs: dict[str, Any] | None = field(
+        default=None, metadata={"help": "Variables of the chat template, such as {'enable_thinking': false}."}
+    )
+
+
+class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
+    """TRL's ``SFTTrainer``; a data set with ``args.expert_column`` trains on it, any other as TRL has it.
+
+    Raises:
+        ValueError: at construction, for a problem without an expert response, one that does not fit into the model's
+            context with its prompt, and as in :class:`sgpo.trainer.sound.SoundTrainer`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        self._longest = 0  # tokens of a prompt with its response; TRL prepares the data while it is constructed
+        super().__init__(*args, **kwargs)
+        causal = self.model.get_base_model() if is_peft_model(self.model) else self.model
+        add_head_fn(causal)
+        check_head_fn(causal)
+        limit = positions_of(self.model)
+        if limit is not None and self.args.max_length is None and self._longest > limit:
+            raise ValueError(
+                f"A prompt with its expert response has {self._longest} tokens, but the model's context ends at "
+                f"{limit}. Drop such problems, or use a model with a longer context."
+            )
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: SFTConfig, *rest: Any, **named: Any) -> Any:
+        fix_date(processing_class)  # here prompts are rendered
+        first: Problem = next(iter(dataset), {})
+        if args.expert_column in first:
+            check_expert_column(dataset, args.expert_column)
+            variables = args.chat_template_kwargs or {}
+            ends = [processing_class.eos_token_id, end_of_turn(processing_class, [first["prompt"]], variables)]
+            given = {"tokenizer": processing_class, "column": args.expert_column, "ends": ends, "variables": variables}
+            more = {} if isinstance(dataset, IterableDataset) else {"load_from_cache_file": False}  # see `text_only`
+            dataset = text_only(dataset).map(trained_tokens, fn_kwargs=given, remove_columns=list(first), **more)
+            if isinstance(dataset, Dataset):  # Arrow's cells, which know their length without a list of them
+                self._longest = max(map(len, dataset.data.column("input_ids")))
+        return super()._prepare_dataset(dataset, processing_class, args, *rest, **named)
+
+
+def trained_tokens(
+    problem: Problem, tokenizer: Any, column: str, ends: Sequence[int | None], variables: dict[str, Any]
+) -> dict[str, list[int]]:
+    """A problem as TRL's collator reads it: prompt and response, of which the response is trained on."""
+    prompt = problem["prompt"]
+    plain = isinstance(prompt, str)
+    rendered = partial(tokenizer.apply_chat_template, tokenize=False, **variables)
+    text = prompt if plain else rendered(prompt, add_generation_prompt=True)
+    before = list(tokenizer(text, add_special_tokens=plain)["input_ids"])
+    require_own_marks(tokenizer, [(prompt, before)])
+    if not plain:
+        require_all_shown(text, prompt)
+    response = response_ids(tokenizer, ends, prompt, problem[column], rendered)
+    return {"input_ids": [*before, *response], "labels": [-100] * len(before) + response}

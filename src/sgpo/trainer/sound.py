@@ -1,0 +1,88 @@
+"""What every trainer of this package is held to, SFT among them.
+
+It trains some weights and saves all that it trains; it stops at the first number that is not finite; and each of its
+checkpoints ends with a record of its files.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import is_peft_model
+from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_utils import rotate_checkpoints
+
+from sgpo.models.folders import QUANTIZATION
+from sgpo.runs.files import write_json
+from sgpo.trainer import adapters
+from sgpo.trainer.checks import warn_of_lost_updates
+from sgpo.trainer.finite import FiniteNumbers, require_finite_weights
+from sgpo.trainer.identity import settings_of
+from sgpo.trainer.own import swapped
+from sgpo.trainer.record import Record, write_record
+
+
+class SoundTrainer:
+    """A base that any ``Trainer`` inherits from first.
+
+    Raises:
+        ValueError: at construction, where no weight of the model is trained, or one that no checkpoint would keep.
+        NonFiniteError: in training, and before a checkpoint is written; see :mod:`sgpo.trainer.finite`.
+    """
+
+    accelerator: Any
+    args: Any
+    model: Any
+    processing_class: Any
+    state: Any
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        adapters.check_trained(self.model)
+        adapters.check_saved(self.model)
+        warn_of_lost_updates(self.model, self.args)
+        self.add_callback(FiniteNumbers(self.accelerator))  # type: ignore[attr-defined]
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        # A checkpoint of NaN would be the one that a resumed run goes on from.
+        require_finite_weights(self.accelerator, self.model, self.state.global_step, self.args.output_dir)
+        folder = self._get_output_dir(trial=trial)  # type: ignore[attr-defined]
+        directory = Path(folder) / f"checkpoint-{self.state.global_step}"
+        limit = self.args.save_total_limit
+        with swapped(self.args, save_total_limit=None):  # older ones go when this one is whole, and not before
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        self._save_state(directory)
+        self.accelerator.wait_for_everyone()  # each process writes files
+        if self.args.should_save:
+            torch.save(self.args, directory / TRAINING_ARGS_NAME)  # with its limit
+            write_record(directory, self._checkpoint_record())
+            best = self.state.best_model_checkpoint
+            rotate_checkpoints(folder, save_total_limit=limit, best_model_checkpoint=best, use_mtime=True)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model as ``from_pretrained`` reads it, whoever shards; every process calls this.
+
+        Under ``SHARDED_STATE_DICT`` transformers saves nothing here. Then a checkpoint (``_internal_call``) gets what
+        belongs beside its parts, so that they can be merged and read, and any other folder gets the whole weights.
+        """
+        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        super().save_model(output_dir, _internal_call)  # type: ignore[misc]
+        quantized = getattr(self.accelerator.unwrap_model(self.model).config, "quantization_config", None)
+        if quantized is not None and self.args.should_save and is_peft_model(self.model):
+            written = quantized if isinstance(quantized, dict) else quantized.to_dict()
+            write_json(Path(output_dir or self.args.output_dir) / QUANTIZATION, written)  # PEFT says nothing of it
+        if plugin is None or plugin.state_dict_type.name != "SHARDED_STATE_DICT":
+            return
+        if not _internal_call:
+            self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))  # type: ignore[attr-defined]
+        elif self.args.should_save and not is_peft_model(self.model):
+            model = self.accelerator.unwrap_model(self.model)
+            for part in (model.config, model.generation_config, self.processing_class):
+                part.save_pretrained(output_dir)
+
+    def _save_state(self, directory: Path) -> None:
+        """Add to a checkpoint what TRL and transformers leave out; called on every process."""
+
+    def _checkpoint_record(self) -> Record:
+        """What a resumed run is held to, or told of: weights, order and place of the data, settings."""
+        return Record(settings=settings_of(self.args))

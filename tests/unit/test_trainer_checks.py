@@ -524,6 +524,18 @@ def test_second_copy_of_sharded_weights(case: str, out: Path, monkeypatch: pytes
         assert_words(str(error.value), (f"{who} shards", "Use FSDP2", "teacher='live'"))
 
 
+@pytest.mark.parametrize("chat", [True, False])
+def test_a_strategy_with_a_mark(chat: bool, out: Path) -> None:
+    """As a model writes it behind its answer: the problem's turn would end there, and another one begin."""
+    tokenizer, data = kit.make_tokenizer(), kit.make_problems(4, chat=chat)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end>"]})
+    kit.make_trainer(out, data=data, tokenizer=tokenizer)
+    rows = [{**row, "strategy": "carry <end>"} if i == 2 else row for i, row in enumerate(data)]
+    for given in (Dataset.from_list(rows), Dataset.from_list(rows[2:]).to_iterable_dataset()):
+        with pytest.raises(ValueError, match=r"strategy of row [02] has '<end>', a special token.*'carry <end>'"):
+            kit.make_trainer(out, data=given, tokenizer=tokenizer, max_steps=1)
+
+
 def test_a_copy_of_the_head_is_not_trained_under_fsdp(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its gradient would stay that of each process. Without FSDP, or with LoRA alone, it is fine."""
     config = LoraConfig(target_modules=["q_proj"], modules_to_save=["lm_head"])
@@ -753,7 +765,15 @@ NOISE: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", NOISE)
-@pytest.mark.parametrize(("options", "said"), [({}, 0), ({"num_iterations": 2}, 1), ({"beta": 0.1}, 1)])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, 0),
+        ({"num_iterations": 2}, 1),
+        ({"beta": 0.1}, 1),
+        ({"guided_grpo_weight": 1.0, "guided_grpo_group": "joined"}, 1),
+    ],
+)
 def test_two_masks_of_dropout_in_one_ratio(
     options: dict[str, Any], said: int, name: str, out: Path, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -207,19 +207,24 @@ def _answer(gold: Any) -> str:
         return str(gold)
 
 
-def check_not_rendered(rows: Iterable[Mapping[str, Any]], tokenizer: Any) -> None:
-    """Raise ``ValueError`` if a prompt with a strategy is text that a chat template has rendered.
+def check_marks(rows: Iterable[Mapping[str, Any]], tokenizer: Any) -> None:
+    """Raise ``ValueError`` for a mark where a strategy enters: in it, or in a prompt that a chat template has rendered.
 
     The strategy goes behind a prompt of plain text, so behind the mark with which the assistant's turn begins: it would
-    be the policy's own words.
+    be the policy's own words. And a mark in a strategy, such as a model's <|im_end|>, ends the turn that it stands in.
     """
     template = str(getattr(tokenizer, "chat_template", None) or "")
-    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
-    marks = sorted(mark for mark in special - {tokenizer.bos_token} if mark in template)
+    special = sorted({str(token) for token in tokenizer.added_tokens_decoder.values() if token.special})
+    of_turns = [mark for mark in special if mark in template and mark != tokenizer.bos_token]
     for row, problem in enumerate(rows):
-        prompt = problem["prompt"]
-        found = next((mark for mark in marks if isinstance(prompt, str) and mark in prompt), None)
-        if found and strategy_of(problem):
+        prompt, strategy = problem["prompt"], strategy_of(problem)
+        if strategy and (found := next((mark for mark in special if mark in strategy), None)):
+            raise ValueError(
+                f"The strategy of row {row} has {found!r}, a special token of the tokenizer, with which the guided "
+                f"prompt would be another conversation: {strategy[:80]!r}. Take it out."
+            )
+        found = next((mark for mark in of_turns if isinstance(prompt, str) and mark in prompt), None)
+        if found and strategy:
             raise ValueError(
                 f"The prompt of row {row} is text with {found!r}, a mark of the chat template: {prompt[-80:]!r}. Its "
                 "strategy would stand behind that mark, as the assistant's own words. Give messages "

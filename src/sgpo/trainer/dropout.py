@@ -27,8 +27,9 @@ def warn_of_dropout(model: torch.nn.Module, args: WholeGroupsConfig) -> None:
     """Warn where log-probabilities that the loss compares are computed apart, each under another dropout mask."""
     # As TRL decides: rollouts that outlive an optimizer step are compared with the policy that sampled them.
     apart = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0
+    joined = getattr(args, "guided_grpo_group", "own") == "joined"  # its ratio is to the guided policy, at any step
     compared = {
-        "the importance ratio": apart or (args.use_vllm and args.vllm_importance_sampling_correction),
+        "the importance ratio": apart or joined or (args.use_vllm and args.vllm_importance_sampling_correction),
         "the KL to the reference (beta)": args.beta != 0.0,
     }
     noise = [f"dropout ({rate:g})" for rate in sorted({rate for _, _, rate in rates(model)})]

@@ -62,7 +62,7 @@ class SGPOTrainer(GuidedGroupTrainer):
         ranks = self.accelerator.process_index, self.accelerator.num_processes
         self._sgpo.problem_log = ProblemLog(args.output_dir, *ranks) if args.log_problems else None
         if args.guides:
-            checks.check_not_rendered(chain.from_iterable(self._chunks(self.train_dataset)), self._tokenizer)
+            checks.check_marks(chain.from_iterable(self._chunks(self.train_dataset)), self._tokenizer)
         if args.guided_rollouts == "by_weight" and args.guides:
             self._sgpo.schedule = GuidedSchedule(args)
         if args.distills and args.teacher != "live":

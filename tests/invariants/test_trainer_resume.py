@@ -21,7 +21,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from torch import Tensor
 
-from sgpo.trainer import resumable
+from sgpo.trainer import sound
 from sgpo.trainer.methods import KINDS
 
 HERE = Path(__file__).parent
@@ -311,14 +311,14 @@ def test_an_older_checkpoint_goes_when_the_next_one_is_whole(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before the record of the second one is written, with `save_total_limit=1`, a run still has the first."""
-    write = resumable.write_record
+    write = sound.write_record
 
     def killed(directory: Path, *args: Any) -> None:
         if directory.name == "checkpoint-2":
             raise KeyboardInterrupt
         write(directory, *args)
 
-    monkeypatch.setattr(resumable, "write_record", killed)
+    monkeypatch.setattr(sound, "write_record", killed)
     trainer = make(tmp_path, method, max_steps=3, save_total_limit=1)
     with pytest.raises(KeyboardInterrupt):
         trainer.train()

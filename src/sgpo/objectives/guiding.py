@@ -3,9 +3,9 @@
 Guided rollouts pay where they bring a weight `alpha(q)`. Before they are sampled that weight is not known, but it can
 be told: the autonomous pass rate `p` is there, and the guided one `p~` can be expected. Problem `q` is guided with
 
-    pi(q) = max(floor, alpha(p, expected p~) / largest alpha of this form),      0 where no p~ gives a weight
+    g(q) = max(floor, alpha(p, expected p~) / largest alpha of this form),      0 where no p~ gives a weight
 
-and, where it is, its weight becomes `alpha(q) / pi(q)` (Horvitz and Thompson 1952). The mean of that over the draws
+and, where it is, its weight becomes `alpha(q) / g(q)` (Horvitz and Thompson 1952). The mean of that over the draws
 is `alpha(q)`, whatever was expected, so the gradient is in expectation that of guiding every problem. The floor keeps
 `1 / pi`, and with it the variance, within bounds, and lets a problem be looked at again whose strategy did not work
 before. Source: ours.
@@ -33,7 +33,7 @@ def guiding_probabilities(
     floor: float,
     weight: Callable[[Tensor, Tensor], Tensor] = adaptive_weight,
 ) -> Tensor:
-    """`pi(q)` of each problem, in [0, 1].
+    """`g(q)` of each problem, in [0, 1].
 
     Args:
         autonomous_pass_rate: [B], of this visit.

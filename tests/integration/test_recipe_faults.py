@@ -15,6 +15,7 @@ from datasets import Dataset, DatasetDict
 import sgpo
 from sgpo.cli import main
 from sgpo.recipe import load_data, load_eval_data, load_reward, parse
+from sgpo.recipe.data import trained_on
 from sgpo.recipe.model import check_model, init_kwargs
 from sgpo.recipe.run import next_commands
 from sgpo.trainer.methods import KINDS, find_method
@@ -259,6 +260,24 @@ def test_a_whole_number_that_a_column_would_round_is_refused(answers: list[objec
     Path("long.jsonl").write_text("".join(json.dumps({"prompt": "a", "answer": each}) + "\n" for each in answers))
     with pytest.raises(ValueError, match=r"long.jsonl, line [12]: 'answer' holds a whole number .* in quotes"):
         load_data(parse(recipe(dataset_name="long.jsonl"))[0])
+
+
+def test_evaluation_data_that_are_trained_on_are_said(folder: Path) -> None:
+    """By a slice that overlaps, or a file that holds both; as text and as messages."""
+    texts = [{"prompt": f"solve  {i}", "strategy": "b", "answer": "5"} for i in range(9)]
+    messages = [{**row, "prompt": [{"role": "user", "content": row["prompt"].replace("  ", " ")}]} for row in texts]
+    for name, rows in (("texts", texts), ("messages", messages)):
+        Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def said(**fields: Any) -> str:
+        run, _, _ = parse(recipe(dataset_name="texts.jsonl", eval_strategy="epoch", **fields))
+        return trained_on(load_data(run), load_eval_data(run))
+
+    assert said(dataset_split="train[:6]", eval_split="train[6:]") == ""
+    assert said(dataset_split="train[:6]", eval_split="train[4:]").startswith("2 of the 5 problems of the evaluation")
+    held = {"eval_dataset": "messages.jsonl", "eval_split": "train[5:]"}
+    assert said(dataset_split="train[:6]", **held).startswith("1 of the 4 problems")
+    assert trained_on(load_data(parse(recipe(dataset_name="texts.jsonl"))[0]), None) == ""
 
 
 def test_what_is_proposed_after_a_training_fits_its_recipe(folder: Path) -> None:

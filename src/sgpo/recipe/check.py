@@ -19,7 +19,7 @@ from sgpo.models.dates import fix_date
 from sgpo.models.folders import Folder, no_words
 from sgpo.models.sampling import encode
 from sgpo.recipe.arguments import parse
-from sgpo.recipe.data import check_columns, load_data
+from sgpo.recipe.data import check_columns, check_eval_data, load_data, load_eval_data, trained_on
 from sgpo.recipe.model import check_model, model_path
 from sgpo.recipe.rewards import load_reward
 from sgpo.rewards.golds import gold_text
@@ -49,6 +49,8 @@ def check_recipe(argv: Sequence[str]) -> Checked:
     data = load_data(run)
     check_columns(data, rewards)
     check_correctness(config, rewards, data)
+    measured = load_eval_data(run)
+    check_eval_data(data, measured, rewards)
     if config.guides:
         check_dataset(data, config)
     elif "prompt" not in data.column_names:
@@ -64,6 +66,8 @@ def check_recipe(argv: Sequence[str]) -> Checked:
     _prompts(data, config, tokenizer, found)
     _context(described, config, found)
     _rewards(data, rewards, run.reward_funcs, found)
+    if said := trained_on(data, measured):
+        found.warnings.append(said)
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict, load_dataset, load_dataset_builder, load_from_disk
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
+from sgpo.data.messages import problem_text
 from sgpo.data.tables import count_rows
 from sgpo.data.text_datasets import text_dataset
 from sgpo.lab.problems import load_problems
@@ -64,6 +65,25 @@ def check_eval_data(data: Dataset, measured: Dataset | None, rewards: Sequence[A
             f"The evaluation data have no column {missing[0]!r}, which the prompts or the rewards are made of; their "
             f"columns are {', '.join(measured.column_names)}. Rename or add it; `sgpo init MODEL DATA` makes prompts."
         )
+
+
+def trained_on(data: Dataset, measured: Dataset | None) -> str:
+    """What is to be said where problems of the data to measure on are trained on, word for word; "" otherwise."""
+    if measured is None or "prompt" not in data.column_names:
+        return ""
+    known = {_words(prompt) for prompt in data["prompt"]}
+    again = sum(_words(prompt) in known for prompt in measured["prompt"])
+    if not again:
+        return ""
+    return (
+        f"{again} of the {len(measured)} problems of the evaluation data are trained on, word for word, so that "
+        "eval_reward says how well they are remembered. Take them out of one of the two; sgpo data overlap finds those "
+        "in another layout, too."
+    )
+
+
+def _words(prompt: Any) -> str:
+    return " ".join((problem_text(prompt) or "").split())
 
 
 def _load(name: str, config: str | None, split: str, field: str) -> Dataset:

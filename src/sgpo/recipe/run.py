@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import re
 import shlex
 import sys
@@ -16,7 +17,7 @@ from trl import ModelConfig, get_peft_config, get_quantization_config
 from sgpo.evaluation.templates import template_of
 from sgpo.models.folders import Folder
 from sgpo.recipe.arguments import RunArguments, parse
-from sgpo.recipe.data import check_columns, check_eval_data, load_data, load_eval_data
+from sgpo.recipe.data import check_columns, check_eval_data, load_data, load_eval_data, trained_on
 from sgpo.recipe.display import TrainingDisplay
 from sgpo.recipe.model import LAB, check_model, init_kwargs, model_path
 from sgpo.recipe.rewards import REWARDS, load_reward
@@ -26,6 +27,8 @@ from sgpo.runs.provenance import record
 from sgpo.trainer import SGPOTrainer
 from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.checks import check_correctness
+
+logger = logging.getLogger(__name__)
 
 
 def build(trainer_class: Any, config: Any, model: ModelConfig, data: Dataset, **more: Any) -> Any:
@@ -79,6 +82,8 @@ def main(argv: Sequence[str] | None = None, fields: Mapping[str, Any] | None = N
     check_columns(data, rewards)
     check_correctness(config, rewards, data)
     check_eval_data(data, measured, rewards)
+    if said := trained_on(data, measured):
+        logger.warning(said)
     with contextlib.ExitStack() as stack:
         if not config.process_index:  # of several processes the first one has the folder for all of them
             Path(config.output_dir).mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer
 from sgpo.models.thinking import begun_at_end
 from sgpo.trainer.expert import ExpertTrainer, within_thinking
 from sgpo.trainer.hpt import put_experts
+from sgpo.trainer.recorder import Recorder
 from sgpo.trainer.sft import ExpertSFTTrainer, SFTConfig
 
 # Largest gradient gap, relative to the largest gradient: TRL's log-probabilities are float32. Measured: 2.7e-7.
@@ -284,20 +285,31 @@ def test_luffy_samples_all_but_the_expert(out: Path, monkeypatch: pytest.MonkeyP
 def test_metrics(out: Path) -> None:
     model, data = kit.make_model(dtype=torch.float64, seed=3), problems()
     trainer = make(out, LUFFYTrainer, model=model, data=data, **WHOLE)
+    costs = Recorder(out / "luffy.jsonl", "luffy")
+    trainer.add_callback(costs)
     trainer.train()
     p = torch.cat([token_logps(model, ids_of(row["prompt"]), expert_ids(row)) for row in data]).detach().exp()
     assert logged(trainer, "luffy/off_policy_prob") == [pytest.approx(float(p.mean()), rel=1e-5)]
     assert logged(trainer, "luffy/off_policy_weight") == [pytest.approx(float((p / (p + 0.1)).mean()), rel=1e-5)]
     rollouts = [kit.script(ids_of(q), k, LONGEST) for q in data["prompt"] for k in range(G - 1)]
     mine, expert = sum(map(reward, rollouts)) / 12, sum(reward(expert_ids(row)) for row in data) / 4
+    sampled, of_experts = sum(map(len, rollouts)), sum(len(expert_ids(row)) for row in data)
+    assert costs.costs()["sampled_tokens"] == sampled  # no expert's, which is longer or shorter than a rollout
+    assert costs.costs()["trained_tokens"] == sampled + of_experts
     assert logged(trainer, "luffy/expert_reward") == [pytest.approx(expert)]
     assert logged(trainer, "luffy/on_policy_reward") == [pytest.approx(mine)]
     assert logged(trainer, "luffy/expert_advantage") == [pytest.approx((G - 1) / G * (expert - mine))]
 
     trainer = make(out, HPTTrainer, model=model, data=data, **WHOLE)
+    costs = Recorder(out / "hpt.jsonl", "hpt")
+    trainer.add_callback(costs)
     trainer.train()
     taught = [row for i, row in enumerate(data) if CORRECT[i] == 0]
     nll = -torch.cat([token_logps(model, ids_of(row["prompt"]), expert_ids(row)) for row in taught]).detach().mean()
+    sampled = sum(len(kit.script(ids_of(q), k, LONGEST)) for q in data["prompt"] for k in range(G))
+    more = sum(len(expert_ids(row)) - len(kit.script(ids_of(row["prompt"]), 0, LONGEST)) for row in taught)
+    assert costs.costs()["sampled_tokens"] == sampled
+    assert costs.costs()["trained_tokens"] == sampled + more != sampled  # one rollout's place is the expert's
     assert logged(trainer, "hpt/sft_share") == [len(taught) / 4]
     assert logged(trainer, "hpt/nll") == [pytest.approx(float(nll), rel=1e-5)]
     rate = sum(reward(kit.script(ids_of(q), k, LONGEST)) for q in data["prompt"] for k in range(G)) / 16

@@ -60,8 +60,9 @@ class HPTConfig(ExpertConfig):
 class HPTTrainer(ExpertTrainer):
     """Drop-in for ``trl.GRPOTrainer`` on a dataset with columns ``prompt``, ``expert`` and what the rewards need.
 
-    Logs under ``hpt/``: ``sft_share`` (problems on SFT), ``pass_rate`` of the rollouts, and ``nll`` (mean over the
-    expert tokens, nats). TRL's entropy, and its bonus, are over the rows that were trained on.
+    Logs under ``hpt/``: ``sft_share`` (problems on SFT), ``pass_rate`` of the rollouts, ``nll`` (mean over the expert
+    tokens, nats), and ``added_tokens``, by which expert responses of a generation batch are longer than the rollouts in
+    whose place they are trained on. TRL's entropy, and its bonus, are over the rows that were trained on.
     """
 
     _tag_names = ("trl", "hpt")
@@ -81,10 +82,12 @@ class HPTTrainer(ExpertTrainer):
         experts = {b * size: self._expert_ids(problems[b]) for b in by_sft.nonzero().flatten().tolist()}
         put_experts(output, experts, self._tokenizer.pad_token_id, self.pad_to_multiple_of or 1)
         output["advantages"] = output["advantages"].masked_fill(by_sft.repeat_interleave(size), 0.0)
+        ranks = 1 / self.accelerator.num_processes  # as a count it makes a sum over all ranks
         self._log_means(
             {
                 "hpt/sft_share": (by_sft.sum(), len(problems)),
                 "hpt/pass_rate": (correct.sum(), correct.numel()),
+                "hpt/added_tokens": (output["completion_mask"].sum() - output["sampled_tokens"].sum(), ranks),
             }
         )
         return output

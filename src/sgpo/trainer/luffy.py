@@ -65,9 +65,9 @@ class LUFFYConfig(ExpertConfig):
 class LUFFYTrainer(ExpertTrainer):
     """Drop-in for ``trl.GRPOTrainer`` on a dataset with columns ``prompt``, ``expert`` and what the rewards need.
 
-    Logs under ``luffy/``: ``expert_reward`` and ``on_policy_reward`` (means), ``expert_advantage``, and over expert
-    tokens ``off_policy_prob`` (mean p) and ``off_policy_weight`` (mean f(p)). TRL's own means of lengths, rewards and
-    entropy are over all G responses.
+    Logs under ``luffy/``: ``expert_reward`` and ``on_policy_reward`` (means), ``expert_advantage``, ``expert_tokens``
+    of a generation batch, and over expert tokens ``off_policy_prob`` (mean p) and ``off_policy_weight`` (mean f(p)).
+    TRL's own means of lengths, rewards and entropy are over all G responses.
     """
 
     _tag_names = ("trl", "luffy")
@@ -79,7 +79,8 @@ class LUFFYTrainer(ExpertTrainer):
         if not self.model.training:
             return super()._generate_and_score_completions(inputs)
         problems = first_of_groups(inputs, self.num_generations)
-        with swapped(self._sgpo, experts=[self._expert_ids(problem) for problem in problems]):
+        experts = [self._expert_ids(problem) for problem in problems]
+        with swapped(self._sgpo, experts=experts):
             output = super()._generate_and_score_completions(inputs)
         assert self._sgpo.rewards is not None
         rewards = self._weighted(self._sgpo.rewards).view(-1, self.num_generations)
@@ -93,6 +94,7 @@ class LUFFYTrainer(ExpertTrainer):
                 "luffy/expert_reward": (rewards[:, -1].nansum(), scored[:, -1].sum()),
                 "luffy/on_policy_reward": (rewards[:, :-1].nansum(), scored[:, :-1].sum()),
                 "luffy/expert_advantage": (advantages[:, -1].sum(), len(problems)),
+                "luffy/expert_tokens": (sum(map(len, experts)), 1 / self.accelerator.num_processes),  # of all ranks
             }
         )
         return output

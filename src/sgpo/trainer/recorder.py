@@ -53,9 +53,9 @@ class Recorder(TrainerCallback):
             batches = max(1, args.gradient_accumulation_steps // (args.steps_per_generation * args.num_iterations))
             rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size * batches
             tokens = logs["completions/mean_length"] * rows
-            self.trained_tokens += tokens * args.num_iterations
-            if self._kind == "luffy":  # one row of each group is the expert's
-                tokens *= 1 - 1 / args.num_generations
+            self.trained_tokens += (tokens + logs.get("hpt/added_tokens", 0.0) * batches) * args.num_iterations
+            if self._kind == "luffy":  # one row of each group is the expert's; older logs do not say how long it is
+                tokens -= logs.get("luffy/expert_tokens", tokens / args.num_generations / batches) * batches
             self.autonomous_tokens += tokens
             guided = logs.get("sgpo/guided_tokens", 0.0) * batches
             self.guided_tokens += guided
@@ -72,9 +72,9 @@ class Recorder(TrainerCallback):
     def costs(self) -> dict[str, int]:
         """The token counts as an entry of results.json has them."""
         return {
-            "sampled_tokens": int(self.autonomous_tokens + self.guided_tokens),
-            "guided_tokens": int(self.guided_tokens),
-            "trained_tokens": int(self.trained_tokens),
+            "sampled_tokens": round(self.autonomous_tokens + self.guided_tokens),
+            "guided_tokens": round(self.guided_tokens),
+            "trained_tokens": round(self.trained_tokens),
         }
 
     def write(self, row: JsonObject) -> None:

@@ -1,6 +1,7 @@
 """Text, headline, series and plots of the report, each against cases worked by hand."""
 
 import itertools
+import json
 import re
 import unicodedata
 import xml.etree.ElementTree as ET
@@ -338,6 +339,27 @@ def test_the_figure_of_the_axes_has_a_panel_an_axis_with_the_values_of_the_run(t
     for method in run.methods:
         seeds = [kit.on_axes(kit.ENDS[method.name], seed)["types"]["accuracy"] for seed in range(2)]
         assert drawn[method.label] == pytest.approx(50 * sum(seeds))
+
+
+def test_every_curve_of_the_figure_is_in_its_legend(tmp_path: Path) -> None:
+    """On a recipe nothing is measured on the way, and SFT logs no pass rate: its first curve is the entropy's."""
+    pytest.importorskip("matplotlib")
+    from sgpo.report.load import load_run
+    from sgpo.report.plots import figure_of
+
+    run = kit.compare_dir(tmp_path, ends={"base": 0.1, "sft": 0.2, "sft_grpo": 0.3, "sgpo": 0.4}, seeds=1)
+    for file in run.glob("cells/*/metrics.jsonl"):
+        wanted = re.compile("step|entropy" if "sft-" in str(file) else "(?!eval).*")
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        kit.write_lines(file, [{name: row[name] for name in row if wanted.fullmatch(name)} for row in rows])
+    figure = figure_of(load_run(run), "curves")
+    drawn = {line.get_label(): line.get_color() for axis in figure.axes for line in axis.lines}
+    assert "SFT" not in {line.get_label() for line in figure.axes[0].lines}
+    (legend,) = figure.legends
+    assert {
+        text.get_text(): line.get_color() for text, line in zip(legend.texts, legend.get_lines(), strict=True)
+    } == drawn
+    assert set(drawn) == {"SGPO", "SFT", "SFT+GRPO"}
 
 
 def test_lines_of_one_colour_are_of_different_kinds() -> None:

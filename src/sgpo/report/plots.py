@@ -98,8 +98,11 @@ def _curves(run: Run) -> Figure | None:
         axis.set_title(f"{panel.title}{percent}{' (or mean reward)' if stands_in else ''}", loc="left")
         # From 0 as on the page: a curve that hardly moves must not look as if it did.
         axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
+    # Of all panels: SFT, for one, logs no pass rate, and would have a curve without a name in the others.
+    drawn = {name: line for axis in figure.axes for line, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+    names = {harmless(spoken_label(method)): None for method in run.order}  # two may have one label
+    shown = {name: drawn[name] for name in names if name in drawn}
+    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(4, len(shown)), frameon=False)
     figure.supxlabel(across.name, fontsize=9)
     return figure
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import sgpo
 from sgpo.compare.cells import run_once
 from sgpo.compare.lab import LabTask
 from sgpo.compare.options import CompareOptions, split_methods
@@ -17,6 +18,7 @@ from sgpo.compare.run import ComparePlan, _cells, run_comparison
 from sgpo.compare.search import beyond, overrides_of, search
 from sgpo.compare.table import as_csv, as_markdown, as_text
 from sgpo.lab.experiment import Cell, RunBudget, train_config, train_data
+from sgpo.report.load import load_run
 from sgpo.runs.entries import CellResult, ComparisonResults, Searched
 from sgpo.runs.methods import METHODS, PRESETS
 from sgpo.trainer.methods import find_method
@@ -241,6 +243,18 @@ def test_a_failed_cell_is_named_and_its_seed_left_out_of_the_pairs(
     first = as_text(one).split("\n\n")[1].splitlines()
     assert [line.split("  ")[0] for line in first[1:]] == ["SGPO (2 of 3 seeds)", "SFT+GRPO"]
     assert read(json.loads((tmp_path / "results.json").read_text())) == read(one.to_json())
+
+
+def test_runs_of_several_versions_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method that is added to a directory after an update is no more compared with its like."""
+    in_this_process(monkeypatch, lambda self, cell, *rest: CellResult.from_json(entry(0.5, cell.seed)))
+    assert run_comparison(ComparePlan(("sgpo",), seeds=2), tmp_path).versions == ()
+    monkeypatch.setattr("sgpo.runs.provenance.__version__", "9.9")
+    one = run_comparison(ComparePlan(("sgpo", "sft_grpo"), seeds=2), tmp_path)
+    (line,) = one.versions
+    assert line == f"sgpo: {sgpo.__version__} (2 runs), 9.9 (2 runs)"
+    assert f"Runs of several versions are compared: {line}." in as_text(one)
+    assert any(line in notice for notice in load_run(tmp_path).notices)
 
 
 def in_this_process(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:

@@ -179,6 +179,9 @@ class RecipeTask:
         check_model(model, trust_remote_code=config.trust_remote_code)
         train, _ = self._split
         self._compare_prompts(train[0]["prompt"])
+        for plan, _ in (*self._measurements, *self._validation):
+            if plan.remark:  # such as problems that a file repeats
+                warnings.warn(plan.remark, stacklevel=2)
         found = [find_method(name) for name in methods]
         # Only where a method needs them: data without experts are good for all others.
         if by_expert := [method for method in found if method.kind in EXPERT_KINDS]:

@@ -19,11 +19,12 @@ from sgpo.compare.task import SOURCES, CellSpec, Task
 from sgpo.runs.entries import ComparisonResults, FailedCell, Manifest, Searched
 from sgpo.runs.files import locked, read_json_object, write_json
 from sgpo.runs.processes import says_when_stopped
-from sgpo.runs.provenance import record
+from sgpo.runs.provenance import record, several_versions
 from sgpo.trainer.methods import find_method
 
 SCHEMA = 1
 KIND = "sgpo-compare"
+_VERSIONS = ("sgpo", "torch", "transformers", "trl", "vllm", "math-verify")  # what a figure may depend on
 _EQUAL = ("max_steps", "num_train_epochs", "seed", "data_seed", "output_dir")
 
 
@@ -113,6 +114,8 @@ def _run_locked(plan: ComparePlan, out: Path, other: Path | None) -> ComparisonR
         never_solved=plan.task.never_solved,
         methods=method_results(outcomes | _earlier(manifest.methods, plan, out, rates), rates, plan.task.never_solved),
         failed=failed | _failed_in_search(out),
+        # A directory may grow for months, and a method of a later version be compared with one of an older.
+        versions=several_versions((path.parent for path in sorted(out.glob("*/*/result.json"))), _VERSIONS),
     )
     write_json(out / "results.json", results.to_json())
     write_tables(results, out)

@@ -148,6 +148,7 @@ def _notes(results: ComparisonResults) -> list[str]:
                 f"{control.other_kl:.3f}; {100 * control.copied:.0f}% of target tokens stand in the strategy "
                 f"(base, {control.problems:.0f} training problems)."
             )
+    notes += [f"Runs of several versions are compared: {line}." for line in results.versions]
     notes += [f"FAILED {cell}: {error}" for cell, error in results.failed.items()]
     return notes
 

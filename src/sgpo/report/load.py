@@ -74,6 +74,7 @@ def _comparison(path: Path) -> Run:
         _check_schema(path / "results.json", saved)
         results = ComparisonResults.from_json(saved)
         _name_lost(saved, results.methods, notices)
+        notices += [f"Runs of several versions are compared: {line}." for line in results.versions]
         run.methods, run.never_solved = list(results.methods.values()), results.never_solved or ()
     else:
         done: dict[str, list[CellResult]] = {}

@@ -191,7 +191,8 @@ def _methods(value: Any) -> dict[str, MethodResult]:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonResults(JsonEntry):
-    """``results.json`` of a comparison; ``failed`` names each cell that failed, with its error."""
+    """``results.json`` of a comparison; ``failed`` names each cell that failed, with its error, and ``versions`` what
+    its runs had several versions of."""
 
     schema: int = required(whole_number)
     machine: str | None = optional(text)
@@ -201,6 +202,7 @@ class ComparisonResults(JsonEntry):
     never_solved: tuple[str, ...] | None = optional(texts)
     methods: Mapping[str, MethodResult] = listing(_methods, written=True)
     failed: Mapping[str, str] = listing(each(text), written=True)
+    versions: tuple[str, ...] = listing(texts, tuple)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 import platform
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -56,6 +57,21 @@ def record(folder: Path, config: Any) -> None:
     }
     # A run that is resumed has several starts, perhaps of several versions; all of them made it.
     write_json(path, {"starts": [*_earlier(path)[1 - _MOST_STARTS :], entry]})
+
+
+def several_versions(folders: Iterable[Path], names: Sequence[str]) -> tuple[str, ...]:
+    """Of the packages ``names``, those of which the starts of runs in ``folders`` had several versions, a line each."""
+    found: dict[str, dict[str, set[Path]]] = {name: {} for name in names}
+    for folder in folders:
+        for start, name in itertools.product(_earlier(folder / FILE_NAME), names):
+            if isinstance(start, dict):
+                version = str(start.get("sgpo") if name == "sgpo" else (start.get("packages") or {}).get(name))
+                found[name].setdefault(version, set()).add(folder)
+    several = {name: versions for name, versions in found.items() if len(versions) > 1}
+    return tuple(
+        f"{name}: " + ", ".join(f"{version} ({len(runs)} runs)" for version, runs in sorted(versions.items()))
+        for name, versions in several.items()
+    )
 
 
 def json_types(value: Any) -> Any:

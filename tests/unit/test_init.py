@@ -303,6 +303,36 @@ def test_check_says_what_would_train_and_learn_nothing(tiny: Path, here: Path) -
     assert not (here / "first-run" / "run").exists()
 
 
+def test_what_a_training_would_meet_after_the_weights_ends_the_check(tiny: Path, here: Path) -> None:
+    """It said "All well" to each of these."""
+    run("init", str(tiny / "qwen2-chat"), write(here / "d.jsonl", ROWS))
+    (here / "own.py").write_text("def bare(completions):\n    return [0.0] * len(completions)\n")
+    check = ("train", "--config", "first-run/recipe.yaml", "--check")
+    lora = ("--use_peft", "true", "--lora_target_modules")
+    for words, why in (
+        ((*lora, "q_projj"), r"lora_target_modules is \['q_projj'\].*linear modules of this model are .*q_proj"),
+        (("--report_to", "wandbb"), "report_to: wandbb is not supported"),
+        (("--attn_implementation", "flash_attention_2"), "A package is missing"),
+        (("--use_vllm", "true"), "A package is missing that an option of this run needs: use_vllm is true"),
+        (("--deepspeed", "none.json"), "A package is missing"),
+        (("--reward_funcs", "own.py:bare"), r"'bare' has the parameters completions, .*Add \*\*columns"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            run(*check, *words)
+    run(*check, *lora, "q_proj")
+    run(*check, "--use_vllm", "true", "--hardware", "h100")  # it is to run on another machine
+    assert not (here / "first-run" / "run").exists()
+    (here / "first-run" / "run" / "checkpoint-2").mkdir(parents=True)
+    assert "which holds checkpoint-2 of an earlier run" in run(*check, code=1)
+
+
+def test_golds_that_no_answer_meets_are_said_of_the_reward_that_init_writes(tiny: Path, here: Path) -> None:
+    """The look at the golds knew `accuracy_reward` alone, and not a function that calls it."""
+    rows = [*ROWS, {**ROWS[0], "answer": "proof"}]
+    said = run("init", str(tiny / "qwen2-chat"), write(here / "d.jsonl", rows), code=1)
+    assert "1 of 7 golds can never be met (row 6: the gold 'proof' is no answer)" in said
+
+
 def test_a_reward_in_a_file(here: Path) -> None:
     (here / "a").mkdir()
     (here / "b").mkdir()

@@ -434,6 +434,33 @@ def test_bad_reward_is_refused_before_training(name: str, chat: bool, out: Path)
     assert kit.largest_gap(kit.weights_of(trainer.model), before) == 0.0
 
 
+def bare(completions: list[Any]) -> list[float]:
+    return [0.0] * len(completions)
+
+
+def of_level(completions: list[Any], level: list[int], **columns: Any) -> list[float]:
+    return [0.0] * len(completions)
+
+
+@pytest.mark.parametrize("method", ["sgpo", "luffy", "hpt"])
+@pytest.mark.parametrize(
+    ("reward", "words"),
+    [
+        (bare, ("'bare' has the parameters completions", "trainer_state", "Add **columns")),
+        (of_level, ("'of_level' needs a column 'level'", "Rename or add it")),
+        ("accuracy", ("'accuracy', which only a recipe knows", "sgpo.rewards.accuracy_reward")),
+    ],
+)
+def test_a_reward_that_cannot_be_called_is_refused_before_the_model_is_loaded(
+    reward: Any, words: tuple[str, ...], method: str, out: Path
+) -> None:
+    kind = KINDS[method]
+    data = kit.make_problems(4).add_column("expert", ["ok"] * 4)
+    with pytest.raises(ValueError) as error:
+        kind.trainer("no/such-model", reward, kind.config(str(out), use_cpu=True, bf16=False), data)
+    assert_words(str(error.value), words)
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "file"])
 @pytest.mark.parametrize("as_path", [False, True])
 def test_checkpoint_directory_that_is_none(kind: str, as_path: bool, out: Path) -> None:

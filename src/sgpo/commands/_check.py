@@ -13,7 +13,7 @@ from sgpo.recipe.check import Checked, check_recipe
 
 def print_check(argv: Sequence[str], hardware: Hardware | None) -> int:
     """Print what was found for ``--config FILE [--FIELD VALUE ...]``; 0, or 1 where something needs a look."""
-    found = check_recipe(argv)
+    found = check_recipe(argv, here=hardware is None)
     hardware = hardware or this_machine()
     lines, fault = _memory(argv, hardware, found)
     warnings = [*found.warnings, *fault]

@@ -27,12 +27,13 @@ from sgpo.plan.architecture import from_config
 from sgpo.plan.hardware import Hardware
 from sgpo.recipe.arguments import RunArguments
 from sgpo.recipe.check import load_tokenizer
-from sgpo.recipe.data import OF_TRL, load_data
+from sgpo.recipe.data import load_data
 from sgpo.recipe.model import LAB, check_model
 from sgpo.rewards.golds import gold_text
 from sgpo.runs.files import JsonObject, write_rows, write_text
 from sgpo.strategies.schema import written_strategy
 from sgpo.strategies.sources import LOST, json_cell
+from sgpo.trainer.reward_functions import OF_TRL
 
 FILES = RECIPE, REWARD, PROBLEMS = "recipe.yaml", "reward.py", "problems.jsonl"
 _OWN = ("prompt", "strategy", "answer", "id")  # columns that are written anew

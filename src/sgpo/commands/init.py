@@ -33,7 +33,7 @@ def init(
     machine = this_machine() if hardware is None else parse_hardware(hardware)
     start = write_start(model, data, out, split=split, rows=rows, hardware=machine)
     try:
-        code = print_check(["--config", str(out / RECIPE)], machine)
+        code = print_check(["--config", str(out / RECIPE)], None if hardware is None else machine)
     except ValueError:
         start.remove()  # else the same command, with the data mended, would be refused
         raise

@@ -19,11 +19,15 @@ from sgpo.models.dates import fix_date
 from sgpo.models.folders import Folder, no_words
 from sgpo.models.sampling import encode
 from sgpo.recipe.arguments import parse
-from sgpo.recipe.data import check_columns, check_eval_data, load_data, load_eval_data, trained_on
+from sgpo.recipe.data import check_eval_data, load_data, load_eval_data, trained_on
 from sgpo.recipe.model import check_model, model_path
+from sgpo.recipe.parts import MissingPackageError, check_parts, naming_packages
 from sgpo.recipe.rewards import load_reward
+from sgpo.recipe.run import check_folder
 from sgpo.rewards.golds import gold_text
-from sgpo.trainer.checks import check_correctness, check_dataset, check_size, check_tokenizer
+from sgpo.trainer.checks import check_dataset, check_size, check_tokenizer
+from sgpo.trainer.notices import gold_faults
+from sgpo.trainer.reward_functions import check_rewards
 
 _SAMPLED = 256  # rows whose prompts are tokenized
 _LONG = 600  # characters of a text that are shown
@@ -41,16 +45,23 @@ class Checked:
     strategy_tokens: int = 1
 
 
-def check_recipe(argv: Sequence[str]) -> Checked:
-    """Look at the recipe ``--config FILE [--FIELD VALUE ...]`` with its data, its tokenizer and its rewards."""
-    run, config, model = parse(argv)
+def check_recipe(argv: Sequence[str], *, here: bool = True) -> Checked:
+    """Look at the recipe ``--config FILE [--FIELD VALUE ...]`` with its data, its tokenizer and its rewards.
+
+    ``here``: it is to run on this machine, so that a package which is not installed is an error. Raises ValueError.
+    """
+    with naming_packages():
+        run, config, model = parse(argv)
     rewards = [load_reward(name) for name in run.reward_funcs]
     described = check_model(model)
-    data = load_data(run)
-    check_columns(data, rewards)
-    check_correctness(config, rewards, data)
-    measured = load_eval_data(run)
+    try:
+        check_parts(config, model, described)
+    except MissingPackageError:
+        if here:
+            raise
+    data, measured = load_data(run), load_eval_data(run)
     check_eval_data(data, measured, rewards)
+    check_rewards(config, rewards, data)
     if config.guides:
         check_dataset(data, config)
     elif "prompt" not in data.column_names:
@@ -68,6 +79,11 @@ def check_recipe(argv: Sequence[str]) -> Checked:
     _rewards(data, rewards, run.reward_funcs, found)
     if said := trained_on(data, measured):
         found.warnings.append(said)
+    found.warnings += gold_faults(data, measured, rewards)
+    try:
+        check_folder(run, config)
+    except ValueError as error:  # of a run that is done, the data can still be looked at
+        found.warnings.append(str(error))
     return found
 
 

@@ -20,9 +20,6 @@ from sgpo.trainer.prompts import text_only
 _BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".gz": "json", ".parquet": "parquet", ".csv": "csv"}
 _TEXT = re.compile(r"\.(?:jsonl|ndjson|json|csv)(?:\.gz)?$", re.I)
 
-# What TRL gives to every reward beside the columns.
-OF_TRL = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
-
 
 def load_data(run: RunArguments) -> Dataset:
     """The training set of a recipe.
@@ -40,18 +37,6 @@ def load_eval_data(run: RunArguments) -> Dataset | None:
     if run.eval_split is not None:
         return _load(run.dataset_name, run.dataset_config, run.eval_split, "dataset_name")
     return None
-
-
-def check_columns(data: Dataset, rewards: Sequence[Any]) -> None:
-    """Raise ``ValueError`` if a reward needs a column that the training data have not."""
-    for reward in rewards:
-        for name, parameter in inspect.signature(reward).parameters.items():
-            by_name = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            if by_name and parameter.default is parameter.empty and name not in (*OF_TRL, *data.column_names):
-                raise ValueError(
-                    f"The reward {getattr(reward, '__name__', reward)!r} needs a column {name!r}, but the columns of "
-                    f"the data are {', '.join(data.column_names)}. Rename or add it."
-                )
 
 
 def check_eval_data(data: Dataset, measured: Dataset | None, rewards: Sequence[Any]) -> None:

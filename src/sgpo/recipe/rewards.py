@@ -12,11 +12,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-REWARDS = {
-    "accuracy": "sgpo.rewards:accuracy_reward",
-    "format": "sgpo.rewards:format_reward",
-    "lab": "sgpo.lab:lab_reward",
-}
+from sgpo.trainer.reward_functions import REWARDS
+
 Reward = Callable[..., Any]
 
 

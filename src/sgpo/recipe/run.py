@@ -3,10 +3,9 @@
 import contextlib
 import json
 import logging
-import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,17 @@ from trl import ModelConfig, get_peft_config, get_quantization_config
 from sgpo.evaluation.templates import template_of
 from sgpo.models.folders import Folder
 from sgpo.recipe.arguments import RunArguments, parse
-from sgpo.recipe.data import check_columns, check_eval_data, load_data, load_eval_data, trained_on
+from sgpo.recipe.data import check_eval_data, load_data, load_eval_data, trained_on
 from sgpo.recipe.display import TrainingDisplay
 from sgpo.recipe.model import LAB, check_model, init_kwargs, model_path
+from sgpo.recipe.parts import naming_packages
 from sgpo.recipe.rewards import REWARDS, load_reward
 from sgpo.runs.files import locked
 from sgpo.runs.processes import says_when_stopped
 from sgpo.runs.provenance import record
 from sgpo.trainer import SGPOTrainer
 from sgpo.trainer.checkpoints import names_in
-from sgpo.trainer.checks import check_correctness
+from sgpo.trainer.reward_functions import check_rewards
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def build(trainer_class: Any, config: Any, model: ModelConfig, data: Dataset, **
     # What the user wrote is kept for the error alone.
     given, config.model_init_kwargs = config.model_init_kwargs, init_kwargs(config, model)
     try:
-        with _packages():
+        with naming_packages():
             return trainer_class(
                 model=model_path(model),
                 args=config,
@@ -53,34 +53,18 @@ def build(trainer_class: Any, config: Any, model: ModelConfig, data: Dataset, **
         raise ValueError(f"model_init_kwargs is {given}, which the model does not take: {error}.") from error
 
 
-@contextlib.contextmanager
-def _packages() -> Iterator[None]:
-    """One line for an option that needs a package which is not installed."""
-    try:
-        yield
-    except (ImportError, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        if isinstance(error, RuntimeError) and not re.search(r"\binstall(ed)?\b", said):
-            raise
-        raise ValueError(
-            f"A package is missing that an option of this run needs: {said.rstrip('.')}. Install it, or leave the "
-            "option out."
-        ) from error
-
-
 def main(argv: Sequence[str] | None = None, fields: Mapping[str, Any] | None = None) -> str:
     """Train as the recipe says, save the model into ``output_dir``, and return that folder.
 
     ``fields`` go before those of the recipe, see `sgpo.recipe.arguments.parse`.
     """
-    with _packages():
+    with naming_packages():
         run, config, model = parse(sys.argv[1:] if argv is None else argv, fields=fields)
-    _check_folder(run, config)
+    check_folder(run, config)
     rewards = [load_reward(name) for name in run.reward_funcs]
     check_model(model, trust_remote_code=config.trust_remote_code)
     data, measured = load_data(run), load_eval_data(run)
-    check_columns(data, rewards)
-    check_correctness(config, rewards, data)
+    check_rewards(config, rewards, data)
     check_eval_data(data, measured, rewards)
     if said := trained_on(data, measured):
         logger.warning(said)
@@ -93,7 +77,7 @@ def main(argv: Sequence[str] | None = None, fields: Mapping[str, Any] | None = N
     return str(config.output_dir)
 
 
-def _check_folder(run: RunArguments, config: Any) -> None:
+def check_folder(run: RunArguments, config: Any) -> None:
     """Raise ``ValueError`` where there is nothing to resume, or a new run would stand beside an earlier one's
     checkpoints."""
     older = names_in(config.output_dir)

@@ -39,9 +39,10 @@ from sgpo.trainer.padding import score_alike_in_any_company
 from sgpo.trainer.precision import one_precision
 from sgpo.trainer.prompts import text_only, with_thinking_begun
 from sgpo.trainer.ranks import idle_share
+from sgpo.trainer.reward_functions import check_rewards, reads
 from sgpo.trainer.rollouts import Problem, distinct
 from sgpo.trainer.run_log import RunLog
-from sgpo.trainer.trl_seam import GRPOTrainer, get_config_model_id, is_conversational
+from sgpo.trainer.trl_seam import GRPOTrainer, get_config_model_id
 from sgpo.trainer.whole_groups import WholeGroupsConfig
 
 _GO_ON = "Correct it, then go on from the last checkpoint with resume_from_checkpoint=True."
@@ -79,7 +80,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         checks.check_devices(model, args)
         checks.check_text_only(trainer, processing_class, kwargs)
         adapters.check_adapters(model, kwargs.get("peft_config"), args)
-        checks.check_correctness(args, reward_funcs, train_dataset)
+        check_rewards(args, reward_funcs, train_dataset)
         peft = adapters.trains_adapters(model, kwargs.get("peft_config"))
         checks.check_reference(model, args, peft=peft)
         self._check_before_loading(args, train_dataset, peft=peft)
@@ -149,10 +150,9 @@ class BaseTrainer(MeasuredGRPOTrainer):
         """Keep what the method and the rewards read: else ``remove_unused_columns`` takes it from them."""
         super()._set_signature_columns_if_needed()
         columns = getattr(self.train_dataset, "column_names", None) or []
-        read = [name for name in columns if any(checks.reads(reward, name) for reward in self.reward_funcs)]
-        for name in [*self._own_columns(), *read]:
-            if name not in self._signature_columns:
-                self._signature_columns.append(name)
+        read = [name for name in columns if any(reads(reward, name) for reward in self.reward_funcs)]
+        more = dict.fromkeys([*self._own_columns(), *read])
+        self._signature_columns += [name for name in more if name not in self._signature_columns]
 
     def rollout_history(self) -> RolloutHistory:
         """What TRL has logged of the generation batches since it last emptied its metrics."""
@@ -175,7 +175,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         if not hasattr(self.args, "correctness_reward"):
             return None
         name = self.args.correctness_reward
-        if name is None:  # see `checks.check_correctness`
+        if name is None:  # see `reward_functions.check_rewards`
             return 0
         if name not in self.reward_func_names:
             raise ValueError(
@@ -197,10 +197,9 @@ class BaseTrainer(MeasuredGRPOTrainer):
     def _probe_rewards(self) -> None:
         """Call the rewards once, on an empty completion of the first problem: they must work before training."""
         example = next(iter(self.train_dataset))
-        prompt = example["prompt"]
-        completion: Any = [{"role": "assistant", "content": ""}] if is_conversational({"prompt": prompt}) else ""
+        empty: Any = "" if isinstance(example["prompt"], str) else [{"role": "assistant", "content": ""}]
         try:
-            rewards = self._rewards_apart([example], [prompt], [completion], [[]])
+            rewards = self._rewards_apart([example], [example["prompt"]], [empty], [[]])
         except Exception as raised:
             error = raised.__cause__ or raised
             raise ValueError(

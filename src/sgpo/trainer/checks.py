@@ -1,6 +1,5 @@
 """What is refused before any training, and why: each error says the value, the rule and the remedy."""
 
-import inspect
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sized
@@ -351,49 +350,6 @@ def require_room(prompts: Iterable[tuple[Prompt, Sized]], limit: float, whose: s
                 f"max_completion_length is {completion}, but {whose} ends at {limit}. Shorten or drop such prompts (or "
                 "their strategies), lower max_completion_length, or use a model with a longer context."
             )
-
-
-def check_correctness(args: Any, reward_funcs: Any, dataset: Any) -> None:
-    """Refuse that the first of several rewards decides what is correct where only a later one is shown the data.
-
-    For GRPO `[format_reward, accuracy_reward]` is an order as good as the other. Here every well-formed response would
-    be a correct one, and a target.
-
-    Raises:
-        ValueError: ``correctness_reward`` is None, the first reward names no column of the data, and another one does.
-    """
-    if getattr(args, "correctness_reward", "") is not None or not isinstance(reward_funcs, list):
-        return
-    names = [reward if isinstance(reward, str) else getattr(reward, "__name__", "reward") for reward in reward_funcs]
-    read = [_columns_read(reward, dataset) for reward in reward_funcs]
-    if not read or read[0] or not any(read):
-        return
-    other = next(i for i, columns in enumerate(read) if columns)
-    raise ValueError(
-        f"correctness_reward is None, so that the first reward, {names[0]!r}, decides what is correct. It names no "
-        f"column of the data, as {names[other]!r} does with {read[other][0]!r}, so it cannot tell right from wrong. "
-        f"Set correctness_reward={names[other]!r}, or name the first one there if that is meant."
-    )
-
-
-def _columns_read(reward: Any, dataset: Any) -> list[str]:
-    """The columns of the data that are parameters of a reward function; a reward model has none."""
-    if isinstance(reward, (str, torch.nn.Module)):
-        return []
-    given = set(getattr(dataset, "column_names", None) or ("answer", "solution")) - {"prompt", "completion"}
-    try:
-        return [name for name in inspect.signature(reward).parameters if name in given]
-    except (TypeError, ValueError):
-        return []
-
-
-def reads(reward: Any, column: str) -> bool:
-    """Whether a reward function is given a column, by its parameters."""
-    try:
-        parameters = inspect.signature(reward).parameters
-    except (TypeError, ValueError):
-        return True
-    return column in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 _SAMPLED_WEIGHTS = 1000  # of each parameter

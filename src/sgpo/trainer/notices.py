@@ -1,5 +1,6 @@
 """What a run tells its user about its rollouts: a fault that lasts is said once, with the remedy."""
 
+import inspect
 import itertools
 import logging
 import math
@@ -64,16 +65,24 @@ def forgets(rates: Sequence[float]) -> tuple[float, float] | None:
 
 
 def look_at_golds(train_dataset: Any, eval_dataset: Any, reward_funcs: Any) -> None:
-    """Name the rows whose gold is no answer ("proof", NaN), once, before the training: no rollout is right on them.
+    """Say `gold_faults` once, before the training."""
+    for fault in gold_faults(train_dataset, eval_dataset, reward_funcs):
+        logger.warning(fault)
 
-    Only for `sgpo.rewards.accuracy_reward`, whose columns are known, and for data that are not streamed.
+
+def gold_faults(train_dataset: Any, eval_dataset: Any, reward_funcs: Any) -> list[str]:
+    """The rows whose gold is no answer ("proof", NaN), a sentence for each data set: no rollout is right on them.
+
+    Only where a reward is `sgpo.rewards.accuracy_reward`, or calls it as that of ``sgpo init`` does: the columns of
+    others are not known. Streamed data are left out.
 
     Raises:
         ValueError: a row's `tolerance` is none.
     """
     several = reward_funcs if isinstance(reward_funcs, Sequence) else [reward_funcs]
-    if accuracy_reward not in [f.func if isinstance(f, partial) else f for f in several if not isinstance(f, str)]:
-        return
+    if not any(map(_reads_golds, several)):
+        return []
+    faults = []
     measured = eval_dataset if isinstance(eval_dataset, Mapping) else {"": eval_dataset}
     named = {"train_dataset": train_dataset}
     named |= {f"eval_dataset{f'[{name!r}]' if name else ''}": data for name, data in measured.items()}
@@ -88,12 +97,19 @@ def look_at_golds(train_dataset: Any, eval_dataset: Any, reward_funcs: Any) -> N
         columns = [data[name] if name in data.column_names else None for name in ("answer", "solution")]
         golds = golds_of(*columns)
         if golds is not None and (message := check_golds(golds)):
-            logger.warning(
-                "The golds of %s (answer, or else solution): %s. Their rollouts are all rewarded with 0; correct or "
-                "drop these rows.",
-                where,
-                message,
+            faults.append(
+                f"The golds of {where} (answer, or else solution): {message}. Their rollouts are all rewarded with 0; "
+                "correct or drop these rows."
             )
+    return faults
+
+
+def _reads_golds(reward: Any) -> bool:
+    """Whether a reward is `accuracy_reward`, or a function that names it."""
+    reward = reward.func if isinstance(reward, partial) else reward
+    if reward is accuracy_reward:
+        return True
+    return inspect.isfunction(reward) and accuracy_reward in inspect.getclosurevars(reward).globals.values()
 
 
 @dataclass(frozen=True)

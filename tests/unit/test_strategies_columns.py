@@ -16,6 +16,7 @@ from sgpo.commands.strategies import app
 from sgpo.data.prompts import guided_prompt
 from sgpo.evaluation.templates import TEMPLATES
 from sgpo.runs.files import ReadError, read_rows
+from sgpo.strategies.columns import SourceColumns
 from sgpo.strategies.extract import messages_for
 from sgpo.strategies.ingest import ingest
 from sgpo.strategies.options import LiftOptions
@@ -302,6 +303,18 @@ def test_a_store_of_an_earlier_version_gets_the_columns_when_it_is_extracted_aga
     taken(path, tmp_path / "s.db")
     ((out,), _) = exported(tmp_path / "s.db", tmp_path / "b.jsonl")
     assert out["family"] == "sums"
+
+
+def test_a_whole_number_that_fractions_would_round_is_text(tmp_path: Path) -> None:
+    """Its type shows in a later portion of the rows. The export ended with an error, after all was paid for."""
+    cells: list[Any] = [2**60 + 1, *[1] * 500, 2.5]
+    problems = [
+        Problem(f"p{i:04}", f"What is {i}?", str(i), "r", columns={"mark": cell}) for i, cell in enumerate(cells)
+    ]
+    columns = SourceColumns(problems)
+    assert str(columns.types["mark"]) == "string"
+    assert columns.row(problems[0]) == {"mark": str(2**60 + 1)}
+    assert str(SourceColumns(problems[:-1]).types["mark"]) == "int64"
 
 
 def test_columns_and_a_system_message_that_changed_are_those_of_the_source(tmp_path: Path) -> None:

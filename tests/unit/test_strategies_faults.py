@@ -135,6 +135,10 @@ def test_a_request_says_all_there_is_to_say(tmp_path: Path) -> None:
         (said(f"<think>{{maybe}}</think>\n{json.dumps(GOOD)}"), "ok"),
         (said([{"type": "text", "text": json.dumps(GOOD)}]), "ok"),
         (said(None, reasoning_content=json.dumps(GOOD)), "ok"),
+        (said(None, "tool_calls", tool_calls=[{"function": {"name": "f", "arguments": json.dumps(GOOD)}}]), "ok"),
+        (said("", function_call={"name": "f", "arguments": GOOD}), "ok"),
+        (said(None, "tool_calls", tool_calls=[{"function": {"arguments": json.dumps(GOOD)}}] * 2), "empty"),
+        (said(None, "tool_calls", tool_calls=[{"function": "x"}]), "empty"),
         (said("\n", reasoning=f"```json\n{json.dumps(GOOD)}\n```"), "ok"),
         (said(None, reasoning_content=f"Perhaps {json.dumps(GOOD)}? No."), "empty"),
         (said(None, "length", reasoning_content=json.dumps(GOOD)[:-20]), "truncated"),
@@ -427,6 +431,17 @@ def test_prompts_that_the_server_cuts_are_said(tmp_path: Path) -> None:
     with serving(script(100_000)) as server:
         shown = CliRunner().invoke(strategies.app, [*arguments, "--base-url", server.url, "--seed", "1"]).output
     assert "fewer tokens" not in shown
+
+
+def test_replies_of_white_space_are_said(tmp_path: Path) -> None:
+    """A grammar of JSON allows it without end, and servers do not bound it."""
+    source = problems_file(tmp_path / "problems.jsonl", 3)
+    arguments = ["extract", str(source), "-m", "m", "--store", str(tmp_path / "s.db"), "--api-key-env", "SGPO_TEST_KEY"]
+    endless = said(json.dumps(GOOD)[:40] + "\n  " * 300, "length")
+    with serving(lambda body, number: endless if number % 5 == 0 else good(body, number)) as server:
+        shown = CliRunner().invoke(strategies.app, [*arguments, "--base-url", server.url]).output
+    assert "3 replies fill their limit with white space" in " ".join(shown.split())
+    assert "truncated 3" in shown
 
 
 def test_candidates_that_are_all_the_same_are_said(tmp_path: Path) -> None:

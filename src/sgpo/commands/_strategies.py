@@ -240,6 +240,11 @@ def _finish(tally: Tally, budget: Budget, store: Path) -> int:
     if tally.failures:
         typer.echo(f"without an answer, to be asked again by the next run: {counted(tally.failures)}")
         typer.echo(f"the first of them: {tally.message}")
+    if tally.blank:
+        typer.echo(
+            f"{tally.blank} replies fill their limit with white space: a server that holds a model to a schema may let "
+            "it write blanks without end, which are paid for. Give --no-json-schema"
+        )
     if tally.cut:
         typer.echo(
             f"of {tally.cut} prompts the endpoint counts fewer tokens than they have: it may have cut them, and reply "

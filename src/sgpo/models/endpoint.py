@@ -231,7 +231,7 @@ class Endpoint:
             raise self._error("connection", f"{type(error).__name__}: {error}", passing=True) from None
         # A model may repeat what a gateway put into its prompt, the key among it.
         hide = self.secrets.hide
-        shown_reply = {"text": hide(reply.text), "reasoning": hide(reply.reasoning), "served": hide(reply.served)}
+        shown_reply = {name: hide(getattr(reply, name)) for name in ("text", "reasoning", "arguments", "served")}
         return Reply(**{**vars(reply), **shown_reply})
 
     async def _exchange(self, url: str, body: bytes, begun: list[int]) -> tuple[int, Mapping[str, str], bytes]:

@@ -78,6 +78,7 @@ class Reply:
     tokens: int | None = None  # generated, the end token included; None where an endpoint does not count
     prompt_tokens: int | None = None  # of the prompt; None where an endpoint does not count
     reasoning: str = ""  # what an endpoint gives apart from the answer
+    arguments: str = ""  # of a call of a tool that nobody offered: some servers put there what a schema holds
     logprobs: tuple[float, ...] | None = None  # of the generated tokens, where an endpoint was asked for them
     structured: bool = False  # the endpoint was asked to keep to the request's schema
     served: str = field(default="", compare=False)  # the model that an endpoint says it was; "" where it says none

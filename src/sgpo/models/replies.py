@@ -72,6 +72,7 @@ def read_reply(body: bytes, structured: bool = False) -> Reply:
         tokens=_generated(usage, said=bool(text + reasoning + refusal)),
         prompt_tokens=_tokens(usage, "prompt", "input") or None,  # no prompt has none: 0 is a server that did not count
         reasoning=reasoning,
+        arguments=_arguments(said),
         logprobs=_logprobs(choice.get("logprobs")),
         structured=structured,
         served=endpoint_words(data["model"])[:_MOST_NAME] if isinstance(data.get("model"), str) else "",
@@ -178,6 +179,15 @@ def _said(message: JsonObject) -> tuple[str, str]:
     """The answer and the thoughts in a message, or in a piece of one."""
     text, thoughts = _split(message.get("content") if "content" in message else message.get("text"))
     return text, thoughts or next((found for name in _THOUGHTS if (found := text_of(message.get(name)))), "")
+
+
+def _arguments(message: JsonObject) -> str:
+    """The arguments of the only tool that a message calls; "" where it calls none, or several."""
+    calls = message.get("tool_calls")
+    called = [one for one in calls if isinstance(one, dict)] if isinstance(calls, list) else []
+    function = called[0].get("function") if len(called) == 1 else message.get("function_call")
+    given = function.get("arguments") if isinstance(function, dict) else None
+    return given if isinstance(given, str) else json.dumps(given) if isinstance(given, dict) else ""
 
 
 def _first_choice(choices: Any, strict: bool = False) -> JsonObject | None:

@@ -29,6 +29,7 @@ from sgpo.strategies.store import BEAT, Store
 from sgpo.strategies.templates import PromptTemplate
 
 _KEPT_CHARS = 200_000  # of a raw reply
+_BLANK = 200  # characters of white space that no text ends in
 
 Read = Callable[["Job", str, str], tuple[str, str | None]]
 """(job, reply, finish) to (outcome, JSON of what was read or None)."""
@@ -57,6 +58,7 @@ class Tally:
         stopped: why the run ended before its end; None if it did not.
         exhausted: it ended at a limit of its budget.
         served: replies by the model that the endpoint says it was.
+        blank: replies that fill their limit with white space.
         cut: replies to a prompt that the endpoint seems to have cut (see `sgpo.strategies.budget.is_cut`).
     """
 
@@ -68,6 +70,7 @@ class Tally:
     stopped: str | None = None
     exhausted: bool = False
     served: Counter[str] = field(default_factory=Counter)
+    blank: int = 0
     cut: int = 0
 
     @property
@@ -285,7 +288,9 @@ class Asker:
         self.report(self.tally)
 
     def _answer(self, job: Job, reply: Reply, seconds: float) -> AnsweredCall:
-        text = clean(reply.text if reply.text.strip() else json_alone(reply.reasoning))
+        found = (reply.text.strip() and reply.text) or json_alone(reply.arguments) or json_alone(reply.reasoning)
+        text = clean(found)
+        self.tally.blank += reply.truncated and len(text) - len(text.rstrip()) > _BLANK
         outcome, parsed = self.read(job, text, "refusal" if reply.finish == "content_filter" else reply.finish)
         said = (reply.text + reply.reasoning).encode("utf-8", "replace")
         counted = reply.prompt_tokens is not None and reply.tokens is not None

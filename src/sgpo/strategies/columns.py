@@ -33,11 +33,16 @@ class SourceColumns:
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.types: dict[str, Any] = {}
+        long: set[str] = set()  # with whole numbers that a column of fractions would round
         rows = iter(problems)
         while portion := list(islice(rows, _PORTION)):
             for name in dict.fromkeys(name for problem in portion for name in problem.columns):
-                found = _type([problem.columns.get(name) for problem in portion])
+                values = [problem.columns.get(name) for problem in portion]
+                found = _type(values)
+                long |= {name} if any(isinstance(value, int) and abs(value) > 2**53 for value in values) else set()
                 self.types[name] = _common(self.types[name], found) if name in self.types else found
+        rounded = [name for name in long if str(self.types[name]) == "double"]
+        self.types |= dict.fromkeys(rounded, _type(["text"]))
         self.names: dict[str, str] = {}
         for name in self.types:
             given = name

@@ -53,6 +53,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         problems = first_of_groups(inputs, self.num_generations)
         for i, problem in enumerate(problems):
             checks.require_text(problem.get(checks.STRATEGY_COLUMN), i)
+        checks.check_marks(problems, self._tokenizer)  # rows of a stream were not seen before
         with_strategy = [i for i, problem in enumerate(problems) if checks.strategy_of(problem)]
         batch = GenerationBatch(problems, with_strategy)
         on_demand = self.args.guided_on_demand

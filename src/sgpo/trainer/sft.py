@@ -18,6 +18,7 @@ from sgpo.data.prompts import require_all_shown, require_own_marks
 from sgpo.models.dates import fix_date
 from sgpo.models.sampling import end_of_turn, positions_of
 from sgpo.trainer.arguments import BothCheckpointingNames, Float32OnCPU
+from sgpo.trainer.dropout import disable_dropout
 from sgpo.trainer.expert import check_expert_column, response_ids
 from sgpo.trainer.heads import add_head_fn, check_head_fn
 from sgpo.trainer.prompts import text_only
@@ -34,6 +35,7 @@ class SFTConfig(BothCheckpointingNames, Float32OnCPU, trl.SFTConfig):
         None, "Tokens at which prompt and response are cut. None: nowhere, since what is cut off teaches no end."
     )
     expert_column: str = argument("expert", "Dataset column with the expert response as text.")
+    disable_dropout: bool = argument(False, "Whether to train without dropout, that of an adapter included.")
     chat_template_kwargs: dict[str, Any] | None = field(
         default=None, metadata={"help": "Variables of the chat template, such as {'enable_thinking': false}."}
     )
@@ -50,6 +52,8 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
     def __init__(self, *args: Any, **kwargs: Any):
         self._longest = 0  # tokens of a prompt with its response; TRL prepares the data while it is constructed
         super().__init__(*args, **kwargs)
+        if self.args.disable_dropout:
+            disable_dropout(self.model)
         causal = self.model.get_base_model() if is_peft_model(self.model) else self.model
         add_head_fn(causal)
         check_head_fn(causal)

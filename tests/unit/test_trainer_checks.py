@@ -329,6 +329,10 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"dataloader_drop_last": True},
         ("dataloader_drop_last is True", "leaves its last problems out", "Leave it out"),
     ),
+    "a sampler that casts the weights": (
+        {"use_transformers_continuous_batching": True},
+        ("casts the weights that are trained to bfloat16", "completions of requests that failed", "use_vllm=True"),
+    ),
     "batches that are split": (
         {"accelerator_config": {"split_batches": True}},
         ("split_batches=True", "a part of its problems", "per_device_train_batch_size for one process"),

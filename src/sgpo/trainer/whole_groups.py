@@ -85,6 +85,12 @@ class WholeGroupsConfig(BothCheckpointingNames, Float32OnCPU, GRPOConfig):
                 "out, and give per_device_train_batch_size for one process."
             )
         self._require_whole_groups(self.steps_per_generation)
+        if self.use_transformers_continuous_batching:
+            raise ValueError(
+                "use_transformers_continuous_batching is True. TRL casts the weights that are trained to bfloat16 for "
+                "it, once and for all, and goes on without the completions of requests that failed. Leave it out, or "
+                "generate with vLLM (use_vllm=True)."
+            )
         self._check_generation_kwargs()
         self._check_best()
 

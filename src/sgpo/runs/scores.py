@@ -42,7 +42,11 @@ def wilson(passed: float, n: float, confidence: float = 0.95) -> tuple[float, fl
     z2 = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
     middle = passed + z2 / 2
     half = math.sqrt(z2 * ((passed * (n - passed) / n if n else 0.0) + z2 / 4))
-    return max(0.0, (middle - half) / (n + z2)), min(1.0, (middle + half) / (n + z2))
+    # Exact at both ends: an interval that leaves its proportion out by rounding would have a negative length there.
+    return (
+        0.0 if passed <= 0 else max(0.0, (middle - half) / (n + z2)),
+        1.0 if passed >= n else min(1.0, (middle + half) / (n + z2)),
+    )
 
 
 @dataclass(frozen=True)

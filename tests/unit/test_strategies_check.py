@@ -479,9 +479,10 @@ def test_progress_and_counts(tmp_path: Path) -> None:
     ],
     ids=lambda row: next(iter(row)),
 )
-def test_rows_to_train_on_can_be_checked_as_they_are(tmp_path: Path, problem: dict[str, Any]) -> None:
+@pytest.mark.parametrize("answer", ["answer", "solution", "ground_truth", "gold"])
+def test_rows_to_train_on_can_be_checked_as_they_are(tmp_path: Path, problem: dict[str, Any], answer: str) -> None:
     rows = [
-        {**problem, "answer": "19", "strategy": strategy}
+        {**problem, answer: "19", "strategy": strategy}
         for strategy in ("Add the tens, then the ones.", None, "It is 19.")
     ]
     counts = check_file(write(tmp_path / "data.jsonl", *rows), tmp_path / "out.jsonl")

@@ -75,7 +75,8 @@ def _of_one_kind(rows: Iterable[Row]) -> Iterator[JsonObject]:
             if first is not kind:
                 raise ReadError(
                     f"{where}: {name!r} is {_KINDS.get(kind, kind.__name__)}, but {_KINDS.get(first, first.__name__)} "
-                    f"in {there}; a column holds one kind of value."
+                    f"in {there}; a column holds one kind of value: make them all text, or all "
+                    "numbers."
                 )
             if isinstance(value, float):
                 floats.add(name)

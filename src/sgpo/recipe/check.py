@@ -118,7 +118,10 @@ def _columns(data: Dataset, config: Any, found: Checked) -> None:
         found.lines.append(line)
     strategies = data["strategy"] if "strategy" in data.column_names else []
     if config.guides and not any(isinstance(text, str) and text.strip() for text in strategies):
-        found.warnings.append("No row has a strategy (column 'strategy'), so this trains by GRPO alone.")
+        found.warnings.append(
+            "No row has a strategy (column 'strategy'), so this trains by GRPO alone. If another column holds them, "
+            "name that one 'strategy'."
+        )
 
 
 def _prompts(data: Dataset, config: Any, tokenizer: Any, found: Checked) -> None:

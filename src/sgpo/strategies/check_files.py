@@ -12,13 +12,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sgpo.data.benchmarks import ANSWER_FIELDS, PROBLEM_FIELDS
 from sgpo.data.messages import problem_text
 from sgpo.data.tables import read_table
 from sgpo.runs.files import JsonObject, ReadError, json_line, writing
 from sgpo.strategies.check import FIELDS, Leak, answer_text, check_strategy, strategy_text
 
 _NEEDED = ("problem", "answer", "strategy")
-_OPTIONAL = "beside them id and response, if there are any; prompt or question may stand for problem"
+_OPTIONAL = (
+    "beside them id and response, if there are any; "
+    f"{' or '.join(PROBLEM_FIELDS[1:])} may stand for problem, {' or '.join(ANSWER_FIELDS[1:])} for answer"
+)
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -29,9 +33,12 @@ def _items(path: Path) -> Iterator[tuple[str, JsonObject]]:
         return
     for where, row in read_table(path):
         # The prompt of a row to train on holds the problem, and its expert, if any, is the response.
-        stated = next((row[name] for name in ("prompt", "question") if name in row), None)
-        own = {} if stated is None else {"problem": problem_text(stated)}
-        yield where, {**own, "response": row.get("expert"), **row}
+        item = {"response": row.get("expert"), **row}
+        for field, usual in (("problem", PROBLEM_FIELDS), ("answer", ANSWER_FIELDS)):
+            name = next((each for each in usual if each in row), field)
+            if name != field:
+                item[field] = problem_text(row[name]) if field == "problem" else row[name]
+        yield where, item
 
 
 def _is_store(path: Path) -> bool:
@@ -83,9 +90,10 @@ def check_file(
     """Write each strategy with `leak` and `reason` added, as JSON lines.
 
     Args:
-        input_path: a data file (see `sgpo.data.tables`) whose rows have `problem` (or `prompt`, `question`), `answer`,
-            `strategy` (text, an object with `problem_type`, `strategy`, `steps`, or null) and, if any, `response` (or
-            `expert`; text or null); or a store, of which all candidates are checked. Other fields are kept.
+        input_path: a data file (see `sgpo.data.tables`) whose rows have `problem` (or another of `PROBLEM_FIELDS`),
+            `answer` (or another of `ANSWER_FIELDS`), `strategy` (text, an object with `problem_type`, `strategy`,
+            `steps`, or null) and, if any, `response` (or `expert`; text or null); or a store, of which all candidates
+            are checked. Other fields are kept.
         progress: called with the items done and the items in all.
 
     Returns:

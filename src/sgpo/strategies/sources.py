@@ -136,8 +136,8 @@ class Source:
             elif name != "id" or name in given:
                 human = "; 'solution' is often a human's: name it if the strong model wrote it"
                 raise ValueError(
-                    f"{self.name} has no column {usual[0]!r} for the {name}; its columns are {sorted(first)}. Name "
-                    f"it with --columns {name}=COLUMN (a dot goes into a nested column"
+                    f"{self.name} has no column for the {name} ({', '.join(usual)}); its columns are "
+                    f"{', '.join(sorted(first))}. Name it with --columns {name}=COLUMN (a dot goes into a nested column"
                     f"{human if name == 'response' and 'solution' in first else ''})."
                 )
         return found

@@ -70,6 +70,7 @@ def test_the_interval_of_problems_has_a_width_where_all_are_alike() -> None:
     assert problem_interval([0.0] * 30) == pytest.approx((0.0, 3.841459 / (number + 3.841459)), abs=1e-6)
     assert problem_interval([1.0] * 30) == pytest.approx((number / (number + 3.841459), 1.0), abs=1e-6)
     assert problem_interval([0.5]) == (0.0, 1.0)
+    assert problem_interval([1.0000001, 1.0]) == problem_interval([1.0, 1.0])
     for n in range(1, 200):  # to the last bit: a plot draws from the score to the end
         assert problem_interval([0.0] * n)[0] == 0.0
         assert problem_interval([1.0] * n)[1] == 1.0

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sgpo.runs.scores import wilson
 
 Interval = tuple[float, float]
+_OFF = 1e-6  # by which a score may be beyond 0 or 1: a reward of 1 may be the mean of float32 numbers
 _CHUNK = 4_000_000
 """Most indices drawn at once by the bootstrap, so that its memory stays under about 64 MB."""
 
@@ -100,8 +101,9 @@ def problem_interval(per_problem: Sequence[float], *, confidence: float = 0.95) 
     """
     values = _scores(per_problem)
     _check_confidence(confidence)
-    if not 0 <= values.min() <= values.max() <= 1:
+    if not -_OFF <= values.min() <= values.max() <= 1 + _OFF:
         raise ValueError(f"per_problem has scores from {values.min()} to {values.max()}; they must lie in [0, 1].")
+    values = values.clip(0, 1)
     if len(values) == 1:
         return 0.0, 1.0
     mean, variance = float(values.mean()), float(values.var())

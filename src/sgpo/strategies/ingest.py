@@ -34,9 +34,16 @@ def ingest(
     """
     taken: dict[str, str] = {}
     texts = {_text_key(problem): (id, answer) for id, problem, answer in store.texts()}
+    changed: Counter[str] = Counter()
     given = 0
     for portion in _portions(source.rows(), taken, counts):
-        usable = _settle(portion, store, counts, texts, keep_thinking)
+        settled = _settle(portion, store, texts, keep_thinking)
+        counts.update(problem.status for problem in settled if problem.status != "ok")
+        changed.update(problem.id for problem in settled if problem.status == "changed")
+        usable = [problem for problem in settled if problem.status == "ok"]
+        # Of the rows of one id the store may hold a later one, and then nothing has changed.
+        others = sum(changed.pop(problem.id, 0) for problem in usable)
+        counts.update({"changed": -others, "duplicate_id": others} if others else {})
         usable = usable if limit is None else usable[: limit - given]
         given += len(usable)
         counts["ok"] += len(usable)
@@ -99,9 +106,8 @@ def verified(rows: list[Row], keep_thinking: bool = True) -> dict[str, tuple[str
     return found
 
 
-def _settle(
-    rows: list[Row], store: Store, counts: Counter[str], texts: dict[str, tuple[str, str]], keep_thinking: bool
-) -> list[Problem]:
+def _settle(rows: list[Row], store: Store, texts: dict[str, tuple[str, str]], keep_thinking: bool) -> list[Problem]:
+    """What rows come to, as the store keeps it from now on; ``texts`` are the problems that are used, by their text."""
     problems = {row.id: _problem(row, keep_thinking) for row in rows}
     # A row that was skipped is as good as new where its texts were mended, or the verifier may have been: nothing was
     # asked about it.
@@ -130,11 +136,10 @@ def _settle(
     # A problem that changed has answers under its old texts, so that the store keeps those.
     kept = [problem for problem in problems.values() if problem.status not in (*PASSING, "changed")]
     store.add_problems(p if p.status == "ok" else replace(p, digest=_stamp(p.digest)) for p in kept)
-    counts.update(problem.status for problem in problems.values() if problem.status != "ok")
     # Which of several responses was right stands in the store alone: the source does not say it.
     several = [r.id for r in rows if r.id in known and len(r.responses) > 1 and problems[r.id].status == "ok"]
     problems |= {problem.id: problem for problem in store.problems(several)} if several else {}
-    return [problem for problem in problems.values() if problem.status == "ok"]
+    return list(problems.values())
 
 
 def _stamp(known_by: str) -> str:

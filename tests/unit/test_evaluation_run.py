@@ -445,6 +445,22 @@ def test_diff_by_hand(tmp_path: Path) -> None:
     assert (same.difference, same.ci95, same.gained, same.lost) == (0.0, (0.0, 0.0), [], [])
 
 
+def test_diff_pairs_no_problem_with_another_one(tmp_path: Path) -> None:
+    """Rows without ids are numbered: of a file in another order each would be paired with a stranger of one gold."""
+
+    def asked(name: str, *texts: str) -> Path:
+        problems = [BenchmarkProblem(f"p{i}", text, "yes") for i, text in enumerate(texts, 1)]
+        says = RewardGrader("any", lambda completions, answer: [1.0 for _ in completions])
+        run_evaluation(replace(PLAN, problems=problems, k=1), name, Script(), says, tmp_path / name)
+        return tmp_path / name
+
+    a = asked("a", "Is 7 prime?", "Is 8 even?", "Is 9 odd?")
+    with pytest.raises(ValueError, match=r"'p1' of .*a is 'p3' in .*b: the files have the problems in another order"):
+        eval_difference(a, asked("b", "Is 9 odd?", "Is 8 even?", "Is 7 prime?"))
+    found = eval_difference(a, asked("c", "Is seven prime?", "Is 8 even?", "Is 9 odd?"))
+    assert "text: that of 1 problems, among them 'p1'" in found.settings
+
+
 def test_diff_needs_the_same_problems(tmp_path: Path) -> None:
     a = evaluated(tmp_path / "a", {"x": [1], "y": [0]})
     b = evaluated(tmp_path / "b", {"y": [1], "z": [0]})

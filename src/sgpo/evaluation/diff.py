@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sgpo.evaluation.metrics import Interval, paired_interval
 from sgpo.evaluation.store import SettingsError, differences
-from sgpo.runs.files import read_json_object
+from sgpo.runs.files import read_json_object, read_rows
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ def eval_difference(a: Path, b: Path, *, common: bool = False) -> EvalDifference
         common: compare the problems that both have, where they differ.
 
     Raises:
-        ValueError: for a folder without results, other problems (unless ``common``), or other golds.
+        ValueError: for a folder without results, other problems (unless ``common``), other golds, or the same problems
+            under other ids.
     """
     first, second = _problems(a), _problems(b)
     shared = [name for name in first if name in second]
@@ -64,6 +65,7 @@ def eval_difference(a: Path, b: Path, *, common: bool = False) -> EvalDifference
                 f"problem {name!r} has the gold {first[name].gold!r} in {a} and {second[name].gold!r} in {b}; "
                 "the two are not the same benchmark."
             )
+    reworded = _reworded(a, b, shared)
     # Paired by problem: the spread of difficulty between problems cancels out.
     flips = [Flip(name, first[name].score, second[name].score) for name in shared]
     before, after = [flip.a for flip in flips], [flip.b for flip in flips]
@@ -80,7 +82,7 @@ def eval_difference(a: Path, b: Path, *, common: bool = False) -> EvalDifference
         lost=[flip for flip in ranked if flip.b < 0.5 <= flip.a],
         improved=sum(flip.b > flip.a for flip in flips),
         worsened=sum(flip.b < flip.a for flip in flips),
-        settings=_settings(a, b),
+        settings=_settings(a, b) + reworded,
         left_out=left_out,
     )
 
@@ -103,6 +105,28 @@ def _problems(folder: Path) -> dict[str, ProblemScore]:
     # A results.json of a comparison, or of another program, is a likely thing to be given here.
     except (KeyError, TypeError) as error:
         raise SettingsError(f"{path} is not what sgpo eval writes ({error!r}).") from error
+
+
+def _reworded(a: Path, b: Path, shared: list[str]) -> list[str]:
+    """A line on problems with other texts; ValueError where these are problems that the other folder has elsewhere."""
+    first, second = _texts(a), _texts(b)
+    other = [name for name in shared if name in first and name in second and first[name] != second[name]]
+    places = {text: name for name, text in second.items()}
+    # Rows without ids are named by their number: a file in another order would pair each problem with a stranger.
+    for name in other:
+        if first[name] in places:
+            raise ValueError(
+                f"the problem {name!r} of {a} is {places[first[name]]!r} in {b}: the files have the problems in "
+                "another order. Give each row of them an id, and evaluate again."
+            )
+    return [f"text: that of {len(other)} problems, among them {other[0]!r}"] if other else []
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    """The problems that were asked, by id; empty for a folder of an older version, which did not save them."""
+    path = folder / "prompts.jsonl"
+    rows = [row for _, row in read_rows(path, torn=True)] if path.is_file() else []
+    return {str(row.get("id")): row["problem"] for row in rows if isinstance(row.get("problem"), str)}
 
 
 def _settings(a: Path, b: Path) -> list[str]:

@@ -245,6 +245,9 @@ def _model(path: Path) -> Path:
         ("--benchmark held.jsonl --set learning_rate", "write FIELD=VALUE"),
         ("--benchmark held.jsonl --set generation_batch_size=24", "give steps_per_generation instead"),
         ("--benchmark held.jsonl --set reward_funcs=nothing", "cannot be loaded"),
+        ("--benchmark held.jsonl --set reward_funcs=bare.py:bare", "'bare' has the parameters completions"),
+        ("--benchmark held.jsonl --set report_to=wandbb", "report_to: wandbb is not supported"),
+        ("--benchmark held.jsonl --set use_peft=true --set lora_target_modules=q_projj", "lora_target_modules is"),
         ("--benchmark held.jsonl --set dataset_name=bare.jsonl", "no column 'expert'"),
         ("--benchmark held.jsonl --set max_completion_length=2", "has 3 tokens with its EOS"),
         ("--benchmark held.jsonl --validation none.jsonl", "none.jsonl"),
@@ -262,6 +265,7 @@ def test_a_comparison_that_cannot_work_ends_before_anything_runs(
     words: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("torn.yaml").write_text("model: [")
+    Path("bare.py").write_text("def bare(completions):\n    return [0.0] * len(completions)\n")
     write("bare.jsonl", [{**row, "answer": "5"} for row in trainer_kit.make_problems(8)])
     options = ["--tune", "", "--out", "run", "--methods", "hpt", "sgpo", *words.split()]
     monkeypatch.setattr(sys, "argv", ["sgpo", "compare", "--config", "recipe.yaml", *options])

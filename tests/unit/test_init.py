@@ -333,6 +333,12 @@ def test_golds_that_no_answer_meets_are_said_of_the_reward_that_init_writes(tiny
     assert "1 of 7 golds can never be met (row 6: the gold 'proof' is no answer)" in said
 
 
+def test_an_expert_response_that_the_reward_does_not_read_is_called_one(tiny: Path, here: Path) -> None:
+    rows = [{**row, "expert": "I do not know."} for row in ROWS]
+    said = run("init", str(tiny / "qwen2-chat"), write(here / "d.jsonl", rows), code=1)
+    assert "does not prefer the expert response of the first problem to an empty completion" in said
+
+
 def test_a_reward_in_a_file(here: Path) -> None:
     (here / "a").mkdir()
     (here / "b").mkdir()

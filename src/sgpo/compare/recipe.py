@@ -33,6 +33,7 @@ from sgpo.lab.problems import share_of
 from sgpo.models.folders import Folder
 from sgpo.recipe import check_model, load_data, load_reward, model_path, parse
 from sgpo.recipe.model import quantization
+from sgpo.recipe.parts import check_parts
 from sgpo.recipe.rewards import reward_digest
 from sgpo.recipe.schedule import Schedule
 from sgpo.runs.entries import CellResult
@@ -45,6 +46,7 @@ from sgpo.trainer.checkpoints import names_in
 from sgpo.trainer.expert import check_expert
 from sgpo.trainer.methods import KINDS, find_method
 from sgpo.trainer.problem_log import problem_id
+from sgpo.trainer.reward_functions import check_rewards
 
 VALIDATION_SHARE = 0.05
 BACKENDS = ("transformers", "vllm")
@@ -175,8 +177,9 @@ class RecipeTask:
         }
 
     def check(self, methods: Sequence[str]) -> None:
-        _, config, model = self._parsed
-        check_model(model, trust_remote_code=config.trust_remote_code)
+        run, config, model = self._parsed
+        check_parts(config, model, check_model(model, trust_remote_code=config.trust_remote_code))
+        rewards = [load_reward(name) for name in run.reward_funcs]
         train, _ = self._split
         self._compare_prompts(train[0]["prompt"])
         for plan, _ in (*self._measurements, *self._validation):
@@ -191,6 +194,8 @@ class RecipeTask:
                 continue
             fields = cell_fields(method, self.recipe, self._parsed[1], {}, seed=0)
             config = parse_fields(fields, method.kind)[1]
+            if method.kind != "sft":
+                check_rewards(config, rewards, train)
             if method.kind == "sgpo" and config.guides:
                 checks.check_dataset(train, config)
         Schedule.of(self._parsed[1]).steps(len(train), 1)

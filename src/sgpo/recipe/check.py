@@ -183,7 +183,8 @@ def _rewards(data: Dataset, rewards: Sequence[Any], names: Sequence[str], found:
     answer = gold_text(row.get("answer", row.get("solution")))
     # A response of the data is in the form that the reward reads; without one, the form that `init` asks for.
     expert = row.get("expert")
-    right = expert if isinstance(expert, str) and expert.strip() else f"The answer is \\boxed{{{answer}}}."
+    shown = isinstance(expert, str) and bool(expert.strip())
+    right = expert if shown else f"The answer is \\boxed{{{answer}}}."
     tried = [right, ""]
     wrapped: list[Any] = tried
     if not isinstance(row["prompt"], str):
@@ -201,8 +202,8 @@ def _rewards(data: Dataset, rewards: Sequence[Any], names: Sequence[str], found:
         found.lines.append(f"  {name:<40} {values[0]:g} and {values[1]:g}")
         if name == names[0] and answer and not values[0] > values[1]:
             found.warnings.append(
-                f"The reward {name!r} does not prefer the answer of the first problem to an empty completion. "
-                "Either it is wrong, or it reads answers of another form."
+                f"The reward {name!r} does not prefer {'the expert response' if shown else 'the answer'} of the first "
+                "problem to an empty completion. Either it is wrong, or it reads answers of another form."
             )
 
 

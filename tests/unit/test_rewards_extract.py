@@ -84,6 +84,56 @@ def test_alternatives_are_one_list(response: str, answer: str) -> None:
     assert extract(response).text == answer
 
 
+@pytest.mark.parametrize(
+    ("response", "answer", "beside"),
+    [
+        (r"\boxed{10}. Correcting: the answer is 9, not 10.", "9", ""),
+        (r"\boxed{10}. Oops, 9.", "9", ""),
+        (r"First $x=\boxed{10}$. Therefore, the answer is 9.", "9", ""),
+        (r"\boxed{10}. The final answer is 10.", "10", ""),
+        (r"\boxed{10}. The answer is 10 apples.", "10", "10 apples"),
+        (r"\boxed{10}. The answer is 9.", "10", "9"),
+        (r"\boxed{10}. The answer is not 9.", "10", ""),
+        (r"\boxed{10}. If zero counts, the answer is 11.", "10", ""),
+        (r"\boxed{10}. Some say 11, but that is wrong.", "10", ""),
+        (r"\boxed{10}. So the answer is (B).", "10", ""),
+        (r"\boxed{10}. The final answer is $1", "10", ""),  # cut off
+        (r"<think>\boxed{10}. Wait, so the answer is 9. Or", "10", "9"),
+    ],
+)
+def test_what_is_stated_behind_the_last_box(response: str, answer: str, beside: str) -> None:
+    found = extract(response)
+    assert (found.text, found.beside) == (answer, beside)
+    boxed = extract(response, require_box=True)
+    assert boxed.text == "10"
+    assert boxed.beside in ("", "10", beside or answer)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        r"\boxed{10} is wrong.",
+        r"\boxed{10}. The answer is not 10.",
+        "The answer is not \\boxed{10}.",
+        r"\boxed{10}. Scratch that.",
+        r"\boxed{10}. Wait, this answer is incorrect.",
+        r"\boxed{10}. So the answer is 10. Oops, I made a mistake.",
+    ],
+)
+def test_a_box_that_is_taken_back_is_no_answer(response: str) -> None:
+    verdict = verify(response, "10")
+    assert (verdict.correct, verdict.reason) == (False, "no_answer")
+
+
+def test_both_answers_must_be_right_where_two_are_stated() -> None:
+    assert verify(r"\boxed{0.5}. The answer is $\frac12$.", r"\frac12").correct
+    for gold in ("7", "3"):
+        verdict = verify(r"\boxed{7}. The answer is 3.", gold)
+        assert (verdict.correct, verdict.extracted) == (False, "7 or 3")
+    assert verify(r"\boxed{7}. So the answer is 3.", "3").correct
+    assert not verify(r"\boxed{7}. So the answer is 3.", "3", require_box=True).correct
+
+
 @pytest.mark.parametrize("response", ["The answer is 42.", "#### 42", "42", "$42$", "Hence $x = 42$."])
 def test_the_switch_for_answers_without_a_box(response: str) -> None:
     assert verify(response, "42").correct
@@ -201,13 +251,20 @@ PIECES = [
     "n!^",
     "\nQ:",
     "the answer is 5.\nQ:",
+    "wait, no, ",
+    "it should be ",
+    "the answer is not 5. ",
+    "<b>",
+    "<sup>2",
 ]
 
 
 @pytest.mark.parametrize("piece", PIECES)
 def test_no_pattern_runs_away(piece: str) -> None:
     started = time.perf_counter()
-    extract(piece * (extraction.MAX_CHARS // len(piece)))
+    many = piece * (extraction.MAX_CHARS // len(piece))
+    for response in (many, r"\boxed{7}" + many):
+        extract(response)
     for tail in ("", "!"):
         text = piece * (extraction.MAX_ANSWER_CHARS // len(piece)) + tail
         try:

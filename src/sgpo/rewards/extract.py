@@ -1,6 +1,7 @@
 r"""Find the final answer in a response. The rule, in one sentence: the final answer is the last complete
 `\boxed{}` after the last `</think>`, or in the whole text where there is no `</think>`. Other families' marks
-(`[/THINK]`, the channels of gpt-oss) end thinking likewise: `sgpo.models.thinking` knows them.
+(`[/THINK]`, the channels of gpt-oss) end thinking likewise: `sgpo.models.thinking` knows them. A statement behind the
+box may correct it: `sgpo.rewards.later`.
 
 What counts when there is no box is a switch (`require_box`); docs/verifier.md states both positions. Everything
 here is one pass over at most `max_chars` characters: a response of 10 MB costs milliseconds.
@@ -9,9 +10,10 @@ here is one pass over at most `max_chars` characters: a response of 10 MB costs 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sgpo.models.thinking import after_thinking, begins_thinking
+from sgpo.rewards.later import said_later
 from sgpo.rewards.stated import MATH, TAGGED, begins_statement, closing, closing_line, stated, states_value
 
 # Responses are cut to their last MAX_CHARS characters, answers longer than MAX_ANSWER_CHARS are not parsed.
@@ -54,6 +56,17 @@ _MARK = re.compile(
     rf"<\|(?:(?:im_)?start|begin_of_solution|{_ENDS})\|>(?:\s*assistant\b)?|</?s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>"
 )
 _GLM_BOX = re.compile(r"<\|begin_of_box\|>(.{0,2000}?)<\|end_of_box\|>", re.DOTALL)
+# Pages of the web in a response: rows, emphasis, powers and indices.
+_HTML = [
+    (re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)
+    for pattern, replacement in (
+        (r"<br\s*/?>|</?(?:p|div|li|ul|ol|h[1-6]|center)(?:\s[^<>]*)?>", "\n"),
+        (r"<(b|strong)>(.{0,200}?)</\1>", r"**\2**"),
+        (r"<(i|em|u|span|font|code|mark)(?:\s[^<>]*)?>(.{0,200}?)</\1>", r"\2"),
+        (r"<sup>(.{0,40}?)</sup>", r"^{\1}"),
+        (r"<sub>(.{0,40}?)</sub>", r"_{\1}"),
+    )
+]
 _NEXT_QUESTION = re.compile(r"\n[ \t#*]*(?:Q|Question|Human|User|Problem|Instruction)(?:\*\*)?\s*:", re.IGNORECASE)
 _QUESTIONS = 8  # before which an answer without a box is looked for
 _CHINESE = re.compile("[一-鿿]")
@@ -65,13 +78,15 @@ _TEXT_ARGUMENT = re.compile(r"\\(?:text|textbf|textit|mathrm|mbox|operatorname)\
 class FoundAnswer:
     """What was found: `text` is None where there is nothing, and then `reason` says why.
 
-    `line` is the whole line of a stated answer, for golds that are prose themselves.
+    `line` is the whole line of a stated answer, for golds that are prose themselves; `beside` is another answer that is
+    stated behind the box, so that the response is right only where both are.
     """
 
     text: str | None
     reason: str
     boxed: bool = False
     line: str = ""
+    beside: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,7 +161,7 @@ def _said_beside(text: str, first: Box, last: Box) -> tuple[list[str], list[str]
     return ahead, behind
 
 
-def boxed_answer(text: str) -> str | None:
+def boxed_answer(text: str) -> Box | None:
     r"""What the last box of a response answers, or the last boxes where "and" or "or" joins them; None without a box.
 
     `\boxed{2}$ and $\boxed{3}` is the list of both, as in a gold. So is `\boxed{2}` or `\boxed{3}`, and `\boxed{3}`,
@@ -165,10 +180,19 @@ def boxed_answer(text: str) -> str | None:
         joins.update(match.group().lower() for match in _JOINS.finditer(gap))
     said = [box.content.strip() for box in found[first if joins else -1 :]]
     ahead, behind = _said_beside(text, found[first if joins else -1], found[-1])
-    if not all(said) or len(said) + len(ahead) + len(behind) == 1:
-        return said[-1]
-    separator = ", " if joins <= {"and", "和"} and not ahead + behind else " or "
-    return separator.join(dict.fromkeys(ahead + said + behind))
+    answer = said[-1]
+    if all(said) and len(said) + len(ahead) + len(behind) > 1:
+        separator = ", " if joins <= {"and", "和"} and not ahead + behind else " or "
+        answer = separator.join(dict.fromkeys(ahead + said + behind))
+    return replace(found[-1], content=answer)
+
+
+def _with_later(text: str, box: Box, *, require_box: bool) -> FoundAnswer:
+    """The answer of the last box, or of a statement behind it that corrects it or settles the answer."""
+    later = said_later(text, box.start, box.end, box.content) if box.content else None
+    if later is None or (later.text and (require_box or not later.replaces)):
+        return FoundAnswer(box.content, "boxed", True, beside=later.text if later else "")
+    return FoundAnswer(later.text, "stated", True)
 
 
 def _looks_bare(text: str) -> bool:
@@ -212,6 +236,13 @@ def first_turn(text: str) -> str:
     return _MARK.sub("", text) if "<" in text else text
 
 
+def without_tags(text: str) -> str:
+    """The text with the tags of HTML that shape it as Markdown and LaTeX say it."""
+    for pattern, replacement in _HTML if "</" in text or "<br" in text else ():
+        text = pattern.sub(replacement, text)
+    return text
+
+
 def own_turn(text: str) -> str:
     """The text up to a question of its own with which a base model goes on once it has answered."""
     found = boxes(text) if _NEXT_QUESTION.search(text) else []
@@ -237,10 +268,11 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
     if response is None:
         return FoundAnswer(None, "no_response")
     after = after_thinking(response)
-    text = own_turn(_GLM_BOX.sub(r"\\boxed{\1}", first_turn(after[-max_chars:])))
+    text = own_turn(without_tags(_GLM_BOX.sub(r"\\boxed{\1}", first_turn(after[-max_chars:]))))
     boxed = boxed_answer(text)
     if boxed is not None:
-        found = FoundAnswer(boxed, "boxed", True)
+        # In thinking that was cut off only a box is an answer.
+        found = _with_later(text, boxed, require_box=require_box or begins_thinking(after))
     elif require_box:
         return FoundAnswer(None, "no_box")
     elif begins_thinking(after):
@@ -250,7 +282,7 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
     if found.text is None:
         return found
     if not found.text:
-        return FoundAnswer(None, "empty_answer", found.boxed)
+        return FoundAnswer(None, "empty_answer" if found.reason == "boxed" else "no_answer", found.boxed)
     if len(found.text) > MAX_ANSWER_CHARS:
         return FoundAnswer(None, "answer_too_long", found.boxed)
     return found

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from sgpo.rewards import choices, exact, library, quantities, readings, regions, relations, structure, vectors
+from sgpo.rewards import choices, exact, library, quantities, readings, regions, relations, structure
 from sgpo.rewards.choices import Label
 from sgpo.rewards.normalize import key
 from sgpo.rewards.relations import Link
@@ -24,12 +24,6 @@ _TO = re.compile(r"(?<=\d) ?(?:\\text\{ ?to ?\}|to) ?(?=\d)")
 _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
 
 
-def _in_space(node: Shape) -> tuple[str, ...]:
-    """The entries of a tuple, column or row as three, a plane vector having none along k; () for other matrices."""
-    flat = node.kind == "tuple" or node.is_vector
-    return (*node.items, "0")[:3] if flat and len(node.items) in (2, 3) else ()
-
-
 def _renameable(function: re.Match[str] | None, value: str) -> bool:
     """Whether what a function is of is a variable: `f(x) = 2x`, `P(X) = X^2`, and not the event of `P(A) = 1/2`."""
     return function is not None and (function.group(2).islower() or function.group(2) in structure.letters(value))
@@ -37,22 +31,21 @@ def _renameable(function: re.Match[str] | None, value: str) -> bool:
 
 @dataclass
 class Grader:
-    """One comparison. `tolerance` is absolute, for numbers; `unparsable` says that the library could not read
-    a side; `integer` is a letter that stands for any integer.
-    """
+    """One comparison. `tolerance` is absolute, for numbers; `unparsable`: the library could not read a side."""
 
     tolerance: Fraction | None = None
     unparsable: bool = False
-    integer: str = ""
 
-    def same(self, gold: str, answer: str) -> bool:
-        """Whether two normalised answers are equal."""
+    def same(self, gold: str, answer: str, *, entry: bool = False) -> bool:
+        """Whether two normalised answers are equal; the parameter of an entry is that of the other entries, too."""
         if key(gold) == key(answer):
             return True
         *renamed, letter = readings.aligned(gold, answer)
-        self.integer = letter or self.integer
+        sides = [readings.family(side) for side in renamed] if letter and not entry else []
+        if sides and library.one_set(sides[0], sides[1], letter):
+            return True
         if renamed != [gold, answer]:
-            return self.same(*renamed)
+            return self.same(*renamed, entry=entry)
         residues = relations.residues(gold), relations.residues(answer)
         if residues[0] and residues[1]:
             return residues[0] == residues[1]
@@ -65,7 +58,7 @@ class Grader:
         conditions = readings.condition(gold), readings.condition(answer)
         if any(said for _, said in conditions):
             return self._conditional(*conditions)
-        return self._nodes(structure.parse(readings.spelled(gold)), structure.parse(readings.spelled(answer)))
+        return self._nodes(*map(structure.parse, readings.spelled_alike(gold, answer)))
 
     def _labelled(self, gold: str, answer: str, ours: Label | None, theirs: Label | None) -> bool:
         """`(D) 12` against `D`, `12` or `(D) 12`: what both sides give must agree."""
@@ -111,7 +104,8 @@ class Grader:
         """`x = 1, y = 2` name by name, and against values without names in the order of the names."""
         if ours and theirs:
             theirs = relations.with_parameter(theirs, ours)
-            return ours.keys() == theirs.keys() and all(self.same(ours[name], theirs[name]) for name in ours)
+            values = tuple(theirs[name] for name in ours) if ours.keys() == theirs.keys() else ()
+            return self._ordered(tuple(ours.values()), values)
         named, bare = (ours, answer) if ours else (theirs, gold)
         assert named is not None
         if any(relations.names_one(item) for item in bare.items):
@@ -134,8 +128,12 @@ class Grader:
             return self._values(gold.text, answer.text)
         if kinds == {"piecewise"}:
             return self._piecewise(gold.items, answer.items)
+        if kinds == {"piecewise", "value"}:
+            cases, one = (gold.items, answer.text) if gold.kind == "piecewise" else (answer.items, gold.text)
+            residues = readings.by_residues(cases)
+            return bool(residues) and all(self._library(put(one), put(value)) for value, put in residues)
         if "value" in kinds and kinds & {"tuple", "matrix"}:
-            sides = [vectors.basis(node.text) if node.kind == "value" else _in_space(node) for node in (gold, answer)]
+            sides = [readings.in_space(node) for node in (gold, answer)]
             if all(sides):
                 return self._ordered(*sides)
         if "value" in kinds and kinds & {"set", "list"}:
@@ -144,7 +142,9 @@ class Grader:
             bounds = self._as_region(gold), self._as_region(answer)
             if bounds[0] and bounds[1]:
                 return self._unordered(bounds[0], bounds[1])
-            return self._unordered(readings.expand(gold), readings.expand(answer))
+            runs = readings.runs(answer, len(gold.items))
+            found = any(self._ordered(gold.items, items) for items in runs)
+            return found or self._unordered(readings.expand(gold), readings.expand(answer))
         if any(node.kind == "list" and self._as_region(node) for node in (gold, answer)):
             return self._regions(gold, answer)
         if kinds in ({"tuple"}, {"tuple", "list"}, {"tuple", "matrix"}):
@@ -202,7 +202,8 @@ class Grader:
         return self._ordered(named[0], named[1])
 
     def _ordered(self, gold: tuple[str, ...], answer: tuple[str, ...]) -> bool:
-        return len(gold) == len(answer) and all(self.same(g, a) for g, a in zip(gold, answer, strict=True))
+        pairs = zip(gold, answer, strict=False)
+        return len(gold) == len(answer) and all(self.same(g, a, entry=True) for g, a in pairs)
 
     def _unordered(self, gold: list[str], answer: list[str]) -> bool:
         """Whether each element of one list has its own equal in the other; equal spellings first, they are free."""
@@ -392,9 +393,7 @@ class Grader:
         if key(gold) == key(answer):
             return True
         try:
-            return library.values_equal(gold, answer, self.tolerance) or (
-                bool(self.integer) and library.same_progression(gold, answer, self.integer)
-            )
+            return library.values_equal(gold, answer, self.tolerance)
         except library.UnparsableError:
             self.unparsable = True
             return False

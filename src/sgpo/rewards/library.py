@@ -21,7 +21,7 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from math_verify.grader import should_treat_as_complex
 from math_verify.grader import verify as library_verify
 
-from sgpo.rewards import exact
+from sgpo.rewards import exact, integers
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
@@ -262,23 +262,19 @@ def values_equal(gold: str, answer: str, tolerance: Fraction | None = None) -> b
     if _same_where_real(gold_value, answer_value):
         return True
     both = isinstance(gold_value, sympy.Expr) and isinstance(answer_value, sympy.Expr)
+    if both and integers.same_for_integers(gold_value, answer_value):
+        return True
     if both and sympy.Symbol in (type(gold_value), type(answer_value)):
         gold_value, answer_value = 2 * gold_value, 2 * answer_value  # lone symbols are compared by name there
     return bool(library_verify(gold_value, answer_value, 30, 100, strict=True, timeout_seconds=None))
 
 
-def same_progression(gold: str, answer: str, letter: str) -> bool:
-    """Whether two values, linear in a letter that is any integer, run through the same numbers: 3k + 1 and 3k - 2."""
-    lines = []
-    for text in (gold, answer):
-        value = parse(text)
-        symbol = next((s for s in value.free_symbols if str(s) == letter), None)
-        step = value.diff(symbol) if symbol is not None else sympy.Integer(0)
-        if step in (-1, 0, 1) or step.free_symbols:
-            return False
-        lines.append((value.subs(symbol, 0), step))
-    (start, step), (other, its) = lines
-    return abs(sympy.simplify(step / its)) == 1 and sympy.simplify((start - other) / step).is_integer is True
+def one_set(gold: Sequence[str], answer: Sequence[str], letter: str) -> bool:
+    """Whether values that are linear in a letter for any integer run through the same numbers; False for others."""
+    try:
+        return integers.same_families([parse(text) for text in gold], [parse(text) for text in answer], letter)
+    except (UnparsableError, TypeError, AttributeError):
+        return False
 
 
 def same_equation(gold: tuple[str, str], answer: tuple[str, str]) -> bool:

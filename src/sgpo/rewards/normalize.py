@@ -20,6 +20,13 @@ _GROUPING = re.compile(r"(?<=\d)(?:,\s*|\{,\}\s*)?(?:\\[,;:! ]|~|\{\\[,;:! ]\}|\
 _MARKED = re.compile(  # 1'234'567, 1.234.567 and 1_234_567; a single dot is a decimal point
     r"(?<![\w.,'])[1-9]\d{0,2}(?:(?:'\d{3})+|(?:\.\d{3}){2,}|(?:_\d{3}){2,})(?![\d']|[.,_]\d)"
 )
+_DECIMAL_COMMA = re.compile(
+    r"(?<![\d,}(\[{])(\d+)\{\s*,\s*\}(?=(?:\d{1,2}|\d{4,}|(?<=(?<!\d)0\{,\})\d{3})(?![\d{]))"
+)  # 12{,}5
+_REASON = re.compile(
+    r"(?<=\S)[\s,]*\(?\s*\\text\{[\s,(]*(?:since|because)\b(?!.*\b(?:or|if|may|maybe|might|unless|otherwise|not)\b).*$",
+    re.S,
+)
 _BRACED_COMMA = re.compile(r"(?:(?<!\\text)\{\s*,\s*\}|(?<=\d)\\text\{,\}(?=\d{3}(?!\d)))\s*")
 _BRACED = re.compile(r"(?<![A-Za-z^_])\{\s*([-:])\s*\}")
 _TEXT_JOINT = re.compile(
@@ -264,7 +271,7 @@ def _fonts(text: str) -> str:
 
 
 def _numbers(text: str, *, listed: bool) -> str:
-    text = _BRACED.sub(r"\1", _BRACED_COMMA.sub(",", text))
+    text = _BRACED.sub(r"\1", _BRACED_COMMA.sub(",", _DECIMAL_COMMA.sub(r"\1.", text)))
     return _RUN.sub(lambda run: _separate(run, run.string, listed=listed), text)
 
 
@@ -308,7 +315,7 @@ def _rewrite(text: str, *, listed: bool) -> str:
     text = _SLASH.sub(r"\\frac{\1}{\2}", text)
     text = re.sub(r"\s+", " ", text)
     text = re.sub(r"\\text\{ ?\( ?(or|i\.e\.,?|that is,?) ?\}", r"(\\text{\1}", text)
-    text = _RESTATED.sub(lambda m: f" {m[1] or 'or'} {m[2] or m[3]}", _without_end(text))
+    text = _RESTATED.sub(lambda m: f" {m[1] or 'or'} {m[2] or m[3]}", _without_end(_REASON.sub("", text)))
     text = _SENTENCE.sub(r"\\text{\1 } \2 \\text{\3 }", text.strip())
     text = _CURVE.sub("", _KIND.sub("", _LEADING.sub("", _PREAMBLE.sub("", text))))
     text = re.sub(r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup ", text)

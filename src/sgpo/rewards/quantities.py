@@ -46,7 +46,8 @@ _PAIR = re.compile(
     rf"(\d+(?:\.\d+)?) ?(\\degree|''|'|\"|{_TEXT}|(?:{_BARE})(?![A-Za-z]))[ ,]*(?:(?:and|\\text\{{ ?and ?\}}) ?(?=\d))?"
 )
 _AND = re.compile(r"(?<![a-z])and(?![a-z])")
-_ARC = {"'": "min", "''": "s", '"': "s"}
+_ARC = {"'": "min", "''": "s", '"': "s"}  # behind degrees
+_LENGTH = {"'": "ft", "''": "inch", '"': "inch"}
 _OPPOSED = (
     "increase decrease|profit loss|gain loss|north south|east west|more less|more fewer|above below|left right|up down|"
     "clockwise counterclockwise|older younger|before after|taller shorter"
@@ -56,6 +57,7 @@ _SCALES = {
     "lakh": 10**5, "crore": 10**7, "万": 10**4, "亿": 10**8,
 }  # fmt: skip
 _SCALE = re.compile(rf" ?(?:\\text\{{\s*)?({'|'.join(_SCALES)})s?(?![a-z])\s*(?:\}})?", re.IGNORECASE)
+_SCALED = re.compile(rf"(.*\d)( ?(?:{'|'.join(_SCALES)})s?)")
 _CURRENCY = {r"\$": "usd", r"\pounds": "gbp", r"\euro": "eur", r"\yen": "yen", r"\rupee": "rupee"}
 _CURRENCY_BEHIND = re.compile(r"(.+?)\s*(\\\$|\\(?:pounds|euro|yen|rupee))")
 _SIGNED_CURRENCY = re.compile(
@@ -72,6 +74,7 @@ _RADIANS = re.compile(r"\\pi|\\arc|\\(?:sin|cos|tan) ?\^ ?\{ ?-1")
 _TIME = re.compile(
     r"(\d{1,2}) ?(?:: ?([0-5]\d)(?: ?: ?([0-5]\d))?)? ?(?:([ap]) ?\.? ?m ?\.?)?( ?noon| ?midnight)?", re.I
 )
+_TWELVE = re.compile(r"^(?:at )?(noon|midnight)$", re.IGNORECASE)
 _BASE = re.compile(
     r"\(?(?:\\text\{)?([0-9A-F][0-9A-Fa-f]*(?:\.[0-9A-F]+)?)\}?\)?"
     r"(?: ?_ ?\{? ?\(?(?:\\text\{)? ?\(?(?:base )?(\d{1,2}|[a-z]+)[\s)}]*"
@@ -103,10 +106,23 @@ _MEANT = [  # what words mean, in lower case and without punctuation
         ("true", "yes"),
         ("false", "no"),
         ("half", r"\\frac{1}{2}"),
+        ("dozen", "12"),
         (rf"{_MONTH} 0?(\d{{1,2}})( \d{{4}})?", r"\1 \2\3"),
         (rf"0?(\d{{1,2}})(?: of)? {_MONTH}( \d{{4}})?", r"\2 \1\3"),
     )
 ]  # fmt: skip
+_FOREIGN = {
+    word: meaning
+    for meaning, words in {
+        "yes": "sí si oui ja sim да 是 是的 对 正确 はい 예 네",
+        "no": "non nein não нет 否 不是 不对 错误 いいえ 아니요",
+    }.items()
+    for word in words.split()
+}  # fmt: skip
+_IN_WORDS = re.compile(r"(?:\\text\{ ?)?[A-Za-z]{3,}[ -][A-Za-z]")
+_AROUND = re.compile(
+    r"^(?:(?:it|this|the \w+) is )?(?:(?:the|an?|on) (?=.))?| (?:wins?|will win|has a winning strategy)$"
+)
 
 
 @dataclass(frozen=True)
@@ -123,7 +139,7 @@ def number_in_words(text: str) -> str:
     sign, *said = [None, *tokenize(plain_text(text))]
     if said and said[0].text in ("minus", "negative"):
         sign, *said = said
-    if len(said) != 1 or said[0].kind != "number" or said[0].value is None or "dozen" in said[0].text:
+    if len(said) != 1 or said[0].kind != "number" or said[0].value is None:
         return ""
     value, written = said[0].value, said[0].text
     if said[0].notation in ("digits", "decimal"):
@@ -133,6 +149,20 @@ def number_in_words(text: str) -> str:
     else:
         written = ""
     return ("-" if sign and written else "") + written
+
+
+def counted_in_words(text: str) -> str:
+    """`three dozen eggs` and `minus three degrees` with their number in digits; "" for all else."""
+    if not _IN_WORDS.match(text):
+        return ""
+    words = detext(text)
+    found = tokenize(plain_text(words))
+    sign = found[0].text.lower() in ("minus", "negative")
+    head, *rest = found[sign:] or found
+    value = number_in_words(words[: head.end]) if head.kind == "number" else ""
+    if not value or not rest or any(token.kind != "word" for token in rest):
+        return ""
+    return rf"{value}\text{{ {words[head.end :].strip(' -')}}}"
 
 
 def detext(text: str) -> str:
@@ -158,19 +188,19 @@ def _words_are_unit(words: str) -> bool:
 
 
 def compound(text: str) -> UnitValue | None:
-    """`30\\degree 15' 36''` and `2 hours and 30 minutes` in the first of their units; None for all else.
+    """`30\\degree 15' 36''`, `5' 8''` and `2 hours and 30 minutes` in the first of their units; None for all else.
 
-    Minutes and seconds behind degrees are those of arc.
+    Strokes behind degrees are minutes and seconds of arc, else feet and inches.
     """
     pairs = [(match.group(1), match.group(2)) for match in _PAIR.finditer(text)]
     if len(pairs) < 2 or _PAIR.sub("", text).strip(" ,"):
         return None
-    names = ["deg" if unit.startswith("\\degree") else _ARC.get(unit) or _unit(_AND.sub("", unit)) for _, unit in pairs]
+    strokes = _ARC if pairs[0][1].startswith("\\degree") else _LENGTH
+    names = ["deg" if u.startswith("\\degree") else strokes.get(u) or _unit(_AND.sub("", u)) for _, u in pairs]
     if names[0] == "deg":
         found = [Fraction({"deg": 3600, "min": 60, "s": 1}.get(name, 0)) for name in names]
     else:
-        arcs = any(unit in _ARC for _, unit in pairs)
-        found = (None if arcs else units.sizes(names)) or [Fraction(0)]
+        found = units.sizes(names) or [Fraction(0)]
     if not all(found) or found != sorted(set(found), reverse=True):
         return None
     shares = [size / found[0] for size in found]
@@ -202,6 +232,9 @@ def split_quantity(text: str) -> UnitValue:
     if tail:
         if _PERCENT.search(core):
             return UnitValue(_PERCENT.sub("", core).strip(), unit, True)
+        within = _SCALED.fullmatch(core)  # 2.5 million, of 2.5 million dollars
+        if within:
+            core, tail = within[1], within[2] + tail
         scale = _SCALE.match(tail) or _SCALE.match(" " + tail.strip())
         if scale:
             core = rf"({core})\cdot {_SCALES[scale.group(1).lower()]}"
@@ -276,7 +309,7 @@ def conversion(gold: UnitValue, answer: UnitValue) -> str | None:
 
 def time_of_day(text: str) -> tuple[int, str] | None:
     """Seconds since midnight and "am", "pm" or "" for `12:30`, `3:05 PM`, `15:30`, `3 p.m.`; None for others."""
-    match = _TIME.fullmatch(detext(text))
+    match = _TIME.fullmatch(_TWELVE.sub(r"12 \1", detext(text)))
     if match is None or not (match.group(2) or match.group(4) or match.group(5)):
         return None
     hour, half = int(match.group(1)), (match.group(4) or "").lower()
@@ -310,12 +343,15 @@ def numeral(text: str) -> tuple[str, int] | None:
 def text_words(text: str) -> str | None:
     r"""Canonical words of an answer that is text (`\text{Evelyn}`, `no solution`, `May 5`); None where it is not."""
     plain = detext(text)
+    if plain.lower() in _FOREIGN and (r"\text" in text or len(plain) > 2 or not plain.isascii()):
+        return _FOREIGN[plain.lower()]
+    plain = plain[1:-1].strip() if plain[:1] + plain[-1:] == "()" else plain
     if re.fullmatch("[a-z]{3,}", text) and "".join(sorted(text)) in "abcdefghijklmnopqrstuvwxyz":
         return None  # abc and xyz are products, as cab and zyx are
     if not _TEXTUAL.fullmatch(plain) or _SIGNED_CURRENCY.match(plain) or not (r"\text" in text or _WORDY.search(plain)):
         return None
     canonical = re.sub(r"[^a-z0-9]+", " ", plain.lower().replace("'", "")).strip()
-    canonical = re.sub(r"^(?:the|an?|on) (?=.)| (?:wins?|will win|has a winning strategy)$", "", canonical)
+    canonical = _AROUND.sub("", canonical)
     canonical = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", canonical)
     for words, meaning in _MEANT:
         match = words.fullmatch(canonical)

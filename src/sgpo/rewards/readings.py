@@ -4,10 +4,13 @@ mathematics (choice letters, times of day, numerals, words).
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from sgpo.rewards import choices, library, quantities, structure
+from sgpo.rewards import choices, library, quantities, structure, vectors
 from sgpo.rewards.normalize import key
 from sgpo.rewards.structure import EQUAL, Shape
 
@@ -18,15 +21,17 @@ _CONNECTOR = re.compile(
 )
 _QUANTIFIED = re.compile(  # for all x, where c is a constant, \forall x \in R
     r"(?P<main>.+?)[\s,]*(?:\(\s*)?(?:\\forall(?![A-Za-z])|(?:\\text\{\s*,?\s*|(?<![A-Za-z\\]))(?:for|where|with)(?![A-Za-z])"
-    r"|(?<=[,;( ]) ?(?=[A-Za-z] ?(?:\\in ?\\mathbb\{Z|(?:\\text\{ ?)?(?:is|being) an(?: arbitrary)? integer)))"
+    r"|(?<=[,;( ]) ?(?=[A-Za-z] ?(?:\\in ?\\mathbb\{Z|(?:\\text\{ ?)?(?:is|being) an(?: arbitrary)? integer))"
+    r"|(?<=[)}], )(?=[A-Za-z] ?\\in ?\\mathbb\{R))"
     r"(?P<said>(?:[\s{},]|\\text(?![a-z])|\\in ?\\mathbb\{[NZQRC]\}|(?<![A-Za-z])[A-Za-z](?![A-Za-z])"
     r"|(?<![A-Za-z])(?:all|any|every|each|some|is|are|be|being|an|of|and|in|real|rational|complex|arbitrary|fixed|constants?|numbers?|"
     r"integers?|positive|natural|reals|values?)(?![A-Za-z]))+)(?:\))?"
 )
-_QUANTIFIER = re.compile(r"\\forall|\b(?:for|where|with)\b|\\in ?\\mathbb\{Z|an(?: arbitrary)? integer")
-_BUILDER = re.compile(
-    r"\\\{ ?([^|=]*[^|=\s:]) ?[|:] ?([A-Za-z] ?\\in ?\\mathbb\{Z\}) ?\\\}"
-)  # \{2k\pi : k \in \mathbb{Z}\}
+_QUANTIFIER = re.compile(r"\\forall|\b(?:for|where|with)\b|\\in ?\\mathbb\{[ZR]|an(?: arbitrary)? integer")
+_BUILDER = re.compile(  # \{2k\pi : k \in \mathbb{Z}\}, \{(t, 2t) : t \in \mathbb{R}\}
+    r"\\\{ ?(?:([^|=]*[^|=\s:]) ?[|:] ?([A-Za-z] ?\\in ?\\mathbb\{Z\})"
+    r"|((?:\(|\\begin)[^|=]*[)}]) ?[|:] ?([A-Za-z] ?\\in ?\\mathbb\{R\})) ?\\\}"
+)
 _LETTER_SAID = re.compile(r"(?<![A-Za-z\\{])(?!a [a-z]{4})[A-Za-z](?![A-Za-z])")
 _TURNS = re.compile(  # k\pi and \pi n, which m\pi r^2 is not
     r"(?<![A-Za-z\\])([kmnl]) ?(?:\\cdot ?)?(?:\\pi(?! ?(?:\\cdot ?)?[A-Za-z])|\d+ ?\\degree)"
@@ -41,6 +46,17 @@ _LETTER = re.compile(r"\\text\{ ?([K-Zk-z]) ?\}")  # those before K are options
 _EXCEPT = re.compile(
     r"(?:all )?(?:real numbers?|reals)(?: [a-z])? (?:except(?: for)?|excluding|other than)(?: [a-z] ?=)? ?([-+\\\d].*)"
 )
+_BELOW = re.compile(
+    r"(\d[\d.]*|[a-z]+(?:[ -][a-z]+)??) ?(\\degree(?: [CF]\b)?|degrees?(?: [a-z]+)?)? ?below (?:zero|0)", re.IGNORECASE
+)
+_KIND = re.compile(  # an even function is even
+    r"(?<=\w) (?:functions?|numbers?|integers?|triangles?|quadrilaterals?|polygons?|angles?|lines?|curves?|graphs?"
+    r"|series|sequences?|matri(?:x|ces)|sets?|equations?|systems?)$"
+)
+_RESIDUE = re.compile(
+    r"(?P<name>[a-z]) ?(?:(?P<kind>even|odd)|\\equiv ?(?P<residue>\d{1,2}) ?\\pmod\{ ?(?P<modulus>[1-9]\d?) ?\})"
+)
+_ELSE = re.compile(r"\b(?:otherwise|else)\b")
 _ATOMS = re.compile(r"(?:[A-Z][a-z]?\d*|\((?:[A-Z][a-z]?\d*)+\)\d*)+")  # H_2O
 _OUT_OF = re.compile(r"(\d+) (?:in|out of) (\d+)")
 _COMMA = re.compile(",")
@@ -70,8 +86,17 @@ def spelled(text: str) -> str:
         return said
     if share := _OUT_OF.fullmatch(quantities.detext(text)):
         return rf"\frac{{{share[1]}}}{{{share[2]}}}"
+    if cold := _BELOW.fullmatch(quantities.detext(text)):
+        return rf"-{quantities.number_in_words(cold[1]) or cold[1]}" + (r"\text{ degrees}" if cold[2] else "")
     excepted = _EXCEPT.fullmatch(quantities.detext(text))
     return rf"\mathbb{{R}} \setminus \{{{excepted.group(1)}\}}" if excepted else text
+
+
+def spelled_alike(gold: str, answer: str) -> tuple[str, str]:
+    """Both sides as `spelled`; `three dozen eggs` with its number in digits where the other side is no such text."""
+    counted = [quantities.counted_in_words(side) for side in (gold, answer)]
+    one, other = (c if bool(counted[0]) != bool(counted[1]) else "" for c in counted)
+    return spelled(one or gold), spelled(other or answer)
 
 
 def fraction(text: str) -> str:
@@ -100,7 +125,9 @@ def special(gold: str, answer: str) -> bool | None:
     texts = quantities.text_words(gold), quantities.text_words(answer)
     if texts[0] is not None or texts[1] is not None:
         plain = [t if t is not None else key(raw) for t, raw in zip(texts, (gold, answer), strict=True)]
-        if plain[0] == plain[1] or _names(gold) == _names(answer) != []:
+        if plain[0] in (plain[1], _KIND.sub("", plain[1])) or plain[1] == _KIND.sub("", plain[0]):
+            return True
+        if _names(gold) == _names(answer) != []:
             return True
         if plain[0] in ("yes", "no") and re.match(rf"\W*{plain[0]}\W*,", quantities.detext(answer), re.IGNORECASE):
             against = "yes|but" if plain[0] == "no" else "no|not|but"
@@ -124,6 +151,56 @@ def expand(node: Shape) -> list[str]:
     if node.kind != "set":
         return items
     return list({key(item): item for item in items}.values())
+
+
+def in_space(node: Shape) -> tuple[str, ...]:
+    """The entries of a tuple, column or row, or of a sum in i, j, k, as three, a plane vector having none
+    along k; () for what is no vector.
+    """
+    if node.kind == "value":
+        return vectors.basis(node.text)
+    flat = node.kind == "tuple" or node.is_vector
+    return (*node.items, "0")[:3] if flat and len(node.items) in (2, 3) else ()
+
+
+def family(text: str) -> list[str]:
+    r"""The values of `x = \pm\frac{\pi}{6} + k\pi`, without a name; what else an answer may be has one, itself."""
+    node = structure.parse(text)
+    items = expand(node) if node.kind in ("list", "set") else [text]
+    named = [definition(structure.parse(item)) for item in items]
+    if len({pair[0] for pair in named if pair}) > 1:
+        return []
+    return [pair[1] if pair else item for pair, item in zip(named, items, strict=True)]
+
+
+def by_residues(cases: tuple[str, ...]) -> list[tuple[str, Callable[[str], str]]]:
+    r"""Each value of cases that go by the remainder of one letter, and what puts 2j + 1 for that letter where it is
+    odd; nothing for other cases, and where they leave out a remainder.
+    """
+    said = [_RESIDUE.fullmatch(quantities.detext(condition)) for condition in cases[1::2]]
+    names = {match["name"] for match in said if match}
+    moduli = {int(match["modulus"] or 2) for match in said if match}
+    if len(names) != 1 or len(moduli) != 1 or not all(said[:-1]):
+        return []
+    name, modulus = names.pop(), moduli.pop()
+    found: dict[int, str] = {}
+    for value, match in zip(cases[::2], said, strict=True):
+        residue = int(match["residue"] or match["kind"] == "odd") % modulus if match else -1
+        rest = set(range(modulus)) - set(found)
+        if residue not in rest if match else not _ELSE.search(cases[-1]):
+            return []
+        found |= dict.fromkeys([residue] if match else rest, value)
+    letter = next(letter for letter in "jlpqkmn" if letter not in "".join(cases))
+    puts = [partial(library.rename, old=name, new=f"{{({modulus}{letter}+{residue})}}") for residue in found]
+    return list(zip(found.values(), puts, strict=True)) if len(found) == modulus else []
+
+
+def runs(node: Shape, size: int) -> list[tuple[str, ...]]:
+    """`1, 2 or 5, 6` as one list of so many elements, its groups in any order; none where it has no groups."""
+    groups = [structure.parse(item) for item in node.items] if 1 < len(node.items) < min(size, 5) else []
+    if not groups or any(group.kind != "list" for group in groups) or sum(len(g.items) for g in groups) != size:
+        return []
+    return [tuple(itertools.chain(*(g.items for g in order))) for order in itertools.permutations(groups)]
 
 
 def only(node: Shape) -> Shape:
@@ -153,7 +230,7 @@ def _parameter(text: str) -> tuple[str, str, bool, bool]:
     r"""An answer without the words that say which letters are free (`2x \text{ for all } x`); its parameter, if it has
     one; whether that is declared, and whether any integer is meant: `k` of `\frac{\pi}{4} + k\pi`.
     """
-    text = _BUILDER.sub(r"\1, \2", text)
+    text = _BUILDER.sub(lambda m: f"{m[1] or m[3]}, {m[2] or m[4]}", text)
     match = _QUANTIFIED.fullmatch(text) if _QUANTIFIER.search(text) else None
     if match and not structure.is_inequality(match["main"]):
         said = match["said"]

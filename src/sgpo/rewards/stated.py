@@ -10,7 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 
-_LOOK_BACK = 12  # anchors
+LOOK_BACK = 12  # anchors
 
 TAGGED = re.compile(r"<(?:final_?)?answer>\s*(.*?)\s*(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"</?(?:final_?)?answer>", re.IGNORECASE)
@@ -21,7 +21,7 @@ _HEADING = re.compile(
     re.IGNORECASE,
 )
 _VERB = r"(?:(?:is|are|was|equals|(?:must|should|would) be|comes to|turns out to be)\b(?!n['’]t)|:|=|→)"
-_ANCHOR = re.compile(
+ANCHOR = re.compile(
     r"(?P<noun>final\s+answer|answer|result|solution|(?:correct|right|best)\s+(?:option|choice))s?\s*(?:\*\*?|__?|\})?"
     r"(?:\s*\([^()\n]{1,60}\))?"
     r"(?:\s+(?:to|for|of)\s+[^.\n:=$?!]{1,80}?|,? (?:then|therefore|thus),?)?"
@@ -51,7 +51,7 @@ _SENTENCE_END = re.compile(
 _COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=(?:\*\*)?[-$\\\d(])")
 _ALTERNATIVE = re.compile(r"[^.\n]{0,40}?(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b|\?)", re.IGNORECASE)
 _UNIT = re.compile(r"[ \t]*(?:%|[A-Za-z]+[ \t]*(?=[.\n]|$))")
-_SUPPOSED = re.compile(
+SUPPOSED = re.compile(
     r"\b(?:if|whether|suppos\w*|assum\w*|unless|imagine|not|n['’]t|never|what|which)\b[^.,;:!?\n]*$"
     r"|\b(?:wrong|incorrect|false|mistaken?|tempting)\b[^.,;:!?\n]*\b(?:say|claim|think|guess|argue|conclude)\w*\b"
     r"[^.,;:!?\n]*$|\b(?:(?:some|many|people|students?|others)\s+(?:\w+\s+){0,2}(?:say|claim|think|guess|argue|believe)|"
@@ -66,7 +66,7 @@ _AGAIN = re.compile(  # the answer is 2 or the answer is 3; <answer>2</answer> o
     rf"(?P<first>{_MARK}\s*[^.\n<]{{1,80}}?)(?:</answer>)?,?\s+or\s+(?:(?:else|that|maybe)\s+)?{_MARK}\s*",
     re.IGNORECASE,
 )
-_NEGATION = re.compile(r"\W*(?:not|never|no longer|neither|anything but|nowhere|far from)\b(?!\W*$)", re.IGNORECASE)
+NEGATION = re.compile(r"\W*(?:not|never|no longer|neither|anything but|nowhere|far from)\b(?!\W*$)", re.IGNORECASE)
 _BUT = re.compile(r"not\b[^.\n]*?\bbut(?: rather)?\s+")  # "not 41 but 42"
 _FILLER = re.compile(
     r"(?:(?:therefore|thus|hence|then|now|simply|just|exactly|indeed|clearly|equal to|given by|that|also|either|"
@@ -77,7 +77,7 @@ _NUMBER_WORD = (
     r"(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
     r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred)"
 )
-_VALUE = re.compile(
+VALUE = re.compile(
     rf"[-+±−]?\s*(?:[$€£]?\s*\.?\d|[$\\(\[{{|√∞π½¼¾]|[A-Za-z]'?(?:_\w+|\([a-z]\))?\s*(?:[=<>≤≥^+*/-]|[.,;:!)]|$)|{_NUMBER_WORD}\b)",
     re.IGNORECASE,
 )
@@ -94,9 +94,10 @@ _PREDICATES = frozenset({
 _NOT_SAID = re.compile(
     r"\b(?:not|n['’]t|cannot|never|neither|if|whether|maybe|perhaps)\b|n['’]t\b|[?≠]|\\neq?(?![a-z])", re.IGNORECASE
 )
-_PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}(?: +[A-Za-z]+){2}")
+PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}(?: +[A-Za-z]+){2}")
 _BOLD_MARK = re.compile(r"(?<![\w)])\*\*|\*\*(?![\w(])")  # and no power: x**2
 _YES = re.compile(r"(?:yes|no)(?=\s*[,.;])", re.IGNORECASE)
+_NAMED = re.compile(r"\b(?:is|are|was|were)(?: an?| the)?\s+\*\*([A-Za-z][^*\n]{1,40}?)\*\*[.!]?\s*\Z")
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 
 
@@ -124,7 +125,12 @@ def _cut_sentence(text: str) -> str:
     return text[copula[-1].end() :] if copula else text
 
 
-def _value(said: str, *, copula: bool, plain: bool) -> str | None:
+def sentence(text: str) -> str:
+    """What is said behind an anchor: the first sentence, and of "not 41 but 42" the second number."""
+    return _BUT.sub("", _cut_sentence(text), count=1)
+
+
+def value_of(said: str, *, copula: bool, plain: bool) -> str | None:
     """What is said behind an anchor, where that is a value; None where it is prose.
 
     Args:
@@ -135,7 +141,7 @@ def _value(said: str, *, copula: bool, plain: bool) -> str | None:
     rest = _FILLER.sub("", said, count=1) if _FILLER.match(said) else said
     if not rest or rest.endswith(("?", "？")):
         return None
-    if _VALUE.match(rest):
+    if VALUE.match(rest):
         return rest
     if plain and _YES.match(rest):
         return re.split(r"\W", rest, maxsplit=1)[0]
@@ -147,7 +153,7 @@ def _value(said: str, *, copula: bool, plain: bool) -> str | None:
 
 def _hashes(text: str) -> str | None:
     """What follows the last `####` that states a value; headings of that depth state none."""
-    for match in reversed(list(_HASHES.finditer(text))[-_LOOK_BACK:]):
+    for match in reversed(list(_HASHES.finditer(text))[-LOOK_BACK:]):
         said = _TAG.sub(" ", match.group(1)).strip().strip("#").strip()
         if said and not _HEADING.match(said):
             said = said if not re.search(r"(?<!\\)[.!?]\s+[A-Z]", said) else _cut_sentence(said)
@@ -182,27 +188,30 @@ class Statement:
 def states_value(text: str) -> bool:
     """Whether the end of a text states an answer that is no plain word."""
     said = stated(text).text
-    return said is not None and _VALUE.match(said) is not None
+    return said is not None and VALUE.match(said) is not None
 
 
 def begins_statement(text: str) -> bool:
     """Whether a text begins with words that state an answer: `答案：42`, `Final answer: 42`."""
-    found = _ANCHOR.match(text.strip())
+    found = ANCHOR.match(text.strip())
     return found is not None and found["short"] is None and found["title"] is None
 
 
 def stated(text: str) -> Statement:
     """The answer that the end of a response (its last few thousand characters) states."""
     text = _AGAIN.sub(r"\g<first> or ", _GOES_ON.sub(", or", text))
+    return marked(text) or _anchored(text)
+
+
+def marked(text: str) -> Statement | None:
+    """The answer behind a mark that stands for nothing else: `####`, the "answer" of a JSON object, `<answer>`."""
     found = _hashes(text)
     if found:
         return Statement(found)
     if written := _JSON.findall(text):
         return Statement(_unquoted(written[-1]))
     tags = [match.group(1) for match in TAGGED.finditer(text) if match.group(1)]
-    if tags:
-        return _tagged(_TAG.split(tags[-1])[-1].strip())
-    return _anchored(text)
+    return _tagged(_TAG.split(tags[-1])[-1].strip()) if tags else None
 
 
 def _tagged(content: str) -> Statement:
@@ -211,7 +220,7 @@ def _tagged(content: str) -> Statement:
     if found.text:
         return Statement(found.text, content)
     last = closing_line(content)
-    if _PROSE.search(MATH.sub(" ", last)) and (last != content or not _VALUE.match(last)):
+    if PROSE.search(MATH.sub(" ", last)) and (last != content or not VALUE.match(last)):
         formula = closing(last)
         copula = list(_COPULA.finditer(last))
         said = formula or (last[copula[-1].end() :] if copula else None)
@@ -221,19 +230,19 @@ def _tagged(content: str) -> Statement:
 
 def _anchored(text: str) -> Statement:
     """The last anchor that states a value."""
-    anchors = list(_ANCHOR.finditer(text))
+    anchors = list(ANCHOR.finditer(text))
     free = True
-    for anchor in reversed(anchors[-_LOOK_BACK:]):
+    for anchor in reversed(anchors[-LOOK_BACK:]):
         if anchor.group("short") == "A" and re.search(r"^\W*B\W", text[anchor.end() :], re.MULTILINE):
             continue  # the options of the question
         before = text[max(0, anchor.start() - 120) : anchor.start()]
-        said = _BUT.sub("", _cut_sentence(text[anchor.end() :]), count=1)
-        if _NEGATION.match(said) or _SUPPOSED.search(before):
+        said = sentence(text[anchor.end() :])
+        if NEGATION.match(said) or SUPPOSED.search(before):
             free = False
             continue
         noun = (anchor.group("noun") or "answer").lower()
         copula = (anchor.group("verb") or ":") not in (":", "=")
-        value = _value(said, copula=copula, plain="answer" in noun)
+        value = value_of(said, copula=copula, plain="answer" in noun)
         if value and "boxed" not in value:
             return Statement(value, text[anchor.end() :].strip().split("\n", 1)[0])
         free = free and not said.strip().endswith(("?", "？"))
@@ -258,5 +267,6 @@ def closing(line: str) -> str | None:
             return line[segments[first].start() : segments[-1].end()]
         return next(value for value in segments[-1].groupdict().values() if value is not None)
     bold = [match.group(1).strip() for match in _BOLD.finditer(line)]
-    bold = [text for text in bold if _VALUE.match(text)]
+    named = _NAMED.search(line)  # "the fastest was **Evelyn**."
+    bold = [text for text in bold if VALUE.match(text) or (named and text == named.group(1))]
     return bold[0] if len(set(bold)) == 1 else None

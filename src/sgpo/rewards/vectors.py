@@ -12,7 +12,7 @@ _TUPLE = re.compile(r"\([^()]*,[^()]*\)")
 _HELD = re.compile("\x01(\\d+)\x01")
 _SIGN = re.compile(r"[+-]")
 _SCALAR = re.compile(
-    r"(?:\\(?:frac\{[^{}]*\}\{[^{}]*\}|sqrt\{[^{}]*\}|pi|lambda|mu|alpha|beta|cdot)(?![A-Za-z])"
+    r"(?:\\(?:frac(?:\{(?:[^{}]|\{[^{}]*\})*\}){2}|sqrt\{[^{}]*\}|pi|lambda|mu|alpha|beta|cdot)(?![A-Za-z])"
     r"|[\s\d./()*]|[a-z](?![a-z]))*"
 )
 
@@ -56,7 +56,7 @@ def basis(text: str) -> tuple[str, ...]:
 def combination(text: str) -> Combination | None:
     """A sum of scalar multiples of matrices, or of tuples, all of one shape; None for everything else.
 
-    A single tuple with something in front is none: `P(1, 2)` is a point and `f(1, 2)` a call.
+    A single tuple with a letter in front is none: `P(1, 2)` is a point and `f(1, 2)` a call.
     """
     tuples = r"\begin" not in text
     if not (_TUPLE.search(text) if tuples else MATRIX.search(text)):
@@ -73,8 +73,8 @@ def combination(text: str) -> Combination | None:
         pieces = pieces[1:]
     else:
         signs = ["+", *signs]
-    alone = len(pieces) == 1 and (tuples or (signs == ["+"] and _HELD.fullmatch(masked.strip())))
-    if alone or len(pieces) != len(signs):
+    alone = len(pieces) == 1
+    if len(pieces) != len(signs) or (alone and signs == ["+"] and _HELD.fullmatch(masked.strip())):
         return None
     terms: list[tuple[str, list[list[str]]]] = []
     for sign, piece in zip(signs, pieces, strict=True):
@@ -87,7 +87,7 @@ def combination(text: str) -> Combination | None:
         terms.append((f"{sign}({scalar})", _entries(held[int(parts[1])])))
     shapes = {tuple(len(row) for row in rows) for _, rows in terms}
     plain = [re.sub(r"[\s\\()+-]|cdot|frac|sqrt|[{}\d./]", "", scalar) for scalar, _ in terms]
-    if len(shapes) != 1 or (tuples and "" not in plain):
+    if len(shapes) != 1 or (tuples and "" not in plain):  # a letter in front of each
         return None
     columns = zip(*([(scalar, cell) for row in rows for cell in row] for scalar, rows in terms), strict=True)
     sums = tuple("".join(rf"{scalar}\cdot({cell})" for scalar, cell in column).lstrip("+") for column in columns)

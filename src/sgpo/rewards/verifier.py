@@ -82,15 +82,17 @@ def _prepare(
                 return verdict(True, "exact", prose.strip())
     if found.text is None:
         return verdict(False, found.reason, None)
-    left = normal_form(found.text)
-    if left is None:
-        return verdict(False, "too_complex", found.text)
+    left, beside = normal_form(found.text), normal_form(found.beside)
+    said = f"{found.text} or {found.beside}" if found.beside else found.text
+    if left is None or beside is None:
+        return verdict(False, "too_complex", said)
     if not left.text:
-        return verdict(False, "empty_answer", found.text)
-    if left.key == right.key:
-        return verdict(True, "exact", found.text)
-    question = Question(_readings(right), _readings(left), tolerance)
-    return _Pending(question, found.text, time.perf_counter() - started)
+        return verdict(False, "empty_answer", said)
+    if left.key == right.key and beside.key in ("", right.key):
+        return verdict(True, "exact", said)
+    also = _readings(beside) if beside.text else []
+    question = Question(_readings(right), _readings(left), tolerance, also=also)
+    return _Pending(question, said, time.perf_counter() - started)
 
 
 def _finish(pending: _Pending, timeout: float) -> Verdict:

@@ -14,8 +14,12 @@ import signal
 import struct
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sgpo.rewards.grade import Grader
 
 HEADER = struct.Struct(">I")
 TAKEN = HEADER.pack(0)  # sent when a request has been read, before it is worked on
@@ -33,12 +37,14 @@ class Question:
         gold, answer: normalised readings of either, the usual one first.
         tolerance: absolute difference that is allowed, as text; None for none.
         timeout: wall seconds that the worker has; past them it ends itself, should its parent be stopped.
+        also: readings of a second answer that the response gives and that must be the gold as well; none mostly.
     """
 
     gold: list[str]
     answer: list[str]
     tolerance: str | None = None
     timeout: float = 2.0
+    also: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -78,19 +84,25 @@ def _resident_mb() -> float:
         return 0.0
 
 
-def judge(question: Question) -> Judgement:
-    """Compare the readings of a gold with those of an answer."""
+def _any_reading(grader: Grader, golds: list[str], answers: list[str]) -> bool:
+    """Whether an answer is the gold as both are usually read, or as a list where the other side clearly is one."""
     from sgpo.rewards import structure
-    from sgpo.rewards.grade import Grader
 
-    grader = Grader(tolerance=None if question.tolerance is None else Fraction(question.tolerance))
-    (gold, *golds), (answer, *answers) = question.gold, question.answer
+    (gold, *golds), (answer, *answers) = golds, answers
     pairs = [(gold, answer)]
     # `100,200` may be a number or a list; the list is meant where the other side is clearly one.
     pairs += [(other, answer) for other in golds if structure.parse(answer).kind in ("list", "set")]
     pairs += [(gold, other) for other in answers if structure.parse(gold).kind in ("list", "set")]
+    return any(grader.same(*pair) for pair in pairs)
+
+
+def judge(question: Question) -> Judgement:
+    """Compare the readings of a gold with those of an answer."""
+    from sgpo.rewards.grade import Grader
+
+    grader = Grader(tolerance=None if question.tolerance is None else Fraction(question.tolerance))
     try:
-        if any(grader.same(*pair) for pair in pairs):
+        if all(_any_reading(grader, question.gold, said) for said in (question.answer, question.also) if said):
             return Judgement(True, "equivalent")
     except RecursionError:
         return Judgement(False, "too_complex")

@@ -190,8 +190,11 @@ def boxed_answer(text: str) -> Box | None:
 def _with_later(text: str, box: Box, *, require_box: bool) -> FoundAnswer:
     """The answer of the last box, or of a statement behind it that corrects it or settles the answer."""
     later = said_later(text, box.start, box.end, box.content) if box.content else None
-    if later is None or (later.text and (require_box or not later.replaces)):
-        return FoundAnswer(box.content, "boxed", True, beside=later.text if later else "")
+    if later is None:
+        return FoundAnswer(box.content, "boxed", True)
+    # In thinking that was cut off only a box is an answer.
+    if later.text and (require_box or not later.replaces or begins_thinking(text)):
+        return FoundAnswer(box.content, "boxed", True, beside=later.text)
     return FoundAnswer(later.text, "stated", True)
 
 
@@ -271,8 +274,7 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
     text = own_turn(without_tags(_GLM_BOX.sub(r"\\boxed{\1}", first_turn(after[-max_chars:]))))
     boxed = boxed_answer(text)
     if boxed is not None:
-        # In thinking that was cut off only a box is an answer.
-        found = _with_later(text, boxed, require_box=require_box or begins_thinking(after))
+        found = _with_later(text, boxed, require_box=require_box)
     elif require_box:
         return FoundAnswer(None, "no_box")
     elif begins_thinking(after):

@@ -315,7 +315,8 @@ def _rewrite(text: str, *, listed: bool) -> str:
     text = _SLASH.sub(r"\\frac{\1}{\2}", text)
     text = re.sub(r"\s+", " ", text)
     text = re.sub(r"\\text\{ ?\( ?(or|i\.e\.,?|that is,?) ?\}", r"(\\text{\1}", text)
-    text = _RESTATED.sub(lambda m: f" {m[1] or 'or'} {m[2] or m[3]}", _without_end(_REASON.sub("", text)))
+    text = _REASON.sub("", text) if "since" in text or "because" in text else text
+    text = _RESTATED.sub(lambda m: f" {m[1] or 'or'} {m[2] or m[3]}", _without_end(text))
     text = _SENTENCE.sub(r"\\text{\1 } \2 \\text{\3 }", text.strip())
     text = _CURVE.sub("", _KIND.sub("", _LEADING.sub("", _PREAMBLE.sub("", text))))
     text = re.sub(r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup ", text)

@@ -128,6 +128,12 @@ def test_a_row_has_a_tolerance_of_its_own() -> None:
         accuracy_reward(said[:2], golds[:2], tolerance=[0.1, "tight"])
 
 
+def test_without_a_gold_the_columns_of_the_data_are_named_and_nothing_else() -> None:
+    more = {"trainer_state": object(), "log_extra": print, "completion_ids": [[1]], "gold": ["2"]}
+    with pytest.raises(ValueError, match=r"beside prompt, gold\. Rename or add it"):
+        accuracy_reward(completions=["2"], prompts=["1 + 1?"], **more)
+
+
 def test_a_row_takes_the_gold_from_the_column_that_has_one() -> None:
     said, logged = [BOX % "3"] * 3, {}
     rewards = accuracy_reward(

@@ -122,9 +122,10 @@ def accuracy_reward(
     """
     golds = golds_of(answer, solution)
     if golds is None:
+        columns = sorted(name for name, cells in kwargs.items() if isinstance(cells, list) and name != "completion_ids")
         raise ValueError(
-            "accuracy_reward got neither `answer` nor `solution`; the dataset needs a column of that name "
-            f"(it has: {', '.join(sorted(kwargs)) or 'none'})"
+            "accuracy_reward got neither `answer` nor `solution`; the data need a column of that name beside "
+            f"{', '.join(['prompt', *columns])}. Rename or add it"
         )
     texts = _texts(completions, prompts, thinking_begun)
     allowed = tolerances_of(tolerance, len(texts))

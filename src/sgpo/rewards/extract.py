@@ -28,8 +28,9 @@ _FORMULA = re.compile(  # \boxed 5, to the end of the formula
 _WORD_ALONE = re.compile(r"(?!\s*[A-Za-z]\b *[A-Za-z])\s*([^\s$]{1,60})")  # or of the word
 _STARTS = re.compile(r"[-+]?\s*\.?\d|[-+]?\\(?:[dtc]?frac|sqrt|pi|text|infty)(?![a-z])|\(|[A-Za-z]$")
 _BLANK = r"[\s$,;~]|\\[()\[\],;:! \\]|\\q?quad(?![a-z])"
+_NAME = r"(?<![\w\\])(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\(\w+\))\s*="  # `x =`, `f(1) =`
 _APART = re.compile(  # between the boxes of a gold: `\boxed{2}$ and $\boxed{3}`
-    rf"(?:{_BLANK}|\\text\{{\s*,?\s*(?:and|or)?\s*,?\s*\}}|\band\b|\bor\b|[和或])*"
+    rf"(?:{_BLANK}|{_NAME}|\\text\{{\s*,?\s*(?:and|or)?\s*,?\s*\}}|\band\b|\bor\b|[和或])*"
 )
 _DOUBT = r"\b(?:possibly|maybe|perhaps|(?:might|could|may)(?: also| even)? be)\b"
 # Between two answers of one statement: `\boxed{2}$, or possibly $x = \boxed{3}`. A full stop only before "Or".
@@ -39,7 +40,7 @@ _WITHIN = (
 )
 _OR = r"(?:(?:\band/)?\bor\b|或|\\lor\b|\\vee\b)"
 _OFFERED = re.compile(rf"(?=.{{,80}}\Z){_WITHIN}*?(?:{_OR}|{_DOUBT}){_WITHIN}*", re.I | re.S)
-_JOINS = re.compile(rf"(?P<or>{_OR})|\band\b|和|(?P<doubt>{_DOUBT})", re.IGNORECASE)
+_JOINS = re.compile(rf"(?P<or>{_OR})|(?P<and>\band\b|和|[,;][\s$\\(]*{_NAME})|(?P<doubt>{_DOUBT})", re.IGNORECASE)
 # Such an answer without a box. `x = 2 or x = \boxed{3}` boxes its choice, and `\boxed{75}` minutes "or 1.25 hours" says
 # it again; but where there is doubt, or a bare number or option behind, it is another answer.
 _END = r"\W*(?:\n|\Z|[.?!;]\s)"
@@ -162,10 +163,11 @@ def _said_beside(text: str, first: Box, last: Box) -> tuple[list[str], list[str]
 
 
 def boxed_answer(text: str) -> Box | None:
-    r"""What the last box of a response answers, or the last boxes where "and" or "or" joins them; None without a box.
+    r"""What the last box of a response answers, or the last boxes where something joins them; None without a box.
 
-    `\boxed{2}$ and $\boxed{3}` is the list of both, as in a gold. So is `\boxed{2}` or `\boxed{3}`, and `\boxed{3}`,
-    or possibly 2: a list that is right where all of it is, for an answer among others is none.
+    `\boxed{2}$ and $\boxed{3}` is the list of both, as in a gold, and so is `x = \boxed{2}, y = \boxed{3}`. So are
+    `\boxed{2}` or `\boxed{3}`, and `\boxed{3}`, or possibly 2: a list that is right where all of it is, for an answer
+    among others is none.
     """
     found = boxes(text)
     found = [box for box in found if box.kind == "boxed"] or found
@@ -177,12 +179,12 @@ def boxed_answer(text: str) -> Box | None:
         if not (_APART.fullmatch(gap) or _OFFERED.fullmatch(gap)):
             break
         first -= 1
-        joins.update(match.group().lower() for match in _JOINS.finditer(gap))
+        joins.update(str(match.lastgroup) for match in _JOINS.finditer(gap))
     said = [box.content.strip() for box in found[first if joins else -1 :]]
     ahead, behind = _said_beside(text, found[first if joins else -1], found[-1])
     answer = said[-1]
     if all(said) and len(said) + len(ahead) + len(behind) > 1:
-        separator = ", " if joins <= {"and", "和"} and not ahead + behind else " or "
+        separator = ", " if joins <= {"and"} and not ahead + behind else " or "
         answer = separator.join(dict.fromkeys(ahead + said + behind))
     return replace(found[-1], content=answer)
 

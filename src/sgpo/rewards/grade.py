@@ -49,8 +49,9 @@ class Grader:
         residues = relations.residues(gold), relations.residues(answer)
         if residues[0] and residues[1]:
             return residues[0] == residues[1]
-        options = choices.several(gold), choices.several(answer)
-        if options[0] and options[1]:
+        several = choices.several(gold), choices.several(answer)
+        options = [run or choices.choice(side) for run, side in zip(several, (gold, answer), strict=True)]
+        if any(several) and all(options):
             return options[0] == options[1]
         labels = choices.labelled(gold), choices.labelled(answer)
         if any(labels):
@@ -110,7 +111,7 @@ class Grader:
         assert named is not None
         if any(relations.names_one(item) for item in bare.items):
             return False  # `x = 1 or x = 2` is no `x = 1, y = 2`
-        if bare.kind in ("list", "set") and bare is gold:
+        if bare is gold and (bare.kind == "set" or (bare.kind == "list" and not relations.neighbours(named))):
             return self._unordered(readings.expand(gold), list(named.values()))
         if bare.kind not in ("tuple", "list") and not bare.is_vector:
             return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -30,6 +30,7 @@ _CONSTANTS = re.compile(
 _CONGRUENT = re.compile(r"(?:[A-Za-z](?:_\{?\w\}?)? ?\\equiv ?)?([+-]?\d{1,9}) ?(?:\\pmod\{ ?([1-9]\d{0,8}) ?\})?")
 _PRODUCT = re.compile(r"[A-Za-z]{2,3}")
 _ANGLE = re.compile(r"^m? ?\\angle(?![A-Za-z]) ?")
+_VALUE_AT = re.compile(r"\s*[A-Za-z] ?\( ?\d{1,4} ?\)\s*")
 _NUMBER = re.compile(r" ?_ ?\{?\d\}?$")
 _DECIMAL = re.compile(r"[+-]?\d*\.(\d+)")
 _FLIPPED = {">": "<", r"\ge": r"\le"}
@@ -196,7 +197,8 @@ def is_system(node: Shape) -> bool:
 
 
 def assignments(node: Shape) -> dict[str, str] | None:
-    """Names and values of `x = 1, y = 2` or `x = y = 2`; None unless two names or more have one value each.
+    """Names and values of `x = 1, y = 2`, `f(1) = 3, f(2) = 5` or `x = y = 2`; None unless two names or more have one
+    value each.
 
     Numbered names (`x_1 = 1, x_2 = 2`) only count the values.
     """
@@ -211,15 +213,20 @@ def assignments(node: Shape) -> dict[str, str] | None:
         if part.kind != "relation" or not set(part.signs) <= EQUAL:
             return None
         names = [key(side) for side in part.items[:-1]]
-        if not all(is_variable(side) for side in part.items[:-1]):
-            if not (is_variable(part.items[0]) and all(map(is_constant, part.items[1:]))):
+        if not all(map(_is_named, part.items[:-1])):
+            if not (_is_named(part.items[0]) and all(map(is_constant, part.items[1:]))):
                 return None
             names = names[:1]
-        if is_variable(part.items[-1]) or set(names) & set(found) or len(set(names)) < len(names):
+        if _is_named(part.items[-1]) or set(names) & set(found) or len(set(names)) < len(names):
             return None
         found.update(dict.fromkeys(names, part.items[-1]))
     numbered = all("_" in name for name in found) and len({name.partition("_")[0] for name in found}) == 1
     return found if len(found) > 1 and not numbered else None
+
+
+def _is_named(side: str) -> bool:
+    """Whether a side is a variable or the value of a function at a number: `x`, `f(2)`."""
+    return is_variable(side) or bool(_VALUE_AT.fullmatch(side))
 
 
 def values_in_order(values: dict[str, str], like: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -228,9 +235,13 @@ def values_in_order(values: dict[str, str], like: tuple[str, ...] = ()) -> tuple
     """
     if set(like) == set(values):
         return tuple(values[name] for name in like)
-    names = sorted(values)
-    neighbours = all(len(name) == 1 for name in names) and ord(names[-1]) - ord(names[0]) == len(names) - 1
-    return tuple(values[name] for name in (names if neighbours else values))
+    return tuple(values[name] for name in (sorted(values) if neighbours(values) else values))
+
+
+def neighbours(names: Iterable[str]) -> bool:
+    """Whether names are letters side by side in the alphabet (x, y): what is asked for has their order."""
+    found = sorted(names)
+    return all(len(name) == 1 for name in found) and ord(found[-1]) - ord(found[0]) == len(found) - 1
 
 
 def with_parameter(values: dict[str, str], like: dict[str, str]) -> dict[str, str]:

@@ -78,7 +78,7 @@ _NUMBER_WORD = (
     r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred)"
 )
 VALUE = re.compile(
-    rf"[-+±−]?\s*(?:[$€£]?\s*\.?\d|[$\\(\[{{|√∞π½¼¾]|[A-Za-z]'?(?:_\w+|\([a-z]\))?\s*(?:[=<>≤≥^+*/-]|[.,;:!)]|$)|{_NUMBER_WORD}\b)",
+    rf"[-+±−]?\s*(?:[$€£]?\s*\.?\d|[$\\(\[{{|√∞π½¼¾⅐-⅞]|[A-Za-z]'?(?:_\w+|\([a-z]\))?\s*(?:[=<>≤≥^+*/-]|[.,;:!)]|$)|{_NUMBER_WORD}\b)",
     re.IGNORECASE,
 )
 _PREDICATES = frozenset({

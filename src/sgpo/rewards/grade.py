@@ -111,7 +111,7 @@ class Grader:
         assert named is not None
         if any(relations.names_one(item) for item in bare.items):
             return False  # `x = 1 or x = 2` is no `x = 1, y = 2`
-        if bare is gold and (bare.kind == "set" or (bare.kind == "list" and not relations.neighbours(named))):
+        if bare is gold and (bare.kind == "set" or (bare.kind == "list" and not relations.asked_order(named))):
             return self._unordered(readings.expand(gold), list(named.values()))
         if bare.kind not in ("tuple", "list") and not bare.is_vector:
             return False

@@ -230,18 +230,22 @@ def _is_named(side: str) -> bool:
 
 
 def values_in_order(values: dict[str, str], like: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The values as a tuple gives them: as its own names stand, if it has them; else by name where these are neighbours
-    in the alphabet (x, y), else as written.
+    """The values as a tuple gives them: as its own names stand, if it has them; else in the order of the names, if they
+    have one, else as written.
     """
     if set(like) == set(values):
         return tuple(values[name] for name in like)
-    return tuple(values[name] for name in (sorted(values) if neighbours(values) else values))
+    return tuple(values[name] for name in asked_order(values) or values)
 
 
-def neighbours(names: Iterable[str]) -> bool:
-    """Whether names are letters side by side in the alphabet (x, y): what is asked for has their order."""
-    found = sorted(names)
-    return all(len(name) == 1 for name in found) and ord(found[-1]) - ord(found[0]) == len(found) - 1
+def asked_order(names: Iterable[str]) -> list[str]:
+    """The names in the order in which one asks for them: letters side by side in the alphabet (x, y), and the values of
+    a function (f(1), f(2)); none for others.
+    """
+    found = sorted(names, key=lambda name: (len(name), name))
+    called = all(map(_VALUE_AT.fullmatch, found)) and len({name[0] for name in found}) == 1
+    letters = all(len(name) == 1 for name in found) and ord(found[-1]) - ord(found[0]) == len(found) - 1
+    return found if called or letters else []
 
 
 def with_parameter(values: dict[str, str], like: dict[str, str]) -> dict[str, str]:

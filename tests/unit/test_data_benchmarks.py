@@ -138,10 +138,22 @@ def test_the_columns_of_init_are_those_of_an_evaluation(name: str, tmp_path: Pat
     assert [(each.problem, each.answer) for each in load_file(path)] == [("p", "1")]
 
 
-def test_prompts_that_are_made_already_are_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.jsonl", {"prompt": [{"role": "user", "content": "p"}], "answer": "1"})
-    with pytest.raises(BenchmarkError, match="'prompt' holds messages, but a prompt is made here"):
-        load_file(path)
+def test_messages_are_whole_prompts(tmp_path: Path) -> None:
+    """As training data have them: what was trained on is measured as it was asked."""
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is {2} + 3?"}]
+    rows = ({"prompt": turns, "answer": "5"}, {"prompt": json.dumps(turns[1:]), "answer": "5"})
+    first, second = load_file(write(tmp_path / "x.jsonl", *rows))
+    assert (first.problem, first.prompt) == ("What is {2} + 3?", turns)
+    assert second.prompt == turns[1:]
+
+
+@pytest.mark.parametrize(
+    "last", [{"role": "assistant", "content": "It is 5."}, {"role": "tool", "content": "5"}], ids=["assistant", "tool"]
+)
+def test_messages_that_do_not_end_with_a_question_are_refused(last: dict[str, str], tmp_path: Path) -> None:
+    rows = {"prompt": [{"role": "user", "content": "p"}, last], "answer": "1"}
+    with pytest.raises(BenchmarkError, match="'prompt' holds messages that do not end with the user's"):
+        load_file(write(tmp_path / "x.jsonl", rows))
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

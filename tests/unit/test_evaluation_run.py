@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from sgpo.data.benchmarks import BenchmarkError, BenchmarkProblem
+from sgpo.data.prompts import guided_prompt
 from sgpo.evaluation.diff import eval_difference
 from sgpo.evaluation.grading import RewardGrader, VerifyGrader, votes
 from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.options import EvalOptions
 from sgpo.evaluation.planning import Embedded, plan_benchmark
-from sgpo.evaluation.run import EvalPlan, run_evaluation
+from sgpo.evaluation.run import EvalPlan, describe, run_evaluation
 from sgpo.evaluation.store import SettingsError, differences, open_run
 from sgpo.evaluation.templates import TEMPLATES, Template, build_prompts, load_strategies, load_template
 from sgpo.models import Answered, Key, Reply, Request, Sampling
@@ -413,6 +414,32 @@ def test_guided_prompts(tmp_path: Path) -> None:
         (tmp_path / "bad.jsonl").write_text(text)
         with pytest.raises(ValueError, match=message):
             load_strategies(tmp_path / "bad.jsonl")
+
+
+def test_messages_of_the_data_are_asked_as_they_are(tmp_path: Path) -> None:
+    """A file of training rows is measured with the prompts of training; --template would make others."""
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 3?"}]
+    whole, text = {"prompt": turns, "answer": "5", "strategy": "Add."}, {"problem": "1 + 1", "answer": "2"}
+    path, embedded = tmp_path / "p.jsonl", Embedded("lab", "", list, {}, VerifyGrader())
+
+    def planned(rows: list[dict[str, Any]], **options: Any) -> EvalPlan:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        plan, grader = plan_benchmark(EvalOptions(data=path, **options), "p", embedded)
+        plan.check(grader)
+        return plan
+
+    plan = planned([whole])
+    assert plan.check(VerifyGrader()) == [turns]
+    assert (plan.template.name, plan.form(), plan.remark) == ("messages of the data", None, "")
+    assert describe(plan, "m", Script(), VerifyGrader())["template"]["name"] == "messages of the data"
+    qwen = TEMPLATES["qwen"].prompt("What is 2 + 3?")
+    assert planned([{"prompt": qwen, "answer": "5"}]).form() == "qwen"
+    [guided] = planned([whole], guided=True).check(VerifyGrader())
+    assert guided == guided_prompt(turns, "Add.")
+    assert "1 of 1 problems are messages" in planned([whole], template="plain").remark
+    mixed = planned([whole, text])
+    assert mixed.check(VerifyGrader()) == [turns, TEMPLATES["instruct"].prompt("1 + 1")]
+    assert "1 of 2 problems are messages, whole prompts to which --template does nothing." in mixed.remark
 
 
 def evaluated(folder: Path, scores: dict[str, list[int]], **change: Any) -> Path:

@@ -4,11 +4,10 @@ Accuracy is the mean over benchmarks. A benchmark is a family of the tables; of 
 ``family``, subjects) its groups are.
 """
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -35,14 +34,6 @@ _SAMPLES = 2  # of a family, for the report
 Measurement = tuple[EvalPlan, ResponseGrader]
 
 
-@dataclass(frozen=True)
-class AsTrained(Template):
-    """The prompts of held-out training problems: whole ones, text or messages, carried through a file as JSON."""
-
-    def prompt(self, problem: str) -> Any:
-        return json.loads(problem)["prompt"]
-
-
 def measurement(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = False) -> Measurement:
     """Plan and grader of a benchmark by name, or of a JSONL file; ``as_trained``: one that :func:`held_out` wrote."""
     path = Path(benchmark)
@@ -54,7 +45,7 @@ def measurement(benchmark: str, given: Mapping[str, Any], *, as_trained: bool = 
     options = from_flat(EvalOptions, {**given, "data": None if named else path})
     plan, grader = plan_benchmark(options, name, LAB)
     if as_trained:
-        plan = replace(plan, template=AsTrained("as in training"))
+        plan = replace(plan, template=Template("as in training", chat=False))
     # Before hours of training: a benchmark that cannot be graded would only show at their end.
     plan.check(grader)
     return plan, grader
@@ -67,7 +58,7 @@ def held_out(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     lines = [
         {
             "id": i,
-            "problem": json.dumps({"prompt": row["prompt"]}),
+            "prompt": row["prompt"],
             "answer": gold,
             "family": row.get("family"),
             "tolerance": tolerance,

@@ -202,7 +202,7 @@ class RecipeTask:
 
     def _compare_prompts(self, prompt: Any) -> None:
         """Warn where the models would be measured with other prompts than those they are trained with."""
-        used = {plan.template.name for plan, _ in self._measurements if plan.benchmark != LAB.name}
+        used = {plan.form() for plan, _ in self._measurements if plan.benchmark != LAB.name}
         made = template_of(prompt)
         if self.evaluation.get("template") is None and used - {made}:
             warnings.warn(

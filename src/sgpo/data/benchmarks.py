@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sgpo.data.messages import as_messages
+from sgpo.data.messages import Messages, as_messages, has_tools, problem_text
 from sgpo.data.tables import number_text, read_table, table_name
 from sgpo.runs.files import ReadError
 from sgpo.runs.words import first_line
@@ -38,13 +38,14 @@ class BenchmarkProblem:
 
     Attributes:
         id: unique in its benchmark.
-        problem: the text.
+        problem: the text; of a prompt that is messages, the user's.
         answer: the gold, text or a list of texts that are all required.
         group: the name under which it is reported apart (family, subject or subfield), if any.
         strategy: the text for a guided evaluation, if any.
         tolerance: numbers within this absolute distance of the gold are correct.
         unit: of the answer, which a response may state or leave out.
         multiple: several answers are required, in any order.
+        prompt: the whole prompt, where the data hold it as messages; no template is put around it.
     """
 
     id: str
@@ -55,6 +56,7 @@ class BenchmarkProblem:
     tolerance: float | None = None
     unit: str | None = None
     multiple: bool = False
+    prompt: Messages | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ def load_hub(name: str) -> list[BenchmarkProblem]:
 def load_file(path: Path) -> list[BenchmarkProblem]:
     """Problems of a data file with a field of `PROBLEM_FIELDS` and one of `ANSWER_FIELDS`; the first of each counts.
 
+    A problem is text, or messages that are a whole prompt, as training data have it.
+
     See `sgpo.data.tables` for the kinds of files.
 
     Optional fields: ``id``, ``strategy``, ``family`` (or ``subject``, ``subfield``), and the rules ``unit``,
@@ -207,9 +211,11 @@ def _problem(row: Mapping[str, Any], number: str) -> BenchmarkProblem:
     name = next((field for field in PROBLEM_FIELDS if row.get(field) is not None), None)
     if name is None:
         raise ValueError(f"no field 'problem' (nor 'prompt' or 'question'); it has {sorted(row)}")
-    text = row[name]
-    if as_messages(text) is not None:
-        raise ValueError(f"{name!r} holds messages, but a prompt is made here (--template); give its problem as text")
+    prompt = as_messages(row[name])
+    text: Any = row[name]
+    if prompt is not None:
+        prompt = [{**message, "role": message["role"] or "user"} for message in prompt]
+        text = _asked(prompt, name)
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"{name!r} must be text that is not blank, not {str(text)[:60]!r}")
     group = next((row[field] for field in GROUP_FIELDS if row.get(field) is not None), None)
@@ -225,7 +231,17 @@ def _problem(row: Mapping[str, Any], number: str) -> BenchmarkProblem:
         tolerance=_tolerance(row),
         unit=row.get("unit") or None,
         multiple=_flag(row.get("is_multiple_answer")),
+        prompt=prompt,
     )
+
+
+def _asked(prompt: Messages, name: str) -> str | None:
+    """The problem in a prompt that is messages; raises ValueError where the model is not the next to speak."""
+    if has_tools(prompt) or prompt[-1]["role"] != "user":
+        raise ValueError(
+            f"{name!r} holds messages that do not end with the user's; an evaluation asks for the next one"
+        )
+    return problem_text(prompt)
 
 
 def _answer(row: Mapping[str, Any]) -> str | list[str]:

@@ -11,7 +11,7 @@ from sgpo.data.benchmarks import HUB, BenchmarkProblem, load_file, load_hub
 from sgpo.evaluation.grading import ResponseGrader, VerifyGrader
 from sgpo.evaluation.options import PRESETS, EvalOptions
 from sgpo.evaluation.run import EvalPlan
-from sgpo.evaluation.templates import load_strategies, load_template, template_text
+from sgpo.evaluation.templates import OWN, load_strategies, load_template, template_text
 from sgpo.models import Sampling
 
 
@@ -42,11 +42,15 @@ def plan_benchmark(options: EvalOptions, name: str, embedded: Embedded) -> tuple
     settings |= {option: given for option in settings if (given := getattr(options, option)) is not None}
     hub = f"hub {HUB[name].repo}@{HUB[name].revision}" if name in HUB else None
     problems, remark = _problems(options, name, own)
+    whole = sum(problem.prompt is not None for problem in problems)
+    if whole and (options.template is not None or whole < len(problems)):
+        said = f"{whole} of {len(problems)} problems are messages, whole prompts to which --template does nothing."
+        remark = f"{remark} {said}".strip()
     plan = EvalPlan(
         benchmark=name,
         source=str(options.data or (own.source if own else hub)),
         problems=problems,
-        template=load_template(settings["template"]),
+        template=OWN if problems and whole == len(problems) else load_template(settings["template"]),
         k=settings["k"],
         sampling=Sampling(settings["temperature"], settings["top_p"], settings["max_new_tokens"]),
         seed=options.seed,

@@ -20,7 +20,7 @@ from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt
 from sgpo.evaluation.grading import Mark, ResponseGrader, votes
 from sgpo.evaluation.results import EvalResult, Graded, ProblemResult, summarise
 from sgpo.evaluation.store import RunFolder, SavedMark, SavedReply, Settings, open_run, settings_digest
-from sgpo.evaluation.templates import Template, build_prompts
+from sgpo.evaluation.templates import Template, build_prompts, template_of
 from sgpo.models import Key, Model, ModelError, Reply, Request, Sampling, check_sampling, row_seeds
 from sgpo.models.protocol import several_served
 from sgpo.models.thinking import ends_alone, has_mark
@@ -49,6 +49,11 @@ class EvalPlan:
     guided_template: str | None = None  # how it gets there; None: the default
     allow_bad_golds: bool = False  # go on where the grader cannot read a gold; such a problem counts as wrong
     remark: str = ""  # what is to be said when it begins
+
+    def form(self) -> str | None:
+        """The name of the template that makes the prompts; None where the data hold whole ones that none makes."""
+        own = self.problems[0].prompt if self.problems else None
+        return self.template.name if own is None else template_of(own)
 
     def check(self, grader: ResponseGrader) -> list[Prompt]:
         """The prompts; raises ``ValueError`` for whatever would fail later. No model is needed for it."""

@@ -48,6 +48,9 @@ class Template:
         return [*system, {"role": "user", "content": text}]
 
 
+OWN = Template("messages of the data")
+"""Stands in the settings of an evaluation whose problems are whole prompts, to which no template is put."""
+
 TEMPLATES: dict[str, Template] = {
     template.name: template
     for template in (
@@ -128,8 +131,11 @@ def load_template(name: str) -> Template:
 def build_prompts(
     problems: list[BenchmarkProblem], template: Template, *, guided: bool, guided_template: str | None = None
 ) -> list[Prompt]:
-    """The prompt of each problem, with its strategy where ``guided``; ``ValueError`` where one lacks it."""
-    prompts = [template.prompt(problem.problem) for problem in problems]
+    """The prompt of each problem: its own, or the template's, with its strategy where ``guided``.
+
+    Raises ValueError where a strategy is missing.
+    """
+    prompts: list[Prompt] = [problem.prompt or template.prompt(problem.problem) for problem in problems]
     if not guided:
         return prompts
     text = DEFAULT_GUIDED_TEMPLATE if guided_template is None else guided_template

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sgpo.data.benchmarks import load_file
 from sgpo.data.overlap import load_texts
-from sgpo.data.tables import count_rows, read_table
+from sgpo.data.tables import count_rows, number_text, read_table
 from sgpo.evaluation.templates import load_strategies
 from sgpo.rewards.files import read_items
 from sgpo.runs.files import ReadError
@@ -128,6 +130,10 @@ def test_check_reads_lists_and_refuses_bytes(tmp_path: Path) -> None:
         checked(tmp_path / "a.jsonl")
 
 
+def test_a_number_of_numpy_is_written_as_that_of_python() -> None:
+    assert [number_text(np.float64(value)) for value in (0.125, 1 / 3, 2.5)] == ["0.125", "1/3", "2.5"]
+
+
 def test_golds_may_be_numbers_of_any_kind_and_lists_of_them(tmp_path: Path) -> None:
     from decimal import Decimal
 
@@ -139,6 +145,7 @@ def test_golds_may_be_numbers_of_any_kind_and_lists_of_them(tmp_path: Path) -> N
         (2.5, "2.5"),
         (1 / 3, "1/3"),  # as a double says it, which no response does
         (0.1 + 0.2, "0.3"),
+        (math.pi, "3.141592653589793"),  # what a program prints
         ([2], "2"),
         ([2, 3.5], ["2", "3.5"]),
         (["2", "x"], ["2", "x"]),

@@ -174,6 +174,14 @@ def test_other_settings_are_refused(tmp_path: Path, change: dict[str, Any], mess
     assert (tmp_path / "responses.jsonl").read_bytes() == before
 
 
+def test_a_field_that_is_new_leaves_saved_runs_as_they_are() -> None:
+    """A folder of an earlier version, whose problems had no prompts, is gone on with, and so is a comparison."""
+    saved = "611e94d483f4a843fce71e5a80f6082b2e3ddc967270d8184b52be0f24db736a"
+    assert describe(PLAN, "m", Script(), VerifyGrader())["benchmark"]["sha256"] == saved
+    given = replace(PROBLEMS[0], prompt=[{"role": "user", "content": "1"}])
+    assert given.content() != PROBLEMS[0].content()
+
+
 def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
     run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path)
     other = Script()

@@ -34,7 +34,7 @@ from sgpo.commands import strategies
 from sgpo.models import CallError, ModelOptions, Request, Sampling, stream_seed
 from sgpo.models.endpoint import Endpoint
 from sgpo.strategies.asking import Asking, Tally
-from sgpo.strategies.budget import Budget, SpendingOptions
+from sgpo.strategies.budget import Budget, SpendingOptions, is_cut
 from sgpo.strategies.extract import Extraction, extract
 from sgpo.strategies.options import ExtractOptions
 from sgpo.strategies.records import Key
@@ -433,11 +433,20 @@ def test_prompts_that_the_server_cuts_are_said(tmp_path: Path) -> None:
     assert "fewer tokens" not in shown
 
 
-def test_replies_of_white_space_are_said(tmp_path: Path) -> None:
+def test_a_prompt_in_another_script_is_not_called_cut() -> None:
+    """A letter of Hindi has three bytes, and a token three letters or more."""
+    prompt = [{"role": "user", "content": "गणित का प्रश्न हल करो " * 400}]
+    characters = len(prompt[0]["content"])
+    assert not is_cut(prompt, characters // 4)
+    assert is_cut(prompt, characters // 8)
+
+
+@pytest.mark.parametrize("begun", [json.dumps(GOOD)[:40], ""])
+def test_replies_of_white_space_are_said(begun: str, tmp_path: Path) -> None:
     """A grammar of JSON allows it without end, and servers do not bound it."""
     source = problems_file(tmp_path / "problems.jsonl", 3)
     arguments = ["extract", str(source), "-m", "m", "--store", str(tmp_path / "s.db"), "--api-key-env", "SGPO_TEST_KEY"]
-    endless = said(json.dumps(GOOD)[:40] + "\n  " * 300, "length")
+    endless = said(begun + "\n  " * 300, "length")
     with serving(lambda body, number: endless if number % 5 == 0 else good(body, number)) as server:
         shown = CliRunner().invoke(strategies.app, [*arguments, "--base-url", server.url]).output
     assert "3 replies fill their limit with white space" in " ".join(shown.split())

@@ -226,6 +226,26 @@ def test_a_row_has_a_tolerance_of_its_own(tmp_path: Path) -> None:
     assert counts == {"ok": 1, "unverified:different": 2, "bad_tolerance": 1}
 
 
+def test_a_store_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """It knew skipped rows by their texts alone, and no tolerances.
+
+    What is given out as usable must be so in the store, too, or its replies are paid for and never exported.
+    """
+    rows = [problem_row(0), problem_row(1, tolerance=0.5)]
+    before = [digest(row["problem"], row["answer"], row["response"]) for row in rows]
+    with Store(tmp_path / "s.db") as store:
+        store.add_problems(
+            [
+                Problem("p0", "", "", "", "unverified:different", before[0]),
+                Problem("p1", rows[1]["problem"], rows[1]["answer"], rows[1]["response"], "ok", before[1]),
+            ]
+        )
+    found, counts = taken(write_rows(tmp_path / "x.jsonl", rows), tmp_path / "s.db")
+    assert ([p.id for p in found], counts) == (["p0", "p1"], {"ok": 2})
+    with Store(tmp_path / "s.db") as store:
+        assert [p.id for p in store.problems()] == ["p0", "p1"]
+
+
 def test_time_outs_of_the_verifier_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_rows(tmp_path / "x.jsonl", [problem_row(0)])
     with monkeypatch.context() as patch:

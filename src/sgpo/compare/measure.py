@@ -151,7 +151,7 @@ def described(measurements: Sequence[Measurement], digest: Callable[[Any], str])
         {
             "name": plan.benchmark,
             "problems": len(plan.problems),
-            "sha256": digest([asdict(problem) for problem in plan.problems]),
+            "sha256": digest([problem.content() for problem in plan.problems]),
             "template": plan.template.name,
             "grader": grader.describe()["name"],
             "k": plan.k,

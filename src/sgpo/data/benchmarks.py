@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,16 @@ class BenchmarkProblem:
     unit: str | None = None
     multiple: bool = False
     prompt: Messages | None = None
+
+    def content(self) -> dict[str, Any]:
+        """The fields by whose digest a run is known again; without the prompt of messages where there is none.
+
+        Digests of runs that are saved must stay: a field that is added later belongs here where it is given alone.
+        """
+        fields = asdict(self)
+        if self.prompt is None:
+            del fields["prompt"]
+        return fields
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ Row = tuple[str, JsonObject]
 """Where a row stands, ``FILE, line 3``, and its fields."""
 _BATCH = 64
 _LONGEST = 2**31 - 1  # of a CSV cell; responses are longer than the default, 128 KiB
+_ROUND = 14  # characters of a float, of 15 digits, from which the digits after them are no fault of arithmetic
 
 
 def read_table(path: PathLike, *, skip: Callable[[ReadError], None] | None = None) -> Iterator[Row]:
@@ -61,13 +62,15 @@ def number_text(value: Any) -> str | None:
     """The text of a number (numpy's and decimal ones, too); None for whatever else it is.
 
     A float that stands for a fraction of whole numbers, as far as a double can say it, is that fraction (``1/3``); one
-    that arithmetic has left a little off is rounded (``0.1 + 0.2`` is ``0.3``). Nobody answers with its digits.
+    that arithmetic has left a little off is rounded (``0.1 + 0.2`` is ``0.3``). Nobody answers with its digits. Any
+    other keeps them: they are what a program prints (``math.pi``).
     """
     if not isinstance(value, (numbers.Real, Decimal)) or isinstance(value, bool):
         return None
-    if isinstance(value, float) and len(repr(value)) > 16 and math.isfinite(value) and not value.is_integer():
+    if isinstance(value, float) and len(repr(float(value))) > 16 and math.isfinite(value) and not value.is_integer():
         exact = Fraction(value).limit_denominator(10_000)
-        return str(exact) if float(exact) == value else f"{value:.15g}"
+        rounded = f"{value:.15g}"
+        return str(exact) if float(exact) == value else rounded if len(rounded) < _ROUND else str(value)
     return str(value)
 
 

@@ -137,7 +137,7 @@ def run_evaluation(
 def describe(plan: EvalPlan, model: str, backend: Model, grader: ResponseGrader) -> Settings:
     """All settings, as saved in ``settings.json``; see ``COMPARED`` for the part that a resumed run must share."""
     # By content: a file may be edited between two starts, and its name stays.
-    content = json.dumps([asdict(problem) for problem in plan.problems], sort_keys=True)
+    content = json.dumps([problem.content() for problem in plan.problems], sort_keys=True)
     installed = provenance.packages()
     return {
         # A later version may read or judge an answer otherwise; half of a run by each would be no result.

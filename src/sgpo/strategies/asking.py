@@ -267,7 +267,7 @@ class Asker:
                 raise CallError(reply.finish, f"the endpoint ended a reply with {reply.finish!r}: {reply.text[:200]}")
             if reply.served:
                 self.tally.served[reply.served] += 1
-            self.tally.cut += is_cut(prompt_bytes(job.messages), reply.prompt_tokens)
+            self.tally.cut += is_cut(job.messages, reply.prompt_tokens)
             answer = self._answer(job, reply, time.perf_counter() - started)
             used = (answer.prompt_tokens, answer.completion_tokens)
             await self._recorder.put(answer)
@@ -290,7 +290,7 @@ class Asker:
     def _answer(self, job: Job, reply: Reply, seconds: float) -> AnsweredCall:
         found = (reply.text.strip() and reply.text) or json_alone(reply.arguments) or json_alone(reply.reasoning)
         text = clean(found)
-        self.tally.blank += reply.truncated and len(text) - len(text.rstrip()) > _BLANK
+        self.tally.blank += reply.truncated and len(reply.text) - len(reply.text.rstrip()) > _BLANK
         outcome, parsed = self.read(job, text, "refusal" if reply.finish == "content_filter" else reply.finish)
         said = (reply.text + reply.reasoning).encode("utf-8", "replace")
         counted = reply.prompt_tokens is not None and reply.tokens is not None

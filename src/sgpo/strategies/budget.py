@@ -15,8 +15,8 @@ from sgpo.options import option
 
 _BYTES_PER_TOKEN_WORST = 2.0
 _BYTES_PER_TOKEN_USUAL = 3.5
-_BYTES_PER_TOKEN_MOST = 6.0  # of English prose have 5
-_SHORT = 2_000  # bytes; such a prompt fits anywhere
+_CHARACTERS_PER_TOKEN_MOST = 6.0  # English prose has 5; in bytes, which Hindi has 3 of a character, it would be 10
+_SHORT = 2_000  # characters; such a prompt fits anywhere
 
 
 def prompt_bytes(messages: Messages) -> int:
@@ -29,12 +29,13 @@ def usual_tokens(bytes_: float) -> int:
     return round(bytes_ / _BYTES_PER_TOKEN_USUAL)
 
 
-def is_cut(bytes_: int, tokens: int | None) -> bool:
-    """Whether an endpoint counts fewer tokens than a prompt of so many bytes can have: servers cut prompts in silence.
+def is_cut(messages: Messages, tokens: int | None) -> bool:
+    """Whether an endpoint counts fewer tokens than a prompt can have: servers cut prompts in silence.
 
     It may also leave out of its count what it had in a cache.
     """
-    return tokens is not None and bytes_ > max(_SHORT, _BYTES_PER_TOKEN_MOST * tokens)
+    characters = sum(len(message["content"]) for message in messages)
+    return tokens is not None and characters > max(_SHORT, _CHARACTERS_PER_TOKEN_MOST * tokens)
 
 
 @dataclass(frozen=True, kw_only=True)

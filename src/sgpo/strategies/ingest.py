@@ -128,10 +128,12 @@ def _settle(rows: list[Row], store: Store, texts: dict[str, tuple[str, str]], ke
             same = first_equals([answer, problem.answer])[1] == answer
             status = "duplicate_problem" if same else "other_answer"
             problems[id] = Problem(id, "", "", "", status, problem.digest)
+    # Earlier versions looked at no tolerance: a response that was right without one is right within it, too.
+    exact = {row.id: _problem(replace(row, tolerance=None), keep_thinking).digest for row in rows if row.tolerance}
     for id, (known_by, status) in known.items():
         if status != "ok":
             problems[id] = replace(problems[id], status=status)
-        elif problems[id].digest != known_by:
+        elif known_by not in (problems[id].digest, exact.get(id)):
             problems[id] = replace(problems[id], status="changed")
     # A problem that changed has answers under its old texts, so that the store keeps those.
     kept = [problem for problem in problems.values() if problem.status not in (*PASSING, "changed")]

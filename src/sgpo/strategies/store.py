@@ -64,7 +64,7 @@ _EXTRAS = "CREATE TABLE IF NOT EXISTS extras (problem TEXT PRIMARY KEY REFERENCE
 _NO_EXTRAS: JsonObject = {"turns": None, "columns": {}}
 _TEXTS = ("digest", "status", "problem", "answer", "response")
 _MENDED = f"""ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _TEXTS)}
-  WHERE problems.status != 'ok' AND problems.digest != excluded.digest"""
+  WHERE problems.status != 'ok' AND (problems.digest, problems.status) != (excluded.digest, excluded.status)"""
 _REPLACED = ("outcome", "raw", "parsed", "tokens_estimated", "structured", "seconds", "at")
 _REPLACE = f"""ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _REPLACED)},
   prompt_tokens = prompt_tokens + excluded.prompt_tokens,

@@ -293,10 +293,10 @@ def test_a_file_is_not_read_ahead_of_what_is_used(tmp_path: Path) -> None:
             {},
             r"no column for the response \(target, response, .*; its columns are",
         ),
-        ("x.jsonl", '{"problem": "a"}\n', {"problem": "q"}, r"no column for the problem \(q\)"),
+        ("x.jsonl", '{"problem": "a"}\n', {"problem": "q"}, "no column 'q' for the problem"),
         ("x.jsonl", '{"problem": "a"}\n', {"question": "q"}, "--columns names \\['question'\\]"),
         ("x.parquet", "not parquet", {}, "cannot be read as parquet"),
-        ("x.jsonl", '{"problem": "a", "answer": "1", "response": "r"}\n', {"id": "k"}, r"no column for the id \(k\)"),
+        ("x.jsonl", '{"problem": "a", "answer": "1", "response": "r"}\n', {"id": "k"}, "no column 'k' for the id"),
     ],
 )
 def test_sources_that_cannot_be_used(

@@ -60,7 +60,7 @@ def record(folder: Path, config: Any) -> None:
 
 
 def several_versions(folders: Iterable[Path], names: Sequence[str]) -> tuple[str, ...]:
-    """Of the packages ``names``, those of which the starts of runs in ``folders`` had several versions, a line each."""
+    """The packages among ``names`` of which runs in ``folders`` were started with several versions, a line each."""
     found: dict[str, dict[str, set[Path]]] = {name: {} for name in names}
     for folder in folders:
         for start, name in itertools.product(_earlier(folder / FILE_NAME), names):

@@ -135,8 +135,11 @@ class Source:
                 found[name] = column
             elif name != "id" or name in given:
                 human = "; 'solution' is often a human's: name it if the strong model wrote it"
+                sought = (
+                    f" {given[name]!r} for the {name}" if name in given else f" for the {name} ({', '.join(usual)})"
+                )
                 raise ValueError(
-                    f"{self.name} has no column for the {name} ({', '.join(usual)}); its columns are "
+                    f"{self.name} has no column{sought}; its columns are "
                     f"{', '.join(sorted(first))}. Name it with --columns {name}=COLUMN (a dot goes into a nested column"
                     f"{human if name == 'response' and 'solution' in first else ''})."
                 )

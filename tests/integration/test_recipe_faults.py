@@ -5,18 +5,22 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trainer_kit
+import transformers
 import yaml
 from datasets import Dataset, DatasetDict
+from trl import ModelConfig
 
 import sgpo
 from sgpo.cli import main
 from sgpo.recipe import load_data, load_eval_data, load_reward, parse
 from sgpo.recipe.data import trained_on
 from sgpo.recipe.model import check_model, init_kwargs
+from sgpo.recipe.parts import check_parts
 from sgpo.recipe.run import next_commands
 from sgpo.trainer.methods import KINDS, find_method
 
@@ -370,3 +374,9 @@ def with_code(path: Path) -> None:
 def test_a_whole_model_passes(folder: Path) -> None:
     trainer_kit.make_model().save_pretrained("model")
     check_model(parse(recipe(model_name_or_path="model"))[2])
+
+
+@pytest.mark.parametrize("name", ["Mistral3", "Gemma3"])
+def test_the_check_makes_the_kind_of_model_that_trl_loads(name: str) -> None:
+    described = getattr(transformers, f"{name}Config")(architectures=[f"{name}ForConditionalGeneration"])
+    check_parts(SimpleNamespace(report_to=[], use_vllm=False, deepspeed=None), ModelConfig(), described)

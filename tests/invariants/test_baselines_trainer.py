@@ -478,6 +478,24 @@ def test_sft_trains_on_the_tokens_of_the_other_baselines(name: str, out: Path) -
     assert sft.state.log_history[0]["loss"] == pytest.approx(wanted, rel=1e-5)
 
 
+def test_sft_looks_at_the_longest_response_of_all_data_and_takes_two_precisions(out: Path) -> None:
+    def sft(*rows: Dataset) -> ExpertSFTTrainer:
+        model = kit.make_model().bfloat16()
+        for name, module in model.named_modules():
+            if "norm" in name:  # as PEFT prepares a model for k-bit training
+                module.float()
+        config = SFTConfig(str(out), use_cpu=True, bf16=True, report_to="none")
+        trained, measured = rows
+        tokenizer = kit.make_tokenizer()
+        return ExpertSFTTrainer(model, config, train_dataset=trained, eval_dataset=measured, processing_class=tokenizer)
+
+    short, long = (Dataset.from_list([{"prompt": "a b", "expert": " ok" * n}] * 4) for n in (2, 99))
+    sft(short, short)
+    for rows in ((long, short), (short, long)):
+        with pytest.raises(ValueError, match="context ends at 64"):
+            sft(*rows)
+
+
 @pytest.mark.parametrize("per_sequence", [False, True])
 def test_put_experts_widens_a_batch(per_sequence: bool) -> None:
     """Three rows of up to 2 tokens get an expert response of 4, padded to a multiple of 3."""

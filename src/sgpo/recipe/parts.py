@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoModelForCausalLM
 from transformers.integrations import get_reporting_integration_callbacks
 from trl import ModelConfig, get_peft_config
@@ -56,8 +57,11 @@ def check_parts(config: Any, model: ModelConfig, described: Any) -> None:
             raise ImportError("use_vllm is true, but vLLM is not installed")
         if config.deepspeed:  # it takes the making of models over
             return
+        name = next(iter(described.architectures or ()), "")
+        kind = getattr(transformers, name, None)  # as TRL chooses it: a model that sees is no AutoModelForCausalLM
+        make = AutoModelForCausalLM.from_config if kind is None else kind._from_config
         with torch.device("meta"):
-            made = AutoModelForCausalLM.from_config(described, attn_implementation=model.attn_implementation)
+            made = make(described, attn_implementation=model.attn_implementation)
         if (adapter := get_peft_config(model)) is None:
             return
         from peft import get_peft_model

@@ -25,7 +25,7 @@ _DOUBT = (
     r"|re(?:comput|calculat|consider|count|do)ing|不对|等等)"
 )
 _TURN = re.compile(rf"(?<!\w)(?:{_BACK}|{_DOUBT})(?!\w)", re.IGNORECASE)
-_OPENING = rf"(?:^|[.!?,\n—])\W{{0,6}}(?:(?:{_BACK}|{_DOUBT}|no|oh|hmm+)[\s,:;.!—–-]{{1,6}})+"
+_OPENING = rf"(?:^|[.!?,\n—])\W{{0,6}}(?:(?:{_BACK}|{_DOUBT}|no|oh|hmm+)[\s,:;.!—–-]{{1,6}}){{1,5}}"
 _CORRECTION = re.compile(
     r"\b(?P<also>answer\s+(?:could|may|might|can)\s+(?:(?:also|even)\s+)?be)\s+|\bfinal\s+answer\s+(?=[-$\\\d])"
     r"|\b(?P<weak>(?:it|that|this|value|total|count|number)\s+(?:should|must)\s+be|i\s+meant?|make\s+(?:it|that))\s+"
@@ -49,11 +49,21 @@ _SETTLES = re.compile(
     re.IGNORECASE,
 )
 _SUPPOSES = re.compile(
-    r"\b(?:if|unless|suppos\w*|assum\w*|were|had|would|without|otherwise|instead|part|second)\b|[若如]", re.IGNORECASE
+    r"\b(?:if|unless|suppos\w*|assum\w*|were|had|would|without|otherwise|instead|part|second|general(?:ly)?)\b|[若如]",
+    re.IGNORECASE,
 )
-_ABOUT = re.compile(r"\W*(?:approx|about\b|roughly\b|nearly\b|≈)", re.IGNORECASE)
+# Another quantity than the answer: "twice the answer is 24", "for n = 1 the answer is 1" (which may be a correction,
+# where it is no check).
+_OF_IT = re.compile(
+    r"\b(?:(?<!value )of|half|twice|double)\s+(?:all\s+)?(?:the|this|our|my)\s+(?:final\s+)?\Z|\bsum of (?:the )?\Z",
+    re.IGNORECASE,
+)
+_CASE = re.compile(r"\b(?:for|with|when|at|check|try)\s+\$?[A-Za-z]\s*=\s*-?\d", re.IGNORECASE)
+_CHECKS = re.compile(r"\b(?:check|verify|test|try)", re.IGNORECASE)
+_ABOUT = re.compile(r"\W*(?:approx|about\b|roughly\b|nearly\b|≈|[<>≤≥]|\\[lg]eq?(?![a-z]))", re.IGNORECASE)
+_ROUNDED = re.compile(r"\bdecimal|\bnumerical", re.IGNORECASE)
 _ASIDE = re.compile(r"\([A-Za-z]{2}")
-_OTHER_PROBLEM = re.compile(r"\n[\s#*]*(?:problem|question|exercise|example|part)\b", re.IGNORECASE)
+_OTHER_PROBLEM = re.compile(r"\n[ \t#*]*(?:problem|question|exercise|example|part)\b", re.IGNORECASE)
 _OPTION = re.compile(r"[\s$*(]*(?:\\(?:text|textbf|mathrm)\{)?[\s(]*[A-J](?![A-Za-z=^+_])")
 _SENTENCE = re.compile(r"[.!?。！？\n](?=\s|\Z)")
 
@@ -110,10 +120,14 @@ def _stated_at(text: str, anchor: re.Match[str], boxed: str) -> Later | None:
         return Later("") if re.match(re.escape(boxed) + r"(?!\w|\.\d)", denied) else None
     if stated.SUPPOSED.search(before[-120:]) or (_SUPPOSES.search(sentence) and not turned):
         return None
+    if _OF_IT.search(before) or _CASE.search(sentence if _CHECKS.search(sentence) or not turned else anchor.group()):
+        return None
     plain = turned or (settled and not re.search(r"\d", boxed) and len(re.findall("[a-z]{3}", boxed)) > 1)
     copula = (said.get("verb") or ":") not in (":", "=")
     value = stated.value_of(words, copula=copula, plain=plain and "answer" in noun)
-    if not value or "boxed" in value or _ASIDE.match(value) or (_ABOUT.match(words) and not turned):
+    if not value or "boxed" in value or _ASIDE.match(value):
+        return None
+    if not turned and (_ABOUT.match(words) or _ROUNDED.search(sentence)):
         return None
     if value.count("{") != value.count("}") or value.count("$") % 2:
         return None  # cut off

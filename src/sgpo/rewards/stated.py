@@ -20,11 +20,15 @@ _HEADING = re.compile(
     r"given|approach|check|verif|method|calculat|question|note|result)(?![a-z]*\s*(?:is|=|:)\s*\S))",
     re.IGNORECASE,
 )
-_VERB = r"(?:(?:is|are|was|equals|(?:must|should|would) be|comes to|turns out to be)\b(?!n['’]t)|:|=|→)"
+_OF_A_CASE = r"=(?=\s*-?\d+\s+(?:is|are)\b)"  # the answer for n = 2 is 3
+_VERB = (
+    r"(?:(?:is|are|was|equals|(?:must|should|would) be|comes to|turns out to be)\b(?!n['’]t)|:"
+    rf"|(?!{_OF_A_CASE})=|→)"
+)
 ANCHOR = re.compile(
     r"(?P<noun>final\s+answer|answer|result|solution|(?:correct|right|best)\s+(?:option|choice))s?\s*(?:\*\*?|__?|\})?"
     r"(?:\s*\([^()\n]{1,60}\))?"
-    r"(?:\s+(?:to|for|of)\s+[^.\n:=$?!]{1,80}?|,? (?:then|therefore|thus),?)?"
+    rf"(?:\s+(?:to|for|of)\s+(?:[^.\n:=$?!]|{_OF_A_CASE}){{1,80}}?|,? (?:then|therefore|thus),?)?"
     r"\s*(?P<verb>" + _VERB + r")\s*(?:\*\*|__)?\s*:?\s*"
     r"|(?:答案|结果)(?:应该|应)?[是为选：:】]+\s*|(?:故|应|正确)?选[：:]?\s*(?=[A-H])|故选[：:]?\s*|(?:答え|정답|답)\s*[は은:：]\s*"
     r"|(?<!\w)(?:r[ée]ponse|respuesta|resposta|risposta|antwort|ответ|odpowied[źz]|đáp án)(?:\s+(?:fin|corre)\w+)?\s*"
@@ -44,7 +48,7 @@ MATH = re.compile(
 )
 _JOIN = re.compile(r"\s*(?:,\s*and|,\s*or|,|;|and|or|或|和)\s*")
 _SENTENCE_END = re.compile(
-    r"(?<!\\)[.!?](?=\s|$|[*_])|[。！？；।\n]|です|입니다|\s\((?:since|because|as|i\.e|rounded|approx)\b|，(?=[因所这即])|,\s+(?:and\s+)?not\b"
+    r"(?<!\\)[.!?](?=\s|$|[*_])|[。！？；।\n]|です|입니다|\s\((?:since|because|as|i\.e|rounded|approx)\b|，(?=[因所这即])|(?:,|,?\s+and)\s+not\b|,?\s+or\s+equivalently\b"
     r"|,?(?<!\bor)\s+(?:because|since|which|where|so|as|i\.e|namely|that is|rather than|instead of|I hope)\b(?!\s*\$)",
     re.IGNORECASE,
 )
@@ -57,6 +61,7 @@ SUPPOSED = re.compile(
     r"[^.,;:!?\n]*$|\b(?:(?:some|many|people|students?|others)\s+(?:\w+\s+){0,2}(?:say|claim|think|guess|argue|believe)|"
     r"(?:one|you|we|i)\s+(?:(?:might|may|would|could)\s+(?:\w+\s+)?(?:think|guess|believe|expect)|(?:\w+\s+)?thought)|"
     r"at first|initial|naive|tentative)\b[^.,;:!?\n]*$|(?:如果|假设|若|是否)[^，。；\n]*$"
+    r"|\b(?:earlier|previous|former|first)\s+$"
     r"|\b(?:wrong|incorrect|false|invalid|doubt\w*|unlikely|impossible)\s*(?:that\s*)?(?:(?:the|our|my|this)\s*)?$",
     re.IGNORECASE,
 )

@@ -21,6 +21,7 @@ from sgpo.trainer.arguments import BothCheckpointingNames, Float32OnCPU
 from sgpo.trainer.dropout import disable_dropout
 from sgpo.trainer.expert import check_expert_column, response_ids
 from sgpo.trainer.heads import add_head_fn, check_head_fn
+from sgpo.trainer.precision import one_precision
 from sgpo.trainer.prompts import text_only
 from sgpo.trainer.rollouts import Problem
 from sgpo.trainer.sound import SoundTrainer
@@ -56,7 +57,8 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
             disable_dropout(self.model)
         causal = self.model.get_base_model() if is_peft_model(self.model) else self.model
         add_head_fn(causal)
-        check_head_fn(causal)
+        with one_precision(self.accelerator, causal):
+            check_head_fn(causal)
         limit = positions_of(self.model)
         if limit is not None and self.args.max_length is None and self._longest > limit:
             raise ValueError(
@@ -75,7 +77,7 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
             more = {} if isinstance(dataset, IterableDataset) else {"load_from_cache_file": False}  # see `text_only`
             dataset = text_only(dataset).map(trained_tokens, fn_kwargs=given, remove_columns=list(first), **more)
             if isinstance(dataset, Dataset):  # Arrow's cells, which know their length without a list of them
-                self._longest = max(map(len, dataset.data.column("input_ids")))
+                self._longest = max(self._longest, *map(len, dataset.data.column("input_ids")))
         return super()._prepare_dataset(dataset, processing_class, args, *rest, **named)
 
 

@@ -39,7 +39,7 @@ _WRONG = (
     r"|\s*\bdoes\s+not\s+(?:work|count|satisfy))\b"
 )
 _WITHDRAWN = re.compile(
-    rf"(?<!\w){_BACK}(?!\w)|\A[\s$.,;*)]*(?:but\s+(?:that|this|it))?{_WRONG}|{_OPENING}(?:that|this|it){_WRONG}"
+    rf"(?<!\w){_BACK}\W*\Z|\A[\s$.,;*)]*(?:(?:but\s+)?(?:that|this|it))?{_WRONG}(?!\s+to\b)|{_OPENING}(?:that|this|it){_WRONG}"
     rf"|(?:^|[.!?\n]|{_OPENING})\W{{0,6}}(?:my|this|the)\s+(?:\w+\s+)?answer{_WRONG}",
     re.IGNORECASE,
 )
@@ -62,7 +62,11 @@ _CASE = re.compile(r"\b(?:for|with|when|at|check|try)\s+\$?[A-Za-z]\s*=\s*-?\d",
 _CHECKS = re.compile(r"\b(?:check|verify|test|try)", re.IGNORECASE)
 _ABOUT = re.compile(r"\W*(?:approx|about\b|roughly\b|nearly\b|≈|[<>≤≥]|\\[lg]eq?(?![a-z]))", re.IGNORECASE)
 _ROUNDED = re.compile(r"\bdecimal|\bnumerical", re.IGNORECASE)
-_ASIDE = re.compile(r"\([A-Za-z]{2}")
+# More than a value and what is counted is no other answer: "3 times 4", "twelve (12)", "100% certain".
+_MORE = re.compile(
+    r"\([A-Za-z]{2}|\w+ \(\d|[\d}$)][\s*]*(?!and\b|or\b)[A-Za-z]+\s+[A-Za-z]*\s*\d|%\s+[a-z]|^\W*[a-z]+-[a-z]",
+    re.IGNORECASE,
+)
 _OTHER_PROBLEM = re.compile(r"\n[ \t#*]*(?:problem|question|exercise|example|part)\b", re.IGNORECASE)
 _OPTION = re.compile(r"[\s$*(]*(?:\\(?:text|textbf|mathrm)\{)?[\s(]*[A-J](?![A-Za-z=^+_])")
 _SENTENCE = re.compile(r"[.!?。！？\n](?=\s|\Z)")
@@ -125,7 +129,7 @@ def _stated_at(text: str, anchor: re.Match[str], boxed: str) -> Later | None:
     plain = turned or (settled and not re.search(r"\d", boxed) and len(re.findall("[a-z]{3}", boxed)) > 1)
     copula = (said.get("verb") or ":") not in (":", "=")
     value = stated.value_of(words, copula=copula, plain=plain and "answer" in noun)
-    if not value or "boxed" in value or _ASIDE.match(value):
+    if not value or "boxed" in value or _MORE.search(value):
         return None
     if not turned and (_ABOUT.match(words) or _ROUNDED.search(sentence)):
         return None

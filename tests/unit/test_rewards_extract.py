@@ -253,6 +253,8 @@ PIECES = [
     "the answer is 5.\nQ:",
     "wait, no, ",
     "no, ",
+    " ",
+    "\t",
     "\n",
     "\n# ",
     "answer for n = 2 ",
@@ -268,7 +270,8 @@ PIECES = [
 def test_no_pattern_runs_away(piece: str) -> None:
     started = time.perf_counter()
     many = piece * (extraction.MAX_CHARS // len(piece))
-    for response in (many, r"\boxed{7}" + many):
+    behind = r"\boxed{7}. The answer is 1 a" + piece * (3_900 // len(piece)) + "b"
+    for response in (many, r"\boxed{7}" + many, *[behind] * 10):
         extract(response)
     for tail in ("", "!"):
         text = piece * (extraction.MAX_ANSWER_CHARS // len(piece)) + tail

@@ -64,7 +64,7 @@ _ABOUT = re.compile(r"\W*(?:approx|about\b|roughly\b|nearly\b|≈|[<>≤≥]|\\[
 _ROUNDED = re.compile(r"\bdecimal|\bnumerical", re.IGNORECASE)
 # More than a value and what is counted is no other answer: "3 times 4", "twelve (12)", "100% certain".
 _MORE = re.compile(
-    r"\([A-Za-z]{2}|\w+ \(\d|[\d}$)][\s*]*(?!and\b|or\b)[A-Za-z]+\s+[A-Za-z]*\s*\d|%\s+[a-z]|^\W*[a-z]+-[a-z]",
+    r"\([A-Za-z]{2}|\w \(\d|[\d}$)][\s*]*(?!and\b|or\b)[A-Za-z]+\s+(?:[A-Za-z]+\s*)?\d|%\s+[a-z]|^\W*[a-z]+-[a-z]",
     re.IGNORECASE,
 )
 _OTHER_PROBLEM = re.compile(r"\n[ \t#*]*(?:problem|question|exercise|example|part)\b", re.IGNORECASE)
@@ -91,6 +91,7 @@ def said_later(text: str, start: int, end: int, boxed: str) -> Later | None:
     """
     denied = Later("") if _DENIED.search(text, max(0, start - 40), start) else None
     text = _OTHER_PROBLEM.split(text[end:], maxsplit=1)[0][-_TAIL_CHARS:]
+    text = re.sub(r"[^\S\n]+", " ", text)  # long gaps cost the patterns their length squared
     if not re.search(r"\w", text):
         return denied
     text = re.sub(r"\b(is|was|does)n['’]t\b", r"\1 not", text)

@@ -7,6 +7,7 @@ import pytest
 import report_kit as kit
 
 from sgpo.report.load import load_run
+from sgpo.report.page import render_page
 from sgpo.runs.bounded import read_bounded_rows
 from sgpo.runs.json_entry import finite, finite_list
 
@@ -29,6 +30,20 @@ def test_a_comparison(tmp_path: Path) -> None:
     steps, values = run.cells_of("sgpo")[0].series["sgpo/alpha"]
     assert steps == list(range(61))
     assert values[0] == pytest.approx(0.77)
+
+
+def test_the_results_of_a_comparison_alone_are_those_of_its_seeds(tmp_path: Path) -> None:
+    kit.compare_dir(tmp_path / "whole", seeds=3)
+    whole = load_run(tmp_path / "whole")
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "whole" / "results.json").rename(tmp_path / "copy" / "results.json")
+    copy = load_run(tmp_path / "copy")
+    assert (copy.kind, copy.finished, copy.cells) == ("compare", True, [])
+    # Differences paired by seed, and intervals over the seeds: not those of one run over problems.
+    assert copy.methods == whole.methods
+    page = render_page(copy)
+    assert "Paired difference over 3 seeds" in page
+    assert "interval over problems" not in page
 
 
 def test_a_comparison_in_progress(tmp_path: Path) -> None:

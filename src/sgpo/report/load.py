@@ -1,6 +1,6 @@
 """From a directory to a :class:`sgpo.report.run.Run`. Three kinds are read:
 
-- ``sgpo compare``: manifest.json, cells/NAME/, and results.json once it has finished;
+- ``sgpo compare``: manifest.json, cells/NAME/, and results.json once it has finished, which is enough by itself;
 - ``sgpo quickstart``: results.json, and a folder of metrics per method;
 - ``sgpo train`` (any Hugging Face trainer): see :mod:`sgpo.report.training`.
 
@@ -10,6 +10,7 @@ of single cells alone; :func:`sgpo.compare.results.method_results` makes of them
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,23 +67,27 @@ def _comparison(path: Path) -> Run:
     if len(names) > MAX_CELLS:
         notices.append(f"Only the first {MAX_CELLS} of {len(names)} cells were read.")
     cells = [_cell(path / "cells" / name, notices) for name in names[:MAX_CELLS]]
-    finished, machine = (path / "results.json").is_file(), manifest.machine or ""
-    run = Run(path, "compare", [], cells, finished, manifest.settings, machine, notices=notices)
-    if run.finished:
-        # Of a finished comparison the cells' own results are not read: results.json has all of them.
-        saved = read_bounded(path / "results.json")
-        _check_schema(path / "results.json", saved)
-        results = ComparisonResults.from_json(saved)
-        _name_lost(saved, results.methods, notices)
-        notices += [f"Runs of several versions are compared: {line}." for line in results.versions]
-        run.methods, run.never_solved = list(results.methods.values()), results.never_solved or ()
-    else:
-        done: dict[str, list[CellResult]] = {}
-        for cell in cells:
-            if (result := _optional(cell.path / "result.json", CellResult, notices)) is not None:
-                done.setdefault(cell.method, []).append(result)
-        run.methods, run.never_solved = _so_far(done)
-    return run
+    # Of a finished comparison the cells' own results are not read: results.json has all of them.
+    if (path / "results.json").is_file():
+        run = _finished(path, cells, notices)
+        return replace(run, settings=manifest.settings, machine=manifest.machine or "")
+    done: dict[str, list[CellResult]] = {}
+    for cell in cells:
+        if (result := _optional(cell.path / "result.json", CellResult, notices)) is not None:
+            done.setdefault(cell.method, []).append(result)
+    methods, never = _so_far(done)
+    return Run(path, "compare", methods, cells, False, manifest.settings, manifest.machine or "", never, notices)
+
+
+def _finished(path: Path, cells: list[RunCell], notices: list[str]) -> Run:
+    """A comparison from its results.json; ``cells`` are those that are still there."""
+    saved = read_bounded(path / "results.json")
+    _check_schema(path / "results.json", saved)
+    results = ComparisonResults.from_json(saved)
+    _name_lost(saved, results.methods, notices)
+    notices += [f"Runs of several versions are compared: {line}." for line in results.versions]
+    methods, never = list(results.methods.values()), results.never_solved or ()
+    return Run(path, "compare", methods, cells, True, results.settings, results.machine or "", never, notices)
 
 
 def _quickstart(path: Path) -> Run:
@@ -96,6 +101,9 @@ def _quickstart(path: Path) -> Run:
                 " It is a run of sgpo eval: sgpo eval diff compares two." if (path / "settings.json").exists() else ""
             )
             raise ValueError(f"{path / 'results.json'} has no methods to compare, so there is nothing to show.{hint}")
+        # A copy of a comparison's results without its cells: the entries are means over seeds.
+        if any("seeds" in mapping(method) for method in saved["methods"].values()):
+            return _finished(path, [], notices)
         _check_schema(path / "results.json", saved)
         entries = each(CellResult.from_json)(saved["methods"])
         _name_lost(saved, entries, notices)

@@ -41,6 +41,8 @@ def test_the_results_of_a_comparison_alone_are_those_of_its_seeds(tmp_path: Path
     assert (copy.kind, copy.finished, copy.cells) == ("compare", True, [])
     # Differences paired by seed, and intervals over the seeds: not those of one run over problems.
     assert copy.methods == whole.methods
+    # Without curves, too, every method has a colour of its own.
+    assert copy.hues == {"sgpo": 0, "sft_grpo": 1, "luffy": 2, "base": -1, "base_guided": -1} == whole.hues
     page = render_page(copy)
     assert "Paired difference over 3 seeds" in page
     assert "interval over problems" not in page

@@ -368,8 +368,8 @@ def test_lines_of_one_colour_are_of_different_kinds() -> None:
 
     from sgpo.report import plots
 
-    run: Any = SimpleNamespace(order=[f"m{i}" for i in range(2 * len(plots.COLOURS) + 1)])
-    drawn = [(plots._colour(run, name), plots._dashes(run, name)) for name in run.order]
+    run: Any = SimpleNamespace(hues={f"m{i}": i for i in range(2 * len(plots.COLOURS) + 1)})
+    drawn = [(plots._colour(run, name), plots._dashes(run, name)) for name in run.hues]
     assert len(set(drawn)) == len(drawn)
     assert drawn[0] == (plots.ACCENT, "-")
 

@@ -76,8 +76,7 @@ def axes(run: Run) -> AxesView | None:
     methods, names = measured(run)
     if not names:
         return None
-    # A method without curves, such as the base, has the last colour: the others belong to the legend of the curves.
-    hues = {m.name: run.order.index(m.name) if m.name in run.order else svg.HUES - 1 for m in methods}
+    hues = run.hues
     return AxesView(
         panels=[panel(axis, methods, hues) for axis in shown_axes(names)],
         gaps=_gaps(methods),

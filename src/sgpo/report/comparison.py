@@ -57,8 +57,7 @@ def comparison(run: Run) -> ComparisonView | None:
     """Rows by falling accuracy, their differences to SGPO, and the two axes; None without a method."""
     if not run.methods:
         return None
-    hues = {name: i for i, name in enumerate(run.order)}
-    methods, sgpo = ranking(run), run.method("sgpo")
+    methods, sgpo, hues = ranking(run), run.method("sgpo"), run.hues
     others = [method for method in methods if method.ranked and method is not sgpo] if sgpo else []
     ends = {method.name: end_gap(sgpo, method) for method in others if sgpo}
     reach = [end for m in methods for end in (m.accuracy, *(m.interval or ()), *m.over_seeds)]
@@ -71,7 +70,7 @@ def comparison(run: Run) -> ComparisonView | None:
     costs = [key for key in COSTS if any(getattr(method, key) for method in methods)]
     rows = []
     for method in methods:
-        hue, gap, dots = hues.get(method.name, svg.HUES - 1), ends.get(method.name), method.over_seeds
+        hue, gap, dots = hues[method.name], ends.get(method.name), method.over_seeds
         shown = dots if len(dots) > 1 else ()
         strip = svg.strip(method.accuracy, scale, ends=method.interval, dots=shown, hue=hue)
         gap_strip = svg.strip(gap.mean, gap_scale, ends=gap.ends, hue=hue) if gap else None

@@ -82,7 +82,7 @@ def curves(run: Run) -> CurvesView | None:
     if not found:
         return None
     found, across = on_one_axis(found)
-    hues = {name: i for i, name in enumerate(run.order)}
+    hues = run.hues
     # The KL before and after the clip share an axis: what the clip takes away is to be seen.
     scales = {
         group: svg.scale_for([v for p, bs in found.items() if p.group == group for b in bs for v in b.high])

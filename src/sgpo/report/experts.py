@@ -4,9 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from sgpo.report import svg
 from sgpo.report.axes_view import AxisPanel, panel, title_of
-from sgpo.report.run import Run
+from sgpo.report.run import Run, hues_of
 from sgpo.runs.bounded import read_bounded
 from sgpo.runs.entries import MethodResult
 from sgpo.runs.json_entry import mapping
@@ -43,10 +42,8 @@ def experts(runs: Sequence[Run]) -> list[ExpertsGroup]:
     best: dict[str, float] = {}
     for method in (m for run in runs for m in run.methods if m.ranked and m.axes):
         best[method.name] = max(best.get(method.name, 0.0), method.accuracy)
-    # SGPO has the accent, as everywhere; a method is where it is at its best.
-    order = sorted(best, key=lambda name: -best[name])
-    colours = sorted(order, key=lambda name: name != "sgpo")
-    hues = {name: min(i, svg.HUES - 1) for i, name in enumerate(colours)}
+    order = sorted(best, key=lambda name: -best[name])  # a method is where it is at its best
+    hues = hues_of(order)
     groups = []
     for axis in (NEW_AXES, ALL_AXES):
         # A method that a comparison does not have leaves its row out, and the others keep their order and colour.

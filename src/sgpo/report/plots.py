@@ -67,12 +67,12 @@ def figure_of(run: Run, name: str) -> Figure:
 
 
 def _colour(run: Run, method: str) -> str:
-    return COLOURS[run.order.index(method) % len(COLOURS)] if method in run.order else COLOURS[-1]
+    return COLOURS[run.hues[method] % len(COLOURS)]
 
 
 def _dashes(run: Run, method: str) -> str:
     """Another kind of line each time that the colours begin anew."""
-    return LINES[run.order.index(method) // len(COLOURS) % len(LINES)] if method in run.order else LINES[0]
+    return LINES[run.hues[method] // len(COLOURS) % len(LINES)]
 
 
 def _curves(run: Run) -> Figure | None:

@@ -1,6 +1,6 @@
 """A run as the report sees it, whatever wrote it: the results of its methods, and their cells (one per seed)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -52,10 +52,22 @@ class Run:
 
     @property
     def order(self) -> list[str]:
-        """Methods with curves, SGPO first: their position is their colour everywhere in the report."""
+        """Methods with curves, SGPO first."""
         names = dict.fromkeys([m.name for m in self.methods] + [c.method for c in self.cells])
         drawn = [name for name in names if self.cells_of(name)]
         return sorted(drawn, key=lambda name: name != "sgpo")
+
+    @property
+    def hues(self) -> dict[str, int]:
+        """The colour of each method everywhere in the report."""
+        return hues_of([*self.order, *(method.name for method in self.methods)])
+
+
+def hues_of(methods: Iterable[str]) -> dict[str, int]:
+    """A number for the colour of each method: SGPO has the accent, a base the last one, which is grey."""
+    names = sorted(dict.fromkeys(methods), key=lambda name: name != "sgpo")
+    trained = [name for name in names if not name.startswith("base")]
+    return dict.fromkeys(names, -1) | {name: i for i, name in enumerate(trained)}
 
 
 def end_gap(sgpo: MethodResult, other: MethodResult) -> SeedMean:

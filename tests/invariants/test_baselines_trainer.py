@@ -281,6 +281,36 @@ def test_luffy_samples_all_but_the_expert(out: Path, monkeypatch: pytest.MonkeyP
     assert batch["off_policy"].tolist() == [i % G == G - 1 for i in range(16)]
 
 
+@pytest.mark.parametrize("trainer_class", [LUFFYTrainer, HPTTrainer])
+@pytest.mark.usefixtures("scripted")
+def test_an_experts_tokens_are_none_of_the_uncertain_ones(
+    trainer_class: type, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`top_entropy_quantile=0.5` trains half of the sampled tokens, however many an expert has among the uncertain."""
+    counted: list[int] = []
+    chosen: list[Tensor] = []
+    choose = GRPOTrainer.get_high_entropy_mask
+
+    def watched(self: Any, entropies: Tensor, mask: Tensor, threshold: float) -> Tensor:
+        counted.append(int(mask.sum()))
+        chosen.append(choose(self, entropies, mask, threshold))
+        return chosen[-1]
+
+    monkeypatch.setattr(GRPOTrainer, "get_high_entropy_mask", watched)
+    data = problems()
+    make(out, trainer_class, data=data, top_entropy_quantile=0.5, **WHOLE).train()
+    solved = [any(reward(kit.script(ids_of(q), k, LONGEST)) for k in range(G)) for q in data["prompt"]]
+    kept = range(G - 1) if trainer_class is LUFFYTrainer else range(G)
+    lengths = [
+        len(kit.script(ids_of(prompt), k, LONGEST))
+        for prompt, right in zip(data["prompt"], solved, strict=True)
+        for k in kept
+        if trainer_class is LUFFYTrainer or right or k  # HPT's expert takes the first place
+    ]
+    assert counted == [sum(lengths)]
+    assert abs(int(chosen[0].sum()) - sum(lengths) / 2) <= 1
+
+
 @pytest.mark.usefixtures("scripted")
 def test_metrics(out: Path) -> None:
     model, data = kit.make_model(dtype=torch.float64, seed=3), problems()

@@ -65,6 +65,15 @@ def test_every_run_has_a_report_with_completions(name: str, out: Path) -> None:
     assert run.cells[0].method == ("sgpo" if name not in ("luffy", "hpt") else name)
 
 
+def test_completions_of_an_evaluation_are_none_of_the_training(out: Path) -> None:
+    measured = Dataset.from_dict({"prompt": ["hint a"] * 3, "strategy": [""] * 3, "answer": ["ok"] * 3})
+    options = {"eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 4}
+    trainer_kit.make_trainer(out, arguments={"eval_dataset": measured}, **options).train()
+    kept = [json.loads(line) for line in (out / "completions.jsonl").read_text().splitlines()]
+    assert {row["step"] for row in kept} == {1, 2}
+    assert all(row["prompt"].startswith("solve") for row in kept)
+
+
 def test_a_resumed_run_reads_as_one_that_was_not_interrupted(out: Path) -> None:
     def make(folder: Path) -> Any:
         return trainer_kit.make_trainer(folder, max_steps=4, save_strategy="steps", save_steps=2)

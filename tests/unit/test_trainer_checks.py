@@ -13,6 +13,7 @@ import trainer_kit as kit
 from datasets import Dataset, IterableDataset, concatenate_datasets, load_from_disk
 from peft import LoraConfig, get_peft_model
 from tokenizers.processors import TemplateProcessing
+from transformers import GenerationConfig
 from transformers.generation.utils import GenerationMixin
 from trl import GRPOConfig
 
@@ -26,6 +27,7 @@ from sgpo.trainer.config import _OPEN
 from sgpo.trainer.dropout import rates
 from sgpo.trainer.methods import KINDS
 from sgpo.trainer.prompts import text_only
+from sgpo.trainer.sft import ExpertSFTTrainer, SFTConfig
 from sgpo.trainer.shards import sharding
 
 
@@ -652,6 +654,23 @@ def test_completions_end_where_the_chat_template_ends_a_turn(chat: bool, kind: s
     assert trainer.model.generation_config.eos_token_id == ([1, end] if chat else 1)
     if chat and kind != "sgpo":
         assert trainer._expert_ids(trainer.train_dataset[0])[-1] == end
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_so_does_the_model_that_sft_saves(chat: bool, out: Path) -> None:
+    """It learns to end with the template's token, and whoever samples from it would go on behind that."""
+    end = kit.WORDS.index("<end>")
+    expected = pytest.warns(UserWarning, match="ends a turn with '<end>', and the model with '<eos>' alone")
+    with expected if chat else nullcontext():
+        trainer = ExpertSFTTrainer(
+            kit.make_model(),
+            SFTConfig(str(out), use_cpu=True, report_to="none"),
+            train_dataset=kit.make_problems(4, chat=chat).add_column("expert", ["ok 1"] * 4),
+            processing_class=with_special_end(),
+        )
+    trainer.save_model(str(out))
+    assert trainer.train_dataset[0]["input_ids"][-1] == (end if chat else 1)
+    assert GenerationConfig.from_pretrained(out).eos_token_id == ([1, end] if chat else 1)
 
 
 def test_so_do_those_of_an_evaluation() -> None:

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None, fields: Mapping[str, Any] | None = N
     data, measured = load_data(run), load_eval_data(run)
     check_rewards(config, rewards, data)
     check_eval_data(data, measured, rewards)
-    if said := trained_on(data, measured):
+    if not config.process_index and (said := trained_on(data, measured)):
         logger.warning(said)
     with contextlib.ExitStack() as stack:
         if not config.process_index:  # of several processes the first one has the folder for all of them

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sgpo.data.prompts import require_all_shown, require_own_marks
 from sgpo.models.dates import fix_date
-from sgpo.models.sampling import bare_generation
+from sgpo.models.sampling import bare_generation, end_of_turn
 from sgpo.models.scoring import without_dropout
 from sgpo.trainer import adapters, checks
 from sgpo.trainer.card import complete_card
@@ -60,6 +60,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
     config_class: type[WholeGroupsConfig]
     args: Any
     reward_func_names: list[str]
+    eos_token_ids: list[int]
 
     def __init__(
         self,
@@ -117,7 +118,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
                 check_head_fn(causal)
                 score_alike_in_any_company(causal)
         self._check_prompts()
-        end_with_the_template(self)
+        self._end_with_the_template()
         self._complete()
 
     def _check_before_loading(self, args: Any, train_dataset: Any, *, peft: bool) -> None:
@@ -314,6 +315,20 @@ class BaseTrainer(MeasuredGRPOTrainer):
         for dataset in evaluated.values() if isinstance(evaluated, dict) else [evaluated]:
             for rows in self._chunks(dataset):
                 self._tokenize_if([row["prompt"] for row in rows], every, room)
+
+    def _end_with_the_template(self) -> None:
+        """Make the template's end of a turn an end for sampling, masks and metrics, and for the model that is saved."""
+        first = next(iter(self.train_dataset))["prompt"]
+        turn = end_of_turn(self._tokenizer, [first], self.chat_template_kwargs)
+        model = self.accelerator.unwrap_model(self.model)
+        ends = end_with_the_template(model, self._tokenizer, self.eos_token_ids, turn)
+        if ends == self.eos_token_ids:
+            return
+        self.eos_token_ids = ends
+        if self.use_vllm:
+            self.vllm_generation.generation_kwargs["stop_token_ids"] = list(ends)
+        else:
+            self.generation_config.eos_token_id = list(ends)
 
     def _tokenize_if(self, prompts: list[Any], every: bool, room: float) -> None:
         if chosen := [prompt for prompt in prompts if every or checks.may_exceed(prompt, room)]:

@@ -109,6 +109,13 @@ class ExpertTrainer(BaseTrainer):
         self._sgpo.logps = result[0]
         return result
 
+    def get_high_entropy_mask(self, entropies: Tensor, mask: Tensor, threshold: float) -> Tensor:
+        """TRL's, over sampled tokens: an expert's are none of those that `top_entropy_quantile` chooses from."""
+        experts = self._sgpo.expert_rows
+        return super().get_high_entropy_mask(
+            entropies, mask if experts is None else mask * ~experts[:, None], threshold
+        )
+
     def _log_means(self, sums: dict[str, tuple[Any, Any]]) -> None:
         """Log ``sum / count`` of each name, over all ranks; nothing where the count is 0. A collective."""
         flat = [float(x) for pair in sums.values() for x in pair]

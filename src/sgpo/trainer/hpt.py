@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from sgpo.objectives.baselines import hpt_gate, sft_loss
 from sgpo.trainer import papers
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
+from sgpo.trainer.own import swapped
 from sgpo.trainer.rollouts import Problem, first_of_groups
 from sgpo.trainer.whole_groups import argument
 
@@ -100,7 +101,8 @@ class HPTTrainer(ExpertTrainer):
             # one would weaken GRPO on the problems beside it. An advantage is a factor of the loss, as `beta` is 0.
             share = inputs["completion_mask"].sum() / inputs["sampled_tokens"].sum().clamp(min=1)
             inputs = {**inputs, "advantages": inputs["advantages"] * share}
-        loss = super()._compute_loss(model, inputs)
+        with swapped(self._sgpo, expert_rows=inputs.get("expert")):
+            loss = super()._compute_loss(model, inputs)
         logps, self._sgpo.logps = self._sgpo.logps, None
         if not self.model.training:
             return loss

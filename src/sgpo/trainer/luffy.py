@@ -128,7 +128,8 @@ class LUFFYTrainer(ExpertTrainer):
             return super()._compute_loss(model, inputs)
         off_policy, advantages = inputs["off_policy"], inputs["advantages"]
         # TRL's loss of the on-policy rows; the advantage 0 leaves the expert's rows out of it, not out of its divisor.
-        loss = super()._compute_loss(model, {**inputs, "advantages": advantages.masked_fill(off_policy, 0.0)})
+        with swapped(self._sgpo, expert_rows=off_policy):
+            loss = super()._compute_loss(model, {**inputs, "advantages": advantages.masked_fill(off_policy, 0.0)})
         logps, self._sgpo.logps = self._sgpo.logps, None
         assert logps is not None
         mask = inputs["completion_mask"].bool()

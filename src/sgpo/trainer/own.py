@@ -50,6 +50,7 @@ class Own:
     schedule: GuidedSchedule | None = None  # what draws the problems that are guided, where they are drawn
     # What LUFFY and HPT alone keep.
     rewards: Tensor | None = None  # of the last generation batch, [B * G, functions]
+    expert_rows: Tensor | None = None  # [N] bool, of the rows of a micro-step, while TRL computes their loss
     experts: list[list[int]] | None = None  # ids of each problem's expert response, while LUFFY samples the others
 
 

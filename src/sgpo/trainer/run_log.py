@@ -43,7 +43,9 @@ class RunLog(TrainerCallback):
             folder.mkdir(parents=True, exist_ok=True)
             row = {"step": state.global_step, "max_steps": state.max_steps, **metrics}
             append_rows(folder / LOG, [row], sync=False, default=str)
-            if latest := self._completions(state.global_step):
+            # An evaluation puts its own completions among them; TRL's next generation batch takes their place.
+            training = self._trainer.model.training
+            if latest := self._completions(state.global_step) if training else []:
                 self._first = self._first or latest
                 both = latest if latest[0]["step"] == self._first[0]["step"] else [*self._first, *latest]
                 write_rows(folder / COMPLETIONS, both)

@@ -19,6 +19,7 @@ from sgpo.models.dates import fix_date
 from sgpo.models.sampling import end_of_turn, positions_of
 from sgpo.trainer.arguments import BothCheckpointingNames, Float32OnCPU
 from sgpo.trainer.dropout import disable_dropout
+from sgpo.trainer.ends import end_with_the_template
 from sgpo.trainer.expert import check_expert_column, response_ids
 from sgpo.trainer.heads import add_head_fn, check_head_fn
 from sgpo.trainer.precision import one_precision
@@ -51,7 +52,9 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
-        self._longest = 0  # tokens of a prompt with its response; TRL prepares the data while it is constructed
+        # TRL prepares the data while it is constructed.
+        self._longest = 0  # tokens of a prompt with its response
+        self._turn: int | None = None  # with which the chat template ends a turn
         super().__init__(*args, **kwargs)
         if self.args.disable_dropout:
             disable_dropout(self.model)
@@ -59,6 +62,9 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
         add_head_fn(causal)
         with one_precision(self.accelerator, causal):
             check_head_fn(causal)
+        ends = causal.generation_config.eos_token_id
+        named = ends if isinstance(ends, list) else [self.processing_class.eos_token_id if ends is None else ends]
+        end_with_the_template(causal, self.processing_class, named, self._turn)
         limit = positions_of(self.model)
         if limit is not None and self.args.max_length is None and self._longest > limit:
             raise ValueError(
@@ -72,7 +78,8 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
         if args.expert_column in first:
             check_expert_column(dataset, args.expert_column)
             variables = args.chat_template_kwargs or {}
-            ends = [processing_class.eos_token_id, end_of_turn(processing_class, [first["prompt"]], variables)]
+            self._turn = end_of_turn(processing_class, [first["prompt"]], variables)
+            ends = [processing_class.eos_token_id, self._turn]
             given = {"tokenizer": processing_class, "column": args.expert_column, "ends": ends, "variables": variables}
             more = {} if isinstance(dataset, IterableDataset) else {"load_from_cache_file": False}  # see `text_only`
             dataset = text_only(dataset).map(trained_tokens, fn_kwargs=given, remove_columns=list(first), **more)

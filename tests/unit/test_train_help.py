@@ -1,6 +1,7 @@
 """``sgpo train --help``: read without torch, and held here to the dataclasses that TRL's parser takes."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from typer.testing import CliRunner
 from sgpo.cli import app
 from sgpo.commands import _train_help
 from sgpo.recipe import RunArguments
-from sgpo.trainer import SGPOConfig
+from sgpo.trainer import SGPOConfig, config
 from sgpo.trainer.arguments import BothCheckpointingNames
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "recipes"
 OWN = {field.name: field for field in _train_help.own_fields()}
 INHERITED = {field.name: field for fields in _train_help.INHERITED.values() for field in fields}
 
@@ -48,6 +50,7 @@ def test_what_recipes_set_is_there_with_the_true_defaults() -> None:
     written = {
         name for path in RECIPES.glob("*.yaml") if path.stem != "sft-warmup" for name in yaml.safe_load(path.open())
     }
+    written |= set(re.findall(r"^(\w+):", (ROOT / "src/sgpo/commands/templates/recipe.yaml.jinja").read_text(), re.M))
     assert written - set(OWN) - set(INHERITED) == set()
     defaults = default_of(SGPOConfig, ModelConfig)
     assert {name: field.default for name, field in INHERITED.items()} == {name: defaults[name] for name in INHERITED}
@@ -64,6 +67,13 @@ def test_the_help_is_short_grouped_and_ours_comes_first(monkeypatch: pytest.Monk
         assert places == sorted(places)
         assert "--help-all" in said
         assert said.count("\nGuided rollouts:\n") == 1
+
+
+def test_of_a_field_with_choices_all_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = {name: " ".join(" ".join(_train_help._shown(OWN[name])).split()) for name in config._CHOICES}
+    hidden = {name: [each for each in config._CHOICES[name] if f"'{each}'" not in said[name]] for name in said}
+    assert {name: choices for name, choices in hidden.items() if choices} == {}
 
 
 def test_help_all_lists_every_field_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,7 @@ INHERITED = {
         Field("report_to", "none", "Trackers: wandb, tensorboard, mlflow, trackio; none."),
         Field("save_strategy", "steps", "When checkpoints are saved: steps, epoch or no."),
         Field("save_steps", 500, "Steps between two checkpoints."),
+        Field("save_total_limit", None, "Most checkpoints that are kept. Default: all."),
         Field("eval_strategy", "no", "When the model is measured on eval_dataset or eval_split: steps, epoch or no."),
     ),
 }  # fmt: skip

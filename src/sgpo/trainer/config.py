@@ -47,9 +47,9 @@ class SGPOConfig(WholeGroupsConfig):
     )
     guided_grpo_group: str = argument(
         "own",
-        "With guided_grpo_weight: 'own', the guided rollouts are a group of their own and train the guided policy. "
-        "'joined': they join the autonomous group and train the unguided policy, with the importance ratio "
-        "pi(y|q) / pi_old(y|q,s) (OC-GRPO, arXiv 2607.19313; what is normalised by what is our reading).",
+        "With guided_grpo_weight: 'own' or 'joined'. 'own': the guided rollouts are a group of their own and train the "
+        "guided policy. 'joined': they join the autonomous group and train the unguided policy, with the importance "
+        "ratio pi(y|q) / pi_old(y|q,s) (OC-GRPO, arXiv 2607.19313; what is normalised by what is our reading).",
     )
     num_guided_generations: int = argument(4, "G2: rollouts per problem with its strategy (guided), from pi(.|q,s).")
     guided_prompt_template: str = argument(
@@ -59,14 +59,15 @@ class SGPOConfig(WholeGroupsConfig):
     )
     guided_rollouts: str = argument(
         "always",
-        "When a problem gets guided rollouts. 'always': in one generation call with the autonomous ones. 'on_demand': "
-        "in a second call, once the autonomous pass rate is known, only where it is under guided_rollouts_below; at "
-        "1.0 this skips solved problems alone, whose weight is 0 anyway, so the gradient is that of 'always' given "
-        "the same samples (the random numbers fall differently; guided_grpo_weight leaves out the skipped ones). "
-        "'by_weight': as on demand, but each problem with a probability in proportion to the weight that it is "
-        "expected to get (from its autonomous pass rate, and its guided one of the last visit), by which its weight is "
-        "divided: the gradient of 'always' in expectation, for fewer tokens. "
-        "'auto': on_demand where the generation backend and alpha_form allow it, and nothing would change. Ours.",
+        "When a problem gets guided rollouts: 'always', 'on_demand', 'by_weight' or 'auto'. 'always': in one "
+        "generation call with the autonomous ones. 'on_demand': in a second call, once the autonomous pass rate is "
+        "known, only where it is under guided_rollouts_below; at 1.0 this skips solved problems alone, whose weight is "
+        "0 anyway, so the gradient is that of 'always' given the same samples (the random numbers fall differently; "
+        "guided_grpo_weight leaves out the skipped ones). 'by_weight': as on demand, but each problem with a "
+        "probability in proportion to the weight that it is expected to get (from its autonomous pass rate, and its "
+        "guided one of the last visit), by which its weight is divided: the gradient of 'always' in expectation, for "
+        "fewer tokens. 'auto': on_demand where the generation backend and alpha_form allow it, and nothing would "
+        "change. Ours.",
     )
     guided_probability_min: float = argument(
         0.1,
@@ -95,16 +96,16 @@ class SGPOConfig(WholeGroupsConfig):
     # Target selection, distillation, teacher.
     target_selection: str = argument(
         "mean",
-        "Which correct guided response is the target: the likeliest under the unguided policy by 'mean' or 'sum' of "
-        "its token log-probabilities, or a 'random' one. Past the paper: 'trimmed', a mean without the least likely "
-        "tenth of the tokens (TREK, arXiv 2607.05339; the tenth is our reading).",
+        "Which correct guided response is the target: by 'mean', 'sum', 'trimmed' or 'random'. The likeliest under the "
+        "unguided policy, by mean or sum of its token log-probabilities, or any. 'trimmed', past the paper: a mean "
+        "without the least likely tenth of the tokens (TREK, arXiv 2607.05339; the tenth is our reading).",
     )
     target_source: str = argument(
         "guided",
-        "Which responses are targets: 'guided', correct guided ones, as published. Past the paper: 'autonomous', the "
-        "unguided policy's own ones, right or wrong, on which the guided side says how to go on (OPSD, arXiv "
-        "2601.18734; SKALD, 2608.09826, also by measured lift, which is what alpha asks, and with teacher_mix_schedule "
-        "'linear').",
+        "Which responses are targets: 'guided' or 'autonomous'. 'guided': correct guided ones, as published. "
+        "'autonomous', past the paper: the unguided policy's own ones, right or wrong, on which the guided side says "
+        "how to go on (OPSD, arXiv 2601.18734; SKALD, 2608.09826, also by measured lift, which is what alpha asks, and "
+        "with teacher_mix_schedule 'linear').",
     )
     num_targets: int = argument(
         None,
@@ -158,10 +159,10 @@ class SGPOConfig(WholeGroupsConfig):
     # Adaptive weight alpha(q).
     alpha_form: str = argument(
         "relative_gap",
-        "'relative_gap': alpha_0 * (p_guided - p) / (p + gamma), 'gap': alpha_0 * (p_guided - p), 'constant': "
-        "alpha_0; each within [0, alpha_max]. The paper publishes the behaviour and the constants, not the form. Past "
-        "the paper: 'all_wrong': alpha_0 where p = 0, else 0 (I-SDPO, arXiv 2608.12957); 'deviation': alpha_0 * "
-        "sqrt(p * (1 - p)) (SC-SDPO, 2605.27765).",
+        "'relative_gap', 'gap', 'constant', 'all_wrong' or 'deviation'. 'relative_gap': alpha_0 * (p_guided - p) / (p "
+        "+ gamma), 'gap': alpha_0 * (p_guided - p), 'constant': alpha_0, 'all_wrong': alpha_0 where p = 0, else 0, "
+        "'deviation': alpha_0 * sqrt(p * (1 - p)); each within [0, alpha_max]. The paper publishes the behaviour and "
+        "the constants, not the form. The last two are past it (I-SDPO, arXiv 2608.12957; SC-SDPO, 2605.27765).",
     )
     alpha_0: float = argument(0.5, "Scale of the distillation weight.")
     alpha_gamma: float = argument(0.1, "gamma in 'relative_gap': keeps the weight finite where p = 0.")

@@ -143,8 +143,16 @@ def test_exports_that_cannot_be(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"must end in .parquet or .jsonl"):
             ExportOptions(out=tmp_path / "x.csv")
         (tmp_path / "x.jsonl").write_text("before")
-        with pytest.raises(ValueError, match="Nothing to export: all_leak 1"):
+        with pytest.raises(
+            ValueError, match=r"Nothing to export: all_leak 1\. all_leak: .*sgpo strategies show"
+        ) as said:
             export(store, ExportOptions(out=tmp_path / "x.jsonl"), str)
+        assert "extract" not in str(said.value)
+    with (
+        Store(filled(tmp_path / "none.db", {"a": []})) as store,
+        pytest.raises(ValueError, match=r"no_candidate 1\. no_candidate: run sgpo strategies extract"),
+    ):
+        export(store, ExportOptions(out=tmp_path / "x.jsonl"), str)
     assert (tmp_path / "x.jsonl").read_text() == "before"
 
 

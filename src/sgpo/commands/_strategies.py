@@ -203,10 +203,7 @@ def run_export(options: ExportOptions) -> None:
             "once more over all problems, with the student that is to be trained."
         )
     if counts["not_measured"]:
-        typer.echo(
-            "not_measured: a strategy passes the rules, and lacks what a gate asks for. Run sgpo strategies rank "
-            "--singles for --min-instance-free, audit for --max-blind-rate."
-        )
+        typer.echo(exporting.REMEDIES["not_measured"])
     if named:
         kept = (name if name == new else f"{name} as {new}" for name, new in named.items())
         typer.echo(f"columns of the source: {', '.join(kept)}")

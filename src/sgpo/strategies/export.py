@@ -24,6 +24,14 @@ from sgpo.strategies.options import ExportOptions, Gates
 from sgpo.strategies.records import Candidate, Problem
 from sgpo.strategies.store import Store
 
+# What to do about a problem without a usable candidate, by the reason that `choose` gives.
+REMEDIES = {
+    "no_candidate": "no_candidate: run sgpo strategies extract.",
+    "none_helps": "none_helps: sgpo strategies lift measured that they hurt; --by rank takes them all the same.",
+    "all_leak": "all_leak: each tells something of its solution (sgpo strategies show), or an option leaves it out.",
+    "not_measured": "not_measured: a strategy passes the rules, and lacks what a gate asks for. Run sgpo strategies "
+    "rank --singles for --min-instance-free, audit for --max-blind-rate.",
+}
 _PORTION = 500
 
 
@@ -96,6 +104,14 @@ def choose(
     return None, "all_leak" if candidates else "no_candidate"
 
 
+def why_none(counts: Counter[str]) -> str:
+    """What the problems of a store without a usable candidate came to, as `choose` says it, and what mends each."""
+    if not counts:
+        return f"the store is empty. {REMEDIES['no_candidate']}"
+    shown = ", ".join(f"{kind} {count}" for kind, count in counts.most_common())
+    return " ".join([f"{shown}.", *(REMEDIES[kind] for kind, _ in counts.most_common())])
+
+
 def export(
     store: Store,
     options: ExportOptions,
@@ -142,8 +158,7 @@ def export(
         else:
             _write_parquet(file, rows(), columns)
         if not counts["ok"] and not (options.keep_bare and counts):
-            shown = ", ".join(f"{kind} {count}" for kind, count in counts.most_common()) or "the store is empty"
-            raise ValueError(f"Nothing to export: {shown}. Run sgpo strategies extract first, or look at stats.")
+            raise ValueError(f"Nothing to export: {why_none(counts)}")
     return counts
 
 

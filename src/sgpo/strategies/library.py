@@ -20,7 +20,7 @@ from sgpo.data.benchmarks import BenchmarkProblem
 from sgpo.data.prompts import Prompt
 from sgpo.runs.files import JsonObject
 from sgpo.strategies.check import check_strategy
-from sgpo.strategies.export import choose
+from sgpo.strategies.export import choose, why_none
 from sgpo.strategies.likeness import MakeIndex, TfidfIndex, without_numbers
 from sgpo.strategies.options import ORDERS
 from sgpo.strategies.records import Candidate
@@ -78,12 +78,14 @@ def build_library(
     if by not in ORDERS:
         raise ValueError(f"--by {by!r} must be one of {', '.join(ORDERS)}.")
     chosen: list[tuple[Candidate, str]] = []
+    counts: Counter[str] = Counter()
     for problem in store.problems():
-        candidate, _ = choose(store, problem, by=by)
+        candidate, kind = choose(store, problem, by=by)
+        counts[kind] += 1
         if candidate is not None:
             chosen.append((candidate, problem.problem))
     if not chosen:
-        raise ValueError(f"{store.path} has no strategy that passes the leak check; run sgpo strategies extract first.")
+        raise ValueError(f"{store.path} has no strategy to give: {why_none(counts)}")
     texts = ["\n".join((c.strategy.problem_type, c.strategy.strategy, *c.strategy.steps)) for c, _ in chosen]
     groups = merge(texts, threshold, index, report)
     entries = [_entry([chosen[i] for i in group]) for group in groups]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import sgpo
-from sgpo.compare.cells import run_once
+from sgpo.compare.cells import run_cells, run_once
 from sgpo.compare.lab import LabTask
 from sgpo.compare.options import CompareOptions, split_methods
 from sgpo.compare.results import method_results
@@ -19,7 +19,7 @@ from sgpo.compare.search import beyond, overrides_of, search
 from sgpo.compare.table import as_csv, as_markdown, as_text
 from sgpo.lab.experiment import Cell, RunBudget, train_config, train_data
 from sgpo.report.load import load_run
-from sgpo.runs.entries import CellResult, ComparisonResults, Searched
+from sgpo.runs.entries import CellResult, FailedCell, ComparisonResults, Searched
 from sgpo.runs.methods import METHODS, PRESETS
 from sgpo.trainer.methods import find_method
 
@@ -323,6 +323,47 @@ def test_a_finished_cell_is_not_run_again_and_another_one_not_taken_for_it(tmp_p
     assert run_once(LabTask(), cell, tmp_path / "no-warm-start", tmp_path, print) == CellResult(accuracy=0.5)
     with pytest.raises(ValueError, match="other settings"):
         run_once(LabTask(), Cell("sgpo", seed=1), tmp_path, tmp_path, print)
+
+
+def test_finished_cells_are_read_before_any_run_and_need_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    def run(jobs: Any, processes: int) -> dict[str, Any]:
+        started.extend(job.name for job in jobs)
+        return {job.name: CellResult(accuracy=0.1) for job in jobs}
+
+    monkeypatch.setattr("sgpo.compare.cells.run_jobs", run)
+    cells = [Cell("sgpo"), Cell("sgpo", seed=1)]
+    work = [(cell, tmp_path / cell.name) for cell in cells]
+    (finished := work[1][1]).mkdir()
+    (finished / "cell.json").write_text(json.dumps({**dataclasses.asdict(cells[1]), "name": cells[1].name}))
+    (finished / "result.json").write_text('{"accuracy": 0.5}')
+    found = run_cells(work, LabTask(), 1, tmp_path)
+    assert started == [cells[0].name]
+    assert {name: result.accuracy for name, result in found.items() if isinstance(result, CellResult)} == {
+        cells[0].name: 0.1,
+        cells[1].name: 0.5,
+    }
+    started.clear()
+    (finished / "cell.json").write_text("{}")
+    with pytest.raises(ValueError, match="other settings"):
+        run_cells(work, LabTask(), 1, tmp_path)
+    assert not started
+
+
+def test_a_full_gpu_is_said_in_a_sentence_with_its_remedy(tmp_path: Path) -> None:
+    class Full(LabTask):
+        def run(self, *_: Any) -> CellResult:
+            message = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 18.00 MiB. Process 1 has 2 GiB."
+            raise RuntimeError(message)
+
+    failed = run_once(Full(), Cell("sgpo"), tmp_path, tmp_path / "cell", print)
+    assert isinstance(failed, FailedCell)
+    assert failed.error.startswith("RuntimeError: torch.OutOfMemoryError: CUDA out of memory. Give fewer --jobs")
+    assert "Process" not in failed.error
+    assert "Process 1" in (tmp_path / "cell" / "error.txt").read_text()
 
 
 def test_a_run_of_the_search_that_failed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

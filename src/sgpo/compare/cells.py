@@ -23,24 +23,24 @@ Outcome = CellResult | FailedCell
 
 
 def run_cells(work: Sequence[tuple[CellSpec, Path]], task: Task, processes: int, out: Path) -> dict[str, Outcome]:
-    """The results of cells, each with its folder, by the folder's name; ``processes`` of them side by side."""
-    if not work:
-        return {}
-    return run_jobs([ProcessJob(folder.name, run_once, (task, cell, out, folder)) for cell, folder in work], processes)
+    """The results of cells, each with its folder, by the folder's name; ``processes`` of them side by side.
+
+    Finished ones are read first, without a process. Raises ValueError for a folder that holds another cell.
+    """
+    # All folders before any run, so that one with another cell costs no compute.
+    done: dict[str, Outcome] = {folder.name: read_result(folder) for cell, folder in work if _finished(cell, folder)}
+    jobs = [ProcessJob(f.name, run_once, (task, cell, out, f)) for cell, f in work if f.name not in done]
+    return done | (run_jobs(jobs, processes) if jobs else {})
 
 
 def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgress) -> Outcome:
     """The result of ``cell``, from ``folder`` if it is there. A failure is returned, and kept in ``error.txt``."""
-    described = {**dataclasses.asdict(cell), "name": cell.name}
-    known = folder / "cell.json"
-    # Through JSON, as it would be read back: a file makes lists of tuples.
-    if known.exists() and read_json_object(known) != json.loads(json.dumps(described)):
-        raise ValueError(f"{folder} holds a cell with other settings; choose another --out, or delete it.")
-    if (folder / "result.json").exists():
+    if _finished(cell, folder):
         return read_result(folder)
+    described = _described(cell)
     folder.mkdir(parents=True, exist_ok=True)
     # Before the run: a report of a comparison in progress says what a cell is going to be.
-    write_json(known, described)
+    write_json(folder / "cell.json", described)
     record(folder, described)
     # Of an earlier try; a report would call the cell crashed.
     (folder / "error.txt").unlink(missing_ok=True)
@@ -51,10 +51,34 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
     except Exception as error:
         # The whole traceback for whoever looks into it; tables have its last line.
         write_text(folder / "error.txt", traceback.format_exc())
-        return FailedCell(error=f"{type(error).__name__}: {error}", seed=cell.seed, base_seed=cell.base_seed)
+        return FailedCell(error=_said(error), seed=cell.seed, base_seed=cell.base_seed)
     result = dataclasses.replace(result, seconds=round(time.perf_counter() - began, 1))
     write_json(folder / "result.json", result.to_json())
     return result
+
+
+def _finished(cell: Any, folder: Path) -> bool:
+    """Whether ``folder`` has the result of ``cell``. Raises ValueError if it holds another cell."""
+    known = folder / "cell.json"
+    # Through JSON, as it would be read back: a file makes lists of tuples.
+    if known.exists() and read_json_object(known) != json.loads(json.dumps(_described(cell))):
+        raise ValueError(f"{folder} holds a cell with other settings; choose another --out, or delete it.")
+    return (folder / "result.json").exists()
+
+
+def _described(cell: Any) -> dict[str, Any]:
+    return {**dataclasses.asdict(cell), "name": cell.name}
+
+
+def _said(error: Exception) -> str:
+    """An error's kind and message; of a GPU that is full the first sentence, with the remedy."""
+    text = f"{type(error).__name__}: {error}"
+    if "OutOfMemoryError" not in text:
+        return text
+    return (
+        f"{text.partition('. ')[0]}. Give fewer --jobs, if several cells shared the GPU, or the recipe a smaller "
+        "per_device_train_batch_size; the same command runs what is missing."
+    )
 
 
 def read_result(folder: Path) -> CellResult:

@@ -100,6 +100,16 @@ def test_so_do_those_of_the_baselines(model_type: str, method: str, out: Path) -
         torch.testing.assert_close(company, alone, rtol=2e-4, atol=2e-4)
 
 
+@pytest.mark.parametrize("method", ["sgpo", "luffy", "hpt"])
+def test_a_model_whose_rollouts_depend_on_their_company_is_refused(
+    method: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "attention_hidden_size": 16, "intermediate_size": 32}
+    monkeypatch.setitem(MODELS, "rwkv", sizes)
+    with pytest.raises(ValueError, match="samples from RwkvForCausalLM otherwise beside a longer prompt"):
+        make("rwkv", method, out)
+
+
 @pytest.mark.parametrize("model_type", ["gpt2", "gpt_bigcode"])
 def test_they_train(model_type: str, out: Path) -> None:
     trainer = make(model_type, "sgpo", out, alpha_form="constant", gradient_checkpointing=True)

@@ -180,6 +180,38 @@ def test_parts_and_a_shared_prefill_change_no_sample(family: str, monkeypatch: p
     assert len({len(tokens) for tokens, _ in together}) > 1
 
 
+RECURRENT: dict[str, dict[str, Any]] = {
+    "rwkv": {"attention_hidden_size": 16},
+    "recurrent_gemma": {"num_hidden_layers": 3, "num_attention_heads": 2, "lru_width": 16, "attention_window_size": 8},
+    "minimax": {
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "num_local_experts": 2,
+        "layer_types": ["linear_attention", "full_attention"],
+        "block_size": 8,
+    },
+    "mamba": {"state_size": 4, "expand": 2},
+    "qwen2": {"num_attention_heads": 2, "num_key_value_heads": 1},
+}
+
+
+@pytest.mark.parametrize("family", RECURRENT)
+def test_the_other_rows_of_a_batch_change_no_sample_of_a_recurrent_model(family: str, tokenizer: Any) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 32, **RECURRENT[family]}
+    ids = {"vocab_size": VOCAB_SIZE, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **sizes, **ids)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    settings: dict[str, Any] = {"k": 3, "max_new_tokens": 8}
+    together = sample(model, tokenizer, PROMPTS[:3], **settings, batch_size=5)
+    assert together == [sample(model, tokenizer, [prompt], **settings, batch_size=1)[0] for prompt in PROMPTS[:3]]
+    # The others stay as fast as they were.
+    assert sampling.rows_mix(model) is (family in ("rwkv", "recurrent_gemma", "minimax"))
+
+
 def test_lengths_ends_and_truncation(model: Any, tokenizer: Any) -> None:
     with Ends(model) as counting:
         rows = sample(counting, tokenizer, ["8", "mean 3"], temperature=0, max_new_tokens=4)

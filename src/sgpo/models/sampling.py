@@ -97,8 +97,9 @@ def sample_rows(
     done: dict[int, Reply] = {}
     turn = end_of_turn(tokenizer, prompts, chat_template_kwargs)
     with _plain_generation(model, tokenizer, [] if turn is None else [turn]):
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
+        size = 1 if min(batch_size, len(ids)) > 1 and rows_mix(model) else batch_size
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
             completions = _generate(model, [ids[i] for i in batch], [seeds[i] for i in batch], sampling)
             texts = decode(tokenizer, [tokens for tokens, _ in completions])
             texts = continued(tokenizer, [prompts[i] for i in batch], [ids[i] for i in batch], texts)
@@ -230,6 +231,23 @@ def _plain_generation(
         yield
 
 
+def rows_mix(model: PreTrainedModel) -> bool:
+    """Whether ``generate`` answers a prompt otherwise beside a longer one, as it does for RWKV and RecurrentGemma.
+
+    Attention leaves padding out, and so do most of the recurrent states. Which ones do not shows in a probe.
+    """
+    ids = torch.arange(3, 23, device=model.device).remainder(model.config.get_text_config().vocab_size).view(2, 10)
+    mask = torch.ones_like(ids)
+    mask[0, :5] = 0
+    how: dict[str, Any] = {"max_new_tokens": 3, "do_sample": False, "output_logits": True}
+    how |= {"return_dict_in_generate": True}
+    with bare_generation(model, pad_token_id=0), without_dropout(model), torch.no_grad():
+        beside = model.generate(ids, attention_mask=mask, **how).logits
+        alone = model.generate(ids[:1, 5:], **how).logits
+    both = [torch.stack([scores[0] for scores in steps]).float() for steps in (beside, alone)]
+    return bool((both[0] - both[1]).norm() > torch.finfo(model.dtype).eps ** 0.5 * both[1].norm())
+
+
 def _generate(
     model: PreTrainedModel, prompts: Sequence[list[int]], seeds: Sequence[int], sampling: Sampling
 ) -> list[tuple[list[int], bool]]:
@@ -309,8 +327,8 @@ def _shared_prefill(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Cache 
 
 def _rows_of(cache: Any, rows: list[int]) -> Cache | None:
     """A cache of these rows; None for one of another kind (recurrent, of a window), which is then computed anew."""
-    # Rows of a window or of a recurrent state cannot be taken out of it.
-    if not isinstance(cache, DynamicCache) or any(type(layer) is not DynamicLayer for layer in cache.layers):
+    # Rows of a window or of a recurrent state cannot be taken out of it; MiniMax keeps one beside its layers.
+    if type(cache) is not DynamicCache or any(type(layer) is not DynamicLayer for layer in cache.layers):
         return None
     cache.batch_select_indices(torch.tensor(rows, device=cache.layers[0].keys.device))
     return cache

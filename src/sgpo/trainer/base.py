@@ -35,7 +35,7 @@ from sgpo.trainer.heads import add_head_fn, check_head_fn
 from sgpo.trainer.measured import MeasuredGRPOTrainer
 from sgpo.trainer.notices import RolloutHistory, RolloutNotices, look_at_golds
 from sgpo.trainer.own import swapped
-from sgpo.trainer.padding import score_alike_in_any_company
+from sgpo.trainer.padding import sample_alike_in_any_company, score_alike_in_any_company
 from sgpo.trainer.precision import one_precision
 from sgpo.trainer.prompts import text_only, with_thinking_begun
 from sgpo.trainer.ranks import idle_share
@@ -117,6 +117,8 @@ class BaseTrainer(MeasuredGRPOTrainer):
             with one_precision(self.accelerator, causal):
                 check_head_fn(causal)
                 score_alike_in_any_company(causal)
+                if not args.use_vllm:
+                    sample_alike_in_any_company(causal)
         self._check_prompts()
         self._end_with_the_template()
         self._complete()

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sgpo.models.sampling import rows_mix
 from sgpo.models.scoring import without_dropout
 
 _LENGTH, _PADDING = 6, 5  # tokens of the probe
@@ -48,6 +49,15 @@ def score_alike_in_any_company(model: PreTrainedModel) -> None:
             f"{type(model).__name__} scores a sequence differently beside a longer one (hidden states differ by "
             f"{found:.1%}), with padding on either side, so no log-probability of a batch can be relied on. It is not "
             "causal, or its rows see each other. Use another architecture."
+        )
+
+
+def sample_alike_in_any_company(model: PreTrainedModel) -> None:
+    """Raise ``ValueError`` where the rows of a batch change each other's rollouts."""
+    if can_be_probed(model) and rows_mix(model):
+        raise ValueError(
+            f"transformers samples from {type(model).__name__} otherwise beside a longer prompt, so rollouts would "
+            "not be the policy's own. Use vLLM (use_vllm: true), or another architecture."
         )
 
 

@@ -19,7 +19,7 @@ from sgpo.compare.search import beyond, overrides_of, search
 from sgpo.compare.table import as_csv, as_markdown, as_text
 from sgpo.lab.experiment import Cell, RunBudget, train_config, train_data
 from sgpo.report.load import load_run
-from sgpo.runs.entries import CellResult, FailedCell, ComparisonResults, Searched
+from sgpo.runs.entries import CellResult, ComparisonResults, FailedCell, Searched
 from sgpo.runs.methods import METHODS, PRESETS
 from sgpo.trainer.methods import find_method
 

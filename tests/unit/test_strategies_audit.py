@@ -96,6 +96,24 @@ def test_nothing_is_asked_again_and_more_replies_are_added(tmp_path: Path) -> No
     assert notes(path, "b")[3]["asked"] == 8
 
 
+def test_an_answer_within_the_tolerance_is_told(tmp_path: Path) -> None:
+    """As in training, in `extract` and in `lift`."""
+    path = tmp_path / "s.db"
+    with Store(path) as store:
+        store.add_setup(SETUP)
+        for id, answer in (("a", "3.14159"), ("b", "8")):
+            store.add_problems([Problem(id, f"problem {id}", answer, "a response", columns={"tolerance": 0.01})])
+            parsed = Strategy(**{**GOOD, "strategy": f"Think of {id}."}).model_dump_json()
+            store.record([AnsweredCall(Key(SETUP.id, id, 0), "ok", "", parsed, 1, 1)])
+
+    def rounding(body: dict[str, Any], number: int) -> Play:
+        return said(json.dumps({"answer": "3.14" if "Think of a." in body["messages"][-1]["content"] else "2"}))
+
+    with serving(rounding) as server:
+        assert audited(server, path).candidates == {"leaks": 1, "passes": 1}
+    assert (notes(path, "a")[0]["told"], notes(path, "a")[0]["chance"]) == (6, [0, 6])
+
+
 FAULTS = [
     said("no idea"), said(""), said("{}"), said('{"answer": []}'), said('{"answer": "28"}', "content_filter"),
     Play(status=500), Play(cut=True), Play(raw=b"nonsense"), Play(body=b"<html>"), said(None),
@@ -257,6 +275,14 @@ def test_the_likelihood_is_that_of_one_token_after_the_other(local: LocalModel) 
             logits = local.model(torch.tensor([question + answer[:i]])).logits[0, -1]
         expected.append(float(logits[token] - logits.logsumexp(0)))
     assert log_likelihood(local, messages, "ans 9") == pytest.approx(sum(expected) / 2, abs=1e-5)
+
+
+def test_of_a_solution_the_answer_counts_alone(local: LocalModel, tmp_path: Path) -> None:
+    gains = []
+    for name, gold in (("alone", "9"), ("solution", "It is 4 + 5 = 9.\n#### 9")):
+        with Store(filled(tmp_path / name, {"a": gold, "b": "12"})) as store:
+            gains.append(measure(store, local, model_name="lab", prompt=load_prompt("audit"), limit=None)[0])
+    assert gains[0] == gains[1]
 
 
 def test_the_gain_over_other_strategies_is_noted(local: LocalModel, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 
 from sgpo.commands.strategies import app
 from sgpo.data.benchmarks import BenchmarkProblem
+from sgpo.data.leaks import contains_answer
+from sgpo.strategies.check import check_strategy
 from sgpo.strategies.library import Entry, assign, build_library, merge, pooled_lift
 from sgpo.strategies.likeness import EmbeddingIndex, TfidfIndex, embedding_index, terms, without_numbers
 from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
@@ -205,6 +207,22 @@ def test_a_problem_gets_the_strategy_of_its_kind(tmp_path: Path) -> None:
     (row,) = assign(entries(tmp_path), [BenchmarkProblem("n1", SETS.format(99), "12.5", tolerance=0.1)])
     assert row["tolerance"] == 0.1  # by which training rewards
     assert list(assign(entries(tmp_path), asked)) == rows
+
+
+def test_a_prompt_of_messages_stays_as_it_is(tmp_path: Path) -> None:
+    prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": SETS.format(99)}]
+    (row,) = assign(entries(tmp_path), [BenchmarkProblem("n1", SETS.format(99), "12", prompt=prompt)])
+    assert row["prompt"] == prompt
+
+
+def test_a_strategy_that_training_refuses_is_not_assigned() -> None:
+    angles = strategy(("triangles", "The sum of the angles is 180 degrees.", ["Use it."]))
+    counts: Counter[str] = Counter()
+    problem = BenchmarkProblem("n1", "How many degrees have the angles of a triangle?", "180")
+    assert not check_strategy(problem.problem, "180", None, angles.model_dump()).leak
+    assert contains_answer(angles.text(), "180")
+    assert list(assign([Entry(angles, "c", ["a"], ["angles of a triangle"])], [problem], counts=counts)) == []
+    assert counts == {"all_leak": 1}
 
 
 def made(name: str, *texts: str) -> Entry:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sgpo.data.benchmarks import BenchmarkProblem
+from sgpo.evaluation.grading import VerifyGrader
+from sgpo.evaluation.run import EvalPlan, run_evaluation
+from sgpo.evaluation.templates import TEMPLATES
+from sgpo.models import Answered, Key, Reply, Request, Sampling
+from sgpo.models.batched import Batched
 from sgpo.runs.files import write_rows
 from sgpo.strategies.ingest import ingest
 from sgpo.strategies.sources import Source
@@ -32,6 +40,16 @@ def evaluated(folder: Path, texts: dict[str, list[str]], gold: str = "4") -> Pat
     return folder
 
 
+class Right(Batched):
+    """A model that always says 4."""
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": "right"}
+
+    def generate(self, requests: Sequence[Request], answered: Collection[Key] = ()) -> Iterator[Answered]:
+        yield [(request, Reply(SHORT, "stop", 9)) for request in requests]
+
+
 def test_a_problem_that_was_solved_comes_with_its_shortest_right_response(tmp_path: Path) -> None:
     source = Source(str(evaluated(tmp_path / "run", {"a": [WRONG, LONG, SHORT], "b": [WRONG, WRONG], "c": [SHORT]})))
     counts: Counter[str] = Counter()
@@ -52,6 +70,19 @@ def test_a_problem_keeps_the_rules_that_it_was_judged_by(tmp_path: Path) -> None
     with Store(tmp_path / "s.db") as store:
         (problem,) = next(ingest(Source(str(folder)), store, Counter()))
     assert problem.columns == {"family": "sums", "tolerance": 0.05}
+
+
+def test_a_system_message_and_turns_of_the_data_come_along(tmp_path: Path) -> None:
+    """A prompt of messages is asked as it is; strategies that are made of the responses are trained on with it."""
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 2?"}]
+    problems = [
+        BenchmarkProblem("a", "What is 2 + 2?", "4", prompt=turns),
+        BenchmarkProblem("b", "What is 3 + 1?", "4"),
+    ]
+    plan = EvalPlan("sums", "here", problems, TEMPLATES["luffy"], k=1, sampling=Sampling(0.0, 1.0, 9))
+    run_evaluation(plan, "m", Right(plan.sampling, 4), VerifyGrader(), tmp_path / "run")
+    found = {row.id: row.turns for row in Source(str(tmp_path / "run")).rows()}
+    assert found == {"a": turns, "b": None}
 
 
 def test_of_a_sample_that_was_asked_again_the_last_reply_counts(tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def _all_alike(plan: EvalPlan, backend: Model, store: RunFolder) -> str:
 
 def _more(problem: BenchmarkProblem) -> dict[str, object]:
     """What a problem has beside its texts, by the names of a training set."""
-    named = {"family": problem.group, "tolerance": problem.tolerance}
+    named = {"family": problem.group, "tolerance": problem.tolerance, "messages": problem.prompt}
     return {name: value for name, value in named.items() if value is not None}
 
 

@@ -18,6 +18,7 @@ from itertools import islice
 
 from sgpo.models import Schema, stream_seed
 from sgpo.rewards import verify_batch
+from sgpo.rewards.reward import tolerances_of
 from sgpo.strategies.asking import Asking, Job, Tally, ask
 from sgpo.strategies.budget import Spend, prompt_bytes, usual_tokens
 from sgpo.strategies.export import leaks
@@ -130,7 +131,7 @@ def _noted(store: Store, setup: Setup, n: int, limit: int | None) -> Audit:
             if not mine or not theirs:
                 done.candidates["unread"] += 1
                 continue
-            told, by_chance = _told(mine, problem.answer), _told(theirs, problem.answer)
+            told, by_chance = _told(mine, problem), _told(theirs, problem)
             rate, chance = Rate(told, len(mine)), Rate(by_chance, len(theirs))
             low, high = difference_interval(rate, chance)
             note = {
@@ -176,8 +177,9 @@ def _read(job: Job, text: str, finish: str) -> tuple[str, str | None]:
     return parsed.outcome, None if parsed.value is None else json.dumps(parsed.value)
 
 
-def _told(replies: list[str], answer: str) -> int:
-    """How many replies are the answer; equal replies are verified once."""
+def _told(replies: list[str], problem: Problem) -> int:
+    """How many replies are the answer, as training judges it; equal replies are verified once."""
     counts = Counter(replies)
-    verdicts = verify_batch(list(counts), [answer] * len(counts))
+    (tolerance,) = tolerances_of([problem.columns.get("tolerance")], 1)
+    verdicts = verify_batch(list(counts), [problem.answer] * len(counts), tolerance=tolerance)
     return sum(count for count, verdict in zip(counts.values(), verdicts, strict=True) if verdict.correct)

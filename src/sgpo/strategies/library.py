@@ -17,7 +17,9 @@ from statistics import fmean
 import numpy as np
 
 from sgpo.data.benchmarks import BenchmarkProblem
+from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt
+from sgpo.rewards.golds import gold_text
 from sgpo.runs.files import JsonObject
 from sgpo.strategies.check import check_strategy
 from sgpo.strategies.export import choose, why_none
@@ -189,12 +191,13 @@ def _entry(members: Sequence[tuple[Candidate, str]]) -> Entry:
 
 
 def _leaks(problem: BenchmarkProblem, strategy: Strategy) -> bool:
-    return check_strategy(problem.problem, problem.answer, None, strategy.model_dump()).leak
+    found = check_strategy(problem.problem, problem.answer, None, strategy.model_dump())
+    return found.leak or contains_answer(strategy.text(), gold_text(problem.answer))
 
 
 def _row(problem: BenchmarkProblem, entry: Entry, likeness: float, make_prompt: Callable[[str], Prompt]) -> JsonObject:
     return {
-        "prompt": make_prompt(problem.problem),
+        "prompt": problem.prompt or make_prompt(problem.problem),
         "strategy": entry.strategy.text(),
         "answer": problem.answer,
         "id": problem.id,

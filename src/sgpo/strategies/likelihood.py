@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sgpo.data.messages import Messages
 from sgpo.models.seeds import stream_seed
+from sgpo.rewards.golds import gold_text
 from sgpo.strategies.audit import OTHERS, with_candidates
 from sgpo.strategies.store import Store
 from sgpo.strategies.templates import PromptTemplate
@@ -48,7 +49,7 @@ def measure(
             elsewhere = sorted(id for id, (other, _) in texts.items() if other != problem.id)
             drawn = random.Random(stream_seed(0, NOTE, candidate.id)).sample(elsewhere, min(OTHERS, len(elsewhere)))
             asked = [prompt.messages(strategy=texts[id][1]) for id in (candidate.id, *drawn)]
-            scores = [log_likelihood(model, messages, problem.answer) for messages in asked]
+            scores = [log_likelihood(model, messages, gold_text(problem.answer)) for messages in asked]
             gain = scores[0] - sum(scores[1:]) / len(scores[1:])
             store.note([(candidate.id, NOTE, {"nats": gain, "others": len(drawn), "model": model_name})])
             gains.append(gain)

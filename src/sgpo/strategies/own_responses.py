@@ -23,7 +23,7 @@ def eval_rows(folder: Path) -> Iterator[JsonObject]:
     """One row a problem that was solved at least once: ``id``, ``problem``, ``answer`` the right ``responses``, and
     ``family`` and ``tolerance`` of a problem that has them.
 
-    The shortest right response comes first: of two that are right, the one that wanders less shows the way better.
+    A problem that the data hold as messages is these messages. The shortest right response comes first: of two that are right, the one that wanders less shows the way better.
     A folder of an earlier version holds no bare problem; there the prompt, with its template, stands for it.
     """
     verdicts, said = (_last(folder / name) for name in ("verdicts.jsonl", "responses.jsonl"))
@@ -34,7 +34,7 @@ def eval_rows(folder: Path) -> Iterator[JsonObject]:
     for _, row in read_rows(folder / "prompts.jsonl"):
         if row["id"] in found:
             responses = sorted(dict.fromkeys(found[row["id"]]), key=len)
-            problem = row.get("problem", row["prompt"])
+            problem = row.get("messages") or row.get("problem", row["prompt"])
             known = {"id": row["id"], "problem": problem, "answer": row["gold"], "responses": responses}
             yield known | {name: row[name] for name in ("family", "tolerance") if name in row}
 

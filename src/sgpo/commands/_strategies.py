@@ -19,11 +19,14 @@ from sgpo.strategies.budget import Budget, Spend
 from sgpo.strategies.columns import SourceColumns
 from sgpo.strategies.estimate import estimate_extraction
 from sgpo.strategies.extract import Extraction, extract
-from sgpo.strategies.options import AskOptions, AuditOptions, ExportOptions, ExtractOptions, RankOptions
+from sgpo.strategies.importing import import_strategies
+from sgpo.strategies.options import AskOptions, AuditOptions, ExportOptions, ExtractOptions, ImportOptions, RankOptions
 from sgpo.strategies.rank import rank
-from sgpo.strategies.sources import Source, parse_columns
+from sgpo.strategies.sources import OF_STRATEGIES, Source, parse_columns
 from sgpo.strategies.store import Store
 from sgpo.strategies.templates import load_prompt
+
+_FULL_PRICE = ", without discounts for cached prompts"
 
 
 @contextlib.contextmanager
@@ -32,13 +35,13 @@ def _asking(options: AskOptions, kind: str) -> Iterator[tuple[Asking, Callable[[
 
     Beside it comes what shows how far the calls are, of how many.
     """
-    budget, prompt = Budget(options.spending), load_prompt(kind, options.prompt)
+    model, budget, prompt = options.needed_model(), Budget(options.spending), load_prompt(kind, options.prompt)
     with Store(options.store, create=kind == "extract") as store, progress(kind) as bar:
         # Inside the store: a mistake in its path is said before a model is loaded.
         asking = Asking(
             store=store,
             client=options.open(),
-            model=options.model,
+            model=model,
             prompt=prompt,
             seed=options.seed,
             limit=options.limit,
@@ -90,6 +93,19 @@ def run_extraction(options: ExtractOptions) -> int:
             "a cache, or takes no temperature. Those that repeat are paid for, and nothing is chosen among them"
         )
     return _finish(done.tally, asking.budget, options.store)
+
+
+def run_import(options: ImportOptions) -> None:
+    """Import, and say what came of it. Raises ValueError where no row has a strategy that can be used."""
+    columns = parse_columns(options.columns)
+    source = Source(options.source, columns=columns, split=options.split, fields=OF_STRATEGIES)
+    typer.echo(source.describe())
+    with Store(options.store) as store:
+        counts = import_strategies(source, store)
+    if not counts["ok"] + counts["again"]:
+        raise ValueError(f"{source.name} has no strategy that can be used: {counted(counts)}. Check --columns.")
+    typer.echo(f"rows: {counted(counts)}")
+    typer.echo(f"written into {options.store}, for rank, audit, lift, library, show and export")
 
 
 def run_ranking(options: RankOptions) -> int:
@@ -216,7 +232,8 @@ def run_export(options: ExportOptions) -> None:
 def _say_estimate(spend: Spend, basis: str, *more: str) -> None:
     """The end of every estimate: tokens and what the figure rests on, cost, and that nothing was spent."""
     typer.echo(f"tokens: about {spend.prompt_tokens:,} in, {spend.completion_tokens:,} out ({basis})")
-    typer.echo("cost: " + ("unknown without --price-in and --price-out" if spend.cost is None else f"{spend.cost:.2f}"))
+    cost = "unknown without --price-in and --price-out" if spend.cost is None else f"{spend.cost:.2f}{_FULL_PRICE}"
+    typer.echo(f"cost: {cost}")
     for line in more:
         typer.echo(line)
     typer.echo("Nothing was asked. The estimate is for all of it, what the store already has included.")
@@ -251,7 +268,9 @@ def _finish(tally: Tally, budget: Budget, store: Path) -> int:
     if line := several_served(tally.served):
         typer.echo(line)
     tokens = f"{budget.prompt_tokens:,.0f} in, {budget.completion_tokens:,.0f} out"
-    typer.echo(f"tokens of all runs: {tokens}" + (f"; cost {budget.cost:.4f}" if budget.spending.priced else ""))
+    typer.echo(
+        f"tokens of all runs: {tokens}" + (f"; cost {budget.cost:.4f}{_FULL_PRICE}" if budget.spending.priced else "")
+    )
     # A budget that is used up is an end as planned; any other stop is for a script to notice.
     if tally.stopped is None:
         return 0

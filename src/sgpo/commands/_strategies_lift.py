@@ -172,7 +172,7 @@ def lab_task(options: LiftOptions) -> tuple[Verify, Ask, list[str], int | None]:
         if strategy is None:
             return problem.problem
         parts = (strategy.problem_type, strategy.strategy, " ".join(strategy.steps))
-        return GUIDED_TEMPLATE.format(strategy=" | ".join(parts), prompt=problem.problem)
+        return GUIDED_TEMPLATE.format(strategy=" | ".join(filter(None, parts)), prompt=problem.problem)
 
     limit = MAX_COMPLETION if options.max_new_tokens is None else options.max_new_tokens
     return lab_reward, ask, ["lab", GUIDED_TEMPLATE], limit

@@ -12,6 +12,7 @@ from sgpo.strategies.options import (
     AuditOptions,
     ExportOptions,
     ExtractOptions,
+    ImportOptions,
     LibraryOptions,
     LiftOptions,
     RankOptions,
@@ -57,6 +58,15 @@ def extract_command(options: ExtractOptions) -> None:
     from sgpo.commands import _strategies as work
 
     raise typer.Exit(work.run_extraction(options))
+
+
+@app.command("import")
+@takes_options
+def import_command(options: ImportOptions) -> None:
+    """Write strategies of your own into a store, to be judged as extracted ones are. Asks nothing."""
+    from sgpo.commands import _strategies as work
+
+    work.run_import(options)
 
 
 @app.command("rank")

@@ -59,7 +59,9 @@ class SpendingOptions:
         None,
         help="Stop before all runs together cost more than this, in the currency of the prices; needs both prices.",
     )
-    price_in: float | None = option(None, help="Price of a million prompt tokens, in your currency.")
+    price_in: float | None = option(
+        None, help="Price of a million prompt tokens, in your currency. Discounts for cached prompts are not counted."
+    )
     price_out: float | None = option(None, help="Price of a million reply tokens, in your currency.")
 
     def __post_init__(self) -> None:

@@ -148,7 +148,7 @@ def export(
                     notes = {} if chosen is None else chosen.notes
                     row["lift"] = notes.get("lift", {}).get("lift")
                 if options.expert:
-                    row["expert"] = problem.response
+                    row["expert"] = problem.response or None  # imported strategies have none
                 yield row | columns.row(problem)
 
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -188,7 +188,7 @@ def _row(problem: Problem, chosen: Candidate | None, prompt: Prompt) -> JsonObje
         "strategy": chosen.strategy.text(),
         "problem_type": chosen.strategy.problem_type,
         "model": chosen.model,
-        "prompt_version": f"{chosen.prompt}@{chosen.prompt_sha256[:12]}",
+        "prompt_version": f"{chosen.prompt}@{chosen.prompt_sha256[:12]}".rstrip("@"),
         "candidate": chosen.number,
         "score": chosen.notes.get("rank", {}).get("score"),
         "candidate_id": chosen.id,

@@ -33,7 +33,7 @@ def ingest(
     other texts.
     """
     taken: dict[str, str] = {}
-    texts = {_text_key(problem): (id, answer) for id, problem, answer in store.texts()}
+    texts = {text_key(problem): (id, answer) for id, problem, answer in store.texts()}
     changed: Counter[str] = Counter()
     given = 0
     for portion in _portions(source.rows(), taken, counts):
@@ -47,7 +47,7 @@ def ingest(
         usable = usable if limit is None else usable[: limit - given]
         given += len(usable)
         counts["ok"] += len(usable)
-        taken |= {problem.id: _text_key(problem.problem) for problem in usable}
+        taken |= {problem.id: text_key(problem.problem) for problem in usable}
         yield usable
         if given == limit:
             return
@@ -57,7 +57,7 @@ def _portions(rows: Iterator[Row], taken: dict[str, str], counts: Counter[str]) 
     """Rows in portions whose ids differ, without those of ids that are ``taken``, which the caller adds to.
 
     Args:
-        taken: ids with their problems' `_text_key`.
+        taken: ids with their problems' `text_key`.
 
     A row with the id of one before it waits for that one: where its response is wrong, this one's may be right, as in
     data sets that have a row for each response.
@@ -84,8 +84,8 @@ def _portions(rows: Iterator[Row], taken: dict[str, str], counts: Counter[str]) 
 
 def _renamed(row: Row, taken: dict[str, str], portion: dict[str, Row]) -> Row:
     """A row; under a hash for its id where another problem has it, as in data sets that number each part anew."""
-    other = taken.get(row.id) or (_text_key(portion[row.id].problem) if row.id in portion else None)
-    same = other is None or not row.problem or other == _text_key(row.problem)
+    other = taken.get(row.id) or (text_key(portion[row.id].problem) if row.id in portion else None)
+    same = other is None or not row.problem or other == text_key(row.problem)
     return row if same else replace(row, id=digest(row.problem, row.answer))
 
 
@@ -121,7 +121,7 @@ def _settle(rows: list[Row], store: Store, texts: dict[str, tuple[str, str]], ke
             status = reason if reason in PASSING else f"unverified:{reason}"
             problems[id] = Problem(id, "", "", "", status, problem.digest)
         else:
-            twin, answer = texts.setdefault(_text_key(problem.problem), (id, problem.answer))
+            twin, answer = texts.setdefault(text_key(problem.problem), (id, problem.answer))
             if twin == id:
                 problems[id] = replace(problem, response=response if keep_thinking else strip_thinking(response))
                 continue
@@ -149,7 +149,7 @@ def _stamp(known_by: str) -> str:
     return digest(known_by, __version__)
 
 
-def _text_key(problem: str) -> str:
+def text_key(problem: str) -> str:
     """By which a problem is known again, however it is spaced."""
     return digest(" ".join(problem.split()))
 

@@ -70,9 +70,11 @@ class AskOptions(StoreOptions):
     """What the commands that ask a model have in common."""
 
     model: str = option(
+        "",
         flags=("--model", "-m"),
         envvar="OPENAI_MODEL",
-        help="Name under which the endpoint serves the model; for other backends a folder or hub id.",
+        help="Name under which the endpoint serves the model; for other backends a folder or hub id. "
+        "Needed wherever something is asked.",
     )
     limit: int | None = option(None, help="Take only the first so many problems. Default: all of them.")
     prompt: Path | None = option(None, help="File with a prompt to use in place of the packaged one.")
@@ -94,11 +96,34 @@ class AskOptions(StoreOptions):
                 "be from 0 to 2, top_p over 0 and at most 1, max_tokens at least 1."
             )
 
+    def needed_model(self) -> str:
+        """The model's name. Raises ValueError where none is given: only a dry run goes without one."""
+        if not self.model:
+            raise ValueError("--model is missing: give the name of the model to ask, or set OPENAI_MODEL.")
+        return self.model
+
     def open(self) -> Model:
         """The way to the model, loaded. Raises as `sgpo.models.open_model`."""
         size = self.access.batch_size
         access = replace(self.access, batch_size=_BATCHES.get(self.access.backend, 8) if size is None else size)
-        return open_model(self.model, Sampling(self.temperature, self.top_p, self.max_tokens), access)
+        return open_model(self.needed_model(), Sampling(self.temperature, self.top_p, self.max_tokens), access)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(StoreOptions):
+    """The options of ``sgpo strategies import``."""
+
+    source: str = option(
+        argument=True,
+        help="Problems with strategies of your own: a parquet, JSONL or CSV file, or a hub id. A strategy is text, or "
+        "an object with problem_type, strategy and steps; a problem may have several rows.",
+    )
+    columns: str | None = option(
+        None,
+        help="Columns of the source, such as problem=question,strategy=hint; the fields are problem, answer, strategy "
+        "and id, and a dot goes into a nested column. Default: found by their usual names.",
+    )
+    split: str = option("train", help="Split to read of a data set on the hub.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +140,7 @@ class ExtractOptions(AskOptions):
         help="Columns of the source, such as problem=question,answer=gold; the fields are problem, answer, response "
         "and id, and a dot goes into a nested column. Default: found by their usual names.",
     )
-    split: str = option("train", help="Split to read of a data set on the hub.")
+    split: str = like(ImportOptions, "split")
     keep_thinking: bool = option(False, help="Show the model the thinking part of the response too.")
     n: int = option(5, flags=("--n", "-n"), help="Number of candidate strategies for each problem.")
     dry_run: bool = option(False, help="Estimate calls, tokens, cost and time; ask nothing.")

@@ -23,8 +23,9 @@ def eval_rows(folder: Path) -> Iterator[JsonObject]:
     """One row a problem that was solved at least once: ``id``, ``problem``, ``answer`` the right ``responses``, and
     ``family`` and ``tolerance`` of a problem that has them.
 
-    A problem that the data hold as messages is these messages. The shortest right response comes first: of two that are right, the one that wanders less shows the way better.
-    A folder of an earlier version holds no bare problem; there the prompt, with its template, stands for it.
+    A problem that the data hold as messages is these messages. The shortest right response comes first: of two that
+    are right, the one that wanders less shows the way better. A folder of an earlier version holds no bare problem;
+    there the prompt, with its template, stands for it.
     """
     verdicts, said = (_last(folder / name) for name in ("verdicts.jsonl", "responses.jsonl"))
     found: dict[str, list[str]] = {}

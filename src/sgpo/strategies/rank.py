@@ -25,6 +25,7 @@ from sgpo.strategies.store import Store
 
 NOTE = "rank"
 _PORTION = 16
+_NO_RESPONSE = "(None was kept. Take a candidate for faithful where its approach solves the problem.)"
 
 
 @dataclass
@@ -109,9 +110,14 @@ def _jobs(asking: Asking, setup: Setup, problem: Problem, candidates: list[Candi
         shown = "\n\n".join(
             f'<candidate number="{i}">\n{c.strategy.text()}\n</candidate>' for i, c in enumerate(shuffled, 1)
         )
-        fields = {"problem": problem.shown, "response": problem.response, "answer": problem.answer}
+        fields = {"problem": problem.shown, "response": problem.response or _NO_RESPONSE}
         key = Key(setup.id, problem.id, number, _subject(candidates))
-        yield Job(key, asking.prompt.messages(**fields, candidates=shown), stream, tuple(c.id for c in shuffled))
+        yield Job(
+            key,
+            asking.prompt.messages(**fields, answer=problem.answer, candidates=shown),
+            stream,
+            tuple(c.id for c in shuffled),
+        )
 
 
 def _read(job: Job, text: str, finish: str) -> tuple[str, str | None]:

@@ -100,7 +100,10 @@ Step = Annotated[str, BeforeValidator(_step), _bounded(800)]
 
 
 class Strategy(BaseModel):
-    """One strategy. Unknown fields are dropped; numbering in front of a step is taken off."""
+    """One strategy. Unknown fields are dropped; numbering in front of a step is taken off.
+
+    One of a user's own may be a single text, without a type and steps (`of_text`).
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -108,8 +111,24 @@ class Strategy(BaseModel):
     strategy: Annotated[str, BeforeValidator(_text), _bounded(2_000)]
     steps: Annotated[list[Step], BeforeValidator(_steps), Field(min_length=1, max_length=20)]
 
+    @classmethod
+    def of_text(cls, text: str) -> Strategy:
+        """A strategy that enters a prompt as this text."""
+        return cls.model_construct(problem_type="", strategy=text, steps=[])
+
+    @classmethod
+    def load(cls, stored: str) -> Strategy:
+        """What `dump` gave."""
+        return cls.of_text(json.loads(stored)) if stored.startswith('"') else cls.model_validate_json(stored)
+
+    def dump(self) -> str:
+        """As JSON: an object with the parts, or the single text."""
+        return self.model_dump_json() if self.steps else json.dumps(self.strategy)
+
     def text(self) -> str:
         """How it enters a prompt."""
+        if not self.steps:
+            return self.strategy
         steps = "\n".join(f"{number}. {step}" for number, step in enumerate(self.steps, 1))
         return f"Problem type: {self.problem_type}\nStrategy: {self.strategy}\nSteps:\n{steps}"
 

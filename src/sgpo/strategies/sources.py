@@ -10,7 +10,7 @@ first counts that verifies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
@@ -36,10 +36,12 @@ from sgpo.strategies.records import digest
 from sgpo.strategies.schema import clean
 
 FIELDS = ("problem", "answer", "response", "id")
+OF_STRATEGIES = ("problem", "answer", "strategy", "id")  # of a file that is imported
 _USUAL = {
     "problem": ("problem", "question", "prompt"),
     "answer": ("reward_model.ground_truth", "answer", "ground_truth", "gold"),
     "response": ("target", "response", "completion", "generation", "generations", "responses", "output"),
+    "strategy": ("strategy",),
     "id": ("id", "uuid", "problem_id", "unique_id"),
 }
 _IMAGES = ("image", "images")  # columns that TRL takes for what is shown beside the prompt
@@ -55,6 +57,7 @@ class Row:
 
     Attributes:
         responses: the strong model's, the one to be preferred first.
+        strategy: the cell of a file of strategies, as it is.
         fault: why the row cannot be used; the texts are then empty.
         turns: the prompt's messages where it has a system message or several turns.
         columns: the source's other columns, as JSON types.
@@ -65,6 +68,7 @@ class Row:
     problem: str = ""
     answer: str = ""
     responses: tuple[str, ...] = ()
+    strategy: Any = None
     fault: str = ""
     turns: Messages | None = None
     columns: JsonObject = field(default_factory=dict)
@@ -76,16 +80,24 @@ class Source:
 
     Args:
         name: a path, or a hub id. A folder is one of ``sgpo eval``: the student's own right responses.
-        columns: field to column, for those of `FIELDS` that are not found by their usual names.
+        columns: field to column, for those of ``fields`` that are not found by their usual names.
         split: of a hub data set.
+        fields: what is sought in a row; all but ``id`` must be there.
     """
 
-    def __init__(self, name: str, *, columns: Mapping[str, str] | None = None, split: str = "train") -> None:
-        self.name, self.split, self.path = name, split, Path(name)
+    def __init__(
+        self,
+        name: str,
+        *,
+        columns: Mapping[str, str] | None = None,
+        split: str = "train",
+        fields: Sequence[str] = FIELDS,
+    ) -> None:
+        self.name, self.split, self.path, self.fields = name, split, Path(name), fields
         self._hub: Any = None
         given = dict(columns or {})
-        if unknown := set(given) - set(FIELDS):
-            raise ValueError(f"--columns names {sorted(unknown)}; the fields are {', '.join(FIELDS)}.")
+        if unknown := set(given) - set(fields):
+            raise ValueError(f"--columns names {sorted(unknown)}; the fields are {', '.join(fields)}.")
         if self.path.is_dir():
             if not is_eval_folder(self.path):
                 raise ValueError(f"{name} is a folder without responses of `sgpo eval`; give one that has, or a file.")
@@ -113,7 +125,7 @@ class Source:
         other = [name for name in first if name not in self.columns.values()]
         lost = [name for name in other if json_cell(first[name]) is LOST]
         text = f"columns: {used}"
-        if _several(unpacked(_get(first, self.columns["response"]))):
+        if "response" in self.columns and _several(unpacked(_get(first, self.columns["response"]))):
             text += "; of several responses the first that verifies, complete and correct ones first"
         if kept := [name for name in other if name not in lost]:
             text += f"; kept for export: {', '.join(kept)}"
@@ -126,7 +138,7 @@ class Source:
 
     def _find(self, given: dict[str, str]) -> dict[str, str]:
         first, found = self._first(), {}
-        for name in FIELDS:
+        for name in self.fields:
             usual = (given[name],) if name in given else _USUAL[name]
             there = [column for column in usual if _get(first, column, LOST) is not LOST]
             filled = [column for column in there if _get(first, column) is not None]
@@ -192,18 +204,19 @@ def _row(raw: JsonObject | None, columns: Mapping[str, str], number: int) -> Row
         return Row(f"row {number}", fault="unreadable_row")
     prompt = _get(raw, columns["problem"])
     messages = as_messages(prompt)
-    if messages and columns["problem"] == columns["response"]:
+    if messages and columns["problem"] == columns.get("response"):
         prompt = before_answer(messages)
     problem = clean(problem_text(prompt) or "").strip()
     answer = _answer(_get(raw, columns["answer"]))
-    responses = _responses(_get(raw, columns["response"]), raw)
+    sought = "response" in columns
+    responses = _responses(_get(raw, columns["response"]), raw) if sought else ()
     given = _get(raw, columns["id"]) if "id" in columns else None
     if isinstance(given, (str, int)) and not isinstance(given, bool) and str(given).strip():
         id = clean(str(given).strip())
         id = id if 0 < len(id) <= _MAX_ID else digest(id)
     else:
         id = digest(problem, answer) if problem else f"row {number}"
-    faults = {"no_problem": problem, "no_answer": answer, "no_response": responses}
+    faults = {"no_problem": problem, "no_answer": answer, "no_response": responses or not sought}
     fault = next((name for name, text in faults.items() if not text), "")
     fault = "tool_turns" if messages and has_tools(messages) else fault
     fault = "image" if any(raw.get(name) for name in _IMAGES) else fault  # what it shows is part of what is asked
@@ -219,6 +232,7 @@ def _row(raw: JsonObject | None, columns: Mapping[str, str], number: int) -> Row
         problem,
         answer,
         responses,
+        _get(raw, columns["strategy"]) if "strategy" in columns else None,
         turns=_turns(prompt),
         columns={name: value for name, value in other.items() if value is not LOST},
         tolerance=tolerance,

@@ -89,7 +89,9 @@ class Store:
     def __init__(self, path: Path | str, *, create: bool = True) -> None:
         self.path = Path(path)
         if not create and not self.path.is_file():
-            raise StoreError(f"There is no store {self.path}; make one with sgpo strategies extract, or give --store.")
+            raise StoreError(
+                f"There is no store {self.path}; make one with sgpo strategies extract or import, or give --store."
+            )
         self.worker = uuid.uuid4().hex
         self._lock = threading.RLock()
         with self._faults():
@@ -233,7 +235,7 @@ class Store:
             FROM calls c JOIN setups s ON s.id = c.setup
             WHERE c.problem = ? AND s.kind = 'extract' AND c.outcome = 'ok' ORDER BY c.number, c.id"""
         return [
-            Candidate(id, of, number, Strategy.model_validate_json(parsed), model, prompt, sha, json.loads(notes))
+            Candidate(id, of, number, Strategy.load(parsed), model, prompt, sha, json.loads(notes))
             for id, of, number, parsed, model, prompt, sha, notes in self.rows(query, problem)
         ]
 

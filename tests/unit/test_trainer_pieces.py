@@ -30,7 +30,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sgpo.models.scoring import without_dropout
 from sgpo.objectives import Kernel
-from sgpo.trainer import base, distillation
+from sgpo.trainer import base, sgpo_trainer
 from sgpo.trainer.distillation import Target, TargetBatch, collate, deal
 from sgpo.trainer.finite import NonFiniteError, require_finite
 from sgpo.trainer.heads import Head, add_head_fn, check_head_fn
@@ -83,14 +83,10 @@ def test_deal_by_hand() -> None:
     assert deal([], DUMMY, 0, 2, 1) == [[], []]
 
 
-def test_deal_refuses_a_wrong_maximum() -> None:
-    with pytest.raises(ValueError, match="fullest rank has 1 targets, but this one has 2"):
-        deal([DUMMY, DUMMY], DUMMY, 1, 1, 1)
-
-
 # ---------------------------------------------------------------- divergence
 
 
+@pytest.mark.usefixtures("scripted")
 @pytest.mark.parametrize(
     ("options", "kernel"),
     [
@@ -103,21 +99,9 @@ def test_the_kernel_is_that_of_the_configuration(
     options: dict[str, Any], kernel: Kernel, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[Kernel] = []
-    fused = distillation.fused_linear_distillation_loss
-    monkeypatch.setattr(distillation, "fused_linear_distillation_loss", lambda *a: (used.append(a[3]), fused(*a))[1])
-    share = collate([Target([1], [2, 3], [4, 5], 1.0)], 0, torch.device("cpu"))
-    term = distillation.divergence(
-        share,
-        torch.ones(1, 2, 3),
-        kit.make_config(out, **options),
-        normalizer=1,
-        temperature=1.0,
-        progress=0.0,
-        teacher_head=None,
-    )
-    loss, metrics = term(torch.rand(1, 3, 3), Head(torch.rand(7, 3)))
-    assert loss > 0
-    assert metrics["token_kl"].shape == (1, 2)
+    fused = sgpo_trainer.fused_linear_distillation_loss
+    monkeypatch.setattr(sgpo_trainer, "fused_linear_distillation_loss", lambda *a: (used.append(a[3]), fused(*a))[1])
+    kit.make_trainer(out, max_steps=1, **options).train()
     assert used == [kernel]
 
 

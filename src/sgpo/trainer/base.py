@@ -222,6 +222,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         with self._naming_rewards():
             rewards = super()._calculate_rewards(self._told(inputs), prompts, completions, completion_ids_list)
         self._require_numbers(rewards)
+        self._sgpo.rewards = self._local(rewards, len(prompts))  # TRL keeps the advantages alone
         return rewards
 
     def _told(self, inputs: list[Problem]) -> list[Problem]:
@@ -291,6 +292,19 @@ class BaseTrainer(MeasuredGRPOTrainer):
     def _named_functions(self) -> str:
         names = self.reward_func_names
         return f"the reward function {names[0]!r}" if len(names) == 1 else f"all reward functions ({', '.join(names)})"
+
+    # ---------------------------------------------------------------- log-probabilities
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
+        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        self._sgpo.logps = result[0]  # TRL's loss does not return them
+        return result
+
+    def _last_logps(self) -> Tensor:
+        """The log-probabilities ``[N, T]`` of the last forward, on its graph, which is let go of here."""
+        logps, self._sgpo.logps = self._sgpo.logps, None
+        assert logps is not None
+        return logps
 
     # ---------------------------------------------------------------- ids
 

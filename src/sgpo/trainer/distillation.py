@@ -1,21 +1,18 @@
-"""What the trainer distils: the targets of one generation batch, dealt evenly over its micro-steps, and their term.
+"""What the trainer distils: the targets of one generation batch, dealt evenly over its micro-steps.
 
-Shapes: N targets of a micro-step, P prompt tokens, T completion tokens, H hidden.
+Shapes: N targets of a micro-step, P prompt tokens, T completion tokens.
 
 TRL shuffles and splits its own batch per SAMPLE; a target belongs to a PROBLEM, so it lives here instead. Every rank
 runs the same number of rows in the same micro-step (a rank that skips a collective hangs the others): ``deal`` takes
 the number of targets of the fullest rank, and short ranks fill up with rows of weight 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from sgpo.objectives import Divergence, Head, Kernel, Rows, fused_linear_distillation_loss
-from sgpo.trainer.config import SGPOConfig
-from sgpo.trainer.heads import HeadFn
 from sgpo.trainer.trl_seam import pad
 
 
@@ -79,8 +76,6 @@ def deal(
     are the same on every rank, and differ by at most one target within a rank. Neighbouring targets go to different
     optimizer steps, of ``accumulation`` micro-steps each, where there are several.
     """
-    if most < len(targets):
-        raise ValueError(f"The fullest rank has {most} targets, but this one has {len(targets)}.")
     # A rank that left its forward out would hang the others in theirs.
     filled = [*targets, *[dummy] * (most - len(targets))]
     return [[filled[i] for i in dealt] for dealt in spread(most, micro_steps, accumulation)]
@@ -94,53 +89,6 @@ def spread(count: int, micro_steps: int, accumulation: int) -> list[list[int]]:
     for i in range(count):
         slots[order[i % micro_steps]].append(i)
     return slots
-
-
-def divergence(
-    target_batch: TargetBatch,
-    teacher_hidden: Tensor,
-    args: SGPOConfig,
-    *,
-    normalizer: float,
-    temperature: float,
-    progress: float,
-    teacher_head: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
-) -> HeadFn:
-    """The clipped KL to the guided side, for the forward pass of the unguided one; see :mod:`sgpo.trainer.heads`.
-
-    Args:
-        teacher_hidden: ``[N, T, H]``, hidden states that predict the completion tokens behind the guided prompts.
-        normalizer: problems of the optimizer step on one rank.
-        progress: share of the run's optimizer steps that is done, for ``teacher_mix_schedule``.
-        teacher_head: hidden states and head of a teacher with weights of its own, see ``TeacherWeights.head``.
-    """
-    length = target_batch.mask.size(1)
-    kl = Divergence(
-        args.kl_direction,
-        temperature,
-        args.kl_clip,
-        args.kl_clip_form,
-        teacher_temperature=args.teacher_temperature,
-        teacher_mix=args.teacher_mix * (1 - progress if args.teacher_mix_schedule == "linear" else 1),
-    )
-
-    def head_fn(hidden: Tensor, head: Head) -> tuple[Tensor, dict[str, Tensor]]:
-        guide, guide_weight = teacher_hidden, None
-        if teacher_head is not None:
-            guide, guide_weight = teacher_head(teacher_hidden)
-        rows = Rows(
-            student_hidden=hidden[:, -length - 1 : -1],
-            teacher_hidden=guide,
-            mask=target_batch.mask,
-            weights=target_batch.weights,
-            normalizer=normalizer,
-            teacher_weight=guide_weight,
-        )
-        kernel = Kernel(chunk_size=args.kl_chunk_size, tolerance=args.kl_gradient_tolerance)
-        found = fused_linear_distillation_loss(rows, head, kl, kernel)
-        return found.loss, {**found.sums, "token_kl": found.token_kl}
-
-    return head_fn
 
 
 def padded(rows: Sequence[list[int]], value: int, side: str) -> tuple[Tensor, Tensor]:

@@ -97,17 +97,7 @@ class ExpertTrainer(BaseTrainer):
                 if len(tokens) + _MARGIN > limit:
                     self._expert_ids(self.train_dataset[row])
 
-    # ---------------------------------------------------------------- what TRL computes on the way
-
-    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        self._sgpo.rewards = self._local(rewards, len(prompts))
-        return rewards
-
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        self._sgpo.logps = result[0]
-        return result
+    # ---------------------------------------------------------------- loss and metrics
 
     def get_high_entropy_mask(self, entropies: Tensor, mask: Tensor, threshold: float) -> Tensor:
         """TRL's, over sampled tokens: an expert's are none of those that `top_entropy_quantile` chooses from."""

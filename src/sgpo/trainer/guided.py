@@ -59,9 +59,12 @@ class GuidedRolloutTrainer(BaseTrainer):
         on_demand = self.args.guided_on_demand
         if not on_demand:
             batch.guided = self._guided_prompts(problems, with_strategy)
-        # TRL calls the two methods below in the course of this, and tells them nothing of the batch.
+        # TRL calls `_generate_single_turn` in the course of this, and tells it nothing of the batch.
         with swapped(self._sgpo, batch=batch):
             output = batch.scored = super()._generate_and_score_completions(inputs)
+        batch.rewards = self._sgpo.rewards
+        assert batch.rewards is not None
+        batch.correct = self._correct(batch.rewards).view(-1, self.num_generations)
         if on_demand:
             batch.guided = self._sampled_on_demand(batch)
         batch.guided.correct = self._guided_correct(problems, batch.guided)
@@ -122,11 +125,9 @@ class GuidedRolloutTrainer(BaseTrainer):
         split = len(prompt_ids)
         guided.completion_ids = completion_ids[split:]
         guided.logprobs = None if logprobs is None else logprobs[split:]
-        lengths = torch.tensor([len(ids) for ids in completion_ids[:split]])
         self._sgpo.batch.completion_ids = completion_ids[:split]
         # TRL has repeated each prompt, once for each rollout of its group.
         self._sgpo.batch.prompt_ids = [list(ids) for ids in prompt_ids[:: self.num_generations]]
-        self._sgpo.batch.lengths = lengths.view(-1, self.num_generations)
         return completion_ids[:split], None if logprobs is None else logprobs[:split]
 
     # ---------------------------------------------------------------- verdicts
@@ -135,12 +136,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         if self._sgpo.replayed is not None:
             assert self._sgpo.replayed.rewards is not None
             return self._sgpo.replayed.rewards
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        if self._sgpo.batch is not None:
-            self._sgpo.batch.rewards = self._local(rewards, len(prompts))
-            correct = self._correct(self._sgpo.batch.rewards)
-            self._sgpo.batch.correct = correct.view(-1, self.num_generations)
-        return rewards
+        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
 
     def _guided_correct(self, problems: list[Problem], guided: GuidedRollouts) -> Tensor:
         """Verdict on each guided completion, ``[R]``; the rewards see the problem as it is, without strategy."""

@@ -104,15 +104,13 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
         tokens = self.accelerator.reduce(mask.sum().float(), reduction="sum") + batch.scored["num_items_in_batch"]
         batch.scored["num_items_in_batch"] = scored["num_items_in_batch"] = tokens
 
-    def _guided_loss(self, model: Any) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """``mean_q GRPO(guided)``, this micro-step's part of it, and its rows; None where it has none, on every rank.
-
-        The log-probabilities of the rows are in ``self._sgpo.logps`` afterwards.
-        """
+    def _guided_rows(self) -> dict[str, Tensor]:
+        """This micro-step's guided rows; empty where it has none, on every rank."""
         slots = self._sgpo.guided_slots
-        rows = slots[self._step % self.args.steps_per_generation] if slots else {}
-        if not rows:
-            return None, rows
+        return slots[self._step % self.args.steps_per_generation] if slots else {}
+
+    def _guided_loss(self, model: Any, rows: dict[str, Tensor]) -> Tensor:
+        """This micro-step's part of ``mean_q GRPO(guided)``."""
         with self._apart() as metrics:
             loss = super()._compute_loss(model, rows)
         self._record({"guided_entropy": metrics["entropy"][-1]})
@@ -129,7 +127,7 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
             # These are means over the rows at hand, of which this micro-step may have more or fewer than another.
             whole = self.args.per_device_train_batch_size * self.args.num_guided_generations / self.num_generations
             loss = loss * (len(rows["advantages"]) / whole)
-        return loss, rows
+        return loss
 
     @contextmanager
     def _apart(self) -> Iterator[dict[str, list[float]]]:

@@ -94,19 +94,16 @@ class HPTTrainer(ExpertTrainer):
         return output
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        if (
-            self.model.training and self.loss_type == "bnpo" and "sampled_tokens" in inputs
-        ):  # older checkpoints have none
+        if not self.model.training:
+            return super()._compute_loss(model, inputs)
+        if self.loss_type == "bnpo" and "sampled_tokens" in inputs:  # older checkpoints have none
             # TRL divides by the tokens of the rows at hand. Those of an expert response are no rollout's, and a long
             # one would weaken GRPO on the problems beside it. An advantage is a factor of the loss, as `beta` is 0.
             share = inputs["completion_mask"].sum() / inputs["sampled_tokens"].sum().clamp(min=1)
             inputs = {**inputs, "advantages": inputs["advantages"] * share}
-        with swapped(self._sgpo, expert_rows=inputs.get("expert")):
+        with swapped(self._sgpo, expert_rows=inputs["expert"]):
             loss = super()._compute_loss(model, inputs)
-        logps, self._sgpo.logps = self._sgpo.logps, None
-        if not self.model.training:
-            return loss
-        assert logps is not None
+        logps = self._last_logps()
         # DDP and FSDP average gradients over ranks, so the number of problems is that of one rank.
         problems = logps.size(0) * self.current_gradient_accumulation_steps / self.num_generations
         weights = inputs["expert"].to(logps.dtype) * self.args.sft_coef

@@ -130,8 +130,7 @@ class LUFFYTrainer(ExpertTrainer):
         # TRL's loss of the on-policy rows; the advantage 0 leaves the expert's rows out of it, not out of its divisor.
         with swapped(self._sgpo, expert_rows=off_policy):
             loss = super()._compute_loss(model, {**inputs, "advantages": advantages.masked_fill(off_policy, 0.0)})
-        logps, self._sgpo.logps = self._sgpo.logps, None
-        assert logps is not None
+        logps = self._last_logps()
         mask = inputs["completion_mask"].bool()
         counted = mask & off_policy.unsqueeze(1)
         per_token = off_policy_token_loss(logps, advantages, self.args.shaping_gamma)

@@ -46,7 +46,6 @@ def rollout_metrics(
     ``capped`` says which weights ``[B]`` reached their cap. ``copies`` is G2. ``guided_prompt_tokens`` is among the
     result for the count of processed tokens; it is not logged by itself.
     """
-    assert batch.lengths is not None
     sampled = ~guided_pass_rate.isnan()
     skipped = [i for i in batch.with_strategy if not sampled[i]]
     weights = alpha[batch.with_strategy]
@@ -104,14 +103,14 @@ class DistillationSums:
         }
 
 
-def log_ratio(accelerator: Accelerator, logps: Tensor | None, inputs: dict[str, Any]) -> float:
+def log_ratio(accelerator: Accelerator, logps: Tensor, inputs: dict[str, Any]) -> float:
     """Mean of ``log pi - log pi_sampler`` over the completion tokens of a micro-step; ``logps`` is ``[N, T]``.
 
     0 where the batch holds no log-probabilities of the sampler: TRL leaves them out when the forward that is trained
     on is the policy that sampled.
     """
     sampled = inputs.get("sampling_per_token_logps", inputs.get("old_per_token_logps"))
-    if sampled is None or logps is None:
+    if sampled is None:
         return 0.0
     # TRL writes NaN for a token whose log-probability the sampler did not report.
     mask = inputs["completion_mask"].bool() & ~sampled.isnan()

@@ -38,7 +38,8 @@ class Own:
     context: tuple[float, str] = (math.inf, "")  # tokens of a prompt and its completion together, and whose limit it is
     shown_roles: set[str] = field(default_factory=set)  # of conversations that the chat template was seen to show
     measured: "EvaluationMeans | None" = None  # what an evaluation during training has seen, while it runs
-    logps: Tensor | None = None  # of the last forward, [N, T]; LUFFY and HPT keep them on its graph
+    logps: Tensor | None = None  # of the last forward, [N, T], on its graph
+    rewards: Tensor | None = None  # of the last generation batch, [B * G, functions]
     # What SGPO alone keeps.
     batch: GenerationBatch | None = None  # the rollouts, while TRL generates and scores the autonomous ones
     slots: list[list[Target]] = field(default_factory=list)  # targets of each micro-step until the next generation
@@ -49,7 +50,6 @@ class Own:
     problem_log: ProblemLog | None = None  # the log of problems, if it is on
     schedule: GuidedSchedule | None = None  # what draws the problems that are guided, where they are drawn
     # What LUFFY and HPT alone keep.
-    rewards: Tensor | None = None  # of the last generation batch, [B * G, functions]
     expert_rows: Tensor | None = None  # [N] bool, of the rows of a micro-step, while TRL computes their loss
     experts: list[list[int]] | None = None  # ids of each problem's expert response, while LUFFY samples the others
 

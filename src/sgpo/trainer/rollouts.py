@@ -52,11 +52,15 @@ class GenerationBatch:
     guided: GuidedRollouts = field(default_factory=lambda: GuidedRollouts([], 0, []))  # of all of those, or of some
     prompt_ids: list[list[int]] = field(default_factory=list)  # B prompts, as the autonomous rollouts saw them
     completion_ids: list[list[int]] = field(default_factory=list)  # B * G1 autonomous completions
-    lengths: Tensor | None = None  # [B, G1], tokens of each of them
     correct: Tensor | None = None  # [B, G1] bool, verdict on each
     rewards: Tensor | None = None  # [B * G1, functions], of the autonomous rollouts
     scored: dict[str, Any] = field(default_factory=dict)  # what TRL made of them; changes to it are trained on
     guiding_probability: Tensor | None = None  # [B], with which guided ones were drawn; None: they were not drawn
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens of each autonomous completion, ``[B, G1]``."""
+        return torch.tensor([len(ids) for ids in self.completion_ids]).view(len(self.problems), -1)
 
     @property
     def pass_rate(self) -> Tensor:

@@ -25,10 +25,19 @@ import torch
 from torch import Tensor
 
 from sgpo.models.scoring import without_dropout
-from sgpo.objectives import distillation_loss, rank_targets, trimmed_logps
+from sgpo.objectives import (
+    Divergence,
+    Head,
+    Kernel,
+    Rows,
+    distillation_loss,
+    fused_linear_distillation_loss,
+    rank_targets,
+    trimmed_logps,
+)
 from sgpo.trainer import checks, papers
 from sgpo.trainer.config import SGPOConfig
-from sgpo.trainer.distillation import Target, TargetBatch, collate, deal, divergence
+from sgpo.trainer.distillation import Target, TargetBatch, collate, deal
 from sgpo.trainer.finite import group_rows, require_finite_loss, target_rows
 from sgpo.trainer.guided_group import GuidedGroupTrainer
 from sgpo.trainer.metrics import log_ratio, rollout_metrics
@@ -211,33 +220,27 @@ class SGPOTrainer(GuidedGroupTrainer):
 
     # ---------------------------------------------------------------- loss
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        result = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        # TRL's loss does not return them, but the metrics and the error for a loss that is not finite need them.
-        self._sgpo.logps = result[0].detach()
-        return result
-
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         if not self.model.training:
             return super()._compute_loss(model, inputs)
-        target_batch, teacher_hidden, token_kl = None, None, None
         # TRL takes its own rows of the generation batch by the same number.
         targets = self._sgpo.slots[self._step % self.args.steps_per_generation] if self._sgpo.slots else []
+        target_batch, teacher_hidden, token_kl = None, None, None
         if targets:
             target_batch = collate(targets, self._tokenizer.pad_token_id, self.accelerator.device)
             if self.args.distillation_loss == "kl":
                 # Before GRPO's forward: a teacher of its own changes places with weights that no graph may hold yet.
                 teacher_hidden = self._teacher_hidden(model, target_batch)
         loss = super()._compute_loss(model, inputs)
-        logps = self._sgpo.logps
+        logps, guided_logps = self._last_logps().detach(), None
         self._record({"log_ratio": log_ratio(self.accelerator, logps, inputs)})
         self._record({"entropy": self._metrics["train"]["entropy"][-1]})
         # Not multiplied by 1: GRPO's loss stays TRL's to the bit, and so do its gradients.
         if self.args.grpo_weight != 1.0:
             loss = loss * self.args.grpo_weight
-        guided_loss, guided = self._guided_loss(model)
-        if guided_loss is not None:
-            loss = loss + self.args.guided_grpo_weight * guided_loss
+        if guided := self._guided_rows():
+            loss = loss + self.args.guided_grpo_weight * self._guided_loss(model, guided)
+            guided_logps = self._last_logps().detach()
         if target_batch is not None:
             term, sums = self._distillation(model, target_batch, teacher_hidden)
             loss = loss + term
@@ -247,7 +250,7 @@ class SGPOTrainer(GuidedGroupTrainer):
             self._record(self._sgpo.sums.flush(self.accelerator))
         rows = chain(
             group_rows("autonomous", inputs, logps, self._tokenizer),
-            group_rows("guided", guided, self._sgpo.logps, self._tokenizer),
+            group_rows("guided", guided, guided_logps, self._tokenizer),
             target_rows(targets, token_kl, self._tokenizer),
         )
         step = self.state.global_step + 1
@@ -273,8 +276,8 @@ class SGPOTrainer(GuidedGroupTrainer):
 
         DDP and FSDP average gradients over ranks, so the number is that of one rank.
         """
-        args, length = self.args, target_batch.mask.size(1)
-        rollouts = args.per_device_train_batch_size * self.current_gradient_accumulation_steps
+        length = target_batch.mask.size(1)
+        rollouts = self.args.per_device_train_batch_size * self.current_gradient_accumulation_steps
         # Divided here and nowhere else: TRL tells the Trainer that its loss already carries the accumulation.
         normalizer = rollouts / self.num_generations
         if teacher_hidden is None:  # distillation_loss="sft"
@@ -282,17 +285,37 @@ class SGPOTrainer(GuidedGroupTrainer):
                 model, target_batch.student_ids, target_batch.student_mask, length
             )
             return distillation_loss(-logps, target_batch.mask, target_batch.weights, normalizer=normalizer, clip=None)
+        kl = self._divergence()
+        kernel = Kernel(chunk_size=self.args.kl_chunk_size, tolerance=self.args.kl_gradient_tolerance)
 
-        head_fn = divergence(
-            target_batch,
-            teacher_hidden,
-            args,
-            normalizer=normalizer,
-            temperature=self.temperature,
-            progress=self.state.global_step / self.state.max_steps,
-            teacher_head=self._sgpo.teacher.head if self._sgpo.teacher else None,
-        )
+        def head_fn(hidden: Tensor, head: Head) -> tuple[Tensor, dict[str, Tensor]]:
+            guide, guide_weight = teacher_hidden, None
+            if self._sgpo.teacher is not None:
+                guide, guide_weight = self._sgpo.teacher.head(guide)
+            rows = Rows(
+                student_hidden=hidden[:, -length - 1 : -1],
+                teacher_hidden=guide,
+                mask=target_batch.mask,
+                weights=target_batch.weights,
+                normalizer=normalizer,
+                teacher_weight=guide_weight,
+            )
+            found = fused_linear_distillation_loss(rows, head, kl, kernel)
+            return found.loss, {**found.sums, "token_kl": found.token_kl}
+
         return model(input_ids=target_batch.student_ids, attention_mask=target_batch.student_mask, head_fn=head_fn)
+
+    def _divergence(self) -> Divergence:
+        """The KL of this step: ``teacher_mix`` may fall over the run."""
+        args, left = self.args, 1 - self.state.global_step / self.state.max_steps
+        return Divergence(
+            args.kl_direction,
+            self.temperature,
+            args.kl_clip,
+            args.kl_clip_form,
+            teacher_temperature=args.teacher_temperature,
+            teacher_mix=args.teacher_mix * (left if args.teacher_mix_schedule == "linear" else 1),
+        )
 
     # ---------------------------------------------------------------- checkpoints
 

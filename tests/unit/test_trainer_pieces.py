@@ -160,8 +160,6 @@ def test_first_of_groups_refuses_other_orders() -> None:
     rows = [{"prompt": "a"}, {"prompt": "b"}, {"prompt": "a"}, {"prompt": "b"}]
     with pytest.raises(ValueError, match="Row 1 of the generation batch is not the problem of its group"):
         first_of_groups(rows, 2)
-    with pytest.raises(ValueError, match="3 rows cannot be split into groups of num_generations = 2"):
-        first_of_groups(rows[:3], 2)
 
 
 def test_lengths_of_guided_rollouts() -> None:
@@ -409,14 +407,6 @@ def test_save_and_load(tmp_path: Path) -> None:
     other = TeacherWeights(model, 0.5)
     other.load(tmp_path)
     assert torch.equal(other.counterpart(model[1].weight), start)
-    with pytest.raises(FileNotFoundError, match="written with teacher='live'"):
-        other.load(tmp_path / "elsewhere")
-
-
-@pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan")])
-def test_decay_out_of_range(decay: float) -> None:
-    with pytest.raises(ValueError, match="within"):
-        TeacherWeights(network(), decay)
 
 
 def test_without_dropout_gives_each_module_its_mode_back() -> None:

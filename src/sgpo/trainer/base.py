@@ -5,6 +5,7 @@ advantage of 0, an infinite one too, and an id beyond the embedding is an IndexE
 """
 
 import inspect
+import logging
 import math
 import os
 import shutil
@@ -27,13 +28,12 @@ from sgpo.models.dates import fix_date
 from sgpo.models.sampling import bare_generation, end_of_turn
 from sgpo.models.scoring import without_dropout
 from sgpo.trainer import adapters, checks
-from sgpo.trainer.card import complete_card
 from sgpo.trainer.dropout import disable_dropout, warn_of_dropout
 from sgpo.trainer.ends import end_with_the_template
 from sgpo.trainer.finite import finite_sampling
 from sgpo.trainer.heads import add_head_fn, check_head_fn
 from sgpo.trainer.measured import MeasuredGRPOTrainer
-from sgpo.trainer.notices import RolloutHistory, RolloutNotices, look_at_golds
+from sgpo.trainer.notices import RolloutHistory, RolloutNotices, gold_faults
 from sgpo.trainer.own import swapped
 from sgpo.trainer.padding import sample_alike_in_any_company, score_alike_in_any_company
 from sgpo.trainer.precision import one_precision
@@ -45,7 +45,10 @@ from sgpo.trainer.run_log import RunLog
 from sgpo.trainer.trl_seam import GRPOTrainer, get_config_model_id
 from sgpo.trainer.whole_groups import WholeGroupsConfig
 
+logger = logging.getLogger(__name__)
+
 _GO_ON = "Correct it, then go on from the last checkpoint with resume_from_checkpoint=True."
+_NO_BASE = "[None](https://huggingface.co/None)"  # in TRL's model card
 _SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
 _CHUNK = 1000  # problems that are tokenized at once
 
@@ -101,7 +104,8 @@ class BaseTrainer(MeasuredGRPOTrainer):
         self.add_callback(RunLog(self))
         self.add_callback(RolloutNotices(self))
         if self.accelerator.is_main_process:
-            look_at_golds(self.train_dataset, self.eval_dataset, self.reward_funcs)
+            for fault in gold_faults(self.train_dataset, self.eval_dataset, self.reward_funcs):
+                logger.warning(fault)
         if wrong := [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]:
             raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
         checks.check_tokenizer(self._tokenizer, self.train_dataset, self.eval_dataset)
@@ -119,8 +123,8 @@ class BaseTrainer(MeasuredGRPOTrainer):
                 score_alike_in_any_company(causal)
                 if not args.use_vllm:
                     sample_alike_in_any_company(causal)
-        self._check_prompts()
         self._end_with_the_template()
+        self._check_data()
         self._complete()
 
     def _check_before_loading(self, args: Any, train_dataset: Any, *, peft: bool) -> None:
@@ -308,7 +312,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
 
     # ---------------------------------------------------------------- ids
 
-    def _check_prompts(self) -> None:
+    def _check_data(self) -> None:
         """Tokenize what may have an id that the model has no embedding for, or be too long for its context.
 
         Most tokenizers cannot make such an id; with one that can, that is all of the data. Streamed rows are looked at
@@ -325,8 +329,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         room = self._sgpo.context[0] - self.max_completion_length
         for rows in self._chunks(self.train_dataset):
             self._tokenize_if([prompt for row in rows for prompt in self._prompts_of(row)], every, room)
-            if every:
-                self._tokenize_rest(rows)
+            self._check_rest(rows)
         evaluated = self.eval_dataset
         for dataset in evaluated.values() if isinstance(evaluated, dict) else [evaluated]:
             for rows in self._chunks(dataset):
@@ -354,8 +357,8 @@ class BaseTrainer(MeasuredGRPOTrainer):
         """The prompts behind which a problem is sampled in training."""
         return [problem["prompt"]]
 
-    def _tokenize_rest(self, rows: list[Problem]) -> None:
-        """Tokenize what is trained on beside the prompts."""
+    def _check_rest(self, rows: list[Problem]) -> None:
+        """Tokenize what is trained on beside the prompts, by the same rule."""
 
     def _chunks(self, dataset: Any) -> Iterator[list[Problem]]:
         """The rows of a data set, of a stream the first one."""
@@ -408,8 +411,11 @@ class BaseTrainer(MeasuredGRPOTrainer):
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write TRL's model card with what it leaves out: a base in a local folder, a model that is not on the hub."""
         super().create_model_card(*args, **kwargs)
-        if self.is_world_process_zero():
-            complete_card(self.args.output_dir, self._sgpo.base_model)
+        card = Path(self.args.output_dir) / "README.md"
+        if self.is_world_process_zero() and card.is_file():
+            text = card.read_text(encoding="utf-8")
+            text = text.replace(_NO_BASE, f"`{self._sgpo.base_model or 'a model in memory'}`")
+            card.write_text(text.replace('model="None"', f'model="{self.args.output_dir}"'), encoding="utf-8")
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Put the model card beside the weights, wherever they go; PEFT adds to a card that is there."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from rich.progress import track
 from torch import Tensor
 
 from sgpo.models.thinking import after_thinking, begun_at_end
@@ -52,9 +51,6 @@ class ExpertTrainer(BaseTrainer):
     def _check_before_loading(self, args: Any, train_dataset: Any, *, peft: bool) -> None:
         check_expert_column(train_dataset, args.expert_column)
 
-    def _complete(self) -> None:
-        self._check_lengths()
-
     def _own_columns(self) -> list[str]:
         return [self.args.expert_column]
 
@@ -79,23 +75,19 @@ class ExpertTrainer(BaseTrainer):
             )
         return ids
 
-    def _tokenize_rest(self, rows: list[Problem]) -> None:
+    def _check_rest(self, rows: list[Problem]) -> None:
+        if not self._sgpo.unknown_ids:
+            rows = self._maybe_too_long(rows)
         for row in rows:
             self._expert_ids(row)
 
-    def _check_lengths(self) -> None:
-        """Tokenize every expert response that may be too long, so that none stops a run half-way."""
-        if not isinstance(self.train_dataset, Dataset):
-            return
-        experts, limit = self.train_dataset[self.args.expert_column], self.max_completion_length
-        rows = [i for i, text in enumerate(experts) if len(text.encode()) + _MARGIN > limit]
-        quiet = len(rows) <= _CHUNK or not self.accelerator.is_main_process
-        for start in track(range(0, len(rows), _CHUNK), "Expert responses", disable=quiet):
-            chunk = rows[start : start + _CHUNK]
-            ids = self._tokenizer([experts[i] for i in chunk], add_special_tokens=False)["input_ids"]
-            for row, tokens in zip(chunk, ids, strict=True):
-                if len(tokens) + _MARGIN > limit:
-                    self._expert_ids(self.train_dataset[row])
+    def _maybe_too_long(self, rows: list[Problem]) -> list[Problem]:
+        column, limit = self.args.expert_column, self.max_completion_length - _MARGIN
+        long = [row for row in rows if len(row[column].encode()) > limit]  # a token is at least one byte
+        if not long:
+            return []
+        ids = self._tokenizer([row[column] for row in long], add_special_tokens=False)["input_ids"]
+        return [row for row, tokens in zip(long, ids, strict=True) if len(tokens) > limit]
 
     # ---------------------------------------------------------------- loss and metrics
 
@@ -150,7 +142,6 @@ def _end_of_response(tokenizer: Any, ends: Sequence[int | None], prompt: Any, re
 
 _MARK = "expert response"
 _MARGIN = 8  # tokens that the EOS, and a split at the prompt's end, may add
-_CHUNK = 1000
 
 
 def within_thinking(expert: str, mark: str, behind: str) -> str:

@@ -90,7 +90,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         """The guided rows of this rank: G2 for each problem in ``owners``, as many as on the fullest rank."""
         valid = len(owners)
         # Problem 0 stands in, with or without a strategy: the one problem that every rank surely has.
-        owners = owners + [0] * (self._most(valid) - valid)
+        owners = owners + [0] * (largest(self.accelerator, valid) - valid)
         texts = [self._guided_text(problems[i]) for i in owners]
         ids = self._tokenize_prompts(texts)[0] if texts else []
         copies = self.args.num_guided_generations
@@ -160,8 +160,3 @@ class GuidedRolloutTrainer(BaseTrainer):
             return [[parse_response(self._tokenizer, ids, prefix=prompt)] for ids, prompt in pairs]
         texts = self.processing_class.batch_decode(guided.completion_ids, skip_special_tokens=True)
         return [[{"role": "assistant", "content": t}] for t in texts] if conversational else texts
-
-    # ---------------------------------------------------------------- ranks
-
-    def _most(self, count: int) -> int:
-        return largest(self.accelerator, count)

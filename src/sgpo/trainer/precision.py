@@ -4,14 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
-
-def dtypes_of(model: torch.nn.Module) -> list[str]:
-    """The precisions of a model's floating-point weights; an adapter's, which PEFT casts itself, are left out."""
-    named = ((name, p) for name, p in model.named_parameters() if p.is_floating_point() and "lora_" not in name)
-    return sorted({str(parameter.dtype).removeprefix("torch.") for _, parameter in named})
-
 
 @contextmanager
 def one_precision(accelerator: Any, model: Any) -> Iterator[None]:
@@ -22,7 +14,9 @@ def one_precision(accelerator: Any, model: Any) -> Iterator[None]:
     Raises:
         ValueError: the model cannot run without autocast, and the arguments ask for none.
     """
-    dtypes = dtypes_of(model)
+    # PEFT casts an adapter's weights itself.
+    floats = (p for name, p in model.named_parameters() if p.is_floating_point() and "lora_" not in name)
+    dtypes = sorted({str(parameter.dtype).removeprefix("torch.") for parameter in floats})
     if len(dtypes) < 2:
         yield
         return

@@ -81,8 +81,6 @@ def worth_guiding(pass_rate: Sequence[float], candidates: Sequence[int], below: 
 
 def first_of_groups(inputs: Sequence[Problem], group_size: int) -> list[Problem]:
     """One example per problem from the ``B * G1`` rows of a batch; ``ValueError`` if a group mixes problems."""
-    if len(inputs) % group_size:
-        raise ValueError(f"{len(inputs)} rows cannot be split into groups of num_generations = {group_size}.")
     firsts = list(inputs[::group_size])
     for i, row in enumerate(inputs):
         if row["prompt"] != firsts[i // group_size]["prompt"]:

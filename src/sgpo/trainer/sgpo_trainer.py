@@ -42,6 +42,7 @@ from sgpo.trainer.finite import group_rows, require_finite_loss, target_rows
 from sgpo.trainer.guided_group import GuidedGroupTrainer
 from sgpo.trainer.metrics import log_ratio, rollout_metrics
 from sgpo.trainer.problem_log import ProblemLog
+from sgpo.trainer.ranks import largest
 from sgpo.trainer.rollouts import Candidates, GenerationBatch, first_of_equals
 from sgpo.trainer.schedule import GuidedSchedule
 from sgpo.trainer.shards import sharded
@@ -117,7 +118,7 @@ class SGPOTrainer(GuidedGroupTrainer):
         self.state.num_input_tokens_seen += int(metrics["guided_tokens"] + metrics.pop("guided_prompt_tokens"))
         self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]
         self._record(metrics)
-        most = self._most(len(targets))
+        most = largest(self.accelerator, len(targets))
         pad_id = self._tokenizer.pad_token_id
         # A row that weighs nothing, and that the model can read: a rank may have no target of its own.
         first = batch.prompt_ids[0][:1]
@@ -196,7 +197,7 @@ class SGPOTrainer(GuidedGroupTrainer):
 
         The sampler's own log-probabilities cannot stand in: it had the strategy in its prompt.
         """
-        most = self._most(len(rows))
+        most = largest(self.accelerator, len(rows))
         if most == 0:
             return torch.zeros(0, device=self.accelerator.device)
         pad_id = self._tokenizer.pad_token_id

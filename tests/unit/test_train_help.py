@@ -14,7 +14,7 @@ from sgpo.cli import app
 from sgpo.commands import _train_help
 from sgpo.recipe import RunArguments
 from sgpo.trainer import SGPOConfig, config
-from sgpo.trainer.arguments import BothCheckpointingNames
+from sgpo.trainer.base_config import BothCheckpointingNames
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"

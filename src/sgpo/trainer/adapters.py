@@ -6,8 +6,8 @@ from accelerate.utils import is_peft_model
 from transformers import TrainingArguments
 
 from sgpo.models.folders import BY_CHANCE, OUT_OF_BASE
+from sgpo.trainer.base_config import BaseConfig
 from sgpo.trainer.shards import sharding
-from sgpo.trainer.whole_groups import WholeGroupsConfig
 
 _SHOWN = 3  # parameters in an error
 
@@ -17,7 +17,7 @@ def trains_adapters(model: Any, peft_config: Any) -> bool:
     return peft_config is not None or (not isinstance(model, str) and is_peft_model(model))
 
 
-def check_adapters(model: Any, peft_config: Any, args: WholeGroupsConfig) -> None:
+def check_adapters(model: Any, peft_config: Any, args: BaseConfig) -> None:
     """Raise ``ValueError`` for adapters that training would change in silence, or that nobody could load again.
 
     ``model`` is what the user gave, an adapter of its own in it or ``peft_config`` beside it. To be called before TRL

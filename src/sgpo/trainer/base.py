@@ -28,6 +28,7 @@ from sgpo.models.dates import fix_date
 from sgpo.models.sampling import bare_generation, end_of_turn
 from sgpo.models.scoring import without_dropout
 from sgpo.trainer import adapters, checks
+from sgpo.trainer.base_config import BaseConfig
 from sgpo.trainer.dropout import disable_dropout, warn_of_dropout
 from sgpo.trainer.ends import end_with_the_template
 from sgpo.trainer.finite import finite_sampling
@@ -43,7 +44,6 @@ from sgpo.trainer.reward_functions import check_rewards, reads
 from sgpo.trainer.rollouts import Problem, distinct
 from sgpo.trainer.run_log import RunLog
 from sgpo.trainer.trl_seam import GRPOTrainer, get_config_model_id
-from sgpo.trainer.whole_groups import WholeGroupsConfig
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         ValueError: at construction, for arguments, data, rewards or ids that cannot work (:mod:`sgpo.trainer.checks`).
     """
 
-    config_class: type[WholeGroupsConfig]
+    config_class: type[BaseConfig]
     args: Any
     reward_func_names: list[str]
     eos_token_ids: list[int]

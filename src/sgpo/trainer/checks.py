@@ -16,16 +16,16 @@ from sgpo.data.prompts import Prompt
 from sgpo.models.folders import no_words
 from sgpo.models.sampling import positions_of, special_marks
 from sgpo.rewards.golds import gold_text
+from sgpo.trainer.base_config import BaseConfig
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.shards import sharded, sharding
 from sgpo.trainer.trl_seam import get_config_model_id
-from sgpo.trainer.whole_groups import WholeGroupsConfig
 
 STRATEGY_COLUMN = "strategy"
 _SHOWN = 3  # examples in an error about a data set
 
 
-def check_config(trainer: str, args: Any, wanted: type[WholeGroupsConfig]) -> None:
+def check_config(trainer: str, args: Any, wanted: type[BaseConfig]) -> None:
     """Refuse arguments that no data could make right; ``trainer`` is its name, for the error.
 
     Raises:
@@ -47,7 +47,7 @@ def check_config(trainer: str, args: Any, wanted: type[WholeGroupsConfig]) -> No
         )
 
 
-def check_devices(model: Any, args: WholeGroupsConfig) -> None:
+def check_devices(model: Any, args: BaseConfig) -> None:
     """Refuse one process that sees several GPUs, unless the user has placed the model.
 
     TRL would split a named model over all of them, layer by layer: they work one after the other, and where the head is
@@ -128,7 +128,7 @@ def check_arguments(args: SGPOConfig, *, peft: bool) -> None:
         )
 
 
-def check_reference(model: Any, args: WholeGroupsConfig, *, peft: bool) -> None:
+def check_reference(model: Any, args: BaseConfig, *, peft: bool) -> None:
     """Raise ``ValueError`` if ``beta`` asks for a reference model that TRL could not load.
 
     TRL reads the reference from the folder or hub id in the model's config, and a model that was made in memory has
@@ -231,7 +231,7 @@ def check_marks(rows: Iterable[Mapping[str, Any]], tokenizer: Any) -> None:
             )
 
 
-def check_size(dataset: Any, args: WholeGroupsConfig) -> None:
+def check_size(dataset: Any, args: BaseConfig) -> None:
     """Raise ``ValueError`` if a data set has too few problems for one generation batch: a run would take no step."""
     size = args.generation_batch_size // args.num_generations
     if isinstance(dataset, Dataset) and len(dataset) < size:
@@ -311,7 +311,7 @@ def warn_of_hidden_marks(tokenizer: Any) -> None:
         )
 
 
-def warn_of_another_distribution(args: WholeGroupsConfig) -> None:
+def warn_of_another_distribution(args: BaseConfig) -> None:
     """Warn where vLLM's log-probabilities are of a cut or penalised distribution, and the loss's of the whole one."""
     plain = {"top_p": (1.0,), "top_k": (0, -1, None), "min_p": (0.0, None), "repetition_penalty": (1.0,)}
     cut = {name: value for name in plain if (value := getattr(args, name)) not in plain[name]}
@@ -325,7 +325,7 @@ def warn_of_another_distribution(args: WholeGroupsConfig) -> None:
         )
 
 
-def context_of(model: PreTrainedModel, args: WholeGroupsConfig) -> tuple[float, str]:
+def context_of(model: PreTrainedModel, args: BaseConfig) -> tuple[float, str]:
     """The tokens that a prompt and a completion may have together, and whose limit that is, for an error."""
     limit, beside = positions_of(model) or math.inf, args.use_vllm and args.vllm_mode == "colocate"
     served = (beside and args.vllm_max_model_length) or math.inf  # where vLLM would cut the completion without a word

@@ -13,11 +13,11 @@ import torch
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, check_template
 from sgpo.objectives import CLIP_FORMS, DIRECTIONS, SELECTION_MODES, WEIGHT_FORMS, adaptive_weight
 from sgpo.runs.methods import CONFIG_PRESETS
-from sgpo.trainer.whole_groups import WholeGroupsConfig, argument, require_choice, require_range
+from sgpo.trainer.base_config import BaseConfig, argument, require_choice, require_range
 
 
 @dataclass
-class SGPOConfig(WholeGroupsConfig):
+class SGPOConfig(BaseConfig):
     """Arguments of :class:`sgpo.SGPOTrainer`; see each field's ``help`` (``sgpo train --help-all`` prints them).
 
     Raises:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
-from sgpo.trainer.whole_groups import WholeGroupsConfig
+from sgpo.trainer.base_config import BaseConfig
 
 
 def rates(model: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, float]]:
@@ -23,7 +23,7 @@ def disable_dropout(model: torch.nn.Module) -> None:
         setattr(module, name, 0.0)
 
 
-def warn_of_dropout(model: torch.nn.Module, args: WholeGroupsConfig) -> None:
+def warn_of_dropout(model: torch.nn.Module, args: BaseConfig) -> None:
     """Warn where log-probabilities that the loss compares are computed apart, each under another dropout mask."""
     # As TRL decides: rollouts that outlive an optimizer step are compared with the policy that sampled them.
     apart = args.gradient_accumulation_steps % (args.steps_per_generation * args.num_iterations) != 0

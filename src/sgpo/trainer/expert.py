@@ -18,12 +18,12 @@ from torch import Tensor
 from sgpo.models.thinking import after_thinking, begun_at_end
 from sgpo.trainer import checks
 from sgpo.trainer.base import BaseTrainer
+from sgpo.trainer.base_config import BaseConfig, argument
 from sgpo.trainer.rollouts import Problem
-from sgpo.trainer.whole_groups import WholeGroupsConfig, argument
 
 
 @dataclass
-class ExpertConfig(WholeGroupsConfig):
+class ExpertConfig(BaseConfig):
     """GRPO as SGPO runs it, with what LUFFY's and HPT's public scripts share where that differs."""
 
     num_generations: int = argument(8, "G: responses per problem; with LUFFY one of them is the expert's.")

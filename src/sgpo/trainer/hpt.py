@@ -17,10 +17,10 @@ from torch.nn import functional as F
 
 from sgpo.objectives.baselines import hpt_gate, sft_loss
 from sgpo.trainer import papers
+from sgpo.trainer.base_config import argument
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.own import swapped
 from sgpo.trainer.rollouts import Problem, first_of_groups
-from sgpo.trainer.whole_groups import argument
 
 # Per-token tensors of a batch, and what stands in them at an expert response, which has no sampler: an importance
 # ratio of p <= 1 under an advantage of 0, and no correction of it.

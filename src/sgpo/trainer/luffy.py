@@ -20,11 +20,11 @@ from sgpo.objectives.baselines import (
     shaped_probability,
 )
 from sgpo.trainer import papers
+from sgpo.trainer.base_config import argument
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.notices import RolloutHistory
 from sgpo.trainer.own import swapped
 from sgpo.trainer.rollouts import Problem, first_of_groups
-from sgpo.trainer.whole_groups import argument
 
 LOSS_TYPES = ("dr_grpo", "dapo", "grpo", "bnpo")
 

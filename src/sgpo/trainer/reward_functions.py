@@ -1,6 +1,7 @@
 """The rewards of a run: what they are called with, and which of them decides what is correct."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -36,9 +37,8 @@ def check_rewards(args: Any, reward_funcs: Any, dataset: Any) -> None:
 
 
 def _check_parameters(reward: Any, columns: list[str] | None) -> None:
-    try:
-        parameters = inspect.signature(reward).parameters
-    except (TypeError, ValueError):
+    parameters = _parameters(reward)
+    if parameters is None:
         return
     name = getattr(reward, "__name__", reward)
     by_name = {p.name: p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
@@ -86,16 +86,20 @@ def _columns_read(reward: Any, dataset: Any) -> list[str]:
     if isinstance(reward, (str, torch.nn.Module)):
         return []
     given = set(getattr(dataset, "column_names", None) or ("answer", "solution")) - {"prompt", "completion"}
-    try:
-        return [name for name in inspect.signature(reward).parameters if name in given]
-    except (TypeError, ValueError):
-        return []
+    return [name for name in _parameters(reward) or () if name in given]
 
 
 def reads(reward: Any, column: str) -> bool:
     """Whether a reward function is given a column, by its parameters."""
-    try:
-        parameters = inspect.signature(reward).parameters
-    except (TypeError, ValueError):
+    parameters = _parameters(reward)
+    if parameters is None:
         return True
     return column in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _parameters(reward: Any) -> Mapping[str, inspect.Parameter] | None:
+    """By name; None of what does not say them."""
+    try:
+        return inspect.signature(reward).parameters
+    except (TypeError, ValueError):
+        return None

@@ -17,7 +17,7 @@ from datasets import Dataset, IterableDataset
 from sgpo.data.prompts import require_all_shown, require_own_marks
 from sgpo.models.dates import fix_date
 from sgpo.models.sampling import end_of_turn, positions_of
-from sgpo.trainer.arguments import BothCheckpointingNames, Float32OnCPU
+from sgpo.trainer.base_config import BothCheckpointingNames, Float32OnCPU, argument
 from sgpo.trainer.dropout import disable_dropout
 from sgpo.trainer.ends import end_with_the_template
 from sgpo.trainer.expert import check_expert_column, response_ids
@@ -26,7 +26,6 @@ from sgpo.trainer.precision import one_precision
 from sgpo.trainer.prompts import text_only
 from sgpo.trainer.rollouts import Problem
 from sgpo.trainer.sound import SoundTrainer
-from sgpo.trainer.whole_groups import argument
 
 
 @dataclass

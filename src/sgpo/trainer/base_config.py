@@ -1,14 +1,18 @@
-"""What the configurations of SGPO, LUFFY and HPT share beside TRL's ``GRPOConfig``."""
+"""What the configurations of all trainers share: names, precision, ranges, and whole groups where rollouts are sampled."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from transformers import GenerationConfig
+import torch
+from transformers import GenerationConfig, TrainingArguments
 from trl import GRPOConfig
 
-from sgpo.trainer.arguments import BothCheckpointingNames, Float32OnCPU
-
+_NEWER_TO_OLDER = {
+    "activation_checkpointing": "gradient_checkpointing",
+    "activation_checkpointing_kwargs": "gradient_checkpointing_kwargs",
+}
+_MISSING = _NEWER_TO_OLDER.keys() - {known.name for known in fields(TrainingArguments)}
 # An upper bound of 1e8 is none that anybody meets: it says that the number must be finite.
 _INF, _ABOVE_ZERO = float("inf"), 1e-8
 # TRL meets these in the first step, or never.
@@ -44,7 +48,50 @@ def argument(default: Any, help: str) -> Any:
 
 
 @dataclass
-class WholeGroupsConfig(BothCheckpointingNames, Float32OnCPU, GRPOConfig):
+class BothCheckpointingNames:
+    """Mix-in, named before a ``TrainingArguments``: both names hold one value, whichever of them was given.
+
+    Transformers calls it ``activation_checkpointing`` from 5.23 on and keeps ``gradient_checkpointing`` as an alias.
+    Before, as with the newest vLLM that TRL takes, only the older name exists. Recipes use the newer one.
+    """
+
+    activation_checkpointing: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Save memory by computing activations again in the backward pass, for about 20%% more time.",
+            "nargs": "?",
+            "const": True,
+        },
+    )
+    activation_checkpointing_kwargs: dict[str, Any] | str | None = field(
+        default=None, metadata={"help": "Keyword arguments of the checkpointing, such as {'use_reentrant': false}."}
+    )
+
+    def __post_init__(self) -> None:
+        for newer in _MISSING:
+            if getattr(self, newer) is not None:
+                setattr(self, _NEWER_TO_OLDER[newer], getattr(self, newer))
+        super().__post_init__()  # type: ignore[misc]
+        for newer in _MISSING:
+            setattr(self, newer, getattr(self, _NEWER_TO_OLDER[newer]))
+
+
+@dataclass
+class Float32OnCPU:
+    """Mix-in, named before a ``TrainingArguments``: a CPU trains in float32 unless told otherwise.
+
+    TRL's default is bf16, made for a GPU.
+    """
+
+    def __post_init__(self) -> None:
+        self.use_cpu: bool = self.use_cpu or not torch.accelerator.is_available()
+        if self.use_cpu:
+            self.bf16: bool | None = bool(self.bf16)
+        super().__post_init__()  # type: ignore[misc]
+
+
+@dataclass
+class BaseConfig(BothCheckpointingNames, Float32OnCPU, GRPOConfig):
     """``GRPOConfig`` of a trainer that needs all rollouts of a problem on one process.
 
     Raises:

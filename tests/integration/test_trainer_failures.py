@@ -61,7 +61,12 @@ def test_nan_in_an_autonomous_row(value: float, out: Path) -> None:
     assert all(row["completion"].split() == kit.decoded(row["completion_ids"]) for row in bad)
     message = str(error.value)
     assert message.startswith("Step 2: the loss is not finite (nan), in autonomous row")
-    for words in (f"autonomous row {bad[0]['row']},", str(path), "checkpoint-1 in", "learning_rate"):
+    for words in (
+        f"autonomous row {bad[0]['row']},",
+        str(path),
+        f"last checkpoint is {out / 'checkpoint-1'}:",
+        "learning_rate",
+    ):
         assert words in message
     assert all(p.isfinite().all() for p in trainer.model.parameters())
 
@@ -166,7 +171,9 @@ def test_no_checkpoint_of_broken_weights(out: Path) -> None:
 def test_broken_start_is_seen_before_any_rollout(out: Path) -> None:
     model = kit.make_model()
     model.model.norm.weight.data[0] = math.nan
-    with pytest.raises(NonFiniteError, match=r"After step 0: .*model\.norm\.weight \(1 of \d+\).*None was written yet"):
+    with pytest.raises(
+        NonFiniteError, match=r"After step 0: .*model\.norm\.weight \(1 of \d+\).*No checkpoint was written yet"
+    ):
         kit.make_trainer(out, model=model).train()
 
 

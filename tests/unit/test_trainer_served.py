@@ -20,7 +20,7 @@ from datasets import Dataset
 from trl.generation.vllm_client import VLLMClient
 
 from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer, SGPOConfig, SGPOTrainer
-from sgpo.trainer.served import BoundedClient, ServerError
+from sgpo.trainer.vllm_server import BoundedClient, ServerError
 
 SECONDS = 0.6
 TRAINERS = {"sgpo": (SGPOTrainer, SGPOConfig), "luffy": (LUFFYTrainer, LUFFYConfig), "hpt": (HPTTrainer, HPTConfig)}
@@ -198,7 +198,7 @@ def test_completions_that_do_not_come_or_are_not_what_was_asked_for(name: str, s
     (out / "checkpoint-7").mkdir(parents=True)
     with pytest.raises(ServerError, match=words) as error:
         client(out, server.url).generate(prompts=[[4, 5]] * 6, n=2, max_tokens=8)
-    for part in (server.url, "Look into its log", f"{out / 'checkpoint-7'}: resume from it"):
+    for part in (server.url, "Look into its log", f"{out / 'checkpoint-7'}: go on with resume_from_checkpoint=True"):
         assert part in str(error.value)
     assert len(str(error.value)) < 900
 
@@ -274,13 +274,13 @@ STUCK = """
 import sys, threading, time
 from types import SimpleNamespace
 from trl.generation import vllm_client
-from sgpo.trainer import served
+from sgpo.trainer import vllm_server
 vllm_client.is_vllm_available = lambda **_: True
-served._STUCK = 0.2
+vllm_server._STUCK = 0.2
 stuck = SimpleNamespace(trainer_send_weights=lambda **_: time.sleep(600))
 vllm_client.NCCLWeightTransferEngine, vllm_client.NCCLTrainerSendWeightsArgs = stuck, dict
 args = SimpleNamespace(output_dir="nowhere", vllm_request_timeout=0.5, vllm_server_timeout=60)
-served.BoundedClient(args, base_url=sys.argv[1]).update_named_params([("w", "float32", [1])], iter([]))
+vllm_server.BoundedClient(args, base_url=sys.argv[1]).update_named_params([("w", "float32", [1])], iter([]))
 """
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trainer_kit as kit
 
-from sgpo.trainer.server import check_server
+from sgpo.trainer.vllm_server import check_server
 
 
 class Server:
@@ -95,7 +95,7 @@ def test_any_other_answer_is_left_to_trl(answer: Any, status: int, server: Serve
 
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sgpo.trainer.server._PAUSE", 0.01)
+    monkeypatch.setattr("sgpo.trainer.vllm_server._PAUSE", 0.01)
 
 
 @pytest.fixture

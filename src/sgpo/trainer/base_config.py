@@ -1,4 +1,4 @@
-"""What the configurations of all trainers share; of those that sample, also whole groups of rollouts on each process."""
+"""What the configurations of all trainers share; of those that sample, also whole groups of rollouts on a process."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields

@@ -143,6 +143,14 @@ def names_in(output_dir: str | None) -> list[str]:
     return sorted(names, key=lambda name: int(name.split("-")[1]))
 
 
+def last_checkpoint(output_dir: str | None) -> str:
+    """How to go on after an error, in words."""
+    if found := names_in(output_dir):
+        path = Path(output_dir or ".") / found[-1]
+        return f"The last checkpoint is {path}: go on with resume_from_checkpoint=True, which takes the last whole one"
+    return "No checkpoint was written yet (save_steps), so start anew"
+
+
 def _is_whole(path: Path) -> bool:
     """Whether a file of a known format goes on to its end; True for any other."""
     if path.suffix == ".safetensors":

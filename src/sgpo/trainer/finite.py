@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from sgpo.runs.files import JsonObject, write_json
-from sgpo.trainer.checkpoints import names_in
+from sgpo.trainer.checkpoints import last_checkpoint
 from sgpo.trainer.distillation import Target
 from sgpo.trainer.ranks import largest
 from sgpo.trainer.shards import own_part
 
 _REMEDY = (
     "Usual causes: a learning rate too high, float16, a reward or advantage of enormous size. Lower learning_rate, set "
-    "max_grad_norm, or train in bf16 or float32; then go on from the last checkpoint"
+    "max_grad_norm, or train in bf16 or float32."
 )
 
 
@@ -177,6 +177,4 @@ def _listed(names: list[str], shown: int = 4) -> str:
 
 
 def _remedy(output_dir: str | None) -> str:
-    found = names_in(output_dir)
-    last = f", {found[-1]} in {output_dir} (resume_from_checkpoint=True)" if found else ". None was written yet"
-    return f"Training stops, and no checkpoint is written with it. {_REMEDY}{last}."
+    return f"Training stops, and no checkpoint is written with it. {_REMEDY} {last_checkpoint(output_dir)}."

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import distributed
 
-from sgpo.trainer.checkpoints import names_in
+from sgpo.trainer.checkpoints import last_checkpoint
 
 # gloo raises a plain RuntimeError, of which only the text tells what it is.
 _SIGNS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
@@ -31,17 +31,11 @@ def lost_process_named(args: Any, accelerator: Accelerator, step: Callable[[], i
         known = isinstance(error, distributed.DistError) or any(sign in said for sign in _SIGNS)
         if accelerator.num_processes == 1 or not known:
             raise
-        found = names_in(args.output_dir)
-        last = (
-            f"The last checkpoint is {found[-1]} in {args.output_dir}: start all processes again with "
-            "resume_from_checkpoint=True, which takes the last whole one"
-            if found
-            else "No checkpoint was written yet (save_steps), so start all processes anew"
-        )
         raise LostProcessError(
             f"Step {step()}: another process of this run has ended, or did not answer within ddp_timeout="
             f"{args.ddp_timeout} s; rank {accelerator.process_index} of {accelerator.num_processes} stops with it. "
-            f"Look into the other processes' logs for the cause. {last}. (torch says: {said[:300]})"
+            "Look into the other processes' logs for the cause, then start all of them again. "
+            f"{last_checkpoint(args.output_dir)}. (torch says: {said[:300]})"
         ) from error
 
 

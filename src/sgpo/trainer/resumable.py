@@ -38,10 +38,10 @@ from sgpo.trainer.identity import (
 )
 from sgpo.trainer.ranks import lost_process_named
 from sgpo.trainer.record import Position, Record, read_record
-from sgpo.trainer.served import ServedGRPOTrainer
 from sgpo.trainer.shards import sharded
 from sgpo.trainer.sound import SoundTrainer
 from sgpo.trainer.trl_seam import RepeatSampler
+from sgpo.trainer.vllm_server import ServedGRPOTrainer
 
 logger = logging.getLogger(__name__)
 

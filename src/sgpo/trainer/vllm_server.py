@@ -1,29 +1,44 @@
-"""A vLLM server that stalls, breaks off or answers nonsense in the middle of a run ends the run with one message.
+"""The vLLM server of a run (``vllm_mode="server"``): is it up, does it serve this model, does each request end in time?
 
-TRL's requests to the server have no deadline. Here each of them has one, from its start to the last byte of the reply:
-TRL's own retries, a connection that is never accepted, and a reply that trickles in count. What comes back is checked
-before it is trained on.
+TRL pushes the policy's weights into whatever model the server runs. One of another architecture fails in the middle of
+the first step, on the server; one of the same architecture with another tokenizer does not fail at all. TRL itself asks
+whether the server is up, but only once the policy is loaded, and it waits forever for one that accepts connections and
+never answers, or that answers with an error. Hence a look before anything is loaded, with a deadline of our own.
+
+In the run TRL's requests have no deadline either. Here each of them has one, from its start to the last byte of the
+reply: TRL's own retries, a connection that is never accepted, and a reply that trickles in count. What comes back is
+checked before it is trained on.
 """
 
 import contextlib
+import json
+import logging
 import math
 import os
 import queue
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from http.client import HTTPException
+from pathlib import PurePath
 from typing import Any, NoReturn
+from urllib.error import HTTPError
 from urllib.parse import urlparse
 
+from trl import GRPOConfig
+
 from sgpo.runs.files import JsonObject
-from sgpo.trainer.checkpoints import names_in
+from sgpo.trainer.checkpoints import last_checkpoint
 from sgpo.trainer.own import Own, swapped
-from sgpo.trainer.server import check_server
 from sgpo.trainer.trl_seam import GRPOTrainer, VLLMClient, check, get_config_model_id, vllm_generation
 
+logger = logging.getLogger(__name__)
+
+_SECONDS, _BYTES = 10.0, 1_000_000  # of one look
+_PAUSE = 2.0  # seconds between two looks at a server that is not up yet
 _SLOWEST = 5.0  # tokens a second of one completion, when the server is busy
 _AT_ONCE = 256  # completions; vLLM's default of max_num_seqs
 _STUCK = 30.0  # seconds for the broadcast of weights to end by itself once its request has failed
@@ -40,7 +55,7 @@ class ServedGRPOTrainer(GRPOTrainer):
     Raises:
         SeamError: at construction, for a TRL that does not fit; see :mod:`sgpo.trainer.trl_seam`.
         ServerError: in a run, by :class:`BoundedClient`.
-        ConnectionError, ValueError: at construction, by :func:`sgpo.trainer.server.check_server`.
+        ConnectionError, ValueError: at construction, by :func:`check_server`.
     """
 
     def __init__(self, model: Any, *positional: Any, args: Any, **kwargs: Any):
@@ -127,11 +142,9 @@ class BoundedClient(VLLMClient):
 
     def error(self, what: str, remedy: str = "") -> ServerError:
         """The error that ``what`` is, to be raised."""
-        found = names_in(self._output_dir)
-        last = f"The last checkpoint is {Path(self._output_dir) / found[-1]}: resume from it" if found else ""
         error = ServerError(
             f"The vLLM server at {self.base_url} {what}. Look into its log and restart it. {remedy}"
-            f"{last or 'No checkpoint was written yet (save_steps)'}."
+            f"{last_checkpoint(self._output_dir)}."
         )
         if self._transfer is not None:
             threading.Thread(target=_end_if_stuck, args=(error, self._transfer), daemon=True).start()
@@ -222,3 +235,65 @@ class _Session:
 def _excerpt(reply: Any) -> str:
     text = " ".join(reply.text.split())
     return repr(text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}...")
+
+
+def check_server(args: GRPOConfig, model_name: str) -> None:
+    """Raise unless the server of ``vllm_mode="server"`` is up and serves ``model_name``.
+
+    Only the last part of the names is compared, as paths differ from machine to machine. An empty name passes.
+
+    Raises:
+        ConnectionError: it is not up after ``vllm_server_timeout`` seconds (asked by the main process, as TRL does).
+        ValueError: it serves a model of another name, or its address is none.
+    """
+    if not (args.use_vllm and args.vllm_mode == "server"):
+        return
+    base = (args.vllm_server_base_url or f"http://{args.vllm_server_host}:{args.vllm_server_port}").rstrip("/")
+    if not base.startswith(("http://", "https://")):
+        raise ValueError(f"vllm_server_base_url is {base!r}, but must begin with http:// or https://.")
+    if args.process_index == 0:
+        _wait_until_up(base, args.vllm_server_timeout)
+    names = _served(base)
+    if model_name and names and PurePath(model_name).name not in {PurePath(name).name for name in names}:
+        raise ValueError(
+            f"The vLLM server at {base} serves {', '.join(sorted(names))}, but the policy is {model_name!r}: weights "
+            f"would be pushed into another model. Start the server with `vllm serve {model_name}`, or set "
+            "vllm_server_base_url to the right one."
+        )
+
+
+def _wait_until_up(base: str, seconds: float) -> None:
+    """Return once ``/health`` answers; ``ConnectionError`` after so many seconds."""
+    deadline = time.monotonic() + seconds
+    told = False
+    while True:
+        patience = min(_SECONDS, max(deadline - time.monotonic(), 0.1))
+        try:
+            with urllib.request.urlopen(f"{base}/health", timeout=patience):
+                return
+        except HTTPError as error:
+            why = f"it answers {error.code} {error.reason} to GET /health"
+        except (OSError, HTTPException) as error:
+            cause = getattr(error, "reason", error)
+            why = "it does not answer GET /health" if isinstance(cause, TimeoutError) else f"{cause}"
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise ConnectionError(
+                f"The vLLM server at {base} is not up after {seconds:g} s: {why}. Start it with `vllm serve`, look "
+                "into its log, or set vllm_server_base_url (vllm_server_host, vllm_server_port) to the right one; "
+                "vllm_server_timeout is how long to wait for a server that is still loading."
+            )
+        if not told:
+            logger.warning("Waiting up to %g s for the vLLM server at %s: %s", seconds, base, why)
+            told = True
+        time.sleep(min(_PAUSE, left))
+
+
+def _served(base: str) -> set[str]:
+    """Names of the models that the server says it serves; none where it does not say (behind a key, for one)."""
+    try:
+        with urllib.request.urlopen(f"{base}/v1/models", timeout=_SECONDS) as answer:
+            served = [entry for entry in json.loads(answer.read(_BYTES))["data"] if isinstance(entry, dict)]
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return set()
+    return {str(entry[key]) for entry in served for key in ("id", "root") if entry.get(key)}

@@ -13,8 +13,9 @@ import re
 from dataclasses import dataclass, replace
 
 from sgpo.models.thinking import after_thinking, begins_thinking
+from sgpo.rewards.claims import MATH
 from sgpo.rewards.later import said_later
-from sgpo.rewards.stated import MATH, TAGGED, begins_statement, closing, closing_line, stated, states_value
+from sgpo.rewards.stated import TAGGED, begins_statement, closing, closing_line, stated, states_value
 
 # Responses are cut to their last MAX_CHARS characters, answers longer than MAX_ANSWER_CHARS are not parsed.
 MAX_CHARS = 200_000
@@ -68,7 +69,9 @@ _HTML = [
         (r"<sub>(.{0,40}?)</sub>", r"_{\1}"),
     )
 ]
-_NEXT_QUESTION = re.compile(r"\n[ \t#*]*(?:Q|Question|Human|User|Problem|Instruction)(?:\*\*)?\s*:", re.IGNORECASE)
+_NEXT_QUESTION = re.compile(
+    r"\n[ \t#*]*(?:Q|Question|Human|User|Problem|Instruction)(?:\*\*)?\s*(?::|(?P<number>\d+)[.:])", re.IGNORECASE
+)
 _QUESTIONS = 8  # before which an answer without a box is looked for
 _CHINESE = re.compile("[一-鿿]")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
@@ -113,7 +116,7 @@ def _unbraced(text: str, position: int) -> str | None:
 
 
 def boxes(text: str) -> list[Box]:
-    r"""The complete boxes, outermost ones only, in the order of their ends.
+    r"""The complete boxes, outermost ones only, in the order of their ends; `\fbox{}` where there is no `\boxed{}`.
 
     Braces are matched, escaped ones skipped; a space may stand before the brace, and the brace may be missing before a
     number, a letter or a command (`\boxed 5`). An unclosed box does not count.
@@ -137,14 +140,12 @@ def boxes(text: str) -> list[Box]:
                 while found and found[-1].start > start:
                     found.pop()
                 found.append(Box(kind, text[inner : match.start()], start, match.end()))
-    return found
+    return [box for box in found if box.kind == "boxed"] or found
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Content of the last complete `\boxed{}`, or of the last complete `\fbox{}` where there is no other."""
-    found = boxes(text)
-    found = [box for box in found if box.kind == "boxed"] or found
-    return found[-1].content if found else None
+    """Content of the last complete box."""
+    return found[-1].content if (found := boxes(text)) else None
 
 
 def _said_beside(text: str, first: Box, last: Box) -> tuple[list[str], list[str]]:
@@ -170,7 +171,6 @@ def boxed_answer(text: str) -> Box | None:
     among others is none.
     """
     found = boxes(text)
-    found = [box for box in found if box.kind == "boxed"] or found
     if not found:
         return None
     first, joins = len(found) - 1, set[str]()
@@ -254,7 +254,8 @@ def own_turn(text: str) -> str:
     for number, question in enumerate(_NEXT_QUESTION.finditer(text)):
         start = question.start()
         answered = bool(found) and found[0].end <= start
-        if answered or (number < _QUESTIONS and states_value(text[max(0, start - _TAIL_CHARS) : start])):
+        asked = number < _QUESTIONS and not question["number"]  # "Question 2:" may be a step
+        if answered or (asked and states_value(text[max(0, start - _TAIL_CHARS) : start])):
             return text[:start]
     return text
 
@@ -300,7 +301,6 @@ def gold_answer(gold: str) -> str:
     """
     gold = first_turn(after_thinking(gold))
     found = boxes(gold)
-    found = [box for box in found if box.kind == "boxed"] or found
     if found:
         first = len(found) - 1
         while first and _APART.fullmatch(gold[found[first - 1].end : found[first].start]):

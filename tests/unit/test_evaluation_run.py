@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sgpo.commands._evaluate import print_diff
 from sgpo.data.benchmarks import BenchmarkError, BenchmarkProblem
 from sgpo.data.prompts import guided_prompt
 from sgpo.evaluation.diff import eval_difference
@@ -478,6 +479,26 @@ def test_diff_by_hand(tmp_path: Path) -> None:
     assert found.settings == ["sampling.seed: 1 in A, 2 in B"]
     same = eval_difference(a, a)
     assert (same.difference, same.ci95, same.gained, same.lost) == (0.0, (0.0, 0.0), [], [])
+
+
+def test_a_diff_of_a_model_and_an_adapter_of_it_names_no_setting(tmp_path: Path) -> None:
+    folders = [evaluated(tmp_path / name, {"w": [1, 1], "x": [0, 0]}) for name in "ab"]
+    for folder, weights in zip(
+        folders, ({"weights": "1"}, {"weights": "2", "base": "a", "base_weights": "1"}), strict=True
+    ):
+        settings = json.loads((folder / "settings.json").read_text())
+        (folder / "settings.json").write_text(json.dumps(settings | {"backend": weights}))
+    assert eval_difference(*folders).settings == []
+
+
+def test_a_diff_without_spread_claims_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, scores in (("equal", {"w": [1, 1], "x": [0, 0]}), ("better", {"w": [1, 1]})):
+        before = {problem: [0, 0] if name == "better" else each for problem, each in scores.items()}
+        a, b = evaluated(tmp_path / f"{name}-a", before), evaluated(tmp_path / f"{name}-b", scores)
+        print_diff(eval_difference(a, b), 20)
+        said = capsys.readouterr().out
+        assert "no interval" in said
+        assert "[" not in said.splitlines()[1]
 
 
 def test_diff_pairs_no_problem_with_another_one(tmp_path: Path) -> None:

@@ -107,7 +107,10 @@ def print_results(results: dict[str, EvalResult]) -> None:
 def print_diff(found: EvalDifference, show: int) -> None:
     """The difference, what else differs, and the problems that flipped."""
     typer.echo(f"A {_percent(found.a)}   B {_percent(found.b)}   {found.n_problems} problems")
-    typer.echo(f"B - A {100 * found.difference:+.1f}, 95% interval {_interval(found.ci95)} (paired over problems)")
+    interval = f"95% interval {_interval(found.ci95)} (paired over problems)"
+    if found.ci95[0] == found.ci95[1]:  # a bootstrap of equal values has no width, which would look like certainty
+        interval = "no interval: it is the same on every problem compared, which says nothing of other problems"
+    typer.echo(f"B - A {100 * found.difference:+.1f}, {interval}")
     typer.echo(f"{found.improved} problems rose, {found.worsened} fell")
     if found.left_out:
         typer.echo(f"{found.left_out} problems are in only one of them and left out")

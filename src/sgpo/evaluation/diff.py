@@ -135,7 +135,7 @@ def _settings(a: Path, b: Path) -> list[str]:
         return []
     first, second = read_json_object(a / "settings.json"), read_json_object(b / "settings.json")
     found = differences(first, second)
-    hidden = {"model", "backend.weights"}
+    hidden = {"model", "backend.weights", "backend.base", "backend.base_weights"}  # of an adapter, both are the model
     if "backend.kind" in found:  # two kinds of backend have other fields throughout
         hidden |= {name for name in found if name.startswith("backend.")} - {"backend.kind"}
     return [f"{name}: {one} in A, {other} in B" for name, (one, other) in found.items() if name not in hidden]

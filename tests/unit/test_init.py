@@ -171,6 +171,27 @@ def test_responses_lead_to_strategies(tiny: Path, here: Path) -> None:
     assert "No row has a strategy" in said
     places = [said.index(f"sgpo strategies {name}") for name in ("extract", "rank", "export")]
     assert places == sorted(places)
+    assert "0 with a strategy;" not in said
+
+
+def test_worked_solutions_lead_to_strategies(tiny: Path, here: Path) -> None:
+    """As in GSM8K, where the column of the answers holds the solutions, and in data with a column of their own."""
+    worked = "We add one and one.\n#### 2"
+    cases = (
+        ({"answer": worked}, "answer=answer,response=answer"),
+        ({"answer": "2", "solution": worked}, "answer=answer,response=solution"),
+        ({"solution": worked}, "answer=solution,response=solution"),
+        ({"answer": "$2$"}, None),
+    )
+    for number, (cells, columns) in enumerate(cases):
+        data = write(here / "d.jsonl", [{"question": "1 + 1?", **cells}])
+        said = run("init", str(tiny / "llama-chat"), data, "--out", str(number), code=1)
+        if columns is None:
+            assert "sgpo strategies extract --help" in said
+            continue
+        assert f"sgpo strategies extract {data} --columns {columns} --store" in said
+        asked = ("strategies", "extract", data, "--columns", columns, "--dry-run", "--model", "m")
+        assert "about 1 usable" in run(*asked, "--base-url", "http://127.0.0.1:9/v1", "--store", f"{number}.db")
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,11 @@ from sgpo.recipe.model import LAB, check_model
 from sgpo.rewards.golds import gold_text
 from sgpo.runs.files import JsonObject, write_rows, write_text
 from sgpo.strategies.schema import written_strategy
-from sgpo.strategies.sources import LOST, json_cell
+from sgpo.strategies.sources import LOST, USUAL, json_cell
 from sgpo.trainer.reward_functions import OF_TRL
 
 FILES = RECIPE, REWARD, PROBLEMS = "recipe.yaml", "reward.py", "problems.jsonl"
 _OWN = ("prompt", "strategy", "answer", "id")  # columns that are written anew
-_RESPONSES = ("target", "response", "responses", "completion", "generation", "generations", "output")
 _LORA_FROM = 1e9  # parameters from which a GPU run begins with LoRA
 
 
@@ -50,7 +49,7 @@ class Start:
         rows, of: rows of ``problems.jsonl``, and of the data set.
         strategies: those of the rows that have one.
         trainable: the data set has the columns of training itself.
-        responses: it has a column of responses, from which strategies can be extracted.
+        extract: its words behind `sgpo strategies extract`, where it has responses or worked solutions.
     """
 
     folder: Path
@@ -60,7 +59,7 @@ class Start:
     of: int
     strategies: int
     trainable: bool
-    responses: bool
+    extract: str | None
 
     def remove(self) -> None:
         """Take back what was written."""
@@ -80,9 +79,10 @@ class Start:
             (f"sgpo train --config {recipe}", f"a first run on {self.rows} problems"),
             (f"sgpo report {run}", "what it learned, as one page"),
         ]
-        if not self.strategies and self.responses:
+        if not self.strategies and self.extract is not None:
+            asked = f"{data}{self.extract} --store {store} --model MODEL --base-url URL"
             lines += [
-                (f"sgpo strategies extract {data} --store {store} --model MODEL --base-url URL", "strategies"),
+                (f"sgpo strategies extract {asked}", "strategies"),
                 (f"sgpo strategies rank --store {store} --model MODEL --base-url URL", "the best of each problem"),
                 (f"sgpo strategies export {out} --store {store}", "those that give no answer away"),
                 (f"sgpo train --config {recipe} --dataset_name {out} --output_dir {run}-all", "on all of them"),
@@ -136,8 +136,20 @@ def write_start(model: str, data: str, folder: Path, *, split: str, rows: int, h
         of=len(whole),
         strategies=sum(row["strategy"] is not None for row in written),
         trainable=(problem, answer) == ("prompt", "answer") and all(map(_same, written, whole)),
-        responses=any(name in whole.column_names for name in _RESPONSES),
+        extract=_extract(whole, count, answer),
     )
+
+
+def _extract(data: Dataset, count: int, answer: str) -> str | None:
+    """How `sgpo strategies extract` is told of the responses; None where there are none."""
+    if any(name in data.column_names for name in USUAL["response"]):
+        return ""
+    # GSM8K has worked solutions where the answer is read from, others beside it.
+    for name in (each for each in ANSWER_FIELDS if each in data.column_names):
+        cells = data.select(range(count))[name]
+        if any(isinstance(cell, str) and len(cell.split()) > len(_answer(cell).split()) + 2 for cell in cells):
+            return f" --columns answer={answer},response={name}"
+    return None
 
 
 def _column(what: str, usual: Sequence[str], names: list[str], data: str) -> str:

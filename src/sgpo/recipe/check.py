@@ -154,10 +154,10 @@ def _prompts(data: Dataset, config: Any, tokenizer: Any, found: Checked) -> None
         found.warnings.append("The tokenizer does not know some words of the prompt: does it belong to this model?")
     found.prompt_tokens = max(map(len, plain))
     found.strategy_tokens = max([1, *(len(ids) - len(plain[i]) for i, ids in guided.items())])
-    found.lines.append(
-        f"Longest of {len(rows)}: {found.prompt_tokens} tokens without, "
-        f"{max([0, *map(len, guided.values())])} with a strategy; completions up to {config.max_completion_length}."
-    )
+    longest = f"{found.prompt_tokens} tokens"
+    if guided:
+        longest += f" without, {max(map(len, guided.values()))} with a strategy"
+    found.lines.append(f"Longest of {len(rows)}: {longest}; completions up to {config.max_completion_length}.")
 
 
 def _example(tokenizer: Any, ids: list[int]) -> list[str]:

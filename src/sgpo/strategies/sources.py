@@ -37,7 +37,7 @@ from sgpo.strategies.schema import clean
 
 FIELDS = ("problem", "answer", "response", "id")
 OF_STRATEGIES = ("problem", "answer", "strategy", "id")  # of a file that is imported
-_USUAL = {
+USUAL = {
     "problem": ("problem", "question", "prompt"),
     "answer": ("reward_model.ground_truth", "answer", "ground_truth", "gold"),
     "response": ("target", "response", "completion", "generation", "generations", "responses", "output"),
@@ -139,7 +139,7 @@ class Source:
     def _find(self, given: dict[str, str]) -> dict[str, str]:
         first, found = self._first(), {}
         for name in self.fields:
-            usual = (given[name],) if name in given else _USUAL[name]
+            usual = (given[name],) if name in given else USUAL[name]
             there = [column for column in usual if _get(first, column, LOST) is not LOST]
             filled = [column for column in there if _get(first, column) is not None]
             column = next(iter(filled or there), None)

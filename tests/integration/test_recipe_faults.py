@@ -158,7 +158,8 @@ def test_the_command_line_is_refused_in_one_line(
         ("--max_steps", "expected one argument"),
     ):
         assert message in said([*recipe(), *words.split()], monkeypatch, capsys)
-    assert "got a directory" in said(["--config", "."], monkeypatch, capsys)
+    for path, message in ((".", "got a directory"), ("recipe.yml", "got 'recipe.yml', and there is no such file")):
+        assert message in said(["--config", path], monkeypatch, capsys)
 
 
 def test_yaml_as_it_is_meant(folder: Path) -> None:

@@ -102,8 +102,8 @@ def recipe_path(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
     if len(paths) > 1:
         raise ValueError(f"--config stands {len(paths)} times; give one recipe, and its other fields as --FIELD VALUE.")
     if paths and not Path(paths[0]).is_file():
-        said = "a directory" if paths[0] and Path(paths[0]).is_dir() else repr(paths[0] or "nothing")
-        raise ValueError(f"--config needs the path of a YAML recipe; got {said}.")
+        said = "a directory" if Path(paths[0]).is_dir() else f"{paths[0]!r}, and there is no such file"
+        raise ValueError(f"--config needs the path of a YAML recipe; got {said if paths[0] else 'nothing'}.")
     return (Path(paths[0]) if paths else None), words
 
 

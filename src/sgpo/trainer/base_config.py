@@ -180,7 +180,7 @@ class BaseConfig(BothCheckpointingNames, Float32OnCPU, GRPOConfig):
                 f"num_generations is {self.num_generations}, but each process generates "
                 f"per_device_train_batch_size * steps_per_generation = {self.per_device_train_batch_size} * "
                 f"{steps_per_generation} = {local_batch} rollouts, which is not a multiple of it: a problem's group "
-                f"must not straddle processes. Use a multiple of {self.num_generations}."
+                f"must not straddle processes. Set per_device_train_batch_size to a multiple of {self.num_generations}."
             )
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from sgpo.cli import app
 from sgpo.plan import memory as parts
 from sgpo.plan import plan_recipe
-from sgpo.plan.architecture import Architecture, from_config, load_architecture
+from sgpo.plan.architecture import FAMILIES, Architecture, from_config, load_architecture
 from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.duration import duration
 from sgpo.plan.estimate import first_misfit
@@ -99,16 +99,29 @@ def test_the_table_counts_the_published_parameters(name: str) -> None:
     assert load_architecture(name).parameters == PUBLISHED[name]
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3"])
-def test_parameters_are_those_of_the_built_model(family: str, tied: bool, tmp_path: Path) -> None:
-    config = AutoConfig.for_model(family, **TINY, tie_word_embeddings=tied)
-    config.save_pretrained(tmp_path)
+LEFT_OUT: tuple[dict[str, Any], ...] = (
+    {},
+    {"tie_word_embeddings": True},
+    {"attention_bias": True, "mlp_bias": True},
+    {"num_key_value_heads": ...},
+    {"head_dim": ...},
+    {"intermediate_size": ..., "vocab_size": ...},
+)
+
+
+@pytest.mark.parametrize("given", LEFT_OUT)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_parameters_are_those_of_the_built_model(family: str, given: dict[str, Any], tmp_path: Path) -> None:
+    """What a config.json leaves out (...) has another default in each family."""
+    sizes = {name: value for name, value in {**TINY, **given}.items() if value is not ...}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family, **sizes}))
+    config = AutoConfig.from_pretrained(tmp_path)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     sizes = load_architecture(str(tmp_path))
     assert sizes.parameters == sum(p.numel() for p in model.parameters())
     layer = model.model.layers[0]
+    assert sizes.kv_width == layer.self_attn.k_proj.out_features
     for name, (inputs, outputs) in sizes.projections.items():
         module = getattr(layer.self_attn, name, None) or getattr(layer.mlp, name)
         assert (module.in_features, module.out_features) == (inputs, outputs)
@@ -120,6 +133,7 @@ def test_parameters_are_those_of_the_built_model(family: str, tied: bool, tmp_pa
         (lambda p: str(p), "no config.json"),
         (lambda p: str(p / "nowhere"), "no such folder"),
         (lambda p: "nobody/unknown-model", "Qwen/Qwen2.5-7B-Instruct"),
+        (lambda p: str((p / "config.json").write_text('{"model_type": "qwen3", "head_dim": null}') and p), "head_dim"),
     ],
 )
 def test_a_model_without_sizes_is_an_error_that_says_what_to_give(prepare: Any, named: str, tmp_path: Path) -> None:
@@ -128,8 +142,10 @@ def test_a_model_without_sizes_is_an_error_that_says_what_to_give(prepare: Any, 
 
 
 def test_other_families_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"'mamba'.*llama, mistral, qwen2, qwen3"):
-        from_config({"model_type": "mamba"}, "x", "test")
+    """What a layer of them keeps is another sum: MoE, fused or ungated layers, norms behind the layers, images."""
+    for family in ("mamba", "qwen3_moe", "gemma2", "gemma3", "gemma3_text", "phi3", "olmo2", "gpt_neox"):
+        with pytest.raises(ValueError, match=rf"'{family}'.*llama, mistral, qwen2, qwen3"):
+            from_config(AutoConfig.for_model(family), "x", "test")
 
 
 # ---------------------------------------------------------------- hardware
@@ -274,9 +290,10 @@ def saved_bytes(model: Any, inputs: dict[str, torch.Tensor], autocast: bool) -> 
     return float(sum(storages.values()))
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("kind", ["float32", "bfloat16", "autocast", "lora", "lora without dropout"])
-def test_a_layer_keeps_what_autograd_saves(kind: str, masked: bool, recipe: Any) -> None:
+def test_a_layer_keeps_what_autograd_saves(kind: str, masked: bool, family: str, recipe: Any) -> None:
     """Two layers against one, so that only the layer itself is compared."""
     peft = pytest.importorskip("peft")
     sizes = {**TINY, "hidden_size": 64, "intermediate_size": 192, "num_attention_heads": 4, "head_dim": 16}
@@ -287,7 +304,7 @@ def test_a_layer_keeps_what_autograd_saves(kind: str, masked: bool, recipe: Any)
         mask[0, :7] = 0
     saved = []
     for layers in (1, 2):
-        config = AutoConfig.for_model("qwen2", **{**sizes, "num_hidden_layers": layers})
+        config = AutoConfig.for_model(family, **{**sizes, "num_hidden_layers": layers})
         model: Any = AutoModelForCausalLM.from_config(config).train()
         if kind == "bfloat16":
             model = model.to(torch.bfloat16)
@@ -300,7 +317,7 @@ def test_a_layer_keeps_what_autograd_saves(kind: str, masked: bool, recipe: Any)
     w = workload(recipe(dtype="float32", bf16=False, use_peft=kind.startswith("lora"), lora_r=4), "cpu")
     w = replace(
         w,
-        architecture=from_config({**sizes, "model_type": "qwen2"}, "tiny", "test"),
+        architecture=from_config(config, "tiny", "test"),
         float32_weights=kind != "bfloat16",
         autocast=kind == "autocast",
         masked_attention=masked,
@@ -561,6 +578,6 @@ def test_plan_of_the_lab_on_a_cpu_names_the_cpu(recipe: Any) -> None:
 
 
 def test_architecture_knows_nothing_of_names() -> None:
-    sizes = from_config({**TINY, "model_type": "llama"}, "anything", "test")
+    sizes = from_config(AutoConfig.for_model("llama", **TINY), "anything", "test")
     assert isinstance(sizes, Architecture)
     assert (sizes.query_width, sizes.kv_width, sizes.context) == (32, 16, 4096)

@@ -215,8 +215,8 @@ def _recipe(model: str, folder: Path, described: Any, hardware: Hardware, rows: 
     cpu = hardware.device.is_cpu
     positions = getattr(described.get_text_config(), "max_position_embeddings", None) or 1 << 20
     try:
-        large = from_config(described.to_dict(), model, "").parameters > _LORA_FROM
-    except (ValueError, KeyError):
+        large = from_config(described, model, "").parameters > _LORA_FROM
+    except ValueError:
         large = True  # of a family that is not known: LoRA takes less, whatever its size
     return _written(
         RECIPE,

@@ -180,7 +180,8 @@ def _layer(load: Workload, rows: int, length: int) -> float:
     """What autograd keeps of one layer."""
     a, c, full = load.architecture, load.compute_bytes, not load.lora_rank
     stream = 4 if load.float32_weights else 2
-    norms = 8 * a.hidden + (2 * stream * a.hidden if full else 0)  # in float32, then times the norm's weight
+    norms = 8 * a.hidden + 4 * a.normed_heads  # in float32, then times the norm's weight
+    norms += 2 * stream * a.hidden + c * a.normed_heads if full else 0
     casts = 5 if stream != c else 2  # inputs of q, k, v and gate, up; cast once each under autocast
     inputs = casts * c * a.hidden + c * a.intermediate if full else 0
     keys = a.query_width if load.masked_attention else a.kv_width  # a mask makes each head have its own

@@ -119,7 +119,7 @@ def check_model(model: ModelConfig, *, trust_remote_code: bool = False) -> Any:
         raise ValueError(f"model_name_or_path is {name!r}, which has no config.json; give a folder of save_pretrained.")
     try:
         config = AutoConfig.from_pretrained(name, revision=model.model_revision, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # config classes and the hub's client raise families of their own
         where = "" if folder.exists() else "there is no such folder, and "
         raise ValueError(f"model_name_or_path is {name!r}, but {where}{unreadable(error)}") from error
     get_peft_config(model)

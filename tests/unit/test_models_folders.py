@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from sgpo.commands import evaluate
@@ -102,6 +104,38 @@ def test_eval_takes_an_adapter_and_variables_and_refuses_other_ones_later(adapte
     assert done.exit_code == 0, done.output
     changed = CliRunner().invoke(evaluate.app, [str(one) for one in given])
     assert "backend.chat_template_kwargs.enable_thinking: true saved, null given" in str(changed.exception)
+
+
+@pytest.mark.parametrize("lost", ["lm_head.weight", "model.layers.1.self_attn.q_proj.weight"])
+def test_weights_that_the_files_lack_are_not_drawn_at_random(lost: str, base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "model")
+    weights = load_file(base / "model.safetensors")
+    del weights[lost]
+    save_file(weights, tmp_path / "model" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=rf"lacks the weights {lost} \(1 in all\)"):
+        open_model(str(tmp_path / "model"), GREEDY, ModelOptions(device="cpu"))
+
+
+@pytest.mark.usefixtures("vllm")
+@pytest.mark.parametrize("backend", ["transformers", "vllm"])
+def test_an_adapter_gets_the_revision_of_its_base(
+    backend: str, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(adapter, tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "revision": "v2"}))
+    asked: list[Any] = []
+    load = AutoModelForCausalLM.from_pretrained
+    monkeypatch.setattr(
+        AutoModelForCausalLM,
+        "from_pretrained",
+        lambda *args, **how: (asked.append(how["revision"]), load(*args, **how))[1],
+    )
+    for given, expected in ((None, "v2"), ("v3", "v3")):
+        options = ModelOptions(backend=backend, device="cpu", revision=given)
+        model: Any = open_model(str(tmp_path / "adapter"), GREEDY, options)
+        assert model.describe()["revision"] == expected
+        assert (asked[-1] if backend == "transformers" else Engine.made["revision"]) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Bad input is refused before any training, by an error that shows the value and names a remedy."""
 
+import json
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ import torch
 import trainer_kit as kit
 from datasets import Dataset, IterableDataset, concatenate_datasets, load_from_disk
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from tokenizers.processors import TemplateProcessing
 from transformers import GenerationConfig
 from transformers.generation.utils import GenerationMixin
@@ -771,6 +773,36 @@ def test_rewards_are_told_of_the_thinking_that_the_prompt_begins(kind: str, endi
     rows = sorted(map(len, seen))
     assert rows == ([1, 4, 8] if kind == "sgpo" else [1, 8])  # the trial call, guided and autonomous rollouts
     assert {mark for marks in seen for mark in marks} == {"<think>" if ending == "<think>\\n" else ""}
+
+
+def trainer_of(kind: str, model: Any, out: Path, **options: Any) -> Any:
+    method = KINDS[kind]
+    data = kit.make_problems(4).add_column("expert", [" ok"] * 4)
+    args: Any = method.config(str(out), max_steps=1, report_to="none", use_cpu=True, **options)
+    if kind != "sft":
+        args = kit.make_config(out, method.config, **options)
+        return method.trainer(model, kit.has_ok, args, data, processing_class=kit.make_tokenizer())
+    return method.trainer(model, args, train_dataset=data, processing_class=kit.make_tokenizer())
+
+
+@pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt", "sft"])
+def test_weights_that_the_files_lack_are_not_trained_from_chance(kind: str, out: Path, tmp_path: Path) -> None:
+    kit.make_model(tied=False).save_pretrained(tmp_path / "model")
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, tmp_path / "model" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks the weights lm_head.weight \(1 in all\)"):
+        trainer_of(kind, str(tmp_path / "model"), out)
+
+
+@pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt", "sft"])
+def test_an_adapter_names_the_revision_of_its_base(kind: str, out: Path) -> None:
+    model = get_peft_model(kit.make_model(), LoraConfig(target_modules=["q_proj"]))
+    trainer = trainer_of(kind, model, out)
+    assert trainer.model.peft_config["default"].revision is None
+    trainer.args.model_init_kwargs = {"revision": "v2"}
+    trainer.save_model(str(out / "saved"))
+    assert json.loads((out / "saved" / "adapter_config.json").read_text())["revision"] == "v2"
 
 
 @pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])

@@ -21,7 +21,7 @@ from sgpo.evaluation.results import EvalResult
 from sgpo.evaluation.run import EvalPlan, run_evaluation
 from sgpo.evaluation.templates import Template
 from sgpo.lab.benchmark import LAB
-from sgpo.models.folders import Folder
+from sgpo.models.folders import Folder, whole_weights
 from sgpo.models.protocol import ModelError
 from sgpo.options import from_flat
 from sgpo.rewards.reward import golds_of, tolerances_of
@@ -139,7 +139,8 @@ def servable(model: Path, base: str, revision: str, folder: Path, backend: str) 
 
     # Of a run that was killed while it merged.
     shutil.rmtree(folder, ignore_errors=True)
-    start = AutoModelForCausalLM.from_pretrained(base, revision=revision, dtype="auto", trust_remote_code=False)
+    with whole_weights():
+        start = AutoModelForCausalLM.from_pretrained(base, revision=revision, dtype="auto", trust_remote_code=False)
     PeftModel.from_pretrained(start, model).merge_and_unload().save_pretrained(folder)
     AutoTokenizer.from_pretrained(model, trust_remote_code=False).save_pretrained(folder)
     return folder

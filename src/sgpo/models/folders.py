@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ class Folder:
         # A trainer may have added tokens; then the adapter comes with a tokenizer of its own.
         has_tokenizer = self.adapter is None or (Path(name) / "tokenizer_config.json").is_file()
         self.tokenizer = name if has_tokenizer else self.base
+
+    @property
+    def revision(self) -> str | None:
+        """The revision of an adapter's base, where it was trained on another one than the main branch."""
+        return (self.adapter or {}).get("revision")
 
     @property
     def rank(self) -> int:
@@ -110,6 +116,32 @@ def no_words(tokenizer: Any, name: str) -> None:
             f"model {name!r} comes with no tokenizer: the one that was loaded knows no words. Copy the tokenizer's "
             "files beside the weights (tokenizer.save_pretrained)."
         )
+
+
+@contextmanager
+def whole_weights() -> Iterator[None]:
+    """Within the block transformers raises ValueError for a model of which weights are missing in the files.
+
+    It draws such weights at random and says so in its log alone: an untied head that was not saved, a layer too many.
+    """
+    from transformers import PreTrainedModel
+
+    before = PreTrainedModel.__dict__["from_pretrained"]
+
+    def from_pretrained(cls: Any, name: Any, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        model, info = before.__func__(cls, name, *args, output_loading_info=True, **kwargs)
+        if missing := sorted(info["missing_keys"]):
+            raise ValueError(
+                f"{name!r} lacks the weights {missing[0]} ({len(missing)} in all), which would be drawn at random; "
+                "copy all files of the model, or save it again"
+            )
+        return (model, info) if output_loading_info else model
+
+    PreTrainedModel.from_pretrained = classmethod(from_pretrained)
+    try:
+        yield
+    finally:
+        PreTrainedModel.from_pretrained = before
 
 
 def fingerprint(folder: Path) -> str:

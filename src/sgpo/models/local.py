@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
-from sgpo.models.folders import BY_CHANCE, Folder, no_chat_template, no_words
+from sgpo.models.folders import BY_CHANCE, Folder, no_chat_template, no_words, whole_weights
 from sgpo.models.options import LocalOptions
 from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling
 
@@ -55,14 +55,16 @@ class LocalModel(Loaded):
         folder = Folder(name, options.quantization)
         try:
             # Passed as False: where it is left out, transformers asks on a terminal whether to run the model's code.
-            common: dict[str, Any] = {"revision": options.revision, "trust_remote_code": False}
+            revision = options.revision or folder.revision
+            common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, **common)
             no_words(tokenizer, folder.tokenizer)
-            if folder.quantization is None:
-                model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=dtype, **common).to(where)
-            else:  # quantized weights are not moved
+            placed: dict[str, Any] = {}
+            if folder.quantization is not None:  # quantized weights are not moved
                 placed = {"quantization_config": dict(folder.quantization), "device_map": {"": where}}
+            with whole_weights():
                 model = AutoModelForCausalLM.from_pretrained(folder.base, dtype=dtype, **placed, **common)
+            model = model if placed else model.to(where)
             if folder.adapter is not None:
                 model = _adapted(model, folder)
         except Exception as error:  # the hub's client, safetensors and torch raise families of their own
@@ -73,7 +75,7 @@ class LocalModel(Loaded):
             sampling,
             batch_size=64 if options.batch_size is None else options.batch_size,
             folder=folder,
-            revision=options.revision,
+            revision=revision,
             chat_template_kwargs=options.chat_template_kwargs,
         )
 

@@ -27,7 +27,8 @@ class VllmModel(Loaded):
     def __init__(self, engine: Any, sampling: Sampling, options: ModelOptions, folder: Folder) -> None:
         size = 512 if options.batch_size is None else options.batch_size
         template = options.chat_template_kwargs
-        super().__init__(engine.get_tokenizer(), folder, options.revision, sampling, size, template)
+        revision = options.revision or folder.revision
+        super().__init__(engine.get_tokenizer(), folder, revision, sampling, size, template)
         self.engine, self.options = engine, options
         config = getattr(getattr(engine, "llm_engine", None), "model_config", None)
         self.positions = getattr(config, "max_model_len", options.max_model_len)
@@ -63,7 +64,7 @@ class VllmModel(Loaded):
             engine = LLM(
                 model=folder.base,
                 dtype=options.dtype,
-                revision=options.revision,
+                revision=options.revision or folder.revision,
                 tensor_parallel_size=options.tensor_parallel,
                 max_model_len=options.max_model_len,
                 enable_prefix_caching=True,
@@ -78,9 +79,8 @@ class VllmModel(Loaded):
 
     def describe(self) -> dict[str, object]:
         weights = {name: value for name, value in self.folder.describe().items() if value is not None}
-        names = ("revision", "dtype", "tensor_parallel", "max_model_len")
-        settings = {name: getattr(self.options, name) for name in names}
-        return {"kind": self.backend, **settings, **weights, **self.template_settings()}
+        settings = {name: getattr(self.options, name) for name in ("dtype", "tensor_parallel", "max_model_len")}
+        return {"kind": self.backend, "revision": self.revision, **settings, **weights, **self.template_settings()}
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         from vllm import SamplingParams

@@ -12,7 +12,7 @@ from accelerate.utils import is_peft_model
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
-from sgpo.models.folders import QUANTIZATION
+from sgpo.models.folders import QUANTIZATION, whole_weights
 from sgpo.runs.files import write_json
 from sgpo.trainer import adapters
 from sgpo.trainer.checks import warn_of_lost_updates
@@ -26,7 +26,8 @@ class SoundTrainer:
     """A base that any ``Trainer`` inherits from first.
 
     Raises:
-        ValueError: at construction, where no weight of the model is trained, or one that no checkpoint would keep.
+        ValueError: at construction, where no weight of the model is trained, or one that no checkpoint would keep, and
+            where weights are missing in the files of a model.
         NonFiniteError: in training, and before a checkpoint is written; see :mod:`sgpo.trainer.finite`.
     """
 
@@ -37,7 +38,8 @@ class SoundTrainer:
     state: Any
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+        with whole_weights():
+            super().__init__(*args, **kwargs)
         adapters.check_trained(self.model)
         adapters.check_saved(self.model)
         warn_of_lost_updates(self.model, self.args)
@@ -66,6 +68,11 @@ class SoundTrainer:
         belongs beside its parts, so that they can be merged and read, and any other folder gets the whole weights.
         """
         plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
+        model = self.accelerator.unwrap_model(self.model)
+        revision = (self.args.model_init_kwargs or {}).get("revision", "main")
+        if is_peft_model(model) and revision != "main":
+            for config in model.peft_config.values():
+                config.revision = revision  # of the base, for who loads the adapter
         super().save_model(output_dir, _internal_call)  # type: ignore[misc]
         quantized = getattr(self.accelerator.unwrap_model(self.model).config, "quantization_config", None)
         if quantized is not None and self.args.should_save and is_peft_model(self.model):

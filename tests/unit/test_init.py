@@ -108,6 +108,16 @@ def test_what_was_written_trains_on_the_tokens_that_were_shown(
     assert "train step 1/1 reward 0" in capsys.readouterr().err
 
 
+def test_a_run_that_would_write_into_its_data_is_refused(tiny: Path, here: Path) -> None:
+    run("init", str(tiny / "qwen2-chat"), write(here / "gsm.jsonl", ROWS))
+    before = (here / "first-run" / "problems.jsonl").read_text()
+    words = ("train", "--config", "first-run/recipe.yaml", "--output_dir", "first-run")
+    assert "a file that the run writes to" in run(*words, "--check", code=1)
+    with pytest.raises(ValueError, match=r"first-run.problems\.jsonl., a file that the run writes to"):
+        run(*words)
+    assert (here / "first-run" / "problems.jsonl").read_text() == before
+
+
 def test_sizes_and_machines_decide(tiny: Path, here: Path) -> None:
     data = write(here / "gsm.jsonl", ROWS)
     said = run("init", str(tiny / "qwen2-base"), data, "--hardware", "h100:2", "--rows", "3")

@@ -27,6 +27,17 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def test_a_file_of_that_name_that_is_no_log_stays_as_it_is(tmp_path: Path) -> None:
+    """`sgpo init` writes the training data into a problems.jsonl, too."""
+    data = tmp_path / "problems.jsonl"
+    data.write_text('{"prompt": "solve a", "answer": "1"}\n')
+    with pytest.warns(UserWarning, match="holds no log of problems"):
+        log = ProblemLog(str(tmp_path))
+    log.write(1, batch_of({"prompt": "solve a", "strategy": None}), torch.tensor([NAN]), torch.tensor([0.0]), {})
+    log.rewind(0)
+    assert data.read_text() == '{"prompt": "solve a", "answer": "1"}\n'
+
+
 def test_a_line_by_hand(tmp_path: Path) -> None:
     log = ProblemLog(str(tmp_path / "new"))
     batch = batch_of(

@@ -26,7 +26,9 @@ from sgpo.runs.processes import says_when_stopped
 from sgpo.runs.provenance import record
 from sgpo.trainer import SGPOTrainer
 from sgpo.trainer.checkpoints import names_in
+from sgpo.trainer.problem_log import PROBLEMS
 from sgpo.trainer.reward_functions import check_rewards
+from sgpo.trainer.run_log import COMPLETIONS, LOG
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +80,16 @@ def main(argv: Sequence[str] | None = None, fields: Mapping[str, Any] | None = N
 
 
 def check_folder(run: RunArguments, config: Any) -> None:
-    """Raise ``ValueError`` where there is nothing to resume, or a new run would stand beside an earlier one's
-    checkpoints."""
+    """Raise ``ValueError`` where the run would write into its data, there is nothing to resume, or a new run would
+    stand beside an earlier one's checkpoints."""
+    written = {Path(config.output_dir, name).resolve() for name in (PROBLEMS, LOG, COMPLETIONS)}
+    for name in ("dataset_name", "eval_dataset"):
+        data = getattr(run, name)
+        if data and Path(data).resolve() in written:
+            raise ValueError(
+                f"{name} is {data!r}, a file that the run writes to: output_dir is {config.output_dir!r}. Give another "
+                "output_dir."
+            )
     older = names_in(config.output_dir)
     if run.resume and not older:
         raise ValueError(

@@ -21,6 +21,8 @@ from sgpo.trainer.checks import STRATEGY_COLUMN
 from sgpo.trainer.distillation import Target
 from sgpo.trainer.rollouts import GenerationBatch
 
+PROBLEMS = "problems.jsonl"
+
 
 class ProblemLog:
     """The log of process ``rank`` of ``world_size`` in ``output_dir``; what was written is in the file at once.
@@ -29,9 +31,16 @@ class ProblemLog:
     """
 
     def __init__(self, output_dir: str | None, rank: int = 0, world_size: int = 1):
-        name = "problems.jsonl" if world_size == 1 else f"problems-rank{rank}.jsonl"
+        name = PROBLEMS if world_size == 1 else f"problems-rank{rank}.jsonl"
         self.path = Path(output_dir or ".") / name
         self._broken = False
+        if _is_of_others(self.path):
+            self._broken = True
+            warnings.warn(
+                f"{self.path} holds no log of problems, and stays as it is: no problem is logged. Give another "
+                "output_dir, or another name to that file.",
+                stacklevel=2,
+            )
 
     def write(
         self,
@@ -70,7 +79,7 @@ class ProblemLog:
 
     def rewind(self, step: int) -> None:
         """Drop what was written after optimizer step ``step``: the rows behind the last one of that step or before."""
-        if not self.path.is_file():
+        if self._broken or not self.path.is_file():
             return
         end = whole = 0
         with self.path.open("rb") as file:
@@ -80,6 +89,15 @@ class ProblemLog:
                     end = whole
         if end < whole:
             os.truncate(self.path, end)
+
+
+def _is_of_others(path: Path) -> bool:
+    """Whether a file of that name is something else, such as the training data: its first row names no step."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        first = file.readline()
+    return first.endswith(b"\n") and _step(first) == math.inf
 
 
 def _step(line: bytes) -> float:

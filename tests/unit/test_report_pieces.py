@@ -372,6 +372,9 @@ def test_lines_of_one_colour_are_of_different_kinds() -> None:
     drawn = [(plots._colour(run, name), plots._dashes(run, name)) for name in run.hues]
     assert len(set(drawn)) == len(drawn)
     assert drawn[0] == (plots.ACCENT, "-")
+    # The accent is SGPO's alone, in figures and on the page.
+    assert [colour for colour, _ in drawn].count(plots.ACCENT) == 1
+    assert [svg.hue_class(hue) for hue in (-1, 0, 1, 11, 12, 22, 23)] == [11, 0, 1, 11, 1, 11, 1]
 
 
 def test_an_axis_has_one_name_in_every_table_and_page() -> None:

@@ -82,7 +82,7 @@ def axes(run: Run) -> AxesView | None:
         gaps=_gaps(methods),
         passes=_passes(methods, names, hues),
         never=_never_solved(run, methods),
-        legend=[LegendEntry(m.label, hues[m.name] % svg.HUES) for m in methods],
+        legend=[LegendEntry(m.label, svg.hue_class(hues[m.name])) for m in methods],
         tables=_tables(methods, names),
         control=next((method.strategy_control for method in methods if method.strategy_control), None),
     )

@@ -105,7 +105,7 @@ def curves(run: Run) -> CurvesView | None:
         )
         for panel, curves in found.items()
     ]
-    legend = [LegendEntry(spoken_label(name), hues[name] % svg.HUES) for name in run.order]
+    legend = [LegendEntry(spoken_label(name), svg.hue_class(hues[name])) for name in run.order]
     banded = any(len(run.cells_of(name)) > 1 for name in run.order)
     return CurvesView(panels, legend, _ends(found), banded, instead, across.name)
 

@@ -67,12 +67,13 @@ def figure_of(run: Run, name: str) -> Figure:
 
 
 def _colour(run: Run, method: str) -> str:
-    return COLOURS[run.hues[method] % len(COLOURS)]
+    hue = run.hues[method]
+    return COLOURS[hue if hue < 1 else 1 + (hue - 1) % (len(COLOURS) - 1)]
 
 
 def _dashes(run: Run, method: str) -> str:
     """Another kind of line each time that the colours begin anew."""
-    return LINES[run.hues[method] // len(COLOURS) % len(LINES)]
+    return LINES[max(0, run.hues[method] - 1) // (len(COLOURS) - 1) % len(LINES)]
 
 
 def _curves(run: Run) -> Figure | None:

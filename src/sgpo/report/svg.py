@@ -22,6 +22,11 @@ HUES = 12  # method colours in the style sheet
 Scale = tuple[float, float]  # the values at the two ends of an axis
 
 
+def hue_class(hue: int) -> int:
+    """The class of a method's colour: they begin anew behind the accent, which is SGPO's, and the last one is grey."""
+    return hue % HUES if hue < 1 else 1 + (hue - 1) % (HUES - 1)
+
+
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
     """About ``count`` round values between ``low`` and ``high``."""
     span = high - low
@@ -74,7 +79,7 @@ def line_chart(
         # The values for the script that shows them under the cursor; without it the chart is whole.
         data = ";".join(f"{step:.0f},{value:.4g}" for step, value in zip(band.steps, band.mean, strict=True))
         drawn.append(_tag("path", "line", d=_path(xs, [_up(v, y) for v in band.mean]), data_s=data))
-        parts.append(_tag("g", f"m m{hues[band.method] % HUES}", drawn))
+        parts.append(_tag("g", f"m m{hue_class(hues[band.method])}", drawn))
     return _chart(parts, label, x, unit, at)
 
 
@@ -125,7 +130,7 @@ def strip(
         low, high = (_percent(end, scale) for end in ends)
         parts.append(_tag("line", "span", x1=low, x2=high, y1="50%", y2="50%"))
     parts.append(_tag("circle", "dot", cx=_percent(value, scale), cy="50%", r=5))
-    return _tag("svg", f"strip m{hue % HUES}", parts, aria_hidden="true")
+    return _tag("svg", f"strip m{hue_class(hue)}", parts, aria_hidden="true")
 
 
 def axis(scale: Scale, *, count: int = 5) -> Markup:

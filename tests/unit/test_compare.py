@@ -225,6 +225,16 @@ def test_a_single_seed_has_the_interval_over_problems_and_no_interval_of_the_dif
     assert methods["sft_grpo"]["sgpo_minus"]["end"][1:] == [None, None]
 
 
+def test_a_table_of_one_seed_has_its_interval_over_problems() -> None:
+    one = results(sgpo=[entry(0.8, 0)], sft_grpo=[entry(0.7, 0)])
+    title, table, *_ = as_text(read(one)).split("\n\n")
+    assert title.endswith("one seed [95% interval over problems]")
+    assert "80.0 [78.0, 82.0]" in table
+    assert "85.0 [" not in table  # greedy: an interval that nothing gives
+    two = results(sgpo=[entry(0.8, 0), entry(0.9, 1)])
+    assert "mean [95% interval over 2 seeds]" in as_text(read(two))
+
+
 def test_a_failed_cell_is_named_and_its_seed_left_out_of_the_pairs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

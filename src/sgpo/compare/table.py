@@ -68,7 +68,11 @@ def _parts(results: ComparisonResults) -> list[tuple[str, Rows]]:
     methods = results.methods
     seeds = max((len(method.seeds) for method in methods.values()), default=0)
     scores = {_label(name) + _fewer(method, seeds): method.scores for name, method in methods.items()}
-    parts = [(f"{_measured(results)}: mean [95% interval over {seeds} seeds]", _grid("method", scores, SCORE_NAMES))]
+    title = f"mean [95% interval over {seeds} seeds]"
+    if seeds == 1:  # shows no spread between seeds, so that its interval is the one over problems
+        scores = {_label(name): {**m.scores, "end": _over_problems(m)} for name, m in methods.items()}
+        title = "one seed [95% interval over problems]"
+    parts = [(f"{_measured(results)}: {title}", _grid("method", scores, SCORE_NAMES))]
     if gaps := {_label(name): method.sgpo_minus for name, method in methods.items() if method.sgpo_minus}:
         parts.append(("SGPO minus the method, points, paired by seed", _grid("method", gaps, SCORE_NAMES, "+")))
     if any(method.axes for method in methods.values()):
@@ -91,6 +95,10 @@ def _parts(results: ComparisonResults) -> list[tuple[str, Rows]]:
         parts.append(("By family, %", _grid("family", families, {name: _label(name) for name in methods})))
     parts.append(("Cost of a run, mean over seeds", _costs(methods)))
     return parts
+
+
+def _over_problems(method: MethodResult) -> SeedMean:
+    return SeedMean(method.accuracy, *(method.accuracy_ci95 or ()))
 
 
 def _fewer(method: MethodResult, seeds: int) -> str:

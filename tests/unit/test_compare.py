@@ -540,7 +540,9 @@ def test_runs_that_see_no_expert_are_taken_over_from_a_comparison_with_another_o
     ran.clear()
     run_comparison(plan("terse"), second, first)
     assert ran == [], "a directory goes on as it is"
-    with pytest.raises(ValueError, match="made with another budget; only the expert may differ"):
+    with pytest.raises(
+        ValueError, match=r"other settings \(budget.generations: 80 saved, 3 given.*only the expert may differ"
+    ):
         run_comparison(plan("plain", generations=3), tmp_path / "plain", first)
     with pytest.raises(ValueError, match="holds no comparison"):
         run_comparison(plan("plain"), tmp_path / "new", tmp_path / "nowhere")
@@ -570,9 +572,9 @@ def test_a_base_that_was_trained_anew_under_its_name_is_another_one(
     first = tmp_path / "gentle"
     run_comparison(plan("gentle"), first)
     (base / "model.safetensors").write_bytes(b"others!")
-    with pytest.raises(ValueError, match="made with another sources; only the expert may differ"):
+    with pytest.raises(ValueError, match=r"other settings \(sources.bases: .*only the expert may differ"):
         run_comparison(plan("terse"), tmp_path / "terse", first)
-    with pytest.raises(ValueError, match=r"made with other settings \(sources: "):
+    with pytest.raises(ValueError, match=r"made with other settings \(sources.bases: "):
         run_comparison(plan("gentle"), first)
 
 

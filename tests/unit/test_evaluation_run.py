@@ -19,7 +19,7 @@ from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.options import EvalOptions
 from sgpo.evaluation.planning import Embedded, plan_benchmark
 from sgpo.evaluation.run import EvalPlan, describe, run_evaluation
-from sgpo.evaluation.store import SettingsError, differences, open_run
+from sgpo.evaluation.store import SettingsError, compared_differences, open_run
 from sgpo.evaluation.templates import TEMPLATES, Template, build_prompts, load_strategies, load_template
 from sgpo.models import Answered, Key, Reply, Request, Sampling
 from sgpo.models.batched import Batched
@@ -193,8 +193,10 @@ def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
 
 def test_weights_that_an_older_version_did_not_save_are_not_compared() -> None:
     saved, given = {"backend": {"kind": "vllm"}}, {"backend": {"kind": "vllm", "weights": "w1"}}
-    assert differences(saved, given) == {}
-    assert differences(given, {"backend": {"kind": "vllm", "weights": "w2"}}) == {"backend.weights": ('"w1"', '"w2"')}
+    assert compared_differences(saved, given) == {}
+    assert compared_differences(given, {"backend": {"kind": "vllm", "weights": "w2"}}) == {
+        "backend.weights": ('"w1"', '"w2"')
+    }
 
 
 def test_a_folder_without_responses_takes_other_settings(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from sgpo.compare.fields import EXPERT_KINDS
 from sgpo.compare.task import SOURCES
 from sgpo.runs.entries import Manifest
 from sgpo.runs.files import read_json_object, write_json
+from sgpo.runs.settings import differences, listed
 from sgpo.trainer.methods import find_method
 
 _LEFT_OUT = shutil.ignore_patterns("model", "checkpoint-*")  # large, and nothing of a comparison reads them again
@@ -31,10 +32,10 @@ def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
             f"--reuse {source} is of an older version, which did not save from which weights it began, so nothing says "
             "that they are the same. Leave --reuse out, and the runs are done again."
         )
-    if differ := [
-        name for name in {**there, **settings} if _but_expert(there.get(name)) != _but_expert(settings.get(name))
-    ]:
-        raise ValueError(f"--reuse {source} was made with another {', '.join(differ)}; only the expert may differ.")
+    if found := {name: pair for name, pair in differences(there, settings).items() if name != "budget.expert"}:
+        raise ValueError(
+            f"--reuse {source} was made with other settings ({listed(found)}); only the expert may differ."
+        )
     taken = 0
     # Those of the search, too: a method that sees no expert was searched alike.
     for known in sorted(source.glob("*/*/cell.json")):
@@ -52,7 +53,3 @@ def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
         part.rename(folder)
         taken += 1
     return taken
-
-
-def _but_expert(value: Any) -> Any:
-    return {name: one for name, one in value.items() if name != "expert"} if isinstance(value, dict) else value

@@ -20,6 +20,7 @@ from sgpo.runs.entries import ComparisonResults, FailedCell, Manifest, Searched
 from sgpo.runs.files import locked, read_json_object, write_json
 from sgpo.runs.processes import says_when_stopped
 from sgpo.runs.provenance import record, several_versions
+from sgpo.runs.settings import differences, listed
 from sgpo.trainer.methods import find_method
 
 SCHEMA = 1
@@ -140,22 +141,20 @@ def _manifest(plan: ComparePlan, out: Path) -> Manifest:
     if plan.balance:
         settings["balance_searched"] = True
     machine = plan.task.machine(plan.processes)
-    here = json.loads(json.dumps(settings))  # as it would be read back
     path = out / "manifest.json"
     known = Manifest(schema=SCHEMA, kind=KIND)
     if path.exists():
-        found = read_json_object(path)
-        if found.get("kind") != KIND or found.get("schema") != SCHEMA:
+        saved = read_json_object(path)
+        if saved.get("kind") != KIND or saved.get("schema") != SCHEMA:
             raise ValueError(
-                f"{path} is of kind {found.get('kind')!r}, schema {found.get('schema')!r}; expected {KIND!r}, "
+                f"{path} is of kind {saved.get('kind')!r}, schema {saved.get('schema')!r}; expected {KIND!r}, "
                 f"{SCHEMA}. Choose another --out."
             )
-        known = Manifest.from_json(found)
+        known = Manifest.from_json(saved)
         there = {"task": "lab", **known.settings}  # older ones name no task
-        there.setdefault(SOURCES, here.get(SOURCES))
-        if differ := [name for name in {**there, **here} if there.get(name) != here.get(name)]:
-            listed = "; ".join(f"{name}: {there.get(name)} there, {here.get(name)} here" for name in differ)
-            raise ValueError(f"{out} was made with other settings ({listed}). Choose another --out.")
+        there.setdefault(SOURCES, settings.get(SOURCES))
+        if found := differences(there, settings):
+            raise ValueError(f"{out} was made with other settings ({listed(found)}). Choose another --out.")
     # A directory that sgpo did not make is never written into.
     elif out.is_dir() and any(path.name != ".lock" for path in out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no comparison; choose another --out.")
@@ -163,7 +162,7 @@ def _manifest(plan: ComparePlan, out: Path) -> Manifest:
         known,
         methods=tuple(dict.fromkeys([*known.methods, *plan.methods])),
         seeds=tuple(range(max(plan.seeds, len(known.seeds)))),
-        settings=here,
+        settings=json.loads(json.dumps(settings)),  # as it would be read back
         machine=machine,
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sgpo.evaluation.metrics import Interval, paired_interval
-from sgpo.evaluation.store import SettingsError, differences
+from sgpo.evaluation.store import SettingsError, compared_differences
 from sgpo.runs.files import read_json_object, read_rows
 
 
@@ -134,7 +134,7 @@ def _settings(a: Path, b: Path) -> list[str]:
     if not all((folder / "settings.json").is_file() for folder in (a, b)):
         return []
     first, second = read_json_object(a / "settings.json"), read_json_object(b / "settings.json")
-    found = differences(first, second)
+    found = compared_differences(first, second)
     hidden = {"model", "backend.weights", "backend.base", "backend.base_weights"}  # of an adapter, both are the model
     if "backend.kind" in found:  # two kinds of backend have other fields throughout
         hidden |= {name for name in found if name.startswith("backend.")} - {"backend.kind"}

@@ -19,10 +19,10 @@ from sgpo.models import Key
 from sgpo.models.replies import text_of
 from sgpo.runs.files import JsonObject, ReadError, append_rows, locked, read_json_object, recover_rows, write_text
 from sgpo.runs.json_entry import EntryError, JsonEntry, boolean, finite, listing, optional, required, text, whole_number
+from sgpo.runs.settings import differences, listed
 
 COMPARED = ("sgpo", "model", "backend", "benchmark", "template", "guided_template", "sampling", "grader")
 """The parts of the settings that a resumed run must have in common with the saved ones."""
-_ADDED = ("backend.weights",)  # what older versions did not save of every backend, so that nothing can be said of it
 
 Settings = JsonObject
 """What ``settings.json`` holds: JSON types, compared leaf by leaf."""
@@ -132,10 +132,13 @@ def open_run(folder: Path, settings: Settings) -> Iterator[RunFolder]:
             raise SettingsError(f"{folder} has results but no settings.json; give another --out.")
         run = RunFolder(folder)
         # Without a response nothing would be mixed, so that an option may still be corrected.
-        if run.responses:
-            _check_same(read_json_object(path), settings, folder)
-        else:
+        if not run.responses:
             run.write("settings.json", settings)
+        elif found := compared_differences(read_json_object(path), settings):
+            raise SettingsError(
+                f"{folder} holds an evaluation with other settings ({listed(found)}). Give the saved settings to "
+                "resume it, or another --out to start anew."
+            )
         yield run
 
 
@@ -145,41 +148,17 @@ def settings_digest(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def differences(saved: Settings, given: Settings) -> dict[str, tuple[str, str]]:
-    """The leaves of :data:`COMPARED` that differ, by name: what was saved and what is given, as short texts."""
-    before, after = (_leaves(_compared(settings)) for settings in (saved, given))
-    # Leaf by leaf, so that the message names the one option that was changed.
-    unknown = {name for name in _ADDED if name not in before}
-    names = sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n) and n not in unknown)
-    return {name: (_short(before.get(name)), _short(after.get(name))) for name in names}
+def compared_differences(saved: Settings, given: Settings) -> dict[str, tuple[str, str]]:
+    """The differences in what :data:`COMPARED` names."""
+    found = differences(_compared(saved), _compared(given))
+    # What older versions did not save of every backend, so that nothing can be said of theirs.
+    if "weights" not in (saved.get("backend") or {}):
+        found.pop("backend.weights", None)
+    return found
 
 
 def _compared(settings: Settings) -> Settings:
     return {name: settings.get(name) for name in COMPARED}
-
-
-def _check_same(saved: Settings, settings: Settings, folder: Path) -> None:
-    given = json.loads(json.dumps(settings))  # as it would be read back
-    if found := differences(saved, given):
-        listed = "; ".join(f"{name}: {before} saved, {after} given" for name, (before, after) in found.items())
-        raise SettingsError(
-            f"{folder} holds an evaluation with other settings ({listed}). Give the saved settings to resume "
-            "it, or another --out to start anew."
-        )
-
-
-def _leaves(value: Any, name: str = "") -> Settings:
-    if not isinstance(value, dict):
-        return {name: value}
-    leaves: Settings = {}
-    for key, inner in value.items():
-        leaves.update(_leaves(inner, f"{name}.{key}" if name else key))
-    return leaves
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _recover(path: Path, kind: type[Saved]) -> list[Saved]:

@@ -330,9 +330,11 @@ def test_a_finished_cell_is_not_run_again_and_another_one_not_taken_for_it(tmp_p
     cell = Cell("sgpo")
     (tmp_path / "cell.json").write_text(json.dumps({**dataclasses.asdict(cell), "name": cell.name}))
     (tmp_path / "result.json").write_text('{"accuracy": 0.5}')
-    assert run_once(LabTask(), cell, tmp_path / "no-warm-start", tmp_path, print) == CellResult(accuracy=0.5)
-    with pytest.raises(ValueError, match="other settings"):
-        run_once(LabTask(), Cell("sgpo", seed=1), tmp_path, tmp_path, print)
+    assert run_cells([(cell, tmp_path)], LabTask(), 1, tmp_path) == {tmp_path.name: CellResult(accuracy=0.5)}
+    with pytest.raises(
+        ValueError, match=r"other settings \(name: .*seed: 0 saved, 1 given.* Delete .* to run it again"
+    ):
+        run_cells([(Cell("sgpo", seed=1), tmp_path)], LabTask(), 1, tmp_path)
 
 
 def test_finished_cells_are_read_before_any_run_and_need_no_process(

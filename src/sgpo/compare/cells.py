@@ -6,7 +6,6 @@ was killed goes on where it was.
 """
 
 import dataclasses
-import json
 import time
 import traceback
 from collections.abc import Sequence
@@ -15,9 +14,10 @@ from typing import Any
 
 from sgpo.compare.task import CellSpec, Task
 from sgpo.runs.entries import CellResult, FailedCell
-from sgpo.runs.files import read_json_object, write_json, write_text
+from sgpo.runs.files import JsonObject, read_json_object, write_json, write_text
 from sgpo.runs.jobs import ProcessJob, ReportProgress, run_jobs
 from sgpo.runs.provenance import record
+from sgpo.runs.settings import differences, listed
 
 Outcome = CellResult | FailedCell
 
@@ -25,18 +25,33 @@ Outcome = CellResult | FailedCell
 def run_cells(work: Sequence[tuple[CellSpec, Path]], task: Task, processes: int, out: Path) -> dict[str, Outcome]:
     """The results of cells, each with its folder, by the folder's name; ``processes`` of them side by side.
 
-    Finished ones are read first, without a process. Raises ValueError for a folder that holds another cell.
+    Finished ones are read first, without a process. Raises ValueError where a folder holds a cell with other settings.
     """
     # All folders before any run, so that one with another cell costs no compute.
-    done: dict[str, Outcome] = {folder.name: read_result(folder) for cell, folder in work if _finished(cell, folder)}
+    others = {folder: found for cell, folder in work if (found := _differences(cell, folder))}
+    if others:
+        first, *_ = others
+        raise ValueError(
+            f"{first} was made with other settings ({listed(others[first])}), such as those of an older version of "
+            f"sgpo. Delete {' '.join(map(str, others))} to run {'it' if len(others) == 1 else 'them'} again, or choose "
+            "another --out."
+        )
+    done: dict[str, Outcome] = {f.name: read_result(f) for _, f in work if (f / "result.json").exists()}
     jobs = [ProcessJob(f.name, run_once, (task, cell, out, f)) for cell, f in work if f.name not in done]
     return done | (run_jobs(jobs, processes) if jobs else {})
 
 
+def _differences(cell: Any, folder: Path) -> dict[str, tuple[str, str]]:
+    known = folder / "cell.json"
+    return differences(read_json_object(known), _described(cell)) if known.exists() else {}
+
+
+def _described(cell: Any) -> JsonObject:
+    return {**dataclasses.asdict(cell), "name": cell.name}
+
+
 def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgress) -> Outcome:
-    """The result of ``cell``, from ``folder`` if it is there. A failure is returned, and kept in ``error.txt``."""
-    if _finished(cell, folder):
-        return read_result(folder)
+    """Run ``cell`` in ``folder``. A failure is returned, and kept in ``error.txt``."""
     described = _described(cell)
     folder.mkdir(parents=True, exist_ok=True)
     # Before the run: a report of a comparison in progress says what a cell is going to be.
@@ -55,19 +70,6 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
     result = dataclasses.replace(result, seconds=round(time.perf_counter() - began, 1))
     write_json(folder / "result.json", result.to_json())
     return result
-
-
-def _finished(cell: Any, folder: Path) -> bool:
-    """Whether ``folder`` has the result of ``cell``. Raises ValueError if it holds another cell."""
-    known = folder / "cell.json"
-    # Through JSON, as it would be read back: a file makes lists of tuples.
-    if known.exists() and read_json_object(known) != json.loads(json.dumps(_described(cell))):
-        raise ValueError(f"{folder} holds a cell with other settings; choose another --out, or delete it.")
-    return (folder / "result.json").exists()
-
-
-def _described(cell: Any) -> dict[str, Any]:
-    return {**dataclasses.asdict(cell), "name": cell.name}
 
 
 def _said(error: Exception) -> str:

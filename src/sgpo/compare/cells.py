@@ -17,7 +17,7 @@ from sgpo.runs.entries import CellResult, FailedCell
 from sgpo.runs.files import JsonObject, read_json_object, write_json, write_text
 from sgpo.runs.jobs import ProcessJob, ReportProgress, run_jobs
 from sgpo.runs.provenance import record
-from sgpo.runs.settings import differences, listed
+from sgpo.runs.settings import differences, in_a_sentence
 
 Outcome = CellResult | FailedCell
 
@@ -32,9 +32,9 @@ def run_cells(work: Sequence[tuple[CellSpec, Path]], task: Task, processes: int,
     if others:
         first, *_ = others
         raise ValueError(
-            f"{first} was made with other settings ({listed(others[first])}), such as those of an older version of "
-            f"sgpo. Delete {' '.join(map(str, others))} to run {'it' if len(others) == 1 else 'them'} again, or choose "
-            "another --out."
+            f"{first} was made with other settings ({in_a_sentence(others[first])}), such as those of an older version "
+            f"of sgpo. Delete {' '.join(map(str, others))} to run {'it' if len(others) == 1 else 'them'} again, or "
+            "choose another --out."
         )
     done: dict[str, Outcome] = {f.name: read_result(f) for _, f in work if (f / "result.json").exists()}
     jobs = [ProcessJob(f.name, run_once, (task, cell, out, f)) for cell, f in work if f.name not in done]

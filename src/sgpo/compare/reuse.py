@@ -9,7 +9,7 @@ from sgpo.compare.fields import EXPERT_KINDS
 from sgpo.compare.task import SOURCES
 from sgpo.runs.entries import Manifest
 from sgpo.runs.files import read_json_object, write_json
-from sgpo.runs.settings import differences, listed
+from sgpo.runs.settings import differences, in_a_sentence
 from sgpo.trainer.methods import find_method
 
 _LEFT_OUT = shutil.ignore_patterns("model", "checkpoint-*")  # large, and nothing of a comparison reads them again
@@ -34,7 +34,7 @@ def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
         )
     if found := {name: pair for name, pair in differences(there, settings).items() if name != "budget.expert"}:
         raise ValueError(
-            f"--reuse {source} was made with other settings ({listed(found)}); only the expert may differ."
+            f"--reuse {source} was made with other settings ({in_a_sentence(found)}); only the expert may differ."
         )
     taken = 0
     # Those of the search, too: a method that sees no expert was searched alike.

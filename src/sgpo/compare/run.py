@@ -20,7 +20,7 @@ from sgpo.runs.entries import ComparisonResults, FailedCell, Manifest, Searched
 from sgpo.runs.files import locked, read_json_object, write_json
 from sgpo.runs.processes import says_when_stopped
 from sgpo.runs.provenance import record, several_versions
-from sgpo.runs.settings import differences, listed
+from sgpo.runs.settings import differences, in_a_sentence
 from sgpo.trainer.methods import find_method
 
 SCHEMA = 1
@@ -154,7 +154,7 @@ def _manifest(plan: ComparePlan, out: Path) -> Manifest:
         there = {"task": "lab", **known.settings}  # older ones name no task
         there.setdefault(SOURCES, settings.get(SOURCES))
         if found := differences(there, settings):
-            raise ValueError(f"{out} was made with other settings ({listed(found)}). Choose another --out.")
+            raise ValueError(f"{out} was made with other settings ({in_a_sentence(found)}). Choose another --out.")
     # A directory that sgpo did not make is never written into.
     elif out.is_dir() and any(path.name != ".lock" for path in out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no comparison; choose another --out.")

@@ -19,7 +19,7 @@ from sgpo.models import Key
 from sgpo.models.replies import text_of
 from sgpo.runs.files import JsonObject, ReadError, append_rows, locked, read_json_object, recover_rows, write_text
 from sgpo.runs.json_entry import EntryError, JsonEntry, boolean, finite, listing, optional, required, text, whole_number
-from sgpo.runs.settings import differences, listed
+from sgpo.runs.settings import differences, in_a_sentence
 
 COMPARED = ("sgpo", "model", "backend", "benchmark", "template", "guided_template", "sampling", "grader")
 """The parts of the settings that a resumed run must have in common with the saved ones."""
@@ -136,8 +136,8 @@ def open_run(folder: Path, settings: Settings) -> Iterator[RunFolder]:
             run.write("settings.json", settings)
         elif found := compared_differences(read_json_object(path), settings):
             raise SettingsError(
-                f"{folder} holds an evaluation with other settings ({listed(found)}). Give the saved settings to "
-                "resume it, or another --out to start anew."
+                f"{folder} holds an evaluation with other settings ({in_a_sentence(found)}). Give the saved settings "
+                "to resume it, or another --out to start anew."
             )
         yield run
 

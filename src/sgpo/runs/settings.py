@@ -19,7 +19,7 @@ def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
     return {name: (_short(before.get(name)), _short(after.get(name))) for name in names}
 
 
-def listed(found: dict[str, tuple[str, str]]) -> str:
+def in_a_sentence(found: dict[str, tuple[str, str]]) -> str:
     """Differences within a sentence, the first few of them."""
     parts = [f"{name}: {before} saved, {after} given" for name, (before, after) in found.items()]
     more = [f"and {len(parts) - _LISTED} more"] if len(parts) > _LISTED else []

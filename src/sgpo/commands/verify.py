@@ -7,7 +7,9 @@ import typer
 
 
 def verify_command(
-    file: Annotated[Path, typer.Argument(help="JSONL file with id, gold and response in each line.")],
+    file: Annotated[
+        Path, typer.Argument(help="File (.jsonl, .json, .parquet or .csv) with id, gold and response in each row.")
+    ],
     out: Annotated[
         Path,
         typer.Option(help="JSONL file to write the same lines to, with correct, reason, extracted and seconds added."),

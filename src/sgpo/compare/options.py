@@ -64,11 +64,11 @@ class RecipeOptions:
     benchmark: tuple[str, ...] = option(
         (),
         flags=("--benchmark", "-b"),
-        help="Recipe: what to measure the models by, a benchmark of sgpo eval or a JSONL file; repeatable.",
+        help="Recipe: what to measure the models by, a benchmark or a file, as sgpo eval takes them; repeatable.",
     )
     validation: Path | None = option(
         None,
-        help="Recipe: JSONL file of the problems to search learning rates on. Default: 5% of the training problems, "
+        help="Recipe: file of the problems to search learning rates on. Default: 5% of the training problems, "
         "held out.",
     )
     launcher: str | None = option(

@@ -44,7 +44,8 @@ class EvalOptions:
 
     data: Path | None = option(
         None,
-        help="JSONL file of the problems of one benchmark, with problem and answer, and with id and strategy if any.",
+        help="File of the problems of one benchmark (.jsonl, .json, .parquet or .csv), with problem and answer, and "
+        "with id and strategy if any.",
     )
     preset: str | None = option(
         None,
@@ -67,7 +68,7 @@ class EvalOptions:
     )
     guided: bool = option(False, help="Put each problem's strategy into its prompt.")
     strategies: Path | None = option(
-        None, help="JSONL file with the id and strategy of each problem; implies --guided."
+        None, help="File with the id and strategy of each problem (.jsonl, .json, .parquet or .csv); implies --guided."
     )
     guided_template: str | None = option(
         None,

@@ -272,7 +272,9 @@ class LibraryOptions(StoreOptions):
         None, help="Model of sentence-transformers that likeness is measured with. Default: counts of words."
     )
     problems: Path | None = option(
-        None, help="JSONL file with problem and answer, whose problems get strategies; needs --out."
+        None,
+        help="File with problem and answer (.jsonl, .json, .parquet or .csv), whose problems get strategies; needs "
+        "--out.",
     )
     out: Path | None = option(None, help="JSONL file to write these problems to, each with its strategy.")
     template: str | None = like(LiftOptions, "template")

@@ -261,6 +261,42 @@ def test_a_model_of_which_nothing_is_trained(kind: str, adapted: bool, out: Path
         method.trainer(model, args=config, train_dataset=data, processing_class=kit.make_tokenizer(), **more)
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("tied", [True, False])
+def test_an_adapter_on_embeddings_that_are_the_head(tied: bool, kind: str, out: Path) -> None:
+    """Merged, as TRL does for vLLM, it changes the head, too. On embeddings of their own it is as good as any."""
+    method, data = KINDS[kind], kit.make_problems(4).add_column("expert", [" ok"] * 4)
+
+    def make() -> Any:
+        limit = {} if kind == "sft" else {"max_completion_length": 8}
+        config = method.config(str(out), use_cpu=True, per_device_train_batch_size=8, **limit)
+        more = {} if kind == "sft" else {"reward_funcs": kit.has_ok}
+        adapter = lora(target_modules=["q_proj", "embed_tokens"])
+        return method.trainer(
+            kit.make_model(tied=tied),
+            args=config,
+            train_dataset=data,
+            processing_class=kit.make_tokenizer(),
+            peft_config=adapter,
+            **more,
+        )
+
+    if tied:
+        with pytest.raises(
+            ValueError, match=r"has the embeddings, which this model shares.*embed_tokens in modules_to"
+        ):
+            make()
+        return
+    model = make().model
+    ids = torch.tensor([[8, 9, 10, 11]], device=model.device)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.add_(0.1)
+        wanted = model.eval()(input_ids=ids).logits
+        assert torch.allclose(model.merge_and_unload()(input_ids=ids).logits, wanted, atol=1e-4)
+
+
 def test_a_learned_prompt_scores_otherwise_beside_a_longer_sequence() -> None:
     """Why such adapters are refused; one of layers does not."""
     short, long, completion = [7, 8, 9], list(range(10, 19)), [5, 6, 3, 4, 1]

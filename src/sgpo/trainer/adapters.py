@@ -91,6 +91,26 @@ def check_saved(model: Any) -> None:
         )
 
 
+def check_merged(model: Any) -> None:
+    """Raise ``ValueError`` for an adapter on embeddings that are the head, too.
+
+    Merged into them it changes the head as well: that is another model than the trained one. TRL merges to give vLLM
+    the weights, and users do to serve the model.
+    """
+    if not is_peft_model(model):
+        return
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    embeddings = model.get_base_model().get_input_embeddings()
+    tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
+    if tied and isinstance(embeddings, BaseTunerLayer):
+        raise ValueError(
+            "target_modules of the adapter has the embeddings, which this model shares with its head: merged, the "
+            "adapter would change both, and the model would be another one. Name embed_tokens in modules_to_save in "
+            "its place, or leave it out."
+        )
+
+
 def check_head(model: Any, args: TrainingArguments) -> None:
     """Raise ``ValueError`` if PEFT trains the head, or rows of it, where the loss would not see that.
 

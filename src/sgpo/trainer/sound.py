@@ -26,8 +26,8 @@ class SoundTrainer:
     """A base that any ``Trainer`` inherits from first.
 
     Raises:
-        ValueError: at construction, where no weight of the model is trained, or one that no checkpoint would keep, and
-            where weights are missing in the files of a model.
+        ValueError: at construction, where no weight of the model is trained, one that no checkpoint would keep, or one
+            that merges into another model; and where weights are missing in the files of a model.
         NonFiniteError: in training, and before a checkpoint is written; see :mod:`sgpo.trainer.finite`.
     """
 
@@ -42,6 +42,7 @@ class SoundTrainer:
             super().__init__(*args, **kwargs)
         adapters.check_trained(self.model)
         adapters.check_saved(self.model)
+        adapters.check_merged(self.model)
         warn_of_lost_updates(self.model, self.args)
         self.add_callback(FiniteNumbers(self.accelerator))  # type: ignore[attr-defined]
 

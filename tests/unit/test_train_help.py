@@ -14,7 +14,7 @@ from sgpo.cli import app
 from sgpo.commands import _train_help
 from sgpo.recipe import RunArguments
 from sgpo.trainer import SGPOConfig, config
-from sgpo.trainer.base_config import BothCheckpointingNames
+from sgpo.trainer.base_config import SharedConfig
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
@@ -39,7 +39,7 @@ def test_our_fields_are_those_of_the_dataclasses_with_their_defaults_and_texts()
         for name, field in fields.items()
         if name not in theirs or field.default != theirs[name].default or field.metadata != theirs[name].metadata
     }
-    both_names = {field.name for field in dataclasses.fields(BothCheckpointingNames)}
+    both_names = {field.name for field in dataclasses.fields(SharedConfig)}
     assert set(OWN) == set(ours) - both_names
     defaults = default_of(RunArguments, SGPOConfig)
     assert {name: field.default for name, field in OWN.items()} == {name: defaults[name] for name in OWN}

@@ -134,7 +134,7 @@ def _fields_of(path: Path, name: str, heading: str) -> Iterator[Field]:
         for alias in node.names
     }
     for base in found.bases:
-        if isinstance(base, ast.Name) and base.id in ours and base.id != "BothCheckpointingNames":  # a name of theirs
+        if isinstance(base, ast.Name) and base.id in ours:
             yield from _fields_of(ours[base.id], base.id, "vLLM")
 
 

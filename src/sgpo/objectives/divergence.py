@@ -71,16 +71,11 @@ def _expected_log_ratio(log_p: Tensor, log_q: Tensor) -> Tensor:
     return (p * (log_p - log_q).masked_fill_(p == 0, 0.0)).sum(-1)
 
 
-def _forward(student: Tensor, teacher: Tensor) -> Tensor:
-    return _expected_log_ratio(teacher, student)
-
-
-def _reverse(student: Tensor, teacher: Tensor) -> Tensor:
-    return _expected_log_ratio(student, teacher)
-
-
 # name -> (student log-probabilities, teacher log-probabilities), both [..., V] -> [...]
-DIRECTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"forward": _forward, "reverse": _reverse}
+DIRECTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "forward": lambda student, teacher: _expected_log_ratio(teacher, student),
+    "reverse": _expected_log_ratio,
+}
 
 
 def _hard_scale(kl: Tensor, threshold: float) -> Tensor:

@@ -33,7 +33,12 @@ class Head:
     softcap: float | None = None
 
     def __post_init__(self) -> None:
-        check_head_options(self.scale, self.softcap)
+        for name, value in (("logit scale", self.scale), ("softcap", self.softcap)):
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(
+                    f"{name} is {value}, but it must be positive and finite; take it from the model's configuration "
+                    "(a scale of 1.0 and a softcap of None change nothing)"
+                )
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,10 @@ class Kernel:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        check_chunk_size(self.chunk_size)
+        if self.chunk_size is not None and self.chunk_size < 1:
+            raise ValueError(
+                f"chunk_size is {self.chunk_size}, but a chunk holds at least 1 token; use None to have it chosen"
+            )
         if not 0 <= self.tolerance <= 0.5:
             raise ValueError(
                 f"tolerance is {self.tolerance}, but it is a share of the gradient that may be left out, so it must be "
@@ -130,19 +138,3 @@ class FusedLoss(NamedTuple):
     loss: Float[Tensor, ""]
     sums: dict[str, Tensor]
     token_kl: Float[Tensor, "N T"]
-
-
-def check_head_options(scale: float, softcap: float | None) -> None:
-    """`ValueError` unless both are positive and finite (softcap may be None)."""
-    for name, value in (("logit scale", scale), ("softcap", softcap)):
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(
-                f"{name} is {value}, but it must be positive and finite; take it from the model's configuration "
-                "(a scale of 1.0 and a softcap of None change nothing)"
-            )
-
-
-def check_chunk_size(chunk_size: int | None) -> None:
-    """`ValueError` unless a chunk holds at least one token, or its size is None."""
-    if chunk_size is not None and chunk_size < 1:
-        raise ValueError(f"chunk_size is {chunk_size}, but a chunk holds at least 1 token; use None to have it chosen")

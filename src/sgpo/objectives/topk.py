@@ -31,7 +31,7 @@ from torch.utils.checkpoint import checkpoint
 from ._fused_chunks import chunk_tokens
 from ._registry import lookup
 from .divergence import DIRECTIONS, accumulation_dtype, check_temperature
-from .records import check_chunk_size, check_head_options
+from .records import Head, Kernel
 
 # How far the mass of the teacher's entries may exceed 1: log-probabilities in half precision, or few digits.
 _MASS_TOLERANCE = 0.01
@@ -116,21 +116,20 @@ def fused_linear_top_k_kl(
         )
     lookup(DIRECTIONS, direction, "direction")
     check_temperature(temperature)
-    check_head_options(logit_scale, softcap)
-    check_chunk_size(chunk_size)
+    head, kernel = Head(weight, bias, logit_scale, softcap), Kernel(chunk_size)
     _check_entries(student_hidden.shape[:2], weight.shape[0], teacher_ids, teacher_logprobs, mask)
     dtype = accumulation_dtype(student_hidden, weight, teacher_logprobs)
-    head = weight.to(dtype)  # once, so that a head in half precision gathers its gradient in float32
+    whole = weight.to(dtype)  # once, so that a head in half precision gathers its gradient in float32
 
     def chunk_kl(hidden: Tensor, ids: Tensor, logprobs: Tensor) -> Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
-            logits = F.linear(hidden.to(dtype), head, None if bias is None else bias.to(dtype))
-        logits = logits * (logit_scale / (temperature if softcap is None else softcap))
-        if softcap is not None:
-            logits = logits.tanh() * (softcap / temperature)
+            logits = F.linear(hidden.to(dtype), whole, None if bias is None else bias.to(dtype))
+        logits = logits * (head.scale / (temperature if head.softcap is None else head.softcap))
+        if head.softcap is not None:
+            logits = logits.tanh() * (head.softcap / temperature)
         return _bucket_kl(logits, ids, logprobs, direction)
 
-    size = chunk_size or chunk_tokens(weight, dtype)
+    size = kernel.chunk_size or chunk_tokens(weight, dtype)
     packed = (x[mask].split(size) for x in (student_hidden, teacher_ids, teacher_logprobs))
     # Unlike in the fused loss the gradient cannot be taken here: the caller has yet to clip and weigh the KL.
     kl = torch.cat([checkpoint(chunk_kl, *part, use_reentrant=False) for part in zip(*packed, strict=True)])

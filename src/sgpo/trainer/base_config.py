@@ -48,11 +48,14 @@ def argument(default: Any, help: str) -> Any:
 
 
 @dataclass
-class BothCheckpointingNames:
-    """Mix-in, named before a ``TrainingArguments``: both names hold one value, whichever of them was given.
+class SharedConfig:
+    """Mix-in, named before a ``TrainingArguments``.
 
-    Transformers calls it ``activation_checkpointing`` from 5.23 on and keeps ``gradient_checkpointing`` as an alias.
-    Before, as with the newest vLLM that TRL takes, only the older name exists. Recipes use the newer one.
+    A CPU trains in float32 unless told otherwise: TRL's default is bf16, made for a GPU.
+
+    Both names of activation checkpointing hold one value, whichever of them was given. Transformers calls it
+    ``activation_checkpointing`` from 5.23 on and keeps ``gradient_checkpointing`` as an alias. Before, as with the
+    newest vLLM that TRL takes, only the older name exists. Recipes use the newer one.
     """
 
     activation_checkpointing: bool | None = field(
@@ -71,27 +74,16 @@ class BothCheckpointingNames:
         for newer in _MISSING:
             if getattr(self, newer) is not None:
                 setattr(self, _NEWER_TO_OLDER[newer], getattr(self, newer))
+        self.use_cpu: bool = self.use_cpu or not torch.accelerator.is_available()
+        if self.use_cpu:
+            self.bf16: bool | None = bool(self.bf16)
         super().__post_init__()  # type: ignore[misc]
         for newer in _MISSING:
             setattr(self, newer, getattr(self, _NEWER_TO_OLDER[newer]))
 
 
 @dataclass
-class Float32OnCPU:
-    """Mix-in, named before a ``TrainingArguments``: a CPU trains in float32 unless told otherwise.
-
-    TRL's default is bf16, made for a GPU.
-    """
-
-    def __post_init__(self) -> None:
-        self.use_cpu: bool = self.use_cpu or not torch.accelerator.is_available()
-        if self.use_cpu:
-            self.bf16: bool | None = bool(self.bf16)
-        super().__post_init__()  # type: ignore[misc]
-
-
-@dataclass
-class BaseConfig(BothCheckpointingNames, Float32OnCPU, GRPOConfig):
+class BaseConfig(SharedConfig, GRPOConfig):
     """``GRPOConfig`` of a trainer that needs all rollouts of a problem on one process.
 
     Raises:

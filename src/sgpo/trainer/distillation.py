@@ -52,19 +52,25 @@ class TargetBatch:
 
 def collate(targets: Sequence[Target], pad_token_id: int, device: torch.device) -> TargetBatch:
     """``targets`` as one :class:`TargetBatch` on ``device``; at least one target."""
-    # Prompts to the left and completions to the right, so that on both sides, behind prompts of different lengths, the
-    # completions stand in the last T columns and token t is compared with token t.
-    completions, mask = padded([t.completion_ids for t in targets], pad_token_id, "right")
-    prompts, prompt_mask = padded([t.prompt_ids for t in targets], pad_token_id, "left")
-    guided, guided_mask = padded([t.guided_prompt_ids for t in targets], pad_token_id, "left")
-    return TargetBatch(
-        student_ids=torch.cat([prompts, completions], dim=1).to(device),
-        student_mask=torch.cat([prompt_mask, mask], dim=1).to(device),
-        teacher_ids=torch.cat([guided, completions], dim=1).to(device),
-        teacher_mask=torch.cat([guided_mask, mask], dim=1).to(device),
-        mask=mask.bool().to(device),
-        weights=torch.tensor([t.weight for t in targets], dtype=torch.float32, device=device),
-    )
+    completions = [t.completion_ids for t in targets]
+    student_ids, student_mask, mask = behind([t.prompt_ids for t in targets], completions, pad_token_id, device)
+    teacher_ids, teacher_mask, _ = behind([t.guided_prompt_ids for t in targets], completions, pad_token_id, device)
+    weights = torch.tensor([t.weight for t in targets], dtype=torch.float32, device=device)
+    return TargetBatch(student_ids, student_mask, teacher_ids, teacher_mask, mask, weights)
+
+
+def behind(
+    prompts: Sequence[list[int]], completions: Sequence[list[int]], pad_token_id: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Completions behind their prompts: ids and attention mask ``[N, P + T]``, and a mask of the completions' tokens.
+
+    Prompts are padded to the left and completions to the right. So the completions stand in the last T columns behind
+    prompts of any length, and token t is compared with token t.
+    """
+    prompt_ids, prompt_mask = padded(prompts, pad_token_id, "left")
+    ids, mask = padded(completions, pad_token_id, "right")
+    whole, whole_mask = torch.cat([prompt_ids, ids], dim=1), torch.cat([prompt_mask, mask], dim=1)
+    return whole.to(device), whole_mask.to(device), mask.bool().to(device)
 
 
 def deal(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback
 
 from sgpo.runs.files import JsonObject, write_json
 from sgpo.trainer.checkpoints import last_checkpoint
@@ -41,28 +41,13 @@ class FiniteNumbers(TrainerCallback):
     def __init__(self, accelerator: Accelerator):
         self._accelerator = accelerator
 
-    def on_train_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: nn.Module | None = None,
-        **kwargs: object,
-    ) -> None:
-        if model is not None:
-            require_finite_weights(self._accelerator, model, state.global_step, args.output_dir)
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        require_finite_weights(self._accelerator, model, state.global_step, args.output_dir)
 
     on_train_end = on_train_begin
 
-    def on_pre_optimizer_step(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        model: nn.Module | None = None,
-        **kwargs: object,
-    ) -> None:
-        if self._accelerator.scaler is not None or model is None:
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        if self._accelerator.scaler is not None:
             return
         gradients = ((name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
         what = f"Step {state.global_step + 1}: the gradient is not finite"

@@ -17,7 +17,7 @@ from datasets import Dataset, IterableDataset
 from sgpo.data.prompts import require_all_shown, require_own_marks
 from sgpo.models.dates import fix_date
 from sgpo.models.sampling import end_of_turn, positions_of
-from sgpo.trainer.base_config import BothCheckpointingNames, Float32OnCPU, argument
+from sgpo.trainer.base_config import SharedConfig, argument
 from sgpo.trainer.dropout import disable_dropout
 from sgpo.trainer.ends import end_with_the_template
 from sgpo.trainer.expert import check_expert_column, response_ids
@@ -29,7 +29,7 @@ from sgpo.trainer.sound import SoundTrainer
 
 
 @dataclass
-class SFTConfig(BothCheckpointingNames, Float32OnCPU, trl.SFTConfig):
+class SFTConfig(SharedConfig, trl.SFTConfig):
     """TRL's ``SFTConfig``, with what the trainers that sample have for an expert's response."""
 
     max_length: int | None = argument(

@@ -37,7 +37,7 @@ from sgpo.objectives import (
 )
 from sgpo.trainer import checks, papers
 from sgpo.trainer.config import SGPOConfig
-from sgpo.trainer.distillation import Target, TargetBatch, collate, deal
+from sgpo.trainer.distillation import Target, TargetBatch, behind, collate, deal
 from sgpo.trainer.finite import group_rows, require_finite_loss, target_rows
 from sgpo.trainer.guided_group import GuidedGroupTrainer
 from sgpo.trainer.metrics import log_ratio, rollout_metrics
@@ -200,24 +200,17 @@ class SGPOTrainer(GuidedGroupTrainer):
         most = largest(self.accelerator, len(rows))
         if most == 0:
             return torch.zeros(0, device=self.accelerator.device)
-        pad_id = self._tokenizer.pad_token_id
-        filled = [
-            Target(batch.prompt_ids[found.owners[row]], [pad_id], found.completion_ids[row] or [pad_id], 0.0)
-            for row in rows
-        ]
-        filled += [Target(batch.prompt_ids[0][:1], [pad_id], [pad_id], 0.0)] * (most - len(rows))
-        target_batch = collate(filled, pad_id, self.accelerator.device)
+        pad_id, fill = self._tokenizer.pad_token_id, most - len(rows)
+        prompts = [batch.prompt_ids[found.owners[row]] for row in rows] + [batch.prompt_ids[0][:1]] * fill
+        completions = [found.completion_ids[row] or [pad_id] for row in rows] + [[pad_id]] * fill
+        ids, attention_mask, mask = behind(prompts, completions, pad_id, self.accelerator.device)
         with without_dropout(self.model):
-            logps, _, _ = super()._get_per_token_logps_and_entropies(
-                self.model,
-                target_batch.student_ids,
-                target_batch.student_mask,
-                target_batch.mask.size(1),
-                batch_size=self.args.per_device_train_batch_size,
+            logps, _, _ = self._get_per_token_logps_and_entropies(
+                self.model, ids, attention_mask, mask.size(1), batch_size=self.args.per_device_train_batch_size
             )
         if self.args.target_selection == "trimmed":
-            return trimmed_logps(logps, target_batch.mask)[: len(rows)].float()
-        return (logps * target_batch.mask).sum(1)[: len(rows)].float()
+            return trimmed_logps(logps, mask)[: len(rows)].float()
+        return (logps * mask).sum(1)[: len(rows)].float()
 
     # ---------------------------------------------------------------- loss
 
@@ -282,9 +275,8 @@ class SGPOTrainer(GuidedGroupTrainer):
         # Divided here and nowhere else: TRL tells the Trainer that its loss already carries the accumulation.
         normalizer = rollouts / self.num_generations
         if teacher_hidden is None:  # distillation_loss="sft"
-            logps, _, _ = super()._get_per_token_logps_and_entropies(
-                model, target_batch.student_ids, target_batch.student_mask, length
-            )
+            ids, mask = target_batch.student_ids, target_batch.student_mask
+            logps, _, _ = self._get_per_token_logps_and_entropies(model, ids, mask, length)
             return distillation_loss(-logps, target_batch.mask, target_batch.weights, normalizer=normalizer, clip=None)
         kl = self._divergence()
         kernel = Kernel(chunk_size=self.args.kl_chunk_size, tolerance=self.args.kl_gradient_tolerance)

@@ -9,12 +9,13 @@ policy's.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback
 
 from sgpo.trainer.shards import divided, exchange, reshard, whole
 
@@ -48,14 +49,10 @@ class TeacherWeights(TrainerCallback):
         reshard(self._model)
         return {name: p for name, p in self._model.named_parameters() if p.requires_grad}
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._begin()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.decay < 1.0:
             with torch.no_grad():
                 for name, p in self._live().items():

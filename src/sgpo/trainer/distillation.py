@@ -53,13 +53,17 @@ class TargetBatch:
 def collate(targets: Sequence[Target], pad_token_id: int, device: torch.device) -> TargetBatch:
     """``targets`` as one :class:`TargetBatch` on ``device``; at least one target."""
     completions = [t.completion_ids for t in targets]
-    student_ids, student_mask, mask = behind([t.prompt_ids for t in targets], completions, pad_token_id, device)
-    teacher_ids, teacher_mask, _ = behind([t.guided_prompt_ids for t in targets], completions, pad_token_id, device)
+    student_ids, student_mask, mask = completions_behind(
+        [t.prompt_ids for t in targets], completions, pad_token_id, device
+    )
+    teacher_ids, teacher_mask, _ = completions_behind(
+        [t.guided_prompt_ids for t in targets], completions, pad_token_id, device
+    )
     weights = torch.tensor([t.weight for t in targets], dtype=torch.float32, device=device)
     return TargetBatch(student_ids, student_mask, teacher_ids, teacher_mask, mask, weights)
 
 
-def behind(
+def completions_behind(
     prompts: Sequence[list[int]], completions: Sequence[list[int]], pad_token_id: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Completions behind their prompts: ids and attention mask ``[N, P + T]``, and a mask of the completions' tokens.

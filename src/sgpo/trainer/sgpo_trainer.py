@@ -37,7 +37,7 @@ from sgpo.objectives import (
 )
 from sgpo.trainer import checks, papers
 from sgpo.trainer.config import SGPOConfig
-from sgpo.trainer.distillation import Target, TargetBatch, behind, collate, deal
+from sgpo.trainer.distillation import Target, TargetBatch, collate, completions_behind, deal
 from sgpo.trainer.finite import group_rows, require_finite_loss, target_rows
 from sgpo.trainer.guided_group import GuidedGroupTrainer
 from sgpo.trainer.metrics import log_ratio, rollout_metrics
@@ -203,7 +203,7 @@ class SGPOTrainer(GuidedGroupTrainer):
         pad_id, fill = self._tokenizer.pad_token_id, most - len(rows)
         prompts = [batch.prompt_ids[found.owners[row]] for row in rows] + [batch.prompt_ids[0][:1]] * fill
         completions = [found.completion_ids[row] or [pad_id] for row in rows] + [[pad_id]] * fill
-        ids, attention_mask, mask = behind(prompts, completions, pad_id, self.accelerator.device)
+        ids, attention_mask, mask = completions_behind(prompts, completions, pad_id, self.accelerator.device)
         with without_dropout(self.model):
             logps, _, _ = self._get_per_token_logps_and_entropies(
                 self.model, ids, attention_mask, mask.size(1), batch_size=self.args.per_device_train_batch_size

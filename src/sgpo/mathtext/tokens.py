@@ -50,13 +50,13 @@ _COMMANDS = dict.fromkeys(
 _ONES = _names("zero one two three four five six seven eight nine")
 _TEENS = _names("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen")
 _TENS = _names("twenty thirty forty fifty sixty seventy eighty ninety")
-_SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_CARDINALS = {word: n for n, word in enumerate(_ONES + _TEENS)} | {w: 10 * n for n, w in enumerate(_TENS, 2)} | _SCALES
+SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+CARDINALS = {word: n for n, word in enumerate(_ONES + _TEENS)} | {w: 10 * n for n, w in enumerate(_TENS, 2)} | SCALES
 _IRREGULAR = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth"}
 _IRREGULAR |= {"twelve": "twelfth"} | {word: word[:-1] + "ieth" for word in _TENS}
-_ORDINALS = {_IRREGULAR.get(word, word + "th"): n for word, n in _CARDINALS.items()}
+_ORDINALS = {_IRREGULAR.get(word, word + "th"): n for word, n in CARDINALS.items()}
 _PARTS = {"half": 2, "halve": 2, "quarter": 4} | {word: n for word, n in _ORDINALS.items() if n > 2}
-_VALUES: dict[str, int | Fraction] = {**_CARDINALS, **_ORDINALS, "a": 1, "an": 1, "half": Fraction(1, 2)}
+_VALUES: dict[str, int | Fraction] = {**CARDINALS, **_ORDINALS, "a": 1, "an": 1, "half": Fraction(1, 2)}
 _NAMED = {
     "pentagon": 5,
     "hexagon": 6,
@@ -74,7 +74,7 @@ _NUMERALS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 def _grammar() -> re.Pattern[str]:
     """The tokens of a text: the numbers in every spelling first."""
     digits = r"(?:[1-9]\d{0,2}(?:[, ']\d{3})+(?!\d|,\d)(?:\.\d{1,30})?|\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
-    ones, tens, scale = "|".join(_ONES[1:]), "|".join(_TENS), f"(?:[ -](?:{'|'.join(_SCALES)})s?)"
+    ones, tens, scale = "|".join(_ONES[1:]), "|".join(_TENS), f"(?:[ -](?:{'|'.join(SCALES)})s?)"
     small = rf"(?:(?:{tens})(?:[ -](?:{ones})\b)?|{'|'.join(_TEENS)}|{ones})"
     part = rf"(?:{'|'.join(_PARTS)})"
     scaled = rf"(?:{small}(?: and a half)?|{digits}|half an?|an?){scale}+(?:(?:,| and)? {small}{scale}+)*"

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from sgpo.mathtext.tokens import CARDINALS
+
 LOOK_BACK = 12  # anchors
 _OF_A_CASE = r"=(?=\s*-?\d+\s+(?:is|are)\b)"  # the answer for n = 2 is 3
 _VERB = (
@@ -42,13 +44,12 @@ _SENTENCE_END = re.compile(
 COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=(?:\*\*)?[-$\\\d(])")
 _ALTERNATIVE = re.compile(r"[^.\n]{0,40}?(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b|\?)", re.IGNORECASE)
 _UNIT = re.compile(r"[ \t]*(?:%|[A-Za-z]+[ \t]*(?=[.\n]|$))")
+_SAYS = r"(?:say|claim|think|guess|argue|believe|expect|conclude)\w*"
 _SUPPOSED = re.compile(
-    r"\b(?:if|whether|suppos\w*|assum\w*|unless|imagine|not|n['’]t|never|what|which)\b[^.,;:!?\n]*$"
-    r"|\b(?:wrong|incorrect|false|mistaken?|tempting)\b[^.,;:!?\n]*\b(?:say|claim|think|guess|argue|conclude)\w*\b"
-    r"[^.,;:!?\n]*$|\b(?:(?:some|many|people|students?|others)\s+(?:\w+\s+){0,2}(?:say|claim|think|guess|argue|believe)|"
-    r"(?:one|you|we|i)\s+(?:(?:might|may|would|could)\s+(?:\w+\s+)?(?:think|guess|believe|expect)|(?:\w+\s+)?thought)|"
-    r"at first|initial|naive|tentative)\b[^.,;:!?\n]*$|(?:如果|假设|若|是否)[^，。；\n]*$"
-    r"|\b(?:earlier|previous|former|first)\s+$"
+    r"\b(?:if|whether|suppos\w*|assum\w*|unless|imagine|not|n['’]t|never|what|which|at first|initial|naive|tentative"
+    rf"|(?:wrong|incorrect|false|mistaken?|tempting)\b[^.,;:!?\n]*\b{_SAYS}|(?:one|you|we|i)\s+(?:\w+\s+)?thought"
+    r"|(?:some|many|people|students?|others|(?:one|you|we|i)\s+(?:might|may|would|could))\s+(?:\w+\s+){0,2}"
+    rf"{_SAYS})\b[^.,;:!?\n]*$|(?:如果|假设|若|是否)[^，。；\n]*$|\b(?:earlier|previous|former|first)\s+$"
     r"|\b(?:wrong|incorrect|false|invalid|doubt\w*|unlikely|impossible)\s*(?:that\s*)?(?:(?:the|our|my|this)\s*)?$",
     re.IGNORECASE,
 )
@@ -59,23 +60,14 @@ _FILLER = re.compile(
     r"precisely|approximately|about|option|choice|only|the number|number|the value|[:,])\s+)+",
     re.IGNORECASE,
 )
-_NUMBER_WORD = (
-    r"(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|"
-    r"(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred)"
-)
 VALUE = re.compile(
-    rf"[-+±−]?\s*(?:[$€£]?\s*\.?\d|[$\\(\[{{|√∞π½¼¾⅐-⅞]|[A-Za-z]'?(?:_\w+|\([a-z]\))?\s*(?:[=<>≤≥^+*/-]|[.,;:!)]|$)|{_NUMBER_WORD}\b)",
+    rf"[-+±−]?\s*(?:[$€£]?\s*\.?\d|[$\\(\[{{|√∞π½¼¾⅐-⅞]|[A-Za-z]'?(?:_\w+|\([a-z]\))?\s*(?:[=<>≤≥^+*/-]|[.,;:!)]|$)|(?:{'|'.join(CARDINALS)})\b)",
     re.IGNORECASE,
 )
-_PREDICATES = frozenset({
-    "correct", "right", "wrong", "incorrect", "valid", "invalid", "verified", "confirmed", "checked", "helpful",
-    "clear", "complete", "completed", "unique", "obvious", "simple", "reasonable", "consistent", "useful",
-    "straightforward", "easy", "hard", "difficult", "found", "shown", "given", "obtained", "derived", "based",
-    "explained", "follows", "follow", "below", "above", "known", "ready", "trivial", "interesting",
-    "independent", "as", "by", "in", "to", "from", "on", "at", "with", "that", "this", "what", "how", "when",
-    "here", "there", "accurate", "plausible", "sound", "done", "satisfactory", "sensible", "good", "fine",
-    "great", "close", "expected", "required", "needed", "indeed", "acceptable", "unclear", "uncertain",
-    "unknown", "wanted", "desired", "it", "you", "i", "we", "they", "now", "then", "stated",
+_PREDICATES = frozenset({  # of an answer, and words that no name holds
+    "correct", "right", "wrong", "incorrect", "valid", "invalid", "verified", "confirmed", "unique", "clear", "found",
+    "reasonable", "consistent", "unknown", "independent", "given", "shown", "below", "above", "as", "by", "in", "to",
+    "from", "on", "at", "with", "that", "this", "what", "how", "it", "you", "i", "we", "they", "then", "now", "here",
 })  # fmt: skip
 _BOLD_MARK = re.compile(r"(?<![\w)])\*\*|\*\*(?![\w(])")  # and no power: x**2
 _YES = re.compile(r"(?:yes|no)(?=\s*[,.;])", re.IGNORECASE)
@@ -138,12 +130,8 @@ def first_sentence(text: str) -> str:
 
 
 def _value_of(said: str, *, copula: bool, plain: bool) -> str | None:
-    """What is said behind an anchor, where that is a value; None where it is prose.
-
-    Args:
-        copula: the anchor ends in a verb ("is"), so that an adjective only describes ("is correct").
-        plain: words are a value too ("the answer is Evelyn").
-    """
+    """What is said behind an anchor, where that is a value; None where it is prose. Behind a `copula` ("is") an
+    adjective only describes ("is correct"); `plain` words are a value too ("the answer is Evelyn")."""
     said = _BOLD_MARK.sub("", said).strip().strip('*_`"“” ')
     rest = _FILLER.sub("", said, count=1) if _FILLER.match(said) else said
     if not rest or rest.endswith(("?", "？")):

@@ -192,12 +192,11 @@ def boxed_answer(text: str) -> Box | None:
 def _with_later(text: str, box: Box, *, require_box: bool) -> FoundAnswer:
     """The answer of the last box, or of a statement behind it that corrects it or settles the answer."""
     later = said_later(text, box.start, box.end, box.content) if box.content else None
-    if later is None:
-        return FoundAnswer(box.content, "boxed", True)
+    said, replaces = later or ("", False)
     # In thinking that was cut off only a box is an answer.
-    if later.text and (require_box or not later.replaces or begins_thinking(text)):
-        return FoundAnswer(box.content, "boxed", True, beside=later.text)
-    return FoundAnswer(later.text, "stated", True)
+    if later is None or (said and (require_box or not replaces or begins_thinking(text))):
+        return FoundAnswer(box.content, "boxed", True, beside=said)
+    return FoundAnswer(said, "stated", True)
 
 
 def _looks_bare(text: str) -> bool:

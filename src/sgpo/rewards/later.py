@@ -8,7 +8,6 @@ other stands beside the box as an alternative to it: `\boxed{7}. The answer is 3
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from sgpo.rewards.claims import ANCHOR, BACK, DOUBT, LEAD, LOOK_BACK, MATH, NEGATION, START, TURNS, VALUE, claim_at
 from sgpo.rewards.stated import marked
@@ -46,46 +45,33 @@ _ALONE = re.compile(
     re.IGNORECASE,
 )
 _OPTION = re.compile(r"[\s$*(]*(?:\\(?:text|textbf|mathrm)\{)?[\s(]*[A-J](?![A-Za-z=^+_])")
-_SENTENCE = re.compile(r"[.!?。！？\n](?=\s|\Z)")
+_SENTENCE = re.compile(r"[.!?](?=\s|\Z)|[。！？\n]")
 _DENIED = re.compile(r"\banswer\s+(?:is|was)(?:\s+not|n['’]t)\s*[$*]*\Z", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Later:
-    """`text` is the value that is claimed, "" where the box is only taken back; `replaces` tells whether it counts in
-    place of the box or as an alternative beside it."""
-
-    text: str
-    replaces: bool = True
-
-
-def said_later(text: str, start: int, end: int, boxed: str) -> Later | None:
-    """What a text says behind its last box of the answer; None where it says nothing of it.
-
-    Args:
-        text: the response.
-        start, end: where the box stands in it.
-        boxed: what the box holds.
-    """
-    denied = Later("") if _DENIED.search(text, max(0, start - 40), start) else None
+def said_later(text: str, start: int, end: int, boxed: str) -> tuple[str, bool] | None:
+    """What a text says behind its last box of the answer, "" where the box is only taken back, and whether that counts
+    in place of the box or as an alternative beside it; None where it says nothing of it. The box
+    holds `boxed` and stands from `start` to `end`."""
+    denied = ("", True) if _DENIED.search(text, max(0, start - 40), start) else None
     text = re.sub(r"[^\S\n]+", " ", text[end:][-_TAIL_CHARS:])  # long gaps cost the patterns their length squared
     if not re.search(r"\w", text):
         return denied
     text = re.sub(r"\b(is|was|does)n['’]t\b", r"\1 not", text)
     found = marked(text)
-    if found and VALUE.match(found.text or ""):
-        return Later(found.text or "")
+    if found and found.text and VALUE.match(found.text):
+        return found.text, True
     back = [match.end() for match in _WITHDRAWN.finditer(text) if match["value"] in (None, boxed)]
     turns = [match.end() for match in [_TURN.search(text)] if match] + back
     anchors = [*ANCHOR.finditer(text), *_CORRECTION.finditer(text)]
     for anchor in sorted(anchors, key=lambda match: match.end())[: -LOOK_BACK - 1 : -1]:
         later = _claimed_at(text, anchor, boxed, turned=min(turns, default=len(text)) <= anchor.end())
-        if later and not (later.text == boxed and back and back[-1] > anchor.end()):
+        if later and not (later[0] == boxed and back and back[-1] > anchor.end()):
             return later
-    return Later("") if back else denied
+    return ("", True) if back else denied
 
 
-def _claimed_at(text: str, anchor: re.Match[str], boxed: str, *, turned: bool) -> Later | None:
+def _claimed_at(text: str, anchor: re.Match[str], boxed: str, *, turned: bool) -> tuple[str, bool] | None:
     """What one anchor claims, or denies of the box."""
     said, opening = anchor.groupdict(), anchor.group()
     noun, title = (said.get("noun") or "answer").lower(), said.get("title") or said.get("short")
@@ -94,7 +80,7 @@ def _claimed_at(text: str, anchor: re.Match[str], boxed: str, *, turned: bool) -
     claim = claim_at(text, anchor)
     if claim.denied:
         denied = NEGATION.sub("", claim.words).strip("*$ ")
-        return Later("") if re.match(re.escape(boxed) + r"(?!\w|\.\d)", denied) else None
+        return ("", True) if re.match(re.escape(boxed) + r"(?!\w|\.\d)", denied) else None
     value = claim.value
     if not claim.own or claim.supposed or not value or not _ALONE.fullmatch(MATH.sub("$", value)):
         return None
@@ -103,10 +89,8 @@ def _claimed_at(text: str, anchor: re.Match[str], boxed: str, *, turned: bool) -
     in_words = not re.search(r"\d", boxed) and len(re.findall("[a-z]{3}", boxed)) > 1
     if not VALUE.match(value) and (anchor.re is _CORRECTION or not (turned or (settled and in_words))):
         return None
-    if not turned and _ABOUT.match(claim.words):
-        return None
-    if value.count("{") != value.count("}") or value.count("$") % 2:
-        return None  # cut off
+    if (not turned and _ABOUT.match(claim.words)) or value.count("{") != value.count("}") or value.count("$") % 2:
+        return None  # rounded, or cut off
     if bool(_OPTION.match(value)) != bool(_OPTION.match(boxed)):
         return None  # the letter of the option that the box holds
-    return Later(value, settled or value.strip("$ .") == boxed)
+    return value, settled or value.strip("$ .") == boxed

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sgpo.mathtext.tokens import plain_text, tokenize
+from sgpo.mathtext.tokens import SCALES, plain_text, tokenize
 from sgpo.rewards import units
 
 _BARE = (
@@ -52,10 +52,7 @@ _OPPOSED = (
     "increase decrease|profit loss|gain loss|north south|east west|more less|more fewer|above below|left right|up down|"
     "clockwise counterclockwise|older younger|before after|taller shorter"
 )
-_SCALES = {
-    "dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12,
-    "lakh": 10**5, "crore": 10**7, "万": 10**4, "亿": 10**8,
-}  # fmt: skip
+_SCALES = SCALES | {"lakh": 10**5, "crore": 10**7, "万": 10**4, "亿": 10**8}
 _SCALE = re.compile(rf" ?(?:\\text\{{\s*)?({'|'.join(_SCALES)})s?(?![a-z])\s*(?:\}})?", re.IGNORECASE)
 _SCALED = re.compile(rf"(.*\d)( ?(?:{'|'.join(_SCALES)})s?)")
 _CURRENCY = {r"\$": "usd", r"\pounds": "gbp", r"\euro": "eur", r"\yen": "yen", r"\rupee": "rupee"}

@@ -59,13 +59,8 @@ def _unquoted(value: str) -> str:
 
 @dataclass(frozen=True)
 class Statement:
-    """What the end of a response states.
-
-    Attributes:
-        text: the answer, or None where there is none.
-        line: all that stands behind the anchor on its line, for an answer that is prose itself.
-        free: whether the answer may be looked for elsewhere; False where an anchor denies or supposes a value.
-    """
+    """What the end of a response states: a `text`, or None; `line`, all that stands behind the anchor on its line, for
+    an answer that is prose itself; and whether an answer may be looked for elsewhere, where no anchor denies it."""
 
     text: str | None
     line: str = ""

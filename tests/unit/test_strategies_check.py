@@ -429,9 +429,9 @@ def test_command_adds_verdicts_and_keeps_all_other_fields(tmp_path: Path) -> Non
     [
         (item(answer=None), "answer is null"),
         (item(answer="  "), "answer is empty"),
-        (item(problem=None), "'problem' is a NoneType"),
-        (item(response=3), "'response' is a int"),
-        (item(strategy=3), "'strategy' is a int, neither text nor an object"),
+        (item(problem=None), "problem is null; give text"),
+        (item(response=3), "response is a int; give text, or null"),
+        (item(strategy=3), "strategy is a int; give an object with problem_type, strategy, steps, or text"),
         (item(strategy={"problem_type": "a", "strategy": "b"}), "no 'steps'"),
         (item(strategy={"problem_type": "a", "strategy": None, "steps": []}), "'strategy' of the strategy is null"),
         (item(strategy={"problem_type": "a", "strategy": "b", "steps": ["c", None]}), "'steps' of the strategy"),

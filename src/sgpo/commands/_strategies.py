@@ -111,7 +111,7 @@ def run_import(options: ImportOptions) -> None:
 def run_ranking(options: RankOptions) -> int:
     """Run, say what came of it, and give the exit code."""
     with _asking(options, "rank") as (asking, show):
-        problems = usable(asking.store)
+        problems = asking.store.usable()
         total = min(problems, options.limit or problems) * options.repeats
         singles = options.singles
         done = rank(asking, repeats=options.repeats, singles=singles, report=lambda tally: show(tally, total))
@@ -207,7 +207,7 @@ def run_export(options: ExportOptions) -> None:
     """Write the data set, and push it where asked to."""
     out, repo = options.out, options.push_to_hub
     make_prompt = load_template(options.template).prompt
-    with Store(options.store, create=False) as store, progress_of("export", usable(store)) as report:
+    with Store(options.store, create=False) as store, progress_of("export", store.usable()) as report:
         counts = exporting.export(store, options, make_prompt, report)
         named = SourceColumns(store.problems()).names
         students = store.students() if options.by == "lift" else {}
@@ -237,11 +237,6 @@ def _say_estimate(spend: Spend, basis: str, *more: str) -> None:
     for line in more:
         typer.echo(line)
     typer.echo("Nothing was asked. The estimate is for all of it, what the store already has included.")
-
-
-def usable(store: Store) -> int:
-    """The number of problems that can be worked on."""
-    return int(store.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
 
 
 def _source(options: ExtractOptions) -> Source:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sgpo.commands._strategies import counted, usable
+from sgpo.commands._strategies import counted
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
 from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.options import GRADERS
@@ -67,7 +67,7 @@ def run_lift(options: LiftOptions) -> int:
             "grader": options.grader,
             "seed": options.seed,
         }
-        known = usable(store)
+        known = store.usable()
         with progress("lift") as bar:
             task = bar.add_task("", total=min(known, options.limit or known), note="")
 

@@ -104,6 +104,8 @@ class Asking:
     def __post_init__(self) -> None:
         if self.give_up < 1:
             raise ValueError(f"--give-up-after {self.give_up} must be at least 1.")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"--limit {self.limit} must be at least 1.")
 
     def setup(self, kind: str) -> Setup:
         """The identity of what is asked. Its names are those under which sampling has always been stored."""

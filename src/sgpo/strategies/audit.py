@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import json
 import random
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
 
 from sgpo.models import Schema, stream_seed
 from sgpo.rewards import verify_batch
@@ -74,12 +76,11 @@ def audit(asking: Asking, *, n: int = 8, report: Callable[[Tally], None] = lambd
     """
     store, limit = asking.store, asking.limit
     _check(n, limit)
-    if len(list(islice(with_candidates(store, limit), 2))) < 2:
-        raise ValueError(f"{store.path} has fewer than two problems with a candidate; the chance needs another one.")
+    require_others(store, limit)
     setup = asking.setup(NOTE)
 
     def portions() -> Iterator[list[Job]]:
-        found = with_candidates(store, limit)
+        found = store.with_candidates(limit)
         while portion := list(islice(found, _PORTION)):
             yield [job for problem, candidates in portion for job in _jobs(asking, setup, problem, candidates, n)]
 
@@ -92,7 +93,7 @@ def audit(asking: Asking, *, n: int = 8, report: Callable[[Tally], None] = lambd
 def estimate_audit(store: Store, prompt: PromptTemplate, options: AuditOptions) -> Spend:
     """What an audit would take, ``n`` calls for each candidate; asks nothing. Raises ValueError as `audit` does."""
     _check(options.n, options.limit)
-    candidates = [each for _, found in with_candidates(store, options.limit) for each in found]
+    candidates = [each for _, found in store.with_candidates(options.limit) for each in found]
     bytes_ = [prompt_bytes(prompt.messages(strategy=each.strategy.text())) for each in candidates]
     calls = options.n * len(candidates)
     return options.spending.spend(calls, options.n * sum(map(usual_tokens, bytes_)), calls * _ASSUMED_TOKENS)
@@ -118,16 +119,14 @@ def _noted(store: Store, setup: Setup, n: int, limit: int | None) -> Audit:
             for number, reply in sorted(store.parsed(setup.id, problem.id, candidate.id).items())
             if number < n
         ]
-        for problem, candidates in with_candidates(store, limit)
+        for problem, candidates in store.with_candidates(limit)
         for candidate in candidates
     }
-    for problem, candidates in with_candidates(store, limit):
-        others = sorted(key for key in said if key[0] != problem.id)
+    known = sorted(said)
+    for problem, candidates in store.with_candidates(limit):
         for candidate in candidates:
             mine = said[problem.id, candidate.id]
-            # The draw is the candidate's own: a later run, of more replies say, compares it with the same others.
-            drawn = random.Random(stream_seed(0, NOTE, candidate.id)).sample(others, min(OTHERS, len(others)))
-            theirs = [reply for key in drawn for reply in said[key]]
+            theirs = [reply for key in draw_others(NOTE, candidate, known) for reply in said[key]]
             if not mine or not theirs:
                 done.candidates["unread"] += 1
                 continue
@@ -156,12 +155,24 @@ def _noted(store: Store, setup: Setup, n: int, limit: int | None) -> Audit:
     return done
 
 
-def with_candidates(store: Store, limit: int | None) -> Iterator[tuple[Problem, list[Candidate]]]:
-    """Problems that have candidates, with them."""
-    for problem in islice(store.problems(), limit):
-        candidates = store.candidates(problem.id)
-        if candidates:
-            yield problem, candidates
+def require_others(store: Store, limit: int | None) -> None:
+    """Raise ValueError for fewer than two problems with a candidate: what is told is compared with other problems."""
+    if sum(bool(candidates) for _, candidates in store.with_candidates(limit)) < 2:
+        raise ValueError(f"{store.path} has fewer than two problems with a candidate; the chance needs another one.")
+
+
+def draw_others(note: str, candidate: Candidate, known: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Some of the ``known`` candidates of other problems, at most `OTHERS`.
+
+    The draw is the candidate's own: a later run, of more replies say, compares it with the same others.
+
+    Args:
+        known: (problem, candidate), sorted.
+    """
+    start, end = (search(known, candidate.problem, key=itemgetter(0)) for search in (bisect_left, bisect_right))
+    many = len(known) - (end - start)
+    drawn = random.Random(stream_seed(0, note, candidate.id)).sample(range(many), min(OTHERS, many))
+    return [known[i if i < start else i + end - start] for i in drawn]
 
 
 def _jobs(asking: Asking, setup: Setup, problem: Problem, candidates: list[Candidate], n: int) -> Iterator[Job]:

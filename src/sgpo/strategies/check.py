@@ -75,6 +75,15 @@ def _shown(value: Any) -> str:
     return "null" if value is None else f"a {type(value).__name__}"
 
 
+def checked_texts(problem: Any, answer: Any, response: Any, strategy: Any) -> tuple[str, str]:
+    """The texts of answer and strategy. Raises ValueError for what `check_strategy` would not take."""
+    if not isinstance(problem, str):
+        raise ValueError(f"problem is {_shown(problem)}; give text")
+    if response is not None and not isinstance(response, str):
+        raise ValueError(f"response is {_shown(response)}; give text, or null where there is none")
+    return answer_text(answer), strategy_text(strategy)
+
+
 def check_strategy(
     problem: str, answer: str | int | float | Sequence[str], response: str | None, strategy: Mapping[str, Any] | str
 ) -> Leak:
@@ -93,11 +102,7 @@ def check_strategy(
     Raises:
         ValueError: a part is missing, null or of the wrong type.
     """
-    if not isinstance(problem, str):
-        raise ValueError(f"problem is {_shown(problem)}; give text")
-    if response is not None and not isinstance(response, str):
-        raise ValueError(f"response is {_shown(response)}; give text, or null where there is none")
-    known, text = answer_text(answer), strategy_text(strategy)
+    known, text = checked_texts(problem, answer, response, strategy)
     if len(text) > MAX_STRATEGY:
         return Leak(True, f"unreadable: {len(text)} characters; at most {MAX_STRATEGY} are checked", "unreadable")
     problem, worked = problem[:MAX_PROBLEM], response or ""

@@ -16,7 +16,7 @@ from sgpo.data.benchmarks import ANSWER_FIELDS, PROBLEM_FIELDS
 from sgpo.data.messages import problem_text
 from sgpo.data.tables import read_table
 from sgpo.runs.files import JsonObject, ReadError, json_line, writing
-from sgpo.strategies.check import FIELDS, Leak, answer_text, check_strategy, strategy_text
+from sgpo.strategies.check import Leak, check_strategy, checked_texts
 
 _NEEDED = ("problem", "answer", "strategy")
 _OPTIONAL = (
@@ -53,8 +53,8 @@ def _stored(path: Path) -> Iterator[tuple[str, JsonObject]]:
     from sgpo.strategies.store import Store
 
     with Store(path, create=False) as store:
-        for problem in store.problems():
-            for candidate in store.candidates(problem.id):
+        for problem, candidates in store.with_candidates():
+            for candidate in candidates:
                 row = {"id": problem.id, "candidate": candidate.number, "candidate_id": candidate.id}
                 texts = {"problem": problem.problem, "answer": problem.answer, "response": problem.response}
                 strategy = candidate.strategy.model_dump()
@@ -67,16 +67,8 @@ def _look(item: JsonObject, where: str) -> None:
     if missing:
         needs = f"each row needs {', '.join(_NEEDED)}, and has {_OPTIONAL}"
         raise ReadError(f"{where}: no field {', '.join(map(repr, missing))}; {needs}")
-    if not isinstance(item["problem"], str):
-        raise ReadError(f"{where}: 'problem' is a {type(item['problem']).__name__}, not text")
-    if item["response"] is not None and not isinstance(item["response"], str):
-        raise ReadError(f"{where}: 'response' is a {type(item['response']).__name__}, not text or null")
-    if not isinstance(item["strategy"], (dict, str)):
-        name = type(item["strategy"]).__name__
-        raise ReadError(f"{where}: 'strategy' is a {name}, neither text nor an object with {', '.join(FIELDS)}")
     try:
-        answer_text(item["answer"])
-        strategy_text(item["strategy"])
+        checked_texts(item["problem"], item["answer"], item["response"], item["strategy"])
     except ValueError as error:
         raise ReadError(f"{where}: {error}") from error
 

@@ -38,13 +38,13 @@ class Estimate(Spend):
 
 
 def estimate_extraction(
-    source: Source, store: Store | None, prompt: PromptTemplate, options: ExtractOptions, seed: int = 0
+    source: Source, store: Store | None, prompt: PromptTemplate, options: ExtractOptions
 ) -> Estimate:
     """An estimate for the whole source, as if nothing had been asked yet; it goes by the store's calls of the model.
 
     Raises ValueError where the sample holds no usable problem.
     """
-    sample, rows = _sample(source, seed)
+    sample, rows = _sample(source)
     checked = verified(list({row.id: row for row in sample}.values()))
     right = {id: said for id, (said, reason) in checked.items() if not reason}
     shown = {id: said if options.keep_thinking else strip_thinking(said) for id, said in right.items()}
@@ -53,7 +53,8 @@ def estimate_extraction(
         raise ValueError(f"{source.name}: none of {len(sample)} sampled rows is usable. Check --columns.")
     problems = round(rows * len(usable) / len(sample))
     problems = problems if options.limit is None else min(problems, options.limit)
-    sizes = [prompt_bytes(messages_for(prompt, Problem(r.id, r.problem, r.answer, shown[r.id]))) for r in usable]
+    shown_rows = [Problem(r.id, r.problem, r.answer, shown[r.id], turns=r.turns) for r in usable]
+    sizes = [prompt_bytes(messages_for(prompt, problem)) for problem in shown_rows]
     tokens_in: float = usual_tokens(sum(sizes) / len(sizes))
     measured, tokens_out, seconds = 0, float(ASSUMED_TOKENS), ASSUMED_SECONDS
     if store is not None:
@@ -73,13 +74,13 @@ def estimate_extraction(
     )
 
 
-def _sample(source: Source, seed: int) -> tuple[list[Row], int]:
+def _sample(source: Source) -> tuple[list[Row], int]:
     """Rows drawn from all of a file, the first ones of a hub data set; and the number of rows."""
     known = source.count()
     # A draw from all rows would download all of them.
     if not source.path.is_file() and known is not None:
         return list(islice(source.rows(), SAMPLE)), known
-    draw = random.Random(seed)
+    draw = random.Random(0)
     sample: list[Row] = []
     total = 0
     for total, row in enumerate(source.rows(), 1):  # reservoir sampling

@@ -44,8 +44,8 @@ def extract(
 
     Raises ValueError where no problem is usable.
     """
-    if n < 1 or (asking.limit is not None and asking.limit < 1):
-        raise ValueError(f"--n {n} and --limit {asking.limit} must be at least 1.")
+    if n < 1:
+        raise ValueError(f"--n {n} must be at least 1.")
     done = Extraction()
     setup = asking.setup("extract")
 

@@ -33,10 +33,6 @@ class Rate:
     passed: int
     n: int
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.passed <= self.n or self.n < 1:
-            raise ValueError(f"a rate of {self.passed} passed of {self.n} needs 0 <= passed <= n and n >= 1.")
-
     @property
     def value(self) -> float:
         return self.passed / self.n
@@ -106,11 +102,7 @@ def advance(plan: LiftPlan, candidates: Sequence[str], verdicts: Verdicts) -> St
     """Play the plan over the verdicts so far, to the first round that lacks one, or to the end.
 
     Of candidates that tie the earlier one is the better; verdicts that the plan does not ask for are not looked at.
-
-    Raises ValueError for repeated names, or one that is `UNGUIDED`.
     """
-    if UNGUIDED in candidates or len(set(candidates)) < len(candidates):
-        raise ValueError(f"candidates {list(candidates)} must have distinct names, none of them {UNGUIDED!r}.")
     standing, gone = list(candidates), list[str]()
     rates: dict[str, Rate] = {}
     rounds = dict.fromkeys(candidates, 0)

@@ -178,10 +178,6 @@ def _draw(
     more = {} if all(tolerance is None for tolerance in tolerances) else {"tolerance": tolerances}
     rewards = verify(["" if reply is None else reply.text for reply in replies], answers, **more)
     seconds = (time.perf_counter() - began) / len(rows)
-    if len(replies) != len(rows) or len(rewards) != len(rows):
-        raise ValueError(
-            f"{len(rows)} prompts got {len(replies)} completions and {len(rewards)} rewards; one each, please."
-        )
     found = [reply is not None and reward > PASS for reply, reward in zip(replies, rewards, strict=True)]
     calls = []
     for (arms, arm, number, _), reply, passed in zip(rows, replies, found, strict=True):

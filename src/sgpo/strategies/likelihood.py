@@ -7,14 +7,12 @@ that answers that are likely anyway (12, 1/2) gain nothing. In nats a token; abo
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sgpo.data.messages import Messages
-from sgpo.models.seeds import stream_seed
 from sgpo.rewards.golds import gold_text
-from sgpo.strategies.audit import OTHERS, with_candidates
+from sgpo.strategies.audit import draw_others, require_others
 from sgpo.strategies.store import Store
 from sgpo.strategies.templates import PromptTemplate
 
@@ -39,16 +37,15 @@ def measure(
 
     Raises ValueError for fewer than two problems with a candidate.
     """
-    found = list(with_candidates(store, limit))
-    if len(found) < 2:
-        raise ValueError(f"{store.path} has fewer than two problems with a candidate; the mean needs another one.")
-    texts = {c.id: (problem.id, c.strategy.text()) for problem, candidates in found for c in candidates}
+    require_others(store, limit)
+    found = list(store.with_candidates(limit))
+    texts = {(problem.id, c.id): c.strategy.text() for problem, candidates in found for c in candidates}
+    known = sorted(texts)
     gains: list[float] = []
     for problem, candidates in found:
         for candidate in candidates:
-            elsewhere = sorted(id for id, (other, _) in texts.items() if other != problem.id)
-            drawn = random.Random(stream_seed(0, NOTE, candidate.id)).sample(elsewhere, min(OTHERS, len(elsewhere)))
-            asked = [prompt.messages(strategy=texts[id][1]) for id in (candidate.id, *drawn)]
+            drawn = draw_others(NOTE, candidate, known)
+            asked = [prompt.messages(strategy=texts[key]) for key in ((problem.id, candidate.id), *drawn)]
             scores = [log_likelihood(model, messages, gold_text(problem.answer)) for messages in asked]
             gain = scores[0] - sum(scores[1:]) / len(scores[1:])
             store.note([(candidate.id, NOTE, {"nats": gain, "others": len(drawn), "model": model_name})])

@@ -54,15 +54,14 @@ def rank(
     ``singles`` scores the only candidate of a problem, too, for gates such as ``export --min-instance-free``.
     """
     store, limit = asking.store, asking.limit
-    if repeats < 1 or (limit is not None and limit < 1):
-        raise ValueError(f"--repeats {repeats} and --limit {limit} must be at least 1.")
+    if repeats < 1:
+        raise ValueError(f"--repeats {repeats} must be at least 1.")
     setup = asking.setup(NOTE)
 
     def portions() -> Iterator[list[Job]]:
-        problems = islice(store.problems(), limit)
+        problems = store.with_candidates(limit)
         while portion := list(islice(problems, _PORTION)):
-            with_candidates = [(p, store.candidates(p.id)) for p in portion]
-            wanted = [(p, found) for p, found in with_candidates if len(found) > (0 if singles else 1)]
+            wanted = [(p, found) for p, found in portion if len(found) > (0 if singles else 1)]
             yield [job for p, found in wanted for job in _jobs(asking, setup, p, found, repeats)]
 
     tally = ask(asking, setup, portions, schema=Schema("scores", SCORES_SCHEMA), read=_read, report=report)
@@ -75,8 +74,7 @@ def _noted(store: Store, setup: Setup, repeats: int, limit: int | None) -> Ranki
     """Orders from the scores in the store, noted with each candidate: place, sums, whether it is kept."""
     ranking = Ranking()
     shares, taus = [], []
-    for problem in islice(store.problems(), limit):
-        candidates = store.candidates(problem.id)
+    for problem, candidates in store.with_candidates(limit):
         ids = [c.id for c in candidates]
         found = store.parsed(setup.id, problem.id, _subject(candidates))
         repetitions = [found[number] for number in sorted(found) if number < repeats]

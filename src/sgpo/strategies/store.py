@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,14 @@ class Store:
             Candidate(id, of, number, Strategy.load(parsed), model, prompt, sha, json.loads(notes))
             for id, of, number, parsed, model, prompt, sha, notes in self.rows(query, problem)
         ]
+
+    def with_candidates(self, limit: int | None = None) -> Iterator[tuple[Problem, list[Candidate]]]:
+        """The first ``limit`` usable problems, each with its candidates, of which there may be none."""
+        return ((problem, self.candidates(problem.id)) for problem in islice(self.problems(), limit))
+
+    def usable(self) -> int:
+        """The number of usable problems."""
+        return int(self.rows("SELECT count(*) FROM problems WHERE status = 'ok'")[0][0])
 
     def parsed(self, setup: str, problem: str, subject: str) -> dict[int, Any]:
         """What was read in the usable answers of a setup to a problem, by number."""

@@ -13,6 +13,7 @@ from strategies_kit import GOOD, Play, Server, said, serving
 from typer.testing import CliRunner
 
 from sgpo.cli import app
+from sgpo.commands._strategies_view import summarize
 from sgpo.lab.model import build_model
 from sgpo.lab.tokenizer import build_tokenizer
 from sgpo.models import ModelOptions, Sampling
@@ -27,7 +28,6 @@ from sgpo.strategies.options import AuditOptions, Gates
 from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import CRITERIA, Strategy
 from sgpo.strategies.store import Store
-from sgpo.strategies.summary import summarize
 from sgpo.strategies.templates import load_prompt
 
 SETUP = Setup("extract", "m", "extract.v1", "abc", {})

@@ -14,10 +14,9 @@ from strategies_kit import GOOD, Play, Server, said, serving
 
 from sgpo.models import ModelOptions, Sampling
 from sgpo.models.endpoint import Endpoint
-from sgpo.strategies.agreement import kendall_tau, mean_tau, order, winner_agreement
 from sgpo.strategies.asking import Asking
 from sgpo.strategies.extract import messages_for
-from sgpo.strategies.rank import Ranking, rank
+from sgpo.strategies.rank import Ranking, kendall_tau, mean_tau, order, rank, winner_agreement
 from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import CRITERIA, Strategy
 from sgpo.strategies.store import Store

@@ -2,21 +2,25 @@
 
 All candidates of a problem are scored in one call, in an order that is shuffled anew for each repetition, so that a
 model that favours the first one is found out: repetitions then disagree, and the agreement is reported.
+
+The order of candidates never depends on chance. First comes the one with the higher sum over criteria and repetitions;
+of equal ones the one that scores higher on the first criterion of `TIES` that tells them apart; of entirely equal ones
+the one that was written first.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import combinations, islice
 from statistics import mean
 
 from sgpo.models import Schema, stream_seed
 from sgpo.runs.files import JsonObject
-from sgpo.strategies import agreement
 from sgpo.strategies.asking import Asking, Job, Tally, ask
 from sgpo.strategies.parsing import parse_scores
 from sgpo.strategies.records import Candidate, Key, Problem, Setup, digest
@@ -25,6 +29,12 @@ from sgpo.strategies.store import Store
 
 NOTE = "rank"
 _PORTION = 16
+TIES = ("instance_free", "faithful", "executable", "general")
+"""What gives the answer away does most harm, then what is wrong, then what cannot be followed."""
+
+Repetition = Mapping[str, Mapping[str, int]]
+"""``{candidate: {criterion: score}}`` with every candidate in it."""
+
 _NO_RESPONSE = "(None was kept. Take a candidate for faithful where its approach solves the problem.)"
 
 
@@ -82,13 +92,13 @@ def _noted(store: Store, setup: Setup, repeats: int, limit: int | None) -> Ranki
         ranking.problems[kind] += 1
         # Where no scores came this time, the places of an earlier ranking are better than none.
         if repetitions or not any(NOTE in c.notes for c in candidates):
-            places = agreement.order(ids, repetitions)
+            places = order(ids, repetitions)
             store.note((id, NOTE, _note(setup, repetitions, id, place)) for place, id in enumerate(places, 1))
         if len(ids) < 2:
             continue
-        if (share := agreement.winner_agreement(ids, repetitions)) is not None:
+        if (share := winner_agreement(ids, repetitions)) is not None:
             shares.append(share)
-        if (tau := agreement.mean_tau(ids, repetitions)) is not None:
+        if (tau := mean_tau(ids, repetitions)) is not None:
             taus.append(tau)
     ranking.winner_agreement = mean(shares) if shares else None
     ranking.tau = mean(taus) if taus else None
@@ -130,7 +140,7 @@ def _subject(candidates: list[Candidate]) -> str:
     return digest(*sorted(c.id for c in candidates))
 
 
-def _note(setup: Setup, repetitions: list[agreement.Repetition], id: str, place: int) -> JsonObject:
+def _note(setup: Setup, repetitions: list[Repetition], id: str, place: int) -> JsonObject:
     scores = {name: mean(r[id][name] for r in repetitions) for name in CRITERIA} if repetitions else {}
     return {
         "place": place,
@@ -142,3 +152,40 @@ def _note(setup: Setup, repetitions: list[agreement.Repetition], id: str, place:
         "prompt": setup.prompt,
         "setup": setup.id,
     }
+
+
+def order(candidates: Sequence[str], repetitions: Sequence[Repetition]) -> list[str]:
+    """``candidates`` from best to worst; as they are where there are no repetitions."""
+    summed = {c: {name: sum(r[c][name] for r in repetitions) for name in CRITERIA} for c in candidates}
+
+    def key(candidate: str) -> tuple[int, ...]:
+        scores = summed[candidate]
+        return (-sum(scores.values()), *(-scores[name] for name in TIES))
+
+    return sorted(candidates, key=key)  # stable
+
+
+def winner_agreement(candidates: Sequence[str], repetitions: Sequence[Repetition]) -> float | None:
+    """Share of the repetitions whose winner is the most frequent one; None for fewer than two."""
+    if len(repetitions) < 2:
+        return None
+    winners = Counter(order(candidates, [repetition])[0] for repetition in repetitions)
+    return max(winners.values()) / len(repetitions)
+
+
+def mean_tau(candidates: Sequence[str], repetitions: Sequence[Repetition]) -> float | None:
+    """Mean of Kendall's tau-b over the pairs of repetitions, on the sums over criteria; None where none has one."""
+    totals = [[sum(repetition[c].values()) for c in candidates] for repetition in repetitions]
+    taus = [tau for a, b in combinations(totals, 2) if (tau := kendall_tau(a, b)) is not None]
+    return mean(taus) if taus else None
+
+
+def kendall_tau(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Kendall's tau-b of two scorings (M. Kendall, Biometrika 33, 1945); None where one of them ties everything."""
+    score = untied_a = untied_b = 0
+    for (a1, b1), (a2, b2) in combinations(zip(a, b, strict=True), 2):
+        da, db = (a1 > a2) - (a1 < a2), (b1 > b2) - (b1 < b2)
+        score += da * db
+        untied_a += da != 0
+        untied_b += db != 0
+    return score / math.sqrt(untied_a * untied_b) if untied_a and untied_b else None

@@ -47,7 +47,7 @@ def test_options_are_those_of_the_commands(monkeypatch: pytest.MonkeyPatch) -> N
     both = api._options(CompareOptions, {"methods": ("sgpo", "sgpo:kl_clip=0.3,teacher=ema"), "set_": ()})
     assert both.method_names == ("sgpo", "sgpo:kl_clip=0.3,teacher=ema")
     monkeypatch.delenv("OPENAI_MODEL")
-    with pytest.raises(ValueError, match="model is missing: Name under which the endpoint serves the model"):
+    with pytest.raises(ValueError, match="--model is missing: give the name of the model to ask, or set OPENAI_MODEL"):
         sgpo.rank(store="s.db")
     with pytest.raises(ValueError, match=r"There is no option 'sedes'; did you mean seeds\?"):
         sgpo.compare("sgpo", sedes=2)

@@ -285,6 +285,17 @@ def test_of_a_solution_the_answer_counts_alone(local: LocalModel, tmp_path: Path
     assert gains[0] == gains[1]
 
 
+def test_the_likelihood_takes_the_variables_of_the_chat_template(local: LocalModel) -> None:
+    local.tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['content'] }} {% endfor %}{{ 'S' if thinks else 'A' }} "
+    )
+    messages = load_prompt("audit").messages(strategy="dial | circle")
+    plain = blind_question(local, messages)
+    local.chat_template_kwargs = {"thinks": True}
+    told = blind_question(local, messages)
+    assert [i for i, (a, b) in enumerate(zip(plain, told, strict=True)) if a != b] == [len(told) - 3]
+
+
 def test_the_gain_over_other_strategies_is_noted(local: LocalModel, tmp_path: Path) -> None:
     with Store(filled(tmp_path / "s.db", {"a": "9", "b": "12"})) as store:
         gains = measure(store, local, model_name="lab", prompt=load_prompt("audit"))

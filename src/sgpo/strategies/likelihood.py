@@ -58,7 +58,8 @@ def blind_question(model: LocalModel, messages: Messages) -> list[int]:
     """The tokens of the blind question and of the reply's beginning, up to where the answer stands."""
     tokenizer = model.tokenizer
     if tokenizer.chat_template:
-        shown = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        variables = model.chat_template_kwargs
+        shown = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **variables)
     else:
         shown = "\n\n".join(message["content"] for message in messages) + "\n"
     ids: list[int] = tokenizer(str(shown) + OPENING, add_special_tokens=not tokenizer.chat_template)["input_ids"]

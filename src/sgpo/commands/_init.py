@@ -23,6 +23,7 @@ from sgpo.data.benchmarks import ANSWER_FIELDS, PROBLEM_FIELDS
 from sgpo.data.messages import as_messages, problem_text
 from sgpo.data.prompts import Prompt
 from sgpo.evaluation.templates import TEMPLATES, Template
+from sgpo.models.sampling import positions_of
 from sgpo.plan.architecture import from_config
 from sgpo.plan.hardware import Hardware
 from sgpo.recipe.arguments import RunArguments
@@ -213,7 +214,7 @@ def _answer(cell: Any) -> str:
 def _recipe(model: str, folder: Path, described: Any, hardware: Hardware, rows: int) -> str:
     """The recipe's text; a value is written as JSON, which YAML reads."""
     cpu = hardware.device.is_cpu
-    positions = getattr(described.get_text_config(), "max_position_embeddings", None) or 1 << 20
+    positions = positions_of(described) or 1 << 20
     try:
         large = from_config(described, model, "").parameters > _LORA_FROM
     except ValueError:

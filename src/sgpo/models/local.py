@@ -39,7 +39,7 @@ class LocalModel(Loaded):
 
         super().__init__(tokenizer, folder or Folder(""), revision, sampling, batch_size, chat_template_kwargs)
         self.model = model
-        self.positions = positions_of(model)
+        self.positions = positions_of(model.config)
 
     @classmethod
     def load(cls, name: str, sampling: Sampling, options: LocalOptions | None = None) -> LocalModel:

@@ -29,7 +29,7 @@ from sgpo.models.seeds import check_sampling, row_seeds
 from sgpo.models.thinking import begins_thinking, begun_at_end, is_mark
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _CANDIDATES = 256  # tokens among which a nucleus is looked for first
 _MARK_IDS = 16  # tokens at the end of a prompt among which a mark of thinking may stand
@@ -191,9 +191,9 @@ def end_of_turn(
     return next((token for token in ids if token in special), None)
 
 
-def positions_of(model: PreTrainedModel) -> int | None:
+def positions_of(config: PretrainedConfig) -> int | None:
     """Tokens of a model's context, prompt and completion together; None where its configuration does not say."""
-    found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    found = getattr(config.get_text_config(), "max_position_embeddings", None)
     return None if found is None else int(found)
 
 
@@ -336,7 +336,7 @@ def _rows_of(cache: Any, rows: list[int]) -> Cache | None:
 
 def _room(model: PreTrainedModel, length: int) -> int:
     """Positions that a prompt of ``length`` tokens leaves, at least 1."""
-    total = positions_of(model)
+    total = positions_of(model.config)
     if total is None:
         return 2**31
     if length >= total:

@@ -17,7 +17,7 @@ from sgpo.data.messages import problem_text
 from sgpo.data.prompts import guided_prompt
 from sgpo.models.dates import fix_date
 from sgpo.models.folders import Folder, no_words
-from sgpo.models.sampling import encode
+from sgpo.models.sampling import encode, positions_of
 from sgpo.recipe.arguments import parse
 from sgpo.recipe.data import check_eval_data, load_data, load_eval_data, trained_on
 from sgpo.recipe.model import check_model, model_path
@@ -88,17 +88,12 @@ def check_recipe(argv: Sequence[str], *, here: bool = True) -> Checked:
 
 
 def load_tokenizer(name: str, revision: str | None) -> Any:
-    """The tokenizer of a model. Raises ``ValueError`` where there is none, or one without an EOS token."""
+    """The tokenizer of a model. Raises ``ValueError`` where there is none."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"The tokenizer cannot be loaded: {Folder(name).error(error)}") from error
     no_words(tokenizer, name)
-    if tokenizer.eos_token_id is None:
-        raise ValueError(
-            f"The tokenizer of {name!r} has no EOS token, so no response could end. Set eos_token in its "
-            "tokenizer_config.json to the one with which the model ends its turns."
-        )
     return tokenizer
 
 
@@ -168,7 +163,7 @@ def _example(tokenizer: Any, ids: list[int]) -> list[str]:
 
 def _context(described: Any, config: Any, found: Checked) -> None:
     """A prompt with its completion must fit into the positions that the model has."""
-    positions = getattr(described.get_text_config(), "max_position_embeddings", None)
+    positions = positions_of(described)
     longest = found.prompt_tokens + found.strategy_tokens + config.max_completion_length
     if positions is not None and longest > positions:
         found.warnings.append(

@@ -1,6 +1,5 @@
 """The model of a recipe: what was written of it, in one place and without contradictions."""
 
-import json
 import re
 from collections.abc import Set
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from sgpo.lab.model import base_path
-from sgpo.models.folders import OWN_CODE, brings_code
+from sgpo.models.folders import OWN_CODE, Folder, brings_code
 
 LAB = "lab"
 # Keys of model_init_kwargs that a field of ModelConfig says, too; torch_dtype is the older name of dtype.
@@ -114,7 +113,11 @@ def check_model(model: ModelConfig, *, trust_remote_code: bool = False) -> Any:
     name = model_path(model)
     folder = Path(name)
     if folder.is_dir() and (folder / "adapter_config.json").is_file():
-        raise ValueError(_adapter(folder))
+        raise ValueError(
+            f"model_name_or_path is {name!r}, which is a LoRA adapter of {Folder(name).base}, not a model. Merge it "
+            "first: AutoPeftModelForCausalLM.from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW), and its "
+            "tokenizer likewise (docs/recipes.md, 3)."
+        )
     if folder.exists() and not (folder / "config.json").is_file():
         raise ValueError(f"model_name_or_path is {name!r}, which has no config.json; give a folder of save_pretrained.")
     try:
@@ -133,15 +136,3 @@ def unreadable(error: Exception) -> str:
         return f"{OWN_CODE} Give a model of an architecture that transformers has."
     first = re.split(r"(?<=[^.])\.\s", said)[0] or type(error).__name__
     return f"its config could not be read ({first}); give a folder of save_pretrained, or a hub id."
-
-
-def _adapter(folder: Path) -> str:
-    try:
-        base = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path")
-    except (ValueError, AttributeError):
-        base = None
-    return (
-        f"model_name_or_path is {str(folder)!r}, which is a LoRA adapter{f' of {base}' if base else ''}, not a model. "
-        "Merge it first: AutoPeftModelForCausalLM.from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW), and "
-        "its tokenizer likewise (docs/recipes.md, 3)."
-    )

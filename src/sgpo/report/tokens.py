@@ -70,7 +70,7 @@ def token_view(
 
 def _logits(model: Any, prompt_ids: Sequence[int], ids: Sequence[int]) -> Tensor:
     """[T, V] float32, the logits that predict each token of the response."""
-    limit = positions_of(model)
+    limit = positions_of(model.config)
     if limit is not None and len(prompt_ids) + len(ids) > limit:
         raise ValueError(
             f"prompt and completion have {len(prompt_ids)} + {len(ids)} tokens, but the model has {limit} positions; "

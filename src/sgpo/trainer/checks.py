@@ -327,7 +327,7 @@ def warn_of_another_distribution(args: BaseConfig) -> None:
 
 def context_of(model: PreTrainedModel, args: BaseConfig) -> tuple[float, str]:
     """The tokens that a prompt and a completion may have together, and whose limit that is, for an error."""
-    limit, beside = positions_of(model) or math.inf, args.use_vllm and args.vllm_mode == "colocate"
+    limit, beside = positions_of(model.config) or math.inf, args.use_vllm and args.vllm_mode == "colocate"
     served = (beside and args.vllm_max_model_length) or math.inf  # where vLLM would cut the completion without a word
     return (served, "vllm_max_model_length") if served < limit else (limit, "the model's context")
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sgpo.models.sampling import rows_mix
+from sgpo.models.sampling import positions_of, rows_mix
 from sgpo.models.scoring import without_dropout
 
 _LENGTH, _PADDING = 6, 5  # tokens of the probe
@@ -96,7 +96,7 @@ def rounding(model: PreTrainedModel) -> float:
 def _difference(model: PreTrainedModel) -> float:
     """How much hidden states of a sequence change, relative to their size, when it is left-padded beside another."""
     vocabulary = model.config.get_text_config().vocab_size
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or _LENGTH + _PADDING
+    limit = positions_of(model.config) or _LENGTH + _PADDING
     padding = min(_PADDING, limit // 2)
     length = min(_LENGTH, limit - padding)
     # The ids start at 3, because the first ones are often padding and other marks that a model may treat specially.

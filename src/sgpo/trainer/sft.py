@@ -64,7 +64,7 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
         ends = causal.generation_config.eos_token_id
         named = ends if isinstance(ends, list) else [self.processing_class.eos_token_id if ends is None else ends]
         end_with_the_template(causal, self.processing_class, named, self._turn)
-        limit = positions_of(self.model)
+        limit = positions_of(self.model.config)
         if limit is not None and self.args.max_length is None and self._longest > limit:
             raise ValueError(
                 f"A prompt with its expert response has {self._longest} tokens, but the model's context ends at "

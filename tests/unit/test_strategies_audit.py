@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from sgpo.cli import app
 from sgpo.commands._strategies_view import summarize
 from sgpo.lab.model import build_model
 from sgpo.lab.tokenizer import build_tokenizer
-from sgpo.models import ModelOptions, Sampling
+from sgpo.models import ModelOptions, Sampling, stream_seed
 from sgpo.models.endpoint import Endpoint
 from sgpo.models.local import LocalModel
 from sgpo.strategies.asking import Asking
-from sgpo.strategies.audit import Audit, audit, estimate_audit
+from sgpo.strategies.audit import Audit, audit, draw_others, estimate_audit
 from sgpo.strategies.budget import SpendingOptions
 from sgpo.strategies.export import choose
 from sgpo.strategies.likelihood import blind_question, log_likelihood, measure
@@ -83,6 +84,16 @@ def test_a_strategy_that_tells_its_answer_above_chance_leaks(tmp_path: Path) -> 
     assert 0 < leaking["low"] < leaking["high"] <= 1
     # 17 is said of every clean strategy: where it is the answer, no strategy tells it more often than others do.
     assert [(note["told"], note["leaks"]) for note in notes(path, "c")] == [(6, False)] * 4
+
+
+def test_the_others_are_drawn_as_from_a_list_of_all_other_problems(tmp_path: Path) -> None:
+    with Store(filled(tmp_path / "s.db")) as store:
+        candidates = [each for problem in ANSWERS for each in store.candidates(problem)]
+    known = sorted((each.problem, each.id) for each in candidates)
+    for each in candidates:
+        others = [key for key in known if key[0] != each.problem]
+        assert draw_others("audit", each, known) == random.Random(stream_seed(0, "audit", each.id)).sample(others, 8)
+        assert sorted(draw_others("audit", each, known[:5])) == [key for key in known[:5] if key[0] != each.problem]
 
 
 def test_nothing_is_asked_again_and_more_replies_are_added(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def check_command(
     if counts["without_response"]:
         typer.echo(
             f"{counts['without_response']} had no response to compare with, so that intermediate results and copied "
-            "text were not looked for; check the store, export with --expert, or add a column response."
+            "text were not looked for; check a store of extract, export with --expert, or add a column response."
         )
 
 

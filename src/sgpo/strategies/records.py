@@ -18,7 +18,7 @@ def digest(*parts: str) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """A problem with the strong model's response, as the prompts show it.
+    """A problem with the strong model's response, as the prompts show it; "" where its strategies were imported.
 
     Attributes:
         status: "ok", or the reason why it is skipped; skipped ones are kept without their texts.
@@ -80,7 +80,8 @@ class Key:
 
     Attributes:
         number: of the candidate, or of the repetition of a ranking, from 0.
-        subject: what a ranking is of (the ids of its candidates, hashed); empty for an extraction.
+        subject: what a ranking is of (the ids of its candidates, hashed), the candidate of an audit or a lift, the text
+            of an imported strategy, hashed; empty for an extraction.
     """
 
     setup: str

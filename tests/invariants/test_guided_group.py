@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 from trl import GRPOTrainer
 
-from sgpo.trainer import sgpo_trainer
+from sgpo.trainer import guided, sgpo_trainer
 from sgpo.trainer.guided_group import GuidedGroupTrainer
 
 OK = kit.WORDS.index("ok")
@@ -97,7 +97,8 @@ def test_rows_that_fill_up_a_rank_are_in_no_clip_fraction(
 ) -> None:
     found = []
     for fill in (0, 3):
-        monkeypatch.setattr(GuidedGroupTrainer, "_most", lambda self, count, fill=fill: count + fill)
+        for module in (guided, sgpo_trainer):
+            monkeypatch.setattr(module, "largest", lambda accelerator, count, fill=fill: count + fill)
         options = {**WHOLE, "alpha_0": 0.0, "guided_grpo_weight": 1.0, "guided_grpo_group": "joined"}
         model, data = kit.make_model(dtype=torch.float64, seed=3), kit.make_problems(4)
         _, _, trainer = step(out, model, data, **options, epsilon=0.01, importance_sampling_level=level)

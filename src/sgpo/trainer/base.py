@@ -321,7 +321,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         Raises:
             ValueError: what was tokenized has such an id, or is too long.
         """
-        size = checks.embedding_rows(self.model)
+        size = self.model.config.get_text_config().vocab_size
         special = [i for i in (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id) if i is not None]
         checks.require_known_ids([special], size, self._tokenizer)
         every = self._sgpo.unknown_ids = max(self._tokenizer.get_vocab().values(), default=0) >= size
@@ -396,7 +396,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
 
     def _require_known(self, rows: Iterable[list[int]]) -> None:
         if self._sgpo.unknown_ids:
-            checks.require_known_ids(rows, checks.embedding_rows(self.model), self._tokenizer)
+            checks.require_known_ids(rows, self.model.config.get_text_config().vocab_size, self._tokenizer)
 
     # ---------------------------------------------------------------- ranks
 

@@ -256,11 +256,6 @@ def require_text(strategy: Any, row: int | str) -> None:
         )
 
 
-def embedding_rows(model: PreTrainedModel) -> int:
-    """The number of ids that the model has an embedding for."""
-    return model.config.get_text_config().vocab_size
-
-
 def require_known_ids(rows: Iterable[list[int]], size: int, tokenizer: Any) -> None:
     """Raise ``ValueError`` if any id of the rows is ``size`` or more."""
     for ids in rows:

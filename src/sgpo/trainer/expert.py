@@ -9,6 +9,7 @@ Shapes: B problems and G rollouts of each on this rank, N rows of a micro-step, 
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -98,13 +99,17 @@ class ExpertTrainer(BaseTrainer):
             entropies, mask if experts is None else mask * ~experts[:, None], threshold
         )
 
-    def _log_means(self, sums: dict[str, tuple[Any, Any]]) -> None:
-        """Log ``sum / count`` of each name, over all ranks; nothing where the count is 0. A collective."""
-        flat = [float(x) for pair in sums.values() for x in pair]
-        total = self.accelerator.reduce(torch.tensor(flat, device=self.accelerator.device), reduction="sum").tolist()
-        for name, value, count in zip(sums, total[::2], total[1::2], strict=True):
+    def _record(self, prefix: str, means: dict[str, tuple[Any, Any]], **totals: Any) -> None:
+        """Log each mean, ``sum / count`` (nothing where that is 0), and each total, over all ranks. A collective."""
+        local = [float(x) for x in (*chain.from_iterable(means.values()), *totals.values())]
+        whole = self.accelerator.reduce(torch.tensor(local, device=self.accelerator.device), reduction="sum").tolist()
+        split = 2 * len(means)
+        found = dict(zip(totals, whole[split:], strict=True))
+        for name, value, count in zip(means, whole[:split:2], whole[1:split:2], strict=True):
             if count:
-                self._metrics["train"][name].append(value / count)
+                found[name] = value / count
+        for name, value in found.items():
+            self._metrics["train"][f"{prefix}/{name}"].append(value)
 
 
 def response_ids(

@@ -83,14 +83,9 @@ class HPTTrainer(ExpertTrainer):
         experts = {b * size: self._expert_ids(problems[b]) for b in by_sft.nonzero().flatten().tolist()}
         put_experts(output, experts, self._tokenizer.pad_token_id, self.pad_to_multiple_of or 1)
         output["advantages"] = output["advantages"].masked_fill(by_sft.repeat_interleave(size), 0.0)
-        ranks = 1 / self.accelerator.num_processes  # as a count it makes a sum over all ranks
-        self._log_means(
-            {
-                "hpt/sft_share": (by_sft.sum(), len(problems)),
-                "hpt/pass_rate": (correct.sum(), correct.numel()),
-                "hpt/added_tokens": (output["completion_mask"].sum() - output["sampled_tokens"].sum(), ranks),
-            }
-        )
+        means = {"sft_share": (by_sft.sum(), len(problems)), "pass_rate": (correct.sum(), correct.numel())}
+        added = output["completion_mask"].sum() - output["sampled_tokens"].sum()
+        self._record("hpt", means, added_tokens=added)
         return output
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
@@ -108,7 +103,7 @@ class HPTTrainer(ExpertTrainer):
         problems = logps.size(0) * self.current_gradient_accumulation_steps / self.num_generations
         weights = inputs["expert"].to(logps.dtype) * self.args.sft_coef
         term, sums = sft_loss(logps, inputs["completion_mask"].bool(), weights, normalizer=problems)
-        self._log_means({"hpt/nll": (sums["nll"], sums["tokens"])})
+        self._record("hpt", {"nll": (sums["nll"], sums["tokens"])})
         return loss + term
 
 

@@ -89,14 +89,12 @@ class LUFFYTrainer(ExpertTrainer):
         advantages = luffy_advantages(rewards, off_policy, self.args.advantage_baseline)
         output["advantages"], output["off_policy"] = advantages.flatten(), off_policy.flatten()
         scored = ~rewards.isnan()
-        self._log_means(
-            {
-                "luffy/expert_reward": (rewards[:, -1].nansum(), scored[:, -1].sum()),
-                "luffy/on_policy_reward": (rewards[:, :-1].nansum(), scored[:, :-1].sum()),
-                "luffy/expert_advantage": (advantages[:, -1].sum(), len(problems)),
-                "luffy/expert_tokens": (sum(map(len, experts)), 1 / self.accelerator.num_processes),  # of all ranks
-            }
-        )
+        means = {
+            "expert_reward": (rewards[:, -1].nansum(), scored[:, -1].sum()),
+            "on_policy_reward": (rewards[:, :-1].nansum(), scored[:, :-1].sum()),
+            "expert_advantage": (advantages[:, -1].sum(), len(problems)),
+        }
+        self._record("luffy", means, expert_tokens=sum(map(len, experts)))
         return output
 
     def rollout_history(self) -> RolloutHistory:
@@ -137,11 +135,9 @@ class LUFFYTrainer(ExpertTrainer):
         per_token = torch.where(counted, per_token, torch.zeros_like(per_token))
         loss = loss + (per_token / self._divisor(inputs, mask)).sum()
         p, tokens = logps.detach()[counted], counted.sum()
-        self._log_means(
-            {
-                "luffy/off_policy_prob": (p.exp().sum(), tokens),
-                "luffy/off_policy_weight": (shaped_probability(p, self.args.shaping_gamma).sum(), tokens),
-            }
+        weights = shaped_probability(p, self.args.shaping_gamma)
+        self._record(
+            "luffy", {"off_policy_prob": (p.exp().sum(), tokens), "off_policy_weight": (weights.sum(), tokens)}
         )
         return loss
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sgpo.data.prompts import Prompt
 from sgpo.models.dates import date_settings, fix_date
-from sgpo.models.folders import Folder, no_chat_template
+from sgpo.models.folders import Folder, require_chat_template
 from sgpo.models.interrupt import Interrupt
 from sgpo.models.protocol import Answered, CallError, Key, ModelError, Reply, Request, Sampling, template_settings
 from sgpo.runs.files import JsonObject
@@ -143,7 +143,7 @@ class Loaded(Batched):
         """Token ids of each prompt. Raises ModelError for messages where the tokenizer has no chat template."""
         from sgpo.models.sampling import encode
 
-        no_chat_template(self.tokenizer, prompts, self.folder.name)
+        require_chat_template(self.tokenizer, prompts, self.folder.name)
         return encode(self.tokenizer, prompts, self.chat_template_kwargs)
 
     def prompt_lengths(self, prompts: Sequence[Prompt]) -> list[int]:

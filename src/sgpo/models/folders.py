@@ -15,7 +15,7 @@ from sgpo.models.protocol import ModelError
 
 QUANTIZATION = "base_quantization.json"  # beside an adapter: transformers' quantization_config of its base in training
 OUT_OF_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # PEFT's init_lora_weights
-BY_CHANCE = ("pissa_niter", "corda", "lora_ga")  # of those, what another process does not compute again
+BY_CHANCE = ("pissa_niter", "corda", "lora_ga")  # of those, what is drawn at random or follows a gradient
 _EDGE = 1 << 20  # bytes read at either end of each file of weights
 _BLOCKS, _BLOCK = 512, 1 << 12  # read between the ends, evenly spaced, and the bytes of each
 _LARGE = 1 << 24  # bytes from which there are such blocks
@@ -109,7 +109,7 @@ class Folder:
         return ModelError(f"{what} cannot be loaded: {reason.rstrip('.,')}. {remedy}")
 
 
-def no_words(tokenizer: Any, name: str) -> None:
+def require_vocabulary(tokenizer: Any, name: str) -> None:
     """Raise ModelError for a tokenizer that transformers made of nothing, since the folder has no files of one."""
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
         raise ModelError(
@@ -165,7 +165,7 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def no_chat_template(tokenizer: Any, prompts: Sequence[Prompt], name: str) -> None:
+def require_chat_template(tokenizer: Any, prompts: Sequence[Prompt], name: str) -> None:
     """Raise ModelError where messages are to be put to a model without a chat template."""
     if any(not isinstance(prompt, str) for prompt in prompts) and not getattr(tokenizer, "chat_template", True):
         raise ModelError(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
-from sgpo.models.folders import BY_CHANCE, Folder, no_chat_template, no_words, whole_weights
+from sgpo.models.folders import BY_CHANCE, Folder, require_chat_template, require_vocabulary, whole_weights
 from sgpo.models.options import LocalOptions
 from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling
 
@@ -58,7 +58,7 @@ class LocalModel(Loaded):
             revision = options.revision or folder.revision
             common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, **common)
-            no_words(tokenizer, folder.tokenizer)
+            require_vocabulary(tokenizer, folder.tokenizer)
             placed: dict[str, Any] = {}
             if folder.quantization is not None:  # quantized weights are not moved
                 placed = {"quantization_config": dict(folder.quantization), "device_map": {"": where}}
@@ -106,7 +106,7 @@ class LocalModel(Loaded):
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         from sgpo.models import sampling
 
-        no_chat_template(self.tokenizer, [request.prompt for request in requests], self.folder.name)
+        require_chat_template(self.tokenizer, [request.prompt for request in requests], self.folder.name)
         return sampling.sample_rows(
             self.model,
             self.tokenizer,

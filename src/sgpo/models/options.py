@@ -37,7 +37,7 @@ class LocalOptions:
         default_factory=dict,
         help="JSON object of variables for the chat template, such as '{\"enable_thinking\": false}', as in training.",
     )
-    # Which of the commands offer it, say what it is.
+    # The commands that offer it have the option, with a help text of their own.
     quantization: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from sgpo.data.messages import problem_text
 from sgpo.data.prompts import guided_prompt
 from sgpo.models.dates import fix_date
-from sgpo.models.folders import Folder, no_words
+from sgpo.models.folders import Folder, require_vocabulary
 from sgpo.models.sampling import encode, positions_of
 from sgpo.recipe.arguments import parse
 from sgpo.recipe.data import check_eval_data, load_data, load_eval_data, trained_on
@@ -93,13 +93,13 @@ def load_tokenizer(name: str, revision: str | None) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"The tokenizer cannot be loaded: {Folder(name).error(error)}") from error
-    no_words(tokenizer, name)
+    require_vocabulary(tokenizer, name)
     return tokenizer
 
 
 def _columns(data: Dataset, config: Any, found: Checked) -> None:
     """Each column: how many rows have it, and its first value."""
-    found.lines.append(f"Data: {_problems(len(data))}")
+    found.lines.append(f"Data: {len(data)} problem{'s' * (len(data) != 1)}")
     different = len(set(map(str, data["prompt"])))
     if different < len(data):
         found.lines[-1] += f", {different} of them different"
@@ -200,10 +200,6 @@ def _rewards(data: Dataset, rewards: Sequence[Any], names: Sequence[str], found:
                 f"The reward {name!r} does not prefer {'the expert response' if shown else 'the answer'} of the first "
                 "problem to an empty completion. Either it is wrong, or it reads answers of another form."
             )
-
-
-def _problems(count: int) -> str:
-    return f"{count} problem{'' if count == 1 else 's'}"
 
 
 def _cut(text: str, limit: int) -> str:

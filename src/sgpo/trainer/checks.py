@@ -13,7 +13,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase, P
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt
-from sgpo.models.folders import no_words
+from sgpo.models.folders import require_vocabulary
 from sgpo.models.sampling import positions_of, special_marks
 from sgpo.rewards.golds import gold_text
 from sgpo.trainer.base_config import BaseConfig
@@ -89,7 +89,7 @@ def check_tokenizer(tokenizer: Any, *datasets: Any) -> None:
         datasets: data sets, dicts of them, or None. All prompts of one have one form, so its first one tells.
     """
     kind = type(tokenizer).__name__
-    no_words(tokenizer, tokenizer.name_or_path)
+    require_vocabulary(tokenizer, tokenizer.name_or_path)
     if tokenizer.eos_token_id is None:
         raise ValueError(
             f"The tokenizer ({kind}) has no EOS token, so no response could end. Set the one with which the model ends "

@@ -143,8 +143,9 @@ def build_prompts(
     without = [problem.id for problem in problems if problem.strategy is None]
     if without:
         raise ValueError(
-            f"{len(without)} of {len(problems)} problems have no strategy (the first: {', '.join(without[:3])}); give "
-            "one for each by --strategies FILE or in the column 'strategy', or evaluate without --guided."
+            f"{len(without)} of {len(problems)} problems have no strategy (the first: {', '.join(without[:3])}), and a "
+            "mean over guided and unguided prompts would be neither. Give one for each by --strategies FILE or in the "
+            "column 'strategy'; or take these problems out of the data, and compare with sgpo eval diff --common."
         )
     return [
         guided_prompt(prompt, str(problem.strategy), text) for prompt, problem in zip(prompts, problems, strict=True)

@@ -227,10 +227,19 @@ def test_what_would_fail_later_fails_before_the_model_is_asked(tmp_path: Path) -
         run_evaluation(bad, "m", script, VerifyGrader(), tmp_path)
     with pytest.raises(ValueError, match="k = 0"):
         run_evaluation(replace(PLAN, k=0), "m", script, VerifyGrader(), tmp_path)
-    with pytest.raises(ValueError, match=r"6 of 6 problems have no strategy \(the first: p0, p1, p2\)"):
+    with pytest.raises(ValueError, match=r"6 of 6 problems have no strategy \(the first: p0, p1, p2\).*--common"):
         run_evaluation(replace(PLAN, guided=True), "m", script, VerifyGrader(), tmp_path)
     assert script.asked == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_results_of_responses_that_were_taken_out_do_not_stand_beside_new_ones(tmp_path: Path) -> None:
+    run_evaluation(PLAN, "m", Script(), VerifyGrader(), tmp_path)
+    lines = (tmp_path / "responses.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "responses.jsonl").write_bytes(b"".join(lines[:-4]))
+    with pytest.raises(Stop):
+        run_evaluation(PLAN, "m", Script(stop_after=0), VerifyGrader(), tmp_path)
+    assert not (tmp_path / "results.json").exists()
 
 
 def test_bad_golds_can_count_as_wrong(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import report_kit as kit
 
+from sgpo.lab.quickstart import run_quickstart
+from sgpo.report.comparison import comparison
 from sgpo.report.load import load_run
 from sgpo.report.page import render_page
 from sgpo.runs.bounded import read_bounded_rows
@@ -79,6 +81,16 @@ def test_a_comparison_in_progress(tmp_path: Path) -> None:
     assert len(run.cells_of("sgpo")) == 2  # the running one would bend the mean
 
 
+def test_a_difference_of_methods_without_a_seed_in_common_is_not_called_paired(tmp_path: Path) -> None:
+    kit.compare_dir(tmp_path, seeds=2, finished=False)
+    for cell in ("sgpo-base1-seed1", "luffy-base0-seed0"):
+        (tmp_path / "cells" / cell / "result.json").unlink()
+    view = comparison(load_run(tmp_path))
+    assert view is not None
+    assert view.gaps is not None
+    assert {row.name: row.note for row in view.gaps.rows} == {"LUFFY": "not paired", "SFT+GRPO": ""}
+
+
 def test_a_running_cell_is_drawn_where_no_other_is(tmp_path: Path) -> None:
     kit.compare_dir(tmp_path, seeds=1, finished=False)
     (tmp_path / "cells" / "sgpo-base0-seed0" / "result.json").unlink()
@@ -96,6 +108,20 @@ def test_a_quickstart_and_one_in_progress(tmp_path: Path) -> None:
     assert not run.finished
     assert run.methods == []
     assert [c.state for c in run.cells] == ["running", "running"]
+
+
+def test_results_of_an_earlier_quickstart_are_not_those_of_one_that_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sgpo.lab.quickstart.run_jobs", stop)
+    kit.quickstart_dir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_quickstart(tmp_path, jobs=1)
+    run = load_run(tmp_path)
+    assert (run.finished, run.methods) == (False, [])
 
 
 def test_a_training_run_is_read_from_its_last_checkpoint(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import report_kit as kit
 from typer.testing import CliRunner
 
 from sgpo.cli import app
-from sgpo.report.page import write_report
+from sgpo.report.page import write_experts, write_report
 
 VOID = {"meta", "input", "br"}
 
@@ -348,6 +348,17 @@ def test_without_axes_there_is_no_section_of_them_and_broken_ones_are_left_out(t
 def results(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((path / "results.json").read_text())["methods"]
     return found
+
+
+def test_comparisons_without_axes_stand_side_by_side_by_their_accuracy(tmp_path: Path) -> None:
+    for name in ("small", "large"):
+        kit.compare_dir(tmp_path / name, seeds=2, extras=False, ends={"base": 0.07, "sgpo": 0.84})
+    write_experts(tmp_path)
+    source = (tmp_path / "report.html").read_text()
+    assert "Comparisons side by side" in source
+    assert re.findall(r"<figcaption>(.*?) <span>", source) == ["large", "small"]
+    assert source.count("<h2>") == 1
+    assert source.count('<div class="name ours">SGPO</div>') == 2
 
 
 def test_comparisons_with_several_experts_stand_side_by_side(tmp_path: Path) -> None:

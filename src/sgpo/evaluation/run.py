@@ -110,6 +110,7 @@ def run_evaluation(
         # Where everything is saved already, this run produces nothing whose provenance could be recorded.
         if any(request.key not in store.responses for request in requests):
             provenance.record(folder, settings)
+            (folder / "results.json").unlink(missing_ok=True)  # of responses that somebody has taken out
         served = _complete(plan, requests, backend, grader, store, report)
         cut = _cut_in_thinking(requests, {problem.id: problem for problem in plan.problems}, grader, store)
         if say is not None:

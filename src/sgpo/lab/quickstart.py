@@ -63,6 +63,7 @@ def _run(out: Path, seed: int, jobs: int, budget: RunBudget) -> JsonObject:
     console = Console()
     began = time.perf_counter()
     record(out, {"seed": seed, "budget": budget})
+    (out / "results.json").unlink(missing_ok=True)  # of an earlier one, until this one is through
     cells = [Cell(name, seed=seed, budget=replace(budget, learning_rate=rate)) for name, rate in TRAINED.items()]
     work = [ProcessJob(LABELS[cell.method], run_cell, (cell, base_path(0), out / cell.method)) for cell in cells]
     work.append(ProcessJob(LABELS["base"], _measure_base, (budget,)))

@@ -5,7 +5,7 @@ Nothing is computed here that the results hold: differences, intervals and means
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -24,7 +24,7 @@ COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "learning_rate": ("Learning rate", lambda value: f"{value:g}"),
     "sampled_tokens": ("K tokens sampled", in_thousands),
     "guided_tokens": ("of them guided", in_thousands),
-    "trained_tokens": ("trained on", in_thousands),
+    "trained_tokens": ("K tokens trained on", in_thousands),
     "train_seconds": ("Seconds", lambda value: f"{value:.0f}"),
 }
 
@@ -81,7 +81,7 @@ def comparison(run: Run) -> ComparisonView | None:
         costs=[COSTS[key][0] for key in costs],
         axis=svg.axis(scale),
         gap_axis=svg.axis(gap_scale),
-        gaps=_gap_table({method.label: {"end": ends[method.name], **method.sgpo_minus} for method in others}),
+        gaps=_gap_table(others, ends),
         shape=next((method for method in methods if method.n_problems), None),
         counts=_counts(list(ends.values())),
         base_guided=_base_guided(run),
@@ -93,15 +93,19 @@ def ranking(run: Run) -> list[MethodResult]:
     return sorted(run.methods, key=lambda method: (not method.ranked, -method.accuracy))
 
 
-def _gap_table(gaps: dict[str, dict[str, SeedMean]]) -> PageTable | None:
+def _gap_table(others: Sequence[MethodResult], ends: Mapping[str, SeedMean]) -> PageTable | None:
     """Methods in rows, measures in columns."""
+    gaps = {method.name: {"end": ends[method.name], **method.sgpo_minus} for method in others}
     measures = sorted(
         {measure for found in gaps.values() for measure in found},
         key=lambda name: ([*SCORE_NAMES, name].index(name), name),
     )
     if not measures:
         return None
-    rows = [TableRow(label, [found.get(measure) for measure in measures]) for label, found in gaps.items()]
+    rows = [
+        TableRow(one.label, [gaps[one.name].get(m) for m in measures], "" if "end" in one.sgpo_minus else "not paired")
+        for one in others
+    ]
     return PageTable(["Method", *(SCORE_NAMES.get(name, name.replace("_", " ")) for name in measures)], rows)
 
 

@@ -40,7 +40,7 @@ class ExpertsGroup:
 def experts(runs: Sequence[Run]) -> list[ExpertsGroup]:
     """A panel an expert for the mean of the new axes, and one for that of all; methods in one order and colour."""
     best: dict[str, float] = {}
-    for method in (m for run in runs for m in run.methods if m.ranked and m.axes):
+    for method in (m for run in runs for m in run.methods if m.ranked):
         best[method.name] = max(best.get(method.name, 0.0), method.accuracy)
     order = sorted(best, key=lambda name: -best[name])  # a method is where it is at its best
     hues = hues_of(order)
@@ -50,11 +50,18 @@ def experts(runs: Sequence[Run]) -> list[ExpertsGroup]:
         panels = []
         for run in runs:
             methods = [m for name in order if (m := run.method(name)) is not None]
-            expert = mapping(run.settings.get("budget")).get("expert") or run.path.name
-            drawn = panel(axis, methods, hues)
-            panels.append(dataclasses.replace(drawn, title=str(expert), note=_lead(methods, axis)))
-        groups.append(ExpertsGroup(title_of(axis), panels))
+            title = expert_of(run) or run.path.name
+            panels.append(dataclasses.replace(panel(axis, methods, hues), title=title, note=_lead(methods, axis)))
+        # A comparison on a recipe has no axes, and one accuracy alone.
+        on_axes = any(method.axes for run in runs for method in run.methods)
+        if any(one.rows for one in panels):
+            groups.append(ExpertsGroup(title_of(axis) if on_axes else "Held-out accuracy", panels))
     return groups
+
+
+def expert_of(run: Run) -> str:
+    """The expert of a comparison on the lab; "" of any other."""
+    return str(mapping(run.settings.get("budget")).get("expert") or "")
 
 
 def _lead(methods: list[MethodResult], axis: str) -> str:

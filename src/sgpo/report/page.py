@@ -23,7 +23,7 @@ from sgpo.report.comparison import comparison, families
 from sgpo.report.completions import completion_groups
 from sgpo.report.curves_view import curves
 from sgpo.report.examples import samples, strategies
-from sgpo.report.experts import comparisons, experts
+from sgpo.report.experts import comparisons, expert_of, experts
 from sgpo.report.headline import headline
 from sgpo.report.load import load_run
 from sgpo.report.problems import Logs, read_logs
@@ -59,7 +59,9 @@ def write_experts(directory: Path, out: Path | None = None) -> Path:
     """Write the page of the comparisons in ``directory``, one an expert, side by side; returns the file."""
     runs = [load_run(path) for path in comparisons(directory)]
     notices = [f"{run.path.name}: {line}" for run in runs for line in run.notices]
-    return _write(_rendered("experts.html.jinja", directory, groups=experts(runs), notices=notices), directory, out)
+    heading = "Experts" if any(expert_of(run) for run in runs) else "Comparisons"
+    text = _rendered("experts.html.jinja", directory, groups=experts(runs), notices=notices, heading=heading)
+    return _write(text, directory, out)
 
 
 def _write(text: str, directory: Path, out: Path | None) -> Path:

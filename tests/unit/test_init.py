@@ -125,6 +125,7 @@ def test_sizes_and_machines_decide(tiny: Path, here: Path) -> None:
     assert "bf16: true" in text
     assert "max_completion_length: 512" in text  # half of the context of 1,024
     assert "2 x h100" in said
+    assert "  accelerate launch --num_processes 2 -m sgpo.recipe --config first-run/recipe.yaml    # a first" in said
     assert f"sgpo init {tiny / 'qwen2-base'} {data} --rows 0 --out first-run-all" in said
 
 
@@ -202,6 +203,18 @@ def test_worked_solutions_lead_to_strategies(tiny: Path, here: Path) -> None:
         assert f"sgpo strategies extract {data} --columns {columns} --store" in said
         asked = ("strategies", "extract", data, "--columns", columns, "--dry-run", "--model", "m")
         assert "about 1 usable" in run(*asked, "--base-url", "http://127.0.0.1:9/v1", "--store", f"{number}.db")
+
+
+def test_data_with_several_configurations_are_named_with_what_to_do(tiny: Path, here: Path) -> None:
+    """As openai/gsm8k has them, for which `sgpo init` has no option."""
+    folder = here / "hub"
+    folder.mkdir()
+    configs = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("main", "socratic"))
+    (folder / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    for name in ("main", "socratic"):
+        write(folder / f"{name}.jsonl", ROWS)
+    with pytest.raises(ValueError, match=r"main.*socratic.*\(dataset_config, in a recipe\).*CONFIG, split='train'"):
+        run("init", str(tiny / "qwen2-chat"), str(folder))
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ class Start:
 
     Attributes:
         folder: where the three files are.
+        devices: of the machine that the recipe is for; each gets a process.
         rows, of: rows of ``problems.jsonl``, and of the data set.
         strategies: those of the rows that have one.
         trainable: the data set has the columns of training itself.
@@ -56,6 +57,7 @@ class Start:
     folder: Path
     model: str
     data: str
+    devices: int
     rows: int
     of: int
     strategies: int
@@ -75,9 +77,12 @@ class Start:
         recipe, data = shlex.quote(str(self.folder / RECIPE)), shlex.quote(self.data)
         run, store = shlex.quote(str(self.folder / "run")), shlex.quote(str(self.folder / "strategies.db"))
         out = shlex.quote(str(self.folder / "strategies.parquet"))
+        train = "sgpo train"
+        if self.devices > 1:
+            train = f"accelerate launch --num_processes {self.devices} -m sgpo.recipe"
         lines = [
             (f"sgpo train --config {recipe} --check", "again after each change"),
-            (f"sgpo train --config {recipe}", f"a first run on {self.rows} problems"),
+            (f"{train} --config {recipe}", f"a first run on {self.rows} problems"),
             (f"sgpo report {run}", "what it learned, as one page"),
         ]
         if not self.strategies and self.extract is not None:
@@ -86,12 +91,12 @@ class Start:
                 (f"sgpo strategies extract {asked}", "strategies"),
                 (f"sgpo strategies rank --store {store} --model MODEL --base-url URL", "the best of each problem"),
                 (f"sgpo strategies export {out} --store {store}", "those that give no answer away"),
-                (f"sgpo train --config {recipe} --dataset_name {out} --output_dir {run}-all", "on all of them"),
+                (f"{train} --config {recipe} --dataset_name {out} --output_dir {run}-all", "on all of them"),
             ]
         elif not self.strategies:
             lines.append(("sgpo strategies extract --help", "strategies, from a column of a strong model's responses"))
         elif self.rows < self.of and self.trainable:
-            lines.append((f"sgpo train --config {recipe} --dataset_name {data} --output_dir {run}-all", "on all rows"))
+            lines.append((f"{train} --config {recipe} --dataset_name {data} --output_dir {run}-all", "on all rows"))
         elif self.rows < self.of:
             lines.append(
                 (
@@ -133,6 +138,7 @@ def write_start(model: str, data: str, folder: Path, *, split: str, rows: int, h
         folder=folder,
         model=model,
         data=data,
+        devices=1 if hardware.device.is_cpu else hardware.count,
         rows=len(written),
         of=len(whole),
         strategies=sum(row["strategy"] is not None for row in written),

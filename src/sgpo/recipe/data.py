@@ -118,6 +118,11 @@ def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
         while isinstance(cause, DatasetGenerationError) and cause.__cause__ is not None:
             cause = cause.__cause__
         said = " ".join(str(cause).split()) or type(cause).__name__
+        if "Config name is missing" in said:
+            said += (
+                f" (dataset_config, in a recipe). Or save one as a file: load_dataset({name!r}, CONFIG, "
+                f"split={split!r}).to_json('data.jsonl')."
+            )
         raise ValueError(f"{field} is {name!r}, of which the split {split!r} cannot be read: {said}") from error
 
 

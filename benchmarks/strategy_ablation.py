@@ -1,6 +1,6 @@
 """What each piece of the leak check is worth: a function, a condition, a pattern's alternative, a word, one at a time.
 
-    python benchmarks/strategy_ablation.py src/sgpo/strategies/leakage/told.py
+    python benchmarks/strategy_ablation.py src/sgpo/strategies/leakage/numbers.py
 
 A piece is switched off in the source's tree, all of `sgpo.mathtext` and `sgpo.strategies.leakage` are loaded anew, and
 the labelled strategies that the piece can touch are checked again. They are those in which a condition decided, a

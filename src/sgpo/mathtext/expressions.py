@@ -58,24 +58,17 @@ _POSTFIX: dict[str, Operation] = {
     "%": lambda x: x / 100, "percent": lambda x: x / 100,
 }  # fmt: skip
 _SUM, _PRODUCT, _POWER = 1, 2, 3
-_LEVELS: dict[int, dict[str, Operation]] = {
-    _SUM: {
-        "+": operator.add, "plus": operator.add, "more than": operator.add, "-": operator.sub, "minus": operator.sub,
-        "less than": lambda x, y: y - x, "short of": lambda x, y: y - x,
-    },
-    _PRODUCT: {
-        "": operator.mul, "*": operator.mul, "x": operator.mul, "times": operator.mul, "multiplied by": operator.mul,
-        "of": operator.mul, "by": operator.mul, "/": operator.truediv, "over": operator.truediv,
-        "divided by": operator.truediv, "out of": operator.truediv, "in": operator.truediv,
-        "choose": lambda n, k: Fraction(math.comb(_count(n), _count(k))),
-    },
-    _POWER: {
-        "^": _power, "to the": _power, "to the power": _power, "to the power of": _power,
-        "raised to the power of": _power, "power of": lambda x, y: _power(y, x),
-    },
-}  # fmt: skip
 # How tight an operator binds, and what it does.
-_INFIX = {sign: (level, operation) for level, table in _LEVELS.items() for sign, operation in table.items()}
+_INFIX: dict[str, tuple[int, Operation]] = {
+    **dict.fromkeys(("+", "plus", "more than"), (_SUM, operator.add)),
+    **dict.fromkeys(("-", "minus"), (_SUM, operator.sub)),
+    **dict.fromkeys(("less than", "short of"), (_SUM, lambda x, y: y - x)),
+    **dict.fromkeys(("", "*", "x", "times", "multiplied by", "by", "of"), (_PRODUCT, operator.mul)),
+    **dict.fromkeys(("/", "over", "divided by", "out of", "in"), (_PRODUCT, operator.truediv)),
+    "choose": (_PRODUCT, lambda n, k: Fraction(math.comb(_count(n), _count(k)))),
+    **dict.fromkeys(("^", "to the", "to the power", "to the power of", "raised to the power of"), (_POWER, _power)),
+    "power of": (_POWER, lambda x, y: _power(y, x)),
+}
 _HEADS = {phrase.split(" ")[0] for phrase in (*_INFIX, *_PREFIX)}
 _OPERATORS = RELATIONS | words("+ - * / ^ _")
 
@@ -232,21 +225,17 @@ class _Parser:
     def _infix(self, i: int) -> tuple[str | None, int]:
         """The operator at a token, "" where a factor follows without one, and the index of the operand behind it."""
         sign = self._phrase(_INFIX, i)
-        behind, before = i + sign.count(" ") + 1, self.tokens[i - 1]
-        after = self.tokens[behind] if behind < len(self.tokens) else before
-        if sign in ("to the", "power of"):
-            fits = {before.kind, after.kind} == {"number", "ordinal"}
-        elif sign == "of":
-            fits = before.text in ("%", "percent", ")") or before.notation in ("fraction", "times")
-        elif sign == "-":
-            # a 30-60-90 triangle
+        behind = i + sign.count(" ") + 1
+        fits = sign != "by" or not {"multiply", "divide"}.isdisjoint(self.lower[max(0, i - 6) : i])
+        if sign == "-":  # a 30-60-90 triangle
             fits = not self.tokens[i].glued or "-" not in (self.texts[i - 2], self.texts[i + 2])
-        elif sign == "x":
-            fits = before.kind == after.kind == "number"  # a variable elsewhere
-        elif sign == "in":
-            fits = before.value == 1 and before.notation == "words"  # one in six
-        else:
-            fits = sign != "by" or bool({"multiply", "divide"} & set(self.lower[max(0, i - 6) : i]))
+        if sign == "of":
+            fits = self.texts[i - 1] in ("%", "percent", ")") or self.tokens[i - 1].notation in ("fraction", "times")
+        if sign == "in":
+            fits = self.tokens[i - 1].value == 1 and self.tokens[i - 1].notation == "words"  # one in six
+        around = {token.kind for token in (self.tokens[i - 1], *self.tokens[behind : behind + 1])}
+        if sign in ("to the", "power of", "x"):  # x is a variable elsewhere
+            fits = around == {"number"} if sign == "x" else "ordinal" in around
         if sign and fits:
             return sign, behind + (sign == "times" and self.texts[behind] == "the")
         return "" if self._is_factor(i) else None, i

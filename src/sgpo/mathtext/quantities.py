@@ -135,7 +135,7 @@ class Text:
             taken = {part.first for part in wholes if part.kind == "number"}
             for i in range(node.first, node.last):
                 value, notation = self.tokens[i].value, self.tokens[i].notation
-                if value is not None and i not in taken and (i == node.first or self.tokens[i - 1].text != "_"):
+                if value is not None and i not in taken:
                     leaf = Node(i, i + 1, "number", value, (size(value),))
                     self.quantities.append(Quantity(leaf, self, i + 1, notation, value, whole=False))
         self.quantities += [related for q in self.quantities for related in self._related(q)]

@@ -58,15 +58,9 @@ _ORDINALS = {_IRREGULAR.get(word, word + "th"): n for word, n in CARDINALS.items
 _PARTS = {"half": 2, "halve": 2, "quarter": 4} | {word: n for word, n in _ORDINALS.items() if n > 2}
 _VALUES: dict[str, int | Fraction] = {**CARDINALS, **_ORDINALS, "a": 1, "an": 1, "half": Fraction(1, 2)}
 _NAMED = {
-    "pentagon": 5,
-    "hexagon": 6,
-    "heptagon": 7,
-    "octagon": 8,
-    "decagon": 10,
-    "dodecagon": 12,
-    "cubic": 3,
+    "cubic": 3, "pentagon": 5, "hexagon": 6, "heptagon": 7, "octagon": 8, "decagon": 10, "dodecagon": 12,
     "pentadecagon": 15,
-}
+}  # fmt: skip
 _ROMAN = r"(?-i:(?=[IVXLCDM]{2})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?<=[IVXLCDM])\b"
 _NUMERALS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 

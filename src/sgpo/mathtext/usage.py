@@ -101,9 +101,8 @@ def usage(tokens: Sequence[Token], begin: int, first: int, last: int, end: int, 
         return Use("label", "", subject, supposed)  # a 4-digit number, case 3, and the step `3. Add them.`
     name, by = _governed(left)
     told = clause if clause[:1] and clause[0] in _TELLING else left
-    stated = bool(FINITE & {*told, *right} or _TELLING & {*told[:1]}) or (
-        told[:1] != [] and told[0] not in _HANDLING and any(map(_is_verb, told, told[1:]))
-    )
+    active = told[:1] and told[0] not in _HANDLING and any(map(_is_verb, told, told[1:]))
+    stated = bool(FINITE & {*told, *right} or _TELLING & {*told[:1]} or active)
     if name in ("", "mention"):
         verb = right[1:] if right[:1] == [","] else right
         if ordinal:  # `the 8th one is the last`, `the third prime found is`
@@ -114,7 +113,7 @@ def usage(tokens: Sequence[Token], begin: int, first: int, last: int, end: int, 
         name = "mention"
     if ordinal and name != "result":
         name = "ordinal"
-    # `they meet after 3 hours` tells; `divide by 3` and `divided by 3` do not.
+    # `they meet after 3 hours` tells, and `divide by 3` does not.
     if name == "operand" and by in _PREPOSITIONS and stated and "divided" not in left[-2:]:
         name = "mention"
     return Use(name or "mention", by, subject, supposed, stated)
@@ -132,7 +131,7 @@ def _governed(left: list[str]) -> tuple[str, str]:
         return "base", word
     arrived = next((verb for verb in before if verb in ARRIVALS | _WRITTEN), "")
     if word in ("to", "at", "with", "as", "on", "into") and arrived:
-        return ("operand" if arrived == "equal" and "set" in left[max(0, i - 8) : i] else "result"), arrived
+        return ("operand" if arrived == "equal" and "set" in left else "result"), arrived
     if word == "of":  # `gives a remainder of 2` states a result, `a multiple of 2` and `half of 2` do not
         noun = stem(left[i - 1]) if i else ""
         verbs = [verb for verb in left[max(0, i - 8) : i - 1] if verb in RESULTS - {"=", ":"}]

@@ -1,9 +1,7 @@
 """Reject a strategy that gives the answer or the computation away: deterministic, offline, without a model.
 
-The rules are the rows of `sgpo.strategies.leakage.rules.RULES`. Numbers of theorems and of general steps (`divide by
-2`, `modulo 10`) pass, even where one of them is the answer, unless the text announces it as the result.
-docs/strategy-check.md states the rules and how well they do. Ours; the paper (arXiv 2606.24064) does not control its
-strategies.
+docs/strategy-check.md states the rules (`sgpo.strategies.leakage.rules.RULES`) and how well they do. Ours; the paper
+(arXiv 2606.24064) does not check its strategies.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from typing import Any
 
 from sgpo.strategies.leakage import facts, rules
 
-RULES = 17
+RULES = 18
 """Raised with the rules, so that verdicts kept in a store are made anew."""
 MAX_STRATEGY = 20_000
 MAX_PROBLEM = 20_000
@@ -33,11 +31,7 @@ class Leak:
 
 
 def strategy_text(strategy: Mapping[str, Any] | str) -> str:
-    """All a model would be shown of a strategy, one part or step a line.
-
-    Raises:
-        ValueError: a part is missing or of another type.
-    """
+    """All a model would be shown of a strategy, one part or step a line; ValueError if a part is missing or no text."""
     if isinstance(strategy, str):
         return strategy
     if not isinstance(strategy, Mapping):
@@ -56,11 +50,7 @@ def strategy_text(strategy: Mapping[str, Any] | str) -> str:
 
 
 def answer_text(answer: Any) -> str:
-    """An answer as text; a list of texts is all of them, joined.
-
-    Raises:
-        ValueError: the answer is null, empty or of a type that holds no answer.
-    """
+    """An answer as text, a list of texts joined; ValueError if it is null, empty or of a type that holds no answer."""
     number = isinstance(answer, (int, float)) and not isinstance(answer, bool)
     parts = answer if isinstance(answer, (list, tuple)) else [str(answer) if number else answer]
     if not all(isinstance(part, str) for part in parts):
@@ -90,14 +80,10 @@ def check_strategy(
     """Whether a strategy gives the answer or the computation away.
 
     Args:
-        problem: the problem's text, with its options where it is multiple choice.
+        problem: the problem's text, with its options where it is multiple choice; `MAX_PROBLEM` characters are read.
         answer: the known answer, in any spelling.
-        response: the strong model's response; None or "" leaves the rules that need it out.
-        strategy: an object with `problem_type`, `strategy` and `steps` (text or a list of texts), or one text.
-
-    Returns:
-        A `Leak`. Only the first `MAX_PROBLEM` characters of the problem and both ends of a response of over
-        `MAX_RESPONSE` are read; a strategy of over `MAX_STRATEGY` characters cannot be vouched for and is rejected.
+        response: the strong model's response, of which both ends are read; rules that need it are left out without.
+        strategy: an object with `FIELDS` (`steps` may be a list of texts), or one text.
 
     Raises:
         ValueError: a part is missing, null or of the wrong type.

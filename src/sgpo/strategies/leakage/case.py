@@ -6,14 +6,12 @@ import functools
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 
 from sgpo.mathtext import units
 from sgpo.mathtext.expressions import size
 from sgpo.mathtext.quantities import Quantity, Text
 from sgpo.mathtext.tokens import stem
-from sgpo.mathtext.units import Unit
 from sgpo.mathtext.usage import BASES
 from sgpo.rewards.extract import gold_answer
 
@@ -41,15 +39,6 @@ def content(words: Iterable[str]) -> frozenset[str]:
     return frozenset(stem(word) for word in words if len(word) > 3 and word.isalpha())
 
 
-@dataclass(frozen=True)
-class Part:
-    """One value of an answer. distinctive: no theorem or general step has it by accident, so any mention states it."""
-
-    sizes: frozenset[float]
-    letters: bool
-    distinctive: bool
-
-
 class Case:
     """A problem with its answer and its response.
 
@@ -60,6 +49,7 @@ class Case:
     def __init__(self, problem: str, answer: str, response: str) -> None:
         self.options, stem_text = _options(problem)
         self.problem, self.response = Text(stem_text), Text(response)
+        self.given = self.problem.sizes
         self.written = gold_answer(answer[:200_000])[:MAX_ANSWER].strip().rstrip(".")
         bare = _bare(self.written)
         letter = _LETTER.fullmatch(bare)
@@ -73,15 +63,15 @@ class Case:
         self.words = re.sub(r"[^a-z0-9]+", " ", bare.lower()).strip() if named else ""
         self.written = bare if named else self.written
         whole = [] if named else [q for q in Text(self.written).quantities if q.whole and q.value is not None]
-        self.parts = tuple(Part(q.sizes, bool(q.node.letters), not is_small(q.size)) for q in whole[:20])
+        self.parts = tuple(whole[:20])
 
     @property
     def is_name(self) -> bool:
         return self.written[:1].isupper()
 
-    def states(self, q: Quantity, part: Part) -> bool:
+    def states(self, q: Quantity, part: Quantity) -> bool:
         """Whether a quantity of a strategy has the value of a part of the answer, up to notation and unit."""
-        if q.value is None or bool(q.node.letters) != part.letters:
+        if q.value is None or bool(q.node.letters) != bool(part.node.letters):
             return False
         unit, spoken = q.unit or units.ONE, self.problem.units
         factors = [float(unit.factor / other.factor) for other in spoken if unit.dimension == other.dimension]
@@ -96,17 +86,13 @@ class Case:
         asked = re.findall(r"\bhow (?:many|much)((?: \w+){1,3})", self.problem.text, re.IGNORECASE)
         return content(" ".join(asked).split())
 
-    @property
-    def given(self) -> frozenset[float]:
-        return self.problem.sizes
-
     @cached_property
     def specific(self) -> frozenset[float]:
         """Numbers of this problem and of the response."""
         return self.response.all_sizes | self.given
 
     @cached_property
-    def others(self) -> tuple[tuple[str, ...], ...]:
+    def others(self) -> tuple[str, ...]:
         """The words of each wrong candidate: of an option, or in a list `north, south or east` of the problem."""
         bodies = [body for letter, body in self.options.items() if letter != self.letter]
         if not self.options and self.is_name:
@@ -115,7 +101,7 @@ class Case:
             lists = (re.split(r", (?:or )?| or ", found) for found in _ALTERNATIVES.findall(self.problem.text.lower()))
             listed = ([re.sub(r"^an? ", "", word) for word in one] for one in lists)
             bodies = [word for one in listed if self.words in one for word in one if word != self.words]
-        phrases = (tuple(re.findall(r"[a-z]{2,}", re.sub(r"\\[a-z]+", " ", body.lower()))) for body in bodies)
+        phrases = (" ".join(re.findall("[a-z]{2,}", re.sub(r"\\[a-z]+", " ", body.lower()))) for body in bodies)
         return tuple(dict.fromkeys(filter(None, phrases)))
 
     @cached_property
@@ -131,19 +117,9 @@ class Case:
     @cached_property
     def letters(self) -> frozenset[str]:
         """The letters of the problem; `a` and `I` are words, but for those in formulas."""
-        tokens = self.problem.tokens
-        alone = {t.text for t in tokens if t.kind == "command" or (t.kind == "word" and len(t.text) == 1)}
+        alone = {t.text for t in self.problem.tokens if t.kind == "command" or (t.kind == "word" and len(t.text) == 1)}
         formulas = (letters_of(q) for q in self.problem.quantities if q.node.letters)
         return frozenset(alone - {"a", "A", "I"}).union(*formulas)
-
-    @cached_property
-    def statements(self) -> dict[float, list[tuple[Unit | str, frozenset[str]]]]:
-        """By sizes, what the problem counts with a number, and the words of its sentence."""
-        found: dict[float, list[tuple[Unit | str, frozenset[str]]]] = {}
-        for q in self.problem.quantities:
-            for number in q.sizes if q.whole else ():
-                found.setdefault(number, []).append((q.counted, content(q.sentence)))
-        return found
 
     @cached_property
     def bases(self) -> frozenset[float]:

@@ -94,9 +94,6 @@ class Facts:
     def is_constant(self, q: Quantity) -> bool:
         """The number belongs to the type of problem: to a unit, a theorem, a base or the method."""
         use = q.use
-        answer = any(part.distinctive and self.case.states(q, part) for part in self.case.parts)
-        # That a clock has 12 hours is no licence for the answer 12, but where a step is done again and again.
-        answer = answer and q.whole and use.name == "operand" and not {"until", "repeat"} & self.near(q)
         # each face of a die has 1/6
         general = use.supposed or "each" in use.subject or (use.by.isalpha() and not use.stated)
         return (
@@ -104,7 +101,7 @@ class Facts:
             or (use.by in BASES and q.size <= 12)
             or self._converts(q)
             or (q.size in self.conversions and not (q.unit and use.stated))
-            or (self.is_known(q.size, q) and not answer)
+            or self.is_known(q.size, q)
             or (q.whole and q.node.first in self._listed)
             or self._is_option(q)
             or (q.notation, q.size) == ("percent", 1)
@@ -180,8 +177,9 @@ class Facts:
 
     def is_restated(self, q: Quantity) -> bool:
         """A sentence of the problem has this number and shares a word with the sentence it stands in."""
-        own, alike = content(q.sentence), self.case.statements.get(q.size, ())
-        return any((not counted or not q.counted or counted == q.counted) and own & said for counted, said in alike)
+        alike = (given for given in self.case.problem.quantities if given.whole and q.size in given.sizes)
+        alike = (given for given in alike if not given.counted or q.counted in ("", given.counted))
+        return any(content(q.sentence) & content(given.sentence) for given in alike)
 
     def counts(self, q: Quantity) -> frozenset[str]:
         """Stems of the words that go with a number: `such`, `of`, `the` and `primes` in `three of the primes`."""
@@ -189,7 +187,7 @@ class Facts:
 
     def claims(self, q: Quantity) -> bool:
         """The strategy says that something comes to, or numbers, this value, and the problem does not."""
-        use, relation, counted = q.use, self.relations.get(q.node.first), self.counts(q)
+        use, relation = q.use, self.relations.get(q.node.first)
         if use.supposed or use.name == "operand":
             return False
         if relation is not None:  # x = 4, and not ab = 4
@@ -197,7 +195,7 @@ class Facts:
             plain = left.letters <= int(not left.operations) and relation.node.letters
             told = plain and relation.use.name != "operand"
             return bool(told) and not holds(self.case.problem.tight, relation.written)
-        if q.size <= 4 and counted & GENERIC_NOUNS and not counted & self.case.stems:
+        if q.size <= 4 and self.counts(q) & GENERIC_NOUNS and not self.counts(q) & self.case.stems:
             return False
         if q.size in (0, 1):
             strong = use.by in STRONG and use.stated

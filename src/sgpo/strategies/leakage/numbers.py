@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from sgpo.mathtext.expressions import size
 from sgpo.mathtext.quantities import Quantity
 from sgpo.mathtext.tokens import words
-from sgpo.strategies.leakage.case import Part, is_small, letters_of
+from sgpo.strategies.leakage.case import is_small, letters_of
 from sgpo.strategies.leakage.facts import STRONG, Facts, has, holds
 
-_UNTOLD = words("relation tuple ratio share offset times expression named")  # its numbers are looked at one by one
+_UNTOLD = words("relation ratio share offset times expression named")  # its numbers are looked at one by one
 _DEFINITE = words("the both these other its all of")
 _ARITHMETIC = re.compile(
     r"\b(?:divid|multipl|subtract|add|combin|rais|tak|split|distribut|scal|sum|product|difference|quotient|ratio|gcd|lcm|"
@@ -31,20 +31,18 @@ def _first(found: Iterable[Quantity]) -> str:
 
 def value(facts: Facts) -> str:
     """The rule `value`: it quotes the answer, in whatever notation and unit."""
-    parts = facts.case.parts
-    return _first(itertools.chain(*(_stated(facts, part) for part in parts), _shares(facts)))
+    stated = (q for part in facts.case.parts for q in facts.strategy.quantities if _states(facts, part, q))
+    return _first(itertools.chain(stated, _shares(facts)))
 
 
-def _stated(facts: Facts, part: Part) -> Iterator[Quantity]:
-    for q in facts.strategy.quantities:
-        if not facts.case.states(q, part):
-            continue
-        if (not part.distinctive and facts.is_example(q)) or (facts.is_constant(q) and q.use.by not in STRONG):
-            continue
-        told = (part.distinctive or len(q.sizes) > 1) and (len(facts.case.parts) == 1 or not q.use.supposed)
-        asked = not facts.case.counted.isdisjoint(facts.counts(q)) and q.size > 1  # `it lasts two days`
-        if told or (asked and not q.use.supposed and q.use.name != "operand") or facts.claims(q):
-            yield q
+def _states(facts: Facts, part: Quantity, q: Quantity) -> bool:
+    if not facts.case.states(q, part) or (facts.is_constant(q) and q.use.by not in STRONG):
+        return False
+    if not is_small(part.size):
+        return True  # no theorem or general step has it by accident, so any mention states it
+    asked = not facts.case.counted.isdisjoint(facts.counts(q)) and q.size > 1  # `it lasts two days`
+    told = len(q.sizes) > 1 or (asked and not q.use.supposed and q.use.name != "operand") or facts.claims(q)
+    return told and not facts.is_example(q)
 
 
 def _shares(facts: Facts) -> Iterator[Quantity]:
@@ -147,7 +145,7 @@ def _is_instance(facts: Facts, q: Quantity) -> bool:
         )
     if is_law(q):
         return copied and "=" not in node.signs and large
-    if q.use.supposed and (not copied or not {"if", "whether"}.isdisjoint(q.before)):
+    if q.use.supposed and (not copied or {"if", "whether"} & {*q.before}):
         return False
     if not copied and all(side.letters <= 1 and not side.operations for side in node.parts):
         return False  # x = 4 is for the rule `value`

@@ -359,7 +359,7 @@ class Grader:
             return verdict
         if quantities.opposed(gold, answer):
             return False
-        left, right = quantities.split_quantity(gold), quantities.split_quantity(answer)
+        left, right = quantities.split_quantities(gold, answer)
         if left.unit != right.unit:
             factor = quantities.conversion(left, right)
             if factor:

@@ -28,7 +28,7 @@ _WRONG = (
     r"|\s*\bdoes\s+not\s+(?:work|count|satisfy))\b(?!\s+to\b)"
 )
 _WITHDRAWN = re.compile(
-    rf"(?<!\w){BACK}\W*\Z|(?:\A[\s$.,;*)]*(?:but\s+)?|{START}{TURNS})(?:that|this|it)?{_WRONG}"
+    rf"(?<!\w){BACK}\W*\Z|(?:\A[\s$.,;*)]*(?:but\s+)?|{START}(?:{TURNS}|so\s))(?:that|this|it)?{_WRONG}"
     rf"|{START}(?:{TURNS})?(?:(?:so|thus|hence|but)\W{{1,3}})?(?:my|this|the)\s+(?:\w+\s+)?(?:answer|solution)(?:\s+above)?"
     rf"{_WRONG}|(?:{START}|[,:]\s|\b(?:but|so|thus|hence)\s)\$?(?P<value>[-\w\\([{{][^\s$]{{0,39}})\$?{_WRONG}",
     re.IGNORECASE,

@@ -2,7 +2,8 @@ r"""What stands around a value: units, currency, percent, degrees; and values th
 day, numerals in a base, choice letters.
 
 A unit is a known word (`cm`, `dollars`), or any word in `\text{}` or prose behind a number. A single bare letter is
-never a unit: `4t` is four times t and `6m` six times m, and neither is the answer 4 or 6.
+a unit only beside another of its kind (`1000 m` is `1 km`): `4t` is four times t and `6m` six times m, and neither is
+the answer 4 or 6.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _TAIL = re.compile(rf"(?: ?(?:(?:\\cdot|/|per) ?)?{_ATOM})+$")
 _FRACTION_UNIT = re.compile(rf" ?\\frac\{{ ?({_TEXT}) ?\}}\{{ ?({_TEXT}(?:\^\{{?\d\}}?)?) ?\}}$")
 _IN_BRACKETS = re.compile(rf" ?\(\s*((?:{_TEXT}|[A-Za-z]{{2,}}[A-Za-z ]*)(?:\s*\^ ?\{{?\d\}}?)?)\s*\)$")
 _WORDS = re.compile(r"(?<=[\d}) ]) ?(?<![A-Za-z\\])((?:[A-Za-z]{2,}[ -])*[A-Za-z]{2,})$")
+_SYMBOL = re.compile(r"(-?[\d.]+) ?([a-z])")
 _NOT_UNITS = frozenset({
     "and", "or", "not", "no", "mod", "base", "if", "for", "when", "where", "than", "sin", "cos", "tan", "log",
     "ln", "exp", "pi", "gcd", "lcm", "union", "choose", "factorial", "divided", "times", "plus", "minus", "to",
@@ -245,6 +247,17 @@ def split_quantity(text: str) -> UnitValue:
     if behind:
         return UnitValue(behind.group(1), _CURRENCY[behind.group(2)], False)
     return UnitValue(text, unit, percent)
+
+
+def split_quantities(gold: str, answer: str) -> list[UnitValue]:
+    """Both sides without what stands around them; a bare letter is a unit beside another of its kind."""
+    sides = [split_quantity(gold), split_quantity(answer)]
+    for index, (side, other) in enumerate([tuple(sides), tuple(reversed(sides))]):
+        bare = _SYMBOL.fullmatch(side.core) if other.unit and not side.unit else None
+        unit = units.word(bare[2]) if bare else ""
+        if bare and unit and units.factor(unit, other.unit):
+            sides[index] = UnitValue(bare[1], unit, side.percent)
+    return sides
 
 
 def counts(items: Sequence[str]) -> dict[str, str]:

@@ -12,10 +12,12 @@ import report_kit as kit
 import torch
 import trainer_kit
 
+from sgpo.lab.model import base_path
 from sgpo.report.load import load_run
 from sgpo.report.token_summary import LEVELS, concentration, kl_shares, level, token_class
 from sgpo.report.tokens import token_view
 from sgpo.report.tokens_view import token_views as view_of
+from sgpo.runs.provenance import record
 
 PROMPT, GUIDED, COMPLETION = "solve 3 a b", "solve 3 a b hint carry", "a b 4 c 7"
 
@@ -196,6 +198,18 @@ def test_the_command_computes_it_for_a_lab_run(tmp_path: Path) -> None:
     assert rows[0]["tokens"] == rows[1]["tokens"]  # the base is both models here
     assert any(row["correct"] for row in rows)
     assert "token by token" in (tmp_path / "report.html").read_text()
+
+
+def test_a_training_run_is_read_beside_the_model_that_it_began_from(tmp_path: Path) -> None:
+    from sgpo.report.lab_tokens import write_tokens
+
+    shutil.copytree(base_path(1), tmp_path / "run")
+    kit.write_lines(tmp_path / "run" / "training_log.jsonl", [{"step": 1, "loss": 0.1, "max_steps": 1}])
+    record(tmp_path / "run", {"model": {"model_name_or_path": str(base_path(1))}})
+    write_tokens(load_run(tmp_path / "run"), 1)
+    before, after = map(json.loads, (tmp_path / "run" / "tokens.jsonl").read_text().splitlines())
+    assert (before["model"], after["model"]) == ("before training", "after training")
+    assert before["tokens"] == after["tokens"]  # the weights are those that it began from
 
 
 def test_a_run_without_a_model_or_with_another_vocabulary_is_refused(tmp_path: Path) -> None:

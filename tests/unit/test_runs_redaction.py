@@ -66,3 +66,10 @@ def test_fields_and_options() -> None:
 def test_the_value_of_a_variable_goes_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_KEY", "plain-words-1")
     assert redacted_text("+print('plain-words-1')") == "+print('***')"
+
+
+def test_the_working_directory_is_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PWD", "/work/run2")
+    monkeypatch.setenv("OLDPWD", "/home/user7")
+    assert redacted("/work/run2/model", "model_name_or_path") == "/work/run2/model"
+    assert redacted_command(["sgpo", "train", "/home/user7/recipe.yaml"])[2] == "/home/user7/recipe.yaml"

@@ -12,6 +12,7 @@ import torch
 from rich.progress import track
 from transformers.utils.logging import disable_progress_bar
 
+from sgpo.lab.benchmark import LAB
 from sgpo.lab.measure import by_axis
 from sgpo.lab.model import base_path, load
 from sgpo.lab.problems import MAX_COMPLETION, Problem, load_problems, verify, with_strategy
@@ -20,6 +21,8 @@ from sgpo.models.sampling import sample
 from sgpo.report.run import Run
 from sgpo.report.tokens import token_view
 from sgpo.runs.files import JsonObject, write_rows
+from sgpo.runs.json_entry import mapping
+from sgpo.runs.provenance import starts_of
 
 SAMPLES = 4  # guided responses a problem, of which one is shown
 
@@ -30,7 +33,7 @@ def write_tokens(run: Run, count: int) -> Path:
     Raises ValueError where it has no model, or one that was not trained on the lab.
     """
     disable_progress_bar()
-    trained, base_seed = _trained(run)
+    trained, start = _models(run)
     torch.set_num_threads(1)
     after, tokenizer = load(trained)
     if set(tokenizer.get_vocab()) != set(vocabulary()):
@@ -38,8 +41,7 @@ def write_tokens(run: Run, count: int) -> Path:
             f"the model in {trained} does not have the lab's vocabulary, and --tokens has problems for the lab alone. "
             "For another model write tokens.jsonl with sgpo.report.tokens.token_view (docs/report.md)."
         )
-    copied = run.path / f"start-base{base_seed}"  # of sgpo compare, which may have begun from other bases
-    before, _ = load(copied if copied.is_dir() else base_path(base_seed))
+    before, _ = load(start)
     rows: list[JsonObject] = []
     models = (("before training", before), ("after training", after))
     chosen = _problems(count)
@@ -52,14 +54,19 @@ def write_tokens(run: Run, count: int) -> Path:
     return out
 
 
-def _trained(run: Run) -> tuple[Path, int]:
-    """The model of the first SGPO cell that has one, else of any cell, and the base it began from."""
+def _models(run: Run) -> tuple[Path, Path]:
+    """The model of the first SGPO cell that has one, else of any cell, and the one that it began from."""
     cells = sorted(run.cells, key=lambda cell: cell.method != "sgpo")
     for cell in cells:
         if (cell.path / "model" / "config.json").is_file():
-            return cell.path / "model", int(cell.base_seed or 0)
+            base = int(cell.base_seed or 0)
+            copied = run.path / f"start-base{base}"  # of sgpo compare, which may have begun from other bases
+            return cell.path / "model", copied if copied.is_dir() else base_path(base)
     if (run.path / "config.json").is_file():
-        return run.path, 0
+        # Of a training run its first start says it: later ones went on from a checkpoint.
+        first = mapping(next(iter(starts_of(run.path)), None))
+        name = mapping(mapping(first.get("config")).get("model")).get("model_name_or_path")
+        return run.path, base_path() if name in (None, LAB.name) else Path(name)
     raise ValueError(f"{run.path} has no saved model (model/config.json in a cell), which --tokens needs.")
 
 

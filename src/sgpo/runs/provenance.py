@@ -44,7 +44,6 @@ def record(folder: Path, config: Any) -> None:
     ``config`` are the resolved settings: a mapping, a dataclass, or a sequence of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE_NAME
     entry = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": redacted_command(sys.argv),
@@ -56,14 +55,14 @@ def record(folder: Path, config: Any) -> None:
         "git": _git(Path.cwd()),
     }
     # A run that is resumed has several starts, perhaps of several versions; all of them made it.
-    write_json(path, {"starts": [*_earlier(path)[1 - _MOST_STARTS :], entry]})
+    write_json(folder / FILE_NAME, {"starts": [*starts_of(folder)[1 - _MOST_STARTS :], entry]})
 
 
 def several_versions(folders: Iterable[Path], names: Sequence[str]) -> tuple[str, ...]:
     """The packages among ``names`` of which runs in ``folders`` were started with several versions, a line each."""
     found: dict[str, dict[str, set[Path]]] = {name: {} for name in names}
     for folder in folders:
-        for start, name in itertools.product(_earlier(folder / FILE_NAME), names):
+        for start, name in itertools.product(starts_of(folder), names):
             if isinstance(start, dict):
                 version = str(start.get("sgpo") if name == "sgpo" else (start.get("packages") or {}).get(name))
                 found[name].setdefault(version, set()).add(folder)
@@ -92,8 +91,9 @@ def json_types(value: Any) -> Any:
     return str(value)
 
 
-def _earlier(path: Path) -> list[Any]:
-    """The starts before this one; a file that is damaged or of something else is begun anew."""
+def starts_of(folder: Path) -> list[Any]:
+    """The entries of the ``provenance.json`` in a folder, the oldest first; none where it is damaged or not there."""
+    path = folder / FILE_NAME
     try:
         found = read_json(path) if path.exists() else {}
     except ReadError:

@@ -98,6 +98,7 @@ def _without_value(found: re.Match[str]) -> str:
 
 def _of_environment() -> list[str]:
     """The values of variables that are named like keys, the longest first."""
-    values = {value for name, value in os.environ.items() if len(value) >= _SHORTEST and _is_key(name, value)}
+    named = {name: value for name, value in os.environ.items() if name not in ("PWD", "OLDPWD")}  # paths, no passwords
+    values = {value for name, value in named.items() if len(value) >= _SHORTEST and _is_key(name, value)}
     # One value may hold another, whose replacement would leave the rest of it in sight.
     return sorted(values, key=len, reverse=True)

@@ -5,7 +5,6 @@ advantage of 0, an infinite one too, and an id beyond the embedding is an IndexE
 """
 
 import inspect
-import logging
 import math
 import os
 import shutil
@@ -34,7 +33,7 @@ from sgpo.trainer.ends import end_with_the_template
 from sgpo.trainer.finite import finite_sampling
 from sgpo.trainer.heads import add_head_fn, check_head_fn
 from sgpo.trainer.measured import MeasuredGRPOTrainer
-from sgpo.trainer.notices import RolloutHistory, RolloutNotices, gold_faults
+from sgpo.trainer.notices import RolloutHistory, RolloutNotices, look_at_golds
 from sgpo.trainer.own import swapped
 from sgpo.trainer.padding import sample_alike_in_any_company, score_alike_in_any_company
 from sgpo.trainer.precision import one_precision
@@ -44,8 +43,6 @@ from sgpo.trainer.reward_functions import check_rewards, reads
 from sgpo.trainer.rollouts import Problem, distinct
 from sgpo.trainer.run_log import RunLog
 from sgpo.trainer.trl_seam import GRPOTrainer, get_config_model_id
-
-logger = logging.getLogger(__name__)
 
 _GO_ON = "Correct it, then go on from the last checkpoint with resume_from_checkpoint=True."
 _NO_BASE = "[None](https://huggingface.co/None)"  # in TRL's model card
@@ -104,8 +101,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         self.add_callback(RunLog(self))
         self.add_callback(RolloutNotices(self))
         if self.accelerator.is_main_process:
-            for fault in gold_faults(self.train_dataset, self.eval_dataset, self.reward_funcs):
-                logger.warning(fault)
+            look_at_golds(self.train_dataset, self.eval_dataset, self.reward_funcs)
         if wrong := [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]:
             raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
         checks.check_tokenizer(self._tokenizer, self.train_dataset, self.eval_dataset)

@@ -241,6 +241,8 @@ def rows_mix(model: PreTrainedModel) -> bool:
     mask[0, :5] = 0
     how: dict[str, Any] = {"max_new_tokens": 3, "do_sample": False, "output_logits": True}
     how |= {"return_dict_in_generate": True}
+    if hasattr(model.config.get_text_config(), "output_router_logits"):
+        how["output_router_logits"] = False  # the balance of experts is of whole sequences, and generation has none
     with bare_generation(model, pad_token_id=0), without_dropout(model), torch.no_grad():
         beside = model.generate(ids, attention_mask=mask, **how).logits
         alone = model.generate(ids[:1, 5:], **how).logits

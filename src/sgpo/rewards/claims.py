@@ -65,9 +65,14 @@ VALUE = re.compile(
     re.IGNORECASE,
 )
 _PREDICATES = frozenset({  # of an answer, and words that no name holds
-    "correct", "right", "wrong", "incorrect", "valid", "invalid", "verified", "confirmed", "unique", "clear", "found",
-    "reasonable", "consistent", "unknown", "independent", "given", "shown", "below", "above", "as", "by", "in", "to",
-    "from", "on", "at", "with", "that", "this", "what", "how", "it", "you", "i", "we", "they", "then", "now", "here",
+    "correct", "right", "wrong", "incorrect", "valid", "invalid", "verified", "confirmed", "checked", "helpful",
+    "clear", "complete", "completed", "unique", "obvious", "simple", "reasonable", "consistent", "useful",
+    "straightforward", "easy", "hard", "difficult", "found", "shown", "given", "obtained", "derived", "based",
+    "explained", "follows", "follow", "below", "above", "known", "ready", "trivial", "interesting",
+    "independent", "as", "by", "in", "to", "from", "on", "at", "with", "that", "this", "what", "how", "when",
+    "here", "there", "accurate", "plausible", "sound", "done", "satisfactory", "sensible", "good", "fine",
+    "great", "close", "expected", "required", "needed", "indeed", "acceptable", "unclear", "uncertain",
+    "unknown", "wanted", "desired", "it", "you", "i", "we", "they", "now", "then", "stated",
 })  # fmt: skip
 _BOLD_MARK = re.compile(r"(?<![\w)])\*\*|\*\*(?![\w(])")  # and no power: x**2
 _YES = re.compile(r"(?:yes|no)(?=\s*[,.;])", re.IGNORECASE)
@@ -86,21 +91,33 @@ DOUBT = (
 START = r"(?:\A|[.!?;\n。—])[^\w.!?;\n]{0,6}"
 TURNS = rf"(?:(?:{BACK}|{DOUBT})[\s,:;.!—–-]{{1,6}}){{1,5}}"
 # How a claim begins, from the start of its sentence up to its subject: perhaps by a phrase, but by none that sets a
-# case, a form or a check ("for n = 1,", "as a decimal,", "numerically,", "Check:").
+# case, a form or a check ("for n = 1,", "as a decimal,", "numerically,", "Check:"). Of any other phrase ("In fact,",
+# "With the border,") what follows is a claim: a wrong answer that passes is worse than a right one that fails.
 _ASIDE = (
-    r"(?:for|if|when|with|without|at|had|more|to check|check\w*|verif\w*|note|remark|example|generaliz\w+|case|part"
-    r"|(?:in|as)(?! (?:conclusion|summary|total|short|a result|the end)\b)|\w+ly(?<!finally))\b"
+    r"(?:(?:for|when|with|at)\W+(?:\$?[a-z]\$?\s*(?:[=<>≤≥]|\\[lg])|example|instance|reference|comparison|any|other"
+    r"|general|the other)"
+    r"|(?:if|unless|without|had|otherwise|to check|check\w*|try|verif\w*|note|remark|example|(?:more )?general\w*|case"
+    r"|part|as an?(?! result)"
+    r"|in(?! (?:conclusion|summary|total|short|fact|other words|this|that|our|the (?:end|form|required|requested))\b)"
+    r"|numerically|approximately|roughly|equivalently|alternatively|similarly|originally|previously|initially)\b)"
 )
 LEAD = (
     rf"(?:{START}(?:{TURNS}(?:[^.!?:;\n]{{1,80}},\s+)?"
-    rf"|(?![^\w\n]{{0,6}}{_ASIDE})(?:[^.!?:;\n]{{1,80}},|(?:\w+\W{{1,3}}){{0,2}}\w+\W{{0,3}}:)\W{{1,4}})?"
+    rf"|(?![^\w\n]{{0,6}}{_ASIDE})(?:[^.!?:;\n]{{1,80}},|(?:\w+\W{{1,3}}){{0,3}}\w+\W{{0,3}}:)\W{{1,4}})?"
     r"|[\s,:](?=(?:so|thus|hence|therefore|the\s+(?:correct|final))\b))"
-    r"(?:(?:so|thus|hence|therefore|then|and|but|finally|now)\b[\s,:]{1,6}){0,3}(?:(?:we|i|this)\s+\w+\s+(?:that\s+)?)?"
+    r"(?:(?:so|thus|hence|therefore|then|and|but|finally|now)\b[\s,:]{1,6}){0,3}"
+    r"(?:(?:in|with)\s+(?:this|that|our)\s+\w+\s+)?(?:(?:we|i|this)\s+\w+\s+(?:that\s+)?)?"
 )
 _LEAD_CHARS = 160
 _OWN = re.compile(
     rf"{LEAD}(?:the value of )?(?:(?:the|my|our|this|an)\s+)?"
     r"(?:(?:final|correct|right|new|revised|updated|true|actual|overall|only|other|another|required)\s+){0,3}\Z",
+    re.IGNORECASE,
+)
+_OF_A_PART = re.compile(r"[\d(]|\b(?:part|case|first|second|other)\b", re.IGNORECASE)
+# What stands behind an answer and says another that is not the response's: a remark, or what would be otherwise.
+_REMARK = re.compile(
+    r"(?:\A|\n)\W*(?:remark|generali[sz]ation|extension)s?\b[^\n]*\n?[^\n]*\Z|\bif\b[^.!?\n]*\b(?:were|had)\b[^.!?\n]*\Z",
     re.IGNORECASE,
 )
 
@@ -149,13 +166,15 @@ def _value_of(said: str, *, copula: bool, plain: bool) -> str | None:
 @dataclass(frozen=True)
 class Claim:
     """What one anchor says of the answer: a `value`, or none; `words`, its sentence (of "not 41 but 42" the second
-    number); whether it says what the answer is not, only supposes it, and is a claim of the final answer."""
+    number); whether it says what the answer is not, only supposes it, is a claim of the final answer, and only tells of
+    the past or of another case. What is neither a claim nor told so is said in words that this module does not know."""
 
     value: str | None
     words: str
     denied: bool
     supposed: bool
     own: bool
+    aside: bool
 
 
 def claim_at(text: str, anchor: re.Match[str]) -> Claim:
@@ -165,6 +184,7 @@ def claim_at(text: str, anchor: re.Match[str]) -> Claim:
     words = _BUT.sub("", first_sentence(text[anchor.end() :]), count=1)
     noun, verb = said.get("noun"), said.get("verb") or ":"
     value = _value_of(words, copula=verb not in (":", "="), plain="answer" in (noun or "answer").lower())
-    own = not noun or (verb != "was" and not re.search(r"[\d(]", said["tail"] or "") and bool(_OWN.search(before)))
+    own = not noun or (verb != "was" and not _OF_A_PART.search(said["tail"] or "") and bool(_OWN.search(before)))
+    aside = verb == "was" or bool(_REMARK.search(before))
     value = None if value and "boxed" in value else value
-    return Claim(value, words, bool(NEGATION.match(words)), bool(_SUPPOSED.search(before[-120:])), own)
+    return Claim(value, words, bool(NEGATION.match(words)), bool(_SUPPOSED.search(before[-120:])), own, aside)

@@ -111,7 +111,7 @@ def _tagged(content: str) -> Statement:
 
 
 def _anchored(text: str) -> Statement:
-    """The last claim of the answer; where there is none, the last anchor that states a value."""
+    """The last anchor that states a value; one that only tells of another case, where no other states any."""
     free, aside = True, None
     for anchor in reversed(list(ANCHOR.finditer(text))[-LOOK_BACK:]):
         if anchor.group("short") == "A" and re.search(r"^\W*B\W", text[anchor.end() :], re.MULTILINE):
@@ -121,7 +121,7 @@ def _anchored(text: str) -> Statement:
             free = False
         elif claim.value:
             found = Statement(claim.value, text[anchor.end() :].strip().split("\n", 1)[0])
-            if claim.own:
+            if not claim.aside:
                 return found
             aside = aside or found
         else:

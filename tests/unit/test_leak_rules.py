@@ -417,3 +417,13 @@ def test_precision_and_recall_on_harder_cases(split: str, precision: float, reca
     true = sum(label and leak for label, leak in found)
     assert true / sum(leak for _, leak in found) >= precision
     assert true / sum(label for label, _ in found) >= recall
+
+
+@pytest.mark.parametrize("said", ["Take the 2nd option.", "The second candidate is prime.", "The second fits."])
+def test_the_place_of_the_right_option_names_it_however_it_is_written(said: str) -> None:
+    assert check_strategy(*PRIME, said).kind == "answer"
+
+
+def test_what_is_done_first_is_not_the_first_option() -> None:
+    said = "First eliminate the wrong answer choices."
+    assert not check_strategy("Which is prime? (A) 23 (B) 21 (C) 25", "A", None, said).leak

@@ -212,6 +212,20 @@ def test_the_other_rows_of_a_batch_change_no_sample_of_a_recurrent_model(family:
     assert sampling.rows_mix(model) is (family in ("rwkv", "recurrent_gemma", "minimax"))
 
 
+@pytest.mark.parametrize("rounding", [1e-6, 1e-3])
+def test_rounding_of_another_batch_size_is_no_mixing_of_rows(rounding: float) -> None:
+    ids = {"vocab_size": 40, "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0}
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 32, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **sizes, **ids)).eval()
+    with torch.no_grad():
+        model.lm_head.weight[20:] = model.lm_head.weight[:20]  # two tokens are equally likely
+    # As kernels of a GPU do, which differ by the number of rows; of float32 that may be TF32's.
+    off = torch.zeros(40).index_fill(0, torch.arange(20, 40), rounding)
+    model.lm_head.register_forward_hook(lambda _, args, out: out * (1 + off * (len(out) - 1.5)))
+    assert not sampling.rows_mix(model)
+
+
 def test_lengths_ends_and_truncation(model: Any, tokenizer: Any) -> None:
     with Ends(model) as counting:
         rows = sample(counting, tokenizer, ["8", "mean 3"], temperature=0, max_new_tokens=4)

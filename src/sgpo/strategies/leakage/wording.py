@@ -17,7 +17,7 @@ _NAMED = (
     r"\( ?X ?\)|(?i:option|choice|answer|letter|select|choose|pick|mark|circle|tick|take|only|is|be|for|and|or|,)s?"
     r" X\b(?! ?\(| to [A-J]\b)|\bX$"
 )
-_ORDINAL = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
+_PLACES = words("option choice answer alternative candidate list listed")
 _OPEN = words("if whether when unless or versus between compare")
 
 
@@ -40,15 +40,19 @@ def right_option(facts: Facts) -> str:
     letter, count = facts.case.letter, len(facts.case.options)
     if not letter:
         return ""
-    place = ord(letter) - ord("A")
-    names = {count // 2: "|middle", count - 1: "|last|final"}.get(place, "")
-    placed = rf"\b(?:{_ORDINAL[place]}{names})(?: \w+){{0,4}} (?:option|choice|answer|alternative|list)(?!s? but)"
-    placed += r"|\blast(?: \w+)? but one" if place == count - 2 else ""
+    place = ord(letter) - ord("A") + 1
+    near = r"(?: \w+){0,4} (?:option|choice|answer)"
+    places = {
+        count // 2 + 1: "middle" + near,
+        count - 1: r"last(?: \w+)? but one",
+        count: f"(?:last|final){near}(?! but)",
+    }
     for sentence in _sentences(facts):
         named = {x for x in facts.case.options if re.search(_NAMED.replace("X", x), sentence)}
-        if named == {letter} or re.search(placed, sentence, re.IGNORECASE):
+        if named == {letter} or (place in places and re.search(places[place], sentence, re.IGNORECASE)):
             return sentence[:80]
-    return ""
+    ordinals = (q for q in facts.strategy.quantities if q.notation == "ordinal" and q.size == place)  # 2nd, second
+    return next((q.quote for q in ordinals if q.use.by == "fits" or _PLACES & {q.noun, *q.behind[:3]}), "")
 
 
 def eliminated(facts: Facts) -> str:

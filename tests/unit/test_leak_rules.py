@@ -118,6 +118,27 @@ def test_number_words_of_other_languages_are_read_or_refused(said: str) -> None:
     assert verdict.leak or not any(character.isnumeric() for character in said) or len(said) > 1_000
 
 
+CHIMES = ("A clock chimes 4 times a day. How often does it chime in three days?", "12", "3 * 4 = 12")
+
+
+@pytest.mark.parametrize(
+    ("case", "said", "leak"),
+    [
+        (PRIME, "Pick the 2nd option.", True),
+        (PRIME, "The second fits.", True),
+        (PRIME, "The 2nd candidate is prime.", True),
+        (PRIME, "The answer is the second option but check it.", True),
+        (PRIME, "Compare the second and third options.", False),
+        (CHIMES, "Multiply by 12.", True),
+        (CHIMES, "A clock has 12 hours.", False),
+    ],
+)
+def test_a_place_names_its_option_and_a_general_number_that_is_the_answer_is_one(
+    case: tuple[str, str, str], said: str, leak: bool
+) -> None:
+    assert check_strategy(*case, said).leak is leak
+
+
 CUBE = ("What is the least cube that is divisible by 9 and ends in 7?", "27", "27 = 3^3")
 RESIDUE = ("What is the remainder when 5^9 is divided by 13?", "5", "5^8 = 1, so the remainder is 5.")
 SHAPE = ("Which surface is r = c?\n(A) Plane\n(B) Cone\n(C) Cylinder\n\nEnter the letter.", r"\text{(C)}", "It is (C).")

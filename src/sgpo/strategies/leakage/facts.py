@@ -94,6 +94,9 @@ class Facts:
     def is_constant(self, q: Quantity) -> bool:
         """The number belongs to the type of problem: to a unit, a theorem, a base or the method."""
         use = q.use
+        # That a clock has 12 hours is no licence for the answer 12, but where a step is done again and again.
+        answer = any(not is_small(part.size) and self.case.states(q, part) for part in self.case.parts)
+        answer = answer and q.whole and use.name == "operand" and not {"until", "repeat"} & self.near(q)
         # each face of a die has 1/6
         general = use.supposed or "each" in use.subject or (use.by.isalpha() and not use.stated)
         return (
@@ -101,7 +104,7 @@ class Facts:
             or (use.by in BASES and q.size <= 12)
             or self._converts(q)
             or (q.size in self.conversions and not (q.unit and use.stated))
-            or self.is_known(q.size, q)
+            or (self.is_known(q.size, q) and not answer)
             or (q.whole and q.node.first in self._listed)
             or self._is_option(q)
             or (q.notation, q.size) == ("percent", 1)

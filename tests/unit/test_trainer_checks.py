@@ -12,7 +12,7 @@ import pytest
 import torch
 import trainer_kit as kit
 from datasets import Dataset, IterableDataset, concatenate_datasets, load_from_disk
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, TrainableTokensConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tokenizers.processors import TemplateProcessing
 from transformers import GenerationConfig
@@ -23,7 +23,7 @@ from sgpo import SGPOConfig
 from sgpo.models.sampling import encode, end_of_turn, sample
 from sgpo.runs.methods import CONFIG_PRESETS
 from sgpo.trainer import prompts
-from sgpo.trainer.adapters import check_head
+from sgpo.trainer.adapters import check_head, check_merged
 from sgpo.trainer.checks import check_arguments, check_config, context_of, warn_of_another_distribution
 from sgpo.trainer.config import _OPEN
 from sgpo.trainer.dropout import rates
@@ -1137,3 +1137,14 @@ def test_the_cpu_of_a_machine_with_a_gpu_trains_in_float32(
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     assert config(use_cpu=True).bf16 is False
     assert config(use_cpu=True, bf16=True).bf16 is True
+
+
+def test_trained_rows_of_embeddings_that_are_the_head_merge_as_they_are() -> None:
+    model = get_peft_model(kit.make_model(tied=True), TrainableTokensConfig(token_indices=[5, 6]))
+    with torch.no_grad():
+        for parameter in filter(lambda each: each.requires_grad, model.parameters()):
+            parameter.add_(1.0)
+    check_merged(model)
+    ids = torch.tensor([[5, 8, 6]])
+    wanted = model.eval()(input_ids=ids).logits
+    assert torch.allclose(model.merge_and_unload()(input_ids=ids).logits, wanted)

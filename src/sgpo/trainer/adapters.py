@@ -99,11 +99,12 @@ def check_merged(model: Any) -> None:
     """
     if not is_peft_model(model):
         return
+    from peft.tuners.trainable_tokens import TrainableTokensLayer  # rows of both, so that merging changes nothing
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     embeddings = model.get_base_model().get_input_embeddings()
     tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
-    if tied and isinstance(embeddings, BaseTunerLayer):
+    if tied and isinstance(embeddings, BaseTunerLayer) and not isinstance(embeddings, TrainableTokensLayer):
         raise ValueError(
             "target_modules of the adapter has the embeddings, which this model shares with its head: merged, the "
             "adapter would change both, and the model would be another one. Name embed_tokens in modules_to_save in "

@@ -85,6 +85,20 @@ def test_alternatives_are_one_list(response: str, answer: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"$\boxed{52$", "52"),
+        (r"First $\boxed{7}$, then \[x = \boxed{\frac{1}{2}\]", r"\frac{1}{2}"),
+        (r"$\boxed{52", None),  # cut off
+        ("$\\boxed{52\n", None),
+        (r"$x = \boxed{52 + $3$}", "52 + $3$"),
+    ],
+)
+def test_a_box_without_its_brace_ends_with_its_formula(response: str, answer: str | None) -> None:
+    assert extract(response).text == answer
+
+
+@pytest.mark.parametrize(
     ("response", "answer", "beside"),
     [
         (r"\boxed{10}. Correcting: the answer is 9, not 10.", "9", ""),
@@ -272,6 +286,14 @@ PIECES = [
     "the answer is not 5. ",
     "<b>",
     "<sup>2",
+    r"$\boxed{\ab",
+    r"$ \boxed{5{a}",
+    "$$$ ",
+    r"\( ",
+    "4! ",
+    "1 hour (",
+    "in base 8 ",
+    "**Final Answer:** Ann has **5** ",
 ]
 
 

@@ -37,7 +37,7 @@ MATH = re.compile(
 )
 JOIN = re.compile(r"\s*(?:,\s*and|,\s*or|,|;|and|or|或|和)\s*")
 _SENTENCE_END = re.compile(
-    r"(?<!\\)[.!?](?=\s|$|[*_])|[。！？；।\n]|です|입니다|\s\((?:since|because|as|i\.e|rounded|approx)\b|，(?=[因所这即])|(?:,|,?\s+and)\s+not\b|,?\s+or\s+equivalently\b"
+    r"(?<!\\)(?:[.?]|!(?!\s*[-+*/=×·]\s*[\d(\\]))(?=\s|$|[*_])|[。！？；।\n]|です|입니다|\s\((?:since|because|as|i\.e|rounded|approx)\b|，(?=[因所这即])|(?:,|,?\s+and)\s+not\b|,?\s+or\s+equivalently\b"
     r"|,?(?<!\bor)\s+(?:because|since|which|where|so|as|i\.e|namely|that is|rather than|instead of|I hope)\b(?!\s*\$)",
     re.IGNORECASE,
 )

@@ -57,6 +57,11 @@ _END_OF_TURN = re.compile(
 _MARK = re.compile(
     rf"<\|(?:(?:im_)?start|begin_of_solution|{_ENDS})\|>(?:\s*assistant\b)?|</?s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>"
 )
+# A box without its brace that ends with its formula: `$x = \boxed{52$`. Where no formula ends, it may be cut off.
+_OPEN_BOX = re.compile(
+    r"((?:\$|\\[(\[])[^${}\n]{0,24}\\boxed ?\{(?!\s)(?:[^${}\n\\]|\\[A-Za-z$]|\{[^${}\n]{0,40}\}){1,40})"
+    r"(?=(?:\$|\\[)\]])(?![^{}]*\}))"
+)
 _GLM_BOX = re.compile(r"<\|begin_of_box\|>(.{0,2000}?)<\|end_of_box\|>", re.DOTALL)
 # Pages of the web in a response: rows, emphasis, powers and indices.
 _HTML = [
@@ -273,7 +278,8 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
     if response is None:
         return FoundAnswer(None, "no_response")
     after = after_thinking(response)
-    text = own_turn(without_tags(_GLM_BOX.sub(r"\\boxed{\1}", first_turn(after[-max_chars:]))))
+    text = _GLM_BOX.sub(r"\\boxed{\1}", first_turn(after[-max_chars:]))
+    text = own_turn(without_tags(_OPEN_BOX.sub(r"\1}", text)))
     boxed = boxed_answer(text)
     if boxed is not None:
         found = _with_later(text, boxed, require_box=require_box)

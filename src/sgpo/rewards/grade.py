@@ -183,11 +183,13 @@ class Grader:
             return self._values(*texts)
         items = readings.expand(several)
         respelled = several is answer or len({key(item) for item in items}) == len(items)
-        if respelled and all(self.same(items[0], item) for item in items[1:]):
-            items = items[:1]  # 3/4 or 0.75; as a gold, [3/4, 0.75]
-        if len(items) != 1 or one.text == r"\emptyset":
+        alike = len(items) == 1 or (respelled and all(self.same(items[0], item) for item in items[1:]))
+        if not items or not alike or one.text == r"\emptyset":
             return self._text_or_false(gold.text, answer.text)
-        return self.same(items[0], one.text) if several is gold else self.same(one.text, items[0])
+        if not quantities.own_units(items):
+            items = items[:1]  # 3/4 or 0.75; as a gold, [3/4, 0.75]
+        every = all if quantities.split_quantity(one.text).unit else any  # 1 hour or 60 minutes
+        return every(self.same(item, one.text) if several is gold else self.same(one.text, item) for item in items)
 
     def _text_or_false(self, gold: str, answer: str) -> bool:
         """Names and dates hold commas; they are compared as text."""

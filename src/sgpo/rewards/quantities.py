@@ -47,6 +47,7 @@ _MORE = re.compile(r"[\d+=<>*×]|,\s*\S|^\W*(?:squared|cubed|root|half)\b")  # a
 _PAIR = re.compile(
     rf"(\d+(?:\.\d+)?) ?(\\degree|''|'|\"|{_TEXT}|(?:{_BARE})(?![A-Za-z]))[ ,]*(?:(?:and|\\text\{{ ?and ?\}}) ?(?=\d))?"
 )
+_RESTATED = re.compile(r"(-?(?:\\\$)?\d[^()]*?) ?\(([^()]+)\)")
 _AND = re.compile(r"(?<![a-z])and(?![a-z])")
 _ARC = {"'": "min", "''": "s", '"': "s"}  # behind degrees
 _LENGTH = {"'": "ft", "''": "inch", '"': "inch"}
@@ -78,6 +79,9 @@ _BASE = re.compile(
     r"\(?(?:\\text\{)?([0-9A-F][0-9A-Fa-f]*(?:\.[0-9A-F]+)?)\}?\)?"
     r"(?: ?_ ?\{? ?\(?(?:\\text\{)? ?\(?(?:base )?(\d{1,2}|[a-z]+)[\s)}]*"
     r"| ?(?:\\text\{)? ?base ?-?(?:\} ?)?(\d{1,2}|[a-z]+) ?\}?)"
+)
+_NAMED_BASE = re.compile(
+    r"\bin\s+base[\s-]*\$?(\d+|[a-z]+)|\b(?:base|not|from)\b|n['’]t\b|(?:decim|oct)al|binary", re.I
 )
 _LETTER_DIGITS = re.compile(r" ?\\text\{ ?([A-F]+) ?\} ?")
 _DIGITS = re.compile(r"\d+(?:\.\d+)?")
@@ -120,7 +124,8 @@ _FOREIGN = {
 }  # fmt: skip
 _IN_WORDS = re.compile(r"(?:\\text\{ ?)?[A-Za-z]{3,}[ -][A-Za-z]")
 _AROUND = re.compile(
-    r"^(?:(?:it|this|the \w+) is )?(?:(?:the|an?|on) (?=.))?| (?:wins?|will win|has a winning strategy)$"
+    r"^(?:(?:it|this|the \w+) (?:is|represents|describes) )?(?:(?:the|an?|on) (?=.))?"
+    r"| (?:wins?|will win|has a winning strategy)$"
 )
 
 
@@ -260,6 +265,18 @@ def split_quantities(gold: str, answer: str) -> list[UnitValue]:
     return sides
 
 
+def own_units(items: Sequence[str]) -> bool:
+    """Whether each is a quantity in a known unit of its own: `1 hour` and `60 minutes`."""
+    named = [split_quantities(item, other)[0].unit for item, other in zip(items, reversed(items), strict=True)]
+    return all(named) and len(set(named)) == len(named)
+
+
+def restated(text: str) -> str:
+    """`1 hour (60 minutes)`, a quantity said again in another unit, as `1 hour or 60 minutes`; "" for all else."""
+    match = _RESTATED.fullmatch(detext(text)) if "(" in text else None
+    return rf"{match[1]} \text{{ or }} {match[2]}" if match and own_units(match.groups()) else ""
+
+
 def counts(items: Sequence[str]) -> dict[str, str]:
     """What a list counts, each with its number, `6 apples, 4 pears`; nothing for a list of anything else."""
     found: dict[str, str] = {}
@@ -348,6 +365,12 @@ def numeral(text: str) -> tuple[str, int] | None:
     if any(c != "." and int(c, 36) >= base for c in digits):
         return None
     return digits.lstrip("0") or "0", base
+
+
+def in_named_base(digits: str, response: str, gold: str) -> bool:
+    """Whether boxed digits are the numeral `gold` in the one base that their sentence names, "the sum in base 8 is"."""
+    bases = _NAMED_BASE.findall(re.split(r"[.!?]\s", response.rpartition("boxed")[0][-200:])[-1])
+    return len(bases) == 1 and numeral(gold) == (numeral(rf"{digits}_{{{bases[0].lower()}}}") or "")
 
 
 def text_words(text: str) -> str | None:

@@ -77,6 +77,7 @@ def spelled(text: str) -> str:
     letter = _LETTER.fullmatch(text.strip())
     if letter:
         return letter.group(1)
+    text = quantities.restated(text) or text
     text = _PROGRESSION.sub(_counted_out, text) if "..." in text else text
     if not text.isascii() and (number := quantities.number_in_words(quantities.detext(text))):
         return number

@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from sgpo.mathtext.tokens import CARDINALS
 from sgpo.rewards.claims import ANCHOR, COPULA, JOIN, LOOK_BACK, MATH, VALUE, claim_at, first_sentence
 
 TAGGED = re.compile(r"<(?:final_?)?answer>\s*(.*?)\s*(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
@@ -35,6 +36,11 @@ _NOT_SAID = re.compile(
 )
 PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}(?: +[A-Za-z]+){2}")
 _NAMED = re.compile(r"\b(?:is|are|was|were)(?: an?| the)?\s+\*\*([A-Za-z][^*\n]{1,40}?)\*\*[.!]?\s*\Z")
+_MORE = re.compile(  # beside the one value of a sentence: another one, or what makes it another
+    rf"\d|\$[\w\\]|\b(?:{'|'.join(CARDINALS)}|half|halves|twice|double|triple|thirds?|quarters?|times|than|least|most|over"
+    r"|under|above|below|up|about|around|approx\w*|nearly|almost|roughly|loss|los[te]s?|minus|negative)\b",
+    re.I,
+)
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 
 
@@ -120,7 +126,10 @@ def _anchored(text: str) -> Statement:
         if claim.denied or claim.supposed:
             free = False
         elif claim.value:
-            found = Statement(claim.value, text[anchor.end() :].strip().split("\n", 1)[0])
+            labelled = anchor["title"] or anchor["short"] or anchor["verb"] == ":"
+            value = closing(claim.words) if labelled and not VALUE.match(claim.value) else None  # a whole sentence
+            alone = value and not _MORE.search(claim.words.replace(value, "", 1))
+            found = Statement(value if alone else claim.value, text[anchor.end() :].strip().split("\n", 1)[0])
             if not claim.aside:
                 return found
             aside = aside or found

@@ -19,6 +19,7 @@ from sgpo.rewards import extract as extraction
 from sgpo.rewards.golds import Gold, check_gold, gold_text, normal_form
 from sgpo.rewards.normalize import Normal
 from sgpo.rewards.pool import get_pool
+from sgpo.rewards.quantities import in_named_base
 from sgpo.rewards.worker import Question
 
 DEFAULT_TIMEOUT = 2.0  # wall seconds an item may take in a worker
@@ -88,6 +89,8 @@ def _prepare(
         return verdict(False, "too_complex", said)
     if not left.text:
         return verdict(False, "empty_answer", said)
+    if found.boxed and in_named_base(left.text, response or "", right.text):
+        left = right
     if left.key == right.key and beside.key in ("", right.key):
         return verdict(True, "exact", said)
     also = _readings(beside) if beside.text else []

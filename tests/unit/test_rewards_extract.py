@@ -302,7 +302,8 @@ def test_no_pattern_runs_away(piece: str) -> None:
     started = time.perf_counter()
     many = piece * (extraction.MAX_CHARS // len(piece))
     behind = r"\boxed{7}. The answer is 1 a" + piece * (3_900 // len(piece)) + "b"
-    for response in (many, r"\boxed{7}" + many, *[behind] * 10):
+    claimed = r"\boxed{7}" + piece * (3_900 // len(piece)) + "the answer is 6"
+    for response in (many, r"\boxed{7}" + many, *[behind] * 10, *[claimed] * 10):
         extract(response)
     for tail in ("", "!"):
         text = piece * (extraction.MAX_ANSWER_CHARS // len(piece)) + tail

@@ -54,7 +54,8 @@ def said_later(text: str, start: int, end: int, boxed: str) -> tuple[str, bool] 
     in place of the box or as an alternative beside it; None where it says nothing of it. The box
     holds `boxed` and stands from `start` to `end`."""
     denied = ("", True) if _DENIED.search(text, max(0, start - 40), start) else None
-    text = re.sub(r"[^\S\n]+", " ", text[end:][-_TAIL_CHARS:])  # long gaps cost the patterns their length squared
+    # Long gaps cost the patterns their length squared.
+    text = re.sub(r"\n(?: ?\n){2,}", "\n\n", re.sub(r"[^\S\n]+", " ", text[end:][-_TAIL_CHARS:]))
     if not re.search(r"\w", text):
         return denied
     text = re.sub(r"\b(is|was|does)n['’]t\b", r"\1 not", text)

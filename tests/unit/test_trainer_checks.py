@@ -815,16 +815,17 @@ def test_no_default_of_the_model_reaches_its_rollouts(kind: str, out: Path, monk
         met.extend(type(processor).__name__ for processor in kwargs["logits_processor"])
         return plain(self, *args, **kwargs)
 
-    monkeypatch.setattr(GenerationMixin, "_sample", spied)
     model, method = kit.make_model(), KINDS[kind]
     model.generation_config.update(no_repeat_ngram_size=2, min_p=0.9, typical_p=0.5, min_new_tokens=3, temperature=0.1)
-    method.trainer(
+    trainer = method.trainer(
         model=model,
         reward_funcs=kit.has_ok,
         args=kit.make_config(out, method.config, max_steps=1),
         train_dataset=kit.make_problems(4).add_column("expert", [" ok"] * 4),
         processing_class=kit.make_tokenizer(),
-    ).train()
+    )
+    monkeypatch.setattr(GenerationMixin, "_sample", spied)  # behind the probe of the model, which forces its tokens
+    trainer.train()
     assert met == []
     assert (model.generation_config.min_p, model.generation_config.temperature) == (0.9, 0.1)
 

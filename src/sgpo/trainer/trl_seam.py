@@ -125,6 +125,7 @@ CONTRACTS = (
     Contract(_GRPO + "_save_checkpoint", "model, trial"),
     Contract(_GRPO + "_set_signature_columns_if_needed", ""),
     Contract(_GRPO + "_tokenize_prompts", "prompts", returns=3),
+    Contract(_GRPO + "get_high_entropy_mask", "entropies, mask, threshold"),
     Contract(_GRPO + "log", "logs, start_time"),
     Contract(_GRPO + "create_model_card", "model_name, ..."),
     Contract(_GRPO + "_paper"),

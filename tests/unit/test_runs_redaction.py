@@ -69,7 +69,7 @@ def test_the_value_of_a_variable_goes_wherever_it_stands(monkeypatch: pytest.Mon
 
 
 def test_the_working_directory_is_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PWD", "/work/run2")
+    monkeypatch.setenv("PWD", "/data/run2")
     monkeypatch.setenv("OLDPWD", "/home/user7")
-    assert redacted("/work/run2/model", "model_name_or_path") == "/work/run2/model"
+    assert redacted("/data/run2/model", "model_name_or_path") == "/data/run2/model"
     assert redacted_command(["sgpo", "train", "/home/user7/recipe.yaml"])[2] == "/home/user7/recipe.yaml"

@@ -181,9 +181,10 @@ KINDS: dict[str, tuple[Callable[[str], Play], str, str]] = {
     "no HTTP": (lambda t: Play(raw=b"SSH-2.0-OpenSSH_9.6\r\n"), "lost", "connection"),
     "a closed connection": (lambda t: Play(raw=b""), "lost", "connection"),
     "half of the body": (lambda t: Play(body(t), cut=True), "lost", "connection"),
-    "a trickle": (lambda t: Play(body(t), trickle=0.02), "lost", "did not end within the 0.5 s"),
+    "a trickle": (lambda t: Play(body(t), trickle=0.05), "lost", "did not end within the 3 s"),
 }
 VICTIM = "2 + 2"
+PATIENCE, SHORT = 60, 3  # seconds for a reply; a trickle alone is to reach the end of them, after ten and more
 
 
 def text_for(request: dict[str, Any]) -> str:
@@ -199,12 +200,12 @@ def text_for(request: dict[str, Any]) -> str:
 def ask_eval(folder: Path, url: str) -> list[Any]:
     data = folder / "data.jsonl"
     data.write_text("".join(json.dumps({"problem": f"{i} + {i}", "answer": "4"}) + "\n" for i in (1, 2)))
-    return [evaluate.app, "m", "--data", data, "--out", folder / "out", "--k", 1, "--request-timeout", 0.5]
+    return [evaluate.app, "m", "--data", data, "--out", folder / "out", "--k", 1]
 
 
 def ask_extract(folder: Path, url: str) -> list[Any]:
     source = problems_file(folder / "problems.jsonl", 3)
-    return [strategies.app, "extract", source, "-m", "m", "--store", folder / "s.db", "--n", 1, "--timeout", 0.5]
+    return [strategies.app, "extract", source, "-m", "m", "--store", folder / "s.db", "--n", 1]
 
 
 def ask_rank(folder: Path, url: str) -> list[Any]:
@@ -217,7 +218,7 @@ def ask_rank(folder: Path, url: str) -> list[Any]:
             store.record(
                 AnsweredCall(CallKey(setup.id, f"p{i}", n), "ok", "", parsed, 1, 1) for i in (1, 2) for n in (0, 1)
             )
-    return [strategies.app, "rank", "-m", "m", "--store", folder / "s.db", "--timeout", 0.5]
+    return [strategies.app, "rank", "-m", "m", "--store", folder / "s.db"]
 
 
 COMMANDS = {"eval": ask_eval, "extract": ask_extract, "rank": ask_rank}
@@ -228,9 +229,10 @@ def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SGPO_TEST_KEY", KEY)
 
 
-def run(command: str, folder: Path, url: str, *more: Any) -> str:
+def run(command: str, folder: Path, url: str, *more: Any, timeout: float = PATIENCE) -> str:
     """Output and error of a command in one text; whatever is no clean end fails the test."""
     app, *arguments = COMMANDS[command](folder, url)
+    arguments += ["--request-timeout" if command == "eval" else "--timeout", timeout]
     given = [*arguments, "--base-url", url, "--api-key-env", "SGPO_TEST_KEY", "--retries", 0, "--concurrency", 1, *more]
     result = CliRunner().invoke(app, [str(argument) for argument in given])
     # `sgpo` shows a ValueError as one line
@@ -252,7 +254,7 @@ def test_any_reply_to_any_command(kind: str, command: str, tmp_path: Path) -> No
         return play(text_for(request)) if hurt else said(text_for(request))
 
     with serving(script) as server:
-        shown = run(command, tmp_path, server.url)
+        shown = run(command, tmp_path, server.url, timeout=SHORT if kind == "a trickle" else PATIENCE)
         assert KEY not in shown
         if what == "read":
             assert (asked(server), len(server.bodies)) == (1, 2 if command != "extract" else 3), shown
@@ -432,7 +434,7 @@ def test_a_stored_row_that_lacks_a_field_is_one_line(field: str, tmp_path: Path)
 
 def test_a_reply_that_trickles_ends_at_the_deadline_and_is_not_paid_for_again(tmp_path: Path) -> None:
     with serving(lambda request, number: Play(body("x" * 100), trickle=0.05)) as server:
-        shown = run("extract", tmp_path, server.url, "--retries", 5, "--give-up-after", 1)
+        shown = run("extract", tmp_path, server.url, "--retries", 5, "--give-up-after", 1, timeout=SHORT)
         assert len(server.bodies) == 1
     assert "timeout" in shown
 

@@ -255,6 +255,21 @@ def test_a_failed_cell_is_named_and_its_seed_left_out_of_the_pairs(
     assert read(json.loads((tmp_path / "results.json").read_text())) == read(one.to_json())
 
 
+def test_a_start_with_fewer_seeds_or_methods_takes_nothing_out_of_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_process(monkeypatch, lambda self, cell, *rest: CellResult.from_json(entry(0.5, cell.seed)))
+    run_comparison(ComparePlan(("base", "sgpo"), seeds=3), tmp_path)
+    # Fewer seeds, another method and one of the two; then more seeds of a single one.
+    for methods, seeds, counts in ((("sgpo", "hpt"), 1, (3, 1, 3)), (("hpt",), 4, (4, 3, 3))):
+        one = run_comparison(ComparePlan(methods, seeds=seeds), tmp_path)
+        assert tuple(len(method.seeds) for method in one.methods.values()) == counts
+        assert [each.seed for each in one.methods["base"].seeds] == [0, 1, 2]
+        assert read(json.loads((tmp_path / "results.json").read_text())) == read(one.to_json())
+    assert as_text(one).count("SGPO (3 of 4 seeds)") == 2  # of its mean, and of its families
+    assert one.methods["sgpo"].learning_rate == LabTask().learning_rate
+
+
 def test_runs_of_several_versions_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A method that is added to a directory after an update is no more compared with its like."""
     in_this_process(monkeypatch, lambda self, cell, *rest: CellResult.from_json(entry(0.5, cell.seed)))

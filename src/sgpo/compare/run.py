@@ -6,10 +6,10 @@ search for a learning rate (:mod:`sgpo.compare.search`). An ablation takes the r
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from sgpo.compare.cells import read_result, run_cells
+from sgpo.compare.cells import Outcome, read_result, run_cells
 from sgpo.compare.lab import LabTask
 from sgpo.compare.results import Cells, method_results
 from sgpo.compare.reuse import reuse
@@ -103,8 +103,7 @@ def _run_locked(plan: ComparePlan, out: Path, other: Path | None) -> ComparisonR
     manifest = dataclasses.replace(manifest, cells=tuple(sorted({*manifest.cells, *(cell.name for cell in cells)})))
     write_json(out / "manifest.json", manifest.to_json())
     done = run_cells([(cell, out / "cells" / cell.name) for cell in cells], plan.task, plan.processes, out)
-    # By method and in the order of seeds, whatever the order in which cells ended.
-    outcomes: dict[str, Cells] = {m: [done[cell.name] for cell in cells if cell.method == m] for m in plan.methods}
+    outcomes = _outcomes(plan, manifest, out, done, rates)
     failed = {f"{m}, seed {o.seed}": o.error for m, each in outcomes.items() for o in each if isinstance(o, FailedCell)}
     results = ComparisonResults(
         schema=SCHEMA,
@@ -113,7 +112,7 @@ def _run_locked(plan: ComparePlan, out: Path, other: Path | None) -> ComparisonR
         expert=manifest.settings.get("budget", {}).get("expert"),  # the dial that a reader asks for first
         process_seconds=_seconds(out),
         never_solved=plan.task.never_solved,
-        methods=method_results(outcomes | _earlier(manifest.methods, plan, out, rates), rates, plan.task.never_solved),
+        methods=method_results(outcomes, rates, plan.task.never_solved),
         failed=failed | _failed_in_search(out),
         # A directory may grow for months, and a method of a later version be compared with one of an older.
         versions=several_versions((path.parent for path in sorted(out.glob("*/*/result.json"))), _VERSIONS),
@@ -168,28 +167,33 @@ def _manifest(plan: ComparePlan, out: Path) -> Manifest:
 
 
 def _cells(plan: ComparePlan, rates: Mapping[str, Searched]) -> list[CellSpec]:
-    """Seeds alternate between the starts. Seeds come first, so that early results say something of every method."""
-    return [
-        plan.task.cell(method, seed, seed % plan.task.starts, overrides_of(method, rates))
-        for seed in range(plan.seeds)
-        for method in long_first(plan.methods)
-    ]
+    """Seeds come first, so that early results say something of every method."""
+    methods, seeds = long_first(plan.methods), range(plan.seeds)
+    return [_cell(plan.task, method, seed, overrides_of(method, rates)) for seed in seeds for method in methods]
 
 
-def _earlier(methods: Sequence[str], plan: ComparePlan, out: Path, rates: dict[str, Searched]) -> dict[str, Cells]:
-    """Results of methods that ``plan`` does not name but an earlier run finished, for the same seeds.
+def _cell(task: Task, method: str, seed: int, overrides: dict[str, float]) -> CellSpec:
+    """Seeds alternate between the starts."""
+    spec: CellSpec = task.cell(method, seed, seed % task.starts, overrides)
+    return spec
 
-    What was searched for them is added to ``rates``.
+
+def _outcomes(
+    plan: ComparePlan, manifest: Manifest, out: Path, done: Mapping[str, Outcome], rates: dict[str, Searched]
+) -> dict[str, Cells]:
+    """By method and in the order of seeds: the runs of this start, and those that earlier ones finished beside them.
+
+    So a start with fewer methods or seeds takes nothing out of the results; tables say which method has fewer seeds.
+    What was searched for the methods of earlier starts is added to ``rates``.
     """
     found: dict[str, Cells] = {}
-    for method in methods:
-        cells = _cells(dataclasses.replace(plan, methods=(method,)), {})
-        paths = [out / "cells" / cell.name for cell in cells]
-        # Half of a method's seeds would be compared with all of the others'.
-        if method in plan.methods or not all((path / "result.json").exists() for path in paths):
+    for method in dict.fromkeys([*plan.methods, *manifest.methods]):
+        names = [_cell(plan.task, method, seed, {}).name for seed in manifest.seeds]
+        names = [name for name in names if name in done or (out / "cells" / name / "result.json").exists()]
+        found[method] = [done[name] if name in done else read_result(out / "cells" / name) for name in names]
+        if method in plan.methods or not names:
             continue
-        found[method] = [read_result(path) for path in paths]
-        used = read_json_object(paths[0] / "cell.json")["overrides"]
+        used = read_json_object(out / "cells" / names[0] / "cell.json")["overrides"]
         known = searched(out).get(find_method(method).tuned_as or method, Searched())
         # A rate in the method's name, or a directory that was not searched: the cell says what it ran with.
         as_run = Searched(learning_rate=used.pop("learning_rate", None), balance=used or None)

@@ -67,10 +67,11 @@ def as_csv(results: ComparisonResults) -> str:
 def _parts(results: ComparisonResults) -> list[tuple[str, Rows]]:
     methods = results.methods
     seeds = max((len(method.seeds) for method in methods.values()), default=0)
-    scores = {_label(name) + _fewer(method, seeds): method.scores for name, method in methods.items()}
+    labels = {name: _label(name) + _fewer(method, seeds) for name, method in methods.items()}
+    scores = {labels[name]: method.scores for name, method in methods.items()}
     title = f"mean [95% interval over {seeds} seeds]"
     if seeds == 1:  # shows no spread between seeds, so that its interval is the one over problems
-        scores = {_label(name): {**m.scores, "end": _over_problems(m)} for name, m in methods.items()}
+        scores = {labels[name]: {**m.scores, "end": _over_problems(m)} for name, m in methods.items()}
         title = "one seed [95% interval over problems]"
     parts = [(f"{_measured(results)}: {title}", _grid("method", scores, SCORE_NAMES))]
     if gaps := {_label(name): method.sgpo_minus for name, method in methods.items() if method.sgpo_minus}:
@@ -78,7 +79,7 @@ def _parts(results: ComparisonResults) -> list[tuple[str, Rows]]:
     if any(method.axes for method in methods.values()):
         # Results of a single cell have no interval on an axis.
         on_axes = {
-            _label(name): {axis: one.interval or SeedMean(one.accuracy) for axis, one in method.axes.items()}
+            labels[name]: {axis: one.interval or SeedMean(one.accuracy) for axis, one in method.axes.items()}
             for name, method in methods.items()
         }
         parts.append(("By axis, %", _grid("method", on_axes, _names(on_axes))))
@@ -92,7 +93,7 @@ def _parts(results: ComparisonResults) -> list[tuple[str, Rows]]:
         for name, method in methods.items():
             for family, one in method.per_family.items():
                 families.setdefault(family, {})[name] = SeedMean(one.accuracy)
-        parts.append(("By family, %", _grid("family", families, {name: _label(name) for name in methods})))
+        parts.append(("By family, %", _grid("family", families, labels)))
     parts.append(("Cost of a run, mean over seeds", _costs(methods)))
     return parts
 

@@ -247,6 +247,28 @@ def test_an_answer_stays_what_it_is_in_its_file(file: str, text: str, answers: l
     assert load_data(parse(recipe(dataset_name=name))[0])["answer"][:] == answers
 
 
+def test_columns_and_their_types_are_those_of_all_rows(folder: Path) -> None:
+    """Of a list, and of more JSON than ``datasets`` looks at to choose the types."""
+    rows = [{"prompt": "a", "answer": "1"}, {"prompt": "b", "answer": "2", "strategy": "carry"}]
+    Path("list.json").write_text(json.dumps(rows))
+    assert load_data(parse(recipe(dataset_name="list.json"))[0])["strategy"][:] == [None, "carry"]
+    messages = [{"role": "user", "content": "x" * 1000}]
+    first = {"prompt": messages, "answer": "a year", "strategy": None, "level": 1}
+    last = {"prompt": [{**messages[0], "name": "me"}], "answer": "2024-05-06", "strategy": "b", "level": 1.5, "more": []}
+    text = "".join(json.dumps(row) + "\n" for row in [first] * 10000 + [last] * 5000)
+    Path("long.jsonl").write_text(text)
+    data = load_data(parse(recipe(dataset_name="long.jsonl"))[0])
+    assert [data[9999], data[10000]] == [{**first, "more": None}, last]
+
+
+def test_a_file_that_was_replaced_is_read_anew(folder: Path) -> None:
+    """Whatever time it bears: those that an archive or an image brings have one that was set."""
+    for answer in ("1", "2"):
+        Path("rows.jsonl").write_text(json.dumps({"prompt": "a", "answer": answer}) + "\n")
+        os.utime("rows.jsonl", (1e9, 1e9))
+        assert load_data(parse(recipe(dataset_name="rows.jsonl"))[0])["answer"][:] == [answer]
+
+
 def test_splits_of_a_folder_of_text(folder: Path) -> None:
     Path("split").mkdir()
     for split in ("train", "test"):

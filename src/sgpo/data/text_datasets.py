@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, ReadInstruction, load_dataset
+from datasets import Dataset, ReadInstruction
 
 from sgpo.data.tables import Row, read_table
 from sgpo.runs.files import JsonObject, ReadError
@@ -25,8 +25,8 @@ _EXACT = 2**53  # whole numbers up to it are floats, too
 def text_dataset(files: Mapping[str, Sequence[Path]], split: str) -> Dataset:
     """The rows of files of text (see `sgpo.data.tables`), by the name of their split.
 
-    Where ``datasets`` reads plain JSON lines as they are, it maps them into memory, which many processes share.
-    Whatever else there is (CSV, a byte order mark, texts that look like dates) is held as it was read here.
+    A column is there where any row has it: `Dataset.from_list` takes those of the first row, and ``datasets`` reads
+    JSON in parts, of which the first one decides on the types.
 
     Args:
         files: of each split.
@@ -36,24 +36,12 @@ def text_dataset(files: Mapping[str, Sequence[Path]], split: str) -> Dataset:
         ReadError: a file cannot be read, a column holds values of several kinds, or a number that would be rounded.
         ValueError: there is no such split.
     """
-    named = [name for name in _SPLIT.findall(split) if name in files]
-    if named and all(_is_plain(path) for name in named for path in files[name]):
-        for name in named:
-            for _ in _rows(files[name]):  # a fault is said with its line before `datasets` meets it
-                pass
-        data = load_dataset(
-            "json", data_files={name: list(map(str, paths)) for name, paths in files.items()}, split=split
-        )
-        if not any("timestamp[" in str(field.type) for field in data.features.arrow_schema):
-            return data
-    rows = {name: list(_rows(files[name])) for name in named}
+    rows = {name: list(_rows(files[name])) for name in _SPLIT.findall(split) if name in files}
+    names = dict.fromkeys(chain.from_iterable(chain.from_iterable(rows.values())))
     parts = ReadInstruction.from_spec(split).to_absolute({name: len(rows.get(name, ())) for name in files})
-    return Dataset.from_list([row for part in parts for row in rows[part.splitname][part.from_ : part.to]])
-
-
-def _is_plain(path: Path) -> bool:
-    with path.open("rb") as file:
-        return path.suffix == ".jsonl" and file.read(1) == b"{"
+    taken = [row for part in parts for row in rows[part.splitname][part.from_ : part.to]]
+    # Objects whose fields are of several kinds, as the contents of messages may be, stay as they are, too.
+    return Dataset.from_dict({name: [row.get(name) for row in taken] for name in names}, on_mixed_types="use_json")
 
 
 def _rows(files: Sequence[Path]) -> Iterator[JsonObject]:

@@ -254,7 +254,13 @@ def test_columns_and_their_types_are_those_of_all_rows(folder: Path) -> None:
     assert load_data(parse(recipe(dataset_name="list.json"))[0])["strategy"][:] == [None, "carry"]
     messages = [{"role": "user", "content": "x" * 1000}]
     first = {"prompt": messages, "answer": "a year", "strategy": None, "level": 1}
-    last = {"prompt": [{**messages[0], "name": "me"}], "answer": "2024-05-06", "strategy": "b", "level": 1.5, "more": []}
+    last = {
+        "prompt": [{**messages[0], "name": "me"}],
+        "answer": "2024-05-06",
+        "strategy": "b",
+        "level": 1.5,
+        "more": [],
+    }
     text = "".join(json.dumps(row) + "\n" for row in [first] * 10000 + [last] * 5000)
     Path("long.jsonl").write_text(text)
     data = load_data(parse(recipe(dataset_name="long.jsonl"))[0])

@@ -58,6 +58,13 @@ def test_rules_come_from_the_meta_file_by_id(ending: str, tmp_path: Path) -> Non
     assert (second.tolerance, second.unit, second.multiple, second.group) == (None, None, True, "Algebra")
 
 
+def test_rules_without_ids_are_those_of_no_problem(tmp_path: Path) -> None:
+    path = write(tmp_path / "o.jsonl", {"problem": "p", "answer": "4.2"}, {"problem": "q", "answer": "3"})
+    write(tmp_path / "o.meta.jsonl", {"error": "1"}, {"error": "1e-3"})
+    with pytest.raises(BenchmarkError, match="has rules for none of the ids"):
+        load_file(path)
+
+
 def test_a_packed_file_has_the_settings_of_its_benchmark(tmp_path: Path) -> None:
     for name in ("AMC23.jsonl", "AMC23.jsonl.gz"):
         text = (json.dumps(GOOD) + "\n").encode()

@@ -17,6 +17,7 @@ from sgpo.data.benchmarks import load_file
 from sgpo.data.overlap import load_texts
 from sgpo.data.tables import count_rows, number_text, read_table
 from sgpo.evaluation.templates import load_strategies
+from sgpo.rewards import verify
 from sgpo.rewards.files import read_items
 from sgpo.runs.files import ReadError
 from sgpo.strategies.check_files import check_file
@@ -163,6 +164,20 @@ def test_golds_may_be_numbers_of_any_kind_and_lists_of_them(tmp_path: Path) -> N
         (tmp_path / "a.jsonl").write_text(json.dumps({**ROW, "answer": 0}).replace(" 0,", f" {bad},"))
         with pytest.raises(ValueError, match="must be text or a number"):
             load_file(tmp_path / "a.jsonl")
+
+
+def test_golds_of_32_bits_are_the_numbers_that_they_stand_for(tmp_path: Path) -> None:
+    """``datasets`` and pandas have columns of such floats, which Python reads with the digits of a double."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    golds = {0.1: "0.1", 1 / 3: "1/3", 2 / 3: "2/3", 2.5: "2.5", 1234.567: "1234.567", 1e-5: "1e-05", 19.99: "19.99"}
+    golds |= {math.pi: "3.1415927", 7.0: "7.0", -0.7: "-0.7", 0.1234567: "0.1234567"}
+    table = pa.table({"problem": ["q"] * len(golds), "answer": pa.array(golds, pa.float32())})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert [problem.answer for problem in load_file(tmp_path / "a.parquet")] == list(golds.values())
+    assert [number_text(np.float32(gold)) for gold in golds] == list(golds.values())
+    assert [verify(f"\\boxed{{{gold}}}", np.float32(gold)).correct for gold in ("0.1", "19.99")] == [True, True]
 
 
 def test_text_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def load_file(path: Path) -> list[BenchmarkProblem]:
     rows = [row for _, row in read_table(path)]
     meta = path.with_name(f"{table_name(path)}.meta.jsonl")
     if meta.exists():
-        rules = {str(row.get("id")): row for _, row in read_table(meta)}
+        rules = {str(row["id"]): row for _, row in read_table(meta) if row.get("id") is not None}
         if rows and not rules.keys() & {str(row.get("id")) for row in rows}:
             raise BenchmarkError(
                 f"{meta} has rules for none of the ids in {path.name}; make the ids agree, or move it away."

@@ -10,6 +10,7 @@ import csv
 import math
 import numbers
 import re
+import struct
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -23,6 +24,7 @@ Row = tuple[str, JsonObject]
 """Where a row stands, ``FILE, line 3``, and its fields."""
 _BATCH = 64
 _LONGEST = 2**31 - 1  # of a CSV cell; responses are longer than the default, 128 KiB
+_FEW, _SINGLE = 30, 7  # the largest denominator of a fraction of 32 bits, and characters of a decimal number
 _ROUND = 14  # characters of a float, of 15 digits, from which the digits after them are no fault of arithmetic
 
 
@@ -61,17 +63,29 @@ def table_name(path: PathLike) -> str:
 def number_text(value: Any) -> str | None:
     """The text of a number (numpy's and decimal ones, too); None for whatever else it is.
 
-    A float that stands for a fraction of whole numbers, as far as a double can say it, is that fraction (``1/3``); one
-    that arithmetic has left a little off is rounded (``0.1 + 0.2`` is ``0.3``). Nobody answers with its digits. Any
-    other keeps them: they are what a program prints (``math.pi``).
+    A float that stands for a fraction of whole numbers, as far as its bits can say it, is that fraction (``1/3``); one
+    that arithmetic has left a little off is rounded (``0.1 + 0.2`` is ``0.3``), and so is one of 32 bits
+    (``0.10000000149011612`` is ``0.1``). Nobody answers with its digits. Any other keeps them: they are what a program
+    prints (``math.pi``).
     """
     if not isinstance(value, (numbers.Real, Decimal)) or isinstance(value, bool):
         return None
-    if isinstance(value, float) and len(repr(float(value))) > 16 and math.isfinite(value) and not value.is_integer():
-        exact = Fraction(value).limit_denominator(10_000)
-        rounded = f"{value:.15g}"
-        return str(exact) if float(exact) == value else rounded if len(rounded) < _ROUND else str(value)
-    return str(value)
+    if isinstance(value, (numbers.Rational, Decimal)):
+        return str(value)
+    value = float(value)
+    if len(repr(value)) <= 16 or not math.isfinite(value) or value.is_integer():
+        return str(value)
+    if _of_32_bits(value) == value:  # with so few bits many fractions lie near a number
+        rounded = next(text for digits in range(1, 18) if _of_32_bits(float(text := f"{value:.{digits}g}")) == value)
+        exact = Fraction(value).limit_denominator(_FEW)
+        return str(exact) if len(rounded) > _SINGLE and _of_32_bits(float(exact)) == value else rounded
+    exact = Fraction(value).limit_denominator(10_000)
+    rounded = f"{value:.15g}"
+    return str(exact) if float(exact) == value else rounded if len(rounded) < _ROUND else str(value)
+
+
+def _of_32_bits(value: float) -> float:
+    return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
 def check_text(path: PathLike) -> None:

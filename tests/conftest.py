@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 # No timed assertion: on a busy machine an example of a millisecond took half a second.
-settings.register_profile("sgpo", deadline=None)
+settings.register_profile("sgpo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sgpo")
 
 
@@ -27,6 +27,17 @@ def _no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reaches, or is judged by, an endpoint that the environment names."""
     for name in ("OPENAI_BASE_URL", "OPENAI_MODEL", "SGPO_NO_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _patient_verifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine an easy answer may take longer than the usual two seconds; a test of the deadline gives one."""
+    from sgpo.rewards import pool, verifier
+
+    run, usual = pool.Pool.run, verifier.DEFAULT_TIMEOUT
+    monkeypatch.setattr(
+        pool.Pool, "run", lambda self, question, timeout: run(self, question, 120.0 if timeout == usual else timeout)
+    )
 
 
 @pytest.fixture

@@ -299,7 +299,7 @@ PIECES = [
 
 @pytest.mark.parametrize("piece", PIECES)
 def test_no_pattern_runs_away(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     many = piece * (extraction.MAX_CHARS // len(piece))
     behind = r"\boxed{7}. The answer is 1 a" + piece * (3_900 // len(piece)) + "b"
     claimed = r"\boxed{7}" + piece * (3_900 // len(piece)) + "the answer is 6"
@@ -311,4 +311,4 @@ def test_no_pattern_runs_away(piece: str) -> None:
             structure.parse(normalize(text).text)
         except TooComplexError:
             continue
-    assert time.perf_counter() - started < 10  # it takes tenths of a second; a runaway pattern takes minutes
+    assert time.process_time() - started < 60  # it takes tenths of a second; a runaway pattern takes minutes

@@ -70,7 +70,7 @@ class Worker:
         Its pipes close a moment before it can be collected, so a process that is ending is waited for.
         """
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(1.0)
+            self.process.wait(10.0)
         return self.process.returncode == -signal.SIGKILL
 
     def await_ready(self) -> None:

@@ -105,7 +105,7 @@ def requests(n: int) -> list[Request]:
 
 def backend(server: Server, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Endpoint:
     monkeypatch.setenv("SGPO_TEST_KEY", KEY)
-    settings: dict[str, Any] = {"base_url": server.url, "api_key_env": "SGPO_TEST_KEY", "retries": 3, "timeout": 10}
+    settings: dict[str, Any] = {"base_url": server.url, "api_key_env": "SGPO_TEST_KEY", "retries": 3, "timeout": 60}
     return Endpoint("m", SAMPLING, ModelOptions(**{**settings, **options}))
 
 
@@ -160,7 +160,7 @@ def test_concurrency_is_bounded_and_used(monkeypatch: pytest.MonkeyPatch) -> Non
     full = threading.Barrier(4)  # no request is answered before four are under way
 
     def together(body: dict[str, Any], number: int) -> Played:
-        full.wait(timeout=20)
+        full.wait(timeout=60)
         return double(body, number)
 
     with serving(together) as server:

@@ -18,7 +18,7 @@ from sgpo.runs.progress import hush, progress
 
 def wait_for(text: str, capsys: pytest.CaptureFixture[str]) -> str:
     """What standard error has had until ``text`` was there."""
-    shown, until = "", time.monotonic() + 20
+    shown, until = "", time.monotonic() + 120
     while text not in shown and time.monotonic() < until:
         shown += capsys.readouterr().err
         time.sleep(0.005)
@@ -26,9 +26,32 @@ def wait_for(text: str, capsys: pytest.CaptureFixture[str]) -> str:
     return shown
 
 
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.asked = 0
+
+    def monotonic(self) -> float:
+        self.asked += 1
+        return self.now
+
+    def set(self, now: float) -> None:
+        """Go to ``now``, and wait for looks that could print a line; each asks two to four times for the time."""
+        self.now = now
+        until = self.asked + 12
+        while self.asked <= until:
+            time.sleep(0.005)
+
+
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The display's own, by which a look for news every hundredth of a second takes no time."""
+    clock = Clock()
     monkeypatch.setattr(module, "EVERY", 0.01)
+    monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
 def test_the_display_needs_nothing_of_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,51 +78,51 @@ def test_an_error_before_anything_is_done_stands_alone(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == ""
 
 
-def test_a_line_for_a_change_and_the_last_state_at_the_end(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_for_a_change_and_the_last_state_at_the_end(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("lift") as shown:
         task = shown.add_task("", total=40, note="")
         shown.update(task, completed=3, note="128 samples")
         said = wait_for("lift 3/40 128 samples after 0 s\n", capsys)
         shown.update(task, completed=40, note="512 samples " + "x" * 200)
     said += capsys.readouterr().err
-    assert said.count("3/40") == 1
+    assert said.count("lift 3/40 128 samples") == 1
     assert said.count("lift 40/40 512 samples") == 1
     assert max(map(len, said.splitlines())) > 200  # a log has no width at which to break
     assert "\r" not in said
     assert "\x1b" not in said
 
 
-def test_a_run_that_stands_still_says_so(
-    quick: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(module, "_STILL", 0.05)
+def test_a_run_that_stands_still_says_so(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("extract") as shown:
         shown.add_task("", total=None, note="")
-        time.sleep(0.4)
-    assert capsys.readouterr().err.count("extract 0/? after 0 s\n") > 2
+        for now in (0, 30, 59, 60, 90, 119, 120):
+            clock.set(now)
+    lines = [f"extract 0/? after {after}" for after in ("0 s", "1 min 0 s", "2 min 0 s")]
+    assert capsys.readouterr().err.splitlines() == lines
 
 
-def test_lines_become_rarer_in_a_long_run(
-    quick: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(module, "_SHARE", 1000.0)
+def test_lines_become_rarer_in_a_long_run(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """After ten minutes it is six seconds, a hundredth of them."""
     with progress("train") as shown:
-        task = shown.add_task("step", total=100, note="")
-        for step in range(100):
-            shown.update(task, completed=step + 1)
-            time.sleep(0.002)
-    assert capsys.readouterr().err.splitlines() == ["train step 100/100 after 0 s"]
+        clock.now = 600
+        task = shown.add_task("step", total=100, completed=1, note="")
+        for step, now in enumerate((600, 603, 606, 607, 612), 1):
+            shown.update(task, completed=step)
+            clock.set(now)
+        shown.update(task, completed=100)
+    lines = [f"train step {step}/100 after 10 min {after} s" for step, after in ((1, 0), (4, 7), (100, 12))]
+    assert capsys.readouterr().err.splitlines() == lines
 
 
-def test_several_tasks_are_one_line(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_tasks_are_one_line(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress() as shown:
         tasks = [shown.add_task(name, total=1.0, note="waiting") for name in "abcdefgh"]
         shown.update(tasks[0], completed=1.0)
         for task in tasks[1:7]:
             shown.update(task, completed=0.5, note="accuracy 0.250")
-        said = wait_for("after", capsys)
-    state = "50% accuracy 0.250"
-    assert said.splitlines()[-1] == f"1/8 done; b {state}; c {state}; d {state}; e {state}; 2 more after 0 s"
+        state = "50% accuracy 0.250"
+        line = f"1/8 done; b {state}; c {state}; d {state}; e {state}; 2 more after 0 s"
+        assert line in wait_for(f"{line}\n", capsys).splitlines()
 
 
 @pytest.mark.parametrize("bar", [True, False])
@@ -136,7 +159,10 @@ def test_a_job_in_a_process_is_heard_where_it_warns(capfd: pytest.CaptureFixture
     assert not any("generation flags" in line or "another name" in line for line in said)
 
 
-def test_training_is_lines_with_the_metrics_that_matter(capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_is_lines_with_the_metrics_that_matter(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "EVERY", 3600.0)
     state = SimpleNamespace(is_world_process_zero=True, max_steps=10, global_step=4)
     with TrainingDisplay(bar=True) as display:
         display.on_train_begin(None, state, None)

@@ -7,12 +7,12 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlparse
 
 import pytest
 import trainer_kit as kit
@@ -20,9 +20,11 @@ from datasets import Dataset
 from trl.generation.vllm_client import VLLMClient
 
 from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer, SGPOConfig, SGPOTrainer
+from sgpo.trainer import vllm_server
+from sgpo.trainer.own import swapped
 from sgpo.trainer.vllm_server import BoundedClient, ServerError
 
-SECONDS = 0.6
+SECONDS, PATIENCE = 0.6, 60.0  # for what does not answer in time, and for what does
 TRAINERS = {"sgpo": (SGPOTrainer, SGPOConfig), "luffy": (LUFFYTrainer, LUFFYConfig), "hpt": (HPTTrainer, HPTConfig)}
 
 
@@ -153,9 +155,15 @@ GENERATE = {
 }
 
 
+def then_stalls(handler: Any, answer: Any) -> None:
+    """The first request is answered."""
+    handler.server.faults[handler.path.split("?")[0]] = stalls
+    send(handler, answer)
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """The server, and what of vLLM TRL looks for; retries wait for nothing."""
+    """The server, and what of vLLM TRL looks for; retries wait for nothing. Only a stalled request has little time."""
     available = lambda **_: True  # noqa: E731
     monkeypatch.setattr("trl.generation.vllm_client.is_vllm_available", available)
     monkeypatch.setattr("trl.generation.vllm_generation.is_vllm_available", available)
@@ -166,6 +174,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr("trl.generation.vllm_client.NCCLTrainerSendWeightsArgs", dict, raising=False)
     monkeypatch.setattr(VLLMClient, "init_communicator", lambda self, device: self.get_server_info())
     running = Server()
+    ask = vllm_server._Session._ask
+
+    def bounded(self: Any, method: str, url: str, options: dict[str, Any]) -> Any:
+        endless = running.faults.get(urlparse(url).path) in (stalls, trickles)
+        with swapped(self._client, _seconds=SECONDS if endless else self._client._seconds):
+            return ask(self, method, url, options)
+
+    monkeypatch.setattr(vllm_server._Session, "_ask", bounded)
+    monkeypatch.setattr(vllm_server, "_SECONDS", PATIENCE)
     threading.Thread(target=running.serve_forever, daemon=True).start()
     yield running
     running.released.set()
@@ -176,7 +193,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def made(out: Path, url: str, name: str = "sgpo", tokenizer: Any = None, chat: bool = False, **options: Any) -> Any:
     trainer_class, config_class = TRAINERS[name]
     rows = [{**row, "answer": "5", "expert": " 5"} for row in kit.make_problems(4, chat=chat)]
-    fields = {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": url, "vllm_request_timeout": SECONDS}
+    fields = {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": url, "vllm_request_timeout": PATIENCE}
     config = kit.make_config(out, config_class, **{**fields, "save_strategy": "steps", "save_steps": 1, **options})
     return trainer_class(
         model=kit.make_model(),
@@ -188,7 +205,7 @@ def made(out: Path, url: str, name: str = "sgpo", tokenizer: Any = None, chat: b
 
 
 def client(out: Path, url: str, **options: Any) -> BoundedClient:
-    given = {"output_dir": str(out), "vllm_request_timeout": SECONDS, "vllm_server_timeout": 60.0, **options}
+    given = {"output_dir": str(out), "vllm_request_timeout": PATIENCE, "vllm_server_timeout": PATIENCE, **options}
     return BoundedClient(SimpleNamespace(**given), base_url=url)
 
 
@@ -207,7 +224,7 @@ def test_completions_that_do_not_come_or_are_not_what_was_asked_for(name: str, s
 def test_the_server_ends_completions_where_the_chat_template_ends_a_turn(name: str, server: Server, out: Path) -> None:
     tokenizer = kit.make_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<end>"]})
-    made(out, server.url, name, tokenizer, chat=True, max_steps=1, vllm_request_timeout=60.0).train()
+    made(out, server.url, name, tokenizer, chat=True, max_steps=1).train()
     assert {tuple(asked["stop_token_ids"]) for asked in server.sampling} == {(1, kit.WORDS.index("<end>"))}
 
 
@@ -215,14 +232,7 @@ def test_the_server_ends_completions_where_the_chat_template_ends_a_turn(name: s
 @pytest.mark.parametrize("path", ["/v1/completions", "/update_weights", "/start_weight_update", "/reset_prefix_cache"])
 def test_a_server_that_stalls_in_a_run(path: str, name: str, server: Server, out: Path) -> None:
     trainer = made(out, server.url, name, max_steps=3)
-    seen = 0
-
-    def later(handler: Any, answer: Any) -> None:
-        nonlocal seen
-        seen += 1
-        (stalls if seen > 1 else send)(handler, answer)
-
-    server.faults[path] = later
+    server.faults[path] = then_stalls
     with pytest.raises(ServerError, match=f"did not answer POST {path}.* within 0.6 s") as error:
         trainer.train()
     assert f"The last checkpoint is {out / 'checkpoint-1'}" in str(error.value)
@@ -232,12 +242,8 @@ def test_a_server_that_stalls_in_a_run(path: str, name: str, server: Server, out
 @pytest.mark.parametrize("name", TRAINERS)
 @pytest.mark.parametrize("path", ["/v1/models", "/server_info"])
 def test_a_server_that_stalls_while_the_trainer_is_made(path: str, name: str, server: Server, out: Path) -> None:
-    first = path == "/v1/models"  # asked once before, by a check that lets silence pass
-
-    def fault(handler: Any, answer: Any) -> None:
-        (send if first and server.asked.count(path) == 1 else stalls)(handler, answer)
-
-    server.faults[path] = fault
+    # The models are asked for once before, by a check that lets silence pass.
+    server.faults[path] = then_stalls if path == "/v1/models" else stalls
     with pytest.raises(ServerError, match=rf"did not answer GET {path} within 0.6 s.*No checkpoint was written yet"):
         made(out, server.url, name)
 
@@ -255,11 +261,11 @@ def test_another_model_is_refused_by_every_trainer(name: str, server: Server, ou
 
 
 def test_long_completions_may_take_long_on_the_defaults(server: Server, out: Path) -> None:
-    asking = client(out, server.url, vllm_request_timeout=None, vllm_server_timeout=SECONDS)
+    asking = client(out, server.url, vllm_request_timeout=None)
     given: list[float] = []
     server.faults["/v1/completions"] = lambda handler, answer: (given.append(asking._seconds), send(handler, answer))
     asking.generate(prompts=[[4]] * 100, n=3, max_tokens=1000)
-    assert given == [SECONDS + 2 * 1000 / 5]
+    assert given == [PATIENCE + 2 * 1000 / 5]
     server.faults["/reset_prefix_cache"] = stalls
     with pytest.raises(ServerError, match=r"did not answer POST /reset_prefix_cache within 0.6 s"):
         asking.reset_prefix_cache()
@@ -279,16 +285,16 @@ vllm_client.is_vllm_available = lambda **_: True
 vllm_server._STUCK = 0.2
 stuck = SimpleNamespace(trainer_send_weights=lambda **_: time.sleep(600))
 vllm_client.NCCLWeightTransferEngine, vllm_client.NCCLTrainerSendWeightsArgs = stuck, dict
-args = SimpleNamespace(output_dir="nowhere", vllm_request_timeout=0.5, vllm_server_timeout=60)
-vllm_server.BoundedClient(args, base_url=sys.argv[1]).update_named_params([("w", "float32", [1])], iter([]))
+args = SimpleNamespace(output_dir="nowhere", vllm_request_timeout=60, vllm_server_timeout=60)
+client = vllm_server.BoundedClient(args, base_url=sys.argv[1])
+client._seconds = 3
+client.update_named_params([("w", "float32", [1])], iter([]))
 """
 
 
 def test_a_broadcast_that_no_exception_reaches_ends_the_process(server: Server) -> None:
     server.faults["/update_weights"] = stalls
-    began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", STUCK, server.url], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", STUCK, server.url], capture_output=True, text=True, timeout=500)
     assert done.returncode == 1
     assert "error: The vLLM server at" in done.stderr
-    assert "did not answer POST /update_weights within 0.5 s" in done.stderr
-    assert time.monotonic() - began < 120
+    assert "did not answer POST /update_weights within 3 s" in done.stderr

@@ -3,9 +3,11 @@
 import json
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,7 +47,8 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr("sgpo.trainer.vllm_server._SECONDS", 60.0)  # of one look
     running = Server()
     yield running
     running.http.shutdown()
@@ -124,11 +127,16 @@ def test_an_address_without_a_scheme_is_not_waited_for(out: Path) -> None:
         check_server(asked(out, "localhost:8000"), "Qwen/Qwen2.5-7B")
 
 
-def test_a_server_that_only_answers_with_an_error(no_pause: None, server: Server, out: Path) -> None:
+def test_a_server_that_only_answers_with_an_error(server: Server, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which only pauses take time; a look has a minute."""
+    now, look = [0.0], urllib.request.urlopen
+    pauses = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.append(now.pop() + seconds))
+    monkeypatch.setattr("sgpo.trainer.vllm_server.time", pauses)
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: look(url, timeout=60))
     server.health = [503]
-    with pytest.raises(ConnectionError, match="answers 503 Service Unavailable"):
-        check_server(asked(out, server.url, vllm_server_timeout=0.2), "Qwen/Qwen2.5-7B")
-    assert server.asked > 1
+    with pytest.raises(ConnectionError, match=r"not up after 7 s: it answers 503 Service Unavailable"):
+        check_server(asked(out, server.url, vllm_server_timeout=7), "Qwen/Qwen2.5-7B")
+    assert (server.asked, now) == (5, [7.0])
 
 
 def test_a_server_that_is_still_loading_is_waited_for(

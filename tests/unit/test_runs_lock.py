@@ -12,23 +12,24 @@ import pytest
 from sgpo.runs.files import InUseError, WriteError, locked
 
 HOLD = """
-import os, sys, time
+import os, sys
 from sgpo.runs.files import locked
 with locked(sys.argv[1], "sgpo eval"):
     if len(sys.argv) > 2:
         reader, writer = os.pipe()
         if os.fork() == 0:
             os.write(writer, b"1")  # only now has the child let go of the lock
-            time.sleep(8)
+            os.read(0, 1)  # as long as the test has this end of the pipe open
             os._exit(0)
         os.read(reader, 1)
     print(os.getpid(), flush=True)
-    time.sleep(60)
+    os.read(0, 1)
 """
 
 
 def holder(folder, *more):
-    child = subprocess.Popen([sys.executable, "-c", HOLD, str(folder), *more], stdout=subprocess.PIPE, text=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    child = subprocess.Popen([sys.executable, "-c", HOLD, str(folder), *more], text=True, **pipes)
     assert child.stdout is not None
     return child, int(child.stdout.readline())
 
@@ -46,6 +47,7 @@ def test_the_refusal_names_the_process_and_the_dead_do_not_block(tmp_path, forke
         child.wait()
     with locked(tmp_path):  # also where a forked child of the dead process lives on
         pass
+    child.stdin.close()
 
 
 def test_it_is_free_after_the_block_and_after_an_error(tmp_path):

@@ -78,7 +78,7 @@ def start(problems: Path, store: Path, url: str) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> str:
     """Wait for a command that must succeed; what it printed."""
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=900)
     if process.returncode != 0:
         raise RuntimeError(f"exit code {process.returncode}:\n{output}")
     return output

@@ -68,8 +68,8 @@ def test_killed_and_resumed_gives_the_same_results_file(folder: Path, data: Path
     assert result.exit_code == 0, result.output
     slow = COMMAND.replace(
         "; app()",
-        "; import time, sgpo.models.sampling as s; real = s.sample_rows; "
-        "s.sample_rows = lambda *a, **k: (time.sleep(0.3), real(*a, **k))[1]; app()",
+        "; import itertools, time, sgpo.models.sampling as s; real, batch = s.sample_rows, itertools.count(); "
+        "s.sample_rows = lambda *a, **k: (time.sleep(3600 if next(batch) == 3 else 0), real(*a, **k))[1]; app()",
     )
     responses = cut / "responses.jsonl"
     process = subprocess.Popen(
@@ -78,14 +78,14 @@ def test_killed_and_resumed_gives_the_same_results_file(folder: Path, data: Path
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and (not responses.exists() or responses.read_bytes().count(b"\n") < 16):
         assert process.poll() is None, "the run ended before it could be killed"
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     kept = responses.read_bytes()
-    assert 16 <= kept.count(b"\n") < 96
+    assert 16 <= kept.count(b"\n") <= 24
     assert not (cut / "results.json").exists()
     with responses.open("ab") as file:
         file.write(b'{"problem": "torn')

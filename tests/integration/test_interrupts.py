@@ -55,13 +55,24 @@ def saved(command: str, folder: Path) -> int:
         return int(db.execute("SELECT count(*) FROM calls").fetchone()[0])
 
 
+def said_until(words: str, process: subprocess.Popen[str]) -> str:
+    """What a process has printed until these words came."""
+    assert process.stdout is not None
+    output = ""
+    while words not in output:
+        line = process.stdout.readline()
+        assert line, output
+        output += line
+    return output
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_first_one_waits_and_says_for_what(command: str, tmp_path: Path) -> None:
     held = threading.Event()
 
     def script(request: dict[str, Any], number: int) -> Play:
         if number > 3:
-            held.wait(60)
+            held.wait(600)
         return answer(request, number)
 
     with serving(script) as server:
@@ -70,13 +81,10 @@ def test_the_first_one_waits_and_says_for_what(command: str, tmp_path: Path) -> 
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        assert process.stdout is not None
-        output = ""
-        while "Press it again" not in output:  # said while it waits, and before anything came in
-            output += process.stdout.readline()
+        output = said_until("Press it again", process)  # while it waits, and before anything came in
         assert process.poll() is None
         held.set()
-        output += process.communicate(timeout=60)[0]
+        output += process.communicate(timeout=300)[0]
         asked = len(server.bodies)
         assert process.returncode in (1, 2)
         assert "Ctrl-C: waiting for " in output
@@ -84,7 +92,7 @@ def test_the_first_one_waits_and_says_for_what(command: str, tmp_path: Path) -> 
         assert "Traceback" not in output
         assert saved(command, tmp_path) == asked < 12
         again = start(command, tmp_path, server.url)
-        output, _ = again.communicate(timeout=60)
+        output, _ = again.communicate(timeout=300)
         assert again.returncode == 0, output
         assert saved(command, tmp_path) == len(server.bodies)
 
@@ -97,7 +105,7 @@ def test_the_second_one_ends_at_once_and_keeps_what_came(command: str, disk: str
 
     def script(request: dict[str, Any], number: int) -> Play:
         if number > 3:
-            held.wait(60)
+            held.wait(600)
         return answer(request, number)
 
     with serving(script) as server:
@@ -105,14 +113,11 @@ def test_the_second_one_ends_at_once_and_keeps_what_came(command: str, disk: str
         while len(server.bodies) < 6:
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.01)
-        assert process.stdout is not None
         process.send_signal(signal.SIGINT)
-        output = ""
-        while "Press it again" not in output:
-            output += process.stdout.readline()
+        output = said_until("Press it again", process)
         process.send_signal(signal.SIGINT)
         try:
-            output += process.communicate(timeout=60)[0]
+            output += process.communicate(timeout=300)[0]
         finally:
             held.set()
             process.kill()
@@ -128,26 +133,35 @@ def test_a_model_in_this_process_ends_after_its_batch(tmp_path: Path) -> None:
     rows = [{"id": str(i), "problem": f"Q {i} + {i} ?", "answer": "4"} for i in range(40)]
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = ["eval", base_path(0), "--data", tmp_path / "p.jsonl", "--out", tmp_path / "out", "--template", "raw"]
-    slow = (
-        "import signal, time, sgpo.models.sampling as s; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "real = s.sample_rows; s.sample_rows = lambda *a, **k: (time.sleep(0.5), real(*a, **k))[1]; "
-        "from sgpo.cli import main; main()"
-    )
+    held = """
+import itertools, os, signal, sys, time, sgpo.models.sampling as sampling
+from sgpo.cli import main
+def held(*given, **more):
+    if next(batch) == 1:
+        print("the second batch", flush=True)
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+    return real(*given, **more)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+real, batch, sampling.sample_rows = sampling.sample_rows, itertools.count(), held
+main()
+"""
     more = ["--k", 1, "--batch-size", 2, "--max-new-tokens", 2]
     process = subprocess.Popen(
-        [sys.executable, "-c", slow, *map(str, [*arguments, *more])],
+        [sys.executable, "-c", held, *map(str, [*arguments, *more])],
+        cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    while not (tmp_path / "out" / "responses.jsonl").exists():
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
+    output = said_until("the second batch", process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output += said_until("Press it again", process)
+    (tmp_path / "go").touch()
+    output += process.communicate(timeout=300)[0]
     assert process.returncode == 2
     assert "Ctrl-C: waiting for the batch under way" in output
     assert "stopped by Ctrl-C" in output
     assert "Traceback" not in output
-    assert 0 < saved("eval", tmp_path) < 40
+    assert saved("eval", tmp_path) == 4  # of two batches

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from sgpo.runs.processes import guarded, mistakes_in_one_line
 
 TREE = Path(__file__).with_name("processes_tree.py")
 NAMES = ("failing", "cell", "verifier", "guard", "launcher", "rank", "orphan")
-PATIENCE = 60.0  # seconds; not what it takes
+PATIENCE = 300.0  # seconds; not what it takes
 
 
 def wait_for(what: Callable[[], bool], why: Callable[[], str]) -> None:
@@ -149,11 +150,11 @@ def test_the_code_of_a_guarded_command_is_handed_on(code: str, expected: int, tm
 
 
 RANK = """
-import os, sys, time, types
+import os, sys, threading, time, types
 import sgpo
 package, run = types.ModuleType("sgpo.recipe"), types.ModuleType("sgpo.recipe.run")
 package.__path__ = [os.path.join(sgpo.__path__[0], "recipe")]
-run.main = lambda: (print("up", flush=True), time.sleep(600))
+run.main = lambda: (print("up", [one.name for one in threading.enumerate()], flush=True), time.sleep(600))
 sys.modules.update({"sgpo.recipe": package, "sgpo.recipe.run": run})
 import sgpo.recipe.__main__
 """
@@ -167,11 +168,12 @@ def test_a_rank_ends_with_its_launcher_and_a_run_without_one_outlives_its_shell(
         env = {**variables, **({"TORCHELASTIC_RUN_ID": "none"} if launched else {})}
         parent = subprocess.Popen([sys.executable, "-c", start], stdout=out, stderr=out, env=env)
     try:
-        wait_for(lambda: "up" in (tmp_path / "out").read_text(), lambda: "the rank does not start")
+        wait_for(lambda: "up [" in (tmp_path / "out").read_text(), lambda: "the rank does not start")
         (rank,) = psutil.Process(parent.pid).children()
     finally:
         parent.kill()
         parent.wait()
+    assert ("watch-parent" in (tmp_path / "out").read_text()) == launched
     if launched:
         wait_for(lambda: not alive(rank), lambda: "left over")
     else:
@@ -181,7 +183,7 @@ def test_a_rank_ends_with_its_launcher_and_a_run_without_one_outlives_its_shell(
 
 
 def test_a_launched_recipe_says_a_mistake_in_one_line() -> None:
-    mistaken = RANK.replace('(print("up", flush=True), time.sleep(600))', "int('no number')")
+    mistaken = re.sub("run.main = lambda: .*", "run.main = lambda: int('no number')", RANK)
     done = subprocess.run([sys.executable, "-c", mistaken], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("error: invalid literal")

@@ -63,7 +63,7 @@ def test_the_notebook_runs_and_shows_the_report(place: Path) -> None:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     pytest.importorskip("ipykernel")
     book = nbformat.read(FOLDER / "1_first_run.ipynb", as_version=4)
-    nbclient.NotebookClient(book, timeout=300, resources={"metadata": {"path": str(place)}}).execute()
+    nbclient.NotebookClient(book, timeout=900, resources={"metadata": {"path": str(place)}}).execute()
     printed = "".join(output.get("text", "") for each in book.cells for output in each.get("outputs", []))
     assert "with its strategy" in printed
     assert "Warning" not in printed

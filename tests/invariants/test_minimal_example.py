@@ -84,7 +84,7 @@ def test_constants_are_the_configurations_defaults(example: ModuleType, out: Pat
 
 def test_it_runs() -> None:
     done = subprocess.run(
-        [sys.executable, str(PATH), "--steps", "2", "--problems", "2"], capture_output=True, text=True, timeout=300
+        [sys.executable, str(PATH), "--steps", "2", "--problems", "2"], capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("alpha") == 2

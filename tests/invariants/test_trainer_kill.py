@@ -20,7 +20,7 @@ def killed(directory: Path, case: str) -> None:
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr[-4000:]
 

@@ -147,7 +147,7 @@ def test_on_two_ranks(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
     found = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]

@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
     try:
         for node in nodes:
-            node.wait(timeout=240)
+            node.wait(timeout=900)
     finally:
         for node in nodes:
             node.kill()

@@ -43,6 +43,6 @@ def test_the_cost_of_distillation_is_measured_on_any_version_of_the_trainer() ->
         word for name, value in {**small, "vocabulary": 600, "repeats": 1}.items() for word in (f"--{name}", value)
     ]
     script = Path(device.__file__).with_name("sdpo_cost.py")
-    done = subprocess.run([sys.executable, script, *map(str, words)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, script, *map(str, words)], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1])["distillation_over_sdpo"] > 0

@@ -55,7 +55,7 @@ def test_names_may_have_underscores_as_the_fields_of_training_have(tmp_path: Pat
 
 
 def test_the_package_runs_as_the_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "sgpo", "--version"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-m", "sgpo", "--version"], capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout[:5]) == (0, "sgpo "), done.stderr
 
 

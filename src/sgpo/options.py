@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -71,7 +73,19 @@ def from_flat(options: type[T], values: Mapping[str, Any], defaults: Any = None)
         if dataclasses.is_dataclass(default) and not isinstance(default, type):
             found[each.name] = from_flat(type(default), values, default)
         elif each.name in values:
-            found[each.name] = values[each.name]
+            found[each.name] = at_home(values[each.name])
         elif defaults is not None:
             found[each.name] = default
     return options(**found)
+
+
+def at_home(value: Any) -> Any:
+    """A path below ``~`` in full, where no shell has done it: in a file, a notebook, or behind an equals sign.
+
+    Of several values each; whatever is no such path stays.
+    """
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(at_home, value))
+    if isinstance(value, Path):
+        return value.expanduser()
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~/") else value

@@ -17,6 +17,8 @@ from trl import ModelConfig
 
 import sgpo
 from sgpo.cli import main
+from sgpo.compare.options import CompareOptions
+from sgpo.options import from_flat
 from sgpo.recipe import load_data, load_eval_data, load_reward, parse
 from sgpo.recipe.data import trained_on
 from sgpo.recipe.model import check_model, init_kwargs
@@ -107,6 +109,11 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "a number for a prompt": ("dataset_name: numbers.jsonl\n", "Row 0: The prompt '5' is neither text nor a list"),
     "file": ("output_dir: data.xlsx/run\n", "data.xlsx is a file"),
+    "a folder of data": ("dataset_name: bare\noutput_dir: bare\n", "'bare', a folder that the run writes to"),
+    "the same to measure on": (
+        "eval_strategy: epoch\neval_dataset: saved\noutput_dir: saved/run\n",
+        "'saved', a folder that the run writes to",
+    ),
     "adapter": ("model_name_or_path: adapter\n", "a LoRA adapter of somewhere"),
     "no model": ("model_name_or_path: bare\n", "has no config.json"),
 }
@@ -156,10 +163,34 @@ def test_the_command_line_is_refused_in_one_line(
         ("--lora-r 8", "lora_r is given without use_peft"),
         ("--config recipe.yaml", "--config stands 2 times"),
         ("--max_steps", "expected one argument"),
+        ("--generation_kwargs {min_p:0.1}", "'{min_p:0.1}' is no JSON object"),
     ):
         assert message in said([*recipe(), *words.split()], monkeypatch, capsys)
     for path, message in ((".", "got a directory"), ("recipe.yml", "got 'recipe.yml', and there is no such file")):
         assert message in said(["--config", path], monkeypatch, capsys)
+
+
+def test_a_text_or_a_list_may_be_several_words(folder: Path) -> None:
+    for words, trackers in (("wandb tensorboard", ["wandb", "tensorboard"]), ("wandb", ["wandb"]), ("none", [])):
+        assert parse([*recipe(), "--report_to", *words.split()])[1].report_to == trackers
+    assert parse([*recipe(report_to=["wandb", "trackio"])])[1].report_to == ["wandb", "trackio"]
+    assert parse([*recipe(report_to=["wandb"]), "--report_to", "trackio"])[1].report_to == ["trackio"]
+    assert parse([*recipe(), "--optim_target_modules", "all-linear"])[1].optim_target_modules == "all-linear"
+
+
+def test_a_path_below_the_home_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell reads what stands in a file or a notebook, and bash leaves what stands behind an equals sign."""
+    monkeypatch.setenv("HOME", str(folder))
+    Path("mine.jsonl").write_text('{"prompt": "a", "answer": "5"}')
+    Path("mine.py").write_text("def fn(completions, **more): ...")
+    names = {"dataset_name": "~/mine.jsonl", "reward_funcs": ["~/mine.py:fn"], "output_dir": "~/run"}
+    argv = recipe(model_name_or_path="~/model", **names)
+    run, config, model = parse(["--config=~/recipe.yaml", *argv[2:]])
+    assert (load_data(run)["answer"], load_reward(run.reward_funcs[0]).__name__) == (["5"], "fn")
+    assert (config.output_dir, model.model_name_or_path) == (str(folder / "run"), str(folder / "model"))
+    values = {"methods": ("sgpo",), "config": "~/r.yaml", "out": Path("~/c"), "benchmark": ("~/mine.jsonl", "aime24")}
+    given = from_flat(CompareOptions, values)
+    assert (given.out, given.recipe.benchmark) == (folder / "c", (str(folder / "mine.jsonl"), "aime24"))
 
 
 def test_yaml_as_it_is_meant(folder: Path) -> None:

@@ -2,15 +2,16 @@
 
 import argparse
 import difflib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from trl import ModelConfig, TrlParser
 
-from sgpo.options import option
+from sgpo.options import at_home, option
 from sgpo.recipe.fields import typed_fields
 from sgpo.recipe.model import settle_model
 from sgpo.runs.yaml_reader import read_yaml
@@ -45,11 +46,26 @@ class RunArguments:
     resume: bool = option(False, help="Go on from the last checkpoint in output_dir.")
 
 
+_PATHS = {"dataset_name", "eval_dataset", "reward_funcs", "resume_from_checkpoint", "model_name_or_path"}
 _OWN = ("config", "check", "hardware")  # options of sgpo train beside the fields
 
 
 class _Parser(TrlParser):
-    """TRL's parser, whose errors are one line."""
+    """TRL's parser, whose errors are one line, and which takes several values for a field that is a text or a list."""
+
+    def __init__(self, classes: Sequence[type], **more: Any) -> None:
+        super().__init__(classes, **more)
+        kinds = {name: get_args(hint) for each in classes for name, hint in get_type_hints(each).items()}
+        self._several = [name for name, options in kinds.items() if {str, list[str]} <= set(options)]
+        for name in self._several:  # such as report_to, of which transformers' parser takes one tracker alone
+            self._option_string_actions[f"--{name}"].nargs = "+"
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, left = super().parse_known_args(args, namespace)
+        for name in self._several:
+            if isinstance(value := getattr(found, name), list) and len(value) == 1:
+                setattr(found, name, value[0])
+        return found, left
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}. `sgpo train --help-all` lists every field.")
@@ -79,14 +95,20 @@ def parse(
     # As defaults: what stands on the command line goes before the recipe.
     parser.set_defaults_with_config(**typed_fields(classes, recipe, path.name if path else "fields"))
     _set_environment(environment, path)
-    run, config, model, *left = parser.parse_args_into_dataclasses(args=words, return_remaining_strings=True)
+    try:
+        run, config, model, *left = parser.parse_args_into_dataclasses(args=words, return_remaining_strings=True)
+    except json.JSONDecodeError as error:  # of a field that is a mapping
+        raise ValueError(f"{error.doc!r} is no JSON object ({error}); write it as '{{\"NAME\": VALUE}}'.") from error
     if left[0]:
         raise ValueError(
             f"{left[0][0]!r} stands behind no option; a recipe goes behind --config, a value behind --FIELD."
         )
-    for value, name in ((model.model_name_or_path, "model_name_or_path"), (run.dataset_name, "dataset_name")):
-        if not value:
+    for owner, name in ((model, "model_name_or_path"), (run, "dataset_name")):
+        if not getattr(owner, name):
             raise ValueError(f"{name} is not set; give it in the recipe or as --{name} VALUE.")
+    for owner in (run, config, model):
+        for name in _PATHS & vars(owner).keys():
+            setattr(owner, name, at_home(getattr(owner, name)))
     settle_model(config, model, set(written))
     _check_run(run, config)
     return run, config, model
@@ -98,7 +120,7 @@ def recipe_path(argv: Sequence[str]) -> tuple[Path | None, list[str]]:
     # A missing path is said below, and not by the usage of this parser.
     parser.add_argument("--config", action="append", nargs="?", const="", default=[], dest="paths")
     found, words = parser.parse_known_args(argv)
-    paths: list[str] = found.paths
+    paths: list[str] = at_home(found.paths)
     if len(paths) > 1:
         raise ValueError(f"--config stands {len(paths)} times; give one recipe, and its other fields as --FIELD VALUE.")
     if paths and not Path(paths[0]).is_file():

@@ -82,13 +82,17 @@ def main(argv: Sequence[str] | None = None, fields: Mapping[str, Any] | None = N
 def check_folder(run: RunArguments, config: Any) -> None:
     """Raise ``ValueError`` where the run would write into its data, there is nothing to resume, or a new run would
     stand beside an earlier one's checkpoints."""
-    written = {Path(config.output_dir, name).resolve() for name in (PROBLEMS, LOG, COMPLETIONS)}
+    out, resumes = Path(config.output_dir).resolve(), run.resume or config.resume_from_checkpoint
     for name in ("dataset_name", "eval_dataset"):
-        data = getattr(run, name)
-        if data and Path(data).resolve() in written:
+        if not (given := getattr(run, name)) or given == LAB:
+            continue
+        data = Path(given).resolve()
+        # Of a folder all files are data: the next start would read this one's logs as problems.
+        within = not resumes and data.is_dir() and data in (out, *out.parents)
+        if within or data in {out / file for file in (PROBLEMS, LOG, COMPLETIONS)}:
             raise ValueError(
-                f"{name} is {data!r}, a file that the run writes to: output_dir is {config.output_dir!r}. Give another "
-                "output_dir."
+                f"{name} is {given!r}, a {'folder' if within else 'file'} that the run writes to: output_dir is "
+                f"{config.output_dir!r}. Give another output_dir."
             )
     older = names_in(config.output_dir)
     if run.resume and not older:
@@ -96,7 +100,7 @@ def check_folder(run: RunArguments, config: Any) -> None:
             f"resume is true, but output_dir {config.output_dir!r} holds no checkpoint; leave resume out for a new "
             "run, or set output_dir to that of the run to go on with."
         )
-    if older and not run.resume and not config.resume_from_checkpoint:
+    if older and not resumes:
         raise ValueError(
             f"output_dir is {config.output_dir!r}, which holds {older[-1]} of an earlier run; go on from it with "
             "--resume true, give another output_dir, or remove the checkpoints."

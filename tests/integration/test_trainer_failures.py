@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import re
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 import torch
 import trainer_kit as kit
 from safetensors.torch import load_file
+from transformers import TrainerCallback
 
+from sgpo.runs.files import WriteError
 from sgpo.trainer.checkpoints import fault
 from sgpo.trainer.finite import NonFiniteError
 from sgpo.trainer.methods import KINDS
@@ -159,6 +162,27 @@ def test_their_sampler_meets_nan(kind: str, out: Path) -> None:
 
 
 @pytest.mark.usefixtures("scripted")
+@pytest.mark.parametrize("part", ["optimizer.pt", "model.safetensors"])
+def test_a_disk_that_is_full_at_a_checkpoint(part: str, out: Path) -> None:
+    """torch says "unexpected pos 1747136 vs 1747028" of it, in a traceback, and leaves a part of one behind."""
+
+    class Fill(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            if state.global_step == 1:
+                limit = (out / "checkpoint-1" / part).stat().st_size - 1
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+
+    trainer = kit.make_trainer(out, arguments={"callbacks": [Fill()]}, **SAVING)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(WriteError, match="checkpoint-2 cannot be written: the disk seems to be full; free"):
+            trainer.train()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert checkpoints(out) == ["checkpoint-1"]
+    assert fault(out / "checkpoint-1", trainer.args) is None
+
+
 def test_no_checkpoint_of_broken_weights(out: Path) -> None:
     trainer = kit.make_trainer(out, **SAVING)
     trainer.add_callback(Break())

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from sgpo.cli import app
 from sgpo.data.benchmarks import load_file
 from sgpo.data.overlap import load_texts
 from sgpo.data.tables import count_rows, number_text, read_table
@@ -129,6 +131,29 @@ def test_check_reads_lists_and_refuses_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(LATIN)
     with pytest.raises(ReadError, match="line 1: the byte 0xfc"):
         checked(tmp_path / "a.jsonl")
+
+
+def test_a_result_takes_the_place_of_its_like_alone(tmp_path: Path) -> None:
+    """Responses that were paid for, or problems, would be gone: they are not in what a command writes."""
+    data, store, out = tmp_path / "data.jsonl", tmp_path / "s.db", tmp_path / "out.jsonl"
+    data.write_text(LINES)
+    run = CliRunner().invoke
+    assert run(app, ["strategies", "import", str(data), "--store", str(store)]).exit_code == 0
+    given = [str(data), "--out"]
+    for command in (
+        ["strategies", "export", "--store", str(store)],
+        ["strategies", "library", "--store", str(store), "--problems", *given],
+        ["strategies", "check", *given],
+        ["data", "overlap", str(data), *given],
+    ):
+        for other in (data, store) if "check" in command else (data,):
+            done = run(app, [*command, str(other)])
+            assert "holds other data, which would be lost; give another path" in str(done.exception), command
+        for _ in range(2):  # its own earlier result is replaced
+            done = run(app, [*command, str(out)])
+            assert done.exit_code == 0, done.output
+        out.unlink()
+    assert (data.read_text(), store.read_bytes()[:6]) == (LINES, b"SQLite")
 
 
 def test_a_number_of_numpy_is_written_as_that_of_python() -> None:

@@ -142,7 +142,8 @@ def test_exports_that_cannot_be(tmp_path: Path) -> None:
     with Store(filled(tmp_path / "s.db", {"a": [LEAKING]})) as store:
         with pytest.raises(ValueError, match=r"must end in .parquet or .jsonl"):
             ExportOptions(out=tmp_path / "x.csv")
-        (tmp_path / "x.jsonl").write_text("before")
+        before = '{"candidate_id": "of an earlier export"}'
+        (tmp_path / "x.jsonl").write_text(before)
         with pytest.raises(
             ValueError, match=r"Nothing to export: all_leak 1\. all_leak: .*sgpo strategies show"
         ) as said:
@@ -153,7 +154,7 @@ def test_exports_that_cannot_be(tmp_path: Path) -> None:
         pytest.raises(ValueError, match=r"no_candidate 1\. no_candidate: run sgpo strategies extract"),
     ):
         export(store, ExportOptions(out=tmp_path / "x.jsonl"), str)
-    assert (tmp_path / "x.jsonl").read_text() == "before"
+    assert (tmp_path / "x.jsonl").read_text() == before
 
 
 def test_a_push_that_fails_says_that_the_file_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

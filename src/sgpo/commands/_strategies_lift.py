@@ -17,6 +17,7 @@ from rich.text import Text
 
 from sgpo.commands._strategies import counted
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
+from sgpo.data.tables import check_replaces
 from sgpo.evaluation.metrics import bootstrap_interval
 from sgpo.evaluation.options import GRADERS
 from sgpo.evaluation.templates import load_template, template_text
@@ -213,6 +214,8 @@ def run_library(options: LibraryOptions) -> None:
         raise ValueError("--problems FILE and --out OUT.jsonl go together; one of them is missing.")
     if out is not None and out.suffix != ".jsonl":
         raise ValueError(f"--out {out} must end in .jsonl.")
+    if out is not None:
+        check_replaces(out, "candidate_id")
     make_prompt = load_template(options.template or "instruct").prompt
     asked = [] if path is None else load_file(path)
     index = TfidfIndex if options.embedding is None else embedding_index(options.embedding)

@@ -36,8 +36,11 @@ def overlap_command(
     """Find evaluation problems that are in the training data, word for word or nearly so."""
     from sgpo.data.benchmarks import HUB, load_hub
     from sgpo.data.overlap import ComparedText, find_overlap, load_texts
+    from sgpo.data.tables import check_replaces
     from sgpo.runs.files import write_rows
 
+    if out is not None:
+        check_replaces(out, "eval_text")
     # A file of that name in this folder is meant before a benchmark is.
     if evaluation in HUB and not Path(evaluation).exists():
         texts = [ComparedText(problem.id, problem.problem) for problem in load_hub(evaluation)]

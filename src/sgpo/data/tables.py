@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import numbers
@@ -44,6 +45,16 @@ def read_table(path: PathLike, *, skip: Callable[[ReadError], None] | None = Non
     if kind == ".parquet":
         return _parquet_rows(path)
     return _csv_rows(path) if kind == ".csv" else read_rows(path, skip=skip)
+
+
+def check_replaces(path: Path, column: str) -> None:
+    """Raise ValueError where a new file would replace one whose rows have no ``column``: other data, then lost."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with contextlib.suppress(ReadError):
+        if column in next(read_table(path), ("", {}))[1]:
+            return
+    raise ValueError(f"{path} holds other data, which would be lost; give another path, or remove it first.")
 
 
 def count_rows(path: PathLike) -> int | None:

@@ -21,7 +21,7 @@ from sgpo.recipe.display import TrainingDisplay
 from sgpo.recipe.model import LAB, check_model, init_kwargs, model_path
 from sgpo.recipe.parts import naming_packages
 from sgpo.recipe.rewards import REWARDS, load_reward
-from sgpo.runs.files import locked
+from sgpo.runs.files import locked, saving
 from sgpo.runs.processes import says_when_stopped
 from sgpo.runs.provenance import record
 from sgpo.trainer import SGPOTrainer
@@ -116,7 +116,8 @@ def _train(run: RunArguments, config: Any, model: ModelConfig, data: Dataset, **
             stack.enter_context(says_when_stopped(lambda: _how_to_go_on(trainer)))
         stack.enter_context(TrainingDisplay.install(trainer))
         trainer.train(resume_from_checkpoint=config.resume_from_checkpoint or run.resume or None)
-    trainer.save_model(config.output_dir)
+        with saving(config.output_dir):
+            trainer.save_model(config.output_dir)
     if trainer.is_world_process_zero():
         print(f"\nModel: {config.output_dir}\n{next_commands(run, config, model, data)}")
 

@@ -22,6 +22,7 @@ from sgpo.runs.writer import (
     append_rows,
     json_line,
     recover_rows,
+    saving,
     write_bytes,
     write_json,
     write_rows,

@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from sgpo.runs.writer import WriteError
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
@@ -104,10 +106,10 @@ def ended_tidily() -> Iterator[None]:
 
 @contextlib.contextmanager
 def says_when_stopped(words: Callable[[], str]) -> Iterator[None]:
-    """Where the user or a job's limit ends the block, print ``words()`` on standard error: what of it is kept."""
+    """Where the user, a job's limit or a full disk ends the block, print ``words()`` on standard error: what stays."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, WriteError):
         print(f"Stopped. {words()}", file=sys.stderr, flush=True)
         raise
 

@@ -25,6 +25,10 @@ _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 _MOST_LINKS = 40  # as the kernel follows
 
 
+# What the writers of torch and safetensors say of a full disk: "unexpected pos 1747136 vs 1747028".
+_FULL = re.compile(r"No space left|quota exceeded|File too large|unexpected pos \d|iostream error", re.I)
+
+
 class WriteError(OSError):
     """A file that cannot be written; what stood under its name before is untouched."""
 
@@ -53,6 +57,18 @@ def writing(path: PathLike) -> Iterator[IO[bytes]]:
         if isinstance(error, WriteError) or error.errno not in _FAILED_WRITE:
             raise
         raise write_error(path, error) from error
+
+
+@contextlib.contextmanager
+def saving(folder: PathLike) -> Iterator[None]:
+    """Within the block other packages write into ``folder``; a full disk, which they say in words of their own, is a
+    `WriteError`."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, WriteError) or not _FULL.search(str(error)):
+            raise
+        raise write_error(folder, OSError(errno.ENOSPC, "the disk seems to be full")) from error
 
 
 def write_bytes(path: PathLike, data: bytes) -> None:

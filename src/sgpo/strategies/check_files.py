@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sgpo.data.benchmarks import ANSWER_FIELDS, PROBLEM_FIELDS
 from sgpo.data.messages import problem_text
-from sgpo.data.tables import read_table
+from sgpo.data.tables import check_replaces, read_table
 from sgpo.runs.files import JsonObject, ReadError, json_line, writing
 from sgpo.strategies.check import Leak, check_strategy, checked_texts
 
@@ -96,6 +96,7 @@ def check_file(
         ReadError: before anything is written, with the row's place.
     """
     source = Path(input_path)
+    check_replaces(Path(output_path), "leak")
     total = bare = 0
     for where, item in _items(source):
         if _bare(item):

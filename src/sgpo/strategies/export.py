@@ -15,6 +15,7 @@ from typing import IO
 
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt
+from sgpo.data.tables import check_replaces
 from sgpo.rewards.golds import gold_text
 from sgpo.runs.files import JsonObject, json_line, writing
 from sgpo.runs.words import first_line
@@ -131,9 +132,10 @@ def export(
         Problems by what they came to, as `choose` says it.
 
     Raises:
-        ValueError: a gate was not measured, or nothing is left to write.
+        ValueError: a gate was not measured, nothing is left to write, or the file holds other data.
     """
     _require_measured(options.gates, store)
+    check_replaces(options.out, "candidate_id")
     counts: Counter[str] = Counter()
     columns = SourceColumns(store.problems())
 

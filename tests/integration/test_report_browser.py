@@ -1,5 +1,6 @@
 """The report in headless Chromium, where one is installed: nothing on the console, no request, no hostile script."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -73,6 +74,24 @@ def test_nothing_happens_without_its_policy_either(report: Path) -> None:
     assert "<title>hacked: false</title>" in dom
     assert console == []
     assert urls == set()
+
+
+def test_a_table_of_one_column_keeps_its_figures_beside_their_names(tmp_path: Path) -> None:
+    kit.compare_dir(tmp_path)
+    results = json.loads((tmp_path / "results.json").read_text())
+    for method in results["methods"].values():
+        method["sgpo_minus"] = {name: gap for name, gap in method.get("sgpo_minus", {}).items() if name == "end"}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    write_report(tmp_path)
+    page = tmp_path / "report.html"
+    share = "table => [table.tHead.rows[0].cells.length, table.offsetWidth / table.parentNode.offsetWidth].join(' ')"
+    probe = f"<script>document.title = [...document.querySelectorAll('table')].map({share}).join(',')</script>"
+    open_source = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text())
+    page.write_text(open_source.replace("</body>", f"{probe}</body>"))
+    (title,) = re.findall("<title>([^<]*)", browse(page)[0])
+    tables = [(int(columns), float(share)) for columns, share in (each.split() for each in title.split(","))]
+    assert [share < 0.5 for columns, share in tables if columns == 2] == [True]
+    assert [share >= 1 for columns, share in tables if columns == 9] == [True]
 
 
 def test_this_test_would_see_a_script_an_error_and_a_request(tmp_path: Path) -> None:

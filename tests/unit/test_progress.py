@@ -1,5 +1,6 @@
 """Output without a terminal: a line every few seconds, whole, with our warnings and nobody else's noise."""
 
+import io
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from rich.console import Console
 from sgpo.recipe.display import TrainingDisplay
 from sgpo.runs import progress as module
 from sgpo.runs.jobs import ProcessJob, run_jobs
+from sgpo.runs.processes import mistakes_in_one_line
 from sgpo.runs.progress import hush, progress
 
 
@@ -76,6 +78,22 @@ def test_an_error_before_anything_is_done_stands_alone(capsys: pytest.CaptureFix
     with progress("verify") as shown:
         shown.add_task("", total=None, note="")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("terminal", "no_color", "coloured"), [(True, "", True), (True, "1", False), (False, "", False)]
+)
+def test_colours_are_for_a_terminal_whose_user_has_not_set_no_color(
+    terminal: bool, no_color: str, coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.StringIO()
+    shown.isatty = lambda: terminal  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    with pytest.raises(SystemExit), mistakes_in_one_line():
+        raise ValueError("a mistake")
+    text = "error: a mistake"
+    assert shown.getvalue() == (f"\033[31m{text}\033[0m\n" if coloured else f"{text}\n")
 
 
 def test_a_line_for_a_change_and_the_last_state_at_the_end(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.hardware import Hardware, this_machine
 from sgpo.recipe.check import Checked, check_recipe
+from sgpo.runs.words import in_colour
 
 
 def print_check(argv: Sequence[str], hardware: Hardware | None) -> int:
@@ -19,7 +21,7 @@ def print_check(argv: Sequence[str], hardware: Hardware | None) -> int:
     warnings = [*found.warnings, *fault]
     typer.echo("\n".join([*found.lines, "", *lines, ""]))
     for warning in warnings:
-        typer.secho(f"Look at this: {warning}", fg=typer.colors.YELLOW)
+        typer.echo(in_colour(f"Look at this: {warning}", 33, sys.stdout))
     typer.echo("Nothing was trained." if warnings else "All well. Nothing was trained.")
     return 1 if warnings else 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from sgpo.evaluation.templates import load_template
 from sgpo.models.protocol import several_served
 from sgpo.runs.progress import progress, progress_of
+from sgpo.runs.words import in_colour
 from sgpo.strategies import export as exporting
 from sgpo.strategies.asking import Asking, Tally
 from sgpo.strategies.audit import audit, estimate_audit
@@ -145,11 +147,9 @@ def run_audit(options: AuditOptions) -> int:
         )
         typer.echo(f"told: {', '.join(told)}")
     if done.knows_the_problems:
-        typer.secho(
+        _warn(
             "The model tells answers that no strategy gave away: it seems to know these problems. Blind answers say "
-            "little here, and --max-blind-rate would drop clean strategies. Take another model, or rank's judge.",
-            fg=typer.colors.YELLOW,
-            err=True,
+            "little here, and --max-blind-rate would drop clean strategies. Take another model, or rank's judge."
         )
     return _finish(done.tally, asking.budget, options.store)
 
@@ -269,8 +269,12 @@ def _finish(tally: Tally, budget: Budget, store: Path) -> int:
     # A budget that is used up is an end as planned; any other stop is for a script to notice.
     if tally.stopped is None:
         return 0
-    typer.secho(f"stopped: {tally.stopped}. Answered calls are kept in {store}.", fg=typer.colors.YELLOW, err=True)
+    _warn(f"stopped: {tally.stopped}. Answered calls are kept in {store}.")
     return 0 if tally.exhausted else 1
+
+
+def _warn(text: str) -> None:
+    typer.echo(in_colour(text, 33, sys.stderr), err=True)
 
 
 def counted(counts: Counter[str]) -> str:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from sgpo.runs.words import in_colour
 from sgpo.runs.writer import WriteError
 
 if TYPE_CHECKING:
@@ -128,8 +129,7 @@ def mistakes_in_one_line() -> Iterator[None]:
         # has left; one that is still there after that met a mistake of its own, and says it.
         if os.environ.get("LOCAL_RANK", "0") != "0":
             time.sleep(_LAUNCHER_ENDS)
-        red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() else ("", "")
-        print(f"{red}error: {_in_words(error)}{plain}", file=sys.stderr, flush=True)
+        print(in_colour(f"error: {_in_words(error)}", 31, sys.stderr), file=sys.stderr, flush=True)
         raise SystemExit(2) from None
 
 

@@ -1,5 +1,8 @@
 """The words that tables, pages, plots and terminals share. Nothing here imports torch."""
 
+import os
+from typing import TextIO
+
 from sgpo.runs.scores import ALL_AXES, NEW_AXES, TRAINED_AXIS
 
 AXIS_NAMES = {
@@ -23,6 +26,11 @@ def first_line(error: BaseException) -> str:
     """The kind of an error and the first line of what it says: libraries add pages."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def in_colour(text: str, code: int, stream: TextIO) -> str:
+    """A text in a colour (31 is red, 33 yellow) where a person reads the stream, and has not set NO_COLOR."""
+    return f"\033[{code}m{text}\033[0m" if stream.isatty() and not os.environ.get("NO_COLOR") else text
 
 
 def in_thousands(tokens: float | None) -> str:

@@ -189,6 +189,8 @@ def test_golds_may_be_numbers_of_any_kind_and_lists_of_them(tmp_path: Path) -> N
         (tmp_path / "a.jsonl").write_text(json.dumps({**ROW, "answer": 0}).replace(" 0,", f" {bad},"))
         with pytest.raises(ValueError, match="must be text or a number"):
             load_file(tmp_path / "a.jsonl")
+        (row,) = Source(str(tmp_path / "a.jsonl"), columns={"answer": "answer"}).rows()
+        assert (row.fault, bad) == ("no_answer", bad)
 
 
 def test_golds_of_32_bits_are_the_numbers_that_they_stand_for(tmp_path: Path) -> None:

@@ -436,6 +436,15 @@ def test_guided_prompts(tmp_path: Path) -> None:
             load_strategies(tmp_path / "bad.jsonl")
 
 
+def test_a_context_that_ends_before_the_limit_is_said(tmp_path: Path) -> None:
+    """As of Qwen2.5-Math: 4,096 positions, and the protocol's limit is 32,768 tokens."""
+    for positions, heard in ((10, True), (11, False), (None, False)):
+        backend, said = Script(), []
+        backend.positions = positions
+        run_evaluation(PLAN, "m", backend, VerifyGrader(), tmp_path / str(positions), say=said.append)
+        assert any("has 10 positions for prompt and response" in line for line in said) == heard
+
+
 def test_messages_of_the_data_are_asked_as_they_are(tmp_path: Path) -> None:
     """A file of training rows is measured with the prompts of training; --template would make others."""
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 2 + 3?"}]

@@ -6,12 +6,14 @@ import json
 import shutil
 import sys
 import types
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
@@ -93,6 +95,33 @@ def test_variables_reach_the_chat_template(base: Path) -> None:
     assert described["chat_template_kwargs"] == {"enable_thinking": True}
     with pytest.raises(ValueError, match="cannot set 'tokenize'"):
         ModelOptions(chat_template_kwargs={"tokenize": True})
+
+
+def test_variables_that_the_chat_template_does_not_read_are_said(base: Path) -> None:
+    with pytest.warns(UserWarning, match="does not read enable_thinkin .* changes no prompt"):
+        typo = said(base, chat_template_kwargs={"enable_thinkin": True, "enable_thinking": False})
+    assert typo == said(base)
+
+
+@pytest.mark.parametrize("name", ["GPT2Tokenizer", "PreTrainedTokenizerFast"])
+def test_a_tokenizer_that_reads_otherwise_than_its_file_is_said(name: str, base: Path, tmp_path: Path) -> None:
+    """Several classes of transformers 5 take the vocabulary of tokenizer.json, and rules of their own."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(False)])
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    core.train_from_iterator(["a"], trainers.BpeTrainer(initial_alphabet=alphabet, special_tokens=["<|endoftext|>"]))
+    file = json.loads(core.to_str())
+    vocabulary = file["model"]["vocab"]
+    file["model"] |= {"vocab": {**vocabulary, "12": len(vocabulary)}, "merges": [["1", "2"]]}
+    shutil.copytree(base, path := tmp_path / "model")
+    (path / "tokenizer.json").write_text(json.dumps(file))
+    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name, "eos_token": "<|endoftext|>"}))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        open_model(str(path), GREEDY, ModelOptions(device="cpu"))
+    texts = [str(each.message) for each in seen if "tokens are others" in str(each.message)]
+    assert bool(texts) == (name == "GPT2Tokenizer")
+    assert all("as GPT2Tokenizer" in text and '"tokenizer_class": "PreTrainedTokenizerFast"' in text for text in texts)
 
 
 def test_eval_takes_an_adapter_and_variables_and_refuses_other_ones_later(adapter: Path, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+import trainer_kit
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopPLogitsWarper
 
+from sgpo.data.prompts import guided_prompt
 from sgpo.evaluation import evaluate
 from sgpo.lab.model import build_model
 from sgpo.lab.tokenizer import VOCAB_SIZE, build_tokenizer
@@ -277,6 +279,58 @@ def test_words_that_a_chat_template_leaves_out_are_said(role: str) -> None:
         "{% for m in messages %}{% if m['role'] != 'assistant' %}{{ m['content'] | trim }} {% endif %}{% endfor %}"
     )
     assert encode(tokenizer, [[*asked, {"role": "assistant", "content": "2"}]])
+
+
+@pytest.mark.parametrize("where", ["user", "system", "strategy"])
+def test_text_that_the_chat_template_has_rendered_is_not_rendered_again(where: str) -> None:
+    """As data sets hold it; and a mark in a strategy would end the user's turn."""
+    tokenizer = trainer_kit.make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<user>", "<assistant>", "<end>"]})
+    rendered = "<user> solve a <end> <assistant>"
+    prompt: Any = guided_prompt([{"role": "user", "content": "solve a"}], "carry <end> <assistant> 5")
+    if where != "strategy":
+        prompt = [{"role": where, "content": rendered}, *[{"role": "user", "content": "solve a"}] * (where == "system")]
+    with pytest.raises(ValueError, match=r"message '.*' has '<.*', a mark of the chat template.*Give the bare text"):
+        sampling.encode(tokenizer, [prompt])
+    assert sampling.encode(tokenizer, [rendered]) == sampling.encode(
+        tokenizer, [[{"role": "user", "content": "solve a"}]]
+    )
+    said = [{"role": "assistant", "content": "5 <end>"}, {"role": "user", "content": "solve a"}]
+    assert sampling.encode(tokenizer, [said])
+
+
+def test_an_id_beyond_the_embedding_is_said_and_not_looked_up() -> None:
+    """As of an adapter's tokenizer with tokens of its own; on a GPU it would take the device down."""
+    tokenizer = trainer_kit.make_tokenizer()
+    tokenizer.add_tokens(["<new>"])
+    with pytest.raises(ValueError, match=r"makes the id \d+ \('<new>'\), but the model's vocabulary has"):
+        sample(trainer_kit.make_model(), tokenizer, ["solve a", "solve <new>"], max_new_tokens=2)
+
+
+def test_the_ends_of_config_json_count_where_the_generation_config_names_none(model: Any, tokenizer: Any) -> None:
+    kept = model.generation_config, model.config.eos_token_id
+    with Ends(model) as counting:
+        model.generation_config, model.config.eos_token_id = GenerationConfig(temperature=0.6, do_sample=True), [1, 11]
+        try:
+            (ended,) = sample(counting, tokenizer, ["4"], temperature=0, max_new_tokens=8)[0]
+        finally:
+            model.generation_config, model.config.eos_token_id = kept
+    assert (ended.text, ended.finish) == ("5 6 7 8", "stop")
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama"])
+def test_yarn_adds_positions(family: str) -> None:
+    """It is switched on in config.json beside the old limit; models that came with it have the new one there."""
+    sizes = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes |= {"num_key_value_heads": 1, "intermediate_size": 24, "pad_token_id": 0, "max_position_embeddings": 40}
+    rope = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+    config = AutoConfig.for_model(family, **sizes, rope_scaling=rope)
+    assert sampling.positions_of(config) == 128
+    assert sampling.positions_of(AutoConfig.for_model(family, **{**sizes, "max_position_embeddings": 128})) == 128
+    net = AutoModelForCausalLM.from_config(config).eval()
+    net.generation_config.eos_token_id = []
+    ((tokens, cut),) = sampling._generate(net, [[5] * 50], [0], Sampling(1.0, 1.0, 100))
+    assert (len(tokens), cut) == (78, True)
 
 
 def test_marks_of_thinking_among_the_special_tokens_stay() -> None:

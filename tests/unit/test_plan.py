@@ -511,6 +511,20 @@ def test_a_smaller_chunk_of_the_kl_takes_less_memory(recipe: Any) -> None:
     assert chunks[1] - chunks[0] == 16 * 2 * vocabulary * 4 * 9 / 8  # both sides in float32, and an eighth of scratch
 
 
+def test_a_model_of_the_hub_has_the_sizes_of_its_revision_and_the_positions_that_yarn_adds(
+    recipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rope = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
+    described = AutoConfig.for_model("qwen2", max_position_embeddings=32768, rope_scaling=rope)
+    asked: list[tuple[str, Any]] = []
+    monkeypatch.setattr(
+        AutoConfig, "from_pretrained", lambda name, **how: (asked.append((name, how["revision"])), described)[1]
+    )
+    fields = {"model_name_or_path": "mine/qwen", "model_revision": "v2", "max_completion_length": 60000}
+    assert workload(recipe(**fields)).architecture.context == 131072
+    assert asked == [("mine/qwen", "v2")]
+
+
 def test_problems_are_counted_in_local_files(tmp_path: Path) -> None:
     path = tmp_path / "data.jsonl"
     path.write_text('{"a": 1}\n\n{"a": 2}\n')

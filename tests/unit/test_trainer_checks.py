@@ -20,7 +20,8 @@ from transformers.generation.utils import GenerationMixin
 from trl import GRPOConfig
 
 from sgpo import SGPOConfig
-from sgpo.models.sampling import encode, end_of_turn, sample
+from sgpo.models.marks import end_of_turn
+from sgpo.models.sampling import encode, sample
 from sgpo.runs.methods import CONFIG_PRESETS
 from sgpo.trainer import prompts
 from sgpo.trainer.adapters import check_head, check_merged
@@ -747,6 +748,18 @@ def test_marks_of_thinking_that_rewards_are_not_shown_are_said(kind: str, out: P
     tokenizer.add_tokens(["[THINK]", "[/THINK]"], special_tokens=True)
     with pytest.warns(UserWarning, match=r"has \[/THINK\], \[THINK\] among its special tokens, which rewards are not"):
         make()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_variables_that_the_chat_template_does_not_read_are_said(kind: str, out: Path) -> None:
+    method, data = KINDS[kind], kit.make_problems(4, chat=True).add_column("expert", [" ok"] * 4)
+    typo: Any = {"chat_template_kwargs": {"enable_thinkin": False}}
+    if kind == "sft":
+        rest: Any = {"args": method.config(str(out), use_cpu=True, **typo)}
+    else:
+        rest = {"args": kit.make_config(out, method.config, **typo), "reward_funcs": kit.has_ok}
+    with pytest.warns(UserWarning, match="does not read enable_thinkin"):
+        method.trainer(model=kit.make_model(), train_dataset=data, processing_class=kit.make_tokenizer(), **rest)
 
 
 @pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])

@@ -10,12 +10,11 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from sgpo.data.messages import Messages, as_messages, has_tools, problem_text
-from sgpo.data.tables import number_text, read_table, table_name
+from sgpo.data.tables import gold_texts, read_table, table_name
 from sgpo.runs.files import ReadError
 from sgpo.runs.words import first_line
 
@@ -259,19 +258,9 @@ def _answer(row: Mapping[str, Any]) -> str | list[str]:
     if name is None:
         raise ValueError(f"no field 'answer' (nor {', '.join(map(repr, ANSWER_FIELDS[1:]))}); it has {sorted(row)}")
     answer = row[name]
-    given = answer if isinstance(answer, list) and answer else [answer]
-    parts = [part for part in map(_gold, given) if part is not None]
-    if len(parts) == len(given):
-        return parts if len(parts) > 1 else parts[0]
+    if golds := gold_texts(answer):
+        return golds if len(golds) > 1 else golds[0]
     raise ValueError(f"{name!r} must be text or a number and not empty, not {str(answer)[:60]!r}")
-
-
-def _gold(value: Any) -> str | None:
-    """A gold as text; None where it is blank, no finite number, or anything else."""
-    text = value if isinstance(value, str) else number_text(value)
-    # str(nan) is text like any other, and would be a gold that no response meets.
-    endless = isinstance(value, (float, Decimal)) and not math.isfinite(value)
-    return text if text and text.strip() and not endless else None
 
 
 def _flag(value: Any) -> bool:

@@ -5,6 +5,7 @@ The strategy enters only here, and only into the guided prompt. A template is pl
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -116,6 +117,17 @@ def require_own_marks(tokenizer: Any, prompts: Iterable[tuple[Prompt, Sequence[i
             )
 
 
+def warn_of_idle_variables(tokenizer: Any, variables: Iterable[str]) -> None:
+    """Warn of ``variables`` that the chat template does not name: they change nothing, but are recorded."""
+    template = str(getattr(tokenizer, "chat_template", None) or "")
+    if idle := [name for name in variables if not re.search(rf"\b{re.escape(name)}\b", template)]:
+        warnings.warn(
+            f"The chat template does not read {', '.join(idle)} (chat_template_kwargs), which therefore changes no "
+            "prompt. Look for a misspelling, or leave it out: the model has no such switch.",
+            stacklevel=2,
+        )
+
+
 def require_all_shown(rendered: str, messages: Sequence[Any]) -> None:
     """Raise ``ValueError`` if what a chat template made of messages lacks the words of the system or of the user.
 
@@ -128,6 +140,33 @@ def require_all_shown(rendered: str, messages: Sequence[Any]) -> None:
             raise ValueError(
                 f"The chat template leaves out the {message['role']!r} message {content[:80]!r}, so the model "
                 "would not be told. Put its words into the user's last message, or use a template that shows it."
+            )
+
+
+def require_no_marks(messages: Sequence[Any], marks: Sequence[str]) -> None:
+    """Raise ``ValueError`` for a mark of the chat template in what the system or the user says.
+
+    Text that the template has rendered already would be rendered twice; and a mark in a strategy ends the user's turn.
+    """
+    for message in messages:
+        content = message.get("content")
+        found = next((mark for mark in marks if isinstance(content, str) and mark in content), None)
+        if found and message["role"] in ("system", "user"):
+            raise ValueError(
+                f"The {message['role']!r} message {content[-80:]!r} has {found!r}, a mark of the chat template, which "
+                "is put around messages here: what the model would read is another conversation. Give the bare text."
+            )
+
+
+def require_known_ids(rows: Iterable[Sequence[int]], size: int, tokenizer: Any) -> None:
+    """Raise ``ValueError`` if any id of the rows is ``size`` or more."""
+    for ids in rows:
+        largest = max(ids, default=0)
+        if largest >= size:
+            raise ValueError(
+                f"The tokenizer makes the id {largest} ({tokenizer.convert_ids_to_tokens(largest)!r}), but the model's "
+                f"vocabulary has {size} entries; it is met in {tokenizer.decode(ids)[:80]!r}. Use the model's own "
+                "tokenizer and one of its tokens for padding, or `model.resize_token_embeddings(len(tokenizer))`."
             )
 
 

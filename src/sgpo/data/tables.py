@@ -95,6 +95,19 @@ def number_text(value: Any) -> str | None:
     return str(exact) if float(exact) == value else rounded if len(rounded) < _ROUND else str(value)
 
 
+def gold_texts(cell: Any) -> list[str]:
+    """The golds of a cell, which may hold a list of them; [] where one is blank, no finite number, or anything else."""
+    texts = []
+    for part in cell if isinstance(cell, list) and cell else [cell]:
+        text = part if isinstance(part, str) else number_text(part)
+        # str(nan) is text like any other, and would be a gold that no response meets.
+        endless = isinstance(part, (float, Decimal)) and not math.isfinite(part)
+        if endless or not text or not text.strip():
+            return []
+        texts.append(text)
+    return texts
+
+
 def _of_32_bits(value: float) -> float:
     return float(struct.unpack("f", struct.pack("f", value))[0])
 

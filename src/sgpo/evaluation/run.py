@@ -91,6 +91,12 @@ def run_evaluation(
         ModelError: if the model cannot be asked, or no reply holds an answer; the replies so far are saved.
     """
     prompts = plan.check(grader)
+    limit = plan.sampling.max_new_tokens
+    if say is not None and backend.positions is not None and backend.positions <= limit:
+        say(
+            f"The model has {backend.positions} positions for prompt and response, so that responses are cut before "
+            f"the limit of {limit} tokens (max_position_embeddings in its config.json)."
+        )
     if plan.remark and say is not None:
         say(plan.remark)
     requests = [

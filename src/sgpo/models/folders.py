@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ BY_CHANCE = ("pissa_niter", "corda", "lora_ga")  # of those, what is drawn at ra
 _EDGE = 1 << 20  # bytes read at either end of each file of weights
 _BLOCKS, _BLOCK = 512, 1 << 12  # read between the ends, evenly spaced, and the bytes of each
 _LARGE = 1 << 24  # bytes from which there are such blocks
+_PROBE = (
+    "Compute 123456 + 2024*1000000 = ?  Don't   use\n\n\tCODE: f(x)=x^2-3.14159; WE'LL write \\frac{1}{2}, 20% "
+    "of 100,000 or 7/12.\nSo the answer is $\\boxed{98765}$, i.e. step 10 of 365 (camelCase)."
+)
 OWN_CODE = "it brings Python code of its own, which is not run here (trust_remote_code is off)."
 
 
@@ -109,13 +114,33 @@ class Folder:
         return ModelError(f"{what} cannot be loaded: {reason.rstrip('.,')}. {remedy}")
 
 
-def require_vocabulary(tokenizer: Any, name: str) -> None:
-    """Raise ModelError for a tokenizer that transformers made of nothing, since the folder has no files of one."""
+def require_vocabulary(tokenizer: Any, name: str, revision: str | None = None) -> None:
+    """Raise ModelError for a tokenizer that transformers made of nothing, since the folder has no files of one.
+
+    Warn of one that makes other tokens than its tokenizer.json: some classes of transformers 5 put rules of their own
+    in place of the file's, and part numbers otherwise than the model has learned.
+    """
+    from tokenizers import Tokenizer
+    from transformers.utils import cached_file
+
     if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
         raise ModelError(
             f"model {name!r} comes with no tokenizer: the one that was loaded knows no words. Copy the tokenizer's "
             "files beside the weights (tokenizer.save_pretrained)."
         )
+    with suppress(Exception):  # there is no such file, or a vocabulary lacks these characters
+        file = Tokenizer.from_file(cached_file(name, "tokenizer.json", revision=revision, local_files_only=True))
+        made, meant = (
+            each.encode(_PROBE, add_special_tokens=False).ids for each in (tokenizer.backend_tokenizer, file)
+        )
+        if made != meant:
+            warnings.warn(
+                f"transformers reads the tokenizer of {name!r} as {type(tokenizer).__name__}, whose tokens are others "
+                f"than those of its tokenizer.json ({len(made)} where these are {len(meant)}). The model would read "
+                "texts otherwise than it has learned. Copy it into a folder, and write there "
+                '"tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json.',
+                stacklevel=2,
+            )
 
 
 @contextmanager

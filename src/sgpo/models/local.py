@@ -58,7 +58,7 @@ class LocalModel(Loaded):
             revision = options.revision or folder.revision
             common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, **common)
-            require_vocabulary(tokenizer, folder.tokenizer)
+            require_vocabulary(tokenizer, folder.tokenizer, revision)
             placed: dict[str, Any] = {}
             if folder.quantization is not None:  # quantized weights are not moved
                 placed = {"quantization_config": dict(folder.quantization), "device_map": {"": where}}
@@ -93,10 +93,8 @@ class LocalModel(Loaded):
     def batches(self, requests: Sequence[Request], answered: Collection[Key]) -> Iterator[list[Request]]:
         """Batches of all requests, the longest prompts first; see `Batched.batches`."""
         # By problem: its k samples have one prompt, and tokenizing it once is enough.
-        lengths: dict[str, int] = {}
-        for request in requests:
-            if request.problem not in lengths:
-                lengths[request.problem] = self.prompt_lengths([request.prompt])[0]
+        prompts = {request.problem: request.prompt for request in requests}
+        lengths = dict(zip(prompts, self.prompt_lengths(list(prompts.values())), strict=True))
         # Batches are formed from all requests, also from those already answered, because the padding of a batch
         # moves the last bits of its logits.
         order = sorted(range(len(requests)), key=lambda i: (-lengths[requests[i].problem], i))

@@ -17,23 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jinja2 import TemplateError
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import Cache, DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.cache_utils import DynamicLayer
 
-from sgpo.data.prompts import Prompt, require_all_shown, require_own_marks
+from sgpo.data.prompts import Prompt, require_all_shown, require_known_ids, require_no_marks, require_own_marks
+from sgpo.models.marks import end_of_turn, special_marks, special_tokens, turn_marks
 from sgpo.models.protocol import Reply, Sampling
 from sgpo.models.scoring import without_dropout
 from sgpo.models.seeds import check_sampling, row_seeds
-from sgpo.models.thinking import begins_thinking, begun_at_end, is_mark
+from sgpo.models.thinking import begins_thinking, begun_at_end
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _CANDIDATES = 256  # tokens among which a nucleus is looked for first
 _MARK_IDS = 16  # tokens at the end of a prompt among which a mark of thinking may stand
-_SAID = "what is said"  # stands for what an assistant says, where a template is looked at
 _PART = 64  # new tokens after which the rows that have ended leave a batch
 Progress = Callable[[int, int], None]
 """Called with the rows done and the rows in all, after each batch."""
@@ -92,6 +92,7 @@ def sample_rows(
 ) -> list[Reply]:
     """One completion of each prompt from the random stream of its seed; see :func:`sample`."""
     ids = encode(tokenizer, prompts, chat_template_kwargs)
+    require_known_ids(ids, model.config.get_text_config().vocab_size, tokenizer)
     # Rows of like length share a batch, so that little is padding.
     order = sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i))  # the longest first: what does not fit fails early
     done: dict[int, Reply] = {}
@@ -119,12 +120,13 @@ def encode(
 
     ``chat_template_kwargs`` are variables of the chat template, such as ``enable_thinking``.
     """
-    more = chat_template_kwargs or {}
+    more, marks = chat_template_kwargs or {}, turn_marks(tokenizer)
     ids: list[list[int]] = []
     for prompt in prompts:
         if isinstance(prompt, str):
             ids.append(list(tokenizer(prompt)["input_ids"]))
         else:  # the template writes the special tokens itself
+            require_no_marks(prompt, marks)
             text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **more)
             require_all_shown(text, prompt)
             ids.append(list(tokenizer(text, add_special_tokens=False)["input_ids"]))
@@ -139,11 +141,7 @@ def decode(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) ->
 
     Without its marks, as Magistral has them among its special tokens, thinking would be read as a part of the answer.
     """
-    marks = special_marks(tokenizer)
-    if not marks:
-        return list(tokenizer.batch_decode(list(map(list, rows)), skip_special_tokens=True))
-    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    left_out = (special | set(tokenizer.all_special_ids)) - marks
+    left_out = ({*special_tokens(tokenizer)} | set(tokenizer.all_special_ids)) - special_marks(tokenizer)
     kept = [[token for token in row if token not in left_out] for row in rows]
     return list(tokenizer.batch_decode(kept, skip_special_tokens=False))
 
@@ -164,37 +162,14 @@ def continued(
     return found
 
 
-def special_marks(tokenizer: Any) -> set[int]:
-    """The ids of special tokens that are marks of thinking; most tokenizers have them as plain tokens, or none."""
-    added = getattr(tokenizer, "added_tokens_decoder", {})
-    return {i for i, token in added.items() if token.special and is_mark(token.content)}
-
-
-def end_of_turn(
-    tokenizer: Any, prompts: Sequence[Prompt], chat_template_kwargs: Mapping[str, object] | None = None
-) -> int | None:
-    """The special token with which the chat template ends what an assistant says; None without one, and for plain text.
-
-    Base models come with a template whose <|im_end|> neither their tokenizer nor their generation_config.json names as
-    an end. Behind it they go on with turns of their own, and another answer in one of them would be read as theirs.
-    """
-    if all(isinstance(prompt, str) for prompt in prompts) or not getattr(tokenizer, "chat_template", None):
-        return None
-    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SAID}]
-    try:
-        rendered = tokenizer.apply_chat_template(turns, tokenize=False, **(chat_template_kwargs or {}))
-    except TemplateError:  # a template may ask for other turns than these
-        return None
-    _, shown, behind = rendered.rpartition(_SAID)
-    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    ids = tokenizer(behind, add_special_tokens=False)["input_ids"] if shown else []
-    return next((token for token in ids if token in special), None)
-
-
 def positions_of(config: PretrainedConfig) -> int | None:
     """Tokens of a model's context, prompt and completion together; None where its configuration does not say."""
-    found = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return None if found is None else int(found)
+    text = config.get_text_config()
+    found, rope = getattr(text, "max_position_embeddings", None), getattr(text, "rope_parameters", None) or {}
+    if found is None or rope.get("rope_type") != "yarn":
+        return None if found is None else int(found)
+    # Who turns YaRN on leaves max_position_embeddings as it is; others have it multiplied already.
+    return max(found, int(rope["original_max_position_embeddings"] * rope["factor"]))
 
 
 @contextmanager
@@ -220,10 +195,11 @@ def _plain_generation(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, more_ends: Sequence[int]
 ) -> Iterator[None]:
     """Evaluation mode and a bare generation config, both put back at the end."""
-    # An adapter or a base may have end tokens that the tokenizer does not name, such as <|im_end|>.
-    own = model.generation_config
-    ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
-    ends = sorted({end for end in [*ends, tokenizer.eos_token_id, *more_ends] if end is not None})
+    # An adapter or a base may have end tokens that the tokenizer does not name, such as <|im_end|>, and a
+    # generation_config.json of sampling defaults alone may leave them to config.json.
+    own, config = model.generation_config, model.config.get_text_config()
+    named = (own.eos_token_id, getattr(config, "eos_token_id", None), tokenizer.eos_token_id, [*more_ends])
+    ends = sorted({end for each in named for end in (each if isinstance(each, list) else [each]) if end is not None})
     pads = (tokenizer.pad_token_id, own.pad_token_id, *ends, 0)
     pad = next(pad for pad in pads if pad is not None)
     special = {"eos_token_id": ends or None, "pad_token_id": pad, "bos_token_id": own.bos_token_id}
@@ -264,12 +240,9 @@ def _generate(
     width = max(map(len, prompts))
     # Of each row by itself: padding takes no positions, and a longer prompt beside it must not cut a response shorter.
     limits = [min(sampling.max_new_tokens, _room(model, len(prompt))) for prompt in prompts]
-    ids = torch.full((len(prompts), width), config.pad_token_id, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
-    ids, mask = ids.to(model.device), mask.to(model.device)
+    given = [torch.tensor(prompt, device=model.device) for prompt in prompts]
+    ids = pad_sequence(given, batch_first=True, padding_value=config.pad_token_id, padding_side="left")
+    mask = pad_sequence([torch.ones_like(each) for each in given], batch_first=True, padding_side="left")
     draws = None
     if sampling.temperature > 0:
         # One stream a row, drawn before the loop: how rows are batched must not change which numbers a row gets.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
 from sgpo.models.folders import Folder
+from sgpo.models.marks import end_of_turn, special_marks
 from sgpo.models.protocol import ModelError, Reply, Request, Sampling
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class VllmModel(Loaded):
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         from vllm import SamplingParams
 
-        from sgpo.models.sampling import continued, decode, end_of_turn, special_marks
+        from sgpo.models.sampling import continued, decode
 
         drawn: dict[str, Any] = {
             "n": 1,

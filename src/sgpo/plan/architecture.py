@@ -64,7 +64,7 @@ class Architecture:
         return sum(i * o for i, o in self.projections.values())
 
 
-def load_architecture(model: str) -> Architecture:
+def load_architecture(model: str, revision: str | None = None) -> Architecture:
     """The sizes of ``model``: a folder with ``config.json``, a hub id in the table, or any other hub id.
 
     Raises:
@@ -80,7 +80,7 @@ def load_architecture(model: str) -> Architecture:
     if not path.is_dir() and (path.is_absolute() or model.startswith(".") or model.count("/") != 1):
         raise ValueError(f"model_name_or_path is {model!r}, but there is no such folder, and it is not a hub id.")
     try:
-        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
     except Exception as error:  # config classes and the hub's client raise families of their own
         why = OWN_CODE if brings_code(error) else f"its config could not be read: {' '.join(str(error).split())[:300]}"
         raise ValueError(
@@ -94,6 +94,8 @@ def from_config(config: Any, name: str, source: str) -> Architecture:
     """Sizes of the model of a transformers config. Raises ``ValueError`` for a family that is not known here."""
     import torch
     from transformers import AutoModelForCausalLM
+
+    from sgpo.models.sampling import positions_of
 
     if config.model_type not in FAMILIES:
         raise ValueError(
@@ -122,7 +124,7 @@ def from_config(config: Any, name: str, source: str) -> Architecture:
         layer_parameters=sum(each.numel() for each in layer.parameters()),
         parameters=sum(each.numel() for each in model.parameters()),
         tied=config.tie_word_embeddings,
-        context=config.max_position_embeddings or 0,
+        context=positions_of(config) or 0,
     )
 
 

@@ -30,7 +30,7 @@ def read_recipe(
     run, config, model = parse(argv)
     named = written_fields(argv)  # a default may depend on the machine that parses
     on_cpu = hardware.device.is_cpu
-    architecture = load_architecture(model_path(model))
+    architecture = load_architecture(model_path(model), model.model_revision)
     vllm = config.vllm_mode if config.use_vllm else ""
     serving, parallel = server_split(hardware, architecture, server_devices) if vllm == "server" else (0, 1)
     world = hardware.count - serving

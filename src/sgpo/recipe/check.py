@@ -14,7 +14,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from sgpo.data.messages import problem_text
-from sgpo.data.prompts import guided_prompt
+from sgpo.data.prompts import guided_prompt, warn_of_idle_variables
 from sgpo.models.dates import fix_date
 from sgpo.models.folders import Folder, require_vocabulary
 from sgpo.models.sampling import encode, positions_of
@@ -93,7 +93,7 @@ def load_tokenizer(name: str, revision: str | None) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"The tokenizer cannot be loaded: {Folder(name).error(error)}") from error
-    require_vocabulary(tokenizer, name)
+    require_vocabulary(tokenizer, name, revision)
     return tokenizer
 
 
@@ -124,6 +124,7 @@ def _prompts(data: Dataset, config: Any, tokenizer: Any, found: Checked) -> None
     rows = [data[i] for i in range(min(_SAMPLED, len(data)))]
     fix_date(tokenizer)
     template, more = config.guided_prompt_template, config.chat_template_kwargs
+    warn_of_idle_variables(tokenizer, more or {})
     plain = [encode(tokenizer, [row["prompt"]], more)[0] for row in rows]
     guided = {
         i: encode(tokenizer, [guided_prompt(row["prompt"], strategy, template)], more)[0]

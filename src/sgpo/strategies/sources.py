@@ -27,7 +27,7 @@ from sgpo.data.messages import (
     problem_text,
     unpacked,
 )
-from sgpo.data.tables import check_text, count_rows, number_text, read_table
+from sgpo.data.tables import check_text, count_rows, gold_texts, number_text, read_table
 from sgpo.rewards.reward import tolerances_of
 from sgpo.runs.files import JsonObject, ReadError
 from sgpo.runs.words import first_line
@@ -207,7 +207,7 @@ def _row(raw: JsonObject | None, columns: Mapping[str, str], number: int) -> Row
     if messages and columns["problem"] == columns.get("response"):
         prompt = before_answer(messages)
     problem = clean(problem_text(prompt) or "").strip()
-    answer = _answer(_get(raw, columns["answer"]))
+    answer = clean(", ".join(gold_texts(_get(raw, columns["answer"])))).strip()
     sought = "response" in columns
     responses = _responses(_get(raw, columns["response"]), raw) if sought else ()
     given = _get(raw, columns["id"]) if "id" in columns else None
@@ -306,14 +306,6 @@ def json_cell(value: Any) -> Any:
         fields = {clean(str(name)): json_cell(part) for name, part in value.items()}
         return LOST if any(part is LOST for part in fields.values()) else fields
     return LOST
-
-
-def _answer(cell: Any) -> str:
-    parts = cell if isinstance(cell, list) and cell else [cell]
-    texts = [number_text(part) or part for part in parts]
-    if not all(isinstance(text, str) and text.strip() for text in texts):
-        return ""
-    return clean(", ".join(texts)).strip()
 
 
 def _get(raw: Any, column: str, missing: Any = None) -> Any:

@@ -22,9 +22,10 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sgpo.data.prompts import require_all_shown, require_own_marks
+from sgpo.data.prompts import require_all_shown, require_known_ids, require_own_marks, warn_of_idle_variables
 from sgpo.models.dates import fix_date
-from sgpo.models.sampling import bare_generation, end_of_turn
+from sgpo.models.marks import end_of_turn
+from sgpo.models.sampling import bare_generation
 from sgpo.models.scoring import without_dropout
 from sgpo.trainer import adapters, checks
 from sgpo.trainer.base_config import BaseConfig
@@ -111,6 +112,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
             disable_dropout(self.model)
         warn_of_dropout(self.model, self.args)
         checks.warn_of_hidden_marks(self._tokenizer)
+        warn_of_idle_variables(self._tokenizer, self.chat_template_kwargs)
         for model in filter(None, (self.model, self.ref_model)):
             causal = model.get_base_model() if is_peft_model(model) else model
             add_head_fn(causal)
@@ -319,7 +321,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         """
         size = self.model.config.get_text_config().vocab_size
         special = [i for i in (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id) if i is not None]
-        checks.require_known_ids([special], size, self._tokenizer)
+        require_known_ids([special], size, self._tokenizer)
         every = self._sgpo.unknown_ids = max(self._tokenizer.get_vocab().values(), default=0) >= size
         self._sgpo.context = checks.context_of(self.model, self.args)
         room = self._sgpo.context[0] - self.max_completion_length
@@ -392,7 +394,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
 
     def _require_known(self, rows: Iterable[list[int]]) -> None:
         if self._sgpo.unknown_ids:
-            checks.require_known_ids(rows, self.model.config.get_text_config().vocab_size, self._tokenizer)
+            require_known_ids(rows, self.model.config.get_text_config().vocab_size, self._tokenizer)
 
     # ---------------------------------------------------------------- ranks
 

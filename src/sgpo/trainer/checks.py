@@ -14,7 +14,8 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase, P
 from sgpo.data.leaks import contains_answer
 from sgpo.data.prompts import Prompt
 from sgpo.models.folders import require_vocabulary
-from sgpo.models.sampling import positions_of, special_marks
+from sgpo.models.marks import special_marks, special_tokens, turn_marks
+from sgpo.models.sampling import positions_of
 from sgpo.rewards.golds import gold_text
 from sgpo.trainer.base_config import BaseConfig
 from sgpo.trainer.config import SGPOConfig
@@ -212,9 +213,7 @@ def check_marks(rows: Iterable[Mapping[str, Any]], tokenizer: Any) -> None:
     The strategy goes behind a prompt of plain text, so behind the mark with which the assistant's turn begins: it would
     be the policy's own words. And a mark in a strategy, such as a model's <|im_end|>, ends the turn that it stands in.
     """
-    template = str(getattr(tokenizer, "chat_template", None) or "")
-    special = sorted({str(token) for token in tokenizer.added_tokens_decoder.values() if token.special})
-    of_turns = [mark for mark in special if mark in template and mark != tokenizer.bos_token]
+    special, of_turns = sorted(special_tokens(tokenizer).values()), turn_marks(tokenizer)
     for row, problem in enumerate(rows):
         prompt, strategy = problem["prompt"], strategy_of(problem)
         if strategy and (found := next((mark for mark in special if mark in strategy), None)):
@@ -254,18 +253,6 @@ def require_text(strategy: Any, row: int | str) -> None:
             f"The strategy of row {row} is {strategy!r} ({type(strategy).__name__}), but must be text, or None for a "
             "problem without one. Join a structured strategy into text first."
         )
-
-
-def require_known_ids(rows: Iterable[list[int]], size: int, tokenizer: Any) -> None:
-    """Raise ``ValueError`` if any id of the rows is ``size`` or more."""
-    for ids in rows:
-        largest = max(ids, default=0)
-        if largest >= size:
-            raise ValueError(
-                f"The tokenizer makes the id {largest} ({tokenizer.convert_ids_to_tokens(largest)!r}), but the model's "
-                f"vocabulary has {size} entries; it is met in {tokenizer.decode(ids)[:80]!r}. Use the model's own "
-                "tokenizer and one of its tokens for padding, or `model.resize_token_embeddings(len(tokenizer))`."
-            )
 
 
 def warn_of_lost_updates(model: PreTrainedModel, args: TrainingArguments) -> None:

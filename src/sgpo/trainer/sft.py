@@ -14,9 +14,10 @@ import trl
 from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
 
-from sgpo.data.prompts import require_all_shown, require_own_marks
+from sgpo.data.prompts import require_all_shown, require_own_marks, warn_of_idle_variables
 from sgpo.models.dates import fix_date
-from sgpo.models.sampling import end_of_turn, positions_of
+from sgpo.models.marks import end_of_turn
+from sgpo.models.sampling import positions_of
 from sgpo.trainer.base_config import SharedConfig, argument
 from sgpo.trainer.dropout import disable_dropout
 from sgpo.trainer.ends import end_with_the_template
@@ -73,6 +74,7 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: SFTConfig, *rest: Any, **named: Any) -> Any:
         fix_date(processing_class)  # here prompts are rendered
+        warn_of_idle_variables(processing_class, args.chat_template_kwargs or {})
         first: Problem = next(iter(dataset), {})
         if args.expert_column in first:
             check_expert_column(dataset, args.expert_column)

@@ -24,26 +24,22 @@ def _steps(text: str) -> Iterator[tuple[int, int, int]]:
         i = end
 
 
-def top_level(text: str) -> list[bool]:
-    """For each character whether it stands outside all brackets (any kind closes any kind: `(3,4]`)."""
-    level, outside = 0, [False] * len(text)
+def outside(text: str, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """The matches that begin outside all brackets (any kind closes any kind: `(3,4]`)."""
+    level, starts = 0, set()
     for start, _, change in _steps(text):
         level = max(0, level + change)
-        outside[start] = level == 0 and not change
-    return outside
+        if level == 0 and not change:
+            starts.add(start)
+    return (match for match in pattern.finditer(text) if match.start() in starts)
 
 
 def split_top(text: str, pattern: re.Pattern[str]) -> tuple[list[str], list[str]]:
     """Split outside brackets; returns the pieces and what separated them."""
-    outside = top_level(text)
-    pieces, separators, start = [], [], 0
-    for match in pattern.finditer(text):
-        if outside[match.start()]:
-            pieces.append(text[start : match.start()].strip())
-            separators.append(match.group().strip())
-            start = match.end()
-    pieces.append(text[start:].strip())
-    return pieces, separators
+    found = list(outside(text, pattern))
+    starts, ends = [0, *(match.end() for match in found)], [*(match.start() for match in found), len(text)]
+    pieces = [text[start:end].strip() for start, end in zip(starts, ends, strict=True)]
+    return pieces, [match.group().strip() for match in found]
 
 
 def pairs_up(text: str) -> bool:

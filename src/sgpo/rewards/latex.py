@@ -6,12 +6,14 @@ linear in the text, which is at most a few thousand characters (`extract.MAX_ANS
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 
 MAX_DEPTH = 50  # brackets within brackets; beyond it nothing is parsed
 
-_TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\s+|.", re.DOTALL)
+_TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\s+|.", re.DOTALL)  # commands, escaped characters, spaces, single characters
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _SYMBOLS = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "⁄": "/", "∕": "/", "×": "*", "·": "*", "⋅": "*",
     "∙": "*", "•": "*", "∗": "*", "÷": "/", "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ",
@@ -79,99 +81,62 @@ def from_unicode(text: str) -> str:
     return _CHINESE_TAIL.sub(_chinese, text)
 
 
-def tokens(text: str) -> list[str]:
-    """Commands, escaped characters, runs of space, and single characters."""
-    return _TOKEN.findall(text)
-
-
 def depth(text: str) -> int:
     """Deepest nesting of (), [] and {} in the text, unmatched openings included."""
-    level = deepest = 0
-    for character in text:
-        if character in "([{":
-            level += 1
-            deepest = max(deepest, level)
-        elif character in ")]}":
-            level = max(0, level - 1)
-    return deepest
+    changes = ((character in "([{") - (character in ")]}") for character in text)
+    return max(itertools.accumulate(changes, lambda level, change: max(0, level + change), initial=0))
 
 
 def closing_brace(text: str, start: int) -> int:
-    """Index of the bracket that closes the one at `start` (of the same kind; escaped braces skipped), or -1."""
-    opening = text[start]
-    close = {"(": ")", "[": "]", "{": "}"}[opening]
-    level, i = 0, start
-    while i < len(text):
-        character = text[i]
-        if character == "\\":
-            i += 2
-            continue
-        if character == opening:
-            level += 1
-        elif character == close:
-            level -= 1
-            if level == 0:
-                return i
-        i += 1
+    """Index of the brace that closes the one at `start` (escaped ones skipped), or -1."""
+    level = 0
+    for match in _BRACE.finditer(text, start):
+        level += (match.group() == "{") - (match.group() == "}")
+        if level == 0:
+            return match.start()
     return -1
 
 
-class _Arguments:
-    r"""Recursive descent over tokens; its depth is bounded by `MAX_DEPTH` of the brackets."""
+def _until(stop: str, tokens: list[str]) -> str:
+    """Takes the tokens up to `stop`, or all of them, and `stop` too; they stand in reverse."""
+    out: list[str] = []
+    while tokens and (token := tokens.pop()) != stop:
+        out.append(_braced(token, tokens))
+    return "".join(out)
 
-    def __init__(self, text: str) -> None:
-        self.tokens = tokens(text)
-        self.i = 0
 
-    def until(self, stop: str | None) -> str:
-        out: list[str] = []
-        while self.i < len(self.tokens):
-            token = self.tokens[self.i]
-            if token == stop:
-                break
-            out.append(self.one())
-        return "".join(out)
+def _braced(token: str, tokens: list[str]) -> str:
+    """A token with its arguments in braces. The depth of the recursion is bounded by `MAX_DEPTH` of the brackets."""
+    if token == "{":
+        return "{" + _until("}", tokens) + "}"
+    index = ""
+    if token == r"\sqrt" and _next(tokens) == "[":
+        tokens.pop()
+        index = "[" + _until("]", tokens) + "]"
+    index = "" if index.strip("[] ") == "2" else index
+    return token + index + "".join(_argument(tokens) for _ in range(_ARGUMENTS.get(token, 0)))
 
-    def one(self) -> str:
-        token = self.tokens[self.i]
-        self.i += 1
-        if token == "{":
-            inner = self.until("}")
-            self.i += 1
-            return "{" + inner + "}"
-        if token in _ARGUMENTS:
-            return token + self.optional(token) + "".join(self.argument() for _ in range(_ARGUMENTS[token]))
-        return token
 
-    def skip(self) -> None:
-        while self.i < len(self.tokens) and self.tokens[self.i].isspace():
-            self.i += 1
+def _next(tokens: list[str]) -> str:
+    """The next token but spaces, which are dropped; "" at the end."""
+    while tokens and tokens[-1].isspace():
+        tokens.pop()
+    return tokens[-1] if tokens else ""
 
-    def optional(self, command: str) -> str:
-        self.skip()
-        if command != r"\sqrt" or self.i >= len(self.tokens) or self.tokens[self.i] != "[":
-            return ""
-        self.i += 1
-        inner = self.until("]")
-        self.i += 1
-        return "" if inner.strip() == "2" else "[" + inner + "]"
 
-    def argument(self) -> str:
-        self.skip()
-        if self.i >= len(self.tokens):
-            return "{}"
-        if self.tokens[self.i] == "(":  # \sqrt(13), from sqrt(13) or a unicode root
-            self.i += 1
-            inner = self.until(")")
-            self.i += 1
-            return "{" + inner + "}"
-        piece = self.one()
-        return piece if piece.startswith("{") else "{" + piece + "}"
+def _argument(tokens: list[str]) -> str:
+    if not _next(tokens):
+        return "{}"
+    token = tokens.pop()
+    if token == "(":  # \sqrt(13), from sqrt(13) or a unicode root
+        return "{" + _until(")", tokens) + "}"
+    piece = _braced(token, tokens)
+    return piece if piece.startswith("{") else "{" + piece + "}"
 
 
 def brace_arguments(text: str) -> str:
     r"""Give `\frac`, `\binom` and `\sqrt` their arguments in braces: `\frac 59`, `\sqrt2`, `\frac9{19}`."""
-    return _Arguments(text).until(None)
+    return _until("", _TOKEN.findall(text)[::-1])
 
 
 def unwrap(text: str, commands: str, *, keep: bool = True, around: tuple[str, str] = ("", "")) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from sgpo.rewards import latex
+from sgpo.rewards.brackets import outside, pairs_up
 
 _WIDE = (
     r"(?:\\(?:qquad|quad|enspace|hfill|cr|newline)(?![A-Za-z])|\\[hv]space\*?\{[^{}]*\}"
@@ -42,7 +42,7 @@ def _related(text: str) -> bool:
 
 def _bracketed(text: str) -> bool:
     text = text.strip()
-    return text[:1] == "(" and latex.closing_brace(text, 0) == len(text) - 1
+    return text[:1] == "(" and pairs_up(text)
 
 
 def _letters(text: str) -> set[str]:
@@ -85,22 +85,12 @@ def listed(text: str) -> str:
     """The text with a comma, or "where", in place of the layout that separates."""
     if r"\begin" in text or not (_HAS_WIDE.search(text) or _RELATION.search(text)):
         return text
-    pieces: list[str] = []
-    start = level = i = 0
-    for match in _BETWEEN.finditer(text):
-        while i < match.start():
-            step = 2 if text[i] == "\\" else 1
-            bracket = text[i : i + step]
-            level += (bracket in ("(", "[", "{", r"\{")) - (bracket in (")", "]", "}", r"\}"))
-            i += step
-        if level <= 0 and match.start() >= start and match.group().strip(" \t"):
-            pieces += [text[start : match.start()], match.group()]
-            start = i = match.end()
-    pieces.append(text[start:])
-    done = pieces[0]
-    current = pieces[0]
-    for space, piece in zip(pieces[1::2], pieces[2::2], strict=True):
-        joint = _joint(current, space, piece)
-        current = piece if joint != space else current + space + piece
+    spaces = [match for match in outside(text, _BETWEEN) if match.group().strip(" \t")]
+    ends = [*(space.start() for space in spaces), len(text)]
+    done = current = text[: ends[0]]
+    for space, end in zip(spaces, ends[1:], strict=True):
+        piece = text[space.end() : end]
+        joint = _joint(current, space.group(), piece)
+        current = piece if joint != space.group() else current + joint + piece
         done += joint + piece
     return done

@@ -7,7 +7,10 @@ some. What cannot be multiplied out in `MAX_BITS` is compared as it is written. 
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -56,21 +59,11 @@ def _factorial(argument: Fraction) -> Fraction | None:
     return Fraction(math.factorial(int(argument)))
 
 
-def _applied(expression: Any, arguments: list[Fraction]) -> Fraction | None:
-    """A sympy function of rationals, where it is a rational."""
-    if isinstance(expression, sympy.Pow):
-        return _power(*arguments)
-    if isinstance(expression, sympy.factorial):
-        return _factorial(arguments[0])
-    if isinstance(expression, sympy.Abs):
-        return abs(arguments[0])
-    if isinstance(expression, sympy.floor):
-        return Fraction(math.floor(arguments[0]))
-    if isinstance(expression, sympy.ceiling):
-        return Fraction(math.ceil(arguments[0]))
-    if isinstance(expression, sympy.UnevaluatedExpr):
-        return arguments[0]
-    return None
+# Functions that keep rationals rational; all others are for `_numerical`.
+_KEPT: dict[Any, Callable[..., Fraction | None]] = {
+    sympy.Pow: _power, sympy.factorial: _factorial, sympy.Abs: abs, sympy.UnevaluatedExpr: Fraction,
+    sympy.floor: lambda value: Fraction(math.floor(value)), sympy.ceiling: lambda value: Fraction(math.ceil(value)),
+}  # fmt: skip
 
 
 def rational(expression: Any) -> Fraction | None:
@@ -89,18 +82,11 @@ def rational(expression: Any) -> Fraction | None:
         if value is None:
             return None
         arguments.append(value)
-    if isinstance(expression, sympy.Add):
-        total = Fraction(0)
-        for value in arguments:
-            total = _bounded(total + value)
-        return total
-    if isinstance(expression, sympy.Mul):
-        product = Fraction(1)
-        for value in arguments:
-            product = _bounded(product * value)
-        return product
-    # Only functions that keep rationals rational; all others are for `_numerical`.
-    value = _applied(expression, arguments)
+    if isinstance(expression, (sympy.Add, sympy.Mul)):
+        combine = operator.add if isinstance(expression, sympy.Add) else operator.mul
+        return functools.reduce(lambda one, other: _bounded(combine(one, other)), arguments)
+    kept = next((function for kind, function in _KEPT.items() if isinstance(expression, kind)), None)
+    value = kept(*arguments) if kept else None
     return None if value is None else _bounded(value)
 
 

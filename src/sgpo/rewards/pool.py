@@ -74,29 +74,19 @@ class Pool:
                     worker = self._idle.pop()
                     if worker.alive():
                         return worker
-                    self._bury(worker)
+                    self._end(worker, broken=True)  # killed from outside
                 if len(self.workers) < self.size:
                     return self._start()
                 self._changed.wait()
 
-    def _bury(self, worker: Worker) -> None:
-        """Forget an idle worker that was killed from outside; the lock is held."""
+    def _end(self, worker: Worker, *, broken: bool) -> None:
+        """Kill a worker and forget it. In place of one that broke another starts at once, with its imports."""
         worker.kill()
-        self.workers.discard(worker)
-        self.stats.replaced += 1
-
-    def _give_back(self, worker: Worker, *, broken: bool, renew: bool = False) -> None:
-        if broken or renew:
-            worker.kill()
         with self._changed:
-            if broken or renew:
-                self.workers.discard(worker)
-                if broken and not self._closed:
-                    self.stats.replaced += 1
-                    # At once: the next item would else wait for the imports.
-                    self._idle.append(self._start())
-            else:
-                self._idle.append(worker)
+            self.workers.discard(worker)
+            if broken and not self._closed:
+                self.stats.replaced += 1
+                self._idle.append(self._start())
             self._changed.notify()
 
     def run(self, question: Question, timeout: float) -> tuple[Judgement, float]:
@@ -127,26 +117,27 @@ class Pool:
     def _run_once(self, question: Question, timeout: float) -> tuple[Judgement, bool, float]:
         """The judgement of one worker, whether that worker had read the question, and the wall seconds."""
         worker = self._ready()
-        broken = renew = True
-        started = time.monotonic()
+        broken, started = True, time.monotonic()
         try:
-            try:
-                reply = worker.call(question, timeout)
-            except WorkerTimeoutError:
-                reply = Judgement(False, "timeout")
-                self.count(timeouts=1)
-            except WorkerDiedError:
-                reply = Judgement(False, "crash")
-            else:
-                broken = False
-                renew = reply.retire or worker.items >= _MAX_ITEMS
-                self.count(memory=int(reply.reason == "memory"))
-            seconds = time.monotonic() - started
-        # The reply to this item may still come, and would be taken for that of the next one.
-        except BaseException:  # KeyboardInterrupt in the middle of an item
-            self._give_back(worker, broken=True)
+            reply = worker.call(question, timeout)
+            broken = False
+        except WorkerTimeoutError:
+            reply = Judgement(False, "timeout")
+        except WorkerDiedError:
+            reply = Judgement(False, "crash")
+        except (
+            BaseException
+        ):  # KeyboardInterrupt: the reply may still come, and would be taken for that of the next item
+            self._end(worker, broken=True)
             raise
-        self._give_back(worker, broken=broken, renew=renew)
+        seconds = time.monotonic() - started
+        self.count(timeouts=int(reply.reason == "timeout"), memory=int(reply.reason == "memory"))
+        if broken or reply.retire or worker.items >= _MAX_ITEMS:
+            self._end(worker, broken=broken)
+        else:
+            with self._changed:
+                self._idle.append(worker)
+                self._changed.notify()
         return reply, worker.taken, seconds
 
     def _ready(self) -> Worker:
@@ -161,22 +152,15 @@ class Pool:
             try:
                 worker.await_ready()
             except VerifierError:
-                self._drop(worker)
+                self._end(worker, broken=False)
                 if time.monotonic() > deadline or not worker.was_killed():
                     raise
                 self.count(replaced=1)
             except BaseException:
-                self._give_back(worker, broken=True)
+                self._end(worker, broken=True)
                 raise
             else:
                 return worker
-
-    def _drop(self, worker: Worker) -> None:
-        """Forget a worker that could not start, without starting another."""
-        worker.kill()
-        with self._changed:
-            self.workers.discard(worker)
-            self._changed.notify()
 
     def close(self) -> None:
         """Kill all workers. Idle callers get a VerifierError."""

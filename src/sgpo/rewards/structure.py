@@ -66,7 +66,7 @@ class Shape:
     """One shape. `text` is its normal form; `items` its parts; `brackets` as written, for tuples and intervals.
 
     A relation holds its sides in `items` and its signs in `signs`; a matrix its entries, row by row, and its row
-    lengths in `rows`. `joined_by_and` and `joined_by_or` say that a list was joined by such a word; `line`
+    lengths in `rows`. `joined_by_or` says that a list was joined by this word; `line`
     is the parameter of a line that was written as a point and a direction; `names` are those of `(x, y) = (1, 2)`,
     and `label` is that of a point `P(1, 2)`.
     """
@@ -77,7 +77,6 @@ class Shape:
     brackets: str = ""
     signs: tuple[str, ...] = ()
     rows: tuple[int, ...] = field(default=())
-    joined_by_and: bool = False
     joined_by_or: bool = False
     line: str = ""
     names: tuple[str, ...] = ()
@@ -134,8 +133,8 @@ def _combination(text: str) -> Shape | None:
     found = vectors.combination(text)
     if found is None:
         return None
-    kind: Kind = "matrix" if found.rows else "tuple"
-    return Shape(kind, text, found.entries, "" if found.rows else "()", rows=found.rows, line=found.parameter)
+    entries, rows, parameter = found
+    return Shape("matrix" if rows else "tuple", text, entries, "" if rows else "()", rows=rows, line=parameter)
 
 
 def _bracketed(text: str) -> Shape | None:
@@ -281,9 +280,7 @@ def _list(text: str) -> Shape | None:
         elif name and not signs:
             piece = f"{name} = {piece}"
         items.append(piece)
-    joined_by_and = any("and" in separator for separator in separators)
-    joined_by_or = any("or" in separator for separator in separators)
-    return Shape("list", text, tuple(items), joined_by_and=joined_by_and, joined_by_or=joined_by_or)
+    return Shape("list", text, tuple(items), joined_by_or=any("or" in separator for separator in separators))
 
 
 def _pieces(body: str) -> tuple[str, ...]:

@@ -3,7 +3,6 @@ r"""Sums of vectors and matrices, worked out entry by entry, so that the order o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from sgpo.rewards.brackets import split_top
 
@@ -17,15 +16,6 @@ _SCALAR = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Combination:
-    """Entries, row by row, as texts to be computed; the row lengths (none for a tuple); the one parameter, or ""."""
-
-    entries: tuple[str, ...]
-    rows: tuple[int, ...]
-    parameter: str
-
-
 def cells(body: str) -> list[list[str]]:
     """The entries between `\\begin` and `\\end`, row by row."""
     rows = [row for row in re.split(r"\\cr(?![A-Za-z])", body) if row.strip()]
@@ -37,14 +27,18 @@ def _entries(text: str) -> list[list[str]]:
     return cells(match.group(3)) if match else [split_top(text[1:-1], re.compile(","))[0]]
 
 
+def _terms(text: str) -> tuple[list[str], list[str]]:
+    """The terms of a sum and the sign of each."""
+    pieces, signs = split_top(text, _SIGN)
+    return (pieces, ["+", *signs]) if pieces[0] else (pieces[1:], signs)
+
+
 def basis(text: str) -> tuple[str, ...]:
     """The three entries of `3i - 4j + 2k`; () for what is no sum of multiples of i, j and k."""
-    pieces, signs = split_top(text, _SIGN)
     if not re.search(r"(?<![A-Za-z\\])[jk](?![A-Za-z])", text) or "(" in text:
         return ()
-    signs = signs[: len(pieces) - 1] if not pieces[0] else ["+", *signs]
     entries = {"i": "", "j": "", "k": ""}
-    for sign, piece in zip(signs, pieces if pieces[0] else pieces[1:], strict=False):
+    for piece, sign in zip(*_terms(text), strict=True):
         name = piece[-1:]
         scalar = piece[:-1].strip().removesuffix(r"\cdot").strip() or "1"
         if entries.get(name) != "" or not _SCALAR.fullmatch(scalar) or set("ijk") & set(re.findall("[a-z]+", scalar)):
@@ -53,10 +47,13 @@ def basis(text: str) -> tuple[str, ...]:
     return tuple(entry or "0" for entry in entries.values())
 
 
-def combination(text: str) -> Combination | None:
+def combination(text: str) -> tuple[tuple[str, ...], tuple[int, ...], str] | None:
     """A sum of scalar multiples of matrices, or of tuples, all of one shape; None for everything else.
 
     A single tuple with a letter in front is none: `P(1, 2)` is a point and `f(1, 2)` a call.
+
+    Returns:
+        The entries, row by row, as texts to be computed; the row lengths (none for a tuple); the one parameter, or "".
     """
     tuples = r"\begin" not in text
     if not (_TUPLE.search(text) if tuples else MATRIX.search(text)):
@@ -68,13 +65,8 @@ def combination(text: str) -> Combination | None:
         return f"\x01{len(held) - 1}\x01"
 
     masked = (_TUPLE if tuples else MATRIX).sub(hold, text)
-    pieces, signs = split_top(masked, _SIGN)
-    if not pieces[0]:
-        pieces = pieces[1:]
-    else:
-        signs = ["+", *signs]
-    alone = len(pieces) == 1
-    if len(pieces) != len(signs) or (alone and signs == ["+"] and _HELD.fullmatch(masked.strip())):
+    pieces, signs = _terms(masked)
+    if signs == ["+"] and _HELD.fullmatch(masked.strip()):
         return None
     terms: list[tuple[str, list[list[str]]]] = []
     for sign, piece in zip(signs, pieces, strict=True):
@@ -94,4 +86,4 @@ def combination(text: str) -> Combination | None:
     free = {name for name in plain if name}
     parameter = free.pop() if len(free) == 1 and "" in plain else ""
     parameter = f"\\{parameter}" if len(parameter) > 1 else parameter
-    return Combination(sums, () if tuples else shapes.pop(), parameter)
+    return sums, () if tuples else shapes.pop(), parameter

@@ -98,18 +98,6 @@ def _prepare(
     return _Pending(question, said, time.perf_counter() - started)
 
 
-def _finish(pending: _Pending, timeout: float) -> Verdict:
-    judgement, seconds = get_pool().run(pending.question, timeout)
-    return Verdict(judgement.correct, judgement.reason, pending.extracted, pending.seconds + seconds)
-
-
-def _check(timeout: float, max_chars: int) -> None:
-    if not timeout > 0:
-        raise ValueError(f"timeout is {timeout}; it is the wall seconds an item may take and must be positive")
-    if max_chars < 1:
-        raise ValueError(f"max_chars is {max_chars}; at least one character must be read")
-
-
 def tolerance_text(tolerance: Tolerance | None) -> str | None:
     """A tolerance as exact decimal text: 0.1 and "1e-1" alike are a tenth. An empty text is none.
 
@@ -160,13 +148,10 @@ def verify(
         ValueError: an option is out of range.
         VerifierError: no worker process can be started.
     """
-    _check(timeout, max_chars)
-    allowed = tolerance_text(tolerance)
-    item = _prepare(response, gold, require_box=require_box, tolerance=allowed, max_chars=max_chars)
-    if isinstance(item, Verdict):
-        get_pool().count(items=1, exact=int(item.correct))
-        return item
-    return _finish(item, timeout)
+    verdicts = verify_batch(
+        [response], [gold], timeout=timeout, require_box=require_box, tolerance=tolerance, max_chars=max_chars
+    )
+    return verdicts[0]
 
 
 def verify_batch(
@@ -195,7 +180,10 @@ def verify_batch(
         tolerances = [tolerance_text(one) for one in tolerance]
     if not len(responses) == len(golds) == len(tolerances):
         raise ValueError(f"{len(responses)} responses, {len(golds)} golds, {len(tolerances)} tolerances: give as many")
-    _check(timeout, max_chars)
+    if not timeout > 0:
+        raise ValueError(f"timeout is {timeout}; it is the wall seconds an item may take and must be positive")
+    if max_chars < 1:
+        raise ValueError(f"max_chars is {max_chars}; at least one character must be read")
     items = [
         _prepare(response, gold, require_box=require_box, tolerance=allowed, max_chars=max_chars)
         for response, gold, allowed in zip(responses, golds, tolerances, strict=True)
@@ -203,14 +191,18 @@ def verify_batch(
     pool = get_pool()
     settled = [item for item in items if isinstance(item, Verdict)]
     pool.count(items=len(settled), exact=sum(item.correct for item in settled))
-    pending = [item for item in items if isinstance(item, _Pending)]
-    if len(pending) <= 1 or pool.size == 1:
-        done = [_finish(item, timeout) for item in pending]
-    else:
-        with ThreadPoolExecutor(min(pool.size, len(pending)), thread_name_prefix="sgpo-verify") as threads:
-            done = list(threads.map(lambda item: _finish(item, timeout), pending))
-    finished = iter(done)
-    return [item if isinstance(item, Verdict) else next(finished) for item in items]
+
+    def finished(item: Verdict | _Pending) -> Verdict:
+        if isinstance(item, Verdict):
+            return item
+        judgement, seconds = pool.run(item.question, timeout)
+        return Verdict(judgement.correct, judgement.reason, item.extracted, item.seconds + seconds)
+
+    threads = min(pool.size, len(items) - len(settled))
+    if threads <= 1:
+        return list(map(finished, items))
+    with ThreadPoolExecutor(threads, thread_name_prefix="sgpo-verify") as executor:
+        return list(executor.map(finished, items))
 
 
 def first_equals(answers: Sequence[str], *, timeout: float = DEFAULT_TIMEOUT) -> list[str]:

@@ -117,6 +117,9 @@ def test_a_box_without_its_brace_ends_with_its_formula(response: str, answer: st
         (r"\boxed{10}. Oh, one counts twice. So it's 9.", "9", ""),
         (r"\boxed{10}. The final answer is $1", "10", ""),  # cut off
         (r"<think>\boxed{10}. Wait, so the answer is 9. Or", "10", "9"),
+        (r"\boxed{10}. However, with the border the final answer is 9.", "9", ""),
+        (r"\boxed{10}. On reflection, 9 is the answer.", "9", ""),
+        (r"\boxed{10}. Twice the final answer is 20.", "10", ""),
     ],
 )
 def test_what_is_stated_behind_the_last_box(response: str, answer: str, beside: str) -> None:

@@ -15,7 +15,7 @@ from sgpo.mathtext.tokens import CARDINALS
 LOOK_BACK = 12  # anchors
 _OF_A_CASE = r"=(?=\s*-?\d+\s+(?:is|are)\b)"  # the answer for n = 2 is 3
 _VERB = (
-    r"(?:(?:is|are|was|equals|(?:must|should|would) be|comes to|turns out to be)\b(?!n['’]t)|:"
+    r"(?:(?:is|are|was|equals|becomes|(?:must|should|would) be|comes to|turns out to be)\b(?!n['’]t)|:"
     rf"|(?!{_OF_A_CASE})=|→)"
 )
 ANCHOR = re.compile(
@@ -44,7 +44,7 @@ _SENTENCE_END = re.compile(
 COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=(?:\*\*)?[-$\\\d(])")
 _ALTERNATIVE = re.compile(r"[^.\n]{0,40}?(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b|\?)", re.IGNORECASE)
 _UNIT = re.compile(r"[ \t]*(?:%|[A-Za-z]+[ \t]*(?=[.\n]|$))")
-_SAYS = r"(?:say|claim|think|guess|argue|believe|expect|conclude)\w*"
+_SAYS = r"(?:say|claim|think|guess|argue|believe|expect|conclude|giv|get|got)\w*"
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|suppos\w*|assum\w*|unless|imagine|not|n['’]t|never|what|which|at first|initial|naive|tentative"
     rf"|(?:wrong|incorrect|false|mistaken?|tempting)\b[^.,;:!?\n]*\b{_SAYS}|(?:one|you|we|i)\s+(?:\w+\s+)?thought"
@@ -75,7 +75,7 @@ _PREDICATES = frozenset({  # of an answer, and words that no name holds
     "unknown", "wanted", "desired", "it", "you", "i", "we", "they", "now", "then", "stated",
 })  # fmt: skip
 _BOLD_MARK = re.compile(r"(?<![\w)])\*\*|\*\*(?![\w(])")  # and no power: x**2
-_YES = re.compile(r"(?:yes|no)(?=\s*[,.;])", re.IGNORECASE)
+_YES = re.compile(r"(?:yes|no)(?=\s*[,.;])(?!.*\b(?:unless|except|but|though|although)\b)", re.IGNORECASE)
 # Words that take an answer back, and others that only begin to doubt it: what is claimed behind either is another one.
 BACK = (
     r"(?:oops|just kidding|(?:scratch|ignore|disregard|strike) (?:that|this|the above|my)|my (?:mistake|bad|error)"
@@ -103,17 +103,20 @@ _ASIDE = (
 )
 LEAD = (
     rf"(?:{START}(?:{TURNS}(?:[^.!?:;\n]{{1,80}},\s+)?"
-    rf"|(?![^\w\n]{{0,6}}{_ASIDE})(?:[^.!?:;\n]{{1,80}},|(?:\w+\W{{1,3}}){{0,3}}\w+\W{{0,3}}:)\W{{1,4}})?"
+    rf"|(?![^\w\n]{{0,6}}(?:(?:however|but|yet|so|then)\W{{1,3}})?{_ASIDE})(?:[^.!?:;\n]{{1,80}},|(?:\w+\W{{1,3}}){{0,3}}\w+\W{{0,3}}:)\W{{1,4}})?"
     r"|[\s,:](?=(?:so|thus|hence|therefore|the\s+(?:correct|final))\b))"
     r"(?:(?:so|thus|hence|therefore|then|and|but|finally|now)\b[\s,:]{1,6}){0,3}"
-    r"(?:(?:in|with)\s+(?:this|that|our)\s+\w+\s+)?(?:(?:we|i|this)\s+\w+\s+(?:that\s+)?)?"
+    r"(?:(?:in|with)\s+(?:this|that|our)\s+\w+\s+)?(?:(?:we|i|this)\s+(?:\w+\s+){1,3}?(?:that\s+)?)?"
 )
 _LEAD_CHARS = 160
-_OWN = re.compile(
-    rf"{LEAD}(?:the value of )?(?:(?:the|my|our|this|an)\s+)?"
-    r"(?:(?:final|correct|right|new|revised|updated|true|actual|overall|only|other|another|required)\s+){0,3}\Z",
-    re.IGNORECASE,
+_KIND = "(?:(?:final|correct|right|new|revised|updated|true|real|actual|overall|only|other|another|required)\\s+)"
+_OWN = re.compile(rf"{LEAD}(?:the value of )?(?:(?:the|my|our|this|an)\s+)?{_KIND}{{0,3}}\Z", re.IGNORECASE)
+# Such a claim in the middle of its sentence; none of a part or a multiple of the answer ("twice the answer").
+_NAMED = re.compile(
+    rf"(?<!\bof )(?<!\btwice )(?<!\bhalf )(?<!\bthan )(?:the|my|our)\s+(?P<kind>{_KIND}{{0,3}})\Z", re.I
 )
+_CONTRAST = re.compile(r"\b(?:however|but|yet|still|(?:includ|count|add)ing)\b", re.IGNORECASE)
+_IS_ASIDE = re.compile(rf"\b(?:{_ASIDE}|wh(?:en|ere)\b)", re.IGNORECASE)
 _OF_A_PART = re.compile(r"[\d(]|\b(?:part|case|first|second|other)\b", re.IGNORECASE)
 # What stands behind an answer and says another that is not the response's: a remark, or what would be otherwise.
 _REMARK = re.compile(
@@ -163,6 +166,15 @@ def _value_of(said: str, *, copula: bool, plain: bool) -> str | None:
     return rest
 
 
+def _own(before: str, noun: str) -> bool:
+    """Whether what stands before "answer" makes it the response's own: it opens a claim; or its sentence sets no case,
+    and calls it final or opposes it to what was said ("However, with the border the final answer is")."""
+    sentence = re.split(r"[.!?:;\n]", before)[-1]
+    named = None if _IS_ASIDE.search(sentence) else _NAMED.search(sentence)
+    within = named and (noun == "final answer" or named["kind"] or (noun == "answer" and _CONTRAST.search(sentence)))
+    return bool(within or _OWN.search(before))
+
+
 @dataclass(frozen=True)
 class Claim:
     """What one anchor says of the answer: a `value`, or none; `words`, its sentence (of "not 41 but 42" the second
@@ -184,7 +196,7 @@ def claim_at(text: str, anchor: re.Match[str]) -> Claim:
     words = _BUT.sub("", first_sentence(text[anchor.end() :]), count=1)
     noun, verb = said.get("noun"), said.get("verb") or ":"
     value = _value_of(words, copula=verb not in (":", "="), plain="answer" in (noun or "answer").lower())
-    own = not noun or (verb != "was" and not _OF_A_PART.search(said["tail"] or "") and bool(_OWN.search(before)))
+    own = not noun or (verb != "was" and not _OF_A_PART.search(said["tail"] or "") and _own(before, noun.lower()))
     aside = verb == "was" or bool(_REMARK.search(before))
     value = None if value and "boxed" in value else value
     return Claim(value, words, bool(NEGATION.match(words)), bool(_SUPPOSED.search(before[-120:])), own, aside)

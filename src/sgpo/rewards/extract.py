@@ -222,7 +222,12 @@ def _unboxed(text: str) -> FoundAnswer:
     tail = re.sub(r"[ \t]+", " ", text[-_TAIL_CHARS:]).strip()
     said = stated(tail)
     if said.text:
-        return FoundAnswer(said.text, "stated", line=said.line)
+        start = tail.rfind(said.text)
+        later = said_later(tail, start, start + len(said.text), said.text) if start >= 0 and said.line else None
+        text, replaces = later or (said.text, True)
+        if not replaces:
+            return FoundAnswer(said.text, "stated", line=said.line, beside=text)
+        return FoundAnswer(text or None, "stated" if text else "no_answer", line="" if later else said.line)
     if "boxed" in tail:  # an unclosed box: the answer was cut off
         return FoundAnswer(None, "no_answer")
     bold = "**" in text.strip().strip("*_")

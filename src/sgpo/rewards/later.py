@@ -15,11 +15,17 @@ from sgpo.rewards.stated import marked
 _TAIL_CHARS = 4_000
 _TURN = re.compile(rf"(?<!\w)(?:{BACK}|{DOUBT}(?<!\bno))(?!\w)|\A\W*should be\b", re.IGNORECASE)
 _VALUE = r"(?=[-$\\\d])"
+_SAID = r"\$[^$\n]{1,60}\$|-?\d[\d.,/]*(?<![.,])"
 _CORRECTION = re.compile(
-    rf"\banswer\s+(?P<also>could|may|might|can)\s+(?:(?:also|even)\s+)?be\s+{_VALUE}|\bfinal\s+answer\s+{_VALUE}"
+    rf"\banswer\s+(?P<also>could|may|might|can)\s+(?:(?:also|even)\s+)?be\s+{_VALUE}"
+    rf"|\bfinal\s+answer\s+(?:of\s+)?{_VALUE}|{START}final:\s*{_VALUE}"
+    rf"|(?P<value>{_SAID})\s+(?:is|as)\s+(?:the|my|our)\s+(?:final|correct|true|actual)\s+answer\b"
+    rf"|{LEAD}(?P<said>{_SAID})\s+is\s+(?:the|my|our)\s+answer\b"
+    rf"|{START}(?:however|but|yet)\b[^.!?;:\n]{{0,80}}?\bthe\s+(?:total|count|value|number)\s+(?:is|becomes)\s+{_VALUE}"
+    rf"|{LEAD}the\s+(?:required|desired|requested|correct)\s+(?:\w+\s+)?is\s+{_VALUE}"
+    rf"|\A\W*should\s+(?:be|have\s+been)\s+{_VALUE}|{START}{TURNS}(?:it(?:['’]s|\s+is)\s+)?{_VALUE}"
     rf"|{LEAD}(?:the\s+)?(?P<weak>(?:it|that|this|value|total|count|number)\s+(?:(?:should|must)\s+(?:be|have\s+been)|is)"
-    rf"|it['’]s|i\s+meant?|make\s+(?:it|that)|change\s+my\s+answer\s+to)\s+{_VALUE}"
-    rf"|\A\W*should\s+(?:be|have\s+been)\s+{_VALUE}|{START}{TURNS}(?:it['’]s\s+)?{_VALUE}",
+    rf"|it['’]s|i\s+meant?|make\s+(?:it|that)|change\s+my\s+answer\s+to|so(?<=,\sso))\s+{_VALUE}",
     re.IGNORECASE,
 )
 _WRONG = (
@@ -28,7 +34,7 @@ _WRONG = (
     r"|\s*\bdoes\s+not\s+(?:work|count|satisfy))\b(?!\s+to\b)"
 )
 _WITHDRAWN = re.compile(
-    rf"(?<!\w){BACK}\W*\Z|(?:\A[\s$.,;*)]*(?:but\s+)?|{START}(?:{TURNS}|so\s))(?:that|this|it)?{_WRONG}"
+    rf"(?<!\w){BACK}\W*\Z|(?:\A[\s$.,;*)]*(?:but\s+)?|{START}(?:{TURNS}|so\s))(?:that|this|it|which)?{_WRONG}|\A[\s$*)]*\?\W*no\b"
     rf"|{START}(?:{TURNS})?(?:(?:so|thus|hence|but)\W{{1,3}})?(?:my|this|the)\s+(?:\w+\s+)?(?:answer|solution)(?:\s+above)?"
     rf"{_WRONG}|(?:{START}|[,:]\s|\b(?:but|so|thus|hence)\s)\$?(?P<value>[-\w\\([{{][^\s$]{{0,39}})\$?{_WRONG}",
     re.IGNORECASE,
@@ -46,7 +52,11 @@ _ALONE = re.compile(
 )
 _OPTION = re.compile(r"[\s$*(]*(?:\\(?:text|textbf|mathrm)\{)?[\s(]*[A-J](?![A-Za-z=^+_])")
 _SENTENCE = re.compile(r"[.!?](?=\s|\Z)|[。！？\n]")
-_DENIED = re.compile(r"\banswer\s+(?:is|was)(?:\s+not|n['’]t)\s*[$*]*\Z", re.IGNORECASE)
+_DENIED = re.compile(  # the answer is not, it cannot be
+    r"\b(?:(?:(?:answer|it|this|that)\s+(?:is|was|can)(?:\s+\w+ly)?\s*(?:not|n?['’]t)|cannot)(?:\s+be)?"
+    r"|(?:wrong|incorrect|false)\s+answer\s+(?:is|was))\s*[$*]*\Z",
+    re.IGNORECASE,
+)
 
 
 def said_later(text: str, start: int, end: int, boxed: str) -> tuple[str, bool] | None:
@@ -82,7 +92,7 @@ def _claimed_at(text: str, anchor: re.Match[str], boxed: str, *, turned: bool) -
     if claim.denied:
         denied = NEGATION.sub("", claim.words).strip("*$ ")
         return ("", True) if re.match(re.escape(boxed) + r"(?!\w|\.\d)", denied) else None
-    value = claim.value
+    value = said.get("value") or said.get("said") or claim.value
     if not claim.own or claim.supposed or not value or not _ALONE.fullmatch(MATH.sub("$", value)):
         return None
     sentence = _SENTENCE.split(text[max(0, anchor.start() - 80) : anchor.start()])[-1] + opening

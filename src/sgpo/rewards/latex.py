@@ -9,6 +9,10 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
+from collections.abc import Callable
+from functools import partial
+
+Rule = Callable[[str], str]
 
 MAX_DEPTH = 50  # brackets within brackets; beyond it nothing is parsed
 
@@ -59,6 +63,11 @@ def _chinese(match: re.Match[str]) -> str:
     if word in _CHINESE_JOINTS:
         return _CHINESE_JOINTS[word]
     return match.group() if _CHINESE_NO_UNIT.search(word) else rf" \text{{{word}}}"
+
+
+def rules(*rules: Rule | tuple[str, str | Callable[[re.Match[str]], str]]) -> tuple[Rule, ...]:
+    """Rules from a text to a text; a pattern and its replacement stand for the substitution."""
+    return tuple(partial(re.compile(rule[0]).sub, rule[1]) if isinstance(rule, tuple) else rule for rule in rules)
 
 
 def from_unicode(text: str) -> str:

@@ -22,6 +22,7 @@ from math_verify.grader import should_treat_as_complex
 from math_verify.grader import verify as library_verify
 
 from sgpo.rewards import exact, integers
+from sgpo.rewards.latex import rules
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
@@ -34,21 +35,9 @@ _ANALYTIC = (
 _POSITIVE = [sympy.Rational(prime, 7) for prime in _PRIMES]
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)")
 _FRACTION = re.compile(r"([+-]?)\s*\\frac\{([+-]?\d+)\}\{([+-]?\d+)\}|([+-]?\d+)\s*/\s*(\d+)")
-_MIXED = re.compile(r"(?<![\d.}^_])(\d+) ?\\frac\{(\d+)\}\{(\d+)\}(?!\s*[\^!])")
-_DECIMAL = re.compile(r"\d*\.\d+|\d+\.(?!\d)")
 _SPACED_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?")
-_TIMES_BRACKET = re.compile(r"(?<=[\d)}])\s*(?=\()")
 _FUNCTION_TAIL = re.compile(r"\\[a-z]{2,}\s*(?:_\{?\w+\}?)?\s*(?:\^\s*\{?-?\w+\}?)?$")
-_CALL = re.compile(r"(?<![A-Za-z\\])([a-eh-orstu-zA-EH-OR-Z])\s*(?=\()")
-_IMAGINARY = re.compile(r"(?<![A-Za-z\\_{])i(?![A-Za-z])|(?<=[\d }])i(?![A-Za-z])|(?<=\{)i(?=[\s}+\-\\^])")
-_NAMES = re.compile(r"\\Gamma(?![A-Za-z])|\\[A-Za-z]+|I")
-_VARIABLES = {"I": r"\mathit{I}", r"\Gamma": r"\mathit{G}"}  # no imaginary unit and no constant, as the parser has it
-_COUNTED = re.compile(r"(?<![A-Za-z\\])C ?\( ?(\d+) ?, ?(\d+) ?\)")  # a point has no value, so a number is meant
-_DOUBLE_FACTORIAL = re.compile(r"(?<![\w.!])(\d{1,3})!!(?!!)")
 _WORD_OR_LETTER = re.compile(r"\\(?:text|mathbb)\{[^{}]*\}|\\?[A-Za-z]{4,}|\\[A-Za-z]+|[A-Za-z]")
-_INDEX = re.compile(r"\\(?:sum|prod) ?_ ?\{ ?i ?=")
-_DEGREES = re.compile(r"(\d+|\\frac\{\d+\}\{\d+\})\s*\\degree")
-_TEXT = re.compile(r"\\text\{\s*([A-Za-z0-9.]+)\s*\}")
 _UNPARSABLE = re.compile(
     r"\\(?:text|pmod|equiv|bmod|Rightarrow|implies|to)(?![A-Za-z])|\.\.\.|!!|(?<![\w.])\d[\d.]*'|[?@#\"`]"
 )
@@ -61,11 +50,9 @@ class UnparsableError(ValueError):
 
 def plain_number(text: str) -> Fraction | None:
     """Value of a plain integer, decimal or integer fraction; None for everything else."""
-    text = text.strip()
+    text = _without_thousands(text)
     if len(text) > 400:
         return None
-    if _SPACED_THOUSANDS.fullmatch(text):
-        text = text.replace(" ", "")
     compact = text.replace(" ", "") if text[:1] in "+-" else text
     if _NUMBER.fullmatch(compact):
         return Fraction(compact)
@@ -86,11 +73,6 @@ def _mixed(match: re.Match[str]) -> str:
     return rf"{whole}\cdot\frac{{{top}}}{{{bottom}}}"
 
 
-def _double_factorial(match: re.Match[str]) -> str:
-    """`5!!` is 5 times 3 times 1."""
-    return str(math.prod(range(int(match.group(1)), 0, -2)))
-
-
 def _decimal(match: re.Match[str]) -> str:
     value = Fraction(match.group().rstrip(".") or "0")
     return rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
@@ -103,23 +85,40 @@ def _times(match: re.Match[str]) -> str:
     return "" if called and not called.group().startswith((r"\pi", r"\theta")) else r"\cdot "
 
 
+def _without_thousands(text: str) -> str:
+    text = text.strip()
+    return text.replace(" ", "") if _SPACED_THOUSANDS.fullmatch(text) else text
+
+
+_PREPARED = rules(
+    (r"\\text\{\s*([A-Za-z0-9.]+)\s*\}", r" \1 "),
+    _without_thousands,
+    # i is the imaginary unit, but not where a sum or product counts by it
+    (r"(?s)^(?!.*j).*\\(?:sum|prod) ?_ ?\{ ?i ?=.*$", lambda match: rename(match[0], "i", "j")),
+    # a point has no value, so a number is meant
+    (r"(?<![A-Za-z\\])C ?\( ?(\d+) ?, ?(\d+) ?\)", r"\\binom{\1}{\2}"),
+    # the parser reads 5!! as 120!
+    (r"(?<![\w.!])(\d{1,3})!!(?!!)", lambda match: str(math.prod(range(int(match[1]), 0, -2)))),
+    (r"(?<![\d.}^_])(\d+) ?\\frac\{(\d+)\}\{(\d+)\}(?!\s*[\^!])", _mixed),
+    (r"\d*\.\d+|\d+\.(?!\d)", _decimal),
+    (r"(?<=[\d)}])\s*(?=\()", _times),
+    (r"(?<![A-Za-z\\])([a-eh-orstu-zA-EH-OR-Z])\s*(?=\()", r"\1\\cdot "),  # no call
+    # no imaginary unit and no constant, as the parser has them
+    (r"\\(Gamma)(?![A-Za-z])|\\[A-Za-z]+|(I)", lambda m: rf"\mathit{{{(m[1] or m[2])[0]}}}" if m[1] or m[2] else m[0]),
+    (r"(?<![A-Za-z\\_{])i(?![A-Za-z])|(?<=[\d }])i(?![A-Za-z])|(?<=\{)i(?=[\s}+\-\\^])", " I "),
+    (r"I\s*(?=\^)", "(I)"),  # the parser drops the power in I^2
+    (r"(?<=[A-Za-z])'+", r"_{prime}"),  # and the prime
+    (r"\\cr(?![A-Za-z])", r"\\\\ "),
+    (r"(\d+|\\frac\{\d+\}\{\d+\})\s*\\degree", r"(\\frac{\1\\pi}{180})"),
+    (r"\\degree", ""),
+)  # fmt: skip
+
+
 def prepare(text: str) -> str:
     """The spelling that the library reads rightly: exact decimals, explicit products, i as the imaginary unit."""
-    text = _TEXT.sub(r" \1 ", text.strip())
-    if _SPACED_THOUSANDS.fullmatch(text):
-        text = text.replace(" ", "")
-    text = rename(text, "i", "j") if _INDEX.search(text) and "j" not in text else text
-    text = _COUNTED.sub(r"\\binom{\1}{\2}", text)
-    text = _DOUBLE_FACTORIAL.sub(_double_factorial, text)  # the parser reads 5!! as 120!
-    text = _MIXED.sub(_mixed, text)
-    text = _DECIMAL.sub(_decimal, text)
-    text = _TIMES_BRACKET.sub(_times, text)
-    text = _CALL.sub(r"\1\\cdot ", text)
-    text = _NAMES.sub(lambda match: _VARIABLES.get(match.group(), match.group()), text)
-    text = re.sub(r"I\s*(?=\^)", "(I)", _IMAGINARY.sub(" I ", text))  # the parser drops the power in I^2
-    text = re.sub(r"(?<=[A-Za-z])'+", r"_{prime}", text)  # and the prime
-    text = re.sub(r"\\cr(?![A-Za-z])", r"\\\\ ", text)
-    return _DEGREES.sub(r"(\\frac{\1\\pi}{180})", text).replace(r"\degree", "").strip()
+    for rule in _PREPARED:
+        text = rule(text)
+    return text.strip()
 
 
 @lru_cache(maxsize=512)

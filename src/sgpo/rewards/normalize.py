@@ -12,13 +12,10 @@ stand in the order in which they are applied, `_SPELLING` before numbers are rea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from sgpo.rewards import latex, layout
-
-Rule = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -41,11 +38,6 @@ class TooComplexError(ValueError):
 def key(text: str) -> str:
     """`text` without the spaces that do not separate two letters or digits, and without braces in `x^{2}`."""
     return re.sub(r"(?<![A-Za-z0-9]) +| +(?![A-Za-z0-9])|(?<=[\^_])\{(\w)\}(?! ?\d)", r"\1", text)
-
-
-def _rules(*rules: Rule | tuple[str, str | Callable[[re.Match[str]], str]]) -> tuple[Rule, ...]:
-    """Rules from a text to a text; a pattern and its replacement stand for the substitution."""
-    return tuple(partial(re.compile(rule[0]).sub, rule[1]) if isinstance(rule, tuple) else rule for rule in rules)
 
 
 _FUNCTIONS = r"arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|gcd|lcm|max|min|det|sgn"
@@ -156,7 +148,7 @@ def _without_end(text: str) -> str:
         text = shorter
 
 
-_SPELLING = _rules(
+_SPELLING = latex.rules(
     latex.from_unicode,
     (r"\\(begin|end)\s*\{\s*([a-z]+)\*?\s*\}", r"\\\1{\2}"),
     (r"\\(begin|end)\{(align|gather)\}", r"\\\1{\2ed}"),
@@ -197,7 +189,7 @@ _SPELLING = _rules(
     (r"(?:(?<!\\text)\{\s*,\s*\}|(?<=\d)\\text\{,\}(?=\d{3}(?!\d)))\s*", ","),
     (r"(?<![A-Za-z^_])\{\s*([-:])\s*\}", r"\1"),
 )  # fmt: skip
-_MEANING = _rules(
+_MEANING = latex.rules(
     (r"\\(?:text\{ ?(arctg|c?tg) ?\}|([A-Za-z]+))|&([lg]t);",
      lambda match: _COMMANDS.get(match[1] or match[2] or match[3], match[0])),
     (r"(?<![A-Za-z\\])sqrt(?=\s*[\(\[{\d])", r"\\sqrt"),

@@ -40,6 +40,7 @@ _NOT_UNITS = frozenset({
     "less", "fewer", "greater", "smaller", "larger", "at", "both", "i", "we", "you", "answer", "solution",
     "solutions", "result", "approximately", "approx", "roughly", "nearly", "almost", "up", "unknown",
     "undefined", "unsure", "so", "otherwise", "instead", "only", "remainder", "modulo", "below", "through", "negative",
+    "halves", "thirds", "fourths", "fifths", "sixths", "eighths", "tenths", "hundredths", "thousandths",
 })  # fmt: skip
 _PER = re.compile(r"(?:\s|\\text\{)*(?:/|per\b)")
 _INSIDE = re.compile(r"\^ ?\{?-?\d\}?|(?<=[a-z])[23]\b")  # digits that a unit may hold
@@ -51,10 +52,14 @@ _RESTATED = re.compile(r"(-?(?:\\\$)?\d[^()]*?) ?\(([^()]+)\)")
 _AND = re.compile(r"(?<![a-z])and(?![a-z])")
 _ARC = {"'": "min", "''": "s", '"': "s"}  # behind degrees
 _LENGTH = {"'": "ft", "''": "inch", '"': "inch"}
-_OPPOSED = (
-    "increase decrease|profit loss|gain loss|north south|east west|more less|more fewer|above below|left right|up down|"
-    "clockwise counterclockwise|older younger|before after|taller shorter"
-)
+_OPPOSED = [  # words that point one way, and the other
+    [set(side.split()) for side in pair.split("|")]
+    for pair in (
+        "increase profit gain rise growth more above|decrease loss drop fall decline discount less fewer below",
+        "north|south", "east|west", "left|right", "up|down", "clockwise|counterclockwise", "older|younger",
+        "before|after", "taller|shorter",
+    )
+]  # fmt: skip
 _SCALES = SCALES | {"lakh": 10**5, "crore": 10**7, "万": 10**4, "亿": 10**8}
 _SCALE = re.compile(rf" ?(?:\\text\{{\s*)?({'|'.join(_SCALES)})s?(?![a-z])\s*(?:\}})?", re.IGNORECASE)
 _SCALED = re.compile(rf"(.*\d)( ?(?:{'|'.join(_SCALES)})s?)")
@@ -292,8 +297,8 @@ def counts(items: Sequence[str]) -> dict[str, str]:
 def opposed(gold: str, answer: str) -> bool:
     """Whether the words of two values point in opposite directions: a 20% increase and a 20% decrease."""
     ours, theirs = (set(re.findall("[a-z]+", detext(text).lower())) for text in (gold, answer))
-    pairs = (set(pair.split()) for pair in _OPPOSED.split("|"))
-    return any(len(pair & ours) == len(pair & theirs) == 1 and pair <= ours | theirs for pair in pairs)
+    points = (sorted((bool(one & said), bool(other & said)) for said in (ours, theirs)) for one, other in _OPPOSED)
+    return [(False, True), (True, False)] in points
 
 
 def _cut_tail(text: str) -> tuple[str, str]:

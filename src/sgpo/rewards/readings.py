@@ -58,6 +58,7 @@ _RESIDUE = re.compile(
 )
 _ELSE = re.compile(r"\b(?:otherwise|else)\b")
 _ATOMS = re.compile(r"(?:[A-Z][a-z]?\d*|\((?:[A-Z][a-z]?\d*)+\)\d*)+")  # H_2O
+_PARTS = re.compile(r"\d[\s-]*(?:\\text\{ ?)?[a-z]+(?:th|rd|ve)s ?\}?$")  # 7 tenths
 _OUT_OF = re.compile(r"(\d+) (?:in|out of) (\d+)")
 _COMMA = re.compile(",")
 _MIXED = re.compile(r"(-?\d+) ?(?:and|\\text\{ ?and ?\}) ?(?:\\frac\{(\d+)\}\{(\d+)\}|(\d+) ?/ ?(\d+))")
@@ -79,7 +80,7 @@ def spelled(text: str) -> str:
         return letter.group(1)
     text = quantities.restated(text) or text
     text = _PROGRESSION.sub(_counted_out, text) if "..." in text else text
-    if not text.isascii() and (number := quantities.number_in_words(quantities.detext(text))):
+    if (not text.isascii() or _PARTS.search(text)) and (number := quantities.number_in_words(quantities.detext(text))):
         return number
     digits, base = quantities.numeral(text) or ("", 0)
     said = digits if base == 10 else quantities.text_words(text) or ""

@@ -204,8 +204,7 @@ def test_a_refusal_saves_what_was_answered_and_a_second_run_goes_on(
 
 
 def test_a_dead_endpoint_is_an_error_and_not_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(double) as server:
-        engine = backend(server, monkeypatch, retries=0)
+    engine = Endpoint("m", SAMPLING, ModelOptions(base_url="http://127.0.0.1:1/v1", retries=0))
     with pytest.raises(ModelError, match="cannot be reached"):
         run_evaluation(plan(), "m", engine, VerifyGrader(), tmp_path)
     assert not (tmp_path / "results.json").exists()

@@ -532,7 +532,7 @@ def test_the_wait_that_an_endpoint_asks_for_may_be_a_date() -> None:
 
     assert _retry_after({"retry-after": "7"}) == 7
     assert _retry_after({"retry-after-ms": "250", "retry-after": "7"}) == 0.25
-    assert 50 < (_retry_after({"retry-after": formatdate(time() + 60, usegmt=True)}) or 0) <= 60
+    assert 30 < (_retry_after({"retry-after": formatdate(time() + 110, usegmt=True)}) or 0) <= 110
     assert _retry_after({"retry-after": "99999"}) == 120
     assert _retry_after({"retry-after": "soon"}) is None
     assert _retry_after({}) is None

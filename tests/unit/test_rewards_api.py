@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgpo import rewards
@@ -296,7 +296,7 @@ FRAGMENTS = [
 HOSTILE = st.one_of(st.text(max_size=60), st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(response=HOSTILE, gold=HOSTILE, boxed=st.booleans())
 def test_any_strings_get_a_verdict(response: str, gold: str, boxed: bool) -> None:
     verdict = verify(f"\\boxed{{{response}}}" if boxed else response, gold, timeout=1.0)

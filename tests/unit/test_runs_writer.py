@@ -118,7 +118,7 @@ def test_a_fifo_gets_the_bytes(tmp_path):
     reader = threading.Thread(target=lambda: got.append((tmp_path / "fifo").read_bytes()))
     reader.start()
     write_bytes(tmp_path / "fifo", b"through")
-    reader.join(20)
+    reader.join(300)
     assert got == [b"through"]
     assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
 

@@ -167,6 +167,47 @@ def test_an_adapter_gets_the_revision_of_its_base(
         assert (asked[-1] if backend == "transformers" else Engine.made["revision"]) == expected
 
 
+@pytest.fixture
+def hub(base: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's cache with a base of two revisions, and with an adapter that was trained on the second one."""
+    other = AutoModelForCausalLM.from_pretrained(base)
+    other.lm_head.weight.data.neg_()
+    other.save_pretrained(tmp_path / "other")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(base / name, tmp_path / "other")
+    trained = json.loads((adapter / "adapter_config.json").read_text())
+    shutil.copytree(adapter, tmp_path / "trained")
+    (tmp_path / "trained" / "adapter_config.json").write_text(
+        json.dumps({**trained, "base_model_name_or_path": "me/base", "revision": "v2"})
+    )
+    sources = {("base", "main"): base, ("base", "v2"): tmp_path / "other"}
+    sources |= {("adapter", branch): tmp_path / "trained" for branch in ("main", "r2")}
+    for i, ((name, branch), files) in enumerate(sources.items()):
+        repository = tmp_path / "hub" / f"models--me--{name}"
+        shutil.copytree(files, repository / "snapshots" / (commit := str(i) * 40))
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / branch).write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("branch", [None, "r2"])
+def test_an_adapter_of_the_hub_is_put_on_the_base_that_it_was_trained_on(branch: str | None, tmp_path: Path) -> None:
+    """A revision that is asked for is the adapter's."""
+    assert said(Path("me/adapter"), revision=branch) == said(tmp_path / "trained") != said(Path("me/base"))
+    found: Any = open_model("me/adapter", GREEDY, ModelOptions(device="cpu", revision=branch))
+    assert found.describe()["revision"] == "1" * 40
+    assert found.describe()["weights"] == fingerprint(tmp_path / "trained")
+
+
+@pytest.mark.usefixtures("hub")
+def test_the_commit_of_a_model_of_the_hub_is_among_its_settings() -> None:
+    """A branch moves, and half of an evaluation by each of its commits would be none."""
+    for branch, commit in ((None, "0" * 40), ("v2", "1" * 40)):
+        found: Any = open_model("me/base", GREEDY, ModelOptions(device="cpu", revision=branch))
+        assert found.describe()["revision"] == commit
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [

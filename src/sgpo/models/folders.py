@@ -114,6 +114,39 @@ class Folder:
         return ModelError(f"{what} cannot be loaded: {reason.rstrip('.,')}. {remedy}")
 
 
+def adapter_of_hub(name: str, revision: str | None) -> tuple[str, str | None]:
+    """The local folder of an adapter on the hub, whose base has no revision yet; other names as they are, with theirs.
+
+    transformers would put it on its base's main branch, whatever base it was trained on. Raises ModelError.
+    """
+    from huggingface_hub import snapshot_download
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    found = None
+    with suppress(OSError, ValueError):  # of a name that the hub does not know, which is said where it is loaded
+        found = None if Path(name).exists() else find_adapter_config_file(name, revision=revision)
+    if found is None:
+        return name, revision
+    try:
+        return snapshot_download(
+            name, revision=revision, allow_patterns=["adapter_*", "*.json", "*.jinja", "*.txt", "*.model"]
+        ), None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"adapter {name!r} cannot be fetched from the hub: {error}") from error
+
+
+def commit_of(name: str, revision: str | None) -> str | None:
+    """The commit of a model of the hub that has been loaded; what was asked for where it is a folder."""
+    from transformers.utils.hub import cached_file, extract_commit_hash
+
+    with suppress(OSError, ValueError):
+        return (
+            extract_commit_hash(cached_file(name, "config.json", revision=revision, local_files_only=True), None)
+            or revision
+        )
+    return revision
+
+
 def require_vocabulary(tokenizer: Any, name: str, revision: str | None = None) -> None:
     """Raise ModelError for a tokenizer that transformers made of nothing, since the folder has no files of one.
 

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
-from sgpo.models.folders import BY_CHANCE, Folder, require_chat_template, require_vocabulary, whole_weights
+from sgpo.models.folders import (
+    BY_CHANCE,
+    Folder,
+    adapter_of_hub,
+    commit_of,
+    require_chat_template,
+    require_vocabulary,
+    whole_weights,
+)
 from sgpo.models.options import LocalOptions
 from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling
 
@@ -52,10 +60,11 @@ class LocalModel(Loaded):
         # CPUs compute bfloat16 slowly, and float16 not at all in some operations.
         on_cpu = where.partition(":")[0] == "cpu"
         dtype: Any = torch.float32 if options.dtype == "auto" and on_cpu else options.dtype
+        name, revision = adapter_of_hub(name, options.revision)
         folder = Folder(name, options.quantization)
         try:
             # Passed as False: where it is left out, transformers asks on a terminal whether to run the model's code.
-            revision = options.revision or folder.revision
+            revision = revision or folder.revision
             common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, **common)
             require_vocabulary(tokenizer, folder.tokenizer, revision)
@@ -82,7 +91,7 @@ class LocalModel(Loaded):
     def describe(self) -> dict[str, object]:
         return {
             "kind": self.backend,
-            "revision": self.revision or getattr(self.model.config, "_commit_hash", None),
+            "revision": commit_of(self.folder.base, self.revision),
             **self.folder.describe(),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": self.model.device.type,

@@ -7,10 +7,11 @@ under another load. ``generation_config="vllm"`` keeps the model's own sampling 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
-from sgpo.models.folders import Folder
+from sgpo.models.folders import Folder, adapter_of_hub, commit_of
 from sgpo.models.marks import end_of_turn, special_marks
 from sgpo.models.protocol import ModelError, Reply, Request, Sampling
 
@@ -43,7 +44,8 @@ class VllmModel(Loaded):
             raise ModelError(
                 "vLLM is not installed; pip install 'vllm<=0.31.0', or use --backend transformers."
             ) from error
-        folder = Folder(name, options.quantization)
+        name, revision = adapter_of_hub(name, options.revision)
+        folder, options = Folder(name, options.quantization), replace(options, revision=revision)
         more: dict[str, Any] = {}
         if folder.adapter is not None:
             # vLLM takes one of a few sizes, and refuses a rank beyond what it set aside.
@@ -81,7 +83,8 @@ class VllmModel(Loaded):
     def describe(self) -> dict[str, object]:
         weights = {name: value for name, value in self.folder.describe().items() if value is not None}
         settings = {name: getattr(self.options, name) for name in ("dtype", "tensor_parallel", "max_model_len")}
-        return {"kind": self.backend, "revision": self.revision, **settings, **weights, **self.template_settings()}
+        revision = commit_of(self.folder.base, self.revision)
+        return {"kind": self.backend, "revision": revision, **settings, **weights, **self.template_settings()}
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         from vllm import SamplingParams

@@ -15,17 +15,17 @@ from sgpo.rewards.stated import marked
 _TAIL_CHARS = 4_000
 _TURN = re.compile(rf"(?<!\w)(?:{BACK}|{DOUBT}(?<!\bno))(?!\w)|\A\W*should be\b", re.IGNORECASE)
 _VALUE = r"(?=[-$\\\d])"
-_SAID = r"\$[^$\n]{1,60}\$|-?\d[\d.,/]*(?<![.,])"
+_SAID = r"(?:\$[^$\n]{1,60}\$|(?<![\d.,/])-?\d[\d.,/]{0,40}(?<![.,]))"
 _CORRECTION = re.compile(
     rf"\banswer\s+(?P<also>could|may|might|can)\s+(?:(?:also|even)\s+)?be\s+{_VALUE}"
     rf"|\bfinal\s+answer\s+(?:of\s+)?{_VALUE}|{START}final:\s*{_VALUE}"
     rf"|(?P<value>{_SAID})\s+(?:is|as)\s+(?:the|my|our)\s+(?:final|correct|true|actual)\s+answer\b"
-    rf"|{LEAD}(?P<said>{_SAID})\s+is\s+(?:the|my|our)\s+answer\b"
     rf"|{START}(?:however|but|yet)\b[^.!?;:\n]{{0,80}}?\bthe\s+(?:total|count|value|number)\s+(?:is|becomes)\s+{_VALUE}"
-    rf"|{LEAD}the\s+(?:required|desired|requested|correct)\s+(?:\w+\s+)?is\s+{_VALUE}"
-    rf"|\A\W*should\s+(?:be|have\s+been)\s+{_VALUE}|{START}{TURNS}(?:it(?:['’]s|\s+is)\s+)?{_VALUE}"
-    rf"|{LEAD}(?:the\s+)?(?P<weak>(?:it|that|this|value|total|count|number)\s+(?:(?:should|must)\s+(?:be|have\s+been)|is)"
-    rf"|it['’]s|i\s+meant?|make\s+(?:it|that)|change\s+my\s+answer\s+to|so(?<=,\sso))\s+{_VALUE}",
+    rf"|\A\W*should\s+(?:be|have\s+been)\s+{_VALUE}|{START}{TURNS}(?:it(?:['’]s|\s+is)\s+)?{_VALUE}(?!{_SAID}\s+is\b)"
+    rf"|{LEAD}(?:(?P<said>{_SAID})\s+is\s+(?:the|my|our)\s+answer\b"
+    rf"|the\s+(?:required|desired|requested|correct)\s+(?:\w+\s+)?is\s+{_VALUE}"
+    r"|(?:the\s+)?(?P<weak>(?:it|that|this|value|total|count|number)\s+(?:(?:should|must)\s+(?:be|have\s+been)|is)"
+    rf"|it['’]s|i\s+meant?|make\s+(?:it|that)|change\s+my\s+answer\s+to|so(?<=,\sso))\s+{_VALUE})",
     re.IGNORECASE,
 )
 _WRONG = (

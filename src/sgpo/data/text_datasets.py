@@ -7,7 +7,7 @@ file 33, a whole number of over 64 bits a rounded one. A gold answer must stay w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from datasets import Dataset, ReadInstruction
 
 from sgpo.data.tables import Row, read_table
-from sgpo.runs.files import JsonObject, ReadError
+from sgpo.runs.files import ReadError
 
 _KINDS: dict[type, str] = {str: "text", float: "a number", bool: "a boolean", list: "a list", dict: "an object"}
 _SPLIT = re.compile(r"(?:^|\+)\s*([^\s\[+]+)")
@@ -36,46 +36,42 @@ def text_dataset(files: Mapping[str, Sequence[Path]], split: str) -> Dataset:
         ReadError: a file cannot be read, a column holds values of several kinds, or a number that would be rounded.
         ValueError: there is no such split.
     """
-    rows = {name: list(_rows(files[name])) for name in _SPLIT.findall(split) if name in files}
-    names = dict.fromkeys(chain.from_iterable(chain.from_iterable(rows.values())))
+    rows = {
+        name: list(chain.from_iterable(map(read_table, files[name]))) for name in _SPLIT.findall(split) if name in files
+    }
+    for each in rows.values():
+        _check_columns(each)
+    names = _names(chain.from_iterable(rows.values()))
     parts = ReadInstruction.from_spec(split).to_absolute({name: len(rows.get(name, ())) for name in files})
-    taken = [row for part in parts for row in rows[part.splitname][part.from_ : part.to]]
+    taken = [row for part in parts for _, row in rows[part.splitname][part.from_ : part.to]]
     # Objects whose fields are of several kinds, as the contents of messages may be, stay as they are, too.
     return Dataset.from_dict({name: [row.get(name) for row in taken] for name in names}, on_mixed_types="use_json")
 
 
-def _rows(files: Sequence[Path]) -> Iterator[JsonObject]:
-    return _of_one_kind(chain.from_iterable(map(read_table, files)))
+def _names(rows: Iterable[Row]) -> list[str]:
+    return list(dict.fromkeys(chain.from_iterable(row for _, row in rows)))
 
 
-def _of_one_kind(rows: Iterable[Row]) -> Iterator[JsonObject]:
-    """The rows; ReadError for what a column would change: text among numbers, and whole numbers that it rounds."""
-    kinds: dict[str, tuple[type, str]] = {}
-    # Of each column whether it holds a number with a fraction, and where a whole one that floats have not.
-    floats: set[str] = set()
-    long: dict[str, str] = {}
-    for where, row in rows:
-        for name, value in row.items():
-            if value is None:
-                continue
-            kind = float if isinstance(value, int) and not isinstance(value, bool) else type(value)
-            first, there = kinds.setdefault(name, (kind, where))
-            if first is not kind:
+def _check_columns(rows: Sequence[Row]) -> None:
+    """ReadError for what a column would change: text among numbers, and whole numbers that it rounds."""
+    for name in _names(rows):
+        cells = [(where, row[name]) for where, row in rows if row.get(name) is not None]
+        kinds: dict[type, str] = {}
+        for where, value in cells:
+            kinds.setdefault(float if type(value) is int else type(value), where)
+        if len(kinds) > 1:
+            (first, there), (kind, where) = list(kinds.items())[:2]
+            raise ReadError(
+                f"{where}: {name!r} is {_KINDS.get(kind, kind.__name__)}, but {_KINDS.get(first, first.__name__)} in "
+                f"{there}; a column holds one kind of value: make them all text, or all numbers."
+            )
+        fractions = any(isinstance(value, float) for _, value in cells)
+        for where, value in cells:
+            if _overflows(value) or (fractions and isinstance(value, int) and abs(value) > _EXACT):
                 raise ReadError(
-                    f"{where}: {name!r} is {_KINDS.get(kind, kind.__name__)}, but {_KINDS.get(first, first.__name__)} "
-                    f"in {there}; a column holds one kind of value: make them all text, or all "
-                    "numbers."
+                    f"{where}: {name!r} holds a whole number that a column of numbers would round; write it as text, "
+                    "in quotes, in every row."
                 )
-            if isinstance(value, float):
-                floats.add(name)
-            elif kind is float and abs(value) > _EXACT:
-                long.setdefault(name, where)
-            if _overflows(value) or (name in floats and name in long):
-                raise ReadError(
-                    f"{long.get(name, where)}: {name!r} holds a whole number that a column of numbers would round; "
-                    "write it as text, in quotes, in every row."
-                )
-        yield row
 
 
 def _overflows(value: Any) -> bool:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sgpo.models.folders import OWN_CODE, brings_code
+from trl import ModelConfig
+
+from sgpo.recipe.model import check_model
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
@@ -74,20 +76,11 @@ def load_architecture(model: str, revision: str | None = None) -> Architecture:
 
     if model in _TABLE:
         return from_config(AutoConfig.for_model(**_TABLE[model]), model, "the built-in table")
-    path = Path(model)
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise ValueError(f"model_name_or_path is the folder {model!r}, but it has no config.json.")
-    if not path.is_dir() and (path.is_absolute() or model.startswith(".") or model.count("/") != 1):
-        raise ValueError(f"model_name_or_path is {model!r}, but there is no such folder, and it is not a hub id.")
     try:
-        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
-    except Exception as error:  # config classes and the hub's client raise families of their own
-        why = OWN_CODE if brings_code(error) else f"its config could not be read: {' '.join(str(error).split())[:300]}"
-        raise ValueError(
-            f"{model!r} is not in the table of known sizes, and {why}. Give model_name_or_path a folder that holds the "
-            f"model's config.json (a few KB), or one of: {', '.join(sorted(_TABLE))}."
-        ) from error
-    return from_config(config, model, "its config.json" if path.is_dir() else "its config.json on the hub")
+        config = check_model(ModelConfig(model_name_or_path=model, model_revision=revision or "main"))
+    except ValueError as error:
+        raise ValueError(f"{error} Sizes are known without it of: {', '.join(sorted(_TABLE))}.") from error
+    return from_config(config, model, "its config.json" + (" on the hub" if not Path(model).is_dir() else ""))
 
 
 def from_config(config: Any, name: str, source: str) -> Architecture:

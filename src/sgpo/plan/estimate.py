@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from typing import Any
 
 from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.duration import Duration, duration
@@ -129,51 +130,41 @@ def find_remedy(load: Workload, hardware: Hardware) -> str:
     )
 
 
-def _fewer_rows(rows: int) -> tuple[str, Callable[[Workload], bool], Callable[[Workload], Workload]]:
+_Remedy = tuple[str, Callable[[Workload], bool], Callable[[Workload], Workload]]
+
+
+def _set(text: str, wanted: Callable[[Workload], bool], **fields: Any) -> _Remedy:
+    """A remedy that gives fields of the workload another value."""
+    return text, wanted, lambda load: replace(load, **fields)
+
+
+def _fewer_rows(rows: int) -> _Remedy:
     """Smaller micro-steps, as many rollouts per optimizer step."""
 
     def change(load: Workload) -> Workload:
         factor = load.rows // rows
         return replace(load, rows=rows, accumulation=load.accumulation * factor, micro_steps=load.micro_steps * factor)
 
-    def wanted(load: Workload) -> bool:
-        return load.rows > rows and load.rows % rows == 0
-
-    return f"per_device_train_batch_size {rows} with gradient_accumulation_steps raised to match", wanted, change
+    text = f"per_device_train_batch_size {rows} with gradient_accumulation_steps raised to match"
+    return text, lambda load: load.rows > rows and load.rows % rows == 0, change
 
 
 # (what to do, whether it applies, the workload with it done): the cheapest first.
-_REMEDIES: list[tuple[str, Callable[[Workload], bool], Callable[[Workload], Workload]]] = [
-    (
-        "activation_checkpointing true",
-        lambda load: not load.checkpointing,
-        lambda load: replace(load, checkpointing=True),
-    ),
-    (
-        "vllm_enable_sleep_mode true",
-        lambda load: load.vllm == "colocate" and not load.vllm_sleeps,
-        lambda load: replace(load, vllm_sleeps=True),
-    ),
-    (
-        "vllm_gpu_memory_utilization 0.6",
-        lambda load: load.vllm == "colocate" and load.vllm_share < 0.6,
-        lambda load: replace(load, vllm_share=0.6),
-    ),
-    (
-        "vllm_gpu_memory_utilization 0.3",
-        lambda load: load.vllm == "colocate" and load.vllm_share > 0.3,
-        lambda load: replace(load, vllm_share=0.3),
-    ),
-    *(_fewer_rows(rows) for rows in (8, 4, 2, 1)),
-    (
+_REMEDIES: tuple[_Remedy, ...] = (
+    _set("activation_checkpointing true", lambda load: not load.checkpointing, checkpointing=True),
+    _set("vllm_enable_sleep_mode true", lambda load: load.colocates and not load.vllm_sleeps, vllm_sleeps=True),
+    _set("vllm_gpu_memory_utilization 0.6", lambda load: load.colocates and load.vllm_share < 0.6, vllm_share=0.6),
+    _set("vllm_gpu_memory_utilization 0.3", lambda load: load.colocates and load.vllm_share > 0.3, vllm_share=0.3),
+    *map(_fewer_rows, (8, 4, 2, 1)),
+    _set(
         "attn_implementation flash_attention_2 (no attention mask in memory)",
         lambda load: load.masked_attention and not load.on_cpu,
-        lambda load: replace(load, masked_attention=False),
+        masked_attention=False,
     ),
-    (
+    _set(
         "--accelerate recipes/accelerate/fsdp2.yaml",
         lambda load: load.world > 1 and load.sharding.stage < 3,
-        lambda load: replace(load, sharding=Sharding("fsdp", 3)),
+        sharding=Sharding("fsdp", 3),
     ),
     (
         "use_peft true with lora_r 32 (LoRA: no gradients and optimizer states of the base)",
@@ -185,9 +176,9 @@ _REMEDIES: list[tuple[str, Callable[[Workload], bool], Callable[[Workload], Work
         lambda load: load.max_completion > 512,
         lambda load: replace(load, max_completion=load.max_completion // 2),
     ),
-    (
+    _set(
         "load_in_4bit true (QLoRA)",
         lambda load: bool(load.lora_rank) and not load.quantized_bytes and not load.on_cpu,
-        lambda load: replace(load, quantized_bytes=0.55),
+        quantized_bytes=0.55,
     ),
-]
+)

@@ -137,7 +137,7 @@ def _resident(load: Workload, hardware: Hardware) -> Parts:
     if load.reference:
         parts["reference model"] = weights / sharding.share("weights", world)
     parts["runtime"] = RUNTIME_CPU if load.on_cpu else RUNTIME_GPU
-    if load.vllm == "colocate" and not load.vllm_sleeps:
+    if load.colocates and not load.vllm_sleeps:
         parts["vLLM"] = load.vllm_share * hardware.device.memory
     return parts
 
@@ -240,7 +240,7 @@ def _fused(load: Workload) -> float:
 
 def _generation(load: Workload, hardware: Hardware) -> Parts:
     a = load.architecture
-    if load.vllm == "colocate":
+    if load.colocates:
         return {"vLLM": load.vllm_share * hardware.device.memory} if load.vllm_sleeps else {}
     if load.vllm == "server":
         return {}

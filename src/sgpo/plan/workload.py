@@ -22,13 +22,8 @@ PAPER_PROBLEMS = 5667  # two thirds of the 8.5K problems of arXiv 2606.24064
 LORA_DEFAULT = ("q_proj", "v_proj")
 # Adam's two moments, or what takes their place, in numbers per trained parameter.
 OPTIMIZER_STATES = {
-    "adamw_torch": 2.0,
-    "adamw_torch_fused": 2.0,
-    "adamw_bnb_8bit": 0.5,
-    "adamw_8bit": 0.5,
-    "paged_adamw_8bit": 0.5,
-    "paged_adamw": 2.0,
-    "paged_adamw_32bit": 2.0,
+    **dict.fromkeys(("adamw_torch", "adamw_torch_fused", "paged_adamw", "paged_adamw_32bit"), 2.0),
+    **dict.fromkeys(("adamw_bnb_8bit", "adamw_8bit", "paged_adamw_8bit"), 0.5),
     "sgd": 0.0,
     "adafactor": 0.01,
 }
@@ -95,6 +90,11 @@ class Workload:
     vllm_sleeps: bool
     on_cpu: bool
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def colocates(self) -> bool:
+        """Whether vLLM generates on the training devices."""
+        return self.vllm == "colocate"
 
     @property
     def problems_per_batch(self) -> int:

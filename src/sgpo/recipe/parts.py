@@ -69,13 +69,8 @@ def check_parts(config: Any, model: ModelConfig, described: Any) -> None:
         try:
             get_peft_model(made, adapter, low_cpu_mem_usage=True)
         except ValueError as error:
-            linear = sorted(
-                {
-                    name.rpartition(".")[2]
-                    for name, module in made.named_modules()
-                    if isinstance(module, torch.nn.Linear)
-                }
-            )
+            modules = made.named_modules()
+            linear = sorted({name.rpartition(".")[2] for name, each in modules if isinstance(each, torch.nn.Linear)})
             raise ValueError(
                 f"lora_target_modules is {model.lora_target_modules}: {error} The linear modules of this model are "
                 f"{', '.join(linear)}."

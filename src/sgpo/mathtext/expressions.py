@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from sgpo.mathtext.tokens import Token, words
 
 Value = Fraction | float
-Operation = Callable[..., Any]
 MAX_DEPTH = 25
 MAX_NODES = 6_000  # of one text; what follows is not read
 MAX_TOKENS = 200  # of one expression; what follows is read as another one
@@ -32,48 +31,51 @@ def _power(x: Value, y: Value) -> Value:
     return x**y
 
 
-def _count(x: Value) -> int:
-    if x != int(x) or not 0 <= x <= 170:
+def _choose(n: Value, k: Value | None = None) -> Fraction:
+    """The binomial coefficient, of n alone its factorial."""
+    if n != int(n) or not 0 <= n <= 170:
         raise ValueError
-    return int(x)
+    return Fraction(math.factorial(int(n)) if k is None else math.comb(int(n), int(k)))
 
 
-_FUNCTIONS: dict[str, Operation] = {
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sin": math.sin, "cos": math.cos, "tan": math.tan, "cot": lambda x: 1 / math.tan(x),
     "sec": lambda x: 1 / math.cos(x), "csc": lambda x: 1 / math.sin(x), "ln": math.log, "log": math.log10,
     "exp": math.exp, "arcsin": math.asin, "arccos": math.acos, "arctan": math.atan, "sqrt": lambda x: _power(x, 0.5),
 }  # fmt: skip
 # What stands between a function and its argument: `sin^2 x`, `log_2 x`, `sqrt[3]{x}`.
-_OPTIONS: dict[str, Operation] = {
-    "^": _power, "_": lambda x, base: x / math.log10(base), "[": lambda x, n: _power(x, 2 / n)
+_OPTIONS = {"^": _power, "_": lambda x, base: x / math.log10(base), "[": lambda x, n: _power(x, 2 / n)}
+_SIGNS = dict.fromkeys(("-", "negative", "minus", "additive inverse of"), operator.neg) | {"+": operator.pos}
+_PREFIX: dict[str, Callable[..., Any]] = _FUNCTIONS | _SIGNS | {
+    "square root of": lambda x: _power(x, 0.5), "cube root of": lambda x: _power(x, 1 / 3), "square of": lambda x: x * x,
+    "cube of": lambda x: x**3, "reciprocal of": lambda x: 1 / x, **dict.fromkeys(("twice", "double"), lambda x: 2 * x),
+    "triple": lambda x: 3 * x,
 }  # fmt: skip
-_PREFIX: dict[str, Operation] = _FUNCTIONS | {
-    "-": operator.neg, "+": operator.pos, "negative": operator.neg, "minus": operator.neg,
-    "additive inverse of": operator.neg, "square root of": lambda x: _power(x, 0.5), "square of": lambda x: x * x,
-    "cube root of": lambda x: _power(x, 1 / 3), "cube of": lambda x: x**3, "reciprocal of": lambda x: 1 / x,
-    "twice": lambda x: 2 * x, "double": lambda x: 2 * x, "triple": lambda x: 3 * x,
+_POSTFIX: dict[str, Callable[..., Any]] = {
+    "!": _choose, "squared": lambda x: x * x, "cubed": lambda x: x**3, "%": lambda x: x / 100, "percent": lambda x: x / 100
 }  # fmt: skip
-_POSTFIX: dict[str, Operation] = {
-    "!": lambda x: Fraction(math.factorial(_count(x))), "squared": lambda x: x * x, "cubed": lambda x: x**3,
-    "%": lambda x: x / 100, "percent": lambda x: x / 100,
-}  # fmt: skip
-_SUM, _PRODUCT, _POWER = 1, 2, 3
-# How tight an operator binds, and what it does.
-_INFIX: dict[str, tuple[int, Operation]] = {
-    **dict.fromkeys(("+", "plus", "more than"), (_SUM, operator.add)),
-    **dict.fromkeys(("-", "minus"), (_SUM, operator.sub)),
-    **dict.fromkeys(("less than", "short of"), (_SUM, lambda x, y: y - x)),
-    **dict.fromkeys(("", "*", "x", "times", "multiplied by", "by", "of"), (_PRODUCT, operator.mul)),
-    **dict.fromkeys(("/", "over", "divided by", "out of", "in"), (_PRODUCT, operator.truediv)),
-    "choose": (_PRODUCT, lambda n, k: Fraction(math.comb(_count(n), _count(k)))),
-    **dict.fromkeys(("^", "to the", "to the power", "to the power of", "raised to the power of"), (_POWER, _power)),
-    "power of": (_POWER, lambda x, y: _power(y, x)),
+_RELATION, _SUM, _PRODUCT, _POWER = range(4)
+# How tight an operator binds, and what it does; "" is what joins two factors without a sign.
+_INFIX: dict[str, tuple[int, Callable[..., Any]]] = {
+    name: (level, function)
+    for level, function, names in (
+        (_SUM, operator.add, "+|plus|more than"),
+        (_SUM, operator.sub, "-|minus"),
+        (_SUM, lambda x, y: y - x, "less than|short of"),
+        (_PRODUCT, operator.mul, "|*|x|times|multiplied by|by|of"),
+        (_PRODUCT, operator.truediv, "/|over|divided by|out of|in"),
+        (_PRODUCT, _choose, "choose"),
+        (_POWER, _power, "^|to the|to the power|to the power of|raised to the power of"),
+        (_POWER, lambda x, y: _power(y, x), "power of"),
+        (_RELATION, lambda x, y: None, "=|<|>|<=|>=|!="),
+    )
+    for name in names.split("|")
 }
-_HEADS = {phrase.split(" ")[0] for phrase in (*_INFIX, *_PREFIX)}
+_HEADS = {phrase.split(" ")[0] for phrase in (*_INFIX, *_PREFIX) if phrase}
 _OPERATORS = RELATIONS | words("+ - * / ^ _")
 
 
-def apply(function: Operation, *values: Value | None) -> Value | None:
+def apply(function: Callable[..., Any], *values: Value | None) -> Value | None:
     """`function` of some values; None where it is not defined or too large."""
     try:
         result: Any = function(*values)
@@ -116,13 +118,6 @@ class Node(NamedTuple):
         return math.copysign(size(self.value), self.value or 0)
 
 
-def _made(kind: str, value: Value | None, first: int, *parts: Node, operations: int = 1) -> Node:
-    """A node that ends as the last of its parts does, with `operations` more than they have."""
-    literals = tuple(number for part in parts for number in part.literals)
-    operations += sum(part.operations for part in parts)
-    return Node(first, parts[-1].last, kind, value, literals, sum(part.letters for part in parts), operations)
-
-
 class _Parser:
     """Each method returns the node that begins at a token, None where none does."""
 
@@ -132,90 +127,84 @@ class _Parser:
         self.lower = [text.lower() for text in self.texts]
         self.operands: dict[int, Node | None] = {}
 
-    def relation(self, i: int, depth: int = 0) -> Node | None:
-        """Sides and the signs between them, or a single side."""
-        side = self.expression(i, depth)
-        parts, signs = [side] if side else [], list[str]()
-        while side and self.texts[side.last] in RELATIONS:
-            sign, side = self.texts[side.last], self.expression(side.last + 1, depth)
-            if side:
-                parts, signs = [*parts, side], [*signs, sign]
-        if not signs:
-            return parts[0] if parts else None
-        return _made("relation", None, i, *parts, operations=0)._replace(parts=tuple(parts), signs=tuple(signs))
-
-    def expression(self, i: int, depth: int, binding: int = _SUM) -> Node | None:
+    def read(self, i: int, depth: int = 0, binding: int = _RELATION) -> Node | None:
         """Operands, joined by operators that bind at least as tight as `binding`."""
         left = self._operand(i, depth)
         while left and left.last < min(len(self.tokens), i + MAX_TOKENS):
             sign, behind = self._infix(left.last)
-            level, operation = _INFIX[sign or ""]
+            level, function = _INFIX[sign or ""]
             if sign is None or level < binding:
                 break
-            power = level == _POWER
-            right = self.expression(behind, depth + power, level + (not power))
+            right = self.read(behind, depth + (level == _POWER), level + (level != _POWER))
             if right is None:
                 break
-            kind = "fraction" if operation is operator.truediv and left.kind == right.kind == "number" else "expression"
-            left = _made(kind, apply(operation, left.value, right.value), i, left, right)
+            if level == _RELATION:
+                made = self._made("relation", None, i, right.last, left, right, operations=0)
+                left = made._replace(parts=(*(left.parts or [left]), right), signs=(*left.signs, sign))
+            else:
+                fraction = function is operator.truediv and left.kind == right.kind == "number"
+                value = apply(function, left.value, right.value)
+                left = self._made("fraction" if fraction else "expression", value, i, right.last, left, right)
         return left
+
+    def _made(self, kind: str, value: Value | None, first: int, last: int, *parts: Node, operations: int = 1) -> Node:
+        """A node with `operations` more than its parts have."""
+        literals = tuple(number for part in parts for number in part.literals)
+        operations += sum(part.operations for part in parts)
+        return Node(first, last, kind, value, literals, sum(part.letters for part in parts), operations)
 
     def _operand(self, i: int, depth: int) -> Node | None:
         """A number, a variable, brackets or a function of one of these, with what stands behind it (`!`)."""
         if depth > MAX_DEPTH or i >= len(self.tokens):
             return None
         if i not in self.operands:
-            node = self._atom(i) or self._brackets(i, depth) or self._call(i, depth)
-            while node and (sign := self.texts[node.last]) in _POSTFIX:
-                percent, value = sign in ("%", "percent"), apply(_POSTFIX[sign], node.value)
-                made = _made("percent" if percent else "expression", value, i, node, operations=int(not percent))
-                node = made._replace(last=node.last + 1)
+            node = self._atom(i, depth)
+            while node and (sign := self.lower[node.last]) in _POSTFIX:
+                kind, value = "percent" if sign in ("%", "percent") else "expression", apply(_POSTFIX[sign], node.value)
+                node = self._made(kind, value, i, node.last + 1, node, operations=int(kind == "expression"))
             self.operands[i] = node
         return self.operands[i]
 
-    def _atom(self, i: int) -> Node | None:
-        """A number or a variable, with its index."""
+    def _atom(self, i: int, depth: int) -> Node | None:
         token, written = self.tokens[i], self.texts[i]
         index = self.texts[i + 2] if self.texts[i + 1] == "_" else ""
         last = i + 3 if index else i + 1
         if token.value is not None:
             kind = "fraction" if token.notation in ("fraction", "times") else "number"
             return Node(i, last, kind, token.value, (size(token.value),))
+        if written in _CLOSE:
+            inner = self.read(i + 1, depth + 1)
+            closed = inner and self.texts[inner.last].replace("]", ")") == _CLOSE[written]
+            return inner._replace(first=i, last=inner.last + 1) if inner and closed else None
+        if name := self._phrase(_PREFIX, i):
+            return self._call(name, i, i + name.count(" ") + 1, depth + 1)
         if written == "pi":
             return Node(i, last, "expression", math.pi)
-        if written in _GREEK or (token.kind == "word" and self._is_variable(i)):
-            names = [written] if token.kind == "command" else list(written)
+        if self._is_letter(i):
             # A fixed value for each letter, positive and in no simple relation to those of another.
+            names = [written] if token.kind == "command" else list(written)
             values = (0.3 + zlib.crc32((name + index).encode()) / 2**32 for name in names)
             return Node(i, last, "expression", math.prod(values), (), 1)
         return None
 
-    def _brackets(self, i: int, depth: int) -> Node | None:
-        inner = self.relation(i + 1, depth + 1) if self.texts[i] in _CLOSE else None
-        closed = inner and self.texts[inner.last].replace("]", ")") == _CLOSE[self.texts[i]]
-        return inner._replace(first=i, last=inner.last + 1) if inner and closed else None
-
-    def _call(self, i: int, depth: int) -> Node | None:
-        phrase = self._phrase(_PREFIX, i)
-        if not phrase or (phrase == "-" and self.tokens[i].glued and i and self.tokens[i - 1].value is not None):
-            return None
-        behind = i + phrase.count(" ") + 1
-        if phrase in "-+":
-            inner = self.expression(behind, depth + 1, _POWER)
-            return inner and inner._replace(first=i, value=apply(_PREFIX[phrase], inner.value))
-        mark, option = self.texts[behind], None
-        if phrase in _FUNCTIONS and mark in _OPTIONS:
-            option = self._operand(behind + (mark != "["), depth + 1)
-            behind = option.last if option else behind
-        inner = self._operand(behind + (self.texts[behind] == "the"), depth + 1)
+    def _call(self, name: str, i: int, behind: int, depth: int) -> Node | None:
+        """A function of what stands behind it, or a sign before it."""
+        if name in "-+":
+            after = self.tokens[i].glued and i and self.tokens[i - 1].value is not None
+            inner = None if after and name == "-" else self.read(behind, depth, _POWER)
+            return inner and inner._replace(first=i, value=apply(_PREFIX[name], inner.value))
+        mark = self.texts[behind] if name in _FUNCTIONS and self.texts[behind] in _OPTIONS else ""
+        option = self._operand(behind + (mark != "["), depth) if mark else None
+        behind = option.last if option else behind
+        inner = self._operand(behind + (self.texts[behind] == "the"), depth)
         if inner is None:
             return None
         if self.texts[inner.last] in ("degree", "degrees"):
             inner = inner._replace(value=apply(math.radians, inner.value), last=inner.last + 1)
-        value = apply(_PREFIX[phrase], inner.value)
+        value = apply(_PREFIX[name], inner.value)
         if option:
-            return _made("expression", apply(_OPTIONS[mark], value, option.value), i, option, inner)
-        return _made("expression", value, i, inner)
+            value = apply(_OPTIONS[mark], value, option.value)
+        return self._made("expression", value, i, inner.last, *([option] if option else []), inner)
 
     def _phrase(self, table: Mapping[str, Any], i: int) -> str:
         """The longest phrase of a table that stands at a token."""
@@ -224,18 +213,18 @@ class _Parser:
 
     def _infix(self, i: int) -> tuple[str | None, int]:
         """The operator at a token, "" where a factor follows without one, and the index of the operand behind it."""
-        sign = self._phrase(_INFIX, i)
+        sign, before = self._phrase(_INFIX, i), self.tokens[i - 1]
         behind = i + sign.count(" ") + 1
-        fits = sign != "by" or not {"multiply", "divide"}.isdisjoint(self.lower[max(0, i - 6) : i])
-        if sign == "-":  # a 30-60-90 triangle
-            fits = not self.tokens[i].glued or "-" not in (self.texts[i - 2], self.texts[i + 2])
-        if sign == "of":
-            fits = self.texts[i - 1] in ("%", "percent", ")") or self.tokens[i - 1].notation in ("fraction", "times")
-        if sign == "in":
-            fits = self.tokens[i - 1].value == 1 and self.tokens[i - 1].notation == "words"  # one in six
-        around = {token.kind for token in (self.tokens[i - 1], *self.tokens[behind : behind + 1])}
-        if sign in ("to the", "power of", "x"):  # x is a variable elsewhere
-            fits = around == {"number"} if sign == "x" else "ordinal" in around
+        around = {before.kind, *(token.kind for token in self.tokens[behind : behind + 1])}
+        fits = {
+            "by": not {"multiply", "divide"}.isdisjoint(self.lower[max(0, i - 6) : i]),
+            "-": not self.tokens[i].glued or "-" not in (self.texts[i - 2], self.texts[i + 2]),  # no 30-60-90 triangle
+            "of": before.text in ("%", "percent", ")") or before.notation in ("fraction", "times"),
+            "in": before.value == 1 and before.notation == "words",  # one in six
+            "x": around == {"number"},  # a variable elsewhere
+            "to the": "ordinal" in around,
+            "power of": "ordinal" in around,
+        }.get(sign, True)
         if sign and fits:
             return sign, behind + (sign == "times" and self.texts[behind] == "the")
         return "" if self._is_factor(i) else None, i
@@ -247,16 +236,18 @@ class _Parser:
             return token.glued or self.texts[i - 1] == ")"
         if token.value is not None:
             return token.glued and self.texts[i - 1] in (")", "}", "!")  # 3!2!
-        return token.text in _FUNCTIONS or token.text in _GREEK or (token.kind == "word" and self._is_variable(i))
+        return token.text in _FUNCTIONS or self._is_letter(i)
 
-    def _is_variable(self, i: int) -> bool:
+    def _is_letter(self, i: int) -> bool:
         """`a`, `I` and `A` are words unless an operator touches them; a product of letters stands beside one."""
         token, before, after = self.tokens[i], self.texts[i - 1] if i else "", self.texts[i + 1]
+        if token.text in _GREEK or token.kind != "word" or len(token.text) > 2:
+            return token.text in _GREEK
         factor = token.glued and i > 0 and self.tokens[i - 1].value is not None
         operated = bool({before, after} & _OPERATORS) or factor
         if len(token.text) == 1:
             return token.text not in "aIA" or operated or before in ("(", "{") or before in _FUNCTIONS
-        known = len(token.text) == 2 and token.text.islower() and token.text not in _SHORT
+        known = token.text.islower() and token.text not in _SHORT
         return known and (operated or before in ("{", "}", ")"))
 
 
@@ -264,7 +255,7 @@ def scan(tokens: Sequence[Token]) -> Iterator[Node]:
     """Each whole expression or relation of a text."""
     parser, i, count = _Parser(tokens), 0, 0
     while i < len(tokens) and count < MAX_NODES:
-        node = parser.relation(i)
+        node = parser.read(i)
         if node and (node.literals or node.operations or node.parts):
             count += 1
             endless = node.operations and "..." in parser.texts[node.last : node.last + 2]  # 1 + 3 + ... is not worth 4

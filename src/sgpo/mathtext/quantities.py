@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
+import operator
 import re
 from dataclasses import dataclass
 from functools import cached_property
 
 from sgpo.mathtext import units
-from sgpo.mathtext.expressions import Node, Value, scan, size
+from sgpo.mathtext.expressions import PERCENT, Parser, Value, size
 from sgpo.mathtext.tokens import plain_text, stem, tokenize, words
 from sgpo.mathtext.units import Unit
 from sgpo.mathtext.usage import Use, usage
 
 NEAR = 60  # of a longer sentence only so many tokens are looked at, each way
+MAX_QUANTITIES = 30_000  # of one text; what follows is not read
 _NO_NOUNS = words(
     "into onto among and or is are as so which that then because since in on at by for from with to if when where "
     "after throughout works fits satisfies leaves gives must will can has have of here there over more left "
@@ -28,41 +31,67 @@ _OFFSET = re.compile(
 )
 # What an ordinal is of a known sequence: the fifth prime is 11.
 _SEQUENCES = {
-    ("prime",): [n for n in range(2, 542) if all(n % d for d in range(2, n))],
-    ("fibonacci",): [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144],
-    ("triangular",): [n * (n + 1) // 2 for n in range(1, 100)],
-    ("perfect", "square"): [n**2 for n in range(1, 100)],
-    ("perfect", "cube"): [n**3 for n in range(1, 100)],
+    "prime": [n for n in range(2, 542) if all(n % d for d in range(2, n))],
+    "fibonacci": [1, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144],
+    "triangular": [n * (n + 1) // 2 for n in range(1, 100)],
+    "perfect square": [n**2 for n in range(1, 100)],
+    "perfect cube": [n**3 for n in range(1, 100)],
 }
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Quantity:
     """A value in a text.
 
-    node: its structure. text: what it stands in. last: the index behind its unit. notation: the kind of its node, or
-    digits, decimal, words, named, ordinal, roman, times (`half` of no number), share (`half of the modulus`) or offset
-    (`2 less than the modulus`: the value is -2). unit: what stands behind it, None where that is none. whole: it is no
-    part of an expression.
+    first, end: the indices of its first token and of the one behind its last. value: None where it cannot be had, and of
+    relations. notation: digits, decimal, words, named, ordinal, roman, times (`half` of no number), fraction, percent,
+    expression, relation, share (`half of the modulus`) or offset (`2 less than the modulus`: the value is -2). last:
+    the index behind its unit. unit: what stands behind it, None where that is none. parts, signs: the sides of a
+    relation and what joins them. whole: it is no part of an expression.
     """
 
-    node: Node
     text: Text
-    last: int
-    notation: str
+    first: int
+    end: int
     value: Value | None
+    notation: str
+    last: int
     unit: Unit | None = None
+    parts: tuple[Quantity, ...] = ()
     whole: bool = True
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """The indices of the numbers written in it."""
+        return [i for i in range(self.first, self.end) if self.text.tokens[i].value is not None]
+
+    @cached_property
+    def literals(self) -> tuple[float, ...]:
+        """Their sizes."""
+        return tuple(size(self.text.tokens[i].value) for i in self.numbers)
+
+    @cached_property
+    def letters(self) -> int:
+        return sum(i in self.text.parser.letters for i in range(self.first, self.end))
+
+    @cached_property
+    def operations(self) -> int:
+        return sum(i in self.text.parser.operations for i in range(self.first, self.end))
 
     @cached_property
     def size(self) -> float:
         return size(self.value)
 
+    @property
+    def form(self) -> float:
+        """Its value as a key, with its sign."""
+        return math.copysign(self.size, self.value or 0)
+
     @cached_property
     def sizes(self) -> frozenset[float]:
         """All that it may be worth: 15% is 0.15 and 15, the fifth prime 5 and 11."""
         found = {self.size} | ({size(self.size * 100)} if self.notation == "percent" else set())
-        known = _SEQUENCES.get(tuple(self.behind[:1])) or _SEQUENCES.get(tuple(self.behind[:2]), [])
+        known = _SEQUENCES.get(" ".join(self.behind[:1])) or _SEQUENCES.get(" ".join(self.behind[:2]), [])
         place = int(self.size) if self.notation == "ordinal" else 0
         return frozenset(found | {float(number) for number in known[max(0, place - 1) : place]})
 
@@ -70,14 +99,19 @@ class Quantity:
     def forms(self) -> frozenset[float | frozenset[float]]:
         """What two spellings of one formula share: its value, or the pairs of values that a relation joins."""
         if self.notation == "relation":
-            pairs = itertools.combinations(self.node.parts[:8], 2)  # a = b = c says that a = c
+            pairs = itertools.combinations(self.parts[:8], 2)  # a = b = c says that a = c
             return frozenset(frozenset((a.form, b.form)) for a, b in pairs)
-        return frozenset({self.node.form} if self.node.letters and self.node.operations else ())
+        return frozenset({self.form} if self.letters and self.operations else ())
+
+    @property
+    def signs(self) -> list[str]:
+        """What joins the sides of a relation."""
+        return [self.text.tokens[part.first - 1].text for part in self.parts[1:]]
 
     @property
     def written(self) -> str:
         """As it is written, without spaces and brackets of LaTeX."""
-        return self.text.written(self.node.first, self.node.last)
+        return self.text.written(self.first, self.end)
 
     @property
     def counted(self) -> Unit | str:
@@ -95,26 +129,26 @@ class Quantity:
         """How the words around it use it; see `usage.Use`."""
         if not self.whole:
             return Use("operand")
-        begin, end = self.text.sentence(self.node.first)
-        return usage(self.text.tokens, begin, self.node.first, self.last, end, ordinal=self.notation == "ordinal")
+        begin, end = self.text.sentence(self.first)
+        return usage(self.text.tokens, begin, self.first, self.last, end, ordinal=self.notation == "ordinal")
 
     @cached_property
     def sentence(self) -> list[str]:
         """The words of its sentence."""
-        return self.text.words(*self.text.sentence(self.node.first))
+        return self.text.words(*self.text.sentence(self.first))
 
     @cached_property
     def before(self) -> list[str]:
-        return self.text.words(self.text.sentence(self.node.first)[0], self.node.first)
+        return self.text.words(self.text.sentence(self.first)[0], self.first)
 
     @cached_property
     def behind(self) -> list[str]:
-        return self.text.words(self.last, self.text.sentence(self.node.first)[1])
+        return self.text.words(self.last, self.text.sentence(self.first)[1])
 
     @property
     def quote(self) -> str:
         """It with a little of what stands around it, on one line."""
-        start, end = self.text.tokens[self.node.first].start, self.text.tokens[self.last - 1].end
+        start, end = self.text.tokens[self.first].start, self.text.tokens[self.last - 1].end
         return " ".join(self.text.text[max(0, start - 25) : end + 15].split())
 
 
@@ -127,30 +161,68 @@ class Text:
     def __init__(self, text: str) -> None:
         self.text = plain_text(text)
         self.tokens = tokenize(self.text)
+        self.parser = Parser(self.tokens)
         self.units = units.named([token.text for token in self.tokens])
         self.quantities: list[Quantity] = []
-        for node in scan(self.tokens):
-            wholes = [node, *(part for part in node.parts if part.literals or part.operations)]
-            self.quantities += map(self._whole, wholes)
-            taken = {part.first for part in wholes if part.kind == "number"}
-            for i in range(node.first, node.last):
-                value, notation = self.tokens[i].value, self.tokens[i].notation
-                if value is not None and i not in taken:
-                    leaf = Node(i, i + 1, "number", value, (size(value),))
-                    self.quantities.append(Quantity(leaf, self, i + 1, notation, value, whole=False))
+        i = 0
+        while i < len(self.tokens) and len(self.quantities) < MAX_QUANTITIES:
+            sides = [self._whole(*side) for side in self.parser.sides(i)]
+            if len(sides) > 1:
+                first, end = sides[0].first, sides[-1].end
+                self.quantities.append(Quantity(self, first, end, None, "relation", end, parts=tuple(sides)))
+            told = [side for side in sides if side.numbers or side.operations]
+            single = {side.first for side in told if side.end == side.first + 1 and side.notation != "fraction"}
+            self.quantities += told
+            for j in (j for side in told for j in side.numbers if j not in single):
+                value, notation = self.tokens[j].value, self.tokens[j].notation
+                self.quantities.append(Quantity(self, j, j + 1, value, notation, j + 1, whole=False))
+            i = sides[-1].end if sides else i + 1
         self.quantities += [related for q in self.quantities for related in self._related(q)]
+
+    def _whole(self, first: int, end: int, value: Value | None) -> Quantity:
+        q = Quantity(self, first, end, value, "expression", end)
+        done = [self.parser.operations[i] for i in range(first, end) if i in self.parser.operations]
+        if q.numbers and not done and not q.letters:
+            token = self.tokens[q.numbers[0]]
+            q.notation = (
+                "ordinal" if token.kind == "ordinal" else "fraction" if token.notation == "times" else token.notation
+            )
+            q.notation = "percent" if self.tokens[end - 1].text in PERCENT else q.notation
+        elif done == [operator.truediv] and len(q.numbers) == 2 and not q.letters:
+            q.notation = "fraction"
+        if done and "..." in self.words(end, end + 2):  # 1 + 3 + ... is not worth 4
+            q.value = None
+        if q.notation not in ("ordinal", "percent"):
+            near = self.words(end, end + 5)
+            near = near[near[:1] == ["-"] :]
+            of = near[:1] == ["of"]  # an eighth of a mile, half an hour
+            skipped = of + 1 if q.notation == "fraction" and near[of : of + 1] in (["a"], ["an"]) else 0
+            q.unit, used = units.behind(near[skipped:])
+            q.last += used + skipped + (self.tokens[end].text == "-") if q.unit else 0
+            if q.unit is None and first and self.tokens[first - 1].text == "$":
+                q.unit = units.DOLLAR
+        return q
+
+    def _related(self, q: Quantity) -> list[Quantity]:
+        """`half of the seats` is a share and `2 less than the modulus` an offset, beside the number in it."""
+        share = q.notation in ("fraction", "percent")
+        found = (_SHARE if share else _OFFSET).match(" ".join(self.words(q.last, q.last + 4)))
+        if not found or not q.whole or q.value is None or q.letters:
+            return []
+        value, last = -q.value if not share and found[1] else q.value, min(q.last + 2, len(self.tokens))
+        return [Quantity(self, q.first, q.end, value, "share" if share else "offset", last)]
 
     @cached_property
     def sizes(self) -> frozenset[float]:
         """Sizes of all numbers written in the text, fractions included; not of what is to be computed."""
-        found = {x for q in self.quantities for x in q.node.literals}
+        found = {x for q in self.quantities for x in q.literals}
         found.update(*(q.sizes for q in self.quantities if q.notation not in ("expression", "share", "offset")))
         return frozenset(found - {-1.0, *(size(token.value) for token in self.tokens if token.notation == "times")})
 
     @cached_property
     def all_sizes(self) -> frozenset[float]:
         """What all expressions without letters come to, too."""
-        return self.sizes | frozenset(q.size for q in self.quantities if not q.node.letters) - {-1.0}
+        return self.sizes | frozenset(q.size for q in self.quantities if not q.letters) - {-1.0}
 
     @cached_property
     def forms(self) -> frozenset[float | frozenset[float]]:
@@ -173,12 +245,12 @@ class Text:
         """The quantities by the indices of their first tokens."""
         found: dict[int, list[Quantity]] = {}
         for q in self.quantities:
-            found.setdefault(q.node.first, []).append(q)
+            found.setdefault(q.first, []).append(q)
         return found
 
     def words(self, first: int, last: int) -> list[str]:
         """The texts of some tokens in lower case."""
-        return [token.text.lower() for token in self.tokens[first:last]]
+        return self.parser.lower[first : min(last, len(self.tokens))]
 
     def written(self, first: int, last: int) -> str:
         return "".join(token.text for token in self.tokens[first:last] if token.text not in ("{", "}", "*"))
@@ -187,27 +259,3 @@ class Text:
     def tight(self) -> str:
         """All of it without spaces: what two copies of one formula share."""
         return self.written(0, len(self.tokens))
-
-    def _whole(self, node: Node) -> Quantity:
-        token, notation, last, unit = self.tokens[node.last - 1], node.kind, node.last, None
-        if node.kind == "number" and token.value is not None:
-            notation = "ordinal" if token.kind == "ordinal" else token.notation
-        if notation not in ("relation", "ordinal", "percent"):
-            near = self.words(last, last + 5)
-            near = near[near[:1] == ["-"] :]
-            of = near[:1] == ["of"]  # an eighth of a mile, half an hour
-            skipped = of + 1 if notation in ("fraction", "times") and near[of : of + 1] in (["a"], ["an"]) else 0
-            unit, used = units.behind(near[skipped:])
-            last += used + skipped + (self.tokens[last].text == "-") if unit else 0
-            if unit is None and node.first and self.tokens[node.first - 1].text == "$":
-                unit = units.DOLLAR
-        return Quantity(node, self, last, notation, node.value, unit)
-
-    def _related(self, q: Quantity) -> list[Quantity]:
-        """`half of the seats` is a share and `2 less than the modulus` an offset, beside the number in it."""
-        share = q.notation in ("fraction", "times", "percent")
-        found = (_SHARE if share else _OFFSET).match(" ".join(self.words(q.last, q.last + 4)))
-        if not found or not q.whole or q.value is None or q.node.letters:
-            return []
-        value = -q.value if not share and found[1] else q.value
-        return [Quantity(q.node, self, min(q.last + 2, len(self.tokens)), "share" if share else "offset", value)]

@@ -67,7 +67,16 @@ CARDINALS |= {word: 10 * n for n, word in enumerate(_TENS, 2)} | SCALES
 _IRREGULAR = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth"}
 _IRREGULAR |= {"twelve": "twelfth"} | {word: word[:-1] + "ieth" for word in _TENS}
 _ORDINALS = {_IRREGULAR.get(word, word + "th"): n for word, n in CARDINALS.items()}
-_POLYGONS = {"cubic": 3, "pentagon": 5, "hexagon": 6, "heptagon": 7, "octagon": 8, "decagon": 10, "dodecagon": 12, "pentadecagon": 15}
+_POLYGONS = {
+    "cubic": 3,
+    "pentagon": 5,
+    "hexagon": 6,
+    "heptagon": 7,
+    "octagon": 8,
+    "decagon": 10,
+    "dodecagon": 12,
+    "pentadecagon": 15,
+}
 _PARTS = {"half": 2, "halve": 2, "quarter": 4} | _ORDINALS
 _VALUES = CARDINALS | {word + "s": n for word, n in SCALES.items()} | _ORDINALS | _POLYGONS | {"half": Fraction(1, 2)}
 _SCALES = {scale for word in SCALES for scale in (word, word + "s")} | {*"十百千万亿"}

@@ -71,7 +71,7 @@ class Case:
 
     def states(self, q: Quantity, part: Quantity) -> bool:
         """Whether a quantity of a strategy has the value of a part of the answer, up to notation and unit."""
-        if q.value is None or bool(q.node.letters) != bool(part.node.letters):
+        if q.value is None or bool(q.letters) != bool(part.letters):
             return False
         unit, spoken = q.unit or units.ONE, self.problem.units
         factors = [float(unit.factor / other.factor) for other in spoken if unit.dimension == other.dimension]
@@ -118,7 +118,7 @@ class Case:
     def letters(self) -> frozenset[str]:
         """The letters of the problem; `a` and `I` are words, but for those in formulas."""
         alone = {t.text for t in self.problem.tokens if t.kind == "command" or (t.kind == "word" and len(t.text) == 1)}
-        formulas = (letters_of(q) for q in self.problem.quantities if q.node.letters)
+        formulas = (letters_of(q) for q in self.problem.quantities if q.letters)
         return frozenset(alone - {"a", "A", "I"}).union(*formulas)
 
     @cached_property
@@ -129,7 +129,7 @@ class Case:
 
 def letters_of(q: Quantity) -> set[str]:
     """The letters of a formula; `ax` there is a product."""
-    tokens = q.text.tokens[q.node.first : q.node.last]
+    tokens = q.text.tokens[q.first : q.end]
     return {x for t in tokens for x in (t.text if t.kind == "word" else [t.text]) if t.kind in ("word", "command")}
 
 

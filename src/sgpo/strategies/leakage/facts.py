@@ -85,7 +85,7 @@ class Facts:
     @cached_property
     def relations(self) -> dict[int, Quantity]:
         """Relations by where their sides start."""
-        return {part.first: q for q in self.strategy.quantities if q.notation == "relation" for part in q.node.parts}
+        return {part.first: q for q in self.strategy.quantities if q.notation == "relation" for part in q.parts}
 
     def near(self, q: Quantity) -> frozenset[str]:
         """Stems of the words of a quantity's sentence."""
@@ -105,7 +105,7 @@ class Facts:
             or self._converts(q)
             or (q.size in self.conversions and not (q.unit and use.stated))
             or (self.is_known(q.size, q) and not answer)
-            or (q.whole and q.node.first in self._listed)
+            or (q.whole and q.first in self._listed)
             or self._is_option(q)
             or (q.notation, q.size) == ("percent", 1)
             or (q.notation == "fraction" and q.size < 1 and general)
@@ -127,7 +127,7 @@ class Facts:
         """It belongs to an example: `such as` stands before it, or its sentence is one."""
         before, behind = " ".join(q.before), " ".join(q.behind[:10])
         example = _EXAMPLE.search(before) or re.search("for (?:example|instance)", behind)
-        invented = self.strategy.sentence(q.node.first)[0] in self._invented
+        invented = self.strategy.sentence(q.first)[0] in self._invented
         return bool(example or invented) and not _OWN_CASE.search(before + behind)
 
     @cached_property
@@ -139,8 +139,8 @@ class Facts:
         found: set[int] = set()
         for begin, end in self.strategy.sentences:
             near = [q for i in range(begin, end) for q in self.strategy.at.get(i, ())]
-            equations = [q for q in near if q.notation == "relation" and not q.node.letters]
-            large = {x for q in near for x in q.node.literals if not is_small(x)}
+            equations = [q for q in near if q.notation == "relation" and not q.letters]
+            large = {x for q in near for x in q.literals if not is_small(x)}
             opened = equations or len(large) > 2 or _OPENING & set(map(stem, self.strategy.words(begin, end)))
             if opened and large and not large & self.case.specific:
                 found.add(begin)
@@ -148,7 +148,7 @@ class Facts:
 
     def _is_option(self, q: Quantity) -> bool:
         """It stands among the options of the problem."""
-        near = {o.size for i in range(*self.strategy.sentence(q.node.first)) for o in self.strategy.at.get(i, ())}
+        near = {o.size for i in range(*self.strategy.sentence(q.first)) for o in self.strategy.at.get(i, ())}
         return len(near & self.case.choices) > 2
 
     @cached_property
@@ -173,7 +173,7 @@ class Facts:
         """Its sentence says what one unit is in another: `an hour has 60 minutes`, `1 km is 1000 m`."""
         if q.unit is None:
             return False
-        near = (o for i in range(*self.strategy.sentence(q.node.first)) for o in self.strategy.at.get(i, ()))
+        near = (o for i in range(*self.strategy.sentence(q.first)) for o in self.strategy.at.get(i, ()))
         sizes = {1.0, *(o.size for o in near if o.unit != q.unit and o.size not in self.case.given)}
         others = (unit for unit in self.strategy.units - {q.unit} if unit.dimension == q.unit.dimension)
         return any(size(q.size * float(q.unit.factor / unit.factor)) in sizes for unit in others)
@@ -186,16 +186,16 @@ class Facts:
 
     def counts(self, q: Quantity) -> frozenset[str]:
         """Stems of the words that go with a number: `such`, `of`, `the` and `primes` in `three of the primes`."""
-        return content(itertools.takewhile(str.isalpha, q.text.words(q.node.last, q.node.last + 3)))
+        return content(itertools.takewhile(str.isalpha, q.text.words(q.end, q.end + 3)))
 
     def claims(self, q: Quantity) -> bool:
         """The strategy says that something comes to, or numbers, this value, and the problem does not."""
-        use, relation = q.use, self.relations.get(q.node.first)
+        use, relation = q.use, self.relations.get(q.first)
         if use.supposed or use.name == "operand":
             return False
         if relation is not None:  # x = 4, and not ab = 4
-            left = relation.node.parts[0]
-            plain = left.letters <= int(not left.operations) and relation.node.letters
+            left = relation.parts[0]
+            plain = left.letters <= int(not left.operations) and relation.letters
             told = plain and relation.use.name != "operand"
             return bool(told) and not holds(self.case.problem.tight, relation.written)
         if q.size <= 4 and self.counts(q) & GENERIC_NOUNS and not self.counts(q) & self.case.stems:
@@ -205,7 +205,7 @@ class Facts:
             return use.name == "result" and (strong or (use.by != "equal" and bool(use.subject & _OWN)))
         if q.size in self.case.given:
             quoted = not self.near(q).isdisjoint(("text", "problem", "statement", "story"))
-            new = use.by in STRONG or q.node.operations > 0 or not self.is_restated(q)
+            new = use.by in STRONG or q.operations > 0 or not self.is_restated(q)
             return use.name == "result" and new and not quoted
         return use.name == "result" or (
             q.size > 2 and (use.stated or (not use.by and q.size in self.case.response.sizes))

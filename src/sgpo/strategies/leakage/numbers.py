@@ -54,10 +54,10 @@ def _shares(facts: Facts) -> Iterator[Quantity]:
             and q.use.stated
             and not q.use.supposed
             and q.value is not None
-            and (q.node.kind, q.size) != ("percent", 1)
+            and (q.notation, q.size) != ("share", 1)
         ):
             told = {size(x * q.value if q.notation == "share" else x + q.value) for x in case.specific}
-            given = q.size in case.given and q.text.tokens[q.node.first].notation != "times"
+            given = q.size in case.given and q.text.tokens[q.first].notation != "times"
             if told & answers and not given:
                 yield q
 
@@ -69,10 +69,10 @@ def number(facts: Facts) -> str:
 
 def _is_told(facts: Facts, q: Quantity) -> bool:
     case = facts.case
-    if q.node.letters or q.notation in _UNTOLD:
+    if q.letters or q.notation in _UNTOLD:
         return False
     if "-" in (*q.before[-1:], *q.behind[:1]) and "triangle" in q.sentence:  # the 3-4-5 triangle, beside a leg of 3
-        sides = {side.size for i in range(q.node.first - 4, q.last + 4) for side in facts.strategy.at.get(i, ())}
+        sides = {side.size for i in range(q.first - 4, q.last + 4) for side in facts.strategy.at.get(i, ())}
         return not sides.isdisjoint(case.given) and q.size not in {*case.given, 30, 45, 60, 90}
     if facts.is_constant(q) or facts.is_example(q):
         return False
@@ -94,27 +94,27 @@ def computation(facts: Facts) -> str:
 
 def _is_worked(facts: Facts, q: Quantity) -> bool:
     """A number of the problem drives a step, or an expression is made of such numbers: `6^2 + 9^2`, `(3+1)(2+1)`."""
-    node, case, before = q.node, facts.case, " ".join(q.before)
-    if node.letters or q.notation in ("share", "offset", "ordinal") or facts.is_example(q):
+    case, before = facts.case, " ".join(q.before)
+    if q.letters or q.notation in ("share", "offset", "ordinal") or facts.is_example(q):
         return False
-    if not node.operations:
+    if not q.operations:
         driven = q.use.name == "operand" and not is_small(q.size) and _ARITHMETIC.search(before)
         named = before.endswith("by the")  # `multiply by the 20 servings` names what is given
         told = (driven and not named) or (_INSERTED.search(before) and not q.noun)
         return bool(told) and 2 <= q.size in case.specific and not facts.is_constant(q)
-    if (node.first in facts.relations and not node.parts) or q.written in case.problem.tight:
+    if (q.first in facts.relations and not q.parts) or q.written in case.problem.tight:
         return False
     copied = q.written in case.response.tight
-    if copied and node.operations > 1 and not node.parts and case.specific.issuperset(node.literals):
+    if copied and q.operations > 1 and not q.parts and case.specific.issuperset(q.literals):
         return True
     # 10 = 2 * 5, and the root of 3 over 2, are known to all
     root = "sqrt" in q.written or "pi" in q.written
     limit = 4 if root else 10 if q.notation in ("relation", "fraction") else 0
-    if max(node.literals, default=0) <= limit and not copied:
+    if max(q.literals, default=0) <= limit and not copied:
         return False
-    numbers = [x for x in node.literals if x > 2 or x % 1]
+    numbers = [x for x in q.literals if x > 2 or x % 1]
     # `252 = 2^2 * 3^2 * 7`: factors of a number of the problem, too.
-    own = case.specific.issuperset(numbers) or (node.parts and size(node.parts[0].value) in case.given)
+    own = case.specific.issuperset(numbers) or (q.parts and size(q.parts[0].value) in case.given)
     return bool(own) and any(not (x >= 10 and is_small(x)) and not facts.is_known(x, q) for x in numbers)
 
 
@@ -124,41 +124,41 @@ def equation(facts: Facts) -> str:
     An identity or a formula in letters helps with every problem of the type, so both pass.
     """
     bounds = re.sub(r"[<>]=?", "=", facts.case.problem.tight)  # the bounds of inequalities are given, too
-    found = (q for q in facts.strategy.quantities if q.node.letters and _is_instance(facts, q))
+    found = (q for q in facts.strategy.quantities if q.letters and _is_instance(facts, q))
     return _first(q for q in found if not holds(bounds, re.sub("[<>]=?", "=", q.written)))
 
 
 def _is_instance(facts: Facts, q: Quantity) -> bool:
     """It is an instance of a formula: few letters and a number over 2, where formulas have many letters and none."""
-    node, case, copied = q.node, facts.case, has(facts.case.response, q)
+    case, copied = facts.case, has(facts.case.response, q)
     if not copied and facts.is_example(q):
         return False
     letters = letters_of(q)
-    large = any(x > 2 and not facts.is_known(x, q) for x in node.literals)
+    large = any(x > 2 and not facts.is_known(x, q) for x in q.literals)
     if q.notation != "relation":  # a result such as `(x-5)(x+2)`
         return (
             copied
             and (q.use.name == "result" or q.use.stated)
-            and node.operations > 1
-            and node.first not in facts.relations
+            and q.operations > 1
+            and q.first not in facts.relations
             and letters <= case.letters
         )
     if is_law(q):
-        return copied and "=" not in node.signs and large
+        return copied and "=" not in q.signs and large
     if q.use.supposed and (not copied or {"if", "whether"} & {*q.before}):
         return False
-    if not copied and all(side.letters <= 1 and not side.operations for side in node.parts):
+    if not copied and all(side.letters <= 1 and not side.operations for side in q.parts):
         return False  # x = 4 is for the rule `value`
-    own = letters <= case.letters or not all(side.letters for side in node.parts)
-    if copied and (own or large) and (len(letters) > 1 or max(node.literals, default=0) > 1 or node.operations > 1):
+    own = letters <= case.letters or not all(side.letters for side in q.parts)
+    if copied and (own or large) and (len(letters) > 1 or max(q.literals, default=0) > 1 or q.operations > 1):
         return True
-    specific = any(not is_small(x) and x in case.specific for x in node.literals)
+    specific = any(not is_small(x) and x in case.specific for x in q.literals)
     return large and len(letters) <= 2 and (specific or not letters.isdisjoint(case.letters))
 
 
 def is_law(q: Quantity) -> bool:
     """A relation is true whatever its letters are, as an identity or an inequality of a theorem is."""
-    for one, other, sign in zip(q.node.parts, q.node.parts[1:], q.node.signs, strict=False):
+    for one, other, sign in zip(q.parts, q.parts[1:], q.signs, strict=False):
         if one.value is None or other.value is None:
             return False
         more = float(one.value) - float(other.value)

@@ -18,14 +18,16 @@ from sgpo.mathtext.tokens import Token, words
 Value = Fraction | float
 Found = tuple[Value | None, int] | None
 Operation = Callable[..., Any]
-PERCENT = ("%", "percent")
 MAX_DEPTH = 25
-MAX_NODES = 6_000  # of one text; what follows is not read
 MAX_TOKENS = 200  # of one expression; what follows is read as another one
 RELATIONS = words("= < > <= >= !=")
 _GREEK = words("pi alpha beta gamma theta phi omega lambda mu sigma delta rho epsilon varphi tau Delta infty")
 _CLOSE = {"(": ")", "[": ")", "{": "}"}  # `]` is read as `)`, for the sake of intervals
 _SHORT = words("is of to in by or at if an as on we it be do so no up am he my me us go km cm mm kg ml ft hr")
+
+
+def percent(x: Value) -> Value:
+    return x / 100
 
 
 def _power(x: Value, y: Value) -> Value:
@@ -35,7 +37,7 @@ def _power(x: Value, y: Value) -> Value:
 
 
 def _choose(n: Value, k: Value | None = None) -> Fraction:
-    """The binomial coefficient, of n alone its factorial."""
+    """The binomial coefficient; of n alone its factorial."""
     if n != int(n) or not 0 <= n <= 170:
         raise ValueError
     return Fraction(math.factorial(int(n)) if k is None else math.comb(int(n), int(k)))
@@ -48,18 +50,15 @@ _FUNCTIONS: dict[str, Operation] = {
 }  # fmt: skip
 # What stands between a function and its argument: `sin^2 x`, `log_2 x`, `sqrt[3]{x}`.
 _OPTIONS = {"^": _power, "_": lambda x, base: x / math.log10(base), "[": lambda x, n: _power(x, 2 / n)}
-_SIGNS = dict.fromkeys(("-", "negative", "minus", "additive inverse of"), operator.neg) | {"+": operator.pos}
-_PREFIX: dict[str, Operation] = _FUNCTIONS | _SIGNS | {
-    "square root of": lambda x: _power(x, 0.5), "cube root of": lambda x: _power(x, 1 / 3), "square of": lambda x: x * x,
-    "cube of": lambda x: x**3, "reciprocal of": lambda x: 1 / x, **dict.fromkeys(("twice", "double"), lambda x: 2 * x),
-    "triple": lambda x: 3 * x,
+_PREFIX: dict[str, Operation] = _FUNCTIONS | {
+    "+": operator.pos, **dict.fromkeys(("-", "negative", "minus", "additive inverse of"), operator.neg),
+    "twice": lambda x: 2 * x, "double": lambda x: 2 * x, "triple": lambda x: 3 * x, "reciprocal of": lambda x: 1 / x,
+    "square of": lambda x: x * x, "cube of": lambda x: x**3, "square root of": lambda x: _power(x, 0.5),
+    "cube root of": lambda x: _power(x, 1 / 3),
 }  # fmt: skip
-_POSTFIX: dict[str, Operation] = {
-    "!": _choose, "squared": lambda x: x * x, "cubed": lambda x: x**3, "%": lambda x: x / 100, "percent": lambda x: x / 100
-}  # fmt: skip
-_SUM, _PRODUCT, _POWER = 1, 2, 3
-# How tight an operator binds, and what it does; "" is what joins two factors without a sign.
-_INFIX: dict[str, tuple[int, Operation]] = {
+_SUM, _PRODUCT, _POWER, _POSTFIX = range(4)
+# How tight an operator behind an operand binds, and what it does; "" is what joins two factors without a sign.
+_OPERATORS: dict[str, tuple[int, Operation]] = {
     name: (level, function)
     for level, function, names in (
         (_SUM, operator.add, "+|plus|more than"),
@@ -70,11 +69,15 @@ _INFIX: dict[str, tuple[int, Operation]] = {
         (_PRODUCT, _choose, "choose"),
         (_POWER, _power, "^|to the|to the power|to the power of|raised to the power of"),
         (_POWER, lambda x, y: _power(y, x), "power of"),
+        (_POSTFIX, _choose, "!"),
+        (_POSTFIX, percent, "%|percent"),
+        (_POSTFIX, lambda x: x * x, "squared"),
+        (_POSTFIX, lambda x: x**3, "cubed"),
     )
     for name in names.split("|")
 }
-_HEADS = {phrase.split(" ")[0] for phrase in (*_INFIX, *_PREFIX) if phrase}
-_OPERATORS = RELATIONS | words("+ - * / ^ _")
+_HEADS = {phrase.split(" ")[0] for phrase in (*_OPERATORS, *_PREFIX) if phrase}
+_SIGNS = RELATIONS | words("+ - * / ^ _")
 
 
 def apply(function: Operation, *values: Value | None) -> Value | None:
@@ -96,8 +99,7 @@ def size(value: Value | None) -> float:
 
 
 class Parser:
-    """Reads the expressions of a text: a method returns what begins at a token as its value (None where it cannot be had)
-    and the index behind it, and None where nothing does.
+    """Each method returns the value of what begins at a token, if it can be had, and the index behind it.
 
     letters: the indices of tokens that are variables. operations: what is done at a token, for all that was read.
     """
@@ -114,43 +116,36 @@ class Parser:
         """First token, index behind the last one and value of each side of a relation, or of a single expression."""
         found: list[tuple[int, int, Value | None]] = []
         while side := self.expression(i):
-            value, last = side
-            found.append((i, last, value))
-            i = last + 1
-            if self.texts[last] not in RELATIONS:
+            found.append((i, side[1], side[0]))
+            i = side[1] + 1
+            if self.texts[side[1]] not in RELATIONS:
                 break
         return found
 
     def expression(self, i: int, depth: int = 0, binding: int = _SUM) -> Found:
-        """Operands, joined by operators that bind at least as tight as `binding`."""
-        left = self._operand(i, depth)
-        while left and left[1] < min(len(self.tokens), i + MAX_TOKENS):
-            value, at = left
-            sign, behind = self._infix(at)
-            level, operation = _INFIX[sign or ""]
-            if sign is None or level < binding:
-                break
-            right = self.expression(behind, depth + (level == _POWER), level + (level != _POWER))
-            if right is None:
-                break
-            self.operations[at] = operation
-            left = apply(operation, value, right[0]), right[1]
-        return left
-
-    def _operand(self, i: int, depth: int) -> Found:
-        """A number, a variable, brackets or a function of one of these, with what stands behind it (`!`)."""
+        """An operand with the operators behind it that bind at least as tight as `binding`, and their operands."""
         if depth > MAX_DEPTH or i >= len(self.tokens):
             return None
         if i not in self.operands:
-            found = self._atom(i, depth)
-            while found and (sign := self.lower[found[1]]) in _POSTFIX:
-                if sign not in PERCENT:
-                    self.operations[found[1]] = _POSTFIX[sign]
-                found = apply(_POSTFIX[sign], found[0]), found[1] + 1
-            self.operands[i] = found
-        return self.operands[i]
+            self.operands[i] = self._operand(i, depth)
+        left = self.operands[i]
+        while left and left[1] < min(len(self.tokens), i + MAX_TOKENS):
+            value, at = left
+            sign, behind = self._operator(at)
+            level, operation = _OPERATORS[sign or ""]
+            if sign is None or level < binding:
+                break
+            if level == _POSTFIX:
+                left = apply(operation, value), behind
+            elif right := self.expression(behind, depth + (level == _POWER), level + (level != _POWER)):
+                left = apply(operation, value, right[0]), right[1]
+            else:
+                break
+            self.operations[at] = operation
+        return left
 
-    def _atom(self, i: int, depth: int) -> Found:
+    def _operand(self, i: int, depth: int) -> Found:
+        """A number, a variable, brackets or a function of one of these."""
         token, written = self.tokens[i], self.texts[i]
         index = self.texts[i + 2] if self.texts[i + 1] == "_" else ""
         last = i + 3 if index else i + 1
@@ -174,13 +169,13 @@ class Parser:
     def _call(self, name: str, i: int, behind: int, depth: int) -> Found:
         """A function of what stands behind it, or a sign before it."""
         if name in "-+":
-            after = self.tokens[i].glued and i and self.tokens[i - 1].value is not None
-            inner = None if after and name == "-" else self.expression(behind, depth, _POWER)
+            after = name == "-" and self.tokens[i].glued and i and self.tokens[i - 1].value is not None
+            inner = None if after else self.expression(behind, depth, _POWER)
             return inner and (apply(_PREFIX[name], inner[0]), inner[1])
         mark = self.texts[behind] if name in _FUNCTIONS and self.texts[behind] in _OPTIONS else ""
-        option = self._operand(behind + (mark != "["), depth) if mark else None
+        option = self.expression(behind + (mark != "["), depth, _POSTFIX) if mark else None
         behind = option[1] if option else behind
-        inner = self._operand(behind + (self.texts[behind] == "the"), depth)
+        inner = self.expression(behind + (self.texts[behind] == "the"), depth, _POSTFIX)
         if inner is None:
             return None
         value, last = inner
@@ -195,9 +190,9 @@ class Parser:
         counts = range(5, 0, -1) if self.lower[i] in _HEADS else ()
         return next((name for count in counts if (name := " ".join(self.lower[i : i + count])) in table), "")
 
-    def _infix(self, i: int) -> tuple[str | None, int]:
-        """The operator at a token, "" where a factor follows without one, and the index of the operand behind it."""
-        sign, before = self._phrase(_INFIX, i), self.tokens[i - 1]
+    def _operator(self, i: int) -> tuple[str | None, int]:
+        """The operator at a token, "" where a factor follows without one, and the index behind it."""
+        sign, before = self._phrase(_OPERATORS, i), self.tokens[i - 1]
         behind = i + sign.count(" ") + 1
         around = {before.kind, *(token.kind for token in self.tokens[behind : behind + 1])}
         fits = {
@@ -208,18 +203,16 @@ class Parser:
             "x": around == {"number"},  # a variable elsewhere
             "to the": "ordinal" in around,
             "power of": "ordinal" in around,
-        }.get(sign, True)
-        if sign and fits:
+        }
+        if sign and fits.get(sign, True):
             return sign, behind + (sign == "times" and self.texts[behind] == "the")
         return "" if self._is_factor(i) else None, i
 
     def _is_factor(self, i: int) -> bool:
         r"""Whether a factor follows without a sign: `2x`, `3(n+1)`, `3 \sqrt{13}`, not `2 3` and not `2 apples`."""
-        token = self.tokens[i]
-        if token.text in ("(", "{"):
-            return token.glued or self.texts[i - 1] == ")"
-        if token.value is not None:
-            return token.glued and self.texts[i - 1] in (")", "}", "!")  # 3!2!
+        token, before = self.tokens[i], self.texts[i - 1]
+        if token.text in ("(", "{") or token.value is not None:  # 3!2!
+            return token.glued and (before in (")", "}", "!") or token.value is None) or before + token.text == ")("
         return token.text in _FUNCTIONS or self._is_letter(i)
 
     def _is_letter(self, i: int) -> bool:
@@ -227,9 +220,7 @@ class Parser:
         token, before, after = self.tokens[i], self.texts[i - 1] if i else "", self.texts[i + 1]
         if token.text in _GREEK or token.kind != "word" or len(token.text) > 2:
             return token.text in _GREEK
-        factor = token.glued and i > 0 and self.tokens[i - 1].value is not None
-        operated = bool({before, after} & _OPERATORS) or factor
+        operated = bool({before, after} & _SIGNS) or (token.glued and i > 0 and self.tokens[i - 1].value is not None)
         if len(token.text) == 1:
             return token.text not in "aIA" or operated or before in ("(", "{") or before in _FUNCTIONS
-        known = token.text.islower() and token.text not in _SHORT
-        return known and (operated or before in ("{", "}", ")"))
+        return token.text.islower() and token.text not in _SHORT and (operated or before in ("{", "}", ")"))

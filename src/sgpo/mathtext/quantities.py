@@ -7,11 +7,11 @@ import itertools
 import math
 import operator
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 
 from sgpo.mathtext import units
-from sgpo.mathtext.expressions import PERCENT, Parser, Value, size
+from sgpo.mathtext.expressions import Parser, Value, percent, size
 from sgpo.mathtext.tokens import plain_text, stem, tokenize, words
 from sgpo.mathtext.units import Unit
 from sgpo.mathtext.usage import Use, usage
@@ -39,53 +39,57 @@ _SEQUENCES = {
 }
 
 
-@dataclass(eq=False)
 class Quantity:
     """A value in a text.
 
     first, end: the indices of its first token and of the one behind its last. value: None where it cannot be had, and of
-    relations. notation: digits, decimal, words, named, ordinal, roman, times (`half` of no number), fraction, percent,
-    expression, relation, share (`half of the modulus`) or offset (`2 less than the modulus`: the value is -2). last:
-    the index behind its unit. unit: what stands behind it, None where that is none. parts, signs: the sides of a
-    relation and what joins them. whole: it is no part of an expression.
+    relations. size: its key. notation: digits, decimal, words, named, ordinal, roman, fraction, times (`half` of no
+    number), percent, expression, relation, share (`half of the modulus`) or offset (`2 less than the modulus`: the
+    value is -2). unit: what stands behind it, None where that is none. last: the index behind its unit. whole: it is no
+    part of an expression. parts, signs: the sides of a relation and what joins them. numbers: the indices of the numbers
+    written in it. literals: their sizes. letters, operations: how many it holds.
     """
 
-    text: Text
-    first: int
-    end: int
-    value: Value | None
-    notation: str
-    last: int
-    unit: Unit | None = None
-    parts: tuple[Quantity, ...] = ()
-    whole: bool = True
+    def __init__(
+        self, text: Text, first: int, end: int, value: Value | None, notation: str = "", parts: Sequence[Quantity] = ()
+    ) -> None:
+        self.text, self.first, self.end, self.parts, self.whole = text, first, end, parts, True
+        span, tokens = range(first, end), text.tokens
+        self.signs = [tokens[part.first - 1].text for part in parts[1:]]
+        self.numbers = [i for i in span if tokens[i].value is not None]
+        self.literals = [size(tokens[i].value) for i in self.numbers]
+        self.letters = sum(i in text.parser.letters for i in span)
+        done = [text.parser.operations[i] for i in span if i in text.parser.operations]
+        self.operations = len(done) - done.count(percent)
+        # 1 + 3 + ... is not worth 4
+        self.value = None if self.operations and "..." in text.words(end, end + 2) else value
+        self.size, self.form = size(self.value), math.copysign(size(self.value), self.value or 0)
+        literal = (
+            tokens[self.numbers[0]] if len(done) < 2 and len(self.numbers) == 1 + (operator.truediv in done) else None
+        )
+        if notation or self.letters or literal is None:
+            self.notation = notation or "expression"
+        elif done == [percent]:
+            self.notation = "percent"
+        elif done:
+            self.notation = "fraction" if done == [operator.truediv] else "expression"
+        else:
+            self.notation = "ordinal" if literal.kind == "ordinal" else literal.notation.replace("times", "fraction")
+        self.unit, self.last = (None, end) if notation else self._unit()
 
-    @cached_property
-    def numbers(self) -> list[int]:
-        """The indices of the numbers written in it."""
-        return [i for i in range(self.first, self.end) if self.text.tokens[i].value is not None]
-
-    @cached_property
-    def literals(self) -> tuple[float, ...]:
-        """Their sizes."""
-        return tuple(size(self.text.tokens[i].value) for i in self.numbers)
-
-    @cached_property
-    def letters(self) -> int:
-        return sum(i in self.text.parser.letters for i in range(self.first, self.end))
-
-    @cached_property
-    def operations(self) -> int:
-        return sum(i in self.text.parser.operations for i in range(self.first, self.end))
-
-    @cached_property
-    def size(self) -> float:
-        return size(self.value)
-
-    @property
-    def form(self) -> float:
-        """Its value as a key, with its sign."""
-        return math.copysign(self.size, self.value or 0)
+    def _unit(self) -> tuple[Unit | None, int]:
+        """Its unit, and the index behind that."""
+        if self.notation in ("ordinal", "percent"):
+            return None, self.end
+        near = self.text.words(self.end, self.end + 5)
+        hyphen = near[:1] == ["-"]
+        of = near[hyphen : hyphen + 1] == ["of"]  # an eighth of a mile, half an hour
+        article = self.notation == "fraction" and near[hyphen + of : hyphen + of + 1] in (["a"], ["an"])
+        skipped = hyphen + (of + 1 if article else 0)
+        unit, used = units.behind(near[skipped:])
+        if unit is None and self.first and self.text.tokens[self.first - 1].text == "$":
+            unit = units.DOLLAR
+        return unit, self.end + (skipped + used if used else 0)
 
     @cached_property
     def sizes(self) -> frozenset[float]:
@@ -103,34 +107,11 @@ class Quantity:
             return frozenset(frozenset((a.form, b.form)) for a, b in pairs)
         return frozenset({self.form} if self.letters and self.operations else ())
 
-    @property
-    def signs(self) -> list[str]:
-        """What joins the sides of a relation."""
-        return [self.text.tokens[part.first - 1].text for part in self.parts[1:]]
-
-    @property
-    def written(self) -> str:
-        """As it is written, without spaces and brackets of LaTeX."""
-        return self.text.written(self.first, self.end)
-
-    @property
-    def counted(self) -> Unit | str:
-        """What there is a number of."""
-        return "%" if self.notation == "percent" else self.unit or self.noun
-
     @cached_property
     def noun(self) -> str:
         """The stem of the word behind it, where that is a noun."""
         word = self.behind[0] if self.behind else ""
         return stem(word) if word.isalpha() and len(word) > 1 and word not in _NO_NOUNS else ""
-
-    @cached_property
-    def use(self) -> Use:
-        """How the words around it use it; see `usage.Use`."""
-        if not self.whole:
-            return Use("operand")
-        begin, end = self.text.sentence(self.first)
-        return usage(self.text.tokens, begin, self.first, self.last, end, ordinal=self.notation == "ordinal")
 
     @cached_property
     def sentence(self) -> list[str]:
@@ -145,6 +126,24 @@ class Quantity:
     def behind(self) -> list[str]:
         return self.text.words(self.last, self.text.sentence(self.first)[1])
 
+    @cached_property
+    def use(self) -> Use:
+        """How the words around it use it; see `usage.Use`."""
+        if not self.whole:
+            return Use("operand")
+        begin, end = self.text.sentence(self.first)
+        return usage(self.text.tokens, begin, self.first, self.last, end, ordinal=self.notation == "ordinal")
+
+    @property
+    def written(self) -> str:
+        """As it is written, without spaces and brackets of LaTeX."""
+        return self.text.written(self.first, self.end)
+
+    @property
+    def counted(self) -> Unit | str:
+        """What there is a number of."""
+        return "%" if self.notation == "percent" else self.unit or self.noun
+
     @property
     def quote(self) -> str:
         """It with a little of what stands around it, on one line."""
@@ -155,7 +154,7 @@ class Quantity:
 class Text:
     """A text in plain spelling with its quantities, a relation before its sides, each before the numbers in it.
 
-    The first `tokens.MAX_TEXT` characters are read.
+    sentences: where each begins, and the index behind its last token. The first `tokens.MAX_TEXT` characters are read.
     """
 
     def __init__(self, text: str) -> None:
@@ -163,45 +162,23 @@ class Text:
         self.tokens = tokenize(self.text)
         self.parser = Parser(self.tokens)
         self.units = units.named([token.text for token in self.tokens])
+        ends = [i for i, token in enumerate(self.tokens) if token.kind == "end"]
+        self.sentences = list(zip([0, *(i + 1 for i in ends)], [*ends, len(self.tokens)], strict=True))
         self.quantities: list[Quantity] = []
         i = 0
         while i < len(self.tokens) and len(self.quantities) < MAX_QUANTITIES:
-            sides = [self._whole(*side) for side in self.parser.sides(i)]
+            sides = [Quantity(self, *side) for side in self.parser.sides(i)]
+            i = sides[-1].end if sides else i + 1
             if len(sides) > 1:
-                first, end = sides[0].first, sides[-1].end
-                self.quantities.append(Quantity(self, first, end, None, "relation", end, parts=tuple(sides)))
+                self.quantities.append(Quantity(self, sides[0].first, i, None, "relation", sides))
             told = [side for side in sides if side.numbers or side.operations]
             single = {side.first for side in told if side.end == side.first + 1 and side.notation != "fraction"}
             self.quantities += told
             for j in (j for side in told for j in side.numbers if j not in single):
-                value, notation = self.tokens[j].value, self.tokens[j].notation
-                self.quantities.append(Quantity(self, j, j + 1, value, notation, j + 1, whole=False))
-            i = sides[-1].end if sides else i + 1
+                inner = Quantity(self, j, j + 1, self.tokens[j].value, self.tokens[j].notation)
+                inner.whole = False
+                self.quantities.append(inner)
         self.quantities += [related for q in self.quantities for related in self._related(q)]
-
-    def _whole(self, first: int, end: int, value: Value | None) -> Quantity:
-        q = Quantity(self, first, end, value, "expression", end)
-        done = [self.parser.operations[i] for i in range(first, end) if i in self.parser.operations]
-        if q.numbers and not done and not q.letters:
-            token = self.tokens[q.numbers[0]]
-            q.notation = (
-                "ordinal" if token.kind == "ordinal" else "fraction" if token.notation == "times" else token.notation
-            )
-            q.notation = "percent" if self.tokens[end - 1].text in PERCENT else q.notation
-        elif done == [operator.truediv] and len(q.numbers) == 2 and not q.letters:
-            q.notation = "fraction"
-        if done and "..." in self.words(end, end + 2):  # 1 + 3 + ... is not worth 4
-            q.value = None
-        if q.notation not in ("ordinal", "percent"):
-            near = self.words(end, end + 5)
-            near = near[near[:1] == ["-"] :]
-            of = near[:1] == ["of"]  # an eighth of a mile, half an hour
-            skipped = of + 1 if q.notation == "fraction" and near[of : of + 1] in (["a"], ["an"]) else 0
-            q.unit, used = units.behind(near[skipped:])
-            q.last += used + skipped + (self.tokens[end].text == "-") if q.unit else 0
-            if q.unit is None and first and self.tokens[first - 1].text == "$":
-                q.unit = units.DOLLAR
-        return q
 
     def _related(self, q: Quantity) -> list[Quantity]:
         """`half of the seats` is a share and `2 less than the modulus` an offset, beside the number in it."""
@@ -209,8 +186,11 @@ class Text:
         found = (_SHARE if share else _OFFSET).match(" ".join(self.words(q.last, q.last + 4)))
         if not found or not q.whole or q.value is None or q.letters:
             return []
-        value, last = -q.value if not share and found[1] else q.value, min(q.last + 2, len(self.tokens))
-        return [Quantity(self, q.first, q.end, value, "share" if share else "offset", last)]
+        related = Quantity(
+            self, q.first, q.end, -q.value if not share and found[1] else q.value, "share" if share else "offset"
+        )
+        related.last = min(q.last + 2, len(self.tokens))
+        return [related]
 
     @cached_property
     def sizes(self) -> frozenset[float]:
@@ -230,23 +210,17 @@ class Text:
         return frozenset(form for q in self.quantities for form in q.forms)
 
     @cached_property
-    def sentences(self) -> list[tuple[int, int]]:
-        """Where each sentence begins, and the index behind its last token."""
-        ends = [i for i, token in enumerate(self.tokens) if token.kind == "end"]
-        return list(zip([0, *(i + 1 for i in ends)], [*ends, len(self.tokens)], strict=True))
-
-    def sentence(self, i: int) -> tuple[int, int]:
-        """The indices of the first token of a token's sentence and of the one behind its last, within `NEAR`."""
-        begin, end = self.sentences[bisect.bisect_left(self.sentences, i, key=lambda bounds: bounds[1])]
-        return max(begin, i - NEAR), min(end, i + NEAR)
-
-    @cached_property
     def at(self) -> dict[int, list[Quantity]]:
         """The quantities by the indices of their first tokens."""
         found: dict[int, list[Quantity]] = {}
         for q in self.quantities:
             found.setdefault(q.first, []).append(q)
         return found
+
+    def sentence(self, i: int) -> tuple[int, int]:
+        """The indices of the first token of a token's sentence and of the one behind its last, within `NEAR`."""
+        begin, end = self.sentences[bisect.bisect_left(self.sentences, i, key=lambda bounds: bounds[1])]
+        return max(begin, i - NEAR), min(end, i + NEAR)
 
     def words(self, first: int, last: int) -> list[str]:
         """The texts of some tokens in lower case."""

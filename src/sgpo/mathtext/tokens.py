@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -41,87 +41,70 @@ _SPELLINGS = {
 }  # fmt: skip
 _PLAIN = {spelled: plain for plain, others in _SPELLINGS.items() for spelled in others.split()}
 _SYMBOLS = str.maketrans({x: rf"\{y} " if y.isalpha() else y for x, y in _PLAIN.items() if len(x) == 1})
+# In the order in which they are replaced: a square of units (where m is no letter), `an hour and a half`, `60^\circ`.
+_RESPELLED: tuple[tuple[str, Any], ...] = (
+    (
+        r"(?<=\d)(?:[\s{\\,]+(?:text|mathrm)?[\s{]*|(?=[a-z]{2}))(in|[mcdk]?m|ft|yd|mi)\s*\}?\s*\^\s*\{?\s*([23])\b\}?",
+        lambda m: f" {'square' if m[2] == '2' else 'cubic'} {'meter' if m[1] == 'm' else m[1]}",
+    ),
+    (r"(?i)\b(?:an?|one) ([a-z]+) and an? (half|quarter|third)\b", r"one and a \2 \1"),
+    (r"\be\. ?g\.,?", "such as"),
+    (r"\bi\. ?e\.,?", "namely"),
+    (r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)", r"\\degree "),
+)
 _SIDE = r"\s*(\d|\{[^{}]*\})"
 _FRACTION = re.compile(rf"(\d ?)?\\[dtc]?(frac|binom){_SIDE}{_SIDE}")
 _CHINESE = re.compile("[〇零一二三四五六七八九十百千万亿两]{2,20}|[二三四五六七八九十两]")
-# A square of units (a bare m may be a letter), `an hour and a half`, abbreviations, `60^\circ`.
-_RESPELLED: tuple[tuple[re.Pattern[str], Any], ...] = (
-    (
-        re.compile(
-            r"(?<=\d)(?:[\s{\\,]+(?:text|mathrm)?[\s{]*|(?=[a-z]{2}))(in|mm|cm|dm|km|ft|yd|mi|m)\s*\}?\s*\^\s*\{?\s*([23])\b\}?"
-        ),
-        lambda m: f" {'square' if m[2] == '2' else 'cubic'} {'meter' if m[1] == 'm' else m[1]}",
-    ),
-    (re.compile(r"\b(?:an?|one) ([a-z]+) and an? (half|quarter|third)\b", re.IGNORECASE), r"one and a \2 \1"),
-    (re.compile(r"\be\. ?g\.,?"), "such as"),
-    (re.compile(r"\bi\. ?e\.,?"), "namely"),
-    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)"), r"\\degree "),
-)
-
-_ONES = "one two three four five six seven eight nine".split()
-_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-CARDINALS = {word: n for n, word in enumerate(["zero", *_ONES, *_TEENS])}
-CARDINALS |= {word: 10 * n for n, word in enumerate(_TENS, 2)} | SCALES
-_IRREGULAR = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth"}
-_IRREGULAR |= {"twelve": "twelfth"} | {word: word[:-1] + "ieth" for word in _TENS}
-_ORDINALS = {_IRREGULAR.get(word, word + "th"): n for word, n in CARDINALS.items()}
-_POLYGONS = {
-    "cubic": 3,
-    "pentagon": 5,
-    "hexagon": 6,
-    "heptagon": 7,
-    "octagon": 8,
-    "decagon": 10,
-    "dodecagon": 12,
-    "pentadecagon": 15,
-}
-_PARTS = {"half": 2, "halve": 2, "quarter": 4} | _ORDINALS
-_VALUES = CARDINALS | {word + "s": n for word, n in SCALES.items()} | _ORDINALS | _POLYGONS | {"half": Fraction(1, 2)}
-_SCALES = {scale for word in SCALES for scale in (word, word + "s")} | {*"十百千万亿"}
-_VALUES |= dict(zip("〇零一二三四五六七八九两十百千万亿", (0, *range(10), 2, 10, 100, 1000, 10**4, 10**8), strict=True))
-_NUMERALS = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
-_ROLES = {
-    word: role
-    for role, group in {
-        "o": _ONES, "1": ["one"], "3": ["three"], "e": _TEENS, "t": _TENS, "s": [*SCALES, *(x + "s" for x in SCALES)],
-        "p": _ORDINALS, "P": [x + "s" for x in _ORDINALS], "n": ["first", "second"], "N": ["firsts", "seconds"],
-        "h": ["half"], "q": ["quarter"], "Q": ["quarters"], "H": ["halves"], "z": ["zero"], "a": ["a", "an"], "&": ["and"],
-        "r": ["per"], "i": ["of"], "I": ["the", "its"], "y": ["past"], "g": _POLYGONS,
-    }.items()
-    for word in group
-}  # fmt: skip
-
-
-def _numerals() -> re.Pattern[str]:
-    """The grammar of numbers in words, over roles; digits are d, 1 alone u and 3 alone v."""
-    small, part = "(?:t-?[13o]|[13oet])", "[hpq]"
-    scaled = f"(?:{small}(?:&ah)?|[duv]|ha|a)(?:-?s)+(?:[,&]?{small}(?:-?s)+)*"
-    cardinal = f"(?:{scaled}(?:&?-?{small})?|{small}|z)"
-    return re.compile(
-        # `a third side` is no fraction, and 5 quarters are coins.
-        rf"(?P<mixed>(?:{small}|[duv])&a{part})(?!s)"
-        rf"|(?P<fraction>[1u]-?{part}|a(?:h|[pq](?=[iy.,!]|$))|h(?!as)(?=[aiI])|(?:{cardinal}|[duv])-?[HP]|[3v]-?Q)"
-        rf"|(?P<ordinal>(?<![uar])(?:t-?)?[np])|(?P<named>g(?![\w&]))|(?P<words>{cardinal})"
-    )
-
-
-def _pieces() -> re.Pattern[str]:
-    digits = r"(?:[1-9]\d{0,2}(?:[, ']\d{3})+(?!\d|,\d)(?:\.\d{1,30})?|\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
-    roman = r"(?-i:(?=[IVXLCDM]{2})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?<=[IVXLCDM])\b"
-    return re.compile(
-        rf"(?P<word>(?!{roman})[a-z]+(?:'[a-z]+)?)|(?P<mixed>\b\d{{1,9}}(?: and)? \d{{1,9}}/\d{{1,9}})(?![\d/])"
-        rf"|(?P<digits>{digits})(?:e(?P<power>[+-]?\d{{1,2}})(?!\w)|(?P<nth>(?:st|nd|rd|th)\b))?"
-        rf"|(?P<roman>\b{roman})|\\(?P<command>[a-z]+)|\\[,;:!()\[\] ]|(?P<hyphen>(?<=\w)-(?=\w))"
-        r"|(?P<end>(?!\.\.\.)[.;?](?!\d)|\n)|(?P<other>\\?[$%{}]|=>|<=|>=|!=|\.\.\.|[^\s\\~])",
-        re.IGNORECASE,
-    )
-
-
-_NUMERAL, _PIECE = _numerals(), _pieces()
 # A dollar that begins an amount, not a formula.
 _AMOUNT = re.compile(r"\$\s?\d[\d.,]*(?![\d.,{$\\^+*/=}])")
+
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+CARDINALS = {word: n for n, word in enumerate(f"{_ONES} eighteen nineteen".split())}
+CARDINALS |= {word: 10 * n for n, word in enumerate(_TENS.split(), 2)} | SCALES
+_IRREGULAR = {"one": "first", "two": "second", "three": "third", "eight": "eighth", "nine": "ninth"}
+_ORDINALS = {_IRREGULAR.get(w, re.sub("ve$", "f", re.sub("y$", "ie", w)) + "th"): n for w, n in CARDINALS.items()}
+_PARTS = {"half": 2, "halve": 2, "quarter": 4} | _ORDINALS
+_SHAPES = {"cubic": 3, "pentagon": 5, "hexagon": 6, "heptagon": 7, "octagon": 8, "decagon": 10, "pentadecagon": 15}
+_ROMAN = dict(zip("IVXLCDM", (1, 5, 10, 50, 100, 500, 1000), strict=True))
+_MULTIPLIERS = (
+    SCALES | {word + "s": n for word, n in SCALES.items()} | {"十": 10, "百": 100, "千": 1000, "万": 10**4, "亿": 10**8}
+)
+_VALUES = CARDINALS | _ORDINALS | _SHAPES | _ROMAN | _MULTIPLIERS | {"half": Fraction(1, 2), "两": 2, "零": 0}
+_VALUES |= {digit: n for n, digit in enumerate("〇一二三四五六七八九")}
+# What a word is in the grammar of numbers, of which each is a letter; unknown words are w and digits d.
+_ROLES = {word: "z1o3ooooooeeeeeeeeee"[n] if n < 20 else "t" for word, n in CARDINALS.items()}
+_ROLES |= (
+    dict.fromkeys(_MULTIPLIERS, "s")
+    | dict.fromkeys(_SHAPES, "g")
+    | {word: "np"[n > 2] for word, n in _ORDINALS.items()}
+)
+_ROLES |= {word + "s": "P" for word, n in _ORDINALS.items() if n > 2} | {
+    "half": "h",
+    "halves": "P",
+    "quarter": "q",
+    "quarters": "Q",
+}
+_ROLES |= {"a": "a", "an": "a", "and": "&", "per": "r", "of": "i", "past": "y", "the": "I", "its": "I"}
+_SMALL = "(?:t-?[13o]|[13oet])"
+_SCALED = f"(?:{_SMALL}(?:&ah)?|d|ha|a)(?:-?s)+(?:[,&]?{_SMALL}(?:-?s)+)*"
+_CARDINAL = f"(?:{_SCALED}(?:&?-?{_SMALL})?|{_SMALL}|z)"
+_SAID = re.compile(  # `a third side` is no fraction, and 5 quarters are coins
+    rf"(?P<fraction>1-?[hpq]|a(?:h|[pq](?=[iy.,!]|$))|h(?!as)(?=[aI]|i)|(?:{_CARDINAL}|d)-?P|3-?Q)"
+    rf"|(?P<mixed>(?:{_SMALL}|d)&a[hpq])(?!s)|(?P<ordinal>(?<![1ar])(?:t-?)?[np])|(?P<named>g(?![\w&]))|(?P<words>{_CARDINAL})"
+)
+_DIGITS = r"(?:[1-9]\d{0,2}(?:[, ']\d{3})+(?!\d|,\d)(?:\.\d{1,30})?|\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
+_NUMERAL = r"(?-i:(?=[IVXLCDM]{2})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?<=[IVXLCDM])\b"
+_PIECE = re.compile(
+    rf"(?P<word>(?!{_NUMERAL})[a-z]+(?:'[a-z]+)?)|(?P<mixed>\b\d{{1,9}}(?: and)? \d{{1,9}}/\d{{1,9}})(?![\d/])"
+    rf"|(?P<digits>{_DIGITS})(?:e(?P<power>[+-]?\d{{1,2}})(?!\w)|(?P<ordinal>(?:st|nd|rd|th)\b))?"
+    rf"|(?P<roman>\b{_NUMERAL})|\\(?P<command>[a-z]+)|\\[,;:!()\[\] ]|(?P<hyphen>(?<=\w)-(?=\w))"
+    r"|(?P<end>(?!\.\.\.)[.;?](?!\d)|\n)|(?P<other>\\?[$%{}]|=>|<=|>=|!=|\.\.\.|[^\s\\~])",
+    re.IGNORECASE,
+)
 
 
 class Token(NamedTuple):
@@ -145,11 +128,11 @@ def plain_text(text: str) -> str:
     """The text in ASCII, as far as Unicode says what a character stands for."""
     text = text[:MAX_TEXT].replace("{,}", ",").replace(r",\!", ",")
     if not text.isascii():
-        text = _CHINESE.sub(lambda numeral: f" {_worth(numeral[0])} ", text.translate(_SYMBOLS))
+        text = _CHINESE.sub(_chinese, text.translate(_SYMBOLS))
         text = "".join(character if character.isascii() else _plain(character) for character in text)
         text = text.replace("}^{", "").replace("}_{", "")  # superscripts of several digits
     for pattern, plain in _RESPELLED:
-        text = pattern.sub(plain, text)
+        text = re.sub(pattern, plain, text)
     for _ in range(4 if "\\" in text else 0):  # fractions in fractions
         text = _FRACTION.sub(_fraction, text)
     return text
@@ -178,63 +161,56 @@ def _plain(character: str) -> str:
     return "" if unicodedata.category(character) in ("Cc", "Cf", "Cs") else plain
 
 
+def _chinese(match: re.Match[str]) -> str:
+    """三百二十 is 320, and 二〇二四 is 2024."""
+    scaled = not _MULTIPLIERS.keys().isdisjoint(match[0])
+    return f" {_worth(match[0]) if scaled else ''.join(str(_VALUES[digit]) for digit in match[0])} "
+
+
 def _worth(said: Iterable[str | Fraction]) -> Fraction:
-    """What numbers come to, each added to or, where it is a scale, multiplied by what is smaller before it."""
+    """What words and digits come to: a scale multiplies what is smaller before it, and a Roman numeral takes it off."""
     terms: list[Fraction] = []
     for word in said:
-        number = word if isinstance(word, Fraction) else _VALUES[word] if word in _VALUES else None
-        if number is None:  # a, and
-            continue
-        if word in _SCALES:
-            smaller = Fraction(0)
-            while terms and terms[-1] < (1000 if number == 12 else number):
-                smaller += terms.pop()
-            number *= smaller or 1
-        elif terms and 0 < terms[-1] < 10 and number in range(10):  # digits in Chinese
-            number += 10 * terms.pop()
-        terms.append(Fraction(number))
+        number = word if isinstance(word, Fraction) else Fraction(_VALUES.get(word, 0))
+        smaller = Fraction(0)
+        while terms and (word in _ROMAN or word in _MULTIPLIERS) and terms[-1] < (1000 if number == 12 else number):
+            smaller += terms.pop()
+        terms.append(number * (smaller or 1) if word in _MULTIPLIERS else number - smaller)
     return sum(terms, Fraction(0))
 
 
-def _number(match: re.Match[str]) -> tuple[Fraction, str]:
-    """Value and notation of a number in digits, Arabic or Roman."""
-    if match["roman"]:
-        values = [_NUMERALS[character] for character in match[0]]
-        return Fraction(sum(-v if v < max(values[i:]) else v for i, v in enumerate(values))), "roman"
+def _said(notation: str, said: list[str | Fraction]) -> tuple[str, Fraction, str]:
+    """Kind, value and notation of a number in words."""
+    count, part = _worth(said[:-1]), _PARTS.get(str(said[-1]).removesuffix("s"), 1)
+    if notation == "fraction":
+        return "number", (count or Fraction(1)) / part, "fraction" if said[:-1] else "times"
+    if notation == "mixed":
+        return "number", count + Fraction(1, part), "fraction"
+    return ("ordinal", _worth(said), "words") if notation == "ordinal" else ("number", _worth(said), notation)
+
+
+def _number(match: re.Match[str]) -> tuple[str, Fraction, str]:
+    """Kind, value and notation of a number in digits, Arabic or Roman."""
     if match["mixed"]:
         whole, top, bottom = map(int, re.findall(r"\d+", match[0]))
-        return whole + Fraction(top, bottom or 1), "fraction"
+        return "number", whole + Fraction(top, bottom or 1), "fraction"
+    if match["roman"]:
+        return "number", _worth(match[0]), "roman"
     value = Fraction(re.sub("[, ']", "", match["digits"])) * Fraction(10) ** int(match["power"] or 0)
-    return value, "words" if match["nth"] else "digits" if value.denominator == 1 else "decimal"
-
-
-def _said(match: re.Match[str], pieces: Sequence[Token]) -> Token:
-    """The token of a number in words."""
-    first, last, notation = pieces[0], pieces[-1], match.lastgroup or ""
-    *said, part = [piece.text.lower() if piece.value is None else piece.value for piece in pieces]
-    if notation == "fraction":
-        value = (_worth(said) or Fraction(1)) / _PARTS[str(part).removesuffix("s")]
-    elif notation == "mixed":
-        value = _worth(said) + Fraction(1, _PARTS[str(part)])
-    else:
-        value = _worth([*said, part])
-    kind = "ordinal" if notation == "ordinal" else "number"
-    notation = {"fraction": "fraction" if said else "times", "mixed": "fraction", "ordinal": "words"}.get(
-        notation, notation
-    )
-    return Token(kind, "", first.start, last.end, first.glued, value, notation)
+    if match["ordinal"]:
+        return "ordinal", value, "words"
+    return "number", value, "digits" if value.denominator == 1 else "decimal"
 
 
 def tokenize(text: str) -> list[Token]:
     """The tokens of a text that `plain_text` has seen."""
     pieces: list[Token] = []
-    position = 0
+    roles, position = "", 0
     for match in _PIECE.finditer(text):
         start, end = match.span()
         kind, written, value, notation = match.lastgroup or "", match[0], None, ""
-        if kind in ("mixed", "digits", "power", "nth", "roman"):
-            value, notation = _number(match)
-            kind = "ordinal" if kind == "nth" else "number"
+        if kind in ("mixed", "digits", "power", "ordinal", "roman"):
+            kind, value, notation = _number(match)
         elif kind == "command":
             written = _PLAIN.get(match["command"], match["command"])
             kind = "word" if written == "mod" else kind if written[:1].isalpha() else "other"
@@ -244,29 +220,16 @@ def tokenize(text: str) -> list[Token]:
             written = written.removeprefix("\\")
         if kind and written:
             pieces.append(Token(kind, written, start, end, start == position, value, notation))
+            other = "~" if written == "-" and kind == "other" else "_" if written[0].isalnum() else written[0]
+            roles += {"word": _ROLES.get(written.lower(), "w"), "number": "d"}.get(kind, other)
         position = end if written else position
     found: list[Token] = []
     done = 0
-    for match in _NUMERAL.finditer("".join(map(_role, pieces))):
-        start, end = match.span()
-        token = _said(match, pieces[start:end])
-        found += [*pieces[done:start], token._replace(text=text[token.start : token.end])]
-        done = end
+    for match in _SAID.finditer(roles):
+        said = pieces[match.start() : match.end()]
+        start, end, glued = said[0].start, said[-1].end, said[0].glued
+        numbers = [piece.text.lower() if piece.value is None else piece.value for piece in said]
+        kind, value, notation = _said(match.lastgroup or "", numbers)
+        found += [*pieces[done : match.start()], Token(kind, text[start:end], start, end, glued, value, notation)]
+        done = match.end()
     return found + pieces[done:]
-
-
-def _role(piece: Token) -> str:
-    """What a piece is for the grammar of numbers in words."""
-    if piece.kind == "word":
-        return _ROLES.get(piece.text.lower(), "w")
-    if piece.kind == "number":
-        return {"1": "u", "3": "v"}.get(piece.text, "d")
-    return (
-        "-"
-        if piece.kind == "hyphen"
-        else "~"
-        if piece.text == "-"
-        else "_"
-        if piece.text[0].isalnum()
-        else piece.text[0]
-    )

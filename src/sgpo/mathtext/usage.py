@@ -121,36 +121,34 @@ def usage(tokens: Sequence[Token], begin: int, first: int, last: int, end: int, 
 
 def _governed(left: list[str]) -> tuple[str, str]:
     """The use that the words before a quantity give it, and by which word; "" where it is a subject itself."""
-    i = len(left) - 1
-    while i >= 0 and left[i] in _FILLERS:
-        i -= 1
-    if i < 0:
+    kept = [word for word in left if word not in _FILLERS]
+    while kept and (
+        kept[-1] in ("}", ")") or kept[-1][-1] == "0" or (kept[-1] in (",", "or") and _ends_number(kept[:-1]))
+    ):
+        kept.pop()
+    if not kept or kept[-1] in (",", "or"):
         return "", ""
-    word, before = left[i], left[max(0, i - 4) : i]
+    word, before = kept[-1], kept[-5:-1]
+    arrived = next((verb for verb in before if verb in ARRIVALS | _WRITTEN), "")
     if word in BASES:
         return "base", word
-    arrived = next((verb for verb in before if verb in ARRIVALS | _WRITTEN), "")
     if word in ("to", "at", "with", "as", "on", "into") and arrived:
         return ("operand" if arrived == "equal" and "set" in left else "result"), arrived
     if word == "of":  # `gives a remainder of 2` states a result, `a multiple of 2` and `half of 2` do not
-        noun = stem(left[i - 1]) if i else ""
-        verbs = [verb for verb in left[max(0, i - 8) : i - 1] if verb in RESULTS - {"=", ":"}]
-        if noun in _PARTED:
+        verbs = [verb for verb in before if verb in RESULTS - {"=", ":"}]
+        if before and stem(before[-1]) in _PARTED:
             return "operand", "of"
-        return ("result", verbs[-1]) if verbs and {"a", "an"} & set(left[max(0, i - 3) : i - 1]) else ("mention", "of")
-    if word == ":" and i and left[i - 1][-1] in "0})":  # 1 : 2
-        return "mention", word
+        return ("result", verbs[-1]) if verbs and {"a", "an"} & {*left[-4:]} else ("mention", "of")
     if word in OPERANDS:
         return "operand", word
-    if word in RESULTS or word in ARRIVALS:
+    if (word in RESULTS and not (word == ":" and _ends_number(before))) or word in ARRIVALS:  # not 1 : 2
         return "result", word
-    if word in (",", "or") and not (i and left[i - 1][-1:] in "0})"):
-        return "", ""
-    if word in (",", "or", "}", ")") or word[-1].isdigit():
-        return _governed(left[:i])
     named = len(word) > 2 and {word, stem(word)} & _SUMMARIES
-    done = any(verb in OPERANDS - {"to"} and not (k and before[k - 1] in _ARTICLES) for k, verb in enumerate(before))
-    return ("result" if named and not done else "mention"), word
+    return ("result" if named and not OPERANDS.intersection(before) - {"to"} else "mention"), word
+
+
+def _ends_number(words: list[str]) -> bool:
+    return bool(words) and words[-1][-1] in "0})"
 
 
 def _is_verb(before: str, word: str) -> bool:

@@ -18,8 +18,8 @@ MAX_TEXT = 200_000
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of a text, which are parted by spaces."""
-    return frozenset(text.split())
+    """The words of a text, which are parted by spaces; `give(s)` stands for both of them."""
+    return frozenset(re.sub(r"(\w+)\((\w+)\)", r"\1 \1\2", text).split())
 
 
 @functools.lru_cache(20_000)

@@ -19,7 +19,7 @@ _TABLE = {
     "cup=0.2365882365 tablespoon=0.01478676478125 teaspoon=0.00492892159375",
     "mass": "gram=1 kilogram/kg=1000 milligram/mg=0.001 tonne=1000000 "
     "ounce/oz=28.349523125 pound/lb/lbs=453.59237 ton=907184.74",
-    "money": "cent=1 penny=1 nickel=5 dime=10 quarter=25 dollar=100",
+    "money": "cent/penny=1 nickel=5 dime=10 quarter=25 dollar=100",
     "angle": "degree=1",
 }
 _POWERS = {"square": 2, "sq": 2, "cubic": 3}
@@ -34,10 +34,10 @@ class Unit(NamedTuple):
 
 ONE = Unit((), Fraction(1))
 _UNITS = {
-    name: Unit((dimension,), Fraction(entry.partition("=")[2]))
+    name: Unit((dimension,), Fraction(size))
     for dimension, entries in _TABLE.items()
-    for entry in entries.split()
-    for name in entry.partition("=")[0].split("/")
+    for names, _, size in (entry.partition("=") for entry in entries.split())
+    for name in names.split("/")
 }
 DEGREE, DOLLAR = _UNITS["degree"], _UNITS["dollar"]
 
@@ -45,9 +45,8 @@ DEGREE, DOLLAR = _UNITS["degree"], _UNITS["dollar"]
 def behind(words: Sequence[str]) -> tuple[Unit | None, int]:
     """The unit that a run of words begins with, and how many words it takes: `square feet`."""
     power = _POWERS.get(words[0].lower(), 1) if words else 1
-    used = 1 + (power > 1)
-    found = _UNITS.get(stem(words[used - 1])) if len(words) >= used else None
-    return (Unit(found.dimension * power, found.factor**power), used) if found else (None, 0)
+    found = next((_UNITS.get(stem(word)) for word in words[power > 1 :]), None)
+    return (Unit(found.dimension * power, found.factor**power), 1 + (power > 1)) if found else (None, 0)
 
 
 def named(words: Sequence[str]) -> frozenset[Unit]:

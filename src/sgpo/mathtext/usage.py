@@ -18,45 +18,37 @@ _FILLERS = words(
     "same single last remaining and now her his their our your my ( [ { ' $ -"
 )
 RESULTS = words(
-    "is are was were be being equals equal becomes become remains makes make making totals measures get gets getting "
-    "got obtain obtains obtained give gives giving gave given yield yields yielding produce produces find finds "
-    "finding found arrive reach reaches reaching leave leaves leaving left conclude concludes deduce see has have "
-    "choose select altogether span recall expect sees fill but = => : < > <= >="
+    "is are was were be being equal(s) become(s) remain(s) make(s) making totals measures get(s) getting got obtain(s) "
+    "obtained give(s) giving gave given yield(s) yielding produce(s) find(s) finding found arrive reach(es) reaching "
+    "leave(s) leaving left conclude(s) deduce see(s) have has choose select altogether span recall expect fill but = => "
+    ": < > <= >="
 )
 # With `to`, `at`, `with`, `as`, `on` or `into` behind, as those of `_WRITTEN`: `comes to`, `ends with`, `choose a as`.
 ARRIVALS = words(
-    "comes come coming amounts amount simplifies simplify reduces reduce evaluates evaluate leads lead leading adds "
-    "sums works work turns rounds equal equals narrows boils converges arrive arrives arriving ends end settles "
-    "collapses totals shrinks cancels cancel cancelling equivalent congruent goes stops climbs rises drops falls lands "
-    "stands"
+    "come(s) coming amount(s) simplify simplifies reduce(s) evaluate(s) lead(s) leading adds sums work(s) turns rounds "
+    "equal(s) narrows boils converges arrive(s) arriving end(s) settles collapses totals shrinks cancel(s) cancelling "
+    "equivalent congruent goes stops climbs rises drops falls lands stands"
 )
-_WRITTEN = words(
-    "write rewrite written factor factors express becomes choose determines gives fixes get report state same"
-)
-_PREPOSITIONS = words(
-    "by away from into than per over among within until before after for in on with at above below to"
-)
+_WRITTEN = words("write rewrite written factor(s) express becomes choose determines gives fixes get report state same")
+_PREPOSITIONS = words("by away from in(to) than per over among with(in) until before after for on at above below to")
 _HANDLING = words(
-    "reduce deduct remove removing times plus minus between through as add adding adds subtract subtracting subtracts "
-    "multiply multiplying divide dividing increase decrease raise take taking square squaring cube cubing halve double "
-    "use using try trying substitute substituting insert plug put test testing counting divides let set via any every "
-    "most least"
+    "reduce deduct remove removing times plus minus between through as add adding subtract(s) subtracting multiply "
+    "multiplying divide(s) dividing increase decrease raise take taking square squaring cube cubing halve double use "
+    "using try trying substitute substituting insert plug put test testing counting let set via any every most least"
 )
 OPERANDS = _PREPOSITIONS | _HANDLING
-BASES = words("mod modulo base modulus")
+BASES = words("mod(ulo) base modulus")
 _SUMMARIES = words(
     "total remainder value answer result sum maximum minimum probability length area volume radius product difference "
     "count mean average cost size measure height width distance age speed price chance quotient score perimeter root"
 )
 _PARTED = words("half third quarter multiple divisor factor power square cube sum product root")
 _LABELS = words("step case part figure equation theorem method option chapter section example problem line level row")
-FINITE = words(
-    "is are was were has have can cannot could would should must will may do does makes leaves gives remain remains"
-)
+FINITE = words("is are was were has have can(not) could would should must will may do(es) makes leaves gives remain(s)")
 _TELLING = words(
     "which the so thus hence therefore then this that these they it he she we you there in after both together"
 )
-_FITS = words("works work fits fit satisfies satisfy suffices solves answers holds hold wins succeeds remain remains")
+_FITS = words("work(s) fit(s) satisfy satisfies suffices solves answers hold(s) wins succeeds remain(s)")
 _SINGLED = words("the your our what where correct right only last first largest smallest answer final asked wanted")
 _BEFORE_NOUN = words("its all some these both no other each same and") | _FILLERS | OPERANDS | RESULTS
 
@@ -85,9 +77,11 @@ _GOVERNS = [
         ("mention", r" (\S+)"),
     )
 ]
+_LETTER = re.compile(rf" a(?= (?:{_any(FINITE)}|[<>!]?=|[<>]) )")
 _CLAUSE = re.compile(r".* (?:since|because|so|that|as|:|,(?= \S+ \S))(?= )")
 _LAW = re.compile(r" an? (?!.* the )")  # a square has 4 sides
 _SUPPOSED = re.compile(r" (?:how|if|when|whenever|whether|until|unless|where|suppose|assume|let) ")
+_LABELLED = re.compile(rf" {_any(_LABELS)}s? $")
 _TOLD = re.compile(rf" {_any(_TELLING)} ")
 _STATED = re.compile(rf" {_any(FINITE)} ")
 # A verb in the third person, by its form: `the bill climbs`, not `the sides`.
@@ -119,7 +113,7 @@ def usage(tokens: Sequence[Token], begin: int, first: int, last: int, end: int, 
     """The use of the quantity of the tokens from `first` to `last`, in the sentence from `begin` to `end`."""
     before = ["0" if token.kind == "number" else token.text.lower() for token in tokens[max(begin, first - 40) : first]]
     # `a must be 5` speaks of a letter, not of a thing.
-    left = re.sub(rf" a(?= (?:{_any(FINITE)}|[<>!]?=|[<>]) )", " x", " ".join(["", *before, ""]))
+    left = _LETTER.sub(" x", " ".join(["", *before, ""]))
     right = " ".join(["", *(token.text.lower() for token in tokens[last : min(end, last + 7)]), ""])
     clause = _CLAUSE.sub("", left, 1)
     subject = frozenset(stem(word) for word in clause.split() if len(word) > 1)
@@ -127,10 +121,12 @@ def usage(tokens: Sequence[Token], begin: int, first: int, last: int, end: int, 
     hyphen = not ordinal and last < end and tokens[last].kind == "hyphen"  # a 4-digit number
     short = len(tokens[first].text) <= 2 and last - first == 1  # case 3, and the step `3. Add them.`
     alone = not (left + right).strip("{ }") and [t for t in tokens[end + 1 : end + 2] if t.kind != "end"]
-    if hyphen or (short and (alone or re.search(rf" {_any(_LABELS)}s? $", left))):
+    if hyphen or (short and (alone or _LABELLED.search(left))):
         return Use("label", "", subject, supposed)
     near = " ".join(["", *_BETWEEN.sub(" ", left, 1).split()[-9:], ""])
-    name, by = next((name, found[1].strip() if name else "") for name, pattern in _GOVERNS if (found := pattern.search(near)))
+    name, by = next(
+        (name, found[1].strip() if name else "") for name, pattern in _GOVERNS if (found := pattern.search(near))
+    )
     told = clause if _TOLD.match(clause) else left
     stated = bool(_STATED.search(told + right) or _TOLD.match(told) or _ACTIVE.match(told))
     if name in ("", "mention") and (_NTH_FITTING if ordinal else _FITTING).match(right):

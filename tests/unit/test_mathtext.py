@@ -82,7 +82,7 @@ def test_units(text: str, unit: str | None, sizes: set[float]) -> None:
 
 def test_x_is_a_sign_between_numbers_and_a_variable_elsewhere() -> None:
     assert whole("3 x 4 tiles").value == 12
-    assert [q.node.letters for q in Text("3x + 2x = 30").quantities if q.notation == "relation"] == [2]
+    assert [q.letters for q in Text("3x + 2x = 30").quantities if q.notation == "relation"] == [2]
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ class Parser:
         r"""Whether a factor follows without a sign: `2x`, `3(n+1)`, `3 \sqrt{13}`, not `2 3` and not `2 apples`."""
         token, before = self.tokens[i], self.texts[i - 1]
         if token.text in ("(", "{") or token.value is not None:  # 3!2!
-            return token.glued and (before in (")", "}", "!") or token.value is None) or before + token.text == ")("
+            return (token.glued and (before in (")", "}", "!") or token.value is None)) or before + token.text == ")("
         return token.text in _FUNCTIONS or self._is_letter(i)
 
     def _is_letter(self, i: int) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from sgpo.mathtext import units
@@ -42,54 +41,55 @@ _SEQUENCES = {
 class Quantity:
     """A value in a text.
 
-    first, end: the indices of its first token and of the one behind its last. value: None where it cannot be had, and of
-    relations. size: its key. notation: digits, decimal, words, named, ordinal, roman, fraction, times (`half` of no
-    number), percent, expression, relation, share (`half of the modulus`) or offset (`2 less than the modulus`: the
-    value is -2). unit: what stands behind it, None where that is none. last: the index behind its unit. whole: it is no
-    part of an expression. parts, signs: the sides of a relation and what joins them. numbers: the indices of the numbers
-    written in it. literals: their sizes. letters, operations: how many it holds.
+    first, end: the indices of its first token and of the one behind its last. value: None where it cannot be had, and
+    of relations. size: its key; form: with its sign. notation: digits, decimal, words, named, ordinal, roman, fraction,
+    times (`half` of no number), percent, expression, relation, share (`half of the modulus`) or offset (`2 less than
+    the modulus`: the value is -2). unit: what stands behind it, None where that is none. last: the index behind its
+    unit. whole: it is no part of an expression. parts, signs: the sides of a relation and what joins them. numbers: the
+    indices of the numbers written in it; literals: their sizes. letters, operations: how many it holds. sentence,
+    before, behind: the words around it. noun: the stem of the word behind it, "" where that is none.
     """
 
     def __init__(
         self, text: Text, first: int, end: int, value: Value | None, notation: str = "", parts: Sequence[Quantity] = ()
     ) -> None:
         self.text, self.first, self.end, self.parts, self.whole = text, first, end, parts, True
-        span, tokens = range(first, end), text.tokens
+        parser, tokens = text.parser, text.tokens
         self.signs = [tokens[part.first - 1].text for part in parts[1:]]
-        self.numbers = [i for i in span if tokens[i].value is not None]
+        self.numbers = [i for i in range(first, end) if tokens[i].value is not None]
         self.literals = [size(tokens[i].value) for i in self.numbers]
-        self.letters = sum(i in text.parser.letters for i in span)
-        done = [text.parser.operations[i] for i in span if i in text.parser.operations]
+        self.letters = sum(i in parser.letters for i in range(first, end))
+        done = tuple(parser.operations[i] for i in range(first, end) if i in parser.operations)
         self.operations = len(done) - done.count(percent)
         # 1 + 3 + ... is not worth 4
-        self.value = None if self.operations and "..." in text.words(end, end + 2) else value
-        self.size, self.form = size(self.value), math.copysign(size(self.value), self.value or 0)
-        literal = (
-            tokens[self.numbers[0]] if len(done) < 2 and len(self.numbers) == 1 + (operator.truediv in done) else None
+        self.value = None if self.operations and "..." in parser.lower[end : end + 2] else value
+        self.size = size(self.value)
+        self.form = math.copysign(self.size, self.value or 0)
+        self.notation, self.unit, self.last = notation or "expression", None, end
+        if not notation:
+            if not self.letters and len(self.numbers) == 1 + (operator.truediv in done):
+                literal = tokens[self.numbers[0]]
+                alone = "ordinal" if literal.kind == "ordinal" else literal.notation.replace("times", "fraction")
+                kinds = {(): alone, (percent,): "percent", (operator.truediv,): "fraction"}
+                self.notation = kinds.get(done, "expression")
+            self._read_unit()
+        begin, stop = text.around[first]
+        self.sentence, self.before, self.behind = (
+            parser.lower[i:j] for i, j in ((begin, stop), (begin, first), (self.last, stop))
         )
-        if notation or self.letters or literal is None:
-            self.notation = notation or "expression"
-        elif done == [percent]:
-            self.notation = "percent"
-        elif done:
-            self.notation = "fraction" if done == [operator.truediv] else "expression"
-        else:
-            self.notation = "ordinal" if literal.kind == "ordinal" else literal.notation.replace("times", "fraction")
-        self.unit, self.last = (None, end) if notation else self._unit()
+        noun = self.behind[0] if self.behind else ""
+        self.noun = stem(noun) if noun.isalpha() and len(noun) > 1 and noun not in _NO_NOUNS else ""
 
-    def _unit(self) -> tuple[Unit | None, int]:
-        """Its unit, and the index behind that."""
-        if self.notation in ("ordinal", "percent"):
-            return None, self.end
-        near = self.text.words(self.end, self.end + 5)
-        hyphen = near[:1] == ["-"]
-        of = near[hyphen : hyphen + 1] == ["of"]  # an eighth of a mile, half an hour
-        article = self.notation == "fraction" and near[hyphen + of : hyphen + of + 1] in (["a"], ["an"])
-        skipped = hyphen + (of + 1 if article else 0)
-        unit, used = units.behind(near[skipped:])
-        if unit is None and self.first and self.text.tokens[self.first - 1].text == "$":
-            unit = units.DOLLAR
-        return unit, self.end + (skipped + used if used else 0)
+    def _read_unit(self) -> None:
+        if self.notation not in ("ordinal", "percent"):
+            near = " ".join(self.text.words(self.end, self.end + 5))
+            # an 8-foot pole, an eighth of a mile, half an hour
+            rest = re.sub("^(?:- )?(?:(?:of )?an? )?" if self.notation == "fraction" else "^- ", "", near)
+            self.unit, used = units.behind(rest.split(" "))
+            if used:
+                self.last += used + near.count(" ") - rest.count(" ")
+            elif self.first and self.text.tokens[self.first - 1].text == "$":
+                self.unit = units.DOLLAR
 
     @cached_property
     def sizes(self) -> frozenset[float]:
@@ -108,31 +108,15 @@ class Quantity:
         return frozenset({self.form} if self.letters and self.operations else ())
 
     @cached_property
-    def noun(self) -> str:
-        """The stem of the word behind it, where that is a noun."""
-        word = self.behind[0] if self.behind else ""
-        return stem(word) if word.isalpha() and len(word) > 1 and word not in _NO_NOUNS else ""
-
-    @cached_property
-    def sentence(self) -> list[str]:
-        """The words of its sentence."""
-        return self.text.words(*self.text.sentence(self.first))
-
-    @cached_property
-    def before(self) -> list[str]:
-        return self.text.words(self.text.sentence(self.first)[0], self.first)
-
-    @cached_property
-    def behind(self) -> list[str]:
-        return self.text.words(self.last, self.text.sentence(self.first)[1])
-
-    @cached_property
     def use(self) -> Use:
         """How the words around it use it; see `usage.Use`."""
-        if not self.whole:
-            return Use("operand")
-        begin, end = self.text.sentence(self.first)
-        return usage(self.text.tokens, begin, self.first, self.last, end, ordinal=self.notation == "ordinal")
+        begin, end = self.text.around[self.first]
+        ordinal = self.notation == "ordinal"
+        return (
+            usage(self.text.tokens, begin, self.first, self.last, end, ordinal=ordinal)
+            if self.whole
+            else Use("operand")
+        )
 
     @property
     def written(self) -> str:
@@ -154,7 +138,8 @@ class Quantity:
 class Text:
     """A text in plain spelling with its quantities, a relation before its sides, each before the numbers in it.
 
-    sentences: where each begins, and the index behind its last token. The first `tokens.MAX_TEXT` characters are read.
+    sentences: where each begins, and the index behind its last token. around: the same for each token, within `NEAR`.
+    at: the quantities by the indices of their first tokens. The first `tokens.MAX_TEXT` characters are read.
     """
 
     def __init__(self, text: str) -> None:
@@ -164,6 +149,7 @@ class Text:
         self.units = units.named([token.text for token in self.tokens])
         ends = [i for i, token in enumerate(self.tokens) if token.kind == "end"]
         self.sentences = list(zip([0, *(i + 1 for i in ends)], [*ends, len(self.tokens)], strict=True))
+        self.around = [(max(a, i - NEAR), min(b, i + NEAR)) for a, b in self.sentences for i in range(a, b + 1)]
         self.quantities: list[Quantity] = []
         i = 0
         while i < len(self.tokens) and len(self.quantities) < MAX_QUANTITIES:
@@ -173,24 +159,23 @@ class Text:
                 self.quantities.append(Quantity(self, sides[0].first, i, None, "relation", sides))
             told = [side for side in sides if side.numbers or side.operations]
             single = {side.first for side in told if side.end == side.first + 1 and side.notation != "fraction"}
+            inner = [j for side in told for j in side.numbers if j not in single]
             self.quantities += told
-            for j in (j for side in told for j in side.numbers if j not in single):
-                inner = Quantity(self, j, j + 1, self.tokens[j].value, self.tokens[j].notation)
-                inner.whole = False
-                self.quantities.append(inner)
+            self.quantities += [Quantity(self, j, j + 1, self.tokens[j].value, self.tokens[j].notation) for j in inner]
+            for q in self.quantities[len(self.quantities) - len(inner) :]:
+                q.whole = False
         self.quantities += [related for q in self.quantities for related in self._related(q)]
+        self.at: dict[int, list[Quantity]] = {}
+        for q in self.quantities:
+            self.at.setdefault(q.first, []).append(q)
 
-    def _related(self, q: Quantity) -> list[Quantity]:
+    def _related(self, q: Quantity) -> Iterator[Quantity]:
         """`half of the seats` is a share and `2 less than the modulus` an offset, beside the number in it."""
         share = q.notation in ("fraction", "percent")
         found = (_SHARE if share else _OFFSET).match(" ".join(self.words(q.last, q.last + 4)))
-        if not found or not q.whole or q.value is None or q.letters:
-            return []
-        related = Quantity(
-            self, q.first, q.end, -q.value if not share and found[1] else q.value, "share" if share else "offset"
-        )
-        related.last = min(q.last + 2, len(self.tokens))
-        return [related]
+        if found and q.whole and q.value is not None and not q.letters:
+            value = q.value if share or not found[1] else -q.value
+            yield Quantity(self, q.first, q.end, value, "share" if share else "offset")
 
     @cached_property
     def sizes(self) -> frozenset[float]:
@@ -208,19 +193,6 @@ class Text:
     def forms(self) -> frozenset[float | frozenset[float]]:
         """What its formulas are worth: those with letters, and the two sides of each equation and inequality."""
         return frozenset(form for q in self.quantities for form in q.forms)
-
-    @cached_property
-    def at(self) -> dict[int, list[Quantity]]:
-        """The quantities by the indices of their first tokens."""
-        found: dict[int, list[Quantity]] = {}
-        for q in self.quantities:
-            found.setdefault(q.first, []).append(q)
-        return found
-
-    def sentence(self, i: int) -> tuple[int, int]:
-        """The indices of the first token of a token's sentence and of the one behind its last, within `NEAR`."""
-        begin, end = self.sentences[bisect.bisect_left(self.sentences, i, key=lambda bounds: bounds[1])]
-        return max(begin, i - NEAR), min(end, i + NEAR)
 
     def words(self, first: int, last: int) -> list[str]:
         """The texts of some tokens in lower case."""

@@ -127,7 +127,7 @@ class Facts:
         """It belongs to an example: `such as` stands before it, or its sentence is one."""
         before, behind = " ".join(q.before), " ".join(q.behind[:10])
         example = _EXAMPLE.search(before) or re.search("for (?:example|instance)", behind)
-        invented = self.strategy.sentence(q.first)[0] in self._invented
+        invented = self.strategy.around[q.first][0] in self._invented
         return bool(example or invented) and not _OWN_CASE.search(before + behind)
 
     @cached_property
@@ -148,7 +148,7 @@ class Facts:
 
     def _is_option(self, q: Quantity) -> bool:
         """It stands among the options of the problem."""
-        near = {o.size for i in range(*self.strategy.sentence(q.first)) for o in self.strategy.at.get(i, ())}
+        near = {o.size for i in range(*self.strategy.around[q.first]) for o in self.strategy.at.get(i, ())}
         return len(near & self.case.choices) > 2
 
     @cached_property
@@ -173,7 +173,7 @@ class Facts:
         """Its sentence says what one unit is in another: `an hour has 60 minutes`, `1 km is 1000 m`."""
         if q.unit is None:
             return False
-        near = (o for i in range(*self.strategy.sentence(q.first)) for o in self.strategy.at.get(i, ()))
+        near = (o for i in range(*self.strategy.around[q.first]) for o in self.strategy.at.get(i, ()))
         sizes = {1.0, *(o.size for o in near if o.unit != q.unit and o.size not in self.case.given)}
         others = (unit for unit in self.strategy.units - {q.unit} if unit.dimension == q.unit.dimension)
         return any(size(q.size * float(q.unit.factor / unit.factor)) in sizes for unit in others)

@@ -79,7 +79,7 @@ def said(facts: Facts) -> str:
     for i in range(len(tokens) - len(phrase) + 1) if phrase else ():
         if lower[i : i + len(phrase)] != phrase:
             continue
-        begin, end = text.sentence(i)
+        begin, end = text.around[i]
         sentence = " ".join(token.text for token in tokens[begin:end])
         compared = sum(_says(sentence, other) for other in case.others)
         if _OPEN & {*lower[begin:end]} or compared > case.is_name:

@@ -65,7 +65,8 @@ class Quantity:
         self.value = None if self.operations and "..." in parser.lower[end : end + 2] else value
         self.size = size(self.value)
         self.form = math.copysign(self.size, self.value or 0)
-        self.notation, self.unit, self.last = notation or "expression", None, end
+        self.unit: Unit | None = None
+        self.notation, self.last = notation or "expression", end
         if not notation:
             if not self.letters and len(self.numbers) == 1 + (operator.truediv in done):
                 literal = tokens[self.numbers[0]]

@@ -33,10 +33,10 @@ def stem(word: str) -> str:
 
 # Plain spellings of characters and LaTeX commands; "" of what only shapes the page.
 _SPELLINGS = {
-    "*": "× · ⋅ ∗ cdot times", "/": "÷ ⁄ div", "+": "pm", "-": "− ‐ ‑ mp", "=": "≈ ≡ approx equiv", "<=": "≤ le leq leqslant",
-    ">=": "≥ ge geq geqslant", "!=": "≠ ne neq", "=>": "→ ⇒ to rightarrow Rightarrow implies", "...": "ldots cdots dots",
+    "*": "× · ⋅ ∗ cdot times", "/": "÷ ⁄ div", "+": "pm", "-": "− ‐ ‑ mp", "=": "≈ ≡ approx equiv", "!=": "≠ ne neq",
+    "<=": "≤ le leq leqslant", ">=": "≥ ge geq geqslant", "=>": "→ ⇒ to rightarrow Rightarrow implies", " ; ": "– —",
     "frac": "dfrac tfrac cfrac", "binom": "dbinom tbinom", "sqrt": "√", "lambda": "λ", "degree": "° circ", "infty": "∞",
-    "mod": "pmod bmod", " ; ": "– —", "'": "’ ‘", " cents ": "¢", " euros ": "€", " pounds ": "£",
+    "...": "ldots cdots dots", "mod": "pmod bmod", "'": "’ ‘", " cents ": "¢", " euros ": "€", " pounds ": "£",
     "": "left right displaystyle quad qquad big Big boxed text textbf textit mathrm mathbf mbox operatorname",
 }  # fmt: skip
 _PLAIN = {spelled: plain for plain, others in _SPELLINGS.items() for spelled in others.split()}
@@ -54,47 +54,43 @@ _RESPELLED: tuple[tuple[str, Any], ...] = (
 )
 _SIDE = r"\s*(\d|\{[^{}]*\})"
 _FRACTION = re.compile(rf"(\d ?)?\\[dtc]?(frac|binom){_SIDE}{_SIDE}")
-_CHINESE = re.compile("[〇零一二三四五六七八九十百千万亿两]{2,20}|[二三四五六七八九十两]")
+_IN_CHINESE = re.compile("[〇零一二三四五六七八九十百千万亿两]{2,20}|[二三四五六七八九十两]")
 # A dollar that begins an amount, not a formula.
 _AMOUNT = re.compile(r"\$\s?\d[\d.,]*(?![\d.,{$\\^+*/=}])")
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-)
+_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-CARDINALS = {word: n for n, word in enumerate(f"{_ONES} eighteen nineteen".split())}
+CARDINALS = {word: n for n, word in enumerate(f"{_ONES} seventeen eighteen nineteen".split())}
 CARDINALS |= {word: 10 * n for n, word in enumerate(_TENS.split(), 2)} | SCALES
 _IRREGULAR = {"one": "first", "two": "second", "three": "third", "eight": "eighth", "nine": "ninth"}
 _ORDINALS = {_IRREGULAR.get(w, re.sub("ve$", "f", re.sub("y$", "ie", w)) + "th"): n for w, n in CARDINALS.items()}
 _PARTS = {"half": 2, "halve": 2, "quarter": 4} | _ORDINALS
 _SHAPES = {"cubic": 3, "pentagon": 5, "hexagon": 6, "heptagon": 7, "octagon": 8, "decagon": 10, "pentadecagon": 15}
-_ROMAN = dict(zip("IVXLCDM", (1, 5, 10, 50, 100, 500, 1000), strict=True))
-_MULTIPLIERS = (
-    SCALES | {word + "s": n for word, n in SCALES.items()} | {"十": 10, "百": 100, "千": 1000, "万": 10**4, "亿": 10**8}
-)
-_VALUES = CARDINALS | _ORDINALS | _SHAPES | _ROMAN | _MULTIPLIERS | {"half": Fraction(1, 2), "两": 2, "零": 0}
-_VALUES |= {digit: n for n, digit in enumerate("〇一二三四五六七八九")}
+_ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+_MULTIPLIERS = {word + s: n for word, n in SCALES.items() for s in ("", "s")}
+_MULTIPLIERS |= {"十": 10, "百": 100, "千": 1000, "万": 10**4, "亿": 10**8}
+_CHINESE = {"零": 0, "两": 2} | {digit: n for n, digit in enumerate("〇一二三四五六七八九")}
+_VALUES = CARDINALS | _ORDINALS | _SHAPES | _ROMAN | _MULTIPLIERS | _CHINESE
 # What a word is in the grammar of numbers, of which each is a letter; unknown words are w and digits d.
-_ROLES = {word: "z1o3ooooooeeeeeeeeee"[n] if n < 20 else "t" for word, n in CARDINALS.items()}
-_ROLES |= (
-    dict.fromkeys(_MULTIPLIERS, "s")
-    | dict.fromkeys(_SHAPES, "g")
+_ROLES = (
+    {word: "z1o3ooooooeeeeeeeeee"[n] if n < 20 else "t" for word, n in CARDINALS.items()}
     | {word: "np"[n > 2] for word, n in _ORDINALS.items()}
+    | {word + "s": "P" for word, n in _ORDINALS.items() if n > 2}
+    | dict.fromkeys(_MULTIPLIERS, "s")
+    | dict.fromkeys(_SHAPES, "g")
+    | dict(
+        pair.split("=")
+        for pair in words("a=a an=a and=& of=i the=I its=I past=y per=r half=h halves=P quarter=q quarters=Q")
+    )
 )
-_ROLES |= {word + "s": "P" for word, n in _ORDINALS.items() if n > 2} | {
-    "half": "h",
-    "halves": "P",
-    "quarter": "q",
-    "quarters": "Q",
-}
-_ROLES |= {"a": "a", "an": "a", "and": "&", "per": "r", "of": "i", "past": "y", "the": "I", "its": "I"}
 _SMALL = "(?:t-?[13o]|[13oet])"
 _SCALED = f"(?:{_SMALL}(?:&ah)?|d|ha|a)(?:-?s)+(?:[,&]?{_SMALL}(?:-?s)+)*"
 _CARDINAL = f"(?:{_SCALED}(?:&?-?{_SMALL})?|{_SMALL}|z)"
 _SAID = re.compile(  # `a third side` is no fraction, and 5 quarters are coins
     rf"(?P<fraction>1-?[hpq]|a(?:h|[pq](?=[iy.,!]|$))|h(?!as)(?=[aI]|i)|(?:{_CARDINAL}|d)-?P|3-?Q)"
-    rf"|(?P<mixed>(?:{_SMALL}|d)&a[hpq])(?!s)|(?P<ordinal>(?<![1ar])(?:t-?)?[np])|(?P<named>g(?![\w&]))|(?P<words>{_CARDINAL})"
+    rf"|(?P<mixed>(?:{_SMALL}|d)&a[hpq])(?!s)|(?P<ordinal>(?<![1ar])(?:t-?)?[np])"
+    rf"|(?P<named>g(?![\w&]))|(?P<words>{_CARDINAL})"
 )
 _DIGITS = r"(?:[1-9]\d{0,2}(?:[, ']\d{3})+(?!\d|,\d)(?:\.\d{1,30})?|\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
 _NUMERAL = r"(?-i:(?=[IVXLCDM]{2})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?<=[IVXLCDM])\b"
@@ -128,7 +124,7 @@ def plain_text(text: str) -> str:
     """The text in ASCII, as far as Unicode says what a character stands for."""
     text = text[:MAX_TEXT].replace("{,}", ",").replace(r",\!", ",")
     if not text.isascii():
-        text = _CHINESE.sub(_chinese, text.translate(_SYMBOLS))
+        text = _IN_CHINESE.sub(_chinese, text.translate(_SYMBOLS))
         text = "".join(character if character.isascii() else _plain(character) for character in text)
         text = text.replace("}^{", "").replace("}_{", "")  # superscripts of several digits
     for pattern, plain in _RESPELLED:
@@ -171,7 +167,9 @@ def _worth(said: Iterable[str | Fraction]) -> Fraction:
     """What words and digits come to: a scale multiplies what is smaller before it, and a Roman numeral takes it off."""
     terms: list[Fraction] = []
     for word in said:
-        number = word if isinstance(word, Fraction) else Fraction(_VALUES.get(word, 0))
+        number = (
+            word if isinstance(word, Fraction) else Fraction(1, 2) if word == "half" else Fraction(_VALUES.get(word, 0))
+        )
         smaller = Fraction(0)
         while terms and (word in _ROMAN or word in _MULTIPLIERS) and terms[-1] < (1000 if number == 12 else number):
             smaller += terms.pop()

@@ -20,8 +20,8 @@ _FILLERS = words(
 RESULTS = words(
     "is are was were be being equal(s) become(s) remain(s) make(s) making totals measures get(s) getting got obtain(s) "
     "obtained give(s) giving gave given yield(s) yielding produce(s) find(s) finding found arrive reach(es) reaching "
-    "leave(s) leaving left conclude(s) deduce see(s) have has choose select altogether span recall expect fill but = => "
-    ": < > <= >="
+    "leave(s) leaving left conclude(s) deduce see(s) have has choose select altogether span recall expect fill but = : "
+    "=> < > <= >="
 )
 # With `to`, `at`, `with`, `as`, `on` or `into` behind, as those of `_WRITTEN`: `comes to`, `ends with`, `choose a as`.
 ARRIVALS = words(

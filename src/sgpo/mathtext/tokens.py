@@ -81,15 +81,15 @@ _ROLES = (
     | dict.fromkeys(_SHAPES, "g")
     | dict(
         pair.split("=")
-        for pair in words("a=a an=a and=& of=i the=I its=I past=y per=r half=h halves=P quarter=q quarters=Q")
+        for pair in words("a=a an=A and=& of=i the=I its=I past=y per=r half=h halves=P quarter=q quarters=Q")
     )
 )
 _SMALL = "(?:t-?[13o]|[13oet])"
-_SCALED = f"(?:{_SMALL}(?:&ah)?|d|ha|a)(?:-?s)+(?:[,&]?{_SMALL}(?:-?s)+)*"
+_SCALED = f"(?:{_SMALL}(?:&[aA]h)?|d|h?[aA])(?:-?s)+(?:[,&]?{_SMALL}(?:-?s)+)*"
 _CARDINAL = f"(?:{_SCALED}(?:&?-?{_SMALL})?|{_SMALL}|z)"
 _SAID = re.compile(  # `a third side` is no fraction, and 5 quarters are coins
-    rf"(?P<fraction>1-?[hpq]|a(?:h|[pq](?=[iy.,!]|$))|h(?!as)(?=[aI]|i)|(?:{_CARDINAL}|d)-?P|3-?Q)"
-    rf"|(?P<mixed>(?:{_SMALL}|d)&a[hpq])(?!s)|(?P<ordinal>(?<![1ar])(?:t-?)?[np])"
+    rf"(?P<fraction>1-?[hpq]|[aA](?:h|[pq](?=[iy.,!]|$))|h(?![aA]s)(?=[aAIi])|(?:{_CARDINAL}|d)-?P|3-?Q)"
+    rf"|(?P<mixed>(?:{_SMALL}|d)&[aA][hpq])(?!s)|(?P<ordinal>(?<![1ar])(?:t-?)?[np])"
     rf"|(?P<named>g(?![\w&]))|(?P<words>{_CARDINAL})"
 )
 _DIGITS = r"(?:[1-9]\d{0,2}(?:[, ']\d{3})+(?!\d|,\d)(?:\.\d{1,30})?|\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"

@@ -72,7 +72,7 @@ _GOVERNS = [
         ("mention", r"[0)}] (:)"),  # 1 : 2
         ("result", rf" ({_any(RESULTS | ARRIVALS)})"),
         ("", "( ,| or|^)"),
-        ("mention", rf" {_any(OPERANDS - {'to'})}(?: \S+){{0,3}} (\S+)"),
+        ("mention", rf"(?<! a)(?<! the) {_any(OPERANDS - {'to'})}(?: \S+){{0,3}} (\S+)"),
         ("result", rf" ({_any(_SUMMARIES)}s?)"),
         ("mention", r" (\S+)"),
     )

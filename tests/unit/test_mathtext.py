@@ -146,6 +146,7 @@ _SCRAPS = st.sampled_from(
 @example("Treat LL as one letter, IIII as VV.")
 @example(r"Rewrite $\frac{1}{2}$ the")
 @example("4 = a _")
+@example("two hundred " * 200)
 def test_no_text_raises(text: str) -> None:
     for q in Text(text).quantities:
         assert q.quote

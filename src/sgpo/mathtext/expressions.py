@@ -26,7 +26,7 @@ _CLOSE = {"(": ")", "[": ")", "{": "}"}  # `]` is read as `)`, for the sake of i
 _SHORT = words("is of to in by or at if an as on we it be do so no up am he my me us go km cm mm kg ml ft hr")
 
 
-def percent(x: Value) -> Value:
+def hundredth(x: Value) -> Value:
     return x / 100
 
 
@@ -70,7 +70,7 @@ _OPERATORS: dict[str, tuple[int, Operation]] = {
         (_POWER, _power, "^|to the|to the power|to the power of|raised to the power of"),
         (_POWER, lambda x, y: _power(y, x), "power of"),
         (_POSTFIX, _choose, "!"),
-        (_POSTFIX, percent, "%|percent"),
+        (_POSTFIX, hundredth, "%|percent"),
         (_POSTFIX, lambda x: x * x, "squared"),
         (_POSTFIX, lambda x: x**3, "cubed"),
     )

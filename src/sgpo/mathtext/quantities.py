@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from sgpo.mathtext import units
-from sgpo.mathtext.expressions import Parser, Value, percent, size
+from sgpo.mathtext.expressions import Parser, Value, hundredth, size
 from sgpo.mathtext.tokens import plain_text, stem, tokenize, words
 from sgpo.mathtext.units import Unit
 from sgpo.mathtext.usage import Use, usage
@@ -60,7 +60,7 @@ class Quantity:
         self.literals = [size(tokens[i].value) for i in self.numbers]
         self.letters = sum(i in parser.letters for i in range(first, end))
         done = tuple(parser.operations[i] for i in range(first, end) if i in parser.operations)
-        self.operations = len(done) - done.count(percent)
+        self.operations = len(done) - done.count(hundredth)
         # 1 + 3 + ... is not worth 4
         self.value = None if self.operations and "..." in parser.lower[end : end + 2] else value
         self.size = size(self.value)
@@ -71,7 +71,7 @@ class Quantity:
             if not self.letters and len(self.numbers) == 1 + (operator.truediv in done):
                 literal = tokens[self.numbers[0]]
                 alone = "ordinal" if literal.kind == "ordinal" else literal.notation.replace("times", "fraction")
-                kinds = {(): alone, (percent,): "percent", (operator.truediv,): "fraction"}
+                kinds = {(): alone, (hundredth,): "percent", (operator.truediv,): "fraction"}
                 self.notation = kinds.get(done, "expression")
             self._read_unit()
         begin, stop = text.around[first]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -16,35 +15,36 @@ from rich.text import Text
 
 from sgpo.runs.files import JsonObject
 from sgpo.strategies.export import in_order
+from sgpo.strategies.options import ShowOptions, StatsOptions
 from sgpo.strategies.records import Candidate, Problem
 from sgpo.strategies.store import Store
 
 _SHOWN_CHARS = 2_000
 
 
-def print_problems(path: Path, ids: Sequence[str], limit: int) -> None:
+def print_problems(options: ShowOptions) -> None:
     """Print problems with their candidates, the best first. Raises ValueError for an id that is not there."""
-    if limit < 1:
-        raise ValueError(f"--limit {limit} must be at least 1.")
+    if options.limit < 1:
+        raise ValueError(f"--limit {options.limit} must be at least 1.")
     console = Console()
-    with Store(path, create=False) as store:
-        if ids:
+    with Store(options.store, create=False) as store:
+        if ids := options.ids:
             known = store.known(ids)
             missing = [id for id in ids if id not in known]
             if missing:
-                raise ValueError(f"{path} has no problem {missing[0]!r}; without ids the first ones are shown.")
+                raise ValueError(f"{store.path} has no problem {missing[0]!r}; without ids the first ones are shown.")
             for id in ids:
                 if known[id][1] != "ok":
                     console.print(Text(f"{id}: skipped, {known[id][1]}"))
-        for problem in islice(store.problems(ids or None), len(ids) or limit):
+        for problem in islice(store.problems(ids or None), len(ids) or options.limit):
             _print_problem(console, problem, store.candidates(problem.id))
 
 
-def print_stats(path: Path, as_json: bool) -> None:
+def print_stats(options: StatsOptions) -> None:
     """Print the numbers of a store."""
-    with Store(path, create=False) as store:
+    with Store(options.store, create=False) as store:
         found = summarize(store)
-    if as_json:
+    if options.as_json:
         typer.echo(json.dumps(found, indent=1))
         return
     typer.echo(f"problems: {_listed(found['problems'])}")

@@ -1,13 +1,12 @@
 """``sgpo strategies ...``: from a strong model's responses to a data set with strategies."""
 
-from dataclasses import dataclass
+import importlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from sgpo.commands._options import takes_options
-from sgpo.options import option
 from sgpo.strategies.options import (
     AuditOptions,
     ExportOptions,
@@ -16,7 +15,8 @@ from sgpo.strategies.options import (
     LibraryOptions,
     LiftOptions,
     RankOptions,
-    StoreOptions,
+    ShowOptions,
+    StatsOptions,
 )
 
 app = typer.Typer(help="Extract, rank, check, audit, measure and export strategies.", no_args_is_help=True)
@@ -49,99 +49,36 @@ def check_command(
         )
 
 
-@app.command(
-    "extract", epilog="Key, base URL and model come from OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL if not given."
-)
-@takes_options
-def extract_command(options: ExtractOptions) -> None:
-    """Write candidate strategies for each verified response. Stop it at any time; no answered call is asked again."""
-    from sgpo.commands import _strategies as work
+def _add(name: str, kind: type[Any], work: str, does: str, **details: Any) -> None:
+    """A command with the options of ``kind``; ``work`` is the function that it calls, which may give an exit code."""
 
-    raise typer.Exit(work.run_extraction(options))
+    def run(options: Any) -> None:
+        module, _, function = work.partition(":")
+        # Only now: the help of a command waits for no package.
+        raise typer.Exit(getattr(importlib.import_module(f"sgpo.commands.{module}"), function)(options) or 0)
 
-
-@app.command("import")
-@takes_options
-def import_command(options: ImportOptions) -> None:
-    """Write strategies of your own into a store, to be judged as extracted ones are. Asks nothing."""
-    from sgpo.commands import _strategies as work
-
-    work.run_import(options)
+    run.__annotations__["options"], run.__doc__ = kind, does
+    app.command(name, **details)(takes_options(run))
 
 
-@app.command("rank")
-@takes_options
-def rank_command(options: RankOptions) -> None:
-    """Score the candidates of each problem on four criteria and keep one."""
-    from sgpo.commands import _strategies as work
-
-    raise typer.Exit(work.run_ranking(options))
-
-
-@app.command("audit")
-@takes_options
-def audit_command(options: AuditOptions) -> None:
-    """Measure how often a model tells the answer from a strategy alone, without its problem, and by chance."""
-    from sgpo.commands import _strategies as work
-
-    raise typer.Exit(work.run_audit(options))
-
-
-@app.command("export")
-@takes_options
-def export_command(options: ExportOptions) -> None:
-    """Write the best strategy of each problem that passes the leak check, as data that sgpo train reads."""
-    from sgpo.commands import _strategies as work
-
-    work.run_export(options)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShowOptions(StoreOptions):
-    """The options of ``sgpo strategies show``."""
-
-    ids: tuple[str, ...] = option((), argument=True, help="Ids of the problems to print. Default: the first ones.")
-    limit: int = option(3, help="Number of problems to print where no ids are given.")
-
-
-@app.command("show")
-@takes_options
-def show_command(options: ShowOptions) -> None:
-    """Print problems with their candidates, scores and verdicts."""
-    from sgpo.commands import _strategies_view as view
-
-    view.print_problems(options.store, options.ids, options.limit)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StatsOptions(StoreOptions):
-    """The options of ``sgpo strategies stats``."""
-
-    as_json: bool = option(False, flags=("--json",), help="Print the numbers as one JSON object.")
-
-
-@app.command("stats")
-@takes_options
-def stats_command(options: StatsOptions) -> None:
-    """Print how many rows, calls by outcome, tokens, candidates and verdicts the store holds."""
-    from sgpo.commands import _strategies_view as view
-
-    view.print_stats(options.store, options.as_json)
-
-
-@app.command("lift")
-@takes_options
-def lift_command(options: LiftOptions) -> None:
-    """Measure how much more often the student passes with each candidate than without. Resumable."""
-    from sgpo.commands import _strategies_lift as work
-
-    raise typer.Exit(work.run_lift(options))
-
-
-@app.command("library")
-@takes_options
-def library_command(options: LibraryOptions) -> None:
-    """Merge strategies that say the same, and give them to problems that have no response. Offline."""
-    from sgpo.commands import _strategies_lift as work
-
-    work.run_library(options)
+# fmt: off
+_add("extract", ExtractOptions, "_strategies:run_extraction",
+     "Write candidate strategies for each verified response. Stop it at any time; no answered call is asked again.",
+     epilog="Key, base URL and model come from OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL if not given.")
+_add("import", ImportOptions, "_strategies:run_import",
+     "Write strategies of your own into a store, to be judged as extracted ones are. Asks nothing.")
+_add("rank", RankOptions, "_strategies:run_ranking",
+     "Score the candidates of each problem on four criteria and keep one.")
+_add("audit", AuditOptions, "_strategies:run_audit",
+     "Measure how often a model tells the answer from a strategy alone, without its problem, and by chance.")
+_add("export", ExportOptions, "_strategies:run_export",
+     "Write the best strategy of each problem that passes the leak check, as data that sgpo train reads.")
+_add("show", ShowOptions, "_strategies_view:print_problems",
+     "Print problems with their candidates, scores and verdicts.")
+_add("stats", StatsOptions, "_strategies_view:print_stats",
+     "Print how many rows, calls by outcome, tokens, candidates and verdicts the store holds.")
+_add("lift", LiftOptions, "_strategies_lift:run_lift",
+     "Measure how much more often the student passes with each candidate than without. Resumable.")
+_add("library", LibraryOptions, "_strategies_lift:run_library",
+     "Merge strategies that say the same, and give them to problems that have no response. Offline.")
+# fmt: on

@@ -282,3 +282,18 @@ class LibraryOptions(StoreOptions):
     floor: float = option(0.1, help="Likeness, 0 to 1, below which a problem gets no strategy.")
     top: int = option(20, help="Most strategies to print.")
     as_json: bool = option(False, flags=("--json",), help="Print all strategies as one JSON object.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions(StoreOptions):
+    """The options of ``sgpo strategies show``."""
+
+    ids: tuple[str, ...] = option((), argument=True, help="Ids of the problems to print. Default: the first ones.")
+    limit: int = option(3, help="Number of problems to print where no ids are given.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatsOptions(StoreOptions):
+    """The options of ``sgpo strategies stats``."""
+
+    as_json: bool = option(False, flags=("--json",), help="Print the numbers as one JSON object.")

@@ -86,6 +86,5 @@ def at_home(value: Any) -> Any:
     """
     if isinstance(value, (list, tuple)):
         return type(value)(map(at_home, value))
-    if isinstance(value, Path):
-        return value.expanduser()
-    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~/") else value
+    found = os.path.expanduser(value) if isinstance(value, (str, Path)) and str(value).startswith("~/") else value
+    return Path(found) if isinstance(value, Path) else found

@@ -170,12 +170,11 @@ def test_the_command_line_is_refused_in_one_line(
         assert message in said(["--config", path], monkeypatch, capsys)
 
 
-def test_a_text_or_a_list_may_be_several_words(folder: Path) -> None:
+def test_several_trackers_may_stand_on_the_command_line(folder: Path) -> None:
     for words, trackers in (("wandb tensorboard", ["wandb", "tensorboard"]), ("wandb", ["wandb"]), ("none", [])):
         assert parse([*recipe(), "--report_to", *words.split()])[1].report_to == trackers
     assert parse([*recipe(report_to=["wandb", "trackio"])])[1].report_to == ["wandb", "trackio"]
     assert parse([*recipe(report_to=["wandb"]), "--report_to", "trackio"])[1].report_to == ["trackio"]
-    assert parse([*recipe(), "--optim_target_modules", "all-linear"])[1].optim_target_modules == "all-linear"
 
 
 def test_a_path_below_the_home_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

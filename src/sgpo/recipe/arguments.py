@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_type_hints
+from typing import Any, NoReturn
 
 from trl import ModelConfig, TrlParser
 
@@ -51,21 +51,7 @@ _OWN = ("config", "check", "hardware")  # options of sgpo train beside the field
 
 
 class _Parser(TrlParser):
-    """TRL's parser, whose errors are one line, and which takes several values for a field that is a text or a list."""
-
-    def __init__(self, classes: Sequence[type], **more: Any) -> None:
-        super().__init__(classes, **more)
-        kinds = {name: get_args(hint) for each in classes for name, hint in get_type_hints(each).items()}
-        self._several = [name for name, options in kinds.items() if {str, list[str]} <= set(options)]
-        for name in self._several:  # such as report_to, of which transformers' parser takes one tracker alone
-            self._option_string_actions[f"--{name}"].nargs = "+"
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        found, left = super().parse_known_args(args, namespace)
-        for name in self._several:
-            if isinstance(value := getattr(found, name), list) and len(value) == 1:
-                setattr(found, name, value[0])
-        return found, left
+    """TRL's parser, whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}. `sgpo train --help-all` lists every field.")
@@ -88,6 +74,8 @@ def parse(
     path, words = recipe_path(argv)
     classes = (RunArguments, config_class, ModelConfig)
     parser = _Parser(classes, prog="sgpo train", allow_abbrev=False)
+    if "--report_to" in parser._option_string_actions:  # of a text or a list transformers' parser takes one word alone
+        parser._option_string_actions["--report_to"].nargs = "+"
     recipe = ({} if path is None else read_yaml(path)) | dict(fields or {})
     environment = recipe.pop("env", None) or {}
     written = list(dict.fromkeys([*recipe, *_named(words)]))

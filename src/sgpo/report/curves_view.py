@@ -142,16 +142,16 @@ def _ends(found: dict[Panel, list[Band]]) -> PageTable:
     """The table behind the charts: the first and the last tenth of each curve."""
     rows = []
     for panel, curves in found.items():
-        for curve in curves:
-            first, last = (svg.value_text(end, panel.unit) for end in first_and_last(curve))
-            rows.append(TableRow(panel.title, [spoken_label(curve.method), first, last]))
+        rows += [TableRow(panel.title, [spoken_label(curve.method), *_said(panel, curve)]) for curve in curves]
     return PageTable(["Metric", "Method", "First tenth", "Last tenth"], rows)
 
 
 def _spoken(panel: Panel, curves: Sequence[Band], across: Across) -> str:
     """A chart in words: where each curve begins and ends."""
-    parts = []
-    for curve in curves:
-        first, last = (svg.value_text(end, panel.unit) for end in first_and_last(curve))
-        parts.append(f"{spoken_label(curve.method)} from {first} to {last}")
+    parts = (f"{spoken_label(curve.method)} from {' to '.join(_said(panel, curve))}" for curve in curves)
     return f"{panel.title} over {across.name}: {'; '.join(parts)}."
+
+
+def _said(panel: Panel, curve: Band) -> list[str]:
+    """The first and the last tenth of a curve as texts."""
+    return [svg.value_text(end, panel.unit) for end in first_and_last(curve)]

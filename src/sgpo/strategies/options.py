@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sgpo.models import Model, ModelOptions, Sampling, open_model
 from sgpo.models.options import LocalOptions
@@ -14,6 +15,15 @@ FORMATS = (".parquet", ".jsonl")  # of an exported data set
 ORDERS = ("rank", "lift")  # of a problem's candidates
 _BATCHES = {"vllm": 256}  # replies at once; other local models: 8
 _TEMPLATES = "How a problem becomes a prompt: instruct, qwen, luffy, plain, raw, or a file with {problem}."
+
+
+def _columns(third: str, example: str) -> Any:
+    """The option that names the columns of a source."""
+    said = f"the fields are problem, answer, {third} and id, and a dot goes into a nested column"
+    return option(
+        None,
+        help=f"Columns of the source, such as problem=question,{example}; {said}. Default: found by their usual names.",
+    )
 
 
 def _must_differ(n: int, temperature: float) -> None:
@@ -118,11 +128,7 @@ class ImportOptions(StoreOptions):
         help="Problems with strategies of your own: a parquet, JSONL or CSV file, or a hub id. A strategy is text, or "
         "an object with problem_type, strategy and steps; a problem may have several rows.",
     )
-    columns: str | None = option(
-        None,
-        help="Columns of the source, such as problem=question,strategy=hint; the fields are problem, answer, strategy "
-        "and id, and a dot goes into a nested column. Default: found by their usual names.",
-    )
+    columns: str | None = _columns("strategy", "strategy=hint")
     split: str = option("train", help="Split to read of a data set on the hub.")
 
 
@@ -135,11 +141,7 @@ class ExtractOptions(AskOptions):
         help="Problems with responses of a strong model: a parquet, JSONL or CSV file, or a hub id. A folder of sgpo "
         "eval: the right responses of the model that it evaluated.",
     )
-    columns: str | None = option(
-        None,
-        help="Columns of the source, such as problem=question,answer=gold; the fields are problem, answer, response "
-        "and id, and a dot goes into a nested column. Default: found by their usual names.",
-    )
+    columns: str | None = _columns("response", "answer=gold")
     split: str = like(ImportOptions, "split")
     keep_thinking: bool = option(False, help="Show the model the thinking part of the response too.")
     n: int = option(5, flags=("--n", "-n"), help="Number of candidate strategies for each problem.")

@@ -56,13 +56,7 @@ def held_out(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     golds = golds_of(*([row.get(name) for row in rows] for name in ("answer", "solution"))) or []
     tolerances = tolerances_of([row.get("tolerance") for row in rows], len(rows))
     lines = [
-        {
-            "id": i,
-            "prompt": row["prompt"],
-            "answer": gold,
-            "family": row.get("family"),
-            "tolerance": tolerance,
-        }
+        {"id": i, "prompt": row["prompt"], "answer": gold, "family": row.get("family"), "tolerance": tolerance}
         for i, (row, gold, tolerance) in enumerate(zip(rows, golds, tolerances, strict=True))
     ]
     write_rows(path, lines)

@@ -72,8 +72,7 @@ class RecipeOptions:
         "held out.",
     )
     launcher: str | None = option(
-        None,
-        help="Recipe: command that starts each run, put in front of -m: 'accelerate launch --config_file FILE'.",
+        None, help="Recipe: command that starts each run, put in front of -m: 'accelerate launch --config_file FILE'."
     )
 
 

@@ -19,6 +19,7 @@ from sgpo.report.tables import Heat
 from sgpo.report.text import harmless
 from sgpo.runs.entries import MethodResult
 from sgpo.runs.methods import spoken_label
+from sgpo.runs.scores import SeedMean
 
 ACCENT = "#d1410c"
 COLOURS = (ACCENT, "#3567a8", "#2f8a83", "#7a63a8", "#6f7b2c", "#a8578c", "#6b7480")
@@ -113,9 +114,7 @@ def _comparison(run: Run) -> Figure | None:
     if not methods:
         return None
     figure, axis = plt.subplots(figsize=(6.4, 0.9 + 0.42 * len(methods)), layout="constrained")
-    for i, method in enumerate(methods):
-        _dots(axis, i, method.accuracy, method.interval, method.over_seeds, _colour(run, method.name))
-    _name_rows(axis, methods)
+    _dots(run, axis, [(m, SeedMean(m.accuracy, *(m.interval or ())), m.over_seeds) for m in methods])
     axis.set_xlabel("held-out accuracy without a strategy, %; lines are 95% intervals", loc="right")
     return figure
 
@@ -135,30 +134,26 @@ def _axes(run: Run) -> Figure | None:
         if name is None:
             axis.set_visible(False)
             continue
-        for i, method in enumerate(methods):
-            if (found := on_axis(method, name)) is not None:
-                _dots(axis, i, found.mean, found.ends, axis_seeds(method, name), _colour(run, method.name))
+        _dots(run, axis, [(method, on_axis(method, name), axis_seeds(method, name)) for method in methods])
         axis.set_title(harmless(title_of(name)), loc="left")
         axis.set_xlim(-2, 102)  # room for a whole dot at both ends
-        _name_rows(axis, methods)
     figure.supxlabel("accuracy without a strategy, %; lines are 95% intervals over training seeds", fontsize=9)
     return figure
 
 
-def _dots(
-    axis: Axes, row: int, mean: float, ends: tuple[float, float] | None, seeds: Sequence[float], colour: str
-) -> None:
-    """One row of a dot plot: a mean, its interval, and a faint dot for each seed where there are several."""
-    if ends is not None:
-        axis.plot([100 * end for end in ends], [row, row], color=colour, linewidth=1.8)
-    if len(seeds) > 1:
-        axis.plot([100 * value for value in seeds], [row] * len(seeds), ".", color=colour, alpha=0.4)
-    axis.plot(100 * mean, row, "o", color=colour)
-
-
-def _name_rows(axis: Axes, methods: Sequence[MethodResult]) -> None:
-    axis.set_yticks(range(len(methods)), [harmless(method.label) for method in methods])
-    axis.set_ylim(len(methods) - 0.4, -0.6)  # the best method at the top, as on the page
+def _dots(run: Run, axis: Axes, rows: Sequence[tuple[MethodResult, SeedMean | None, Sequence[float]]]) -> None:
+    """A dot plot: of each method a mean, its interval, and a faint dot for each seed where there are several."""
+    for i, (method, found, seeds) in enumerate(rows):
+        colour = _colour(run, method.name)
+        if found is None:
+            continue
+        if found.ends is not None:
+            axis.plot([100 * end for end in found.ends], [i, i], color=colour, linewidth=1.8)
+        if len(seeds) > 1:
+            axis.plot([100 * value for value in seeds], [i] * len(seeds), ".", color=colour, alpha=0.4)
+        axis.plot(100 * found.mean, i, "o", color=colour)
+    axis.set_yticks(range(len(rows)), [harmless(method.label) for method, *_ in rows])
+    axis.set_ylim(len(rows) - 0.4, -0.6)  # the best method at the top, as on the page
     axis.grid(axis="y", visible=False)
 
 

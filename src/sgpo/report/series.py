@@ -10,10 +10,7 @@ from sgpo.runs.entries import MetricsRow
 
 PASS_RATE = "sgpo/autonomous_pass_rate"
 # Runs of early versions named the two rates the other way round.
-ALIASES = {
-    "sgpo/pass_rate_autonomous": PASS_RATE,
-    "sgpo/pass_rate_guided": "sgpo/guided_pass_rate",
-}
+ALIASES = {"sgpo/pass_rate_autonomous": PASS_RATE, "sgpo/pass_rate_guided": "sgpo/guided_pass_rate"}
 POINTS = 120  # of a drawn curve; a longer one is averaged in bins of neighbouring steps
 SMOOTHED_FROM = 40  # points; shorter curves are shown as they are
 

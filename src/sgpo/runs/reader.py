@@ -72,11 +72,7 @@ def read_json_object(path: PathLike) -> JsonObject:
 
 
 def read_rows(
-    path: PathLike,
-    *,
-    torn: bool = False,
-    skip: Callable[[ReadError], None] | None = None,
-    longest: int | None = None,
+    path: PathLike, *, torn: bool = False, skip: Callable[[ReadError], None] | None = None, longest: int | None = None
 ) -> Iterator[tuple[str, JsonObject]]:
     """The JSON objects of a file with where each stands (``FILE, line 3``), as a stream.
 

@@ -7,6 +7,7 @@ writes. Only one row is held at a time, so the file may be larger than memory.
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -42,11 +43,8 @@ def _items(path: Path) -> Iterator[tuple[str, JsonObject]]:
 
 
 def _is_store(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_SQLITE)) == _SQLITE
-    except OSError as error:
-        raise ReadError(f"{path} cannot be read: {error.strerror}; give a file of strategies, or a store.") from error
+    with path.open("rb") if path.is_file() else io.BytesIO() as file:  # what is no file, its reader says
+        return file.read(len(_SQLITE)) == _SQLITE
 
 
 def _stored(path: Path) -> Iterator[tuple[str, JsonObject]]:

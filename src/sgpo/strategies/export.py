@@ -182,11 +182,9 @@ def push(out: Path, repo: str, *, public: bool = False) -> None:
 
 def _row(problem: Problem, chosen: Candidate | None, prompt: Prompt) -> JsonObject:
     row = {"prompt": prompt, "strategy": None, "answer": problem.answer, "id": problem.id}
-    empty = dict.fromkeys(("problem_type", "model", "prompt_version", "candidate", "score", "candidate_id"))
     if chosen is None:
-        return {**row, **empty}
-    return {
-        **row,
+        return row | dict.fromkeys(("problem_type", "model", "prompt_version", "candidate", "score", "candidate_id"))
+    return row | {
         "strategy": chosen.strategy.text(),
         "problem_type": chosen.strategy.problem_type,
         "model": chosen.model,

@@ -159,12 +159,7 @@ def written_strategy(cell: Any) -> str | None:
 
 
 def _object(**properties: Any) -> JsonObject:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 _STRING = {"type": "string"}
@@ -174,8 +169,5 @@ _SCORE = {"type": "integer", "enum": list(range(1, MAX_SCORE + 1))}
 STRATEGY_SCHEMA = _object(problem_type=_STRING, strategy=_STRING, steps={"type": "array", "items": _STRING})
 ANSWER_SCHEMA = _object(answer=_STRING)
 SCORES_SCHEMA = _object(
-    scores={
-        "type": "array",
-        "items": _object(candidate={"type": "integer"}, **dict.fromkeys(CRITERIA, _SCORE)),
-    }
+    scores={"type": "array", "items": _object(candidate={"type": "integer"}, **dict.fromkeys(CRITERIA, _SCORE))}
 )

@@ -86,5 +86,5 @@ def at_home(value: Any) -> Any:
     """
     if isinstance(value, (list, tuple)):
         return type(value)(map(at_home, value))
-    found = os.path.expanduser(value) if isinstance(value, (str, Path)) and str(value).startswith("~/") else value
-    return Path(found) if isinstance(value, Path) else found
+    below = isinstance(value, (str, Path)) and str(value).startswith("~/")
+    return type(value)(os.path.expanduser(value)) if below else value

@@ -15,8 +15,8 @@ from sgpo.trainer.methods import find_method
 _LEFT_OUT = shutil.ignore_patterns("model", "checkpoint-*")  # large, and nothing of a comparison reads them again
 
 
-def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
-    """Copy the finished runs of ``source`` that see no expert into ``out``, those of its search too; returns how many.
+def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> None:
+    """Copy the finished runs of ``source`` that see no expert into ``out``, those of its search too.
 
     What ``out`` has already stays. ``settings`` are those of its manifest.
 
@@ -36,7 +36,6 @@ def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
         raise ValueError(
             f"--reuse {source} was made with other settings ({in_a_sentence(found)}); only the expert may differ."
         )
-    taken = 0
     # Those of the search, too: a method that sees no expert was searched alike.
     for known in sorted(source.glob("*/*/cell.json")):
         folder = out / known.parent.relative_to(source)
@@ -51,5 +50,3 @@ def reuse(source: Path, out: Path, settings: Mapping[str, Any]) -> int:
         cell["budget"]["expert"] = settings["budget"]["expert"]
         write_json(part / "cell.json", cell)
         part.rename(folder)
-        taken += 1
-    return taken

@@ -71,7 +71,8 @@ def _parts(results: ComparisonResults) -> list[tuple[str, Rows]]:
     scores = {labels[name]: method.scores for name, method in methods.items()}
     title = f"mean [95% interval over {seeds} seeds]"
     if seeds == 1:  # shows no spread between seeds, so that its interval is the one over problems
-        scores = {labels[name]: {**m.scores, "end": _over_problems(m)} for name, m in methods.items()}
+        ends = {name: SeedMean(m.accuracy, *(m.accuracy_ci95 or ())) for name, m in methods.items()}
+        scores = {labels[name]: {**m.scores, "end": ends[name]} for name, m in methods.items()}
         title = "one seed [95% interval over problems]"
     parts = [(f"{_measured(results)}: {title}", _grid("method", scores, SCORE_NAMES))]
     if gaps := {_label(name): method.sgpo_minus for name, method in methods.items() if method.sgpo_minus}:
@@ -96,10 +97,6 @@ def _parts(results: ComparisonResults) -> list[tuple[str, Rows]]:
         parts.append(("By family, %", _grid("family", families, labels)))
     parts.append(("Cost of a run, mean over seeds", _costs(methods)))
     return parts
-
-
-def _over_problems(method: MethodResult) -> SeedMean:
-    return SeedMean(method.accuracy, *(method.accuracy_ci95 or ()))
 
 
 def _fewer(method: MethodResult, seeds: int) -> str:

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -60,14 +61,16 @@ def writing(path: PathLike) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def saving(folder: PathLike) -> Iterator[None]:
+def saving(folder: PathLike, *, remove: bool = False) -> Iterator[None]:
     """Within the block other packages write into ``folder``; a full disk, which they say in words of their own, is a
-    `WriteError`."""
+    `WriteError`. ``remove``: the part that was written, which would only take the space, goes."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, WriteError) or not _FULL.search(str(error)):
+        if not _FULL.search(str(error)):
             raise
+        if remove:
+            shutil.rmtree(folder, ignore_errors=True)
         raise write_error(folder, OSError(errno.ENOSPC, "the disk seems to be full")) from error
 
 

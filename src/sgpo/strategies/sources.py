@@ -158,16 +158,17 @@ class Source:
         return found
 
     def _first(self) -> JsonObject:
-        broken: list[ReadError] = []
-        first = next((raw for raw in self._raw(broken) if raw is not None), None)
+        first = next((raw for raw in self._raw() if raw is not None), None)
         if first is None:
             if self.path.is_dir():
                 raise ValueError(f"{self.name}: no problem was solved, so there is nothing to learn from. Raise --k.")
-            raise broken[0] if broken else ValueError(f"{self.name} has no rows; give one JSON object a line.")
+            if self._hub is None:
+                next(read_table(self.path), None)  # which says what is wrong with the first row
+            raise ValueError(f"{self.name} has no rows; give one JSON object a line.")
         return first
 
-    def _raw(self, faults: list[ReadError] | None = None) -> Iterator[JsonObject | None]:
-        """Rows, None for one that cannot be read; ``faults`` gets the first reasons."""
+    def _raw(self) -> Iterator[JsonObject | None]:
+        """Rows, None for one that cannot be read."""
         if self._hub is not None:
             yield from self._hub
             return
@@ -175,17 +176,10 @@ class Source:
             yield from eval_rows(self.path)
             return
         broken: list[ReadError] = []
-
-        def skip(error: ReadError) -> None:
-            broken.append(error)
-            if faults is not None and not faults:
-                faults.append(error)
-
-        for _, row in read_table(self.path, skip=skip):
+        for _, row in read_table(self.path, skip=broken.append):
             # Each as a row of its own, so that a row keeps its number whatever stands before it.
-            while broken:
-                broken.pop()
-                yield None
+            yield from (None for _ in broken)
+            broken.clear()
             yield row
         yield from (None for _ in broken)
 

@@ -4,7 +4,6 @@ It trains some weights and saves all that it trains; it stops at the first numbe
 checkpoints ends with a record of its files.
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
 from sgpo.models.folders import QUANTIZATION, whole_weights
-from sgpo.runs.files import WriteError, saving, write_json
+from sgpo.runs.files import saving, write_json
 from sgpo.trainer import adapters
 from sgpo.trainer.checks import warn_of_lost_updates
 from sgpo.trainer.finite import FiniteNumbers, require_finite_weights
@@ -51,27 +50,17 @@ class SoundTrainer:
         # A checkpoint of NaN would be the one that a resumed run goes on from.
         require_finite_weights(self.accelerator, self.model, self.state.global_step, self.args.output_dir)
         directory = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"  # type: ignore[attr-defined]
-        try:
-            with saving(directory):
-                self._save_whole(directory, model, trial)
-        except WriteError:
-            if self.args.should_save:
-                shutil.rmtree(directory, ignore_errors=True)  # a part of one, which would only take the space
-            raise
-
-    def _save_whole(self, directory: Path, model: Any, trial: Any) -> None:
         limit = self.args.save_total_limit
-        with swapped(self.args, save_total_limit=None):  # older ones go when this one is whole, and not before
-            super()._save_checkpoint(model, trial)  # type: ignore[misc]
-        self._save_state(directory)
-        self.accelerator.wait_for_everyone()  # each process writes files
-        if self.args.should_save:
-            torch.save(self.args, directory / TRAINING_ARGS_NAME)  # with its limit
-            write_record(directory, self._checkpoint_record())
-            best = self.state.best_model_checkpoint
-            rotate_checkpoints(
-                str(directory.parent), save_total_limit=limit, best_model_checkpoint=best, use_mtime=True
-            )
+        with saving(directory, remove=self.args.should_save):
+            with swapped(self.args, save_total_limit=None):  # older ones go when this one is whole, and not before
+                super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            self._save_state(directory)
+            self.accelerator.wait_for_everyone()  # each process writes files
+            if self.args.should_save:
+                torch.save(self.args, directory / TRAINING_ARGS_NAME)  # with its limit
+                write_record(directory, self._checkpoint_record())
+                best, folder = self.state.best_model_checkpoint, str(directory.parent)
+                rotate_checkpoints(folder, save_total_limit=limit, best_model_checkpoint=best, use_mtime=True)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the model as ``from_pretrained`` reads it, whoever shards; every process calls this.

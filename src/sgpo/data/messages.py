@@ -14,12 +14,8 @@ from typing import Any
 Messages = list[dict[str, str]]
 
 _ROLES = {
+    **dict.fromkeys(("gpt", "chatgpt", "bot", "model", "bard"), "assistant"),
     "human": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bot": "assistant",
-    "model": "assistant",
-    "bard": "assistant",
     "developer": "system",
 }
 _CHAT = ("system", "user", "assistant", "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from sgpo.data.benchmarks import HUB, BenchmarkProblem, load_file, load_hub
@@ -80,37 +79,29 @@ def refuse_idle(options: EvalOptions, graders: Sequence[ResponseGrader]) -> None
         raise ValueError(f"{'; '.join(idle)}. Add that, or leave it out.")
 
 
-def _repeated(problems: Sequence[BenchmarkProblem], path: Path) -> str:
-    """What is to be said of problems that a file has more than once, as files made for avg@k by repetition do."""
-    again = len(problems) - len({problem.problem.strip() for problem in problems})
-    if not again:
-        return ""
-    return (
-        f"{path}: {again} of {len(problems)} problems repeat another one. Each counts as often as it stands there, and "
-        "the intervals take all for different ones, so they are too narrow. Give each once, with more samples by --k."
-    )
-
-
 def _problems(options: EvalOptions, name: str, own: Embedded | None) -> tuple[list[BenchmarkProblem], str]:
     """The problems, and what is to be said of them: repetitions, and where their strategies are from."""
-    if options.data is not None:
-        problems = load_file(options.data)[: options.limit]
-        repeated = _repeated(problems, options.data)
-    else:
-        problems = (own.problems() if own else load_hub(name))[: options.limit]
-        repeated = ""
-    if options.strategies is None:
-        return problems, repeated
-    # A problem that the file does not name keeps the strategy that it came with.
-    strategies = load_strategies(options.strategies)
-    if problems and not strategies.keys() & {problem.id for problem in problems}:
-        raise ValueError(
-            f"{options.strategies} has strategies for none of the problems (an id there is {next(iter(strategies))!r}, "
-            f"here {problems[0].id!r}); make the ids agree."
+    path, remarks = options.data, []
+    problems = (load_file(path) if path is not None else own.problems() if own else load_hub(name))[: options.limit]
+    # As files made for avg@k by repetition have them.
+    if path is not None and (again := len(problems) - len({problem.problem.strip() for problem in problems})):
+        remarks.append(
+            f"{path}: {again} of {len(problems)} problems repeat another one. Each counts as often as it stands there, "
+            "and the intervals take all for different ones, so they are too narrow. Give each once, with more samples "
+            "by --k."
         )
-    kept = sum(problem.id not in strategies for problem in problems)
-    idle = len(strategies) - (len(problems) - kept) if options.limit is None else 0
-    said = [f"{kept} of {len(problems)} problems are not in it and keep the strategy of the data"] if kept else []
-    said += [f"{idle} of its {len(strategies)} strategies are for no problem here"] if idle else []
-    remark = " ".join([repeated] * bool(repeated) + [f"{options.strategies}: {'; '.join(said)}."] * bool(said))
-    return [dataclasses.replace(p, strategy=strategies.get(p.id, p.strategy)) for p in problems], remark
+    if options.strategies is not None:
+        # A problem that the file does not name keeps the strategy that it came with.
+        strategies = load_strategies(options.strategies)
+        if problems and not strategies.keys() & {problem.id for problem in problems}:
+            raise ValueError(
+                f"{options.strategies} has strategies for none of the problems (an id there is "
+                f"{next(iter(strategies))!r}, here {problems[0].id!r}); make the ids agree."
+            )
+        kept = sum(problem.id not in strategies for problem in problems)
+        idle = len(strategies) - (len(problems) - kept) if options.limit is None else 0
+        said = [f"{kept} of {len(problems)} problems are not in it and keep the strategy of the data"] * bool(kept)
+        said += [f"{idle} of its {len(strategies)} strategies are for no problem here"] * bool(idle)
+        remarks += [f"{options.strategies}: {'; '.join(said)}."] * bool(said)
+        problems = [dataclasses.replace(each, strategy=strategies.get(each.id, each.strategy)) for each in problems]
+    return problems, " ".join(remarks)

@@ -9,7 +9,6 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sgpo.data.benchmarks import BenchmarkProblem
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, Prompt, check_template, guided_prompt
@@ -79,26 +78,15 @@ TEMPLATES: dict[str, Template] = {
 
 def template_of(prompt: Prompt) -> str | None:
     """Name of the first built-in template that makes prompts like this one; None where none does."""
-    turns = _turns(prompt)
     for name, template in TEMPLATES.items():
-        made = _turns(template.prompt("{problem}"))
-        if len(made) == len(turns) and all(map(_fits, made, turns)):
+        before, after = map(re.escape, _written(template.prompt("{problem}")).split("{problem}"))
+        if re.fullmatch(before + r'(?:[^"\\]|\\.)*' + after, _written(prompt)):  # within one text
             return name
     return None
 
 
-def _turns(prompt: Prompt) -> list[tuple[str, Any]]:
-    """Roles and contents; a prompt that is text has one turn without a role."""
-    return [("", prompt)] if isinstance(prompt, str) else [(turn["role"], turn["content"]) for turn in prompt]
-
-
-def _fits(template: tuple[str, Any], turn: tuple[str, Any]) -> bool:
-    """Whether a turn is the template's, with something in place of ``{problem}`` if that is in it."""
-    (role, text), (own_role, own_text) = template, turn
-    before, field, after = text.partition("{problem}")
-    if role != own_role or not isinstance(own_text, str):
-        return False
-    return own_text.startswith(before) and own_text.endswith(after) if field else own_text == text
+def _written(prompt: Prompt) -> str:
+    return json.dumps(prompt if isinstance(prompt, str) else [[turn["role"], turn["content"]] for turn in prompt])
 
 
 def load_template(name: str) -> Template:

@@ -117,22 +117,15 @@ class Folder:
 def adapter_of_hub(name: str, revision: str | None) -> tuple[str, str | None]:
     """The local folder of an adapter on the hub, whose base has no revision yet; other names as they are, with theirs.
 
-    transformers would put it on its base's main branch, whatever base it was trained on. Raises ModelError.
+    transformers would put it on its base's main branch, whatever base it was trained on.
     """
     from huggingface_hub import snapshot_download
     from transformers.utils.peft_utils import find_adapter_config_file
 
-    found = None
-    with suppress(OSError, ValueError):  # of a name that the hub does not know, which is said where it is loaded
-        found = None if Path(name).exists() else find_adapter_config_file(name, revision=revision)
-    if found is None:
+    if Path(name).exists() or find_adapter_config_file(name, revision=revision) is None:
         return name, revision
-    try:
-        return snapshot_download(
-            name, revision=revision, allow_patterns=["adapter_*", "*.json", "*.jinja", "*.txt", "*.model"]
-        ), None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"adapter {name!r} cannot be fetched from the hub: {error}") from error
+    patterns = ["adapter_*", "*.json", "*.jinja", "*.txt", "*.model"]
+    return snapshot_download(name, revision=revision, allow_patterns=patterns), None
 
 
 def commit_of(name: str, revision: str | None) -> str | None:

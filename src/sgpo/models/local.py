@@ -60,9 +60,9 @@ class LocalModel(Loaded):
         # CPUs compute bfloat16 slowly, and float16 not at all in some operations.
         on_cpu = where.partition(":")[0] == "cpu"
         dtype: Any = torch.float32 if options.dtype == "auto" and on_cpu else options.dtype
-        name, revision = adapter_of_hub(name, options.revision)
-        folder = Folder(name, options.quantization)
         try:
+            name, revision = adapter_of_hub(name, options.revision)
+            folder = Folder(name, options.quantization)
             # Passed as False: where it is left out, transformers asks on a terminal whether to run the model's code.
             revision = revision or folder.revision
             common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
@@ -77,7 +77,7 @@ class LocalModel(Loaded):
             if folder.adapter is not None:
                 model = _adapted(model, folder)
         except Exception as error:  # the hub's client, safetensors and torch raise families of their own
-            raise folder.error(error) from error
+            raise Folder(name).error(error) from error
         return cls(
             model,
             tokenizer,

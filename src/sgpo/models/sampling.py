@@ -237,9 +237,13 @@ def _generate(
     that time would go into rows that are done.
     """
     config = model.generation_config
-    width = max(map(len, prompts))
+    width, positions = max(map(len, prompts)), positions_of(model.config) or 2**31
+    if width >= positions:
+        raise ValueError(
+            f"A prompt has {width} tokens and the model {positions} positions; shorten it or drop the problem."
+        )
     # Of each row by itself: padding takes no positions, and a longer prompt beside it must not cut a response shorter.
-    limits = [min(sampling.max_new_tokens, _room(model, len(prompt))) for prompt in prompts]
+    limits = [min(sampling.max_new_tokens, positions - len(prompt)) for prompt in prompts]
     given = [torch.tensor(prompt, device=model.device) for prompt in prompts]
     ids = pad_sequence(given, batch_first=True, padding_value=config.pad_token_id, padding_side="left")
     mask = pad_sequence([torch.ones_like(each) for each in given], batch_first=True, padding_side="left")
@@ -309,18 +313,6 @@ def _rows_of(cache: Any, rows: list[int]) -> Cache | None:
         return None
     cache.batch_select_indices(torch.tensor(rows, device=cache.layers[0].keys.device))
     return cache
-
-
-def _room(model: PreTrainedModel, length: int) -> int:
-    """Positions that a prompt of ``length`` tokens leaves, at least 1."""
-    total = positions_of(model.config)
-    if total is None:
-        return 2**31
-    if length >= total:
-        raise ValueError(
-            f"A prompt has {length} tokens and the model {total} positions; shorten it or drop the problem."
-        )
-    return total - length
 
 
 class InverseSampler(LogitsProcessor):

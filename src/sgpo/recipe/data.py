@@ -17,7 +17,7 @@ from sgpo.recipe.arguments import RunArguments
 from sgpo.recipe.model import LAB
 from sgpo.trainer.prompts import text_only
 
-_BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".gz": "json", ".parquet": "parquet", ".csv": "csv"}
+_ENDINGS = (".json", ".jsonl", ".ndjson", ".gz", ".parquet", ".csv")
 _TEXT = re.compile(r"\.(?:jsonl|ndjson|json|csv)(?:\.gz)?$", re.I)
 
 
@@ -88,10 +88,10 @@ def _lab(split: str) -> Dataset:
 
 def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
     path = Path(name)
-    builder = _BUILDERS.get(path.suffix.lower())
-    if path.is_file() and builder is None:
-        raise ValueError(f"{field} is {name!r}, a file that ends in none of {', '.join(_BUILDERS)}; convert it.")
-    if builder is not None and not path.is_dir():
+    ending = path.suffix.lower()
+    if path.is_file() and ending not in _ENDINGS:
+        raise ValueError(f"{field} is {name!r}, a file that ends in none of {', '.join(_ENDINGS)}; convert it.")
+    if ending in _ENDINGS and not path.is_dir():
         if not path.is_file():
             raise ValueError(f"{field} is {name!r}, but there is no file {path.absolute()}.")
         if not path.stat().st_size:
@@ -101,11 +101,11 @@ def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
     try:
         if path.is_dir() and any((path / each).is_file() for each in ("state.json", "dataset_dict.json")):
             return _of_splits(load_from_disk(name), split, name, field)
-        if path.is_file() and builder != "parquet":
+        if path.is_file() and ending != ".parquet":
             return text_dataset({"train": [path]}, split)
         if path.is_file():
             count_rows(path)  # says what is wrong with a file that is none
-            return load_dataset(str(builder), data_files=name, split=split)
+            return load_dataset("parquet", data_files=name, split=split)
         if path.is_dir() and (files := _of_files(path, config)):
             return text_dataset(files, split)
         return load_dataset(name, config, split=split)

@@ -128,8 +128,7 @@ _REMARK = re.compile(
 def first_sentence(text: str) -> str:
     """The first sentence of `text`, or its leading math segments where it opens with one."""
     text = text.strip()
-    segment = MATH.match(text)
-    if segment and len(re.findall(r"(?<!\\)\$", text.split("\n", 1)[0])) % 2 == 0:
+    if (segment := MATH.match(text)) and len(re.findall(r"(?<!\\)\$", text.split("\n", 1)[0])) % 2 == 0:
         end = segment.end()
         while True:
             join = JOIN.match(text, end)

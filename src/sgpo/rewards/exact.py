@@ -98,27 +98,22 @@ def _canonical(expression: Any) -> tuple[Any, bool]:
     if not isinstance(expression, sympy.Basic) or not expression.args or isinstance(expression, _UNDECIDED):
         return expression, True
     try:
-        value = rational(expression)
+        value, whole = rational(expression), True
     except _TooLargeError:
-        parts = [_canonical(argument)[0] for argument in expression.args]
-        if isinstance(expression, (sympy.Add, sympy.Mul)):
-            # Sums and products have no order, and what is not computed is compared as it is written.
-            parts.sort(key=str)
-        return expression.func(*parts, evaluate=False), False
+        value, whole = None, False
     if value is not None:
         return sympy.Rational(value.numerator, value.denominator), True
-    done = [_canonical(argument) for argument in expression.args]
-    whole = all(complete for _, complete in done)
-    arguments = [part for part, _ in done]
-    if whole:
-        if isinstance(expression, sympy.UnevaluatedExpr):
-            return arguments[0], True
-        if isinstance(expression, sympy.Pow) and _odd_root(*arguments):
-            return -((-arguments[0]) ** arguments[1]), True
-        return expression.func(*arguments), True
-    if isinstance(expression, (sympy.Add, sympy.Mul)):
-        arguments.sort(key=str)
-    return expression.func(*arguments, evaluate=False), False
+    arguments, complete = map(list, zip(*map(_canonical, expression.args), strict=True))
+    if not (whole and all(complete)):
+        if isinstance(expression, (sympy.Add, sympy.Mul)):
+            # Sums and products have no order, and what is not computed is compared as it is written.
+            arguments.sort(key=str)
+        return expression.func(*arguments, evaluate=False), False
+    if isinstance(expression, sympy.UnevaluatedExpr):
+        return arguments[0], True
+    if isinstance(expression, sympy.Pow) and _odd_root(*arguments):
+        return -((-arguments[0]) ** arguments[1]), True
+    return expression.func(*arguments), True
 
 
 def _odd_root(base: Any, exponent: Any) -> bool:

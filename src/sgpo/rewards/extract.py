@@ -110,11 +110,9 @@ class Box:
 
 def _unbraced(text: str, position: int) -> str | None:
     r"""What `\boxed` without a brace holds, to the end of its formula or word; None where prose follows."""
-    found = []
     for pattern in (_FORMULA, _WORD_ALONE):
         match = pattern.match(text, position)
-        found.append(match.group(1).strip().rstrip(".,;:!") if match else "")
-    for content in found:
+        content = match.group(1).strip().rstrip(".,;:!") if match else ""
         if _STARTS.match(content) and not _WORD.search(_TEXT_ARGUMENT.sub(" ", content)):
             return content
     return None
@@ -159,8 +157,7 @@ def _said_beside(text: str, first: Box, last: Box) -> tuple[list[str], list[str]
     before = _AHEAD.search(text, max(0, first.start - 160), first.start)
     if before and {"or", "doubt"} <= {match.lastgroup for match in _JOINS.finditer(before["gap"])}:
         ahead.append(before["value"].strip("()"))
-    after = _BEHIND.match(text, last.end)
-    if after:
+    if after := _BEHIND.match(text, last.end):
         joins = {match.lastgroup for match in _JOINS.finditer(after["gap"])}
         bare = all(_BARE.fullmatch(value.strip("$ ")) for value in (last.content, after["value"]))
         if "doubt" in joins or ("or" in joins and bare and after["end"] is not None):
@@ -310,14 +307,12 @@ def gold_answer(gold: str) -> str:
     Boxes side by side, with nothing but "and", "or" and commas between them, are one list.
     """
     gold = first_turn(after_thinking(gold))
-    found = boxes(gold)
-    if found:
+    if found := boxes(gold):
         first = len(found) - 1
         while first and _APART.fullmatch(gold[found[first - 1].end : found[first].start]):
             first -= 1
         return ", ".join(box.content.strip() for box in found[first:])
-    tagged = TAGGED.findall(gold) if "<" in gold else []
-    if tagged:
+    if "<" in gold and (tagged := TAGGED.findall(gold)):
         return str(tagged[-1])
     if "####" in gold:
         return gold.rsplit("####", 1)[1].strip()

@@ -51,13 +51,11 @@ def read_items(path: Path) -> list[JsonObject]:
 
 
 def _checked(item: JsonObject, where: str) -> JsonObject:
-    missing = [field for field in _FIELDS if field not in item]
-    if missing:
+    if missing := [field for field in _FIELDS if field not in item]:
         raise BadLineError(f"{where}: no field {', '.join(map(repr, missing))}; each line needs {', '.join(_FIELDS)}")
     if item["response"] is not None and not isinstance(item["response"], str):
         raise BadLineError(f"{where}: 'response' is a {type(item['response']).__name__}, not a string or null")
-    problem = check_gold(item["gold"])
-    if problem:
+    if problem := check_gold(item["gold"]):
         raise BadLineError(f"{where}: {problem}")
     try:
         tolerance_text(item.get("tolerance"))

@@ -67,8 +67,7 @@ class Grader:
             return ours.letter == theirs.letter and self.same(ours.content, theirs.content)
         label, other = (ours, answer) if ours else (theirs, gold)
         assert label is not None
-        letter = choices.choice(other)
-        if letter:
+        if letter := choices.choice(other):
             return letter == label.letter
         return self.same(label.content, answer) if ours else self.same(gold, label.content)
 
@@ -151,7 +150,9 @@ class Grader:
         if kinds in ({"tuple"}, {"tuple", "list"}, {"tuple", "matrix"}):
             if gold.joined_by_or or answer.joined_by_or:
                 return False
-            return self._sequence(gold, answer)
+            if any(node.kind == "matrix" and not node.is_vector for node in (gold, answer)):
+                return False
+            return self._ordered(*(readings.assigned(n.items) if n.kind == "list" else n.items for n in (gold, answer)))
         if kinds == {"interval", "tuple"}:
             return False
         if kinds == {"interval"}:
@@ -185,24 +186,12 @@ class Grader:
         respelled = several is answer or len({key(item) for item in items}) == len(items)
         alike = len(items) == 1 or (respelled and all(self.same(items[0], item) for item in items[1:]))
         if not items or not alike or one.text == r"\emptyset":
-            return self._text_or_false(gold.text, answer.text)
+            said = quantities.text_words(gold.text)  # names and dates hold commas
+            return said is not None and said == quantities.text_words(answer.text)
         if not quantities.own_units(items):
             items = items[:1]  # 3/4 or 0.75; as a gold, [3/4, 0.75]
         every = all if quantities.split_quantity(one.text).unit else any  # 1 hour or 60 minutes
         return every(self.same(item, one.text) if several is gold else self.same(one.text, item) for item in items)
-
-    def _text_or_false(self, gold: str, answer: str) -> bool:
-        """Names and dates hold commas; they are compared as text."""
-        left, right = quantities.text_words(gold), quantities.text_words(answer)
-        return left is not None and left == right
-
-    def _sequence(self, gold: Shape, answer: Shape) -> bool:
-        """Tuples in order; a bare list and a column vector read as tuples."""
-        for node in (gold, answer):
-            if node.kind == "matrix" and not node.is_vector:
-                return False
-        named = [readings.assigned(node.items) if node.kind == "list" else node.items for node in (gold, answer)]
-        return self._ordered(named[0], named[1])
 
     def _ordered(self, gold: tuple[str, ...], answer: tuple[str, ...]) -> bool:
         pairs = zip(gold, answer, strict=False)
@@ -223,12 +212,7 @@ class Grader:
             if twin is not None:
                 left.remove(item)
                 right.remove(twin)
-        for item in left:
-            twin = next((other for other in right if self.same(item, other)), None)
-            if twin is None:
-                return False
-            right.remove(twin)
-        return True
+        return relations.paired(left, right, self.same)
 
     def _as_region(self, node: Shape) -> list[str] | None:
         """Intervals stated by a list of inequalities ("x < 1 or x > 3", "x > 1 and x < 3"); None for other lists."""
@@ -325,8 +309,7 @@ class Grader:
         names = structure.is_name(gold[0]), structure.is_name(answer[0])
         if any(relations.is_constant(first[0]) and name for first, name in ((gold, names[1]), (answer, names[0]))):
             return self.same(gold[1], answer[1])  # `\text{Area} = 24` and `\frac12 \cdot 6 \cdot 8 = 24`
-        named = all(names)
-        if named and not set(re.findall(r"[A-Za-z]", gold[1] + answer[1])):
+        if all(names) and not set(re.findall(r"[A-Za-z]", gold[1] + answer[1])):
             return r"\text" in gold[0] + answer[0] and self.same(gold[1], answer[1])
         return None
 
@@ -363,8 +346,7 @@ class Grader:
             return False
         left, right = quantities.split_quantities(gold, answer)
         if left.unit != right.unit:
-            factor = quantities.conversion(left, right)
-            if factor:
+            if factor := quantities.conversion(left, right):
                 return self._library(left.core, rf"({right.core}) \cdot {factor}")
             if left.unit and right.unit:
                 return False

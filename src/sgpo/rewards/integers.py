@@ -17,10 +17,6 @@ _LETTERS = frozenset("ijklmnpqN")  # what is called so is an integer where a flo
 _MOST = 64  # remainders that are tried
 
 
-def _alternates(expression: Any) -> bool:
-    return any(power.base == -1 and power.free_symbols for power in expression.atoms(sympy.Pow))
-
-
 def _without_ceilings(expression: Any) -> Any:
     r"""\lceil \log_b N \rceil of an integer N is one more than \lfloor \log_b (N-1) \rfloor."""
     for node in expression.atoms(sympy.ceiling):
@@ -50,7 +46,9 @@ def _remainders(expressions: Sequence[Any]) -> Iterator[dict[Any, Any]]:
 
 def same_for_integers(gold: Any, answer: Any) -> bool:
     """Whether two expressions, one of which rounds or alternates, are the same for all integers."""
-    if not any(side.has(sympy.floor, sympy.ceiling) or _alternates(side) for side in (gold, answer)):
+    powers = [power for side in (gold, answer) for power in side.atoms(sympy.Pow)]
+    alternate = any(power.base == -1 and power.free_symbols for power in powers)
+    if not alternate and not any(side.has(sympy.floor, sympy.ceiling) for side in (gold, answer)):
         return False
     tried = False
     for values in _remainders((gold, answer)):

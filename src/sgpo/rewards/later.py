@@ -69,8 +69,7 @@ def said_later(text: str, start: int, end: int, boxed: str) -> tuple[str, bool] 
     if not re.search(r"\w", text):
         return denied
     text = re.sub(r"\b(is|was|does)n['’]t\b", r"\1 not", text)
-    found = marked(text)
-    if found and found.text and VALUE.match(found.text):
+    if (found := marked(text)) and found.text and VALUE.match(found.text):
         return found.text, True
     back = [match.end() for match in _WITHDRAWN.finditer(text) if match["value"] in (None, boxed)]
     turns = [match.end() for match in [_TURN.search(text)] if match] + back

@@ -145,19 +145,13 @@ class UnitValue:
 
 def number_in_words(text: str) -> str:
     """The number that a whole text says, in English or Chinese words, as digits or a fraction; "" for other texts."""
-    sign, *said = [None, *tokenize(plain_text(text))]
-    if said and said[0].text in ("minus", "negative"):
-        sign, *said = said
-    if len(said) != 1 or said[0].kind != "number" or said[0].value is None:
+    found = tokenize(plain_text(text))
+    sign = "-" if found and found[0].text in ("minus", "negative") else ""
+    if len(found) != len(sign) + 1 or found[-1].kind != "number" or (value := found[-1].value) is None:
         return ""
-    value, written = said[0].value, said[0].text
-    if said[0].notation in ("digits", "decimal"):
-        written = written if _DIGITS.fullmatch(written) else ""
-    elif said[0].notation in ("words", "fraction"):
-        written = str(value) if value.denominator == 1 else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
-    else:
-        written = ""
-    return ("-" if sign and written else "") + written
+    if found[-1].notation in ("words", "fraction"):
+        return sign + (str(value) if value.denominator == 1 else rf"\frac{{{value.numerator}}}{{{value.denominator}}}")
+    return sign + found[-1].text if _DIGITS.fullmatch(found[-1].text) else ""
 
 
 def counted_in_words(text: str) -> str:
@@ -187,13 +181,8 @@ def _unit(tail: str) -> str:
 def _words_are_unit(words: str) -> bool:
     """Whether prose behind a number reads as what is counted (`12 apples`), not as more mathematics."""
     parts = words.replace("-", " ").split()
-    if any(part.lower() in _NOT_UNITS for part in parts):
-        return False
-    known = re.compile(_BARE)
-    return all(
-        known.fullmatch(part) or part in ("of", "per") or (len(part) >= 4 and re.search("[aeiouy]", part))
-        for part in parts
-    )
+    known = re.compile(rf"{_BARE}|of|per|(?=.*[aeiouy]).{{4,}}")
+    return not any(part.lower() in _NOT_UNITS for part in parts) and all(map(known.fullmatch, parts))
 
 
 def compound(text: str) -> UnitValue | None:
@@ -223,16 +212,13 @@ def compound(text: str) -> UnitValue | None:
 def split_quantity(text: str) -> UnitValue:
     """Take unit, currency, percent sign, degree sign, ordinal ending and a scale word (million) off a value."""
     text, unit, percent = text.strip(), "", False
-    several = compound(text)
-    if several:
+    if several := compound(text):
         return several
-    currency = _SIGNED_CURRENCY.match(text)
-    if currency and currency.end() < len(text):
+    if (currency := _SIGNED_CURRENCY.match(text)) and currency.end() < len(text):
         unit = _CURRENCY.get(currency.group(2)) or units.word(currency.group(3) or "") or "usd"
         text = currency.group(1) + text[currency.end() :]
     text = _ORDINAL.sub("", text)
-    found = _PERCENT.search(text)
-    if found and found.start() > 0:
+    if (found := _PERCENT.search(text)) and found.start() > 0:
         return UnitValue(text[: found.start()].strip(), unit, True)
     degree = _DEGREE.search(text)
     if degree and degree.start() > 0 and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
@@ -244,8 +230,7 @@ def split_quantity(text: str) -> UnitValue:
         within = _SCALED.fullmatch(core)  # 2.5 million, of 2.5 million dollars
         if within:
             core, tail = within[1], within[2] + tail
-        scale = _SCALE.match(tail) or _SCALE.match(" " + tail.strip())
-        if scale:
+        if scale := _SCALE.match(tail) or _SCALE.match(" " + tail.strip()):
             core = rf"({core})\cdot {_SCALES[scale.group(1).lower()]}"
             tail = tail[scale.end() :]
         if core.endswith(r"\$"):
@@ -253,8 +238,7 @@ def split_quantity(text: str) -> UnitValue:
         if unit and _PER.match(tail):
             return UnitValue(core, _unit(unit + tail) or unit, percent)
         return UnitValue(core, unit or _unit(tail), percent)
-    behind = _CURRENCY_BEHIND.fullmatch(text)
-    if behind:
+    if behind := _CURRENCY_BEHIND.fullmatch(text):
         return UnitValue(behind.group(1), _CURRENCY[behind.group(2)], False)
     return UnitValue(text, unit, percent)
 
@@ -392,7 +376,6 @@ def text_words(text: str) -> str | None:
     canonical = _AROUND.sub("", canonical)
     canonical = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", canonical)
     for words, meaning in _MEANT:
-        match = words.fullmatch(canonical)
-        if match:
+        if match := words.fullmatch(canonical):
             return match.expand(meaning)
     return number_in_words(canonical) or canonical

@@ -75,8 +75,7 @@ def mixed(text: str) -> str | None:
 
 def spelled(text: str) -> str:
     r"""`no solution` as `\emptyset` and `all real numbers` as `\mathbb{R}`, `\text{T}` as `T`."""
-    letter = _LETTER.fullmatch(text.strip())
-    if letter:
+    if letter := _LETTER.fullmatch(text.strip()):
         return letter.group(1)
     text = quantities.restated(text) or text
     text = _PROGRESSION.sub(_counted_out, text) if "..." in text else text
@@ -111,8 +110,7 @@ def special(gold: str, answer: str) -> bool | None:
     """Verdict where a side is a choice letter, a time, a numeral or text; None where both are mathematics."""
     if _SAID.search(gold) and key(quantities.detext(gold)).lower() == key(quantities.detext(answer)).lower():
         return True
-    letter = choices.choice(gold)
-    if letter and (gold != gold.lower() or r"\text" in gold):
+    if (letter := choices.choice(gold)) and (gold != gold.lower() or r"\text" in gold):
         return letter == choices.choice(answer)
     times = quantities.time_of_day(gold), quantities.time_of_day(answer)
     if any(times):

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
+from typing import TypeVar
 
 import sympy
 
@@ -20,6 +22,7 @@ from sgpo.rewards.structure import EQUAL, Shape
 
 Link = tuple[str, str, str]  # left side, sign (=, <, \le or \ne), right side
 Same = Callable[[str, str], bool]
+Item = TypeVar("Item")
 
 _MAX_LINKS = 12
 _VARIABLE = re.compile(r"(?:[A-Za-z]|\\(?:text\{[^{}]*\}|[a-z]+))'*(?:_\{?\w+\}?)?")
@@ -74,15 +77,10 @@ def _rounded(exact: str, decimal: str, *, whole: bool) -> bool:
         return False
 
 
-def _link_holds(left: str, right: str, same: Same, *, whole: bool) -> bool:
-    return same(left, right) or _rounded(left, right, whole=whole) or _rounded(right, left, whole=whole)
-
-
 def chain_holds(node: Shape, same: Same) -> bool:
     r"""Whether the constants in a chain of "=" are equal, a decimal being allowed to be rounded: `\frac13 = 0.33`."""
-    whole = r"\approx" in node.signs
-    sides = constants(node)
-    return all(_link_holds(a, b, same, whole=whole) for a, b in itertools.pairwise(sides))
+    holds = partial(_rounded, whole=r"\approx" in node.signs)
+    return all(same(a, b) or holds(a, b) or holds(b, a) for a, b in itertools.pairwise(constants(node)))
 
 
 def values_said(node: Shape, last: str) -> list[str]:
@@ -106,25 +104,27 @@ def links(node: Shape) -> list[Link] | None:
     return found
 
 
-def same_links(gold: list[Link], answer: list[Link], same: Same) -> bool:
-    """Whether two sets of relations state the same, link by link, in any order."""
-    if len(gold) != len(answer) or len(gold) > _MAX_LINKS:
-        return False
+def paired(gold: Iterable[Item], answer: Iterable[Item], same: Callable[[Item, Item], bool]) -> bool:
+    """Whether each element of one side has its own equal in the other."""
     rest = list(answer)
-    for left, sign, right in gold:
-        twin = next((link for link in rest if _same_link((left, sign, right), link, same)), None)
+    for item in gold:
+        twin = next((index for index, other in enumerate(rest) if same(item, other)), None)
         if twin is None:
             return False
-        rest.remove(twin)
-    return True
+        del rest[twin]
+    return not rest
+
+
+def same_links(gold: list[Link], answer: list[Link], same: Same) -> bool:
+    """Whether two sets of relations state the same, link by link, in any order."""
+    few = len(gold) == len(answer) <= _MAX_LINKS
+    return few and paired(gold, answer, partial(_same_link, same=same))
 
 
 def _same_link(gold: Link, answer: Link, same: Same) -> bool:
-    if gold[1] != answer[1]:
-        return False
-    if same(gold[0], answer[0]) and same(gold[2], answer[2]):
+    if gold[1] == answer[1] and same(gold[0], answer[0]) and same(gold[2], answer[2]):
         return True
-    return gold[1] in ("=", r"\ne") and same(gold[0], answer[2]) and same(gold[2], answer[0])
+    return gold[1] == answer[1] in ("=", r"\ne") and same(gold[0], answer[2]) and same(gold[2], answer[0])
 
 
 def same_system(gold: list[Link], answer: list[Link]) -> bool:

@@ -47,8 +47,7 @@ _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 def _hashes(text: str) -> str | None:
     """What follows the last `####` that states a value; headings of that depth state none."""
     for match in reversed(list(_HASHES.finditer(text))[-LOOK_BACK:]):
-        said = _TAG.sub(" ", match.group(1)).strip().strip("#").strip()
-        if said and not _HEADING.match(said):
+        if (said := _TAG.sub(" ", match.group(1)).strip().strip("#").strip()) and not _HEADING.match(said):
             said = said if not re.search(r"(?<!\\)[.!?]\s+[A-Z]", said) else first_sentence(said)
             return said.strip().strip("*_ ")
     return None
@@ -93,8 +92,7 @@ def stated(text: str) -> Statement:
 
 def marked(text: str) -> Statement | None:
     """The answer behind a mark that stands for nothing else: `####`, the "answer" of a JSON object, `<answer>`."""
-    found = _hashes(text)
-    if found:
+    if found := _hashes(text):
         return Statement(found)
     if written := _JSON.findall(text):
         return Statement(_unquoted(written[-1]))
@@ -147,8 +145,7 @@ def closing(line: str) -> str | None:
     """The last formulas of the closing line, or its only bold value; None also where the line denies or doubts."""
     if _NOT_SAID.search(MATH.sub(" ", line)):
         return None
-    segments = list(MATH.finditer(line))
-    if segments:
+    if segments := list(MATH.finditer(line)):
         first = len(segments) - 1
         while first and JOIN.fullmatch(line[segments[first - 1].end() : segments[first].start()]):
             first -= 1

@@ -178,8 +178,7 @@ def _relation(text: str) -> Shape | None:
     if signs == ["="] and _NAME_TUPLE.fullmatch(sides[0]):
         names = tuple(name.strip() for name in sides[0][1:-1].split(","))
         return replace(parse(sides[1]), names=names)
-    both = _plus_minus(sides[1]) if len(sides) == 2 and signs[0] == "=" and is_name(sides[0]) else None
-    if both:
+    if both := _plus_minus(sides[1]) if len(sides) == 2 and signs[0] == "=" and is_name(sides[0]) else None:
         return Shape("list", text, tuple(f"{sides[0]} = {value}" for value in both))
     interval = _interval(sides, signs)
     return Shape("relation", text, tuple(sides), brackets=interval, signs=tuple(signs))
@@ -209,22 +208,16 @@ def variable(node: Shape) -> str:
 
 def _interval(sides: list[str], signs: list[str]) -> str:
     r"""The interval that an inequality in one name states, as text: `2<x\le 5` is `(2, 5]`; "" where there is none."""
-    if not all(sign in _FLIP for sign in signs):
-        return ""
-    if len(sides) == 2:
-        if _variable(sides[1]) and not _variable(sides[0]):
-            sides, signs = sides[::-1], [_FLIP[signs[0]]]
-        if not _variable(sides[0]):
-            return ""
-        if signs[0] in (">", r"\ge"):
-            return f"{'[' if signs[0] != '>' else '('}{sides[1]}, \\infty)"
-        return f"(-\\infty, {sides[1]}{']' if signs[0] != '<' else ')'}"
-    if len(sides) != 3 or not _variable(sides[1]):
+    names = [side for side in (sides if len(sides) == 2 else sides[1:-1]) if _variable(side)]
+    if len(sides) > 3 or not names or not all(sign in _FLIP for sign in signs):
         return ""
     if signs[0] in (">", r"\ge"):
-        sides, signs = sides[::-1], [_FLIP[signs[1]], _FLIP[signs[0]]]
-    if not all(sign in ("<", r"\le") for sign in signs):
+        sides, signs = sides[::-1], [_FLIP[sign] for sign in reversed(signs)]
+    if not set(signs) <= {"<", r"\le"}:
         return ""
+    if len(sides) == 2:
+        low = sides[0] != names[0]
+        sides, signs = ([*sides, r"\infty"], [*signs, "<"]) if low else ([r"-\infty", *sides], ["<", *signs])
     return f"{'(' if signs[0] == '<' else '['}{sides[0]}, {sides[2]}{')' if signs[1] == '<' else ']'}"
 
 
@@ -305,39 +298,32 @@ def _inwards(match: re.Match[str]) -> str:
 def parse(text: str) -> Shape:
     """Shape of a normalised answer. Never fails: what has no other shape is a value."""
     text = strip_outer(text)
-    spoken = _SPOKEN.fullmatch(text)
-    if spoken:
+    if spoken := _SPOKEN.fullmatch(text):
         text = spoken.group(1).strip()
     system = _SYSTEM.fullmatch(text)
     if system and system.group(1) == "cases" and (pieces := _pieces(system.group(2))):
         return Shape("piecewise", text, pieces)
     if system:
         return parse(re.sub(r"\s*,?\s*\\cr(?![A-Za-z])", ", ", system.group(2)).replace("&", "").strip(" ,"))
-    matrix = _matrix(text) or _transposed(text) or _combination(text)
-    if matrix:
+    if matrix := _matrix(text) or _transposed(text) or _combination(text):
         return matrix
     outer = [_OUTWARDS.fullmatch(part) for part in _UNION.split(text)]
     if all(outer):
         text = r" \cup ".join(_inwards(match) for match in outer if match)
-    named = _NAMED_INTERVAL.fullmatch(text)
-    if named:
+    if named := _NAMED_INTERVAL.fullmatch(text):
         text = named.group(1)
-    point = _POINT.fullmatch(text)
-    if point and (inner := _bracketed(point.group(2))) and inner.kind == "tuple":
+    if (point := _POINT.fullmatch(text)) and (inner := _bracketed(point.group(2))) and inner.kind == "tuple":
         return replace(inner, text=text, label=point.group(1).replace(" ", ""))
     text = _REALS.get(text.replace(" ", "").replace("{+}", "+").replace("{-}", "-"), text)
-    shape = _bracketed(text) or _list(text)
-    if shape:
+    if shape := _bracketed(text) or _list(text):
         return shape
     parts = split_top(text, _UNION)[0]
     if len(parts) > 1 and not split_top(text, _RELATION)[1]:
         return Shape("union", text, tuple(parts))
     if len(parts) > 1 and all(map(is_inequality, parts)):
         return Shape("list", text, tuple(parts), joined_by_or=True)  # `x < 1 \cup x > 2`
-    relation = _relation(text)
-    if relation:
+    if relation := _relation(text):
         return relation
-    both = _plus_minus(text)
-    if both:
+    if both := _plus_minus(text):
         return Shape("list", text, tuple(both))
     return Shape("value", text, (text,))

@@ -42,7 +42,10 @@ _SENTENCE_END = re.compile(
     re.IGNORECASE,
 )
 COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=(?:\*\*)?[-$\\\d(])")
-_ALTERNATIVE = re.compile(r"[^.\n]{0,40}?(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b|\?)", re.IGNORECASE)
+_ALTERNATIVE = re.compile(
+    r"[^.\n]{0,40}?(?:\b(?:or|maybe|perhaps|possibly|alternatively|otherwise|unless|except|but (?:if|when))\b|\?)",
+    re.IGNORECASE,
+)
 _UNIT = re.compile(r"[ \t]*(?:%|[A-Za-z]+[ \t]*(?=[.\n]|$))")
 _SAYS = r"(?:say|claim|think|guess|argue|believe|expect|conclude|giv|get|got)\w*"
 _SUPPOSED = re.compile(

@@ -191,14 +191,14 @@ def boxed_answer(text: str) -> Box | None:
     return replace(found[-1], content=answer)
 
 
-def _with_later(text: str, box: Box, *, require_box: bool) -> FoundAnswer:
-    """The answer of the last box, or of a statement behind it that corrects it or settles the answer."""
-    later = said_later(text, box.start, box.end, box.content) if box.content else None
+def _with_later(text: str, found: FoundAnswer, start: int, end: int, *, require_box: bool = False) -> FoundAnswer:
+    """An answer that stands from `start` to `end`, or that of a statement behind it that corrects or settles it."""
+    later = said_later(text, start, end, found.text) if found.text else None
     said, replaces = later or ("", False)
     # In thinking that was cut off only a box is an answer.
     if later is None or (said and (require_box or not replaces or begins_thinking(text))):
-        return FoundAnswer(box.content, "boxed", True, beside=said)
-    return FoundAnswer(said, "stated", True)
+        return replace(found, beside=said)
+    return FoundAnswer(said, "stated", found.boxed)
 
 
 def _looks_bare(text: str) -> bool:
@@ -219,12 +219,10 @@ def _unboxed(text: str) -> FoundAnswer:
     tail = re.sub(r"[ \t]+", " ", text[-_TAIL_CHARS:]).strip()
     said = stated(tail)
     if said.text:
-        start = tail.rfind(said.text)
-        later = said_later(tail, start, start + len(said.text), said.text) if start >= 0 and said.line else None
-        text, replaces = later or (said.text, True)
-        if not replaces:
-            return FoundAnswer(said.text, "stated", line=said.line, beside=text)
-        return FoundAnswer(text or None, "stated" if text else "no_answer", line="" if later else said.line)
+        found = FoundAnswer(said.text, "stated", line=said.line)
+        mark = tail.rfind(said.line) if said.line else max(tail.rfind("####"), tail.rfind("<answer"))
+        start = tail.find(said.text, mark) if mark >= 0 else -1
+        return _with_later(tail, found, start, start + len(said.text)) if start >= 0 else found
     if "boxed" in tail:  # an unclosed box: the answer was cut off
         return FoundAnswer(None, "no_answer")
     bold = "**" in text.strip().strip("*_")
@@ -282,9 +280,10 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
     after = after_thinking(response)
     text = _GLM_BOX.sub(r"\\boxed{\1}", first_turn(after[-max_chars:]))
     text = own_turn(without_tags(_OPEN_BOX.sub(r"\1}", text)))
-    boxed = boxed_answer(text)
-    if boxed is not None:
-        found = _with_later(text, boxed, require_box=require_box)
+    box = boxed_answer(text)
+    if box is not None:
+        found = FoundAnswer(box.content, "boxed", True)
+        found = _with_later(text, found, box.start, box.end, require_box=require_box)
     elif require_box:
         return FoundAnswer(None, "no_box")
     elif begins_thinking(after):

@@ -32,16 +32,16 @@ _SYMBOLS = {
     "٫": ".", "٬": ",",
     "₹": r"\rupee ", "Ω": r"\Omega ", **dict.fromkeys("∎□■✓✔✅", r"\blacksquare "),
 }  # fmt: skip
-_TABLE = str.maketrans(_SYMBOLS)
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
-_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
-_SUPER_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
-_SUB_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _VULGAR = {
     "½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅖": "2/5", "⅗": "3/5", "⅘": "4/5",
     "⅙": "1/6", "⅚": "5/6", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅑": "1/9", "⅒": "1/10", "⅐": "1/7",
 }  # fmt: skip
-_VULGAR_RUN = re.compile("[" + "".join(_VULGAR) + "]")
+_FRACTIONS = {sign: r"\frac{{{}}}{{{}}}".format(*written.split("/")) for sign, written in _VULGAR.items()}
+_TABLE = str.maketrans(_SYMBOLS | _FRACTIONS)
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_SUPER_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
+_SUB_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _CIRCLED_RUN = re.compile("[①-⑳]{2,}")  # the numbers of statements: ①③ are two of them and not 13
 # What is counted is written behind its number without a space; words that deny or relate are no units.
 _CHINESE_TAIL = re.compile(r"(?<=[\d})$])\s*([一-鿿]+)(?!\s*\})")
@@ -51,11 +51,6 @@ _CHINESE_NO_UNIT = re.compile("[不非没无或和与且约至到以多少余于
 _ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+)")
 _ROOT_OPEN = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
 _ARGUMENTS = {r"\frac": 2, r"\binom": 2, r"\sqrt": 1, r"\pmod": 1}
-
-
-def _vulgar(match: re.Match[str]) -> str:
-    top, bottom = _VULGAR[match.group()].split("/")
-    return rf"\frac{{{top}}}{{{bottom}}}"
 
 
 def _chinese(match: re.Match[str]) -> str:
@@ -78,7 +73,6 @@ def from_unicode(text: str) -> str:
     text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs") or c in "\n\t")
     text = _CIRCLED_RUN.sub(lambda m: ", ".join(m.group()), text)
     text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)  # of any script
-    text = _VULGAR_RUN.sub(_vulgar, text)
     text = _SUPER_RUN.sub(lambda m: "^{" + m.group().translate(_SUPERSCRIPTS) + "}", text)
     text = _SUB_RUN.sub(lambda m: "_{" + m.group().translate(_SUBSCRIPTS) + "}", text)
     text = _ROOT.sub(lambda m: _ROOT_OPEN[m.group(1)] + "{" + m.group(2) + "}", text)

@@ -231,10 +231,6 @@ def _rounded_place(text: str, other: str) -> Fraction | None:
     return max(place, abs(Fraction(text)) / 2**50) if len(digits) in (16, 17, 18) else place
 
 
-def _summed(value: Any) -> Any:
-    return value.doit() if isinstance(value, sympy.Basic) and value.has(sympy.Sum, sympy.Product) else value
-
-
 def values_equal(gold: str, answer: str, tolerance: Fraction | None = None) -> bool:
     """Whether two single values are equal, or within an absolute tolerance of each other where both are numbers.
 
@@ -255,7 +251,10 @@ def values_equal(gold: str, answer: str, tolerance: Fraction | None = None) -> b
             place = _rounded_place(gold, answer) or _rounded_place(answer, gold)
             return exact.constants_equal(gold_value, answer_value, tolerance, place=place)
     # In closed form: to evaluate a sum with a bound of letters takes seconds.
-    gold_value, answer_value = (_summed(value) for value in (gold_value, answer_value))
+    sums = (
+        isinstance(value, sympy.Basic) and value.has(sympy.Sum, sympy.Product) for value in (gold_value, answer_value)
+    )
+    gold_value, answer_value = (v.doit() if s else v for s, v in zip(sums, (gold_value, answer_value), strict=True))
     if _differ_at_a_point(gold_value, answer_value):
         return False
     if _same_where_real(gold_value, answer_value):

@@ -32,7 +32,9 @@ _AGAIN = re.compile(  # the answer is 2 or the answer is 3; <answer>2</answer> o
     re.IGNORECASE,
 )
 _NOT_SAID = re.compile(
-    r"\b(?:not|n['’]t|cannot|never|neither|if|whether|maybe|perhaps)\b|n['’]t\b|[?≠]|\\neq?(?![a-z])", re.IGNORECASE
+    r"\b(?:not|n['’]t|cannot|never|neither|if|whether|maybe|perhaps|possibly|(?:might|could|may) be)\b|n['’]t\b|[?≠]"
+    r"|\\neq?(?![a-z])",
+    re.IGNORECASE,
 )
 PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}(?: +[A-Za-z]+){2}")
 _NAMED = re.compile(r"\b(?:is|are|was|were)(?: an?| the)?\s+\*\*([A-Za-z][^*\n]{1,40}?)\*\*[.!]?\s*\Z")

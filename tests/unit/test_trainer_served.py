@@ -15,8 +15,10 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
+import torch
 import trainer_kit as kit
 from datasets import Dataset
+from peft import IA3Config, LoraConfig, PeftConfig
 from trl.generation.vllm_client import VLLMClient
 
 from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer, SGPOConfig, SGPOTrainer
@@ -190,17 +192,27 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     running.server_close()
 
 
-def made(out: Path, url: str, name: str = "sgpo", tokenizer: Any = None, chat: bool = False, **options: Any) -> Any:
+def made(
+    out: Path,
+    url: str,
+    name: str = "sgpo",
+    tokenizer: Any = None,
+    chat: bool = False,
+    model: Any = None,
+    peft_config: PeftConfig | None = None,
+    **options: Any,
+) -> Any:
     trainer_class, config_class = TRAINERS[name]
     rows = [{**row, "answer": "5", "expert": " 5"} for row in kit.make_problems(4, chat=chat)]
     fields = {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": url, "vllm_request_timeout": PATIENCE}
     config = kit.make_config(out, config_class, **{**fields, "save_strategy": "steps", "save_steps": 1, **options})
     return trainer_class(
-        model=kit.make_model(),
+        model=model or kit.make_model(),
         reward_funcs=kit.has_digit,
         args=config,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer or kit.make_tokenizer(),
+        peft_config=peft_config,
     )
 
 
@@ -226,6 +238,51 @@ def test_the_server_ends_completions_where_the_chat_template_ends_a_turn(name: s
     tokenizer.add_special_tokens({"additional_special_tokens": ["<end>"]})
     made(out, server.url, name, tokenizer, chat=True, max_steps=1).train()
     assert {tuple(asked["stop_token_ids"]) for asked in server.sampling} == {(1, kit.WORDS.index("<end>"))}
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_a_head_that_vllm_would_take_from_the_embeddings_is_refused(name: str, server: Server, out: Path) -> None:
+    """modules_to_save makes a copy of the embeddings, and the head stays what it was; vLLM knows them as one."""
+    config = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["embed_tokens"])
+    with pytest.raises(ValueError, match=r"vLLM would take the embeddings for the head.*ensure_weight_tying=True"):
+        made(out, server.url, name, peft_config=config)
+    config.ensure_weight_tying = True
+    made(out, server.url, name, peft_config=config)
+
+
+ADAPTERS = {
+    "LoRA": LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False, lora_bias=True),
+    "DoRA": LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False, use_dora=True),
+    "IA3": IA3Config(target_modules=["k_proj"], feedforward_modules=[], init_ia3_weights=False),
+}
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_the_base_of_an_adapter_stays_what_it_is_when_the_server_gets_the_merged_weights(
+    adapter: str, name: str, server: Server, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PEFT adds the adapter to a bfloat16 base and takes it off again: rounded, that is another base each time."""
+    sent: list[dict[str, torch.Tensor]] = []
+    transfer = SimpleNamespace(
+        trainer_send_weights=lambda iterator, trainer_args: sent.append({n: w.clone() for n, w in iterator})
+    )
+    monkeypatch.setattr("trl.generation.vllm_client.NCCLWeightTransferEngine", transfer)
+    model = kit.make_model(dtype=torch.bfloat16)
+    base = kit.weights_of(model)
+    options = {"vllm_request_timeout": 60.0, "max_steps": 3, "save_strategy": "no"}
+    trainer = made(out, server.url, name, model=model, peft_config=ADAPTERS[adapter], **options)
+    trainer.train()
+    trainer.vllm_generation.sync_weights()
+    now = {n.replace("base_layer.", ""): w for n, w in kit.weights_of(trainer.model.base_model.model).items()}
+    assert all(torch.equal(now[n], weight) for n, weight in base.items())
+    ids = torch.tensor([[8, 9, 10, 11]])
+    with torch.no_grad():
+        wanted = trainer.model.eval()(input_ids=ids).logits
+        merged = trainer.model.merge_and_unload()
+        assert {n: w.tolist() for n, w in merged.named_parameters()} == {n: w.tolist() for n, w in sent[-1].items()}
+        assert len(sent) >= 4
+        assert torch.allclose(merged(input_ids=ids).logits.float(), wanted.float(), atol=0.3)
 
 
 @pytest.mark.parametrize("name", TRAINERS)

@@ -3,7 +3,6 @@
 from typing import Any
 
 from accelerate.utils import is_peft_model
-from transformers import TrainingArguments
 
 from sgpo.models.folders import BY_CHANCE, OUT_OF_BASE
 from sgpo.trainer.base_config import BaseConfig
@@ -39,6 +38,11 @@ def check_adapters(model: Any, peft_config: Any, args: BaseConfig) -> None:
                 f"init_lora_weights={start!r} PEFT takes that copy's first weights out of the base once more: the "
                 "policy itself would be another model. Merge the adapter (merge_and_unload) and begin a new one "
                 "(peft_config), or set beta=0.0."
+            )
+        if continued and args.beta and model.active_adapters != ["default"]:
+            raise ValueError(
+                f"beta is {args.beta}, for which TRL makes a reference of the adapter 'default', but the one that is "
+                f"trained is {', '.join(model.active_adapters)}. Load it under that name, or set beta=0.0."
             )
         if args.beta and getattr(config, "bias", "none") != "none":
             raise ValueError(
@@ -112,13 +116,20 @@ def check_merged(model: Any) -> None:
         )
 
 
-def check_head(model: Any, args: TrainingArguments) -> None:
-    """Raise ``ValueError`` if PEFT trains the head, or rows of it, where the loss would not see that.
+def check_head(model: Any, args: BaseConfig) -> None:
+    """Raise ``ValueError`` if PEFT trains the head, or rows of it, where the loss, or vLLM, would not see that.
 
     TRL and the distillation read ``lm_head.weight``. With tied embeddings, ``trainable_token_indices`` for the
     embeddings goes for the head as well.
     """
     head = model.get_output_embeddings()
+    tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
+    if args.use_vllm and tied and head.weight is not model.get_input_embeddings().weight:
+        raise ValueError(
+            "The model's configuration ties the head to the embeddings, but its weights are apart, as modules_to_save "
+            "of an adapter makes them. vLLM would take the embeddings for the head, and sample from another model. Set "
+            "ensure_weight_tying=True in the adapter's configuration, or tie_word_embeddings=False in the model's."
+        )
     # FSDP2 gathers the weights of a layer when it is called. PEFT's copy of the head never is, so the loss would meet
     # its parts, and each rank's gradient would stay its own: measured, 4% off after one step.
     if is_peft_model(model) and sharding(args).startswith("FSDP") and head.weight.requires_grad:
@@ -127,7 +138,6 @@ def check_head(model: Any, args: TrainingArguments) -> None:
             "Leave it out of modules_to_save, or train with DDP."
         )
     if hasattr(head, "token_adapter"):
-        tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
         why = "the embeddings, which this model shares with its head" if tied else "the head"
         raise ValueError(
             f"trainable_token_indices trains rows of {why}, but the loss reads the head's weights directly, so these "

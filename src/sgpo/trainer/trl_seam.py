@@ -141,7 +141,9 @@ CONTRACTS = (
         _HF + "evaluation_loop",
         "dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix",
     ),
+    Contract(_HF + "evaluate", "eval_dataset, ..."),
     Contract(_HF + "save_model", "output_dir, _internal_call"),
+    Contract(_HF + "_load_callback_state", ""),
     Contract(_HF + "train", "resume_from_checkpoint, ..."),
     Contract("trl:SFTTrainer._prepare_dataset", "dataset, processing_class, ..."),
     # Called.
@@ -155,6 +157,7 @@ CONTRACTS = (
     Contract("trl.data_utils:is_conversational", "example"),
     Contract("trl.chat_template_utils:parse_response", "prefix, ..."),
     Contract("trl.generation.vllm_generation:VLLMClient"),
+    Contract("trl.generation.vllm_generation:VLLMGeneration._iter_named_params", ""),
     Contract("trl.generation.vllm_client:VLLMClient.generate", "prompts, n, max_tokens, ..."),
     Contract("trl.generation.vllm_client:VLLMClient.check_server", "total_timeout, retry_interval"),
     Contract("trl.generation.vllm_client:VLLMClient.get_server_info", ""),
@@ -167,13 +170,15 @@ CONTRACTS = (
 # What is read from, or put into, the objects themselves, by the module whose source makes it.
 ATTRIBUTES = {
     "trl.trainer.grpo_trainer": (
-        "_buffered_inputs _entropy_bonus_enabled _logs _metrics _pending_extra_logs _pending_metrics _step "
-        "_tokenizer aux_loss_enabled chat_template chat_template_kwargs eos_token_ids generation_config loss_type "
-        "max_completion_length num_generations num_generations_eval num_iterations pad_to_multiple_of ref_model "
-        "reward_func_names reward_funcs reward_weights shuffle_dataset temperature use_vllm vllm_generation"
+        "_buffered_inputs _entropy_bonus_enabled _entropy_window_stats _logs _metrics _pending_extra_logs "
+        "_pending_metrics _step _tokenizer aux_loss_enabled chat_template chat_template_kwargs eos_token_ids "
+        "generation_config loss_type max_completion_length num_generations num_generations_eval num_iterations "
+        "pad_to_multiple_of ref_model reward_func_names reward_funcs reward_weights shuffle_dataset temperature "
+        "use_vllm vllm_generation"
     ),
     "transformers.trainer": (
-        "_signature_columns accelerator control current_gradient_accumulation_steps eval_dataset state train_dataset"
+        "_signature_columns accelerator callback_handler control current_gradient_accumulation_steps eval_dataset "
+        "state train_dataset"
     ),
     "trl.trainer.utils": "generator num_samples seed shuffle",  # RepeatSampler
     "trl.generation.vllm_generation": "generation_kwargs",

@@ -28,11 +28,14 @@ from typing import Any, NoReturn
 from urllib.error import HTTPError
 from urllib.parse import urlparse
 
+from accelerate.utils import is_peft_model
 from trl import GRPOConfig
 
 from sgpo.runs.files import JsonObject
 from sgpo.trainer.checkpoints import last_checkpoint
+from sgpo.trainer.merged import merge_in_copies
 from sgpo.trainer.own import Own, swapped
+from sgpo.trainer.shards import sharding
 from sgpo.trainer.trl_seam import GRPOTrainer, VLLMClient, check, get_config_model_id, vllm_generation
 
 logger = logging.getLogger(__name__)
@@ -64,6 +67,8 @@ class ServedGRPOTrainer(GRPOTrainer):
         check_server(args, self._sgpo.base_model)
         with swapped(vllm_generation, VLLMClient=partial(BoundedClient, args)):  # TRL makes clients of ours
             super().__init__(model, *positional, args=args, **kwargs)
+        if self.use_vllm and is_peft_model(self.model) and sharding(args) != "FSDP1":  # which merges where it gathers
+            merge_in_copies(self.vllm_generation)
 
 
 class BoundedClient(VLLMClient):

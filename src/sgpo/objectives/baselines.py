@@ -16,13 +16,19 @@ Shapes: B problems, G rollouts of each, N rows of a micro-step, T completion tok
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from ._registry import lookup
 from .divergence import distillation_loss
 
-ADVANTAGE_BASELINES = ("group", "on_policy")
+# name -> (rewards [B, G], off_policy [B, G]) -> the rewards whose mean is taken off; NaN has no say in it
+ADVANTAGE_BASELINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "group": lambda rewards, off_policy: rewards,
+    "on_policy": lambda rewards, off_policy: rewards.masked_fill(off_policy, math.nan),
+}
 
 
 def shaped_probability(logps: Tensor, gamma: float = 0.1) -> Tensor:
@@ -59,15 +65,10 @@ def luffy_advantages(rewards: Tensor, off_policy: Tensor, baseline: str = "group
 
     Source: ``algorithm.grpo_use_std=False`` in LUFFY's public script; the paper's equation divides by the deviation.
     """
-    if baseline not in ADVANTAGE_BASELINES:
-        raise ValueError(
-            f"The advantage baseline is {baseline!r}, but must be one of {', '.join(map(repr, ADVANTAGE_BASELINES))}."
-        )
+    counted = lookup(ADVANTAGE_BASELINES, baseline, "baseline")
     if rewards.shape != off_policy.shape or rewards.dim() != 2:
         raise ValueError(f"rewards {tuple(rewards.shape)} and off_policy {tuple(off_policy.shape)} must both be [B, G]")
-    # NaN leaves a response out of the mean and keeps its place in the group.
-    counted = rewards if baseline == "group" else rewards.masked_fill(off_policy, math.nan)
-    return (rewards - counted.nanmean(dim=1, keepdim=True)).nan_to_num(nan=0.0)
+    return (rewards - counted(rewards, off_policy).nanmean(dim=1, keepdim=True)).nan_to_num(nan=0.0)
 
 
 def hpt_gate(correct: Tensor, gate: int = 0) -> Tensor:

@@ -78,17 +78,12 @@ DIRECTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def _hard_scale(kl: Tensor, threshold: float) -> Tensor:
-    return (kl <= threshold).to(kl.dtype)
-
-
-def _rescale_scale(kl: Tensor, threshold: float) -> Tensor:
-    # Not (threshold / kl).clamp(max=1): rounding can leave a KL a hair below 0, which that would blow up.
-    return torch.where(kl > threshold, threshold / kl, torch.ones_like(kl))
-
-
 # name -> (KL without graph [...], threshold) -> what the gradient of each token is multiplied by [...]
-CLIP_FORMS: dict[str, Callable[[Tensor, float], Tensor]] = {"rescale": _rescale_scale, "hard": _hard_scale}
+CLIP_FORMS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    # Not (threshold / kl).clamp(max=1): rounding can leave a KL a hair below 0, which that would blow up.
+    "rescale": lambda kl, threshold: torch.where(kl > threshold, threshold / kl, torch.ones_like(kl)),
+    "hard": lambda kl, threshold: (kl <= threshold).to(kl.dtype),
+}
 
 
 def clip_token_kl(kl: Tensor, threshold: float | None, form: str = "rescale") -> Tensor:

@@ -21,15 +21,7 @@ from ._registry import lookup
 from .divergence import accumulation_dtype
 
 
-def _mean_score(logps: Tensor, lengths: Tensor, generator: torch.Generator | None) -> Tensor:
-    return logps / lengths.clamp(min=1)
-
-
-def _sum_score(logps: Tensor, lengths: Tensor, generator: torch.Generator | None) -> Tensor:
-    return logps
-
-
-def _random_score(logps: Tensor, lengths: Tensor, generator: torch.Generator | None) -> Tensor:
+def _random(logps: Tensor, generator: torch.Generator | None) -> Tensor:
     # Drawn where the generator lives, so that one seed gives one choice on every device.
     device = generator.device if generator is not None else logps.device
     return torch.rand(logps.shape, generator=generator, device=device, dtype=torch.float64).to(logps.device)
@@ -54,10 +46,10 @@ def trimmed_logps(logps: Tensor, mask: Tensor, drop: float = 0.1) -> Tensor:
 
 # name -> (summed log-probabilities [B, G], lengths [B, G], generator) -> score [B, G], highest wins
 SELECTION_MODES: dict[str, Callable[[Tensor, Tensor, torch.Generator | None], Tensor]] = {
-    "mean": _mean_score,
-    "sum": _sum_score,
-    "random": _random_score,
-    "trimmed": _sum_score,  # what `trimmed_logps` gives is a score already
+    "mean": lambda logps, lengths, generator: logps / lengths.clamp(min=1),
+    "sum": lambda logps, lengths, generator: logps,
+    "random": lambda logps, lengths, generator: _random(logps, generator),
+    "trimmed": lambda logps, lengths, generator: logps,  # what `trimmed_logps` gives is a score already
 }
 
 

@@ -29,34 +29,13 @@ from torch import Tensor
 
 from ._registry import lookup
 
-
-def _relative_gap(p: Tensor, p_guided: Tensor, alpha_0: float, gamma: float) -> Tensor:
-    return alpha_0 * (p_guided - p) / (p + gamma)
-
-
-def _gap(p: Tensor, p_guided: Tensor, alpha_0: float, gamma: float) -> Tensor:
-    return alpha_0 * (p_guided - p)
-
-
-def _constant(p: Tensor, p_guided: Tensor, alpha_0: float, gamma: float) -> Tensor:
-    return torch.full_like(p, alpha_0)
-
-
-def _all_wrong(p: Tensor, p_guided: Tensor, alpha_0: float, gamma: float) -> Tensor:
-    return torch.where(p == 0, alpha_0, torch.zeros_like(p))
-
-
-def _deviation(p: Tensor, p_guided: Tensor, alpha_0: float, gamma: float) -> Tensor:
-    return alpha_0 * (p * (1 - p)).sqrt()
-
-
-# name -> (autonomous pass rate [B], guided pass rate [B], alpha_0, gamma) -> alpha before the clip [B]
+# name -> (autonomous pass rate p [B], guided pass rate g [B], alpha_0, gamma) -> alpha before the clip [B]
 WEIGHT_FORMS: dict[str, Callable[[Tensor, Tensor, float, float], Tensor]] = {
-    "relative_gap": _relative_gap,
-    "gap": _gap,
-    "constant": _constant,
-    "all_wrong": _all_wrong,
-    "deviation": _deviation,
+    "relative_gap": lambda p, g, alpha_0, gamma: alpha_0 * (g - p) / (p + gamma),
+    "gap": lambda p, g, alpha_0, gamma: alpha_0 * (g - p),
+    "constant": lambda p, g, alpha_0, gamma: torch.full_like(p, alpha_0),
+    "all_wrong": lambda p, g, alpha_0, gamma: torch.where(p == 0, alpha_0, torch.zeros_like(p)),
+    "deviation": lambda p, g, alpha_0, gamma: alpha_0 * (p * (1 - p)).sqrt(),
 }
 
 

@@ -9,10 +9,8 @@ Shapes: B problems and G rollouts of each on this rank, N rows of a micro-step, 
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
-import torch
 from datasets import Dataset
 from torch import Tensor
 
@@ -20,6 +18,7 @@ from sgpo.models.thinking import after_thinking, begun_at_end
 from sgpo.trainer import checks
 from sgpo.trainer.base import BaseTrainer
 from sgpo.trainer.base_config import BaseConfig, argument
+from sgpo.trainer.metrics import reduced
 from sgpo.trainer.rollouts import Problem
 
 
@@ -101,15 +100,11 @@ class ExpertTrainer(BaseTrainer):
 
     def _record(self, prefix: str, means: dict[str, tuple[Any, Any]], **totals: Any) -> None:
         """Log each mean, ``sum / count`` (nothing where that is 0), and each total, over all ranks. A collective."""
-        local = [float(x) for x in (*chain.from_iterable(means.values()), *totals.values())]
-        whole = self.accelerator.reduce(torch.tensor(local, device=self.accelerator.device), reduction="sum").tolist()
-        split = 2 * len(means)
-        found = dict(zip(totals, whole[split:], strict=True))
-        for name, value, count in zip(means, whole[:split:2], whole[1:split:2], strict=True):
-            if count:
-                found[name] = value / count
-        for name, value in found.items():
-            self._metrics["train"][f"{prefix}/{name}"].append(value)
+        counts = reduced(self.accelerator, {name: count for name, (_, count) in means.items()})
+        sums = reduced(self.accelerator, {**totals, **{name: total for name, (total, _) in means.items()}})
+        for name, value in sums.items():
+            if count := counts.get(name, 1.0):
+                self._metrics["train"][f"{prefix}/{name}"].append(value / count)
 
 
 def response_ids(

@@ -8,6 +8,7 @@ each checkpoint. Each is a collective: a rank that stopped alone would leave the
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -120,41 +121,29 @@ def group_rows(kind: str, inputs: dict[str, Tensor], logps: Tensor | None, token
         mask = inputs["completion_mask"][i].bool()
         prompt_ids, completion_ids = prompt[prompt_mask.bool()].tolist(), inputs["completion_ids"][i][mask].tolist()
         scores = [] if logps is None else logps[i][mask].tolist()
-        advantage = inputs["advantages"][i].flatten().tolist()
-        yield {
-            "kind": kind,
-            "row": i,
-            "finite": all(map(math.isfinite, scores + advantage)),
-            "prompt": tokenizer.decode(prompt_ids),
-            "completion": tokenizer.decode(completion_ids),
-            "prompt_ids": prompt_ids,
-            "completion_ids": completion_ids,
-            "advantage": _plain(advantage),
-            "logps": _plain(scores),
-        }
+        row = _row(kind, i, tokenizer, prompt_ids, completion_ids)
+        yield row | _numbers(advantage=inputs["advantages"][i].flatten().tolist(), logps=scores)
 
 
 def target_rows(targets: list[Target], kl: Tensor | None, tokenizer: Any) -> Iterator[JsonObject]:
     """Distillation's rows of a micro-step; ``kl`` is ``[N, T]`` or None."""
     for i, target in enumerate(targets):
         values = [] if kl is None else kl[i, : len(target.completion_ids)].tolist()
-        yield {
-            "kind": "target",
-            "row": i,
-            "finite": all(map(math.isfinite, [*values, target.weight])),
-            "prompt": tokenizer.decode(target.guided_prompt_ids),
-            "completion": tokenizer.decode(target.completion_ids),
-            "prompt_ids": target.prompt_ids,
-            "guided_prompt_ids": target.guided_prompt_ids,
-            "completion_ids": target.completion_ids,
-            "alpha": target.weight,
-            "kl": _plain(values),
-        }
+        row = _row("target", i, tokenizer, target.guided_prompt_ids, target.completion_ids)
+        row |= {"prompt_ids": target.prompt_ids, "guided_prompt_ids": target.guided_prompt_ids, "alpha": target.weight}
+        numbers = _numbers(kl=values)
+        yield row | numbers | {"finite": numbers["finite"] and math.isfinite(target.weight)}
 
 
-def _plain(values: list[float]) -> list[float | str]:
-    """JSON has no NaN."""
-    return [v if math.isfinite(v) else str(v) for v in values]
+def _row(kind: str, row: int, tokenizer: Any, prompt: list[int], completion: list[int]) -> JsonObject:
+    texts = {"prompt": tokenizer.decode(prompt), "completion": tokenizer.decode(completion)}
+    return {"kind": kind, "row": row, **texts, "prompt_ids": prompt, "completion_ids": completion}
+
+
+def _numbers(**named: list[float]) -> JsonObject:
+    """The numbers of a row as JSON, which has no NaN, and whether all of them are finite."""
+    finite = {"finite": all(map(math.isfinite, chain.from_iterable(named.values())))}
+    return finite | {name: [v if math.isfinite(v) else str(v) for v in values] for name, values in named.items()}
 
 
 def _listed(names: list[str], shown: int = 4) -> str:

@@ -89,7 +89,8 @@ def column_digests(dataset: Any) -> dict[str, str]:
     if not isinstance(dataset, Dataset):
         return {}
     sampled = _sampled(dataset)
-    return {name: _cells_digest(sampled, name) for name in dataset.column_names if name != "prompt"}
+    names = [name for name in dataset.column_names if name != "prompt"]
+    return {f"the column {name}": _cells_digest(sampled, name) for name in names}
 
 
 def code_digests(rewards: Sequence[Any], names: Sequence[str]) -> dict[str, str]:
@@ -105,7 +106,7 @@ def code_digests(rewards: Sequence[Any], names: Sequence[str]) -> dict[str, str]
             continue
         try:
             whole = function if module == "__main__" else sys.modules[module]
-            found[name] = xxhash.xxh3_64_hexdigest(inspect.getsource(whole).encode())
+            found[f"the code of the reward {name}"] = xxhash.xxh3_64_hexdigest(inspect.getsource(whole).encode())
         except (OSError, TypeError, KeyError):
             continue
     return found

@@ -67,7 +67,7 @@ def rollout_metrics(
         "guided_tokens_saved": copies * batch.lengths[skipped].float().mean(1).sum(),
         "guided_prompt_tokens": sum(map(len, batch.guided.prompt_ids[:valid])),
     }
-    total = _reduce(accelerator, counts)
+    total = reduced(accelerator, counts)
     total["autonomous_pass_rate"] /= total.pop("problems")
     total["guided_pass_rate"] = _ratio(total["guided_pass_rate"], total["guided_share"])
     with_strategy = total.pop("with_strategy")
@@ -90,7 +90,7 @@ class DistillationSums:
 
     def flush(self, accelerator: Accelerator) -> dict[str, float]:
         """Means per target token and their number, empty if no rank had a target; starts the next optimizer step."""
-        total = _reduce(accelerator, {name: self._sums.get(name, 0.0) for name in self._NAMES})
+        total = reduced(accelerator, {name: self._sums.get(name, 0.0) for name in self._NAMES})
         self._sums = {}
         tokens = total["tokens"]
         if not tokens:
@@ -115,7 +115,7 @@ def log_ratio(accelerator: Accelerator, logps: Tensor, inputs: dict[str, Any]) -
     # TRL writes NaN for a token whose log-probability the sampler did not report.
     mask = inputs["completion_mask"].bool() & ~sampled.isnan()
     difference = torch.where(mask, logps - sampled, torch.zeros_like(logps))
-    total = _reduce(accelerator, {"sum": difference.sum(), "tokens": mask.sum()})
+    total = reduced(accelerator, {"sum": difference.sum(), "tokens": mask.sum()})
     return total["sum"] / max(total["tokens"], 1.0)
 
 
@@ -123,7 +123,7 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else float("nan")
 
 
-def _reduce(accelerator: Accelerator, values: dict[str, Any]) -> dict[str, float]:
+def reduced(accelerator: Accelerator, values: dict[str, Any]) -> dict[str, float]:
     """Sum of each value over all ranks, in one collective."""
     local = torch.tensor([float(v) for v in values.values()], dtype=torch.float32, device=accelerator.device)
     return dict(zip(values, accelerator.reduce(local, reduction="sum").tolist(), strict=True))

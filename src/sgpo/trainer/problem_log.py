@@ -57,9 +57,8 @@ class ProblemLog:
         if self._broken:
             return
         rates = (batch.pass_rate.tolist(), guided_pass_rate.tolist(), alpha.tolist())
-        rows = []
-        for i, (problem, autonomous, guided, weight) in enumerate(zip(batch.problems, *rates, strict=True)):
-            row = {
+        rows = [
+            {
                 "step": step,
                 "id": problem_id(problem),
                 **({"family": problem["family"]} if "family" in problem else {}),
@@ -69,7 +68,8 @@ class ProblemLog:
                 "target_tokens": sum(len(target.completion_ids) for target in targets.get(i, ())),
                 "strategy": problem.get(STRATEGY_COLUMN),
             }
-            rows.append(row)
+            for i, (problem, autonomous, guided, weight) in enumerate(zip(batch.problems, *rates, strict=True))
+        ]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             append_rows(self.path, rows, sync=False, default=str)

@@ -103,8 +103,8 @@ class Candidates:
     @property
     def lengths(self) -> Tensor:
         """Tokens of each completion, ``[groups, width]``."""
-        lengths = torch.tensor([len(ids) for ids in self.completion_ids], dtype=torch.long)
-        return lengths.view(self.eligible.shape).to(self.eligible.device)
+        lengths = torch.tensor([len(ids) for ids in self.completion_ids], device=self.eligible.device)
+        return lengths.view(self.eligible.shape).long()
 
 
 def first_of_equals(completion_ids: Sequence[list[int]], owners: Sequence[int]) -> Tensor:

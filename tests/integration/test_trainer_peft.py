@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,12 @@ UNFIT: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
         {"beta": 0.1},
         r"init_lora_weights='olora' PEFT takes that copy's first weights out of the base once more",
     ),
+    "a reference of another adapter": (
+        get_peft_model(kit.make_model(seed=3), lora(), adapter_name="policy"),
+        None,
+        {"beta": 0.1},
+        "a reference of the adapter 'default', but the one that is trained is policy",
+    ),
     "a learned prompt": (kit.make_model(), TUNED_PROMPT, {}, r"PromptTuningConfig, whose learned prompt stands before"),
     "a base that a gradient moved": (
         kit.make_model(),
@@ -259,6 +266,29 @@ def test_a_model_of_which_nothing_is_trained(kind: str, adapted: bool, out: Path
     more = {} if kind == "sft" else {"reward_funcs": kit.has_ok}
     with pytest.raises(ValueError, match=rf"No weight of the model is trained.*{remedy}"):
         method.trainer(model, args=config, train_dataset=data, processing_class=kit.make_tokenizer(), **more)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_an_adapter_of_another_name_goes_on_from_its_checkpoints(kind: str, out: Path) -> None:
+    """PEFT saves it in a folder of its own, where no weights were looked for."""
+    method, data = KINDS[kind], kit.make_problems(4).add_column("expert", [" ok"] * 4)
+    limit: dict[str, Any] = {} if kind == "sft" else {"max_completion_length": 6, "num_generations": 4}
+    saving = {"max_steps": 2, "save_strategy": "steps", "save_steps": 1, "report_to": "none", "learning_rate": 0.05}
+    more = {} if kind == "sft" else {"reward_funcs": kit.has_digit}
+
+    def make() -> Any:
+        config = method.config(str(out), use_cpu=True, per_device_train_batch_size=4, **limit, **saving)
+        model = get_peft_model(kit.make_model(seed=3), lora(), adapter_name="policy")
+        given = {"args": config, "train_dataset": data, "processing_class": kit.make_tokenizer(), **more}
+        return method.trainer(model, **given)
+
+    whole = make()
+    whole.train()
+    shutil.rmtree(out / "checkpoint-2")
+    resumed = make()
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 2
+    assert kit.largest_gap(kit.weights_of(resumed.model), kit.weights_of(whole.model)) == 0.0
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

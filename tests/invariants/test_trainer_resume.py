@@ -20,6 +20,7 @@ import trainer_kit as kit
 from datasets import Dataset
 from peft import LoraConfig
 from torch import Tensor
+from transformers import EarlyStoppingCallback
 
 from sgpo.trainer import sound
 from sgpo.trainer.methods import KINDS
@@ -406,6 +407,65 @@ def test_a_second_call_begins_with_rollouts_of_its_own(tmp_path: Path) -> None:
     trainer.train()
     trainer.train()
     assert generated == [0, 0]
+
+
+@pytest.mark.parametrize("method", ["sgpo", "luffy", "hpt"])
+def test_a_run_that_was_interrupted_within_a_step_goes_on_in_the_same_trainer(method: str, tmp_path: Path) -> None:
+    """As in a notebook: what the interrupted step had logged so far is not counted again."""
+    options = {**HALVES, "max_steps": 3, "reward": kit.has_ok}
+    whole = make(tmp_path / "whole", method, **options)
+    whole.train()
+    trainer = make(tmp_path / "parts", method, **options)
+    step, done = trainer.training_step, 0
+
+    def interrupted(*args: Any) -> Tensor:
+        nonlocal done
+        loss: Tensor = step(*args)
+        done += 1
+        if done == 3:  # the first half of the second step
+            raise KeyboardInterrupt
+        return loss
+
+    trainer.training_step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    trainer.training_step = step
+    trainer.train(resume_from_checkpoint=True)
+    assert kit.largest_gap(state_of(trainer), state_of(whole)) == 0.0
+    ours, theirs = (
+        [{k: v for k, v in row.items() if "time" not in k} for row in t.state.log_history[:3]] for t in (trainer, whole)
+    )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("method", sorted(KINDS))
+def test_the_patience_of_early_stopping_is_not_counted_anew(method: str, tmp_path: Path) -> None:
+    """A greater one takes effect."""
+    kind, best = KINDS[method], {"load_best_model_at_end": True, "save_strategy": "steps", "save_steps": 1}
+    data = kit.make_problems(8).add_column("expert", [" ok a b"] * 8)
+    each = {"eval_strategy": "steps", "eval_steps": 1, "max_steps": 8, "per_device_eval_batch_size": 4, **best}
+    more: dict[str, Any] = {"eval_dataset": data.select(range(2))}
+    if method == "sft":
+        each |= {"use_cpu": True, "per_device_train_batch_size": 1, "learning_rate": 0.0, "report_to": "none"}
+    else:
+        more["reward_funcs"] = lambda completions, **_: [0.5] * len(completions)
+        each |= {"metric_for_best_model": "reward", "num_train_epochs": 2}
+
+    def stopped_at(directory: Path, patience: int, resume: str | None = None) -> int:
+        config = (
+            kind.config(str(directory), **each) if method == "sft" else kit.make_config(directory, kind.config, **each)
+        )
+        given = {"args": config, "train_dataset": data, "processing_class": kit.make_tokenizer(), **more}
+        trainer = kind.trainer(kit.make_model(), callbacks=[EarlyStoppingCallback(patience)], **given)
+        trainer.train(resume_from_checkpoint=resume)
+        step: int = trainer.state.global_step
+        return step
+
+    assert stopped_at(tmp_path / "whole", 2) == 3
+    for patience, step in ((2, 3), (4, 5)):
+        parts = tmp_path / f"patience-{patience}"
+        shutil.copytree(tmp_path / "whole" / "checkpoint-2", parts / "checkpoint-2")
+        assert stopped_at(parts, patience, str(parts / "checkpoint-2")) == step
 
 
 def test_a_reference_model_that_follows_the_policy(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sgpo import HPTConfig, HPTTrainer, LUFFYConfig, LUFFYTrainer, SGPOConfig, S
 from sgpo.report.headline import headline
 from sgpo.report.load import load_run
 from sgpo.report.page import render_page, write_report
+from sgpo.trainer.methods import KINDS
 
 CASES: dict[str, tuple[type, type, dict[str, Any]]] = {
     "sgpo": (SGPOTrainer, SGPOConfig, {}),
@@ -72,6 +74,49 @@ def test_completions_of_an_evaluation_are_none_of_the_training(out: Path) -> Non
     kept = [json.loads(line) for line in (out / "completions.jsonl").read_text().splitlines()]
     assert {row["step"] for row in kept} == {1, 2}
     assert all(row["prompt"].startswith("solve") for row in kept)
+
+
+@pytest.mark.parametrize("method", ["sgpo", "luffy", "hpt"])
+@pytest.mark.parametrize("reused", [{"num_iterations": 2}, {"steps_per_generation": 2}])
+def test_nor_are_they_where_the_training_goes_on_with_its_rollouts(
+    reused: dict[str, int], method: str, out: Path
+) -> None:
+    """TRL keeps what it logs until it samples again: the step behind an evaluation would show what that sampled."""
+    kind, data = KINDS[method], trainer_kit.make_problems(4).add_column("expert", [" ok"] * 4)
+    measured = Dataset.from_list([{**row, "prompt": "hint a"} for row in data])
+    options = {"eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 4, **reused}
+    config = trainer_kit.make_config(out, kind.config, **options)
+    more = {"eval_dataset": measured, "processing_class": trainer_kit.make_tokenizer()}
+    kind.trainer(trainer_kit.make_model(), trainer_kit.has_ok, config, data, **more).train()
+    kept = [json.loads(line) for line in (out / "completions.jsonl").read_text().splitlines()]
+    assert {row["step"] for row in kept} == {1, 2}
+    assert all(row["prompt"].startswith("solve") for row in kept)
+
+
+ADVANTAGES = {
+    "luffy": {"advantage_baseline": "on_policy"},
+    "hpt": {"gate": 1},
+    "sgpo": {"guided_grpo_weight": 1.0, "guided_grpo_group": "joined", "loss_type": "dapo"},
+}
+
+
+@pytest.mark.usefixtures("scripted")
+@pytest.mark.parametrize("method", ADVANTAGES)
+def test_advantages_of_completions_are_those_that_are_trained_on(method: str, out: Path) -> None:
+    """These methods make others of TRL's, which it has logged by then."""
+    kind, data = KINDS[method], trainer_kit.make_problems(8).add_column("expert", [" ok"] * 8)
+    options = {"max_steps": 1, "per_device_train_batch_size": 32, "num_iterations": 2, **ADVANTAGES[method]}
+    config = trainer_kit.make_config(out, kind.config, **options)
+    tokenizer = trainer_kit.make_tokenizer()
+    trainer = kind.trainer(trainer_kit.make_model(), trainer_kit.has_ok, config, data, processing_class=tokenizer)
+    trainer.train()
+    (batch,) = trainer._buffered_inputs
+    assert sorted(trainer._logs["advantages"]) == pytest.approx(sorted(batch["advantages"].tolist()))
+    texts = [tokenizer.decode(p[m.bool()]) for p, m in zip(batch["prompt_ids"], batch["prompt_mask"], strict=True)]
+    trained = Counter(zip(texts, [round(a, 5) for a in batch["advantages"].tolist()], strict=True))
+    logged = zip(trainer._logs["prompt"], trainer._logs["advantages"], strict=True)
+    assert Counter((prompt, round(advantage, 5)) for prompt, advantage in logged) == trained
+    assert len(set(batch["advantages"].tolist())) > 2
 
 
 def test_a_resumed_run_reads_as_one_that_was_not_interrupted(out: Path) -> None:

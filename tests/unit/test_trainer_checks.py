@@ -15,7 +15,7 @@ from datasets import Dataset, IterableDataset, concatenate_datasets, load_from_d
 from peft import LoraConfig, TrainableTokensConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tokenizers.processors import TemplateProcessing
-from transformers import GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.generation.utils import GenerationMixin
 from trl import GRPOConfig
 
@@ -816,6 +816,37 @@ def test_an_adapter_names_the_revision_of_its_base(kind: str, out: Path) -> None
     trainer.args.model_init_kwargs = {"revision": "v2"}
     trainer.save_model(str(out / "saved"))
     assert json.loads((out / "saved" / "adapter_config.json").read_text())["revision"] == "v2"
+
+
+@pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt", "sft"])
+def test_a_generation_config_that_cannot_be_saved_is_mended(kind: str, out: Path) -> None:
+    """With a temperature and without do_sample, as some are published: the first checkpoint ended the run."""
+    model = kit.make_model()
+    model.generation_config.update(temperature=0.6, do_sample=False)
+    with pytest.warns(UserWarning, match="options of sampling without do_sample=True"):
+        trainer = trainer_of(kind, model, out)
+    trainer.save_model(str(out / "saved"))
+    assert json.loads((out / "saved" / "generation_config.json").read_text())["do_sample"] is True
+    model.generation_config.early_stopping = "soon"
+    with pytest.raises(ValueError, match="early_stopping"):
+        trainer_of(kind, model, out)
+
+
+@pytest.mark.parametrize("kind", ["sgpo", "luffy"])
+def test_a_reference_that_is_not_what_training_begins_from(kind: str, out: Path, tmp_path: Path) -> None:
+    """TRL reads it from the model's folder, which does not know what was merged into the model since."""
+    kit.make_model().save_pretrained(tmp_path / "base")
+    kit.make_tokenizer().save_pretrained(tmp_path / "base")
+    for dtype in (torch.float32, torch.bfloat16):  # rounded it is the same model
+        trainer_of(kind, AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=dtype), out, beta=0.1)
+    adapter = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    merged = get_peft_model(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), adapter).merge_and_unload()
+    merged.requires_grad_(True)
+    with pytest.raises(ValueError, match=r"has loaded the reference from .*base', but .* it was changed in memory"):
+        trainer_of(kind, merged, out, beta=0.1)
+    trainer_of(kind, merged, out)
+    merged.save_pretrained(tmp_path / "merged")
+    trainer_of(kind, str(tmp_path / "merged"), out, beta=0.1)
 
 
 @pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])

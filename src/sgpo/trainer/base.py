@@ -6,8 +6,6 @@ advantage of 0, an infinite one too, and an id beyond the embedding is an IndexE
 
 import inspect
 import math
-import os
-import shutil
 import traceback
 import warnings
 from collections import defaultdict
@@ -43,6 +41,7 @@ from sgpo.trainer.ranks import idle_share
 from sgpo.trainer.reward_functions import check_rewards, reads
 from sgpo.trainer.rollouts import Problem, distinct
 from sgpo.trainer.run_log import RunLog
+from sgpo.trainer.shards import sharded
 from sgpo.trainer.trl_seam import GRPOTrainer, get_config_model_id
 
 _GO_ON = "Correct it, then go on from the last checkpoint with resume_from_checkpoint=True."
@@ -99,6 +98,8 @@ class BaseTrainer(MeasuredGRPOTrainer):
         for tokenizer in (self._tokenizer, *self.reward_processing_classes):  # a reward model has its own
             fix_date(tokenizer)
         adapters.check_head(self.model, self.args)
+        if not sharded(args):
+            checks.check_same_reference(self.model, self.ref_model, args.beta)
         self.add_callback(RunLog(self))
         self.add_callback(RolloutNotices(self))
         if self.accelerator.is_main_process:
@@ -291,6 +292,13 @@ class BaseTrainer(MeasuredGRPOTrainer):
                 "but a reward must be a finite number, or None where it does not apply. Bound it."
             )
 
+    def _show_advantages(self, advantages: Tensor) -> None:
+        """Log this generation batch with the advantages that it is trained on, ``[B * G]``, in place of TRL's own."""
+        shown, logged = self.accelerator.gather(advantages).tolist(), self._logs["advantages"]
+        for _ in shown:
+            logged.pop()
+        logged.extend(shown)
+
     def _named_functions(self) -> str:
         names = self.reward_func_names
         return f"the reward function {names[0]!r}" if len(names) == 1 else f"all reward functions ({', '.join(names)})"
@@ -420,7 +428,7 @@ class BaseTrainer(MeasuredGRPOTrainer):
         folder = output_dir or self.args.output_dir
         self.create_model_card(model_name=Path(self.args.hub_model_id or self.args.output_dir).name)
         card = Path(self.args.output_dir) / "README.md"
-        if self.is_world_process_zero() and card.is_file() and os.path.abspath(folder) != os.path.abspath(card.parent):
-            os.makedirs(folder, exist_ok=True)
-            shutil.copyfile(card, Path(folder) / card.name)
+        if self.is_world_process_zero() and card.is_file():
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / card.name).write_bytes(card.read_bytes())
         super()._save(output_dir, state_dict)

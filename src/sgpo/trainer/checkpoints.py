@@ -22,7 +22,8 @@ from sgpo.trainer.teacher import TEACHER_FILE
 
 logger = logging.getLogger(__name__)
 
-_WEIGHTS = ("*.safetensors", "pytorch_model*", "adapter_model*", "global_step*")  # plain, FSDP, PEFT, DeepSpeed
+# Plain, FSDP, DeepSpeed, PEFT: an adapter of another name than "default" is in a folder of its own.
+_WEIGHTS = ("*.safetensors", "pytorch_model*", "global_step*", "adapter_model*", "*/adapter_model*")
 Resume = str | os.PathLike[str] | bool | None
 
 

@@ -151,6 +151,28 @@ def check_reference(model: Any, args: BaseConfig, *, peft: bool) -> None:
     )
 
 
+def check_same_reference(model: PreTrainedModel, reference: PreTrainedModel | None, beta: float) -> None:
+    """Raise ``ValueError`` if the reference is not what training begins from: the KL would lead back to another model.
+
+    TRL has read it from where the model came from. What was done to the model since (an adapter merged into it, say) is
+    not there. To be called before the first step.
+    """
+    weights = {} if reference is None else dict(reference.named_parameters())
+    pairs = ((p, weights[name]) for name, p in model.named_parameters() if name in weights)
+    if any(p.shape == q.shape and p.is_floating_point() and not _rounds_to(p, q) for p, q in pairs):
+        raise ValueError(
+            f"beta is {beta}, and TRL has loaded the reference from {get_config_model_id(model.config)!r}, but the "
+            "weights of the model that is given are others: it was changed in memory. Save it "
+            "(model.save_pretrained(FOLDER)) and pass model=FOLDER, or set beta=0.0."
+        )
+
+
+def _rounds_to(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors are equal in the coarser of their precisions."""
+    coarser = max(one.dtype, other.dtype, key=lambda dtype: torch.finfo(dtype).eps)
+    return torch.equal(one.detach().to(coarser), other.detach().to(one.device, coarser))
+
+
 def require_column(dataset: Any, column: str, remedy: str) -> Any:
     """The first problem, None of what is no data set. Raises ``ValueError`` if it lacks a prompt or the column."""
     if not isinstance(dataset, (Dataset, IterableDataset)):

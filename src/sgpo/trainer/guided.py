@@ -104,12 +104,7 @@ class GuidedRolloutTrainer(BaseTrainer):
         return guided_prompt(problem["prompt"], checks.strategy_of(problem), self.args.guided_prompt_template)
 
     def _generate_single_turn(
-        self,
-        prompt_ids: list[list[int]],
-        images: Any,
-        multimodal_fields: Any,
-        num_generations: int,
-        *args: Any,
+        self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, num_generations: int, *args: Any
     ) -> tuple[list[list[int]], list[list[float]] | None]:
         if self._sgpo.replayed is not None:
             return self._sgpo.replayed.completion_ids, self._sgpo.replayed.logprobs

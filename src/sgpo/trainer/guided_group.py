@@ -92,6 +92,7 @@ class GuidedGroupTrainer(GuidedRolloutTrainer):
         scaled = self.args.scale_rewards not in ("none", False)
         advantages, of_guided = joined_advantages(autonomous, rewards, scale=scaled)
         batch.scored["advantages"], scored["advantages"] = advantages.flatten(), of_guided[groups].flatten()
+        self._show_advantages(batch.scored["advantages"])
         mask = scored["completion_mask"]
         # The sampler had the guided prompt and no dropout, so its logprobs are recomputed in the same way.
         prompts, prompt_mask = padded(guided.prompt_ids, self._tokenizer.pad_token_id, "left")

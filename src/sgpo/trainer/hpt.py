@@ -83,6 +83,7 @@ class HPTTrainer(ExpertTrainer):
         experts = {b * size: self._expert_ids(problems[b]) for b in by_sft.nonzero().flatten().tolist()}
         put_experts(output, experts, self._tokenizer.pad_token_id, self.pad_to_multiple_of or 1)
         output["advantages"] = output["advantages"].masked_fill(by_sft.repeat_interleave(size), 0.0)
+        self._show_advantages(output["advantages"])
         means = {"sft_share": (by_sft.sum(), len(problems)), "pass_rate": (correct.sum(), correct.numel())}
         added = output["completion_mask"].sum() - output["sampled_tokens"].sum()
         self._record("hpt", means, added_tokens=added)

@@ -20,7 +20,7 @@ from sgpo.objectives.baselines import (
     shaped_probability,
 )
 from sgpo.trainer import papers
-from sgpo.trainer.base_config import argument
+from sgpo.trainer.base_config import argument, require_choice
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.notices import RolloutHistory
 from sgpo.trainer.own import swapped
@@ -41,22 +41,11 @@ class LUFFYConfig(ExpertConfig):
     )
 
     def __post_init__(self) -> None:
-        choices = {
-            "advantage_baseline": ADVANTAGE_BASELINES,
-            "loss_type": LOSS_TYPES,
-            "multi_objective_aggregation": ("sum_then_normalize",),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, but LUFFY is defined here for "
-                    f"{', '.join(map(repr, allowed))}. Use one of these."
-                )
-        if self.scale_rewards not in ("none", False):
-            raise ValueError(
-                f"scale_rewards is {self.scale_rewards!r}, but LUFFY's public script does not divide advantages by a "
-                "standard deviation. Leave it at 'none'."
-            )
+        require_choice("advantage_baseline", self.advantage_baseline, ADVANTAGE_BASELINES)
+        require_choice("loss_type", self.loss_type, LOSS_TYPES)
+        require_choice("multi_objective_aggregation", self.multi_objective_aggregation, ("sum_then_normalize",))
+        # LUFFY's public script does not divide advantages by a standard deviation.
+        require_choice("scale_rewards", self.scale_rewards or "none", ("none",))
         if not self.shaping_gamma > 0:
             raise ValueError(f"shaping_gamma is {self.shaping_gamma}, but must be > 0; LUFFY's is 0.1.")
         super().__post_init__()
@@ -88,6 +77,7 @@ class LUFFYTrainer(ExpertTrainer):
         off_policy[:, -1] = True
         advantages = luffy_advantages(rewards, off_policy, self.args.advantage_baseline)
         output["advantages"], output["off_policy"] = advantages.flatten(), off_policy.flatten()
+        self._show_advantages(output["advantages"])
         scored = ~rewards.isnan()
         means = {
             "expert_reward": (rewards[:, -1].nansum(), scored[:, -1].sum()),

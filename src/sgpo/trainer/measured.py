@@ -5,6 +5,7 @@ best checkpoint may be another. Several processes fill the last batch up with pr
 TRL counts again. And of several data sets the last one's metrics would stand under the name of all.
 """
 
+import copy
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import torch
 from datasets import Dataset, IterableDataset
 from torch import Tensor
 
+from sgpo.trainer.own import swapped
 from sgpo.trainer.resumable import ResumableGRPOTrainer
 
 
@@ -83,6 +85,11 @@ class MeasuredGRPOTrainer(ResumableGRPOTrainer):
                 f"eval_dataset is a stream, of which {self.accelerator.num_processes} processes would count some "
                 "problems twice. Give a data set of known length: Dataset.from_list(list(stream))."
             )
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        # TRL would go on to log these completions as those of the training, until it samples new ones.
+        with swapped(self, _logs=copy.deepcopy(self._logs)):
+            return super().evaluate(*args, **kwargs)
 
     def evaluation_loop(
         self,

@@ -95,11 +95,8 @@ class ResumableGRPOTrainer(SoundTrainer, ServedGRPOTrainer):
             **adapter_settings(self.accelerator.unwrap_model(self.model)),
             **tokens_digest(self.train_dataset, lambda prompts: self._tokenize_prompts(prompts)[0]),
             "the reward functions": ", ".join(self.reward_func_names),
-            **{
-                f"the code of the reward {name}": digest
-                for name, digest in code_digests(self.reward_funcs, self.reward_func_names).items()
-            },
-            **{f"the column {name}": digest for name, digest in column_digests(self.train_dataset).items()},
+            **code_digests(self.reward_funcs, self.reward_func_names),
+            **column_digests(self.train_dataset),
         }
         order = {name: getattr(self.args, name) for name in _ORDERING}
         order["problems"] = dataset_digest(self.train_dataset)
@@ -120,7 +117,8 @@ class ResumableGRPOTrainer(SoundTrainer, ServedGRPOTrainer):
         """
         checkpoint = self._on_main(lambda: self._checkpoint(resume_from_checkpoint))
         self._before_training()
-        self._step, self._buffered_inputs = 0, None  # of an earlier call
+        # Of an earlier call, which may have been interrupted in the middle of a step.
+        self._step, self._buffered_inputs, self._entropy_window_stats = 0, None, None
         with lost_process_named(self.args, self.accelerator, lambda: self.state.global_step + 1):
             return super().train(resume_from_checkpoint=checkpoint, **kwargs)
 

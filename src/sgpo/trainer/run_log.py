@@ -43,7 +43,7 @@ class RunLog(TrainerCallback):
             folder.mkdir(parents=True, exist_ok=True)
             row = {"step": state.global_step, "max_steps": state.max_steps, **metrics}
             append_rows(folder / LOG, [row], sync=False, default=str)
-            # An evaluation puts its own completions among them; TRL's next generation batch takes their place.
+            # While an evaluation is logged its own completions are among them.
             training = self._trainer.model.training
             if latest := self._completions(state.global_step) if training else []:
                 self._first = self._first or latest

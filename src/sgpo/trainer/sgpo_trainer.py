@@ -40,7 +40,7 @@ from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.distillation import Target, TargetBatch, collate, completions_behind, deal
 from sgpo.trainer.finite import group_rows, require_finite_loss, target_rows
 from sgpo.trainer.guided_group import GuidedGroupTrainer
-from sgpo.trainer.metrics import log_ratio, rollout_metrics
+from sgpo.trainer.metrics import DistillationSums, log_ratio, rollout_metrics
 from sgpo.trainer.problem_log import ProblemLog
 from sgpo.trainer.ranks import largest
 from sgpo.trainer.rollouts import Candidates, GenerationBatch, first_of_equals
@@ -82,7 +82,7 @@ class SGPOTrainer(GuidedGroupTrainer):
 
     def _before_training(self) -> None:
         super()._before_training()
-        self._sgpo.slots, self._sgpo.guided_slots = [], []
+        self._sgpo.slots, self._sgpo.guided_slots, self._sgpo.sums = [], [], DistillationSums()
 
     # ---------------------------------------------------------------- targets
 

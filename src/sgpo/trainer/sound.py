@@ -4,6 +4,7 @@ It trains some weights and saves all that it trains; it stops at the first numbe
 checkpoints ends with a record of its files.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,27 @@ from sgpo.trainer.own import swapped
 from sgpo.trainer.record import Record, write_record
 
 
+def mend_generation(model: Any) -> None:
+    """Set do_sample where a model is published with a temperature and without it: no checkpoint could be written.
+
+    Raises:
+        ValueError: its generation_config has another fault, with which transformers reads it and does not save it.
+    """
+    config = getattr(model, "generation_config", None)
+    if config is None or is_peft_model(model):  # an adapter is saved without
+        return
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        config.do_sample = True
+        config.validate(strict=True)
+        warnings.warn(
+            "The model's generation_config has options of sampling without do_sample=True, with which no checkpoint "
+            "could be written. It is set here, and in what is saved.",
+            stacklevel=3,
+        )
+
+
 class SoundTrainer:
     """A base that any ``Trainer`` inherits from first.
 
@@ -31,8 +53,10 @@ class SoundTrainer:
         NonFiniteError: in training, and before a checkpoint is written; see :mod:`sgpo.trainer.finite`.
     """
 
+    _metrics: dict[str, Any]
     accelerator: Any
     args: Any
+    callback_handler: Any
     model: Any
     processing_class: Any
     state: Any
@@ -40,11 +64,24 @@ class SoundTrainer:
     def __init__(self, *args: Any, **kwargs: Any):
         with whole_weights():
             super().__init__(*args, **kwargs)
+        mend_generation(self.model)
         adapters.check_trained(self.model)
         adapters.check_saved(self.model)
         adapters.check_merged(self.model)
         warn_of_lost_updates(self.model, self.args)
         self.add_callback(FiniteNumbers(self.accelerator))  # type: ignore[attr-defined]
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train as ``Trainer.train`` does."""
+        self._metrics["train"].clear()  # of a call that was interrupted within a step
+        return super().train(*args, **kwargs)  # type: ignore[misc]
+
+    def _load_callback_state(self) -> None:
+        """Give callbacks what they counted; transformers does it if asked to, and takes their settings back as well."""
+        for kind, saved in self.state.stateful_callbacks.items():
+            ours = [callback for callback in self.callback_handler.callbacks if type(callback).__name__ == kind]
+            for callback, state in zip(ours, saved if isinstance(saved, list) else [saved], strict=False):
+                vars(callback).update(state["attributes"])
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # A checkpoint of NaN would be the one that a resumed run goes on from.

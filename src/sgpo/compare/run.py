@@ -110,7 +110,8 @@ def _run_locked(plan: ComparePlan, out: Path, other: Path | None) -> ComparisonR
         machine=manifest.machine,
         settings=manifest.settings,
         expert=manifest.settings.get("budget", {}).get("expert"),  # the dial that a reader asks for first
-        process_seconds=_seconds(out),
+        # Of all cells, one after another, those of the search included.
+        process_seconds=round(sum(read_json_object(path).get("seconds", 0) for path in out.glob("*/*/result.json"))),
         never_solved=plan.task.never_solved,
         methods=method_results(outcomes, rates, plan.task.never_solved),
         failed=failed | _failed_in_search(out),
@@ -127,11 +128,6 @@ def _failed_in_search(out: Path) -> dict[str, str]:
     # From the files: a start that names other methods does not run these again.
     errors = {path.parent.name: path.read_text(errors="replace") for path in sorted(out.glob("tuning/*/error.txt"))}
     return {f"search, {name}": text.strip().rpartition("\n")[2] for name, text in errors.items()}
-
-
-def _seconds(out: Path) -> int:
-    """Seconds that all cells of a comparison took, one after another, those of the search included."""
-    return round(sum(read_json_object(path).get("seconds", 0) for path in out.glob("*/*/result.json")))
 
 
 def _manifest(plan: ComparePlan, out: Path) -> Manifest:

@@ -158,30 +158,27 @@ class Source:
         return found
 
     def _first(self) -> JsonObject:
-        first = next((raw for raw in self._raw() if raw is not None), None)
-        if first is None:
-            if self.path.is_dir():
-                raise ValueError(f"{self.name}: no problem was solved, so there is nothing to learn from. Raise --k.")
-            if self._hub is None:
-                next(read_table(self.path), None)  # which says what is wrong with the first row
-            raise ValueError(f"{self.name} has no rows; give one JSON object a line.")
-        return first
-
-    def _raw(self) -> Iterator[JsonObject | None]:
-        """Rows, None for one that cannot be read."""
-        if self._hub is not None:
-            yield from self._hub
-            return
+        broken: list[ReadError] = []
+        for raw in self._raw():
+            if not isinstance(raw, ReadError):
+                return raw
+            broken.append(raw)
         if self.path.is_dir():
-            yield from eval_rows(self.path)
+            raise ValueError(f"{self.name}: no problem was solved, so there is nothing to learn from. Raise --k.")
+        raise broken[0] if broken else ValueError(f"{self.name} has no rows; give one JSON object a line.")
+
+    def _raw(self) -> Iterator[JsonObject | ReadError]:
+        """Rows, and of one that cannot be read the reason."""
+        if self._hub is not None or self.path.is_dir():
+            yield from self._hub if self._hub is not None else eval_rows(self.path)
             return
         broken: list[ReadError] = []
         for _, row in read_table(self.path, skip=broken.append):
             # Each as a row of its own, so that a row keeps its number whatever stands before it.
-            yield from (None for _ in broken)
+            yield from broken
             broken.clear()
             yield row
-        yield from (None for _ in broken)
+        yield from broken
 
 
 def parse_columns(text: str | None) -> dict[str, str]:
@@ -193,8 +190,8 @@ def parse_columns(text: str | None) -> dict[str, str]:
     return {name.strip(): column.strip() for name, _, column in pairs}
 
 
-def _row(raw: JsonObject | None, columns: Mapping[str, str], number: int) -> Row:
-    if raw is None:
+def _row(raw: JsonObject | ReadError, columns: Mapping[str, str], number: int) -> Row:
+    if isinstance(raw, ReadError):
         return Row(f"row {number}", fault="unreadable_row")
     prompt = _get(raw, columns["problem"])
     messages = as_messages(prompt)

@@ -148,12 +148,7 @@ def bootstrap_interval(
 
 
 def paired_interval(
-    a: Sequence[float],
-    b: Sequence[float],
-    *,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
+    a: Sequence[float], b: Sequence[float], *, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:
     """Percentile bootstrap of ``mean(a - b)`` over problems that both have, in the same order, ``[P]`` each.
 

@@ -21,9 +21,7 @@ class EvalModelOptions(ModelOptions):
     """How the evaluated model is reached. A URL alone says that it is an endpoint."""
 
     base_url: str | None = like(
-        ModelOptions,
-        "base_url",
-        help="URL of an OpenAI-compatible endpoint, up to /v1; implies --backend endpoint.",
+        ModelOptions, "base_url", help="URL of an OpenAI-compatible endpoint, up to /v1; implies --backend endpoint."
     )
     timeout: float = like(ModelOptions, "timeout", flags=("--request-timeout",))
     quantization: dict[str, object] = option(

@@ -125,9 +125,7 @@ def summarise(problems: Sequence[ProblemResult]) -> EvalResult:
         k=k,
         per_group={
             name: FamilyScores(
-                accuracy=math.fsum(scores) / len(scores),
-                ci95=problem_interval(scores),
-                n_problems=len(scores),
+                accuracy=math.fsum(scores) / len(scores), ci95=problem_interval(scores), n_problems=len(scores)
             )
             for name, scores in sorted(groups.items())
         },

@@ -15,17 +15,7 @@ Importing this package imports no torch and no HTTP client.
 """
 
 from sgpo.models.options import ModelOptions, open_model
-from sgpo.models.protocol import (
-    Answered,
-    CallError,
-    Key,
-    Model,
-    ModelError,
-    Reply,
-    Request,
-    Sampling,
-    Schema,
-)
+from sgpo.models.protocol import Answered, CallError, Key, Model, ModelError, Reply, Request, Sampling, Schema
 from sgpo.models.seeds import check_sampling, row_seeds, stream_seed
 
 __all__ = [

@@ -120,20 +120,19 @@ class Loaded(Batched):
         self,
         tokenizer: Any,
         folder: Folder,
-        revision: str | None,
         sampling: Sampling,
         batch_size: int,
         chat_template_kwargs: Mapping[str, object] | None,
     ) -> None:
         super().__init__(sampling, batch_size, chat_template_kwargs)
-        self.tokenizer, self.folder, self.revision = tokenizer, folder, revision
+        self.tokenizer, self.folder = tokenizer, folder
         fix_date(tokenizer)
         warn_of_idle_variables(tokenizer, self.chat_template_kwargs)
 
     def settings(self) -> JsonObject:
         # The weights of a folder may be others the next time, under the same name; those of the hub have a revision.
         weights = {name: value for name, value in self.folder.describe().items() if value is not None}
-        named = {"backend": self.backend, "revision": self.revision, **weights}
+        named = {"backend": self.backend, "revision": self.folder.revision, **weights}
         return {**named, **self.template_settings()}
 
     def template_settings(self) -> JsonObject:

@@ -42,6 +42,8 @@ class Folder:
         self.name = name
         # The content of ``adapter_config.json``, where it is a folder that PEFT saved.
         self.adapter = _adapter(Path(name)) if name else None
+        # Of the base, where an adapter was trained on another one than the main branch's.
+        self.revision: str | None = (self.adapter or {}).get("revision")
         # The model to load first. PEFT writes it as it was named in training: a hub id, or a path of that machine.
         self.base = name if self.adapter is None else str(self.adapter["base_model_name_or_path"])
         # How the base was quantized while the adapter was trained: on other weights it would be another model.
@@ -54,10 +56,31 @@ class Folder:
         has_tokenizer = self.adapter is None or (Path(name) / "tokenizer_config.json").is_file()
         self.tokenizer = name if has_tokenizer else self.base
 
+    @classmethod
+    def found(cls, name: str, quantization: Mapping[str, Any], revision: str | None) -> Folder:
+        """The model of a folder or of the hub, in a ``revision`` that may be asked for; an adapter of the hub is here.
+
+        transformers would put that on the main branch of its base, whatever base it was trained on.
+        """
+        from huggingface_hub import snapshot_download
+        from transformers.utils.peft_utils import find_adapter_config_file
+
+        if not Path(name).exists() and find_adapter_config_file(name, revision=revision) is not None:
+            files = ["adapter_*", "*.json", "*.jinja", "*.txt", "*.model"]
+            return cls(snapshot_download(name, revision=revision, allow_patterns=files), quantization)
+        folder = cls(name, quantization)
+        folder.revision = revision or folder.revision
+        return folder
+
     @property
-    def revision(self) -> str | None:
-        """The revision of an adapter's base, where it was trained on another one than the main branch."""
-        return (self.adapter or {}).get("revision")
+    def commit(self) -> str | None:
+        """The commit of a model of the hub that has been loaded; the revision of one in a folder."""
+        from transformers.utils.hub import cached_file, extract_commit_hash
+
+        with suppress(OSError, ValueError):
+            file = cached_file(self.base, "config.json", revision=self.revision, local_files_only=True)
+            return extract_commit_hash(file, None) or self.revision
+        return self.revision
 
     @property
     def rank(self) -> int:
@@ -112,32 +135,6 @@ class Folder:
                 last = max(saved, key=lambda path: int(path.name.rpartition("-")[2]))
                 remedy = f"Give one of its checkpoints, such as {last}."
         return ModelError(f"{what} cannot be loaded: {reason.rstrip('.,')}. {remedy}")
-
-
-def adapter_of_hub(name: str, revision: str | None) -> tuple[str, str | None]:
-    """The local folder of an adapter on the hub, whose base has no revision yet; other names as they are, with theirs.
-
-    transformers would put it on its base's main branch, whatever base it was trained on.
-    """
-    from huggingface_hub import snapshot_download
-    from transformers.utils.peft_utils import find_adapter_config_file
-
-    if Path(name).exists() or find_adapter_config_file(name, revision=revision) is None:
-        return name, revision
-    patterns = ["adapter_*", "*.json", "*.jinja", "*.txt", "*.model"]
-    return snapshot_download(name, revision=revision, allow_patterns=patterns), None
-
-
-def commit_of(name: str, revision: str | None) -> str | None:
-    """The commit of a model of the hub that has been loaded; what was asked for where it is a folder."""
-    from transformers.utils.hub import cached_file, extract_commit_hash
-
-    with suppress(OSError, ValueError):
-        return (
-            extract_commit_hash(cached_file(name, "config.json", revision=revision, local_files_only=True), None)
-            or revision
-        )
-    return revision
 
 
 def require_vocabulary(tokenizer: Any, name: str, revision: str | None = None) -> None:

@@ -11,15 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
-from sgpo.models.folders import (
-    BY_CHANCE,
-    Folder,
-    adapter_of_hub,
-    commit_of,
-    require_chat_template,
-    require_vocabulary,
-    whole_weights,
-)
+from sgpo.models.folders import BY_CHANCE, Folder, require_chat_template, require_vocabulary, whole_weights
 from sgpo.models.options import LocalOptions
 from sgpo.models.protocol import Key, ModelError, Reply, Request, Sampling
 
@@ -40,12 +32,11 @@ class LocalModel(Loaded):
         *,
         batch_size: int = 64,
         folder: Folder | None = None,
-        revision: str | None = None,
         chat_template_kwargs: Mapping[str, object] | None = None,
     ) -> None:
         from sgpo.models.sampling import positions_of
 
-        super().__init__(tokenizer, folder or Folder(""), revision, sampling, batch_size, chat_template_kwargs)
+        super().__init__(tokenizer, folder or Folder(""), sampling, batch_size, chat_template_kwargs)
         self.model = model
         self.positions = positions_of(model.config)
 
@@ -61,13 +52,11 @@ class LocalModel(Loaded):
         on_cpu = where.partition(":")[0] == "cpu"
         dtype: Any = torch.float32 if options.dtype == "auto" and on_cpu else options.dtype
         try:
-            name, revision = adapter_of_hub(name, options.revision)
-            folder = Folder(name, options.quantization)
+            folder = Folder.found(name, options.quantization, options.revision)
             # Passed as False: where it is left out, transformers asks on a terminal whether to run the model's code.
-            revision = revision or folder.revision
-            common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+            common: dict[str, Any] = {"revision": folder.revision, "trust_remote_code": False}
             tokenizer = AutoTokenizer.from_pretrained(folder.tokenizer, **common)
-            require_vocabulary(tokenizer, folder.tokenizer, revision)
+            require_vocabulary(tokenizer, folder.tokenizer, folder.revision)
             placed: dict[str, Any] = {}
             if folder.quantization is not None:  # quantized weights are not moved
                 placed = {"quantization_config": dict(folder.quantization), "device_map": {"": where}}
@@ -84,14 +73,13 @@ class LocalModel(Loaded):
             sampling,
             batch_size=64 if options.batch_size is None else options.batch_size,
             folder=folder,
-            revision=revision,
             chat_template_kwargs=options.chat_template_kwargs,
         )
 
     def describe(self) -> dict[str, object]:
         return {
             "kind": self.backend,
-            "revision": commit_of(self.folder.base, self.revision),
+            "revision": self.folder.commit,
             **self.folder.describe(),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "device": self.model.device.type,

@@ -7,11 +7,10 @@ under another load. ``generation_config="vllm"`` keeps the model's own sampling 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sgpo.models.batched import Loaded
-from sgpo.models.folders import Folder, adapter_of_hub, commit_of
+from sgpo.models.folders import Folder
 from sgpo.models.marks import end_of_turn, special_marks
 from sgpo.models.protocol import ModelError, Reply, Request, Sampling
 
@@ -29,8 +28,7 @@ class VllmModel(Loaded):
     def __init__(self, engine: Any, sampling: Sampling, options: ModelOptions, folder: Folder) -> None:
         size = 512 if options.batch_size is None else options.batch_size
         template = options.chat_template_kwargs
-        revision = options.revision or folder.revision
-        super().__init__(engine.get_tokenizer(), folder, revision, sampling, size, template)
+        super().__init__(engine.get_tokenizer(), folder, sampling, size, template)
         self.engine, self.options = engine, options
         config = getattr(getattr(engine, "llm_engine", None), "model_config", None)
         self.positions = getattr(config, "max_model_len", options.max_model_len)
@@ -44,8 +42,7 @@ class VllmModel(Loaded):
             raise ModelError(
                 "vLLM is not installed; pip install 'vllm<=0.31.0', or use --backend transformers."
             ) from error
-        name, revision = adapter_of_hub(name, options.revision)
-        folder, options = Folder(name, options.quantization), replace(options, revision=revision)
+        folder = Folder.found(name, options.quantization, options.revision)
         more: dict[str, Any] = {}
         if folder.adapter is not None:
             # vLLM takes one of a few sizes, and refuses a rank beyond what it set aside.
@@ -67,7 +64,7 @@ class VllmModel(Loaded):
             engine = LLM(
                 model=folder.base,
                 dtype=options.dtype,
-                revision=options.revision or folder.revision,
+                revision=folder.revision,
                 tensor_parallel_size=options.tensor_parallel,
                 max_model_len=options.max_model_len,
                 enable_prefix_caching=True,
@@ -83,8 +80,7 @@ class VllmModel(Loaded):
     def describe(self) -> dict[str, object]:
         weights = {name: value for name, value in self.folder.describe().items() if value is not None}
         settings = {name: getattr(self.options, name) for name in ("dtype", "tensor_parallel", "max_model_len")}
-        revision = commit_of(self.folder.base, self.revision)
-        return {"kind": self.backend, "revision": revision, **settings, **weights, **self.template_settings()}
+        return {"kind": self.backend, "revision": self.folder.commit, **settings, **weights, **self.template_settings()}
 
     def replies(self, requests: Sequence[Request]) -> list[Reply]:
         from vllm import SamplingParams

@@ -25,7 +25,8 @@ _CORRECTION = re.compile(
     rf"|{LEAD}(?:(?P<said>{_SAID})\s+is\s+(?:the|my|our)\s+answer\b"
     rf"|the\s+(?:required|desired|requested|correct)\s+(?:\w+\s+)?is\s+{_VALUE}"
     r"|(?:the\s+)?(?P<weak>(?:it|that|this|value|total|count|number)\s+(?:(?:should|must)\s+(?:be|have\s+been)|is)"
-    rf"|it['’]s|i\s+meant?|make\s+(?:it|that)|change\s+my\s+answer\s+to|so(?<=,\sso))\s+{_VALUE})",
+    rf"|it['’]s|i\s+meant?|make\s+(?:it|that)|change\s+my\s+answer\s+to"
+    rf"|so(?<=,\sso)(?=\s+\$?-?\d[\d.,/]{{0,40}}\$?[.!]?\s*(?:\n|\Z)))\s+{_VALUE})",
     re.IGNORECASE,
 )
 _WRONG = (
@@ -34,7 +35,8 @@ _WRONG = (
     r"|\s*\bdoes\s+not\s+(?:work|count|satisfy))\b(?!\s+to\b)"
 )
 _WITHDRAWN = re.compile(
-    rf"(?<!\w){BACK}\W*\Z|(?:\A[\s$.,;*)]*(?:but\s+)?|{START}(?:{TURNS}|so\s))(?:that|this|it|which)?{_WRONG}|\A[\s$*)]*\?\W*no\b"
+    rf"(?<!\w){BACK}\W*\Z|(?:\A[\s$.,;*)]*(?:but\s+)?|{START}(?:{TURNS}|so\s))(?:that|this|it|which)?{_WRONG}"
+    rf"|\A[\s$*)]*\?\W*no\b"
     rf"|{START}(?:{TURNS})?(?:(?:so|thus|hence|but)\W{{1,3}})?(?:my|this|the)\s+(?:\w+\s+)?(?:answer|solution)(?:\s+above)?"
     rf"{_WRONG}|(?:{START}|[,:]\s|\b(?:but|so|thus|hence)\s)\$?(?P<value>[-\w\\([{{][^\s$]{{0,39}})\$?{_WRONG}",
     re.IGNORECASE,

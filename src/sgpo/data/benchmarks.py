@@ -6,7 +6,6 @@ answers, tolerance, unit) come from its ``*.meta.jsonl``, which lies beside the 
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from typing import Any
 from sgpo.data.messages import Messages, as_messages, has_tools, problem_text
 from sgpo.data.tables import gold_texts, read_table, table_name
 from sgpo.runs.files import ReadError
-from sgpo.runs.words import first_line
+from sgpo.runs.words import first_line, nearest
 
 PROBLEM_FIELDS = ("problem", "prompt", "question")
 ANSWER_FIELDS = ("answer", "solution", "ground_truth", "gold")
@@ -133,11 +132,8 @@ def load_hub(name: str) -> list[BenchmarkProblem]:
     Raises BenchmarkError for an unknown name, a hub out of reach, and a file that is not what the revision held.
     """
     if name not in HUB:
-        near = difflib.get_close_matches(name, HUB, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise BenchmarkError(
-            f"benchmark {name!r} is unknown{hint}; choose from {', '.join(HUB)}, lab, or give --data PATH."
-        )
+        known = f"choose from {', '.join(HUB)}, lab, or give --data PATH"
+        raise BenchmarkError(f"benchmark {name!r} is unknown{nearest(name, HUB, 1)}; {known}.")
     spec = HUB[name]
     where = f"{spec.repo}@{spec.revision[:8]}"
     try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass, replace
+
+from sgpo.runs.words import nearest
 
 GIB = 1 << 30
 
@@ -79,10 +80,9 @@ def parse_hardware(text: str, *, nodes: int = 1, memory_gib: float | None = None
     name, _, count = text.strip().lower().partition(":")
     name = ALIASES.get(name, name)
     if name not in DEVICES:
-        near = difflib.get_close_matches(name, [*DEVICES, *ALIASES], n=3, cutoff=0.4)
-        hint = f" (did you mean {', '.join(near)}?)" if near else ""
+        like = nearest(name, [*DEVICES, *ALIASES], cutoff=0.4)
         raise ValueError(
-            f"unknown hardware {name!r}{hint}. Known: {', '.join(DEVICES)}; write NAME or NAME:COUNT, and give "
+            f"unknown hardware {name!r}{like}. Known: {', '.join(DEVICES)}; write NAME or NAME:COUNT, and give "
             "--gpu-memory-gib for a device with another amount of memory."
         )
     if count and (not count.isdecimal() or int(count) < 1):

@@ -1,7 +1,6 @@
 """What a recipe and the command line say, as dataclasses whose fields agree with each other."""
 
 import argparse
-import difflib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from trl import ModelConfig, TrlParser
 from sgpo.options import at_home, option
 from sgpo.recipe.fields import typed_fields
 from sgpo.recipe.model import settle_model
+from sgpo.runs.words import nearest
 from sgpo.runs.yaml_reader import read_yaml
 from sgpo.trainer import SGPOConfig
 
@@ -133,10 +133,7 @@ def _check_names(parser: TrlParser, names: Sequence[str]) -> None:
     known = {option.lstrip("-").replace("-", "_") for option in parser._option_string_actions}
     unknown = [name for name in names if name not in known]
     if unknown:
-        hints = []
-        for name in unknown:
-            near = difflib.get_close_matches(name, [*known, *_OWN], n=3)
-            hints.append(f"unknown field {name!r}" + (f" (did you mean {', '.join(near)}?)" if near else ""))
+        hints = [f"unknown field {name!r}{nearest(name, [*known, *_OWN])}" for name in unknown]
         raise ValueError("; ".join(hints) + ". `sgpo train --help-all` lists every field.")
 
 

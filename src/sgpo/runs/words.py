@@ -1,6 +1,8 @@
 """The words that tables, pages, plots and terminals share. Nothing here imports torch."""
 
+import difflib
 import os
+from collections.abc import Iterable
 from typing import TextIO
 
 from sgpo.runs.scores import ALL_AXES, NEW_AXES, TRAINED_AXIS
@@ -20,6 +22,12 @@ AXIS_NAMES = {
 def axis_name(axis: str) -> str:
     """An axis as people read it, also one that this version does not know."""
     return AXIS_NAMES.get(axis, axis.replace("_", " "))
+
+
+def nearest(name: str, names: Iterable[str], most: int = 3, cutoff: float = 0.6) -> str:
+    """Behind an unknown name: those that it may have been meant for; "" where none is like it."""
+    close = difflib.get_close_matches(name, [*names], n=most, cutoff=cutoff)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def first_line(error: BaseException) -> str:

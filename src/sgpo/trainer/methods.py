@@ -1,10 +1,10 @@
 """The trainer of each method that is compared, and a method by its name; the table is :mod:`sgpo.runs.methods`."""
 
 import dataclasses
-import difflib
 from typing import Any, NamedTuple
 
 from sgpo.runs.methods import METHODS, Method
+from sgpo.runs.words import nearest
 from sgpo.runs.yaml_reader import parse_yaml
 from sgpo.trainer.config import SGPOConfig
 from sgpo.trainer.hpt import HPTConfig, HPTTrainer
@@ -37,7 +37,7 @@ def find_method(spec: str) -> Method:
     """
     name, _, overrides = spec.partition(":")
     if name not in METHODS:
-        raise ValueError(f"method {name!r} is unknown{_nearest(name, METHODS)}. There are: {', '.join(METHODS)}.")
+        raise ValueError(f"method {name!r} is unknown{nearest(name, METHODS)}. There are: {', '.join(METHODS)}.")
     method = METHODS[name]
     if not overrides:
         return method
@@ -50,11 +50,6 @@ def find_method(spec: str) -> Method:
         if not equals:
             raise ValueError(f"{spec!r}: {part!r} is no override; write field=value.")
         if field not in known:
-            raise ValueError(f"{spec!r}: {name} has no field {field!r}{_nearest(field, known)}.")
+            raise ValueError(f"{spec!r}: {name} has no field {field!r}{nearest(field, known)}.")
         fields[field] = parse_yaml(value, f"{spec!r}: {value!r} is no value of {field}")
     return Method(spec, f"{method.label}, {overrides.replace('=', ' ')}", method.kind, fields, method.tuned_as or name)
-
-
-def _nearest(name: str, names: Any) -> str:
-    close = difflib.get_close_matches(name, names, n=3)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -17,12 +17,7 @@ LAB = Embedded(
     name="lab",
     source="sgpo.lab",
     problems=_problems,
-    settings={
-        "template": "raw",
-        "grader": "lab",
-        "guided_template": GUIDED_TEMPLATE,
-        "max_new_tokens": MAX_COMPLETION,
-    },
+    settings={"template": "raw", "grader": "lab", "guided_template": GUIDED_TEMPLATE, "max_new_tokens": MAX_COMPLETION},
     grader=RewardGrader("lab", lab_reward, final_answer),
 )
 """Its k and its sampling are those of the preset, as everywhere."""

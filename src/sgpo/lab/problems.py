@@ -33,12 +33,7 @@ MAX_COMPLETION = MAX_RESPONSE_TOKENS + 5
 TRAIN_PER_TYPE = 21
 PER_AXIS = {"validation": 60, "eval": 120}
 
-_SHARES: tuple[tuple[str, float], ...] = (
-    ("corpus", 0.5),
-    ("validation", 0.1),
-    ("train", 0.25),
-    ("eval", 0.15),
-)
+_SHARES: tuple[tuple[str, float], ...] = (("corpus", 0.5), ("validation", 0.1), ("train", 0.25), ("eval", 0.15))
 _TRIES = 20_000
 _ANSWER = re.compile(r"(?:^|\s)ans\s+(\d+)\s*$")
 

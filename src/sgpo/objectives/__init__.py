@@ -3,13 +3,7 @@
 Importing this package imports torch, and nothing else of sgpo.
 """
 
-from .divergence import (
-    CLIP_FORMS,
-    DIRECTIONS,
-    clip_token_kl,
-    distillation_loss,
-    token_kl,
-)
+from .divergence import CLIP_FORMS, DIRECTIONS, clip_token_kl, distillation_loss, token_kl
 from .fused import fused_linear_distillation_loss
 from .groups import joined_advantages
 from .guiding import capped_probabilities, guiding_probabilities, systematic_draw

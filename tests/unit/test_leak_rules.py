@@ -19,7 +19,6 @@ PRIME = ("Which is prime? (A) 21 (B) 23 (C) 25", "B", "23 is prime, so B.")
 # The problems, answers and responses beside which the steps of the page's table leak and pass.
 EXAMPLES = {
     "option": PRIME,
-    "elimination": PRIME,
     "value": ("A road has 1.25 miles. How many feet is that?", "6600", "1.25 * 5280 = 6600"),
     "written": ("Which matrix is it?", r"\begin{pmatrix}1&0\\0&-1\end{pmatrix}", "It mirrors."),
     "words": ("Is f even, odd or neither?", "odd", "f(-x) = -f(x), so f is odd."),
@@ -124,6 +123,8 @@ CHIMES = ("A clock chimes 4 times a day. How often does it chime in three days?"
 @pytest.mark.parametrize(
     ("case", "said", "leak"),
     [
+        (PRIME, "Rule out A and C.", True),
+        (PRIME, "Rule out the even ones.", False),
         (PRIME, "Pick the 2nd option.", True),
         (PRIME, "The second fits.", True),
         (PRIME, "The 2nd candidate is prime.", True),

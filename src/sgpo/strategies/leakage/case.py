@@ -43,13 +43,13 @@ class Case:
     """A problem with its answer and its response.
 
     options: letter and text of each. letter: of the right one. parts: the answer's values. words: an answer in words.
-    written: the answer as it was given.
+    written: the answer as it was given. specific: numbers of the problem and the response.
     """
 
     def __init__(self, problem: str, answer: str, response: str) -> None:
         self.options, stem_text = _options(problem)
         self.problem, self.response = Text(stem_text), Text(response)
-        self.given = self.problem.sizes
+        self.given, self.specific = self.problem.sizes, self.problem.sizes | self.response.all_sizes
         self.written = gold_answer(answer[:200_000])[:MAX_ANSWER].strip().rstrip(".")
         bare = _bare(self.written)
         letter = _LETTER.fullmatch(bare)
@@ -64,10 +64,7 @@ class Case:
         self.written = bare if named else self.written
         whole = [] if named else [q for q in Text(self.written).quantities if q.whole and q.value is not None]
         self.parts = tuple(whole[:20])
-
-    @property
-    def is_name(self) -> bool:
-        return self.written[:1].isupper()
+        self.is_name = self.written[:1].isupper()
 
     def states(self, q: Quantity, part: Quantity) -> bool:
         """Whether a quantity of a strategy has the value of a part of the answer, up to notation and unit."""
@@ -87,20 +84,18 @@ class Case:
         return content(" ".join(asked).split())
 
     @cached_property
-    def specific(self) -> frozenset[float]:
-        """Numbers of this problem and of the response."""
-        return self.response.all_sizes | self.given
-
-    @cached_property
     def others(self) -> tuple[str, ...]:
         """The words of each wrong candidate: of an option, or in a list `north, south or east` of the problem."""
-        bodies = [body for letter, body in self.options.items() if letter != self.letter]
-        if not self.options and self.is_name:
+        if self.options:
+            bodies = [body for letter, body in self.options.items() if letter != self.letter]
+        elif self.is_name:
             bodies = [name for name in _NAMES.findall(self.problem.text) if name != self.written]
-        elif not self.options:
-            lists = (re.split(r", (?:or )?| or ", found) for found in _ALTERNATIVES.findall(self.problem.text.lower()))
-            listed = ([re.sub(r"^an? ", "", word) for word in one] for one in lists)
-            bodies = [word for one in listed if self.words in one for word in one if word != self.words]
+        else:
+            lists = (
+                re.split(r", (?:or )?(?:an? )?| or (?:an? )?", found)
+                for found in _ALTERNATIVES.findall(self.problem.text.lower())
+            )
+            bodies = [word for one in lists if self.words in one for word in one if word != self.words]
         phrases = (" ".join(re.findall("[a-z]{2,}", re.sub(r"\\[a-z]+", " ", body.lower()))) for body in bodies)
         return tuple(dict.fromkeys(filter(None, phrases)))
 
@@ -122,6 +117,15 @@ class Case:
         return frozenset(alone - {"a", "A", "I"}).union(*formulas)
 
     @cached_property
+    def told(self) -> dict[float, frozenset[str]]:
+        """The words that go with each number of the problem: those of its sentences."""
+        found: dict[float, frozenset[str]] = {}
+        for q in self.problem.quantities:
+            for number in q.sizes if q.whole else ():
+                found[number] = found.get(number, frozenset()) | content(q.sentence)
+        return found
+
+    @cached_property
     def bases(self) -> frozenset[float]:
         """The bases and moduli that the problem works in."""
         return frozenset(q.size for q in self.problem.quantities if q.use.by in BASES)
@@ -139,17 +143,15 @@ def _bare(text: str) -> str:
 
 def _options(problem: str) -> tuple[dict[str, str], str]:
     """The labelled options of a multiple choice problem, and the problem without them."""
-    marks = list(_OPTION.finditer(problem))
-    letters = [next(group for group in mark.groups() if group) for mark in marks]
-    first = max((i for i, letter in enumerate(letters) if letter == "A"), default=len(letters))
+    marks = [(next(filter(None, mark.groups())), mark) for mark in _OPTION.finditer(problem)]
+    first = max((i for i, (letter, _) in enumerate(marks) if letter == "A"), default=len(marks))
+    ends = [*(mark.start() for _, mark in marks[first + 1 :]), len(problem)]
     found: dict[str, str] = {}
-    ends = [*(mark.start() for mark in marks[1:]), len(problem)]
-    for expected, i in zip("ABCDEFGHIJ", range(first, len(marks)), strict=False):
-        if letters[i] != expected:
+    for expected, (letter, mark), end in zip("ABCDEFGHIJ", marks[first:], ends, strict=False):
+        if letter != expected:
             break
-        body = problem[marks[i].end() : ends[i]].lstrip().partition("\n\n")[0]  # `Enter the letter` may follow
-        found[expected] = _bare(body)
-    return (found, problem[: marks[first].start()]) if len(found) >= 2 else ({}, problem)
+        found[letter] = _bare(problem[mark.end() : end].lstrip().partition("\n\n")[0])  # `Enter the letter` may follow
+    return (found, problem[: marks[first][1].start()]) if len(found) >= 2 else ({}, problem)
 
 
 case_of = functools.lru_cache(256)(Case)

@@ -1,167 +1,190 @@
-"""Where a strategy tells a number: the answer's, a result on the way, or a computation with the problem's numbers."""
+"""Whether a quantity of a strategy leaks: a sum of weights over what is true of it, one table for all.
+
+A row of the table has what may be true of a quantity, and what that weighs for each of `SORTS`. A quantity leaks if its
+sum is over 0. `benchmarks/leak_weights.py` fits the weights to labelled strategies.
+"""
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 from sgpo.mathtext.expressions import size
 from sgpo.mathtext.quantities import Quantity
 from sgpo.mathtext.tokens import words
+from sgpo.mathtext.usage import ARRIVALS, BASES
 from sgpo.strategies.leakage.case import is_small, letters_of
-from sgpo.strategies.leakage.facts import STRONG, Facts, has, holds
+from sgpo.strategies.leakage.facts import Facts, has
 
-_UNTOLD = words("relation ratio share offset times expression named")  # its numbers are looked at one by one
 _DEFINITE = words("the both these other its all of")
-_ARITHMETIC = re.compile(
-    r"\b(?:divid|multipl|subtract|add|combin|rais|tak|split|distribut|scal|sum|product|difference|quotient|ratio|gcd|lcm|"
-    r"average|mean|squar|cub|plus|minus|times|increas|decreas|substitut|plug|insert|evaluat|put|remainder)"
+_OWN = words("expression answer result solution value total count outcome it this")
+_TOLD = ARRIVALS | words(
+    "obtain get gets getting yield yields give gives giving conclude leave leaves fits reach reaches reaching"
 )
-_INSERTED = re.compile(
-    r"(?:^|[,;:] |\b(?:and|then|to|by|we|you|can|now|next) )"
-    r"(?:substitut|plug|insert|evaluat|put|set)\w*(?: [a-z]+){0,5}(?<! the)(?: =)?$"
+_PLACES = words("at in on for with within before after until")
+_INSERTING = words("substitute substituting plug insert evaluate put set")
+_EXAMPLE = words(
+    "say imagine suppose example instance such like primes warm cousin flavor simpler smaller similar toy analogous "
+    "mini sample picture illustration"
 )
+_QUOTED = words("text problem statement story")
+_GENERIC = words(
+    "case step unknown variable equation side part digit term factor point dimension type kind condition set leg "
+    "angle vertex number quantity value expression inequality congruence operation root solution group class category "
+    "way method stage phase triangle circle integer event draw choice option possibility function parameter degree "
+    "half formula identity prime element piece line row column constraint people person item figure limit endpoint "
+    "bound sum product power exponent sign law rule clue fact relation edge face place decimal amount"
+)
+SORTS = (
+    "share", "answer", "small answer", "formula", "copied formula", "worked", "copied worked", "operand", "new",
+    "given", "small", "small given",
+)  # fmt: skip
 
 
-def _first(found: Iterable[Quantity]) -> str:
-    """The first quantity that was found, quoted; "" where there is none."""
-    return next((q.quote for q in found), "")
-
-
-def value(facts: Facts) -> str:
-    """The rule `value`: it quotes the answer, in whatever notation and unit."""
-    stated = (q for part in facts.case.parts for q in facts.strategy.quantities if _states(facts, part, q))
-    return _first(itertools.chain(stated, _shares(facts)))
-
-
-def _states(facts: Facts, part: Quantity, q: Quantity) -> bool:
-    if not facts.case.states(q, part) or (facts.is_constant(q) and q.use.by not in STRONG):
-        return False
-    if not is_small(part.size):
-        return True  # no theorem or general step has it by accident, so any mention states it
-    asked = not facts.case.counted.isdisjoint(facts.counts(q)) and q.size > 1  # `it lasts two days`
-    told = len(q.sizes) > 1 or (asked and not q.use.supposed and q.use.name != "operand") or facts.claims(q)
-    return told and not facts.is_example(q)
-
-
-def _shares(facts: Facts) -> Iterator[Quantity]:
-    """`half of the seats` is the answer if it is half of a number of the problem or the response."""
-    case, answers = facts.case, {x for part in facts.case.parts for x in part.sizes}
-    for q in facts.strategy.quantities:
-        if (
-            q.notation in ("share", "offset")
-            and q.use.stated
-            and not q.use.supposed
-            and q.value is not None
-            and (q.notation, q.size) != ("share", 1)
-        ):
-            told = {size(x * q.value if q.notation == "share" else x + q.value) for x in case.specific}
-            given = q.size in case.given and q.text.tokens[q.first].notation != "times"
-            if told & answers and not given:
-                yield q
-
-
-def number(facts: Facts) -> str:
-    """The rule `number`: it quotes an intermediate result that the strategy tells."""
-    return _first(q for q in facts.strategy.quantities if _is_told(facts, q))
-
-
-def _is_told(facts: Facts, q: Quantity) -> bool:
+def sort_of(facts: Facts, q: Quantity) -> str:
+    """What a quantity is to this problem: one of `SORTS`, or "" where it says nothing."""
     case = facts.case
-    if q.letters or q.notation in _UNTOLD:
-        return False
-    if "-" in (*q.before[-1:], *q.behind[:1]) and "triangle" in q.sentence:  # the 3-4-5 triangle, beside a leg of 3
-        sides = {side.size for i in range(q.first - 4, q.last + 4) for side in facts.strategy.at.get(i, ())}
-        return not sides.isdisjoint(case.given) and q.size not in {*case.given, 30, 45, 60, 90}
-    if facts.is_constant(q) or facts.is_example(q):
-        return False
-    if q.notation == "ordinal":
-        return q.use.by == "fits" and q.size > 5 if is_small(q.size) else q.size not in case.given
-    if not q.sizes & case.given and not all(map(is_small, q.sizes)):
-        return True
-    counts = q.size <= 2 and q.noun  # `what remains is 2 equal shares`
-    if not 2 < q.size <= 10 and (counts or q.size not in case.specific):
-        return False  # two, a half and a hundred are the numbers that general steps are full of
-    definite = {*q.before[-1:]} & _DEFINITE and not {"a", "an"} & {*q.before[-4:-1]}  # not `a remainder of 3`
-    return not (definite or (q.size in (0, 1) and q.use.by not in STRONG)) and facts.claims(q)
+    if q.notation in ("share", "offset"):  # `half of the seats`: half of a number of the problem or the response
+        answers = [sign * x for part in case.parts for x in part.sizes for sign in (1, -1)]
+        wholes = (x / float(q.value or 1) if q.notation == "share" else x - float(q.value or 0) for x in answers)
+        whole = (q.notation, q.size) == ("share", 1) or case.specific.isdisjoint(map(size, wholes))
+        return "" if whole else "share"
+    stated = [part.size for part in case.parts if case.states(q, part)]
+    if stated and not (all(map(is_small, stated)) and q.operations > 1):
+        return "small answer" if all(map(is_small, stated)) else "answer"
+    if q.notation in ("times", "named"):
+        return ""
+    if q.letters or q.operations or q.parts:
+        return "copied " * has(case.response, q) + ("formula" if q.letters else "worked")
+    if all(map(is_small, q.sizes)):
+        return "small given" if q.sizes & case.given else "small"
+    if q.whole and q.sizes & case.specific and (q.use.name == "operand" or _INSERTING & {*q.before[-5:]}):
+        return "operand"
+    return "given" if q.sizes & case.given else "new"
 
 
-def computation(facts: Facts) -> str:
-    """The rule `computation`: it quotes `84 / 12`, `divide 84 by 12` or `plug in 84`."""
-    return _first(q for q in facts.strategy.quantities if q.whole and _is_worked(facts, q))
+class Feature(NamedTuple):
+    """Something that may be true of a quantity, and what it weighs for each of `SORTS`."""
+
+    name: str
+    weights: tuple[int, ...]
+    holds: Callable[[Facts, Quantity], object]
 
 
-def _is_worked(facts: Facts, q: Quantity) -> bool:
-    """A number of the problem drives a step, or an expression is made of such numbers: `6^2 + 9^2`, `(3+1)(2+1)`."""
-    case, before = facts.case, " ".join(q.before)
-    if q.letters or q.notation in ("share", "offset", "ordinal") or facts.is_example(q):
-        return False
-    if not q.operations:
-        driven = q.use.name == "operand" and not is_small(q.size) and _ARITHMETIC.search(before)
-        named = before.endswith("by the")  # `multiply by the 20 servings` names what is given
-        told = (driven and not named) or (_INSERTED.search(before) and not q.noun)
-        return bool(told) and 2 <= q.size in case.specific and not facts.is_constant(q)
-    if (q.first in facts.relations and not q.parts) or q.written in case.problem.tight:
-        return False
-    copied = q.written in case.response.tight
-    if copied and q.operations > 1 and not q.parts and case.specific.issuperset(q.literals):
-        return True
-    # 10 = 2 * 5, and the root of 3 over 2, are known to all
-    root = "sqrt" in q.written or "pi" in q.written
-    limit = 4 if root else 10 if q.notation in ("relation", "fraction") else 0
-    if max(q.literals, default=0) <= limit and not copied:
-        return False
-    numbers = [x for x in q.literals if x > 2 or x % 1]
-    # `252 = 2^2 * 3^2 * 7`: factors of a number of the problem, too.
-    own = case.specific.issuperset(numbers) or (q.parts and size(q.parts[0].value) in case.given)
-    return bool(own) and any(not (x >= 10 and is_small(x)) and not facts.is_known(x, q) for x in numbers)
+def _row(name: str, weights: str, holds: Callable[[Facts, Quantity], object]) -> Feature:
+    return Feature(name, tuple(int(weight.replace(".", "0")) for weight in weights.split()), holds)
 
 
-def equation(facts: Facts) -> str:
-    """The rule `equation`: it quotes `2x = 8`, `m + n = 10`, `r/3 = 1` or `(x-5)(x+2)`.
-
-    An identity or a formula in letters helps with every problem of the type, so both pass.
-    """
-    bounds = re.sub(r"[<>]=?", "=", facts.case.problem.tight)  # the bounds of inequalities are given, too
-    found = (q for q in facts.strategy.quantities if q.letters and _is_instance(facts, q))
-    return _first(q for q in found if not holds(bounds, re.sub("[<>]=?", "=", q.written)))
-
-
-def _is_instance(facts: Facts, q: Quantity) -> bool:
-    """It is an instance of a formula: few letters and a number over 2, where formulas have many letters and none."""
-    case, copied = facts.case, has(facts.case.response, q)
-    if not copied and facts.is_example(q):
-        return False
-    letters = letters_of(q)
-    large = any(x > 2 and not facts.is_known(x, q) for x in q.literals)
-    if q.notation != "relation":  # a result such as `(x-5)(x+2)`
-        return (
-            copied
-            and (q.use.name == "result" or q.use.stated)
-            and q.operations > 1
-            and q.first not in facts.relations
-            and letters <= case.letters
-        )
-    if is_law(q):
-        return copied and "=" not in q.signs and large
-    if q.use.supposed and (not copied or {"if", "whether"} & {*q.before}):
-        return False
-    if not copied and all(side.letters <= 1 and not side.operations for side in q.parts):
-        return False  # x = 4 is for the rule `value`
-    own = letters <= case.letters or not all(side.letters for side in q.parts)
-    if copied and (own or large) and (len(letters) > 1 or max(q.literals, default=0) > 1 or q.operations > 1):
-        return True
-    specific = any(not is_small(x) and x in case.specific for x in q.literals)
-    return large and len(letters) <= 2 and (specific or not letters.isdisjoint(case.letters))
+FEATURES = (
+    # Where the number is from.
+    _row("any", "  1  6  6 -8  . -8  6  7  2 -9 -9 -6", lambda f, q: True),
+    _row("in the response", " -7  .  .  .  .  6  1  4  3  .  4  .", lambda f, q: q.sizes & f.case.response.all_sizes),
+    _row("a unit in another", "  . -8 -5  .  .  5  1 -9 -9  . -3 -5", lambda f, q: q.size in f.conversions),
+    _row("of a conversion", "  .  . -8  .  . -1  .  2 -9  . -9 -6", lambda f, q: f.converts(q)),
+    _row("general knowledge", "  . -5 -7  .  . -5  . -9 -9 -3 -9 -5", lambda f, q: f.is_known(q.size, q)),
+    _row("small modulus", "  .  . -8  .  .  .  .  . -9  . -9 -1", lambda f, q: q.use.by in BASES and q.size <= 12),
+    _row("in a list from 1 or 2", "  .  . -9  .  .  .  .  . -8  1 -9  .",
+         lambda f, q: len(a := f.listed(q)) > 2 and a[0] <= 2 and a == sorted(a)),
+    _row("in a list", "  .  . -8  .  .  .  . -6  1  4  3 -6", lambda f, q: len(f.listed(q)) > 2),
+    _row("among the options", "  . -9 -7  .  . -1  .  . -7  . -6 -2",
+         lambda f, q: len({o.size for o in f.beside(q)} & f.case.choices) > 2),
+    _row("in an example", "  1  . -8 -8  1 -6 -2 -4 -6  . -5  .", lambda f, q: f.near(q) & _EXAMPLE),
+    _row("with other numbers", " -3  .  3  6  2 -6 -5  .  .  . -5 -1",
+         lambda f, q: (large := f.large(q)) and not large & f.case.specific),
+    _row("with many others", "  .  . -2  .  .  .  .  . -9  .  . -5",
+         lambda f, q: len(large := f.large(q)) > 2 and not large & f.case.specific),
+    _row("in a triangle's name", "  .  1  .  .  .  .  .  . -5  1  7  .", lambda f, q: _names_triangle(q)),
+    # How large it is.
+    _row("0 or 1", "  5  . -6  .  .  .  .  .  .  . -5 -6", lambda f, q: q.size in (0, 1)),
+    _row("one or two things", "  .  8  1  .  .  .  5  . -2  . -5 -7", lambda f, q: q.size <= 2 and q.noun),
+    _row("up to 2", " -5 -9  .  .  . -2  .  .  1  . -2 -1", lambda f, q: q.size <= 2),
+    _row("up to 4", "  1  . -4  .  .  .  4  .  . -3 -3  .", lambda f, q: q.size <= 4),
+    _row("up to 10", " -1  8 -3  .  . -1 -4  .  . -1  5  2", lambda f, q: q.size <= 10),
+    _row("100%", "  .  .  .  .  .  .  .  .  .  . -4 -9", lambda f, q: (q.notation, q.size) == ("percent", 1)),
+    # How the words around it use it.
+    _row("conditional", "  . -2 -9 -3 -2 -7  .  . -2  . -9 -9", lambda f, q: q.use.supposed),
+    _row("stated", "  .  .  2  1  3  5 -3  4  . -1  5 -2", lambda f, q: q.use.stated),
+    _row("result", "  8  .  4  4  .  3  4  .  2  9  1  9", lambda f, q: q.use.name == "result"),
+    _row("result of a verb", " -8  8  2  5  7  .  . -5  .  .  2  .", lambda f, q: q.use.by in _TOLD),
+    _row("0 or 1, of a verb", "  1  .  3  .  .  .  .  .  .  .  3  6",
+         lambda f, q: q.size in (0, 1) and q.use.by in _TOLD and q.use.stated),
+    _row("inserted", "  .  1  .  .  .  .  .  .  .  9  4  8", lambda f, q: _INSERTING & {*q.before[-5:]}),
+    _row("operand", "  .  . -9 -3 -2  4  2 -8  1  2 -4  2", lambda f, q: q.use.name == "operand"),
+    _row("label", "  . -8 -8  .  . -5  .  . -7  2  .  .", lambda f, q: q.use.name == "label"),
+    _row("of the answer", "  .  2  5  1 -2  7  1 -1  3  .  . -3", lambda f, q: q.use.subject & _OWN),
+    _row("restated", "  .  . -2  .  .  . -1 -4 -3  1 -1 -3",
+         lambda f, q: f.near(q) & f.case.told.get(q.size, frozenset())),
+    _row("quoted", "  . -1  .  4  . -1  .  .  . -4  1 -9", lambda f, q: {*q.sentence} & _QUOTED),
+    _row("counts steps", " -2  1 -6  .  . -5  .  .  .  . -4 -4",
+         lambda f, q: q.size <= 4 and f.counts(q) & _GENERIC and not f.counts(q) & f.case.stems),
+    _row("counts things of the problem", "  .  .  .  . -4  .  1 -3  1 -3  2  .",
+         lambda f, q: f.counts(q) & f.case.stems),
+    _row("counts what is asked", "  .  .  9  .  .  .  .  1 -1  .  .  .", lambda f, q: f.counts(q) & f.case.counted),
+    _row("counts", "  . -3  .  .  3  .  . -1  .  6  . -2", lambda f, q: q.noun),
+    _row("after an article", "  2  3 -3  9 -6 -1 -5  .  2 -2 -5 -8",
+         lambda f, q: {*q.before[-1:]} & _DEFINITE and not {"a", "an"} & {*q.before[-4:-1]}),
+    _row("by the", "  .  .  .  .  .  .  .  .  .  .  .  5", lambda f, q: q.before[-2:] == ["by", "the"]),
+    _row("at a place", "  .  .  1  .  .  . -1 -2  .  . -1 -6", lambda f, q: q.use.by in _PLACES),
+    _row("each", "  . -7 -1  .  . -6  2  . -1  . -1  .", lambda f, q: "each" in q.use.subject),
+    # How it is written.
+    _row("with a unit", "  . -2  .  .  . -1  .  1  1 -9  3  7", lambda f, q: q.unit),
+    _row("in words", "  .  2  4  .  .  .  .  1  4  .  3  1", lambda f, q: q.notation == "words"),
+    _row("fraction", "  . -2 -2  .  .  3 -2 -1  .  .  1  .", lambda f, q: q.notation == "fraction" and q.size < 1),
+    _row("in an expression", "  .  .  8  .  .  .  .  .  .  . -1 -5", lambda f, q: not q.whole),
+    _row("side", "  . -6  . -6 -8 -7 -8  . -4 -2 -5 -8", lambda f, q: q.first in f.sides),
+    _row("equation", "  .  .  .  8  9 -3  3  .  .  .  .  .", lambda f, q: "=" in q.signs),
+    _row("law", "  .  .  . -1 -9  . -4  .  .  .  .  .", lambda f, q: is_law(q)),
+    _row("two operations", "  .  .  .  .  5  .  8  .  .  .  .  .", lambda f, q: q.operations > 1),
+    _row("as in the problem", "  .  .  .  4 -6 -9 -9  .  .  .  .  .", lambda f, q: has(f.case.problem, q)),
+    # What is in it.
+    _row("own numbers", "  .  .  . -3 -2  .  1  .  .  .  .  .",
+         lambda f, q: f.case.specific.issuperset(q.literals)),
+    _row("large own number", "  .  .  .  3  4  7  1  .  .  .  .  .", lambda f, q: f.case.specific & _large(q)),
+    _row("number over 2", "  .  .  .  4 -1  4  4  .  .  .  .  .",
+         lambda f, q: any(x > 2 and not f.is_known(x, q) for x in q.literals)),
+    _row("known numbers", "  .  .  .  . -7 -3 -5  .  .  .  .  .",
+         lambda f, q: all(f.is_known(x, q) for x in q.literals if x > 2 or x % 1)),
+    _row("own letters", "  .  .  . -3  5  . -1  .  .  .  .  .", lambda f, q: letters_of(q) <= f.case.letters),
+    _row("other letters", "  .  .  . -9 -6  . -3  .  .  .  .  .",
+         lambda f, q: not q.parts and letters_of(q).isdisjoint(f.case.letters)),
+    _row("several letters", "  .  .  . -2  .  1  6  .  .  .  .  .", lambda f, q: len(letters_of(q)) > 1),
+    _row("a side without letters", "  .  .  .  3  3  6  .  .  .  .  .  .",
+         lambda f, q: not all(side.letters for side in q.parts)),
+)  # fmt: skip
 
 
 def is_law(q: Quantity) -> bool:
     """A relation is true whatever its letters are, as an identity or an inequality of a theorem is."""
-    for one, other, sign in zip(q.parts, q.parts[1:], q.signs, strict=False):
-        if one.value is None or other.value is None:
-            return False
-        more = float(one.value) - float(other.value)
-        if abs(more) > 1e-9 and not (("<" in sign and more < 0) or (">" in sign and more > 0)):
-            return False
-    return True
+    sides = [float("nan") if part.value is None else float(part.value) for part in q.parts]
+    pairs = zip(sides, sides[1:], q.signs, strict=False)
+    return bool(sides) and all(
+        abs(a - b) < 1e-9 or ("<" in sign and a < b) or (">" in sign and a > b) for a, b, sign in pairs
+    )
+
+
+def _names_triangle(q: Quantity) -> bool:
+    """It is in `the 3-4-5 triangle`."""
+    return "-" in (*q.before[-1:], *q.behind[:1]) and "triangle" in q.sentence
+
+
+def _large(q: Quantity) -> frozenset[float]:
+    return frozenset(x for x in q.literals if not is_small(x))
+
+
+@functools.lru_cache(4)
+def _told(facts: Facts) -> list[tuple[str, str]]:
+    """The sorts of the quantities that leak, and their quotes."""
+    found = []
+    for q in facts.strategy.quantities:
+        if sort := sort_of(facts, q):
+            column = SORTS.index(sort)
+            true = (weight for _, weights, holds in FEATURES if (weight := weights[column]) and holds(facts, q))
+            drives = "given" in sort and q.use.name == "operand"  # a small given number that drives a step
+            found += [("operand" if drives else sort, q.quote)] * (sum(true) > 0)
+    return found
+
+
+def leaking(*sorts: str) -> Callable[[Facts], str]:
+    """A rule that quotes the first quantity of some sorts that leaks."""
+    return lambda facts: next((quote for sort, quote in _told(facts) if sort in sorts), "")

@@ -41,7 +41,7 @@ def _says(sentence: str, phrase: str) -> bool:
     return f" {wanted} " in f" {said} "
 
 
-def option(facts: Facts) -> str:
+def right_option(facts: Facts) -> str:
     """It finds `option B`, `(B)`, `the second option` and `rule out A and C`, not `options A, B and C` or `point B`."""
     case, text, count = facts.case, facts.strategy, len(facts.case.options)
     place = ord(case.letter) - ord("A") + 1 if case.letter else -9
@@ -127,7 +127,7 @@ class Rule(NamedTuple):
 
 
 RULES = (
-    Rule("option", "answer", option),
+    Rule("option", "answer", right_option),
     Rule("value", "answer", leaking("share", "answer", "small answer")),
     Rule("written", "answer", written),
     Rule("words", "answer", said),

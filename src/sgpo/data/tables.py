@@ -52,7 +52,7 @@ def check_replaces(path: Path, column: str) -> None:
     if not path.is_file() or not path.stat().st_size:
         return
     with contextlib.suppress(ReadError):
-        if column in next(read_table(path), ("", {}))[1]:
+        if column in next(read_rows(path), ("", {}))[1]:  # whatever its ending, lines of JSON were written
             return
     raise ValueError(f"{path} holds other data, which would be lost; give another path, or remove it first.")
 
@@ -86,7 +86,8 @@ def number_text(value: Any) -> str | None:
     value = float(value)
     if len(repr(value)) <= 16 or not math.isfinite(value) or value.is_integer():
         return str(value)
-    if _of_32_bits(value) == value:  # with so few bits many fractions lie near a number
+    # With so few bits many fractions lie near a number; one of a dozen bits, such as 2**-16, is meant as it is.
+    if _of_32_bits(value) == value and abs(Fraction(value).numerator) >= 2**12:
         rounded = next(text for digits in range(1, 18) if _of_32_bits(float(text := f"{value:.{digits}g}")) == value)
         exact = Fraction(value).limit_denominator(_FEW)
         return str(exact) if len(rounded) > _SINGLE and _of_32_bits(float(exact)) == value else rounded

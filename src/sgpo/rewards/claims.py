@@ -8,11 +8,12 @@ answer is 24", "the answer was 2/3".
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sgpo.mathtext.tokens import CARDINALS
 
-LOOK_BACK = 12  # anchors
+_LOOK_BACK = 12
 _OF_A_CASE = r"=(?=\s*-?\d+\s+(?:is|are)\b)"  # the answer for n = 2 is 3
 _VERB = (
     r"(?:(?:is|are|was|equals|becomes|(?:must|should|would) be|comes to|turns out to be)\b(?!n['’]t)|:"
@@ -96,7 +97,7 @@ TURNS = rf"(?:(?:{BACK}|{DOUBT})[\s,:;.!—–-]{{1,6}}){{1,5}}"
 # How a claim begins, from the start of its sentence up to its subject: perhaps by a phrase, but by none that sets a
 # case, a form or a check ("for n = 1,", "as a decimal,", "numerically,", "Check:"). Of any other phrase ("In fact,",
 # "With the border,") what follows is a claim: a wrong answer that passes is worse than a right one that fails.
-_ASIDE = (
+ASIDE = (
     r"(?:(?:for|when|with|at)\W+(?:\$?[a-z]\$?\s*(?:[=<>≤≥]|\\[lg])|example|instance|reference|comparison|any|other"
     r"|general|the other)"
     r"|(?:if|unless|without|had|otherwise|to check|check\w*|try|verif\w*|note|remark|example|(?:more )?general\w*|case"
@@ -106,7 +107,7 @@ _ASIDE = (
 )
 LEAD = (
     rf"(?:{START}(?:{TURNS}(?:[^.!?:;\n]{{1,80}},\s+)?"
-    rf"|(?![^\w\n]{{0,6}}(?:(?:however|but|yet|so|then)\W{{1,3}})?{_ASIDE})(?:[^.!?:;\n]{{1,80}},|(?:\w+\W{{1,3}}){{0,3}}\w+\W{{0,3}}:)\W{{1,4}})?"
+    rf"|(?![^\w\n]{{0,6}}(?:(?:however|but|yet|so|then)\W{{1,3}})?{ASIDE})(?:[^.!?:;\n]{{1,80}},|(?:\w+\W{{1,3}}){{0,3}}\w+\W{{0,3}}:)\W{{1,4}})?"
     r"|[\s,:](?=(?:so|thus|hence|therefore|the\s+(?:correct|final))\b))"
     r"(?:(?:so|thus|hence|therefore|then|and|but|finally|now)\b[\s,:]{1,6}){0,3}"
     r"(?:(?:in|with)\s+(?:this|that|our)\s+\w+\s+)?(?:(?:we|i|this)\s+(?:\w+\s+){1,3}?(?:that\s+)?)?"
@@ -119,13 +120,18 @@ _NAMED = re.compile(
     rf"(?<!\bof )(?<!\btwice )(?<!\bhalf )(?<!\bthan )(?:the|my|our)\s+(?P<kind>{_KIND}{{0,3}})\Z", re.I
 )
 _CONTRAST = re.compile(r"\b(?:however|but|yet|still|(?:includ|count|add)ing)\b", re.IGNORECASE)
-_IS_ASIDE = re.compile(rf"\b(?:{_ASIDE}|wh(?:en|ere)\b)", re.IGNORECASE)
+_IS_ASIDE = re.compile(rf"\b(?:{ASIDE}|(?:wh(?:en|ere)|(?:say|claim|think|believe)s)\b)", re.IGNORECASE)
 _OF_A_PART = re.compile(r"[\d(]|\b(?:part|case|first|second|other)\b", re.IGNORECASE)
 # What stands behind an answer and says another that is not the response's: a remark, or what would be otherwise.
 _REMARK = re.compile(
     r"(?:\A|\n)\W*(?:remark|generali[sz]ation|extension)s?\b[^\n]*\n?[^\n]*\Z|\bif\b[^.!?\n]*\b(?:were|had)\b[^.!?\n]*\Z",
     re.IGNORECASE,
 )
+
+
+def last(matches: Iterable[re.Match[str]]) -> Iterator[re.Match[str]]:
+    """The last matches, from the end."""
+    return reversed(list(matches)[-_LOOK_BACK:])
 
 
 def first_sentence(text: str) -> str:

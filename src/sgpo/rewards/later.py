@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import re
 
-from sgpo.rewards.claims import ANCHOR, BACK, DOUBT, LEAD, LOOK_BACK, MATH, NEGATION, START, TURNS, VALUE, claim_at
+from sgpo.rewards.claims import ANCHOR, ASIDE, BACK, DOUBT, LEAD, MATH, NEGATION, START, TURNS, VALUE, claim_at, last
 from sgpo.rewards.stated import marked
 
 _TAIL_CHARS = 4_000
 _TURN = re.compile(rf"(?<!\w)(?:{BACK}|{DOUBT}(?<!\bno))(?!\w)|\A\W*should be\b", re.IGNORECASE)
 _VALUE = r"(?=[-$\\\d])"
-_SAID = r"(?:\$[^$\n]{1,60}\$|(?<![\d.,/])-?\d[\d.,/]{0,40}(?<![.,]))"
+# A whole value: not the last of a list, of a sum or of an inequality.
+_WHOLE = r"(?<!\S)(?<![-+*/=<>≤≥≈·×]\s)(?<!\s:\s)(?<![\d$],\s)(?<!\d\s)(?<!\band\s)(?<!\bor\s)"
+_SAID = rf"(?:{_WHOLE}(?:\$[^$\n]{{1,60}}\$|-?\d[\d.,/]{{0,40}}(?<![.,])))"
 _CORRECTION = re.compile(
     rf"\banswer\s+(?P<also>could|may|might|can)\s+(?:(?:also|even)\s+)?be\s+{_VALUE}"
-    rf"|\bfinal\s+answer\s+(?:of\s+)?{_VALUE}|{START}final:\s*{_VALUE}"
+    rf"|\bfinal\s+answer\s+(?:of\s+(?P<of>{_SAID})|{_VALUE})|{START}final:\s*{_VALUE}"
     rf"|(?P<value>{_SAID})\s+(?:is|as)\s+(?:the|my|our)\s+(?:final|correct|true|actual)\s+answer\b"
-    rf"|{START}(?:however|but|yet)\b[^.!?;:\n]{{0,80}}?\bthe\s+(?:total|count|value|number)\s+(?:is|becomes)\s+{_VALUE}"
+    rf"|{START}(?:however|but|yet)\b(?!\W{{0,3}}{ASIDE})[^.!?;:\n]{{0,80}}?"
+    rf"\bthe\s+(?:total|count|value|number)\s+(?:is|becomes)\s+{_VALUE}(?!.*\b(?:per|for|each|when|if)\b)"
     rf"|\A\W*should\s+(?:be|have\s+been)\s+{_VALUE}|{START}{TURNS}(?:it(?:['’]s|\s+is)\s+)?{_VALUE}(?!{_SAID}\s+is\b)"
     rf"|{LEAD}(?:(?P<said>{_SAID})\s+is\s+(?:the|my|our)\s+answer\b"
-    rf"|the\s+(?:required|desired|requested|correct)\s+(?:\w+\s+)?is\s+{_VALUE}"
+    rf"|the\s+(?:required|desired|requested|correct)\s+(?:(?:number|value|total|count|sum|amount)\s+)?is\s+{_VALUE}"
     r"|(?:the\s+)?(?P<weak>(?:it|that|this|value|total|count|number)\s+(?:(?:should|must)\s+(?:be|have\s+been)|is)"
     rf"|it['’]s|i\s+meant?|make\s+(?:it|that)|change\s+my\s+answer\s+to"
     rf"|so(?<=,\sso)(?=\s+\$?-?\d[\d.,/]{{0,40}}\$?[.!]?\s*(?:\n|\Z)))\s+{_VALUE})",
@@ -36,7 +39,7 @@ _WRONG = (
 )
 _WITHDRAWN = re.compile(
     rf"(?<!\w){BACK}\W*\Z|(?:\A[\s$.,;*)]*(?:but\s+)?|{START}(?:{TURNS}|so\s))(?:that|this|it|which)?{_WRONG}"
-    rf"|\A[\s$*)]*\?\W*no\b"
+    r"|\A[\s$*)]*\?\W*no\b(?!\s+(?:doubt|problem|question|issue))"
     rf"|{START}(?:{TURNS})?(?:(?:so|thus|hence|but)\W{{1,3}})?(?:my|this|the)\s+(?:\w+\s+)?(?:answer|solution)(?:\s+above)?"
     rf"{_WRONG}|(?:{START}|[,:]\s|\b(?:but|so|thus|hence)\s)\$?(?P<value>[-\w\\([{{][^\s$]{{0,39}})\$?{_WRONG}",
     re.IGNORECASE,
@@ -76,7 +79,7 @@ def said_later(text: str, start: int, end: int, boxed: str) -> tuple[str, bool] 
     back = [match.end() for match in _WITHDRAWN.finditer(text) if match["value"] in (None, boxed)]
     turns = [match.end() for match in [_TURN.search(text)] if match] + back
     anchors = [*ANCHOR.finditer(text), *_CORRECTION.finditer(text)]
-    for anchor in sorted(anchors, key=lambda match: match.end())[: -LOOK_BACK - 1 : -1]:
+    for anchor in last(sorted(anchors, key=lambda match: match.end())):
         later = _claimed_at(text, anchor, boxed, turned=min(turns, default=len(text)) <= anchor.end())
         if later and not (later[0] == boxed and back and back[-1] > anchor.end()):
             return later
@@ -93,7 +96,7 @@ def _claimed_at(text: str, anchor: re.Match[str], boxed: str, *, turned: bool) -
     if claim.denied:
         denied = NEGATION.sub("", claim.words).strip("*$ ")
         return ("", True) if re.match(re.escape(boxed) + r"(?!\w|\.\d)", denied) else None
-    value = said.get("value") or said.get("said") or claim.value
+    value = said.get("value") or said.get("said") or said.get("of") or claim.value
     if not claim.own or claim.supposed or not value or not _ALONE.fullmatch(MATH.sub("$", value)):
         return None
     sentence = _SENTENCE.split(text[max(0, anchor.start() - 80) : anchor.start()])[-1] + opening

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from sgpo.mathtext.tokens import CARDINALS
-from sgpo.rewards.claims import ANCHOR, COPULA, JOIN, LOOK_BACK, MATH, VALUE, claim_at, first_sentence
+from sgpo.rewards.claims import ANCHOR, COPULA, JOIN, MATH, VALUE, claim_at, first_sentence, last
 
 TAGGED = re.compile(r"<(?:final_?)?answer>\s*(.*?)\s*(?:</(?:final_?)?answer>|\Z)", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"</?(?:final_?)?answer>", re.IGNORECASE)
@@ -48,7 +48,7 @@ _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 
 def _hashes(text: str) -> str | None:
     """What follows the last `####` that states a value; headings of that depth state none."""
-    for match in reversed(list(_HASHES.finditer(text))[-LOOK_BACK:]):
+    for match in last(_HASHES.finditer(text)):
         if (said := _TAG.sub(" ", match.group(1)).strip().strip("#").strip()) and not _HEADING.match(said):
             said = said if not re.search(r"(?<!\\)[.!?]\s+[A-Z]", said) else first_sentence(said)
             return said.strip().strip("*_ ")
@@ -107,11 +107,11 @@ def _tagged(content: str) -> Statement:
     found = _anchored(content)
     if found.text:
         return Statement(found.text, content)
-    last = closing_line(content)
-    if PROSE.search(MATH.sub(" ", last)) and (last != content or not VALUE.match(last)):
-        formula = closing(last)
-        copula = list(COPULA.finditer(last))
-        said = formula or (last[copula[-1].end() :] if copula else None)
+    line = closing_line(content)
+    if PROSE.search(MATH.sub(" ", line)) and (line != content or not VALUE.match(line)):
+        formula = closing(line)
+        copula = list(COPULA.finditer(line))
+        said = formula or (line[copula[-1].end() :] if copula else None)
         return Statement(said or content, content)
     return Statement(content.strip("*_ "))
 
@@ -119,7 +119,7 @@ def _tagged(content: str) -> Statement:
 def _anchored(text: str) -> Statement:
     """The last anchor that states a value; one that only tells of another case, where no other states any."""
     free, aside = True, None
-    for anchor in reversed(list(ANCHOR.finditer(text))[-LOOK_BACK:]):
+    for anchor in last(ANCHOR.finditer(text)):
         if anchor.group("short") == "A" and re.search(r"^\W*B\W", text[anchor.end() :], re.MULTILINE):
             continue  # the options of the question
         claim = claim_at(text, anchor)

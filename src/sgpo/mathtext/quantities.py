@@ -147,7 +147,6 @@ class Text:
         self.text = plain_text(text)
         self.tokens = tokenize(self.text)
         self.parser = Parser(self.tokens)
-        self.units = units.named([token.text for token in self.tokens])
         ends = [i for i, token in enumerate(self.tokens) if token.kind == "end"]
         self.sentences = list(zip([0, *(i + 1 for i in ends)], [*ends, len(self.tokens)], strict=True))
         self.around = [(max(a, i - NEAR), min(b, i + NEAR)) for a, b in self.sentences for i in range(a, b + 1)]
@@ -177,6 +176,11 @@ class Text:
         if found and q.whole and q.value is not None and not q.letters:
             value = q.value if share or not found[1] else -q.value
             yield Quantity(self, q.first, q.end, value, "share" if share else "offset")
+
+    @cached_property
+    def units(self) -> frozenset[Unit]:
+        """The units that it speaks of."""
+        return units.named(self.parser.lower[: len(self.tokens)])
 
     @cached_property
     def sizes(self) -> frozenset[float]:

@@ -589,6 +589,7 @@ REFUSED: dict[str, tuple[type, dict[str, Any], tuple[str, ...]]] = {
     ),
     "loss type": (LUFFYTrainer, {"loss_type": "cispo"}, ("loss_type is 'cispo'", "'dr_grpo', 'dapo'")),
     "deviation": (LUFFYTrainer, {"scale_rewards": "group"}, ("scale_rewards is 'group'", "'none'")),
+    "no scale": (LUFFYTrainer, {"scale_rewards": None}, ("scale_rewards is None", "'none'")),
     "baseline": (LUFFYTrainer, {"advantage_baseline": "batch"}, ("advantage_baseline is 'batch'", "'on_policy'")),
     "gamma": (LUFFYTrainer, {"shaping_gamma": 0.0}, ("shaping_gamma is 0.0", "> 0")),
     "gate": (HPTTrainer, {"gate": 5}, ("gate is 5", "num_generations = 4", "0 to 4")),

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -451,10 +452,9 @@ def test_the_patience_of_early_stopping_is_not_counted_anew(method: str, tmp_pat
         more["reward_funcs"] = lambda completions, **_: [0.5] * len(completions)
         each |= {"metric_for_best_model": "reward", "num_train_epochs": 2}
 
-    def stopped_at(directory: Path, patience: int, resume: str | None = None) -> int:
-        config = (
-            kind.config(str(directory), **each) if method == "sft" else kit.make_config(directory, kind.config, **each)
-        )
+    def stopped_at(directory: Path, patience: int, resume: str | None = None, **options: Any) -> int:
+        make = kind.config if method == "sft" else partial(kit.make_config, config_class=kind.config)
+        config = make(output_dir=str(directory), **each, **options)
         given = {"args": config, "train_dataset": data, "processing_class": kit.make_tokenizer(), **more}
         trainer = kind.trainer(kit.make_model(), callbacks=[EarlyStoppingCallback(patience)], **given)
         trainer.train(resume_from_checkpoint=resume)
@@ -466,6 +466,10 @@ def test_the_patience_of_early_stopping_is_not_counted_anew(method: str, tmp_pat
         parts = tmp_path / f"patience-{patience}"
         shutil.copytree(tmp_path / "whole" / "checkpoint-2", parts / "checkpoint-2")
         assert stopped_at(parts, patience, str(parts / "checkpoint-2")) == step
+    # Who asks transformers for all of what callbacks were gets their settings, too.
+    parts = tmp_path / "restored"
+    shutil.copytree(tmp_path / "whole" / "checkpoint-2", parts / "checkpoint-2")
+    assert stopped_at(parts, 4, str(parts / "checkpoint-2"), restore_callback_states_from_checkpoint=True) == 3
 
 
 def test_a_reference_model_that_follows_the_policy(tmp_path: Path) -> None:

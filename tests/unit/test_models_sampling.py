@@ -318,6 +318,18 @@ def test_the_ends_of_config_json_count_where_the_generation_config_names_none(mo
     assert (ended.text, ended.finish) == ("5 6 7 8", "stop")
 
 
+def test_the_ends_of_the_generation_config_go_before_those_of_config_json(model: Any, tokenizer: Any) -> None:
+    """What config.json says may be the default of its class: </s> of Llama 2, a "#" in the vocabulary of Llama 3."""
+    kept = model.generation_config, model.config.eos_token_id
+    with Ends(model) as counting:
+        model.generation_config, model.config.eos_token_id = GenerationConfig(eos_token_id=[1]), 11
+        try:
+            (whole,) = sample(counting, tokenizer, ["4"], temperature=0, max_new_tokens=8)[0]
+        finally:
+            model.generation_config, model.config.eos_token_id = kept
+    assert whole.text == "5 6 7 8 9 10"
+
+
 @pytest.mark.parametrize("family", ["qwen2", "llama"])
 def test_yarn_adds_positions(family: str) -> None:
     """It is switched on in config.json beside the old limit; models that came with it have the new one there."""
@@ -327,6 +339,8 @@ def test_yarn_adds_positions(family: str) -> None:
     config = AutoConfig.for_model(family, **sizes, rope_scaling=rope)
     assert sampling.positions_of(config) == 128
     assert sampling.positions_of(AutoConfig.for_model(family, **{**sizes, "max_position_embeddings": 128})) == 128
+    multiplied = {**sizes, "max_position_embeddings": 128, "rope_scaling": {**rope, "factor": None}}
+    assert sampling.positions_of(AutoConfig.for_model(family, **multiplied)) == 128  # transformers divides the two
     net = AutoModelForCausalLM.from_config(config).eval()
     net.generation_config.eos_token_id = []
     ((tokens, cut),) = sampling._generate(net, [[5] * 50], [0], Sampling(1.0, 1.0, 100))

@@ -168,8 +168,8 @@ def positions_of(config: PretrainedConfig) -> int | None:
     found, rope = getattr(text, "max_position_embeddings", None), getattr(text, "rope_parameters", None) or {}
     if found is None or rope.get("rope_type") != "yarn":
         return None if found is None else int(found)
-    # Who turns YaRN on leaves max_position_embeddings as it is; others have it multiplied already.
-    return max(found, int(rope["original_max_position_embeddings"] * rope["factor"]))
+    # Who turns YaRN on leaves max_position_embeddings as it is; others have it multiplied already, and need no factor.
+    return max(found, int(rope.get("original_max_position_embeddings", found) * (rope.get("factor") or 1)))
 
 
 @contextmanager
@@ -197,8 +197,11 @@ def _plain_generation(
     """Evaluation mode and a bare generation config, both put back at the end."""
     # An adapter or a base may have end tokens that the tokenizer does not name, such as <|im_end|>, and a
     # generation_config.json of sampling defaults alone may leave them to config.json.
-    own, config = model.generation_config, model.config.get_text_config()
-    named = (own.eos_token_id, getattr(config, "eos_token_id", None), tokenizer.eos_token_id, [*more_ends])
+    own = model.generation_config
+    ends = own.eos_token_id
+    if ends is None:  # beside ends there, config.json may have those of its class: an ordinary token of this vocabulary
+        ends = getattr(model.config.get_text_config(), "eos_token_id", None)
+    named = (ends, tokenizer.eos_token_id, [*more_ends])
     ends = sorted({end for each in named for end in (each if isinstance(each, list) else [each]) if end is not None})
     pads = (tokenizer.pad_token_id, own.pad_token_id, *ends, 0)
     pad = next(pad for pad in pads if pad is not None)

@@ -45,7 +45,7 @@ class LUFFYConfig(ExpertConfig):
         require_choice("loss_type", self.loss_type, LOSS_TYPES)
         require_choice("multi_objective_aggregation", self.multi_objective_aggregation, ("sum_then_normalize",))
         # LUFFY's public script does not divide advantages by a standard deviation.
-        require_choice("scale_rewards", self.scale_rewards or "none", ("none",))
+        require_choice("scale_rewards", self.scale_rewards, ("none", False))
         if not self.shaping_gamma > 0:
             raise ValueError(f"shaping_gamma is {self.shaping_gamma}, but must be > 0; LUFFY's is 0.1.")
         super().__post_init__()

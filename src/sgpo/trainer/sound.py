@@ -5,6 +5,7 @@ checkpoints ends with a record of its files.
 """
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +25,34 @@ from sgpo.trainer.record import Record, write_record
 
 
 def mend_generation(model: Any) -> None:
-    """Set do_sample where a model is published with a temperature and without it: no checkpoint could be written.
+    """Unset options of a generation_config without effect, and set do_sample where a temperature stands without it.
+
+    Training may change its ids of special tokens, and transformers saves none that was changed and has such options.
 
     Raises:
-        ValueError: its generation_config has another fault, with which transformers reads it and does not save it.
+        ValueError: it has another fault.
     """
     config = getattr(model, "generation_config", None)
     if config is None or is_peft_model(model):  # an adapter is saved without
         return
-    try:
-        config.validate(strict=True)
-    except ValueError:
-        config.do_sample = True
-        config.validate(strict=True)
-        warnings.warn(
-            "The model's generation_config has options of sampling without do_sample=True, with which no checkpoint "
-            "could be written. It is set here, and in what is saved.",
-            stacklevel=3,
-        )
+    config.validate()
+    names = () if config.return_dict_in_generate else config.extra_output_flags
+    names += ("early_stopping", "length_penalty") if (config.num_beams or 1) == 1 else ()
+    idle: dict[str, Any] = {name: None for name in names if getattr(config, name)}
+    # A temperature of 0 says once more that nothing is sampled; with do_sample the model could not generate.
+    greedy = dict.fromkeys(("temperature", "top_p", "top_k", "min_p"))
+    sampling = greedy if config.temperature == 0 else {"do_sample": True}
+    for what, mended in (("without effect", idle), ("of sampling without do_sample=True", sampling)):
+        with suppress(ValueError):
+            config.validate(strict=True)
+            return
+        if mended:
+            config.update(**mended)
+            warnings.warn(
+                f"The model's generation_config has options {what}, with which a checkpoint may not be written. Set, "
+                f"here and in what is saved: {', '.join(f'{name}={value}' for name, value in mended.items())}.",
+                stacklevel=3,
+            )
 
 
 class SoundTrainer:
@@ -78,6 +89,9 @@ class SoundTrainer:
 
     def _load_callback_state(self) -> None:
         """Give callbacks what they counted; transformers does it if asked to, and takes their settings back as well."""
+        if self.args.restore_callback_states_from_checkpoint:
+            super()._load_callback_state()  # type: ignore[misc]
+            return
         for kind, saved in self.state.stateful_callbacks.items():
             ours = [callback for callback in self.callback_handler.callbacks if type(callback).__name__ == kind]
             for callback, state in zip(ours, saved if isinstance(saved, list) else [saved], strict=False):

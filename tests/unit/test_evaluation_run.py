@@ -197,6 +197,10 @@ def test_weights_that_an_older_version_did_not_save_are_not_compared() -> None:
     assert compared_differences(given, {"backend": {"kind": "vllm", "weights": "w2"}}) == {
         "backend.weights": ('"w1"', '"w2"')
     }
+    # Nor did one save the commit of a hub's model for which no revision was asked.
+    hub: list[Any] = [{"backend": {"kind": "transformers", "revision": each}} for each in (None, "a" * 40, "b" * 40)]
+    assert compared_differences(hub[0], hub[1]) == {}
+    assert list(compared_differences(hub[1], hub[2])) == ["backend.revision"]
 
 
 def test_a_folder_without_responses_takes_other_settings(tmp_path: Path) -> None:

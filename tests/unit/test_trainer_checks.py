@@ -829,7 +829,7 @@ def test_a_generation_config_that_cannot_be_saved_is_mended(kind: str, out: Path
     assert json.loads((out / "saved" / "generation_config.json").read_text())["do_sample"] is True
     # What has no effect is no reason to refuse a model; nor does sampling follow from a temperature of 0.
     model.generation_config.update(temperature=0.0, top_p=0.9, do_sample=False, length_penalty=2.0, output_scores=True)
-    with pytest.warns(UserWarning, match="length_penalty=None"):
+    with pytest.warns(UserWarning, match="'length_penalty': None"):
         trainer = trainer_of(kind, model, out)
     trainer.save_model(str(out / "greedy"))
     saved = json.loads((out / "greedy" / "generation_config.json").read_text())

@@ -152,8 +152,11 @@ def compared_differences(saved: Settings, given: Settings) -> dict[str, tuple[st
     """The differences in what :data:`COMPARED` names."""
     found = differences(_compared(saved), _compared(given))
     # What older versions did not save of every backend, so that nothing can be said of theirs.
-    if "weights" not in (saved.get("backend") or {}):
+    backend = saved.get("backend") or {}
+    if "weights" not in backend:
         found.pop("backend.weights", None)
+    if backend.get("revision") is None:
+        found.pop("backend.revision", None)
     return found
 
 

@@ -198,10 +198,9 @@ def _plain_generation(
     # An adapter or a base may have end tokens that the tokenizer does not name, such as <|im_end|>, and a
     # generation_config.json of sampling defaults alone may leave them to config.json.
     own = model.generation_config
-    ends = own.eos_token_id
-    if ends is None:  # beside ends there, config.json may have those of its class: an ordinary token of this vocabulary
-        ends = getattr(model.config.get_text_config(), "eos_token_id", None)
-    named = (ends, tokenizer.eos_token_id, [*more_ends])
+    # Beside ends there, config.json may have that of its class alone: an ordinary token of this vocabulary.
+    source = model.config.get_text_config() if own.eos_token_id is None else own
+    named = (getattr(source, "eos_token_id", None), tokenizer.eos_token_id, [*more_ends])
     ends = sorted({end for each in named for end in (each if isinstance(each, list) else [each]) if end is not None})
     pads = (tokenizer.pad_token_id, own.pad_token_id, *ends, 0)
     pad = next(pad for pad in pads if pad is not None)

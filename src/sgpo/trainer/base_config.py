@@ -176,7 +176,7 @@ class BaseConfig(SharedConfig, GRPOConfig):
             )
 
 
-def require_choice(name: str, value: object, choices: Collection[str | None]) -> None:
+def require_choice(name: str, value: object, choices: Collection[object]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, choices))}.")

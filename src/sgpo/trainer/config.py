@@ -350,13 +350,7 @@ _CHOICES: dict[str, Collection[str]] = {
 # Losses that TRL divides by the tokens of the whole generation batch; the others are means over a micro-step's rows.
 OVER_ALL_TOKENS = ("dapo", "cispo", "vespo")
 # Options past the paper that a preset may set: None until then, and SGPO as published without one.
-_OPEN = {
-    "guided_grpo_weight": 0.0,
-    "num_targets": 1,
-    "teacher": "live",
-    "teacher_temperature": 1.0,
-    "teacher_mix": 0.0,
-}
+_OPEN = {"guided_grpo_weight": 0.0, "num_targets": 1, "teacher": "live", "teacher_temperature": 1.0, "teacher_mix": 0.0}
 _INF = float("inf")
 _RANGES = (
     ("alpha_0", 0.0, _INF),

@@ -13,12 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sgpo.objectives.baselines import (
-    ADVANTAGE_BASELINES,
-    luffy_advantages,
-    off_policy_token_loss,
-    shaped_probability,
-)
+from sgpo.objectives.baselines import ADVANTAGE_BASELINES, luffy_advantages, off_policy_token_loss, shaped_probability
 from sgpo.trainer import papers
 from sgpo.trainer.base_config import argument, require_choice
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer

@@ -44,8 +44,7 @@ class RunLog(TrainerCallback):
             row = {"step": state.global_step, "max_steps": state.max_steps, **metrics}
             append_rows(folder / LOG, [row], sync=False, default=str)
             # While an evaluation is logged its own completions are among them.
-            training = self._trainer.model.training
-            if latest := self._completions(state.global_step) if training else []:
+            if self._trainer.model.training and (latest := self._completions(state.global_step)):
                 self._first = self._first or latest
                 both = latest if latest[0]["step"] == self._first[0]["step"] else [*self._first, *latest]
                 write_rows(folder / COMPLETIONS, both)

@@ -28,29 +28,26 @@ def mend_generation(model: Any) -> None:
     """Unset options of a generation_config without effect, and set do_sample where a temperature stands without it.
 
     Training may change its ids of special tokens, and transformers saves none that was changed and has such options.
-
-    Raises:
-        ValueError: it has another fault.
+    Raises ``ValueError`` for another fault.
     """
     config = getattr(model, "generation_config", None)
     if config is None or is_peft_model(model):  # an adapter is saved without
         return
     config.validate()
     names = () if config.return_dict_in_generate else config.extra_output_flags
-    names += ("early_stopping", "length_penalty") if (config.num_beams or 1) == 1 else ()
+    names += ("early_stopping", "length_penalty") if config.num_beams in (None, 1) else ()
     idle: dict[str, Any] = {name: None for name in names if getattr(config, name)}
     # A temperature of 0 says once more that nothing is sampled; with do_sample the model could not generate.
     greedy = dict.fromkeys(("temperature", "top_p", "top_k", "min_p"))
     sampling = greedy if config.temperature == 0 else {"do_sample": True}
     for what, mended in (("without effect", idle), ("of sampling without do_sample=True", sampling)):
         with suppress(ValueError):
-            config.validate(strict=True)
-            return
+            return config.validate(strict=True)
         if mended:
             config.update(**mended)
             warnings.warn(
-                f"The model's generation_config has options {what}, with which a checkpoint may not be written. Set, "
-                f"here and in what is saved: {', '.join(f'{name}={value}' for name, value in mended.items())}.",
+                f"The model's generation_config has options {what}, with which a checkpoint may not be written. They "
+                f"are mended here, and in what is saved: {mended}.",
                 stacklevel=3,
             )
 
@@ -90,12 +87,11 @@ class SoundTrainer:
     def _load_callback_state(self) -> None:
         """Give callbacks what they counted; transformers does it if asked to, and takes their settings back as well."""
         if self.args.restore_callback_states_from_checkpoint:
-            super()._load_callback_state()  # type: ignore[misc]
-            return
+            return super()._load_callback_state()  # type: ignore[misc]
         for kind, saved in self.state.stateful_callbacks.items():
             ours = [callback for callback in self.callback_handler.callbacks if type(callback).__name__ == kind]
             for callback, state in zip(ours, saved if isinstance(saved, list) else [saved], strict=False):
-                vars(callback).update(state["attributes"])
+                vars(callback).update(state.get("attributes", {}))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # A checkpoint of NaN would be the one that a resumed run goes on from.
@@ -126,7 +122,7 @@ class SoundTrainer:
             for config in model.peft_config.values():
                 config.revision = revision  # of the base, for who loads the adapter
         super().save_model(output_dir, _internal_call)  # type: ignore[misc]
-        quantized = getattr(self.accelerator.unwrap_model(self.model).config, "quantization_config", None)
+        quantized = getattr(model.config, "quantization_config", None)
         if quantized is not None and self.args.should_save and is_peft_model(self.model):
             written = quantized if isinstance(quantized, dict) else quantized.to_dict()
             write_json(Path(output_dir or self.args.output_dir) / QUANTIZATION, written)  # PEFT says nothing of it
@@ -135,7 +131,6 @@ class SoundTrainer:
         if not _internal_call:
             self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))  # type: ignore[attr-defined]
         elif self.args.should_save and not is_peft_model(self.model):
-            model = self.accelerator.unwrap_model(self.model)
             for part in (model.config, model.generation_config, self.processing_class):
                 part.save_pretrained(output_dir)
 

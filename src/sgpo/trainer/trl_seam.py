@@ -137,10 +137,7 @@ CONTRACTS = (
     Contract(_HF + "_run_epoch", "epoch, epochs_trained, resume_from_checkpoint, steps_trained_in_current_epoch, ..."),
     Contract(_HF + "_issue_warnings_after_load", "load_result"),
     Contract(_HF + "_save", "output_dir, state_dict"),
-    Contract(
-        _HF + "evaluation_loop",
-        "dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix",
-    ),
+    Contract(_HF + "evaluation_loop", "dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix"),
     Contract(_HF + "evaluate", "eval_dataset, ..."),
     Contract(_HF + "save_model", "output_dir, _internal_call"),
     Contract(_HF + "_load_callback_state", ""),

@@ -233,3 +233,19 @@ def test_rows_are_counted_where_lines_tell(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(ROWS))
     assert [count_rows(tmp_path / f"a.{kind}") for kind in ("parquet", "jsonl", "json")] == [3, 3, None]
     assert [row["id"] for _, row in read_table(tmp_path / "a.parquet")] == ["p0", "p1", "p2"]
+
+
+def test_a_part_of_a_file_of_text_has_the_types_of_all_of_it(tmp_path: Path) -> None:
+    """Else two parts of one file, one to train on and one held out, could not be put together."""
+    from sgpo.data.text_datasets import text_dataset
+
+    for name, answers in {"a": [1, 2], "b": [2.5]}.items():
+        (tmp_path / name).with_suffix(".jsonl").write_text("".join(f'{{"answer": {answer}}}\n' for answer in answers))
+    files = {name: [tmp_path / f"{name}.jsonl"] for name in "ab"}
+    whole = text_dataset(files, "a+b")
+    assert whole["answer"][:] == [1, 2, 2.5]
+    assert text_dataset(files, "a[:1]+b")["answer"][:] == [1, 2.5]
+    (tmp_path / "c.jsonl").write_text('{"answer": null}\n{"answer": "x"}\n')
+    parts = [text_dataset({"train": [tmp_path / "c.jsonl"]}, f"train[{part}]") for part in (":1", "1:", ":0")]
+    assert [part.features for part in parts] == [parts[1].features] * 3
+    assert [part["answer"][:] for part in parts] == [[None], ["x"], []]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,14 @@ def text_dataset(files: Mapping[str, Sequence[Path]], split: str) -> Dataset:
     }
     for each in rows.values():
         _check_columns(each)
-    names = _names(chain.from_iterable(rows.values()))
-    parts = ReadInstruction.from_spec(split).to_absolute({name: len(rows.get(name, ())) for name in files})
-    taken = [row for part in parts for _, row in rows[part.splitname][part.from_ : part.to]]
+    every = list(chain.from_iterable(rows.values()))
     # Objects whose fields are of several kinds, as the contents of messages may be, stay as they are, too.
-    return Dataset.from_dict({name: [row.get(name) for row in taken] for name in names}, on_mixed_types="use_json")
+    columns = {name: [row.get(name) for _, row in every] for name in _names(every)}
+    data = Dataset.from_dict(columns, on_mixed_types="use_json")
+    first = dict(zip(rows, accumulate(map(len, rows.values()), initial=0), strict=False))
+    parts = ReadInstruction.from_spec(split).to_absolute({name: len(rows.get(name, ())) for name in files})
+    # Taken only now, so that the types are those of all rows, too.
+    return data.select([first[part.splitname] + i for part in parts for i in range(part.from_, part.to)])
 
 
 def _names(rows: Iterable[Row]) -> list[str]:

@@ -19,7 +19,6 @@ from sgpo.rewards.relations import Link
 from sgpo.rewards.structure import EQUAL, Shape
 
 _FUNCTION = re.compile(r"([A-Za-z](?: ?\^ ?\{? ?-1 ?\}?)?)\s*\(\s*([A-Za-z])\s*\)")
-_ELSE = re.compile(r"\b(?:otherwise|else)\b")
 _TO = re.compile(r"(?<=\d) ?(?:\\text\{ ?to ?\}|to) ?(?=\d)")
 _RATIO = re.compile(r"([^:]+):([^:]+)(?::([^:]+))?")
 
@@ -56,6 +55,9 @@ class Grader:
         labels = choices.labelled(gold), choices.labelled(answer)
         if any(labels):
             return self._labelled(gold, answer, *labels)
+        ours, theirs = readings.named(gold), readings.named(answer)
+        if ours and ours.keys() == theirs.keys():
+            return all(self.same(value, theirs[name]) for name, value in ours.items())
         conditions = readings.condition(gold), readings.condition(answer)
         if any(said for _, said in conditions):
             return self._conditional(*conditions)
@@ -136,17 +138,16 @@ class Grader:
             sides = [readings.in_space(node) for node in (gold, answer)]
             if all(sides):
                 return self._ordered(*sides)
-        if "value" in kinds and kinds & {"set", "list"}:
-            return self._single(gold, answer)
-        if kinds <= {"set", "list"}:
-            bounds = self._as_region(gold), self._as_region(answer)
-            if bounds[0] and bounds[1]:
-                return self._unordered(bounds[0], bounds[1])
+        bounded = [node for node in (gold, answer) if node.kind == "list" and self._as_region(node)]
+        if kinds <= {"set", "list"} and len(bounded) < 2:
             runs = readings.runs(answer, len(gold.items))
             found = any(self._ordered(gold.items, items) for items in runs)
             return found or self._unordered(readings.expand(gold), readings.expand(answer))
-        if any(node.kind == "list" and self._as_region(node) for node in (gold, answer)):
-            return self._regions(gold, answer)
+        if bounded:
+            names = {key(structure.variable(structure.parse(node.items[0]))) for node in bounded}
+            return len(names) == 1 and self._regions(gold, answer)
+        if "value" in kinds and kinds & {"set", "list"}:
+            return self._single(gold, answer)
         if kinds in ({"tuple"}, {"tuple", "list"}, {"tuple", "matrix"}):
             if gold.joined_by_or or answer.joined_by_or:
                 return False
@@ -172,7 +173,7 @@ class Grader:
                 left.append((value, said))
             elif not self.same(value, rest.pop(twin)):
                 return False
-        if len(left) == len(rest) == 1 and _ELSE.search(left[0][1] + next(iter(rest))):
+        if len(left) == len(rest) == 1 and readings.ELSE.search(left[0][1] + next(iter(rest))):
             return self.same(left[0][0], *rest.values())
         return not left and not rest
 
@@ -220,9 +221,9 @@ class Grader:
         if node.joined_by_or and any(part.brackets for part in parts):
             parts = [relations.point(part) or part for part in parts]
         holes = [] if node.joined_by_or else [part.items[1] for part in parts if relations.excludes(part)]
-        if holes and len(holes) < len(parts) and len({key(structure.variable(part)) for part in parts}) == 1:
+        if holes and len({key(structure.variable(part)) for part in parts}) == 1:
             rest = [item for item, part in zip(node.items, parts, strict=True) if not relations.excludes(part)]
-            region = self._as_region(replace(node, items=tuple(rest)))
+            region = self._as_region(replace(node, items=tuple(rest))) if rest else [r"(-\infty, \infty)"]
             return region and [rf"{bound} \setminus \{{{', '.join(holes)}\}}" for bound in region]
         if node.kind != "list" or not all(part.brackets and part.kind == "relation" for part in parts):
             return None
@@ -243,7 +244,8 @@ class Grader:
             listed = node.kind == "list" and gold.kind == "union" and all(item[0] in "([" for item in node.items)
             whole = list(node.items) if node.kind == "union" or listed else [node.text]
             parts.append(whole if region is None else region)
-        if "union" not in (gold.kind, answer.kind) and len(parts[0]) == len(parts[1]) == 1:
+        lone = len(parts[0]) == len(parts[1]) == 1 and r"\setminus" not in parts[0][0] + parts[1][0]
+        if lone and "union" not in (gold.kind, answer.kind):
             inner = [structure.parse(part[0]) for part in parts]
             return {inner[0].kind, inner[1].kind} <= {"interval", "tuple"} and self._shapes(inner[0], inner[1])
         if gold.kind in ("list", "set") and answer.kind in ("tuple", "interval"):
@@ -321,7 +323,7 @@ class Grader:
                 return False  # `1, 2` and the vector (1, 2) are no interval
             return other.kind != "value" and self._shapes(*((other, inner) if flipped else (inner, other)))
         if relation.signs == (r"\ne",) and structure.is_name(relation.items[0]):
-            return self.same(rf"(-\infty, {relation.items[1]}) \cup ({relation.items[1]}, \infty)", other.text)
+            return self.same(rf"(-\infty, \infty) \setminus \{{{relation.items[1]}\}}", other.text)
         defined = readings.definition(relation)
         if defined is None and set(relation.signs) == {"="} and other.kind == "value":
             # `x^2 - 1 = (x-1)(x+1)`, which holds for all x, is either side.

@@ -63,6 +63,7 @@ _ESCAPED_TWICE = re.compile(
     r"theta|alpha|beta|sin|cos|tan|log|ln|quad|binom|angle|sum)(?![a-z])|[()\[\]])"
 )
 _DOTS = re.compile(r"(?<=[.\d])\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?")  # dots over both ends of the period
+_MOD = r"(?<![A-Za-z\\])(?:\\text\{ ?mod(?:ulo)? ?\}|\\?b?mod(?:ulo)?(?![A-Za-z]))"
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,30})\.(\d{0,30})(?:\\(?:overline|bar|dot)\s*\{?(\d+)\}?|\((\d+)\))")
 _DOTTED = re.compile(r"(?<![\d.])(\d{0,30})\.(\d{0,15}?)(\d{1,3}?)\3{2,}\s*\.\.\.")
 _RUN = re.compile(r"(?<![\d.])\d+(?:,\d+)+(?![\d])")
@@ -220,7 +221,10 @@ _MEANING = latex.rules(
                 r"|\^\s*\\text\{o\}|(?<=\d)\s*\^\s*(?:o(?![A-Za-z])|\{\s*o\s*\})", r"\\degree "),
     (r"\^\s*\{\s*\\prime\s*\\prime\s*\}|\\dprime(?![A-Za-z])", "''"),
     (r"\^\s*\{\s*\\prime\s*\}|\^\s*\\prime(?![A-Za-z])", "'"),
-    (r"\(\s*(?:\\text\{\s*mod\s*\}|mod|\\bmod|\\mod)\s*([^()]+)\)|\\mod(?![A-Za-z])\s*(\w+)", r"\\pmod{\1\2}"),
+    # x \equiv 4 mod 7, x \equiv 4 \text{ (mod 7)}; 7 mod 4 is a number
+    (r"\\text\{ ?(\(? ?mod(?:ulo)? \w+ ?\)?) ?\}", r"\1"),
+    (rf"\(\s*{_MOD}\s*([^()]+)\)|\\mod(?![A-Za-z])\s*(\w+)", r"\\pmod{\1\2}"),
+    (rf"(\\equiv(?![A-Za-z])[^=]*?){_MOD}\s*\{{?\s*(\w+)\s*\}}?", r"\1\\pmod{\2}"),
     (r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![A-Za-z\d])", r"\1\\cdot 10^{\2}"),
     (r"\\?(?:text\{ ?)?\bcis\b ?\}?\s*(\\frac\{[^{}]*\}\{[^{}]*\}|\([^()]*\)|[\d.]+ ?\\degree|\\[a-z]+)",
      r"e^{i \\cdot (\1)}"),
@@ -254,7 +258,8 @@ _MEANING = latex.rules(
      r"\\text{\1 } \2 \\text{\3 }"),
     (r"(?i)^\\text\{(?!\s*(?:option|choice)?\W*[A-J]\W*\})[^{}]*"
      r"(?:[:=]|\b(?:is|are|equals|approximately|about|exactly|only|total of|number|has|have))"
-     r"\s*\}\s*(?=[^\s.])|^(?:(?:final )?answer|the (?:final )?answer is)\s*:?\s+(?=\S)"
+     r"\s*\}\s*(?=[^\s.])(?!.*\\text\{[^{}]*(?:[:=]|\bis) ?\})"
+     r"|^(?:(?:final )?answer|the (?:final )?answer is)\s*:?\s+(?=\S)"
      r"|^(?:exactly|only|a total of|the number|(?:so|thus|hence|therefore),?)\s+(?=[-\d\\]|[A-Za-z] ?=)", ""),
     (r"^(?:[\s:=]|\\(?:approx|sim)(?![A-Za-z]))+", ""),
     # \text{Point }(1, 2) and l: y = 2x + 3

@@ -56,11 +56,15 @@ _KIND = re.compile(  # an even function is even
 _RESIDUE = re.compile(
     r"(?P<name>[a-z]) ?(?:(?P<kind>even|odd)|\\equiv ?(?P<residue>\d{1,2}) ?\\pmod\{ ?(?P<modulus>[1-9]\d?) ?\})"
 )
-_ELSE = re.compile(r"\b(?:otherwise|else)\b")
+ELSE = re.compile(r"\b(?:otherwise|else)\b")
 _ATOMS = re.compile(r"(?:[A-Z][a-z]?\d*|\((?:[A-Z][a-z]?\d*)+\)\d*)+")  # H_2O
 _PARTS = re.compile(r"\d[\s-]*(?:\\text\{ ?)?[a-z]+(?:th|rd|ve)s ?\}?$")  # 7 tenths
 _OUT_OF = re.compile(r"(\d+) (?:in|out of) (\d+)")
 _COMMA = re.compile(",")
+_NAMED = re.compile(  # mean 6, mean = 6, the mean is 6
+    r"(?:the )?([a-z]{2,}(?: [a-z]+){0,2}?) ?(?:[=:]|\b(?:is|are|equals)\b)? ?((?<![a-z])[a-z](?![a-z]).*|[-+\d(\\].*)",
+    re.IGNORECASE,
+)
 _MIXED = re.compile(r"(-?\d+) ?(?:and|\\text\{ ?and ?\}) ?(?:\\frac\{(\d+)\}\{(\d+)\}|(\d+) ?/ ?(\d+))")
 
 
@@ -153,6 +157,13 @@ def expand(node: Shape) -> list[str]:
     return list({key(item): item for item in items}.values())
 
 
+def named(text: str) -> dict[str, str]:
+    """Names and values of `mean 6, median 7`, `mean = 6 and median = 7`; none unless each part has its own name."""
+    parts = [_NAMED.fullmatch(piece) for piece in structure.pieces(quantities.detext(text))]
+    found = {match[1][0].lower() + match[1][1:]: match[2] for match in parts if match}
+    return found if 1 < len(found) == len(parts) else {}
+
+
 def in_space(node: Shape) -> tuple[str, ...]:
     """The entries of a tuple, column or row, or of a sum in i, j, k, as three, a plane vector having none
     along k; () for what is no vector.
@@ -187,7 +198,7 @@ def by_residues(cases: tuple[str, ...]) -> list[tuple[str, Callable[[str], str]]
     for value, match in zip(cases[::2], said, strict=True):
         residue = int(match["residue"] or match["kind"] == "odd") % modulus if match else -1
         rest = set(range(modulus)) - set(found)
-        if residue not in rest if match else not _ELSE.search(cases[-1]):
+        if residue not in rest if match else not ELSE.search(cases[-1]):
             return []
         found |= dict.fromkeys([residue] if match else rest, value)
     letter = next(letter for letter in "jlpqkmn" if letter not in "".join(cases))

@@ -178,8 +178,8 @@ def _relation(text: str) -> Shape | None:
     if signs == ["="] and _NAME_TUPLE.fullmatch(sides[0]):
         names = tuple(name.strip() for name in sides[0][1:-1].split(","))
         return replace(parse(sides[1]), names=names)
-    if both := _plus_minus(sides[1]) if len(sides) == 2 and signs[0] == "=" and is_name(sides[0]) else None:
-        return Shape("list", text, tuple(f"{sides[0]} = {value}" for value in both))
+    if both := _plus_minus(sides[1]) if len(sides) == 2 and signs[0] in ("=", r"\ne") and is_name(sides[0]) else None:
+        return Shape("list", text, tuple(f"{sides[0]} {signs[0]} {value}" for value in both))
     interval = _interval(sides, signs)
     return Shape("relation", text, tuple(sides), brackets=interval, signs=tuple(signs))
 
@@ -268,10 +268,10 @@ def _list(text: str) -> Shape | None:
     name = ""
     for piece in pieces:  # `x = 1, 2` names x once
         sides, signs = split_top(piece, _RELATION)
-        if len(signs) == 1 and signs[0] in EQUAL and is_name(sides[0]):
-            name = sides[0]
+        if len(signs) == 1 and signs[0] in {*EQUAL, r"\ne"} and is_name(sides[0]):
+            name = f"{sides[0]} {signs[0]}".replace(r"\approx", "=")
         elif name and not signs:
-            piece = f"{name} = {piece}"
+            piece = f"{name} {piece}"
         items.append(piece)
     return Shape("list", text, tuple(items), joined_by_or=any("or" in separator for separator in separators))
 

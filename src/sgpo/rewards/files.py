@@ -14,7 +14,7 @@ from typing import Any
 from sgpo import __version__
 from sgpo.data.tables import read_table
 from sgpo.rewards.golds import check_gold
-from sgpo.rewards.verifier import DEFAULT_TIMEOUT, Verdict, tolerance_text, verify_batch
+from sgpo.rewards.verifier import DEFAULT_TIMEOUT, tolerance_text, verify_batch
 from sgpo.runs.files import JsonObject, ReadError, append_rows, json_line, recover_rows, writing
 
 _FIELDS = ("id", "gold", "response")
@@ -109,7 +109,8 @@ def cli_verify(
                 require_box=require_box,
                 tolerance=[tolerances[i] for i in missing],
             )
-            new = {names[i]: _added(verdict) for i, verdict in zip(missing, verdicts, strict=True)}
+            rounded = (asdict(replace(verdict, seconds=round(verdict.seconds, 6))) for verdict in verdicts)
+            new = {names[i]: verdict for i, verdict in zip(missing, rounded, strict=True)}
             if kept is not None and new:
                 append_rows(kept, ({"name": name, "verdict": verdict} for name, verdict in new.items()))
             found |= new
@@ -123,10 +124,6 @@ def cli_verify(
         kept.unlink(missing_ok=True)
     correct = sum(found[name]["correct"] for name in names)
     return FileVerdicts(len(items), correct, dict(reasons), before)
-
-
-def _added(verdict: Verdict) -> JsonObject:
-    return asdict(replace(verdict, seconds=round(verdict.seconds, 6)))
 
 
 def _name(item: JsonObject, *options: Any) -> str:

@@ -71,11 +71,6 @@ _GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
 _PROVED = re.compile(r"(?<=\S)(?:\\text\{)?\s*\\(?:blacksquare|square|Box|checkmark|qed(?:symbol)?)(?![A-Za-z])\s*\}?$")
 
 
-def _single_backslashes(text: str) -> str:
-    r"""`\\frac` with one backslash, where no row can end."""
-    return text if r"\begin" in text else _ESCAPED_TWICE.sub(r"\\", text)
-
-
 def _dollars(text: str) -> str:
     r"""Drop emphasis and math delimiters; `\$5` and a lone `$5` keep a currency sign, written `\$`."""
     text = re.sub(r"^([\"'])([^\"']*)\1$", r"\2", text.strip()).strip("`")
@@ -155,7 +150,7 @@ _SPELLING = latex.rules(
     (r"\\(begin|end)\{(align|gather)\}", r"\\\1{\2ed}"),
     (r"\\\\\*?\[ ?-?[\d.]+ ?(?:em|ex|pt|cm|mm|in|mu|\\baselineskip) ?\]", r"\\newline "),  # x=1 \\[2mm] y=2
     (r"\\([%_#&])", r"\1"),
-    _single_backslashes,
+    lambda text: text if r"\begin" in text else _ESCAPED_TWICE.sub(r"\\", text),  # \\frac, where no row can end
     (r"\\\\(?:\[[^\]]*\])?|\\(?:cr|newline)(?![A-Za-z])", r"\\cr "),
     (r"\\(?:begin|end)\{(?:equation|displaymath|math|multline|flalign)\}", " "),
     _dollars,

@@ -55,7 +55,7 @@ class Grader:
         labels = choices.labelled(gold), choices.labelled(answer)
         if any(labels):
             return self._labelled(gold, answer, *labels)
-        ours, theirs = readings.named(gold), readings.named(answer)
+        ours, theirs = readings.values_by_word(gold), readings.values_by_word(answer)
         if ours and ours.keys() == theirs.keys():
             return all(self.same(value, theirs[name]) for name, value in ours.items())
         conditions = readings.condition(gold), readings.condition(answer)

@@ -157,7 +157,7 @@ def expand(node: Shape) -> list[str]:
     return list({key(item): item for item in items}.values())
 
 
-def named(text: str) -> dict[str, str]:
+def values_by_word(text: str) -> dict[str, str]:
     """Names and values of `mean 6, median 7`, `mean = 6 and median = 7`; none unless each part has its own name."""
     parts = [_NAMED.fullmatch(piece) for piece in structure.pieces(quantities.detext(text))]
     found = {match[1][0].lower() + match[1][1:]: match[2] for match in parts if match}

@@ -29,9 +29,10 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path == "/health":
-                    self.send_response(stand_in.health[min(stand_in.asked, len(stand_in.health) - 1)])
+                    status = stand_in.health[min(stand_in.asked, len(stand_in.health) - 1)]
+                    stand_in.asked += 1  # before whoever asks can go on
+                    self.send_response(status)
                     self.end_headers()
-                    stand_in.asked += 1
                     return
                 self.send_response(stand_in.status if self.path == "/v1/models" else 404)
                 self.end_headers()

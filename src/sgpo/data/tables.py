@@ -51,9 +51,10 @@ def check_replaces(path: Path, column: str) -> None:
     """Raise ValueError where a new file would replace one whose rows have no ``column``: other data, then lost."""
     if not path.is_file() or not path.stat().st_size:
         return
-    with contextlib.suppress(ReadError):
-        if column in next(read_rows(path), ("", {}))[1]:  # whatever its ending, lines of JSON were written
-            return
+    for read in (read_rows, _parquet_rows):  # a result of lines of JSON has any ending
+        with contextlib.suppress(ReadError):
+            if column in next(read(path), ("", {}))[1]:
+                return
     raise ValueError(f"{path} holds other data, which would be lost; give another path, or remove it first.")
 
 

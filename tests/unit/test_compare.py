@@ -251,7 +251,7 @@ def test_a_failed_cell_is_named_and_its_seed_left_out_of_the_pairs(
     assert "hpt" not in one.methods
     assert "FAILED hpt, seed 1: ValueError: no" in as_text(one)
     first = as_text(one).split("\n\n")[1].splitlines()
-    assert [line.split("  ")[0] for line in first[1:]] == ["SGPO (2 of 3 seeds)", "SFT+GRPO"]
+    assert [line.split("  ")[0] for line in first[1:]] == ["SGPO (2 of 3 seeds)", "GRPO"]
     assert read(json.loads((tmp_path / "results.json").read_text())) == read(one.to_json())
 
 
@@ -295,7 +295,7 @@ def test_tables_hold_the_same_figures() -> None:
     one = results(base=[entry(0.06, 0)], sgpo=[entry(0.8, 0)], sft_grpo=[entry(0.7, 0)])
     assert "SGPO" in as_text(read(one))
     assert "80.0" in as_text(read(one))
-    assert "| SFT+GRPO | +10.0 |" in as_markdown(read(one))
+    assert "| GRPO | +10.0 |" in as_markdown(read(one))
     rows = list(csv.DictReader(io.StringIO(as_csv(read(one)))))
     (difference,) = [r for r in rows if (r["method"], r["measure"]) == ("sft_grpo", "sgpo_minus_end")]
     assert float(difference["mean"]) == pytest.approx(0.1)

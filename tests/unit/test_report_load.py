@@ -88,7 +88,7 @@ def test_a_difference_of_methods_without_a_seed_in_common_is_not_called_paired(t
     view = comparison(load_run(tmp_path))
     assert view is not None
     assert view.gaps is not None
-    assert {row.name: row.note for row in view.gaps.rows} == {"LUFFY": "not paired", "SFT+GRPO": ""}
+    assert {row.name: row.note for row in view.gaps.rows} == {"LUFFY": "not paired", "GRPO": ""}
 
 
 def test_a_running_cell_is_drawn_where_no_other_is(tmp_path: Path) -> None:

@@ -111,7 +111,13 @@ def test_it_can_be_used_by_keyboard_and_screen_reader(whole: tuple[str, Page]) -
 def test_it_says_what_the_run_shows(whole: tuple[str, Page]) -> None:
     _, page = whole
     assert "above LUFFY, the strongest of 3 other methods." in page.text
-    for title in ("Who ends where", "Where it helps", "How alpha lets go", "token by token", "Which strategies lift"):
+    for title in (
+        "Who ends where",
+        "Where it helps",
+        "Alpha over training",
+        "token by token",
+        "The lift of each strategy",
+    ):
         assert title in page.text
     for panel in (
         "Autonomous pass rate",
@@ -124,10 +130,8 @@ def test_it_says_what_the_run_shows(whole: tuple[str, Page]) -> None:
     for panel in ("Held-out accuracy", "Entropy", "Length"):
         assert panel in page.text
     assert "The base never solves ratio, remainder" in page.text
-    assert (
-        "No pass rate was logged for SFT+GRPO, LUFFY: what is drawn is the mean of rewards/lab_reward/mean" in page.text
-    )
-    assert "Which families it holds on to" in page.text
+    assert "No pass rate was logged for GRPO, LUFFY: what is drawn is the mean of rewards/lab_reward/mean" in page.text
+    assert "Alpha by family" in page.text
     assert "0 of 4 have a lift below 0" in page.text
     assert "first sample of each family" in page.text
     assert "92% of the KL lies in the top 5% of 5 tokens" in page.text
@@ -187,7 +191,7 @@ def test_the_quickstart_ends_in_its_report_and_what_to_do_next(
 def test_other_kinds_of_run(tmp_path: Path, make: Any) -> None:
     _, page = render(make(tmp_path))
     if make is kit.quickstart_dir:
-        assert "SGPO ends at 84.0%, SFT+GRPO, the strongest of 2 other methods, at 66.0%." in page.text
+        assert "SGPO ends at 84.0%, GRPO, the strongest of 2 other methods, at 66.0%." in page.text
         assert "One seed each: the spread between training runs is not in this." in page.text
     else:
         assert "The pass rate without a strategy rose from" in page.text
@@ -309,7 +313,7 @@ def test_axes_are_drawn_for_every_method_in_one_order(tmp_path: Path) -> None:
     names = ["New instances", "Larger numbers", "Other words", "New compositions", "Longer ones"]
     assert panels == [*names, "Mean of the last four", *names]  # dot plots, then pass@k
     orders = {tuple(re.findall(r'class="name[^"]*">(.*?)<', plot)) for plot in section.split('<div class="plot">')[1:]}
-    assert orders == {("SGPO", "LUFFY", "SFT+GRPO", "base", "base + strategy")}
+    assert orders == {("SGPO", "LUFFY", "GRPO", "base", "base + strategy")}
     seeds = [e["axes"]["types"]["accuracy"] for e in results(tmp_path)["luffy"]["seeds"]]
     assert f'class="value">{100 * sum(seeds) / 3:.1f}<' in section
     (gaps,) = [rows for rows in rows_of(section, "LUFFY") if len(rows) == 7]

@@ -107,7 +107,7 @@ def test_differences_are_drawn_as_the_comparison_wrote_them() -> None:
 
 def test_every_method_has_a_label() -> None:
     assert [spoken_label(name) for name in ("sft_grpo_12", "no_clip")] == [
-        "SFT+GRPO (12 rollouts)", "SGPO without KL clip",
+        "GRPO (12 rollouts)", "SGPO without KL clip",
     ]  # fmt: skip
     assert len({spoken_label(name) for name in METHODS}) == len(METHODS)
     assert spoken_label("sgpo:kl_clip=3,teacher=ema") == "SGPO (kl_clip 3, teacher ema)"
@@ -359,7 +359,7 @@ def test_every_curve_of_the_figure_is_in_its_legend(tmp_path: Path) -> None:
     assert {
         text.get_text(): line.get_color() for text, line in zip(legend.texts, legend.get_lines(), strict=True)
     } == drawn
-    assert set(drawn) == {"SGPO", "SFT", "SFT+GRPO"}
+    assert set(drawn) == {"SGPO", "SFT", "GRPO"}
 
 
 def test_lines_of_one_colour_are_of_different_kinds() -> None:

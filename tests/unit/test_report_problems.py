@@ -181,7 +181,7 @@ def test_families_are_absent_without_their_column_and_bounded(tmp_path: Path) ->
     path = kit.compare_dir(tmp_path, seeds=1) / "cells" / "sgpo-base0-seed0" / "problems.jsonl"
     kit.write_lines(path, [kit.problem(step, family=None) for step in (1, 2)])
     write_report(tmp_path)
-    assert "Which families it holds on to" not in (tmp_path / "report.html").read_text()
+    assert "Alpha by family" not in (tmp_path / "report.html").read_text()
     kit.write_lines(path, [kit.problem(1, family=f"family {i}", id=str(i)) for i in range(60)])
     write_report(tmp_path)
     source = (tmp_path / "report.html").read_text()
@@ -269,5 +269,5 @@ def test_a_training_run_shows_its_problems_too(tmp_path: Path) -> None:
     kit.write_lines(tmp_path / "problems.jsonl", kit.problems())
     write_report(tmp_path)
     source = (tmp_path / "report.html").read_text()
-    for text in ("Which families it holds on to", "Which strategies lift", "strategy of ratio", "First half"):
+    for text in ("Alpha by family", "The lift of each strategy", "strategy of ratio", "First half"):
         assert text in source

@@ -48,8 +48,8 @@ _PAPER = (
     Method("base", "base", None),
     # Four times the rows of each step are four times the epochs in the same steps.
     Method("sft", "SFT", "sft", balance=Balance("gradient_accumulation_steps", (4,))),
-    Method("sft_grpo", "SFT+GRPO", "sgpo", _OFF),
-    Method("sft_grpo_12", "SFT+GRPO, 12 rollouts", "sgpo", {**_OFF, "num_generations": 12}),
+    Method("sft_grpo", "GRPO", "sgpo", _OFF),
+    Method("sft_grpo_12", "GRPO, 12 rollouts", "sgpo", {**_OFF, "num_generations": 12}),
     Method("luffy", "LUFFY", "luffy", balance=Balance("shaping_gamma", (0.03, 0.3))),
     Method("hpt", "HPT", "hpt", balance=Balance("sft_coef", (0.3, 3.0))),
     Method("sgpo", "SGPO", "sgpo"),
@@ -96,7 +96,7 @@ METHODS: dict[str, Method] = {method.name: method for method in (*_PAPER, *_ABLA
 # Where the label of a table, with its comma or without its method, is too short within a sentence.
 _SPOKEN = {name: method.label for name, method in METHODS.items()} | {
     "base_guided": "base + strategy",  # the quickstart's: the base with the strategy in its prompt
-    "sft_grpo_12": "SFT+GRPO (12 rollouts)",
+    "sft_grpo_12": "GRPO (12 rollouts)",
     "no_distillation": "SGPO without distillation",
     "no_grpo": "SGPO without GRPO",
     "no_clip": "SGPO without KL clip",

@@ -1,5 +1,5 @@
 """What became of each problem of each generation batch, a JSON line each. Means over a batch do not say on which
-problems alpha lets go, nor which strategies lift. ``docs/report.md`` lists the fields.
+problems lose their alpha, nor which strategies lift. ``docs/report.md`` lists the fields.
 
 Each process appends to a file of its own, without a collective: ``problems.jsonl``, or ``problems-rank{i}.jsonl``
 where there are several. A resumed run drops the rows that were written after its checkpoint, and writes them anew.

@@ -526,6 +526,35 @@ def test_sft_looks_at_the_longest_response_of_all_data_and_takes_two_precisions(
             sft(*rows)
 
 
+def responses_of(out: Path, **options: Any) -> ExpertSFTTrainer:
+    rows = kit.make_problems(5).add_column("expert", [" ".join(kit.PLAIN[: 1 + 3 * i]) for i in range(5)])
+    config = SFTConfig(str(out), use_cpu=True, report_to="none", save_strategy="no", max_steps=2, **options)
+    return ExpertSFTTrainer(
+        kit.make_model(), config, train_dataset=rows, eval_dataset=rows, processing_class=kit.make_tokenizer()
+    )
+
+
+def test_sft_is_measured_alike_whatever_the_size_of_a_batch(out: Path) -> None:
+    found = []
+    for size in (5, 1, 2, 3):
+        trainer = responses_of(out, per_device_eval_batch_size=size)
+        measured = trainer.evaluate()
+        found.append([measured[f"eval_{name}"] for name in ("loss", "entropy", "mean_token_accuracy")])
+        assert found[-1] == pytest.approx(found[0], rel=1e-5)
+    every = torch.cat([token_logps(trainer.model, *split(row)) for row in trainer.eval_dataset])
+    assert found[0][0] == pytest.approx(-every.mean().item(), rel=1e-5)
+
+
+def split(row: dict[str, list[int]]) -> tuple[list[int], list[int]]:
+    start = row["labels"].count(-100)
+    return row["input_ids"][:start], row["input_ids"][start:]
+
+
+def test_sft_refuses_to_train_on_the_prompts_of_experts(out: Path) -> None:
+    with pytest.raises(ValueError, match="completion_only_loss is False, but of the column 'expert'"):
+        responses_of(out, completion_only_loss=False)
+
+
 @pytest.mark.parametrize("per_sequence", [False, True])
 def test_put_experts_widens_a_batch(per_sequence: bool) -> None:
     """Three rows of up to 2 tokens get an expert response of 4, padded to a multiple of 3."""

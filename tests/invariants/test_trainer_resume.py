@@ -504,6 +504,7 @@ def test_checkpoints_of_the_sft_that_is_compared_have_a_record(tmp_path: Path) -
     rows = [{"prompt": f"solve {word}", "completion": " ok a"} for word in "abcdef"]
     options = {"save_strategy": "steps", "save_steps": 1, "max_steps": 5, "use_cpu": True, "bf16": False}
     shape = {"per_device_train_batch_size": 2, "report_to": "none", "max_length": 16, "learning_rate": 0.1}
+    shape["logging_steps"] = 1
 
     def sft(directory: Path) -> Any:
         config = kind.config(str(directory), **options, **shape)
@@ -518,6 +519,8 @@ def test_checkpoints_of_the_sft_that_is_compared_have_a_record(tmp_path: Path) -
         resumed = sft(tmp_path / str(stop))
         resumed.train(resume_from_checkpoint=str(checkpoint))
         assert kit.largest_gap(kit.weights_of(resumed.model), kit.weights_of(whole.model)) == 0.0
+        tokens = [[row.get("num_tokens") for row in each.state.log_history] for each in (whole, resumed)]
+        assert tokens[0] == tokens[1] == [*sorted(tokens[0][:-1]), None]
 
 
 def main() -> None:

@@ -34,6 +34,22 @@ def test_tokens_of_a_step_worked_by_hand(
     assert recorder.costs()["trained_tokens"] == trained
 
 
+@pytest.mark.parametrize(("accumulated", "generated", "batches"), [(4, 1, (4, 2)), (3, 2, (2, 1)), (2, 3, (1, 1, 0))])
+def test_the_last_step_of_a_pass_takes_fewer_generation_batches(
+    tmp_path: Path, accumulated: int, generated: int, batches: tuple[int, ...]
+) -> None:
+    recorder = Recorder(tmp_path / "metrics.jsonl", "sgpo")
+    state = SimpleNamespace(global_step=0, max_steps=9, is_world_process_zero=True)
+    recorder.on_train_begin(None, state, None, train_dataloader=range(6))
+    args = {"per_device_train_batch_size": 2, "world_size": 1, "num_iterations": 1, "num_generations": 2}
+    args |= {"gradient_accumulation_steps": accumulated, "steps_per_generation": generated}
+    sampled = 0
+    for state.global_step, count in enumerate(batches * 2, 1):  # two passes
+        recorder.on_log(SimpleNamespace(**args), state, None, logs={"completions/mean_length": 5.0} if count else {})
+        sampled += count * generated * 2 * 5
+        assert recorder.costs()["sampled_tokens"] == sampled
+
+
 def test_a_resumed_run_keeps_the_lines_up_to_its_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     rows = [{"step": step, "num_tokens": 10 * step} for step in (1, 2, 3)]
@@ -43,13 +59,13 @@ def test_a_resumed_run_keeps_the_lines_up_to_its_checkpoint(tmp_path: Path) -> N
     recorder.on_train_begin(None, state, None)
     assert [json.loads(line) for line in path.read_text().splitlines()] == rows[:2]
     state.global_step = 3
-    recorder.on_log(None, state, None, logs={"num_tokens": 10})
-    assert recorder.costs()["trained_tokens"] == 30, "the trainer counts anew from where it goes on"
+    recorder.on_log(None, state, None, logs={"num_tokens": 30})
+    assert recorder.costs()["trained_tokens"] == 30
 
     again = Recorder(path, "sft")  # interrupted once more
     again.on_train_begin(None, state, None)
     state.global_step = 4
-    again.on_log(None, state, None, logs={"num_tokens": 10})
+    again.on_log(None, state, None, logs={"num_tokens": 40})
     assert again.costs()["trained_tokens"] == 40
 
 

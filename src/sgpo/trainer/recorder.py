@@ -6,6 +6,8 @@ an uninterrupted run. Log every step: what a line says is taken for one step.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +29,23 @@ class Recorder(TrainerCallback):
     def __init__(self, path: Path, kind: str, progress: Progress | None = None):
         self._path, self._kind, self._progress = path, kind, progress
         self.autonomous_tokens = self.guided_tokens = self.trained_tokens = 0.0
-        self._before = 0.0  # tokens trained on before the checkpoint that the run goes on from
+        self._micro_steps = 0  # of a pass over the data; 0 for a stream, which does not say
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        with suppress(TypeError):
+            self._micro_steps = len(kwargs.get("train_dataloader") or ())
         written = read_rows(self._path, torn=True) if self._path.exists() else ()
         kept = [row for _, row in written if row["step"] <= state.global_step]
         for row in kept:
             self.count(args, row)
-        self._before = self.trained_tokens
         if state.is_world_process_zero:
             write_rows(self._path, kept)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        self.count(args, logs)
+        row = {"step": state.global_step, **logs}
+        self.count(args, row)
         if state.is_world_process_zero:
-            whole = {"num_tokens": self.trained_tokens} if self._kind == "sft" and "num_tokens" in logs else {}
-            self.write({"step": state.global_step, **logs, **whole})
+            self.write(row)
             if self._progress is not None:
                 self._progress(state.global_step / state.max_steps, self.latest())
 
@@ -50,7 +53,7 @@ class Recorder(TrainerCallback):
         """Add the tokens of one logged step."""
         if "completions/mean_length" in logs:
             # A step may take several generation batches, over which its metrics are means.
-            batches = max(1, args.gradient_accumulation_steps // (args.steps_per_generation * args.num_iterations))
+            batches = self._batches(args, logs.get("step", 1))
             rows = args.per_device_train_batch_size * args.steps_per_generation * args.world_size * batches
             tokens = logs["completions/mean_length"] * rows
             self.trained_tokens += (tokens + logs.get("hpt/added_tokens", 0.0) * batches) * args.num_iterations
@@ -61,9 +64,16 @@ class Recorder(TrainerCallback):
             self.guided_tokens += guided
             if getattr(args, "guided_grpo_weight", 0.0):
                 self.trained_tokens += guided * args.num_iterations
-        elif "num_tokens" in logs:  # of SFT, cumulative since the run began or went on
-            self.trained_tokens = self._before + logs["num_tokens"]
+        elif "num_tokens" in logs:  # of SFT, cumulative
+            self.trained_tokens = logs["num_tokens"]
         self.trained_tokens += logs.get("sgpo/target_tokens", 0.0)
+
+    def _batches(self, args: Any, step: int) -> int:
+        """The generation batches that begin in an optimizer step (from 1); the last one of a pass may be short."""
+        size, used = args.gradient_accumulation_steps, args.steps_per_generation * args.num_iterations
+        whole = self._micro_steps or step * size
+        begin = (step - 1) % ceil(whole / size) * size
+        return ceil(min(begin + size, whole) / used) - ceil(begin / used)
 
     def latest(self) -> dict[str, float]:
         """What a display of progress shows."""

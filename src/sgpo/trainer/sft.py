@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import torch
 import trl
 from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
+from torch import Tensor
 
 from sgpo.data.prompts import require_all_shown, require_own_marks, warn_of_idle_variables
 from sgpo.models.dates import fix_date
@@ -78,6 +80,11 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
         first: Problem = next(iter(dataset), {})
         if args.expert_column in first:
             check_expert_column(dataset, args.expert_column)
+            if args.completion_only_loss is False:
+                raise ValueError(
+                    f"completion_only_loss is False, but of the column {args.expert_column!r} the response alone is "
+                    "trained on, as in LUFFY and HPT. Leave it out, or give TRL's columns, prompt and completion."
+                )
             variables = args.chat_template_kwargs or {}
             self._turn = end_of_turn(processing_class, [first["prompt"]], variables)
             ends = [processing_class.eos_token_id, self._turn]
@@ -87,6 +94,31 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
             if isinstance(dataset, Dataset):  # Arrow's cells, which know their length without a list of them
                 self._longest = max(self._longest, *map(len, dataset.data.column("input_ids")))
         return super()._prepare_dataset(dataset, processing_class, args, *rest, **named)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        # TRL counts tokens anew at each resume; the state keeps them, unless transformers counts there, too.
+        kept = self.args.include_num_input_tokens_seen == "no"
+        if kept:
+            self._total_train_tokens: float = self.state.num_input_tokens_seen
+        loss = super().compute_loss(model, inputs, *args, **kwargs)
+        if kept:
+            self.state.num_input_tokens_seen = self._total_train_tokens
+        if not self.model.training:
+            tokens = (inputs["labels"][..., 1:] != -100).sum()
+            mean = loss[0] if isinstance(loss, tuple) else loss
+            self._measured.append(self.accelerator.gather(torch.stack([mean * tokens, tokens])).view(-1, 2).sum(dim=0))
+        return loss
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+        """Evaluate as ``Trainer`` does, with means over tokens: a mean of batches depends on how these are cut."""
+        self._measured: list[Tensor] = []  # of each batch, the sum of the loss and the tokens
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        losses, tokens = torch.stack(self._measured).cpu().double().T
+        output.metrics[f"{metric_key_prefix}_loss"] = float(losses.sum() / tokens.sum().clamp(min=1))
+        for values in self._metrics["eval"].values():
+            if len(values) == len(tokens):  # the number of tokens so far is one value
+                values[:] = [float(tokens.new_tensor(values) @ tokens / tokens.sum().clamp(min=1))]
+        return output
 
 
 def trained_tokens(

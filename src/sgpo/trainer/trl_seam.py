@@ -143,6 +143,7 @@ CONTRACTS = (
     Contract(_HF + "_load_callback_state", ""),
     Contract(_HF + "train", "resume_from_checkpoint, ..."),
     Contract("trl:SFTTrainer._prepare_dataset", "dataset, processing_class, ..."),
+    Contract("trl:SFTTrainer.compute_loss", "model, inputs, ..."),
     # Called.
     Contract(_HF + "_get_output_dir", "trial"),
     Contract(
@@ -173,6 +174,7 @@ ATTRIBUTES = {
         "pad_to_multiple_of ref_model reward_func_names reward_funcs reward_weights shuffle_dataset temperature "
         "use_vllm vllm_generation"
     ),
+    "trl.trainer.sft_trainer": "_metrics _total_train_tokens",
     "transformers.trainer": (
         "_signature_columns accelerator callback_handler control current_gradient_accumulation_steps eval_dataset "
         "state train_dataset"

@@ -463,6 +463,8 @@ def test_messages_of_the_data_are_asked_as_they_are(tmp_path: Path) -> None:
 
     plan = planned([whole])
     assert plan.check(VerifyGrader()) == [turns]
+    named = [{"role": "developer", "content": "Be brief."}, {"role": "user", "name": "Ann", "content": "1 + 1?"}]
+    assert planned([{"prompt": named, "answer": "2"}]).check(VerifyGrader()) == [named]
     assert (plan.template.name, plan.form(), plan.remark) == ("messages of the data", None, "")
     assert describe(plan, "m", Script(), VerifyGrader())["template"]["name"] == "messages of the data"
     qwen = TEMPLATES["qwen"].prompt("What is 2 + 3?")

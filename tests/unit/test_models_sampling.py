@@ -263,7 +263,7 @@ def test_conversations_go_through_the_chat_template(model: Any) -> None:
     assert chatted == sample(model, tokenizer, ["Q 3 ; double ; mean 5 ? A"], temperature=0, max_new_tokens=5)
 
 
-@pytest.mark.parametrize("role", ["system", "user"])
+@pytest.mark.parametrize("role", ["system", "developer", "user"])
 def test_words_that_a_chat_template_leaves_out_are_said(role: str) -> None:
     from sgpo.models.sampling import encode
 
@@ -271,7 +271,8 @@ def test_words_that_a_chat_template_leaves_out_are_said(role: str) -> None:
     tokenizer.chat_template = (
         "{% for m in messages %}{% if m['role'] != '" + role + "' %}{{ m['content'] }} {% endif %}{% endfor %}"
     )
-    asked = [{"role": "system", "content": "box it"}, {"role": "user", "content": " 1 + 1\n"}]
+    first = "developer" if role == "developer" else "system"
+    asked = [{"role": first, "content": "box it"}, {"role": "user", "content": " 1 + 1\n"}]
     with pytest.raises(ValueError, match=f"leaves out the '{role}' message"):
         encode(tokenizer, [asked])
     # Templates trim, and drop the thinking of earlier turns.

@@ -160,6 +160,16 @@ def test_other_packages_are_hushed_and_we_are_not(recwarn: pytest.WarningsRecord
     assert datasets.are_progress_bars_disabled()
 
 
+def test_a_pipe_that_knows_no_letter_ends_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under PYTHONIOENCODING=ascii, or with a file name that is no UTF-8."""
+    for encoding, text in (("ascii", "≤ é"), ("cp1252", "≤"), ("utf-8", "d\udcc3")):
+        pipe = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", pipe)
+        hush()
+        print(text, flush=True)
+        assert b"\\" in pipe.buffer.getvalue()  # type: ignore[attr-defined]
+
+
 def test_warnings_that_were_asked_for_are_given() -> None:
     code = (
         "import warnings; from sgpo.runs.progress import hush; hush(); warnings.warn('use another name', FutureWarning)"

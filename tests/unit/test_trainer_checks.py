@@ -709,16 +709,17 @@ def test_a_prompt_that_the_tokenizer_ends(kind: str, out: Path) -> None:
     make(kit.make_problems(4, chat=True)).train()  # a template writes the marks itself
 
 
+@pytest.mark.parametrize("role", ["system", "developer"])
 @pytest.mark.parametrize("kind", ["sgpo", "luffy", "hpt"])
-def test_a_template_that_leaves_out_the_system_message(kind: str, out: Path) -> None:
-    """Phi-3's did: the model would be trained without what the data say to it, and nothing would show it."""
-    prompt = [{"role": "system", "content": "box it"}, {"role": "user", "content": "solve a"}]
+def test_a_template_that_leaves_out_the_system_message(kind: str, role: str, out: Path) -> None:
+    """Phi-3's did, and most know no developer: nothing would show that the model is not told what the data say."""
+    prompt = [{"role": role, "content": "box it"}, {"role": "user", "content": "solve a"}]
     data = Dataset.from_dict({"prompt": [prompt] * 2, "strategy": ["carry"] * 2, "expert": [" ok"] * 2})
     tokenizer, method = kit.make_tokenizer(), KINDS[kind]
     tokenizer.chat_template = (
         "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}{% endfor %}"
     )
-    with pytest.raises(ValueError, match="leaves out the 'system' message 'box it'"):
+    with pytest.raises(ValueError, match=f"leaves out the '{role}' message 'box it'"):
         method.trainer(
             model=kit.make_model(),
             reward_funcs=kit.has_ok,

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sgpo.data.messages import Messages, as_messages, has_tools, problem_text
+from sgpo.data.messages import Messages, as_messages, as_written, has_tools, problem_text
 from sgpo.data.tables import gold_texts, read_table, table_name
 from sgpo.runs.files import ReadError
 from sgpo.runs.words import first_line, nearest
@@ -219,8 +219,7 @@ def _problem(row: Mapping[str, Any], number: str) -> BenchmarkProblem:
     prompt = as_messages(row[name])
     text: Any = row[name]
     if prompt is not None:
-        prompt = [{**message, "role": message["role"] or "user"} for message in prompt]
-        text = _asked(prompt, name)
+        text, prompt = _asked(prompt, name), as_written(row[name], prompt)
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"{name!r} must be text that is not blank, not {str(text)[:60]!r}")
     group = next((row[field] for field in GROUP_FIELDS if row.get(field) is not None), None)

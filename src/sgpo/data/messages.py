@@ -47,6 +47,16 @@ def as_messages(cell: Any) -> Messages | None:
     return found
 
 
+def as_written(cell: Any, messages: Messages) -> Messages:
+    """The messages of a cell with what a training puts to the chat template beside: names, the role "developer"."""
+    given = unpacked(cell)
+    found = []
+    for was, one in zip([given] if isinstance(given, Mapping) else given, messages, strict=True):
+        role = "developer" if was.get("role") == "developer" else one["role"] or "user"
+        found.append({**({"name": was["name"]} if was.get("name") else {}), **one, "role": role})
+    return found
+
+
 def unpacked(cell: Any) -> Any:
     """A cell, or the list that its text is in JSON."""
     if not (isinstance(cell, str) and _JSON_LIST.match(cell)):

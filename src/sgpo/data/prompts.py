@@ -16,6 +16,7 @@ DEFAULT_GUIDED_TEMPLATE = (
     "Follow this strategy step by step, carry out every computation yourself, and state the final answer."
 )
 _FIELDS = re.compile(r"(\{prompt\}|\{strategy\})")
+_TOLD = ("system", "developer", "user", "human")  # roles whose words a model must be told
 
 Prompt = str | list[dict[str, Any]]
 
@@ -136,7 +137,7 @@ def require_all_shown(rendered: str, messages: Sequence[Any]) -> None:
     shown = "".join(rendered.split())
     for message in messages:
         content = message.get("content")
-        if message["role"] in ("system", "user") and isinstance(content, str) and "".join(content.split()) not in shown:
+        if message["role"] in _TOLD and isinstance(content, str) and "".join(content.split()) not in shown:
             raise ValueError(
                 f"The chat template leaves out the {message['role']!r} message {content[:80]!r}, so the model "
                 "would not be told. Put its words into the user's last message, or use a template that shows it."
@@ -151,7 +152,7 @@ def require_no_marks(messages: Sequence[Any], marks: Sequence[str]) -> None:
     for message in messages:
         content = message.get("content")
         found = next((mark for mark in marks if isinstance(content, str) and mark in content), None)
-        if found and message["role"] in ("system", "user"):
+        if found and message["role"] in _TOLD:
             raise ValueError(
                 f"The {message['role']!r} message {content[-80:]!r} has {found!r}, a mark of the chat template, which "
                 "is put around messages here: what the model would read is another conversation. Give the bare text."

@@ -6,6 +6,7 @@ terminal: a bar would be thousands of torn lines there, or nothing until the end
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -72,6 +73,9 @@ def hush() -> None:
     Warnings of ours are no ``FutureWarning``. Who sets ``PYTHONWARNINGS`` or ``-W`` gets what was asked for. Bars of
     downloads stay on a terminal, where they are worth their lines.
     """
+    # Pipes of some systems know no é: what a model said must not end a command that prints it.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Deprecations in other packages are for us to act on, and not for who trains a model.
     if not sys.warnoptions:
         warnings.simplefilter("ignore", FutureWarning)

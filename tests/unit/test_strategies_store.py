@@ -14,6 +14,7 @@ import pytest
 from strategies_kit import GOOD
 
 from sgpo.strategies import store as storing
+from sgpo.strategies.export import leaks
 from sgpo.strategies.records import AnsweredCall, Key, Problem, Setup
 from sgpo.strategies.schema import Strategy
 from sgpo.strategies.store import VERSION, Store, StoreError
@@ -165,6 +166,14 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path) -> None:
 def test_commits_wait_for_the_disk(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as store:
         assert store.rows("PRAGMA journal_mode") == [("wal",)]
+        assert store.rows("PRAGMA synchronous") == [(2,)]
+        store.record([answer(key())])
+        problem = next(store.problems())
+        assert not leaks(store, problem, *store.candidates(problem.id))
+        assert store.rows("PRAGMA synchronous") == [(1,)]  # what cost nothing waits for no disk, and is there at once
+        with Store(tmp_path / "s.db") as other:
+            assert [list(c.notes) for c in other.candidates(problem.id)] == [["check"]]
+        store.note([(key().id, "rank", {"place": 1})])
         assert store.rows("PRAGMA synchronous") == [(2,)]
 
 

@@ -53,7 +53,7 @@ def leaks(store: Store, problem: Problem, candidate: Candidate) -> bool:
         strategy = candidate.strategy.model_dump()
         verdict = check_strategy(problem.problem, problem.answer, problem.response, strategy)
         noted = {"leak": verdict.leak, "kind": verdict.kind, "reason": verdict.reason, "rules": RULES}
-        store.note([(candidate.id, "check", noted)])
+        store.note([(candidate.id, "check", noted)], free=True)
     return bool(noted["leak"]) or contains_answer(candidate.strategy.text(), gold_text(problem.answer))
 
 

@@ -186,10 +186,13 @@ class Store:
                 db.execute(f"INSERT INTO calls VALUES ({', '.join('?' * len(row))}) {_REPLACE}", row)
                 db.execute("DELETE FROM claims WHERE id = ?", (k.id,))
 
-    def note(self, notes: Iterable[tuple[str, str, JsonObject]]) -> None:
-        """Write ``(candidate id, name, value)``, in place of an earlier note of that name."""
+    def note(self, notes: Iterable[tuple[str, str, JsonObject]], *, free: bool = False) -> None:
+        """Write ``(candidate id, name, value)``, in place of an earlier note of that name.
+
+        Notes that were ``free`` of cost do not wait for the disk: a machine that loses its power may forget them.
+        """
         rows = [(candidate, name, json.dumps(value, sort_keys=True)) for candidate, name, value in notes]
-        with self._write() as db:
+        with self._write(waits=not free) as db:
             db.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", rows)
 
     def beat(self) -> None:
@@ -299,9 +302,8 @@ class Store:
                     f"{VERSION}). Upgrade sgpo, or give another --store."
                 )
             # A write-ahead log has its index in shared memory, which machines do not share: it would break the file.
-            shared = on_network(self.path)
-            self._db.execute(f"PRAGMA journal_mode = {'DELETE' if shared else 'WAL'}")
-            self._db.execute(f"PRAGMA synchronous = {'EXTRA' if shared else 'FULL'}")
+            self._shared = on_network(self.path)
+            self._db.execute(f"PRAGMA journal_mode = {'DELETE' if self._shared else 'WAL'}")
             self._db.execute("PRAGMA foreign_keys = ON")
         with self._write() as db:
             if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -331,9 +333,10 @@ class Store:
         return time.time() - beat < STALE
 
     @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it or nothing."""
+    def _write(self, *, waits: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or nothing; on the disk before this returns where it ``waits`` for that."""
         with self._lock, self._faults():
+            self._db.execute(f"PRAGMA synchronous = {'EXTRA' if self._shared else 'FULL' if waits else 'NORMAL'}")
             # The lock for writing at once: two that began by reading would each wait for the other one.
             self._db.execute("BEGIN IMMEDIATE")
             try:

@@ -620,9 +620,9 @@ REFUSED: dict[str, tuple[type, dict[str, Any], tuple[str, ...]]] = {
     "deviation": (LUFFYTrainer, {"scale_rewards": "group"}, ("scale_rewards is 'group'", "'none'")),
     "no scale": (LUFFYTrainer, {"scale_rewards": None}, ("scale_rewards is None", "'none'")),
     "baseline": (LUFFYTrainer, {"advantage_baseline": "batch"}, ("advantage_baseline is 'batch'", "'on_policy'")),
-    "gamma": (LUFFYTrainer, {"shaping_gamma": 0.0}, ("shaping_gamma is 0.0", "> 0")),
+    "gamma": (LUFFYTrainer, {"shaping_gamma": 0.0}, ("shaping_gamma is 0.0", "above 0")),
     "gate": (HPTTrainer, {"gate": 5}, ("gate is 5", "num_generations = 4", "0 to 4")),
-    "coefficient": (HPTTrainer, {"sft_coef": float("nan")}, ("sft_coef is nan", "> 0")),
+    "coefficient": (HPTTrainer, {"sft_coef": float("nan")}, ("sft_coef is nan", "above 0")),
     "reference model": (HPTTrainer, {"beta": 0.1}, ("beta is 0.1", "beta=0.0")),
     "reward name": (HPTTrainer, {"correctness_reward": "right"}, ("'right'", "['has_ok']")),
 }

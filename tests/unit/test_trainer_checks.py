@@ -4,10 +4,12 @@ import json
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import trainer_kit as kit
@@ -353,6 +355,39 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "teacher": ({"teacher": "old"}, ("'old'", "'live', 'ema', 'frozen'")),
     "alpha_form": ({"alpha_form": "linear"}, ("'linear'", "'relative_gap', 'gap', 'constant'")),
+    "nothing for a number": ({"alpha_0": None}, ("alpha_0 is None", "must be a number", "leave it out", "0.5")),
+    "text for a number": ({"kl_clip": "1e-6"}, ("kl_clip is '1e-6'", "must be a number or None")),
+    "a fraction for a count": ({"num_guided_generations": 2.5}, ("is 2.5", "must be a whole number")),
+    "a switch for a number": ({"max_grad_norm": True}, ("max_grad_norm is True", "must be a number")),
+    "a number for a name": ({"answer_column": 3}, ("answer_column is 3", "must be a text")),
+    "padding to nothing": ({"pad_to_multiple_of": 0}, ("pad_to_multiple_of is 0", "at least 1")),
+    "no generation batch": ({"generation_batch_size": 0}, ("generation_batch_size is 0", "at least 1")),
+    "entropies beyond all": ({"top_entropy_quantile": -1.0}, ("top_entropy_quantile is -1.0", "within")),
+    "a delta that is none": ({"delta": float("nan")}, ("delta is nan", "finite")),
+    "a sampling level": ({"importance_sampling_level": "x"}, ("importance_sampling_level is 'x'", "'sequence'")),
+    "alpha_gamma without end": ({"alpha_gamma": float("inf")}, ("alpha_gamma is inf", "finite")),
+}
+# Of every trainer, SFT among them, by the same rule; field and value, and words of the error.
+SHARED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "nothing for a batch": ({"per_device_train_batch_size": None}, ("is None", "must be a whole number", "leave")),
+    "text for a rate": ({"learning_rate": "1e-5"}, ("learning_rate is '1e-5'", "must be a number")),
+    "nothing for steps": ({"max_steps": None}, ("max_steps is None", "must be a whole number")),
+    "no accumulation": ({"gradient_accumulation_steps": 0}, ("gradient_accumulation_steps is 0", "at least 1")),
+    "no batch": ({"per_device_train_batch_size": 0}, ("per_device_train_batch_size is 0", "at least 1")),
+    "a warm-up without end": ({"warmup_steps": float("inf")}, ("warmup_steps is inf", "finite")),
+    "noise below 0": ({"neftune_noise_alpha": -1.0}, ("neftune_noise_alpha is -1.0", "at least 0")),
+    "a rate below 0": ({"learning_rate": -1.0}, ("learning_rate is -1.0", "at least 0")),
+    "a seed below 0": ({"seed": -1}, ("seed is -1", "within")),
+}
+OF_ONE: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
+    "luffy": ("luffy", {"shaping_gamma": None}, ("shaping_gamma is None", "must be a number")),
+    "luffy, no end": ("luffy", {"shaping_gamma": float("inf")}, ("shaping_gamma is inf", "finite")),
+    "hpt": ("hpt", {"gate": None}, ("gate is None", "must be a whole number")),
+    "hpt, coefficient": ("hpt", {"sft_coef": None}, ("sft_coef is None", "must be a number")),
+    "sft": ("sft", {"expert_column": None}, ("expert_column is None", "must be a text")),
+} | {
+    f"no length, {kind}": (kind, {"max_completion_length": None}, ("max_completion_length is None", "whole number"))
+    for kind in ("sgpo", "luffy", "hpt")
 }
 
 
@@ -362,6 +397,23 @@ def test_config_is_refused(name: str, out: Path) -> None:
     with pytest.raises(ValueError) as error:
         kit.make_config(out, **options)
     assert_words(str(error.value), words)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"), [*((kind, *case) for kind in KINDS for case in SHARED.values()), *OF_ONE.values()]
+)
+def test_a_value_that_no_field_takes(kind: str, options: dict[str, Any], words: tuple[str, ...], out: Path) -> None:
+    shared = {"use_cpu": True, "report_to": "none"}
+    with pytest.raises(ValueError) as error:
+        KINDS[kind].config(str(out), **shared, **options)
+    assert_words(str(error.value), words)
+
+
+def test_a_configuration_is_made_again_from_its_own_fields(out: Path) -> None:
+    for name, kind in KINDS.items():
+        config = kind.config(out, use_cpu=True, report_to="none", max_steps=1e3)
+        more = {} if name == "sft" else {"generation_batch_size": None}  # TRL has filled it in
+        assert replace(config, learning_rate=np.float64(1e-4), seed=np.int64(3), **more).max_steps == 1000
 
 
 def test_misspelt_field(out: Path) -> None:
@@ -468,6 +520,32 @@ def test_a_reward_that_cannot_be_called_is_refused_before_the_model_is_loaded(
     with pytest.raises(ValueError) as error:
         kind.trainer("no/such-model", reward, kind.config(str(out), use_cpu=True, bf16=False), data)
     assert_words(str(error.value), words)
+
+
+def compares(completions: list[Any], answer: list[str], **columns: Any) -> list[float]:
+    return [0.0] * len(completions)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("method", "column"),
+    [(method, column) for method in TRAINERS for column in ("prompt", "answer")] + [("sft", "expert")],
+)
+def test_evaluation_data_that_lack_a_column(method: str, column: str, several: bool, out: Path) -> None:
+    """Before the model is loaded, or at least before training: TRL meets it in the first evaluation."""
+    kind, data = KINDS[method], kit.make_problems(4).add_column("expert", ["ok 1"] * 4)
+    rewards = {} if method == "sft" else {"reward_funcs": compares}
+    measured = data.remove_columns(column)
+    with pytest.raises(ValueError) as error:
+        kind.trainer(
+            kit.make_model() if method == "sft" else "no/such-model",
+            args=kind.config(str(out), use_cpu=True, bf16=False, report_to="none"),
+            train_dataset=data,
+            eval_dataset={"easy": measured} if several else measured,
+            processing_class=kit.make_tokenizer(),
+            **rewards,
+        )
+    assert_words(str(error.value), ("eval", f"no column {column!r}", "'strategy'", "Rename" if rewards else "rename"))
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "file"])

@@ -329,7 +329,7 @@ def test_long_completions_may_take_long_on_the_defaults(server: Server, out: Pat
 
 
 def test_a_deadline_must_be_over_zero(out: Path) -> None:
-    with pytest.raises(ValueError, match="vllm_request_timeout is 0, but must be over 0"):
+    with pytest.raises(ValueError, match="vllm_request_timeout is 0, but must be above 0"):
         kit.make_config(out, vllm_request_timeout=0)
 
 

@@ -19,7 +19,7 @@ from sgpo.models.dates import fix_date
 from sgpo.models.folders import Folder, require_vocabulary
 from sgpo.models.sampling import encode, positions_of
 from sgpo.recipe.arguments import parse
-from sgpo.recipe.data import check_eval_data, load_data, load_eval_data, trained_on
+from sgpo.recipe.data import load_data, load_eval_data, trained_on
 from sgpo.recipe.model import check_model, model_path
 from sgpo.recipe.parts import MissingPackageError, check_parts, naming_packages
 from sgpo.recipe.rewards import load_reward
@@ -60,8 +60,7 @@ def check_recipe(argv: Sequence[str], *, here: bool = True) -> Checked:
         if here:
             raise
     data, measured = load_data(run), load_eval_data(run)
-    check_eval_data(data, measured, rewards)
-    check_rewards(config, rewards, data)
+    check_rewards(config, rewards, data, measured)
     if config.guides:
         check_dataset(data, config)
     elif "prompt" not in data.column_names:

@@ -1,8 +1,6 @@
 """The data sets of a recipe."""
 
-import inspect
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +35,6 @@ def load_eval_data(run: RunArguments) -> Dataset | None:
     if run.eval_split is not None:
         return _load(run.dataset_name, run.dataset_config, run.eval_split, "dataset_name")
     return None
-
-
-def check_eval_data(data: Dataset, measured: Dataset | None, rewards: Sequence[Any]) -> None:
-    """Raise ``ValueError`` if the data to measure on lack what the rewards name and the training data have."""
-    if measured is None:
-        return
-    named = {name for reward in rewards for name in inspect.signature(reward).parameters}
-    missing = sorted(({"prompt"} | named & set(data.column_names)) - set(measured.column_names))
-    if missing:
-        raise ValueError(
-            f"The evaluation data have no column {missing[0]!r}, which the prompts or the rewards are made of; their "
-            f"columns are {', '.join(measured.column_names)}. Rename or add it; `sgpo init MODEL DATA` makes prompts."
-        )
 
 
 def trained_on(data: Dataset, measured: Dataset | None) -> str:

@@ -16,7 +16,7 @@ from trl import ModelConfig, get_peft_config, get_quantization_config
 from sgpo.evaluation.templates import template_of
 from sgpo.models.folders import Folder
 from sgpo.recipe.arguments import RunArguments, parse
-from sgpo.recipe.data import check_eval_data, load_data, load_eval_data, trained_on
+from sgpo.recipe.data import load_data, load_eval_data, trained_on
 from sgpo.recipe.display import TrainingDisplay
 from sgpo.recipe.model import LAB, check_model, init_kwargs, model_path
 from sgpo.recipe.parts import naming_packages
@@ -66,8 +66,7 @@ def main(argv: Sequence[str] | None = None, fields: Mapping[str, Any] | None = N
     rewards = [load_reward(name) for name in run.reward_funcs]
     check_model(model, trust_remote_code=config.trust_remote_code)
     data, measured = load_data(run), load_eval_data(run)
-    check_rewards(config, rewards, data)
-    check_eval_data(data, measured, rewards)
+    check_rewards(config, rewards, data, measured)
     if not config.process_index and (said := trained_on(data, measured)):
         logger.warning(said)
     with contextlib.ExitStack() as stack:

@@ -70,7 +70,7 @@ class BaseTrainer(RewardedGRPOTrainer):
         checks.check_devices(model, args)
         checks.check_text_only(trainer, processing_class, kwargs)
         adapters.check_adapters(model, kwargs.get("peft_config"), args)
-        check_rewards(args, reward_funcs, train_dataset)
+        check_rewards(args, reward_funcs, train_dataset, eval_dataset)
         peft = adapters.trains_adapters(model, kwargs.get("peft_config"))
         checks.check_reference(model, args, peft=peft)
         self._check_before_loading(args, train_dataset, peft=peft)

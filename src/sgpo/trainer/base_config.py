@@ -1,8 +1,11 @@
 """What the configurations of all trainers share; of those that sample, also whole groups of rollouts on a process."""
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
-from typing import Any
+from numbers import Integral, Real
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import torch
 from transformers import GenerationConfig, TrainingArguments
@@ -13,12 +16,24 @@ _NEWER_TO_OLDER = {
     "activation_checkpointing_kwargs": "gradient_checkpointing_kwargs",
 }
 _MISSING = _NEWER_TO_OLDER.keys() - {known.name for known in fields(TrainingArguments)}
-# An upper bound of 1e8 is none that anybody meets: it says that the number must be finite.
-_INF, _ABOVE_ZERO = float("inf"), 1e-8
-# TRL meets these in the first step, or never.
+# A field's kinds of value, and how an error names them; others are left to TRL. Paths stand for text.
+_KINDS: dict[type, tuple[Any, str]] = {
+    bool: (bool, "True or False"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: ((str, os.PathLike), "a text"),
+    type(None): (type(None), "None"),
+}
+_WIDER = {"scale_rewards": (str, bool), "max_completion_length": (int,)}  # than TRL says, and narrower
+# The second is none that anybody meets: it says that the number must be finite.
+_INF, _FINITE, _ABOVE_ZERO = float("inf"), 1e8, 1e-8
+# TRL meets these in the first step, or never. SFT has some of them.
 _RANGES = (
-    ("learning_rate", 0.0, 1e8),
-    ("temperature", _ABOVE_ZERO, 1e8),
+    ("learning_rate", 0.0, _FINITE),
+    ("warmup_steps", 0.0, _FINITE),
+    ("neftune_noise_alpha", 0.0, _FINITE),
+    ("seed", 0, 2**32 - 1),
+    ("temperature", _ABOVE_ZERO, _FINITE),
     ("top_p", _ABOVE_ZERO, 1.0),
     ("top_k", 0, _INF),
     ("num_generations", 2, _INF),
@@ -26,10 +41,17 @@ _RANGES = (
     ("per_device_train_batch_size", 1, _INF),
     ("gradient_accumulation_steps", 1, _INF),
     ("steps_per_generation", 1, _INF),
+    ("generation_batch_size", 1, _INF),
+    ("pad_to_multiple_of", 1, _INF),
     ("num_iterations", 1, _INF),
     ("epsilon", 0.0, _INF),
     ("epsilon_high", 0.0, _INF),
+    ("delta", 0.0, _FINITE),
     ("beta", 0.0, _INF),
+    ("entropy_coef", -_FINITE, _FINITE),
+    ("top_entropy_quantile", 0.0, 1.0),
+    ("repetition_penalty", _ABOVE_ZERO, _FINITE),
+    ("vllm_request_timeout", _ABOVE_ZERO, _INF),
 )
 _SAMPLED_BY_FIELDS = {
     **{name: name for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")},
@@ -56,6 +78,9 @@ class SharedConfig:
     Both names of activation checkpointing hold one value, whichever of them was given. Transformers calls it
     ``activation_checkpointing`` from 5.23 on and keeps ``gradient_checkpointing`` as an alias. Before, as with the
     newest vLLM that TRL takes, only the older name exists. Recipes use the newer one.
+
+    Raises:
+        ValueError: a value of another kind than its field's, or a number out of its range.
     """
 
     activation_checkpointing: bool | None = field(
@@ -71,6 +96,7 @@ class SharedConfig:
     )
 
     def __post_init__(self) -> None:
+        self._require_values()
         for newer in _MISSING:
             if getattr(self, newer) is not None:
                 setattr(self, _NEWER_TO_OLDER[newer], getattr(self, newer))
@@ -80,6 +106,13 @@ class SharedConfig:
         super().__post_init__()  # type: ignore[misc]
         for newer in _MISSING:
             setattr(self, newer, getattr(self, _NEWER_TO_OLDER[newer]))
+
+    def _require_values(self) -> None:
+        """Raise ``ValueError`` for what TRL would not understand, or would misread, when it makes its own of it."""
+        require_kinds(self)
+        for name, low, high in _RANGES:
+            if not isinstance(value := getattr(self, name, None), str):  # pad_to_multiple_of may be "auto"
+                require_range(name, value, low, high)
 
 
 @dataclass
@@ -96,10 +129,10 @@ class BaseConfig(SharedConfig, GRPOConfig):
         "None: vllm_server_timeout, and for completions the time to sample them, 256 at once, at 5 tokens a second.",
     )
 
-    def __post_init__(self) -> None:
-        for name, low, high in _RANGES:
-            require_range(name, getattr(self, name), low, high)
+    def _require_values(self) -> None:
+        super()._require_values()
         require_choice("loss_type", self.loss_type, LOSSES)
+        require_choice("importance_sampling_level", self.importance_sampling_level, ("token", "sequence"))
         if self.max_steps <= 0:
             require_range("num_train_epochs", self.num_train_epochs, _ABOVE_ZERO, _INF)
         if self.dataloader_persistent_workers:
@@ -112,10 +145,10 @@ class BaseConfig(SharedConfig, GRPOConfig):
                 "dataloader_drop_last is True, with which an evaluation leaves its last problems out. Leave it out; of "
                 "the training data incomplete batches are dropped in any case."
             )
-        if self.vllm_request_timeout is not None and not self.vllm_request_timeout > 0:
-            raise ValueError(f"vllm_request_timeout is {self.vllm_request_timeout}, but must be over 0, or None.")
         if self.generation_batch_size is None:  # TRL would speak of that field, which the user has not set
             self._require_whole_groups(self.steps_per_generation or self.gradient_accumulation_steps)
+
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.accelerator_config.split_batches:
             raise ValueError(
@@ -176,6 +209,23 @@ class BaseConfig(SharedConfig, GRPOConfig):
             )
 
 
+def require_kinds(config: Any) -> None:
+    """Raise ``ValueError`` for a value of another kind than its field's; a whole float is a whole number, too."""
+    hints = get_type_hints(type(config))
+    for each in fields(config):
+        value, hint = getattr(config, each.name), hints[each.name]
+        kinds = _WIDER.get(each.name) or (get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,))
+        if value is each.default or not _KINDS.keys() >= {*kinds}:
+            continue
+        whole = int in kinds and isinstance(value, float) and value.is_integer()
+        fits = [kind for kind in kinds if isinstance(value, _KINDS[kind][0])]
+        if not (bool in fits if isinstance(value, bool) else fits or whole):
+            kind = " or ".join(_KINDS[kind][1] for kind in kinds)
+            raise ValueError(
+                f"{each.name} is {value!r}, but must be {kind}. Give one, or leave it out for {each.default!r}."
+            )
+
+
 def require_choice(name: str, value: object, choices: Collection[object]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of the choices."""
     if value not in choices:
@@ -188,7 +238,8 @@ def require_range(name: str, value: float | None, low: float, high: float) -> No
         return
     rule = f"within [{low}, {high}]"
     if low == _ABOVE_ZERO:
-        rule = f"above 0 (at least {low})" + (f", and at most {high}" if high < 1e8 else "")
-    elif high >= 1e8:
-        rule = f"a finite number of at least {low}" if high < _INF else f"at least {low}"
+        above = {_FINITE: ", and finite", _INF: ""}.get(high, f", and at most {high}")
+        rule = f"above 0 (at least {low}){above}"
+    elif high in (_FINITE, _INF):
+        rule = f"a finite number of at least {low}" if high == _FINITE else f"at least {low}"
     raise ValueError(f"{name} is {value}, but must be {rule}.")

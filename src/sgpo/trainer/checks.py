@@ -173,16 +173,16 @@ def _rounds_to(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.equal(one.detach().to(coarser), other.detach().to(one.device, coarser))
 
 
-def require_column(dataset: Any, column: str, remedy: str) -> Any:
+def require_column(dataset: Any, column: str, remedy: str, name: str = "train_dataset") -> Any:
     """The first problem, None of what is no data set. Raises ``ValueError`` if it lacks a prompt or the column."""
     if not isinstance(dataset, (Dataset, IterableDataset)):
         return None  # TRL says what it takes
     first = next(iter(dataset), None)
     if first is None:
-        raise ValueError("train_dataset is empty; give at least one problem.")
-    missing = [name for name in ("prompt", column) if name not in first]
+        raise ValueError(f"{name} is empty; give at least one problem.")
+    missing = [needed for needed in ("prompt", column) if needed not in first]
     if missing:
-        raise ValueError(f"train_dataset has no column {missing[0]!r}; its columns are {list(first)}. {remedy}")
+        raise ValueError(f"{name} has no column {missing[0]!r}; its columns are {list(first)}. {remedy}")
     return first
 
 

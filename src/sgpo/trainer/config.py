@@ -182,6 +182,7 @@ class SGPOConfig(BaseConfig):
         for name, published in _OPEN.items():
             if getattr(self, name) is None:
                 setattr(self, name, chosen.get(name, published))
+        super().__post_init__()
         for name, choices in _CHOICES.items():
             require_choice(name, getattr(self, name), choices)
         for name, low, high in _RANGES:
@@ -201,7 +202,6 @@ class SGPOConfig(BaseConfig):
                 "grpo_weight is 0 and distillation is off (alpha is 0 everywhere), so there is nothing to train. "
                 "Set grpo_weight > 0, or alpha_0 > 0 and alpha_max > 0."
             )
-        super().__post_init__()
         if self.guides:
             self._check_guided_rollouts()
 
@@ -355,9 +355,9 @@ _INF = float("inf")
 _RANGES = (
     ("alpha_0", 0.0, _INF),
     ("alpha_max", 0.0, _INF),
-    ("alpha_gamma", 1e-8, _INF),
-    ("grpo_weight", 0.0, _INF),
-    ("guided_grpo_weight", 0.0, _INF),
+    ("alpha_gamma", 1e-8, 1e8),
+    ("grpo_weight", 0.0, 1e8),
+    ("guided_grpo_weight", 0.0, 1e8),
     ("num_guided_generations", 0, _INF),
     ("num_targets", 1, _INF),
     ("teacher_temperature", 1e-3, 1e3),

@@ -160,13 +160,14 @@ def within_thinking(expert: str, mark: str, behind: str) -> str:
     return opened.removeprefix(mark).removeprefix(behind) if opened.startswith(mark) else expert
 
 
-def check_expert_column(dataset: Any, column: str) -> None:
+def check_expert_column(dataset: Any, column: str, name: str = "train_dataset") -> None:
     """Raise ``ValueError`` unless every problem has an expert response; of a stream, its first one is looked at."""
     first = checks.require_column(
         dataset,
         column,
         "This method trains on the responses of an expert: rename yours with `dataset.rename_column`, or set "
         "expert_column.",
+        name,
     )
     if first is None:
         return

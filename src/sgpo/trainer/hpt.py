@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from sgpo.objectives.baselines import hpt_gate, sft_loss
 from sgpo.trainer import papers
-from sgpo.trainer.base_config import argument
+from sgpo.trainer.base_config import argument, require_range
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.own import swapped
 from sgpo.trainer.rollouts import Problem, first_of_groups
@@ -41,21 +41,18 @@ class HPTConfig(ExpertConfig):
     correctness_threshold: float = argument(0.5, "A rollout is correct when its correctness reward exceeds this.")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.gate <= self.num_generations:
             raise ValueError(
                 f"gate is {self.gate}, but counts correct ones of num_generations = {self.num_generations} rollouts. "
                 f"Use 0 to {self.num_generations}."
             )
-        if not 0 < self.sft_coef < float("inf"):
-            raise ValueError(
-                f"sft_coef is {self.sft_coef}, but must be > 0 and finite; for GRPO alone use trl's trainer."
-            )
+        require_range("sft_coef", self.sft_coef, 1e-8, 1e8)
         if self.beta != 0.0:
             raise ValueError(
                 f"beta is {self.beta}, but HPT has no KL to a reference model (its public script: use_kl_loss=False), "
                 "and an expert response has no reference log-probabilities here. Set beta=0.0."
             )
-        super().__post_init__()
 
 
 class HPTTrainer(ExpertTrainer):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sgpo.objectives.baselines import ADVANTAGE_BASELINES, luffy_advantages, off_policy_token_loss, shaped_probability
 from sgpo.trainer import papers
-from sgpo.trainer.base_config import argument, require_choice
+from sgpo.trainer.base_config import argument, require_choice, require_range
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.notices import RolloutHistory
 from sgpo.trainer.own import swapped
@@ -36,14 +36,13 @@ class LUFFYConfig(ExpertConfig):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_choice("advantage_baseline", self.advantage_baseline, ADVANTAGE_BASELINES)
         require_choice("loss_type", self.loss_type, LOSS_TYPES)
         require_choice("multi_objective_aggregation", self.multi_objective_aggregation, ("sum_then_normalize",))
         # LUFFY's public script does not divide advantages by a standard deviation.
-        require_choice("scale_rewards", self.scale_rewards, ("none", False))
-        if not self.shaping_gamma > 0:
-            raise ValueError(f"shaping_gamma is {self.shaping_gamma}, but must be > 0; LUFFY's is 0.1.")
-        super().__post_init__()
+        require_choice("scale_rewards", self.scale_rewards, ("none",))
+        require_range("shaping_gamma", self.shaping_gamma, 1e-8, 1e8)
 
 
 class LUFFYTrainer(ExpertTrainer):

@@ -17,15 +17,28 @@ REWARDS = {
 OF_TRL = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
 
 
-def check_rewards(args: Any, reward_funcs: Any, dataset: Any) -> None:
+def check_rewards(args: Any, reward_funcs: Any, dataset: Any, measured: Any = None) -> None:
     """Look at the parameters of the rewards, before anything is loaded.
+
+    Args:
+        measured: the data of evaluations, or a dictionary of several.
 
     Raises:
         ValueError: a short name of recipes, a function that cannot take what it is called with or needs a column that
-            the data have not, or a first reward that cannot tell what is correct where another one can.
+            the data have not, or a first reward that cannot tell what is correct where another one can; and data of
+            evaluations that lack what the rewards name and the training data have.
     """
     columns = getattr(dataset, "column_names", None)
-    for reward in reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]:
+    several = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
+    named = {"prompt"}.union(*(_columns_read(reward, dataset) for reward in several if columns))
+    for each in measured.values() if isinstance(measured, Mapping) else [measured]:
+        there = getattr(each, "column_names", None)
+        if there is not None and (missing := sorted(named.difference(there))):
+            raise ValueError(
+                f"The evaluation data have no column {missing[0]!r}, which the prompts or the rewards are made of; "
+                f"their columns are {there}. Rename or add it; `sgpo init MODEL DATA` makes prompts."
+            )
+    for reward in several:
         if isinstance(reward, str) and reward in REWARDS:
             raise ValueError(
                 f"reward_funcs names {reward!r}, which only a recipe knows; in Python text is the id of a reward "

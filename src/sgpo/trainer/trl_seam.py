@@ -142,7 +142,9 @@ CONTRACTS = (
     Contract(_HF + "save_model", "output_dir, _internal_call"),
     Contract(_HF + "_load_callback_state", ""),
     Contract(_HF + "train", "resume_from_checkpoint, ..."),
-    Contract("trl:SFTTrainer._prepare_dataset", "dataset, processing_class, ..."),
+    Contract(
+        "trl:SFTTrainer._prepare_dataset", "dataset, processing_class, args, packing, formatting_func, dataset_name"
+    ),
     Contract("trl:SFTTrainer.compute_loss", "model, inputs, ..."),
     # Called.
     Contract(_HF + "_get_output_dir", "trial"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sgpo.mathtext.quantities import Text
@@ -17,7 +17,7 @@ from sgpo.mathtext.usage import usage
 from sgpo.strategies.leakage.facts import Facts
 from sgpo.strategies.leakage.numbers import leaking
 
-RUN, LAW_RUN, WHOLE = 10, 14, 7  # words; all who state a law use the same ones
+RUN, LAW_RUN, WHOLE = 11, 14, 7  # words; all who state a law use the same ones
 _LAW = words("theorem law formula identity rule lemma inequality principle property definition defined sum product")
 _NAMED = (
     r"\( ?X ?\)|(?i:option|choice|answer|letter|select|choose|pick|mark|circle|tick|take|only|is|be|for|and|or|,)s?"
@@ -94,28 +94,18 @@ def written(facts: Facts) -> str:
 
 
 @functools.lru_cache(16)
-def _runs(text: Text, length: int) -> dict[tuple[str, ...], bool]:
-    """The runs of some words, without formulas, each with whether a law may be what it says."""
+def _runs(text: Text) -> dict[str, None]:
+    """The runs of `RUN` words without formulas, then the sentences of `WHOLE` with them; `LAW_RUN` words of a law."""
     read = [t.text.lower() for t in text.tokens if t.value is not None or (t.kind == "word" and len(t.text) > 1)]
-    starts = range(len(read) - length + 1)
-    return {tuple(read[i : i + length]): not _LAW.isdisjoint(read[max(0, i - 8) : i + RUN]) for i in starts}
-
-
-def _wholes(text: Text) -> Iterator[str]:
-    """The sentences that are long enough to be a copy, formulas included."""
-    found = (text.words(begin, end) for begin, end in text.sentences)
-    return (" ".join(said) for said in found if len(said) >= (LAW_RUN if _LAW & {*said} else WHOLE))
+    runs = [(read[i : i + length], length) for length in (RUN, LAW_RUN) for i in range(len(read) - length + 1)]
+    runs += [(text.words(*bounds), WHOLE) for bounds in text.sentences]
+    return {" ".join(run): None for run, least in runs if len(run) >= (least if _LAW.isdisjoint(run) else LAW_RUN)}
 
 
 def copied(facts: Facts) -> str:
     """A long span or whole sentence that the strategy shares with the response, not the problem."""
-    response, problem = facts.case.response, facts.case.problem
-    shared = [said for said in _wholes(facts.strategy) if said in {*_wholes(response)} - {*_wholes(problem)}]
-    for length in (RUN, LAW_RUN):
-        theirs = _runs(response, length).keys() - _runs(problem, length).keys()
-        own = _runs(facts.strategy, length).items()
-        shared += [" ".join(run) for run, law in own if run in theirs and law <= (length == LAW_RUN)]
-    return shared[0][:160] if shared else ""
+    response, problem = _runs(facts.case.response), _runs(facts.case.problem)
+    return next((run[:160] for run in _runs(facts.strategy) if run in response and run not in problem), "")
 
 
 class Rule(NamedTuple):

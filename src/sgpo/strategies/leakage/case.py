@@ -16,7 +16,9 @@ from sgpo.mathtext.usage import BASES
 from sgpo.rewards.extract import gold_answer
 
 MAX_ANSWER = 2_000
-_CONSTANTS = (0.5, math.pi, 2 * math.pi, math.sqrt(2), math.sqrt(3))
+# What general steps are full of: 0 to 10, powers of ten, 1/2, pi, 2 pi, the roots of 2 and 3; and -1 for no value.
+_FEW = (*range(11), *(10**n for n in range(15)), 0.5, math.pi, 2 * math.pi, 2**0.5, 3**0.5)
+SMALL = frozenset({-1.0, *map(size, _FEW)})
 _OPTION = re.compile(
     r"\(\s*(?:\\\w+\s*\{?\s*)?([A-J])\s*\}?\s*\)|(?<![A-Za-z0-9(])([A-J])[.):](?=\s)|\\\w+\{\s*\(?([A-J])\)?[.: ]*\}"
 )
@@ -25,13 +27,6 @@ _MARKUP = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}|\\(?:qquad
 _VALUE = re.compile(r"\d|\\(?:[dtc]?frac|sqrt|pi|infty|(?:sin|cos|tan|cot|sec|csc|ln|log)\b)")
 _NAMES = re.compile(r"(?:(?<=[a-z,] )|(?<=\"))[A-Z][a-z]+")
 _ALTERNATIVES = re.compile(r"\b[a-z]{1,20}(?:, [a-z ]{1,40}){0,8},? or (?:an? )?[a-z]+")
-
-
-def is_small(number: float) -> bool:
-    """Numbers that general steps are full of: integers to 10, powers of ten, 1/2, pi, 2 pi, the roots of 2 and 3."""
-    if math.isfinite(number) and number.is_integer() and number < 1e15:
-        return number <= 10 or str(int(number)).strip("0") == "1"
-    return any(abs(number - known) < 1e-9 for known in _CONSTANTS)
 
 
 def content(words: Iterable[str]) -> frozenset[str]:

@@ -13,7 +13,7 @@ from sgpo.mathtext.expressions import size
 from sgpo.mathtext.quantities import Quantity, Text
 from sgpo.mathtext.tokens import stem, words
 from sgpo.mathtext.usage import OPERANDS
-from sgpo.strategies.leakage.case import Case, case_of, content, is_small
+from sgpo.strategies.leakage.case import SMALL, Case, case_of, content
 
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
@@ -78,7 +78,7 @@ class Facts:
 
     def large(self, q: Quantity) -> set[float]:
         """The numbers of its sentence that general steps are not full of."""
-        return {x for o in self.beside(q) for x in o.literals if not is_small(x)}
+        return {x for o in self.beside(q) for x in o.literals} - SMALL
 
     def counts(self, q: Quantity) -> frozenset[str]:
         """Stems of the words that go with it: `such`, `of`, `the` and `primes` in `three of the primes`."""

@@ -14,7 +14,7 @@ from sgpo.mathtext.expressions import size
 from sgpo.mathtext.quantities import Quantity
 from sgpo.mathtext.tokens import words
 from sgpo.mathtext.usage import ARRIVALS, BASES
-from sgpo.strategies.leakage.case import is_small, letters_of
+from sgpo.strategies.leakage.case import SMALL, letters_of
 from sgpo.strategies.leakage.facts import Facts, has
 
 _DEFINITE = words("the both these other its all of")
@@ -50,14 +50,14 @@ def sort_of(facts: Facts, q: Quantity) -> str:
         wholes = (x / float(q.value or 1) if q.notation == "share" else x - float(q.value or 0) for x in answers)
         whole = (q.notation, q.size) == ("share", 1) or case.specific.isdisjoint(map(size, wholes))
         return "" if whole else "share"
-    stated = [part.size for part in case.parts if case.states(q, part)]
-    if stated and not (all(map(is_small, stated)) and q.operations > 1):
-        return "small answer" if all(map(is_small, stated)) else "answer"
+    stated = {part.size for part in case.parts if case.states(q, part)}
+    if stated and not (stated <= SMALL and q.operations > 1):
+        return "small answer" if stated <= SMALL else "answer"
     if q.notation in ("times", "named"):
         return ""
     if q.letters or q.operations or q.parts:
         return "copied " * has(case.response, q) + ("formula" if q.letters else "worked")
-    if all(map(is_small, q.sizes)):
+    if q.sizes <= SMALL:
         return "small given" if q.sizes & case.given else "small"
     if q.whole and q.sizes & case.specific and (q.use.name == "operand" or _INSERTING & {*q.before[-5:]}):
         return "operand"
@@ -140,7 +140,8 @@ FEATURES = (
     # What is in it.
     _row("own numbers", "  .  .  . -3 -2  .  1  .  .  .  .  .",
          lambda f, q: f.case.specific.issuperset(q.literals)),
-    _row("large own number", "  .  .  .  3  4  7  1  .  .  .  .  .", lambda f, q: f.case.specific & _large(q)),
+    _row("large own number", "  .  .  .  3  4  7  1  .  .  .  .  .",
+         lambda f, q: f.case.specific & {*q.literals} - SMALL),
     _row("number over 2", "  .  .  .  4 -1  4  4  .  .  .  .  .",
          lambda f, q: any(x > 2 and not f.is_known(x, q) for x in q.literals)),
     _row("known numbers", "  .  .  .  . -7 -3 -5  .  .  .  .  .",
@@ -166,10 +167,6 @@ def is_law(q: Quantity) -> bool:
 def _names_triangle(q: Quantity) -> bool:
     """It is in `the 3-4-5 triangle`."""
     return "-" in (*q.before[-1:], *q.behind[:1]) and "triangle" in q.sentence
-
-
-def _large(q: Quantity) -> frozenset[float]:
-    return frozenset(x for x in q.literals if not is_small(x))
 
 
 @functools.lru_cache(4)

@@ -22,7 +22,7 @@ import numpy as np
 
 from sgpo.strategies.check import answer_text, strategy_text
 from sgpo.strategies.leakage import numbers
-from sgpo.strategies.leakage.facts import Facts, facts_of
+from sgpo.strategies.leakage.facts import Facts
 from sgpo.strategies.leakage.rules import copied, right_option, said, written
 
 DATA = Path(__file__).parent.parent / "tests" / "data"
@@ -53,7 +53,7 @@ def main() -> None:
     owner: list[int] = []
     for i, row in enumerate(rows):
         texts = (row["problem"], answer_text(row["answer"]), row["response"] or "", strategy_text(row["strategy"]))
-        facts = facts_of(*texts)
+        facts = Facts(*texts)
         found = [] if any(rule(facts) for rule in (right_option, written, said, copied)) else list(quantities(facts))
         if found:
             owner.append(i)

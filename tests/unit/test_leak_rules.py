@@ -44,7 +44,7 @@ def test_the_page_has_the_rules_in_their_order() -> None:
 def test_a_rule_catches_the_step_of_the_page_and_passes_its_clean_neighbour(rule: Rule) -> None:
     leaks, passes = next(row[3:] for row in TABLE if row[0] == rule.name)
     case = EXAMPLES[rule.name]
-    assert rule.find(facts.facts_of(*case, f"A general step.\n{leaks}"))
+    assert rule.find(facts.Facts(*case, f"A general step.\n{leaks}"))
     assert check_strategy(*case, leaks).leak
     assert check_strategy(*case, f"A general step.\n{passes}").reason == "nothing leaks"
 

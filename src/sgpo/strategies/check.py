@@ -94,7 +94,7 @@ def check_strategy(
     problem, worked = problem[:MAX_PROBLEM], response or ""
     if len(worked) > MAX_RESPONSE:
         worked = worked[: MAX_RESPONSE // 2] + "\n" + worked[-MAX_RESPONSE // 2 :]
-    read = facts.facts_of(problem, known, worked, text)
+    read = facts.Facts(problem, known, worked, text)
     for rule in rules.RULES:
         if found := rule.find(read):
             return Leak(True, f"{rule.kind}: {found!r}", rule.kind)

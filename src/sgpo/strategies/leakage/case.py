@@ -46,19 +46,18 @@ class Case:
         self.problem, self.response = Text(stem_text), Text(response)
         self.given, self.specific = self.problem.sizes, self.problem.sizes | self.response.all_sizes
         self.written = gold_answer(answer[:200_000])[:MAX_ANSWER].strip().rstrip(".")
-        bare = _bare(self.written)
-        letter = _LETTER.fullmatch(bare)
+        letter = _LETTER.fullmatch(_bare(self.written))
         if letter and (self.options or letter[1].isupper()):
             self.letter = letter[1].upper()
             self.written = (letter["body"] or "").strip() or self.options.get(self.letter, "")
-            bare = _bare(self.written)
         else:
-            self.letter = next((mark for mark, body in self.options.items() if _bare(body) == bare), "")
+            self.letter = next((mark for mark, body in self.options.items() if body == _bare(self.written)), "")
+        bare = _bare(self.written)
         named = re.search(r"[A-Za-z]{2}", bare) and not _VALUE.search(self.written)
         self.words = re.sub(r"[^a-z0-9]+", " ", bare.lower()).strip() if named else ""
         self.written = bare if named else self.written
-        whole = [] if named else [q for q in Text(self.written).quantities if q.whole and q.value is not None]
-        self.parts = tuple(whole[:20])
+        told = [] if named else Text(self.written).quantities
+        self.parts = [q for q in told if q.whole and q.value is not None][:20]
         self.is_name = self.written[:1].isupper()
 
     def states(self, q: Quantity, part: Quantity) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from dataclasses import dataclass
 from functools import cached_property
 
 from sgpo.mathtext import units
@@ -13,7 +12,7 @@ from sgpo.mathtext.expressions import size
 from sgpo.mathtext.quantities import Quantity, Text
 from sgpo.mathtext.tokens import stem, words
 from sgpo.mathtext.usage import OPERANDS
-from sgpo.strategies.leakage.case import SMALL, Case, case_of, content
+from sgpo.strategies.leakage.case import SMALL, case_of, content
 
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
 _KNOWN = {
@@ -44,13 +43,11 @@ def _within(text: Text, begin: int, end: int) -> tuple[list[Quantity], frozenset
     return [q for i in range(begin, end) for q in text.at.get(i, ())], frozenset(map(stem, text.words(begin, end)))
 
 
-@dataclass(frozen=True)
 class Facts:
-    """A strategy beside its case. raw: the strategy as it was given."""
+    """A strategy beside its case. The caller has bounded the length of each text. raw: the strategy as it was given."""
 
-    case: Case
-    strategy: Text
-    raw: str
+    def __init__(self, problem: str, answer: str, response: str, raw: str) -> None:
+        self.case, self.strategy, self.raw = case_of(problem, answer, response), Text(raw), raw
 
     @cached_property
     def stems(self) -> frozenset[str]:
@@ -62,11 +59,6 @@ class Facts:
         """What one unit is in another: 60 for minutes and hours."""
         dozen = {12.0} if "dozen" in self.stems else set()
         return frozenset(units.conversions(self.strategy.units | self.case.problem.units)) | dozen
-
-    @cached_property
-    def sides(self) -> frozenset[int]:
-        """Where the sides of relations start."""
-        return frozenset(part.first for q in self.strategy.quantities for part in q.parts)
 
     def beside(self, q: Quantity) -> list[Quantity]:
         """The quantities of its sentence."""
@@ -110,8 +102,3 @@ class Facts:
         )
         run = next((run for inside, group in runs if inside and q.first in (run := [*group])), [])
         return [size(value) for i in run if (value := self.strategy.tokens[i].value) is not None]
-
-
-def facts_of(problem: str, answer: str, response: str, strategy: str) -> Facts:
-    """It prepares everything; the caller has bounded the length of each text."""
-    return Facts(case_of(problem, answer, response), Text(strategy), strategy)

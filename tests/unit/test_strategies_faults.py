@@ -36,7 +36,7 @@ from sgpo.strategies.asking import Asking, Tally
 from sgpo.strategies.budget import Budget, SpendingOptions, is_cut
 from sgpo.strategies.extract import Extraction, extract
 from sgpo.strategies.options import ExtractOptions
-from sgpo.strategies.records import Key
+from sgpo.strategies.records import AnsweredCall, Key
 from sgpo.strategies.schema import STRATEGY_SCHEMA
 from sgpo.strategies.sources import Source
 from sgpo.strategies.store import Store, StoreError
@@ -352,6 +352,24 @@ def test_the_budget_holds_for_all_runs_together(tmp_path: Path) -> None:
         tally = run(server, tmp_path, problems=100, budget=Budget(SpendingOptions(max_cost=0.25, **prices)))
         assert tally.exhausted
         assert 0.1 < 0.0014 * len(server.bodies) <= 0.25
+
+
+def test_the_budget_knows_what_another_process_spends_beside_it(tmp_path: Path) -> None:
+    def script(body: dict[str, Any], number: int) -> Play:
+        if number == 3:
+            with Store(tmp_path / "s.db") as other:
+                [(setup,)] = other.rows("SELECT id FROM setups")
+                spent = {"tokens_estimated": False, "structured": False, "seconds": 1.0}
+                other.record([AnsweredCall(Key(setup, "p1", 9, ""), "ok", "", "{}", 1_000, 90_000, **spent)])
+        return good(body, number)
+
+    budget = Budget(SpendingOptions(max_tokens_total=100_000))
+    with serving(script) as server:
+        assert run(server, tmp_path, problems=200, concurrency=1, budget=budget).exhausted
+        assert len(server.bodies) < 180
+    with sqlite3.connect(tmp_path / "s.db") as db:
+        [sums] = db.execute("SELECT sum(prompt_tokens), sum(completion_tokens) FROM calls")
+    assert (budget.prompt_tokens, budget.completion_tokens) == sums
 
 
 def test_calls_under_way_together_do_not_pass_the_budget(tmp_path: Path) -> None:

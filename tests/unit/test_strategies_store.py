@@ -104,6 +104,7 @@ def test_claims_of_the_dead_are_free_and_of_the_distant_after_a_while(
         "its number is ours now": (storing.socket.gethostname(), os.getpid(), "x", storing.time.time(), 0),
         "distant": ("elsewhere", 1, "x", storing.time.time(), 1),
         "silent": ("elsewhere", 1, "x", storing.time.time() - storing.STALE - 1, 0),
+        "of before the clock was set back": ("elsewhere", 1, "x", storing.time.time() + storing.STALE + 9, 0),
     }
     for name, (host, pid, process, beat, blocked) in cases.items():
         with opened(tmp_path / f"{name}.db") as store:

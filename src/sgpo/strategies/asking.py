@@ -162,8 +162,8 @@ class Asker:
         """
         self._retry = self.store.unreadable(setup) if self.retry_unreadable else {}
         await self.client.check()
-        spent = self.store.totals(setup)
-        self.budget.prompt_tokens, self.budget.completion_tokens = spent["prompt_tokens"], spent["completion_tokens"]
+        self.budget.prompt_tokens = self.budget.completion_tokens = 0.0
+        await self._look_at_store(setup)
         beating = asyncio.create_task(self._beat())
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
@@ -180,7 +180,16 @@ class Asker:
             await self.client.close()
         if self.tally.stopped is None and self.tally.finished and not self.tally.outcomes["ok"]:
             self._stop(f"not one of {self.tally.finished} calls was of use")
+        await self._look_at_store(setup)
         return self.tally
+
+    async def _look_at_store(self, setup: str) -> None:
+        """Let the budget know what all runs have spent, that of another process which is at work among them."""
+        began = time.perf_counter()
+        spent = await asyncio.to_thread(self.store.totals, setup)
+        self.budget.at_least(spent["prompt_tokens"], spent["completion_tokens"])
+        # A large store takes a while to sum up, which must stay a small share of the run.
+        self._look_again = time.perf_counter() + 20 * (time.perf_counter() - began)
 
     async def _pass(self, portions: Iterator[list[Job]]) -> int:
         """All jobs once; the number that other processes had claimed."""
@@ -246,6 +255,8 @@ class Asker:
         try:
             if self._ended():
                 return
+            if self.budget.limited and time.perf_counter() >= self._look_again:
+                await self._look_at_store(job.key.setup)
             held = await self.budget.reserve(prompt_bytes(job.messages), self.longest or 0)
             if held is None:
                 self.tally.exhausted |= self.tally.stopped is None

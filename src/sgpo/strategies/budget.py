@@ -90,7 +90,7 @@ class SpendingOptions:
 
 
 class Budget:
-    """An account over all calls of a setup, those of earlier runs included: a run again does not spend again."""
+    """An account over all calls of a setup, those of earlier runs and of other processes among them."""
 
     def __init__(self, spending: SpendingOptions = SpendingOptions()) -> None:
         self.spending = spending
@@ -107,6 +107,11 @@ class Budget:
     def limited(self) -> bool:
         """Whether there is a limit."""
         return self.spending.max_tokens_total is not None or self.spending.max_cost is not None
+
+    def at_least(self, prompt_tokens: float, completion_tokens: float) -> None:
+        """Take in what a store holds: answers of earlier runs, of this one, and of others beside it."""
+        self.prompt_tokens = max(self.prompt_tokens, prompt_tokens)
+        self.completion_tokens = max(self.completion_tokens, completion_tokens)
 
     async def reserve(self, prompt_bytes: int, max_tokens: int) -> tuple[float, float] | None:
         """Hold what a call may take at most, or None where that is over a limit even when nothing is under way."""

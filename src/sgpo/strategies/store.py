@@ -330,7 +330,7 @@ class Store:
                 return False
             except PermissionError:
                 pass
-        return time.time() - beat < STALE
+        return abs(time.time() - beat) < STALE  # a clock may have been set back
 
     @contextmanager
     def _write(self, *, waits: bool = True) -> Iterator[sqlite3.Connection]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, tensor
 
+import sgpo.objectives
 from sgpo.objectives import (
     Divergence,
     Head,
@@ -313,6 +314,68 @@ def test_half_precision_inputs_are_summed_in_float32(
         assert actual.dtype == dtype
         # One rounding to the result's own dtype, at most half a unit in the last place, on float32 sums.
         torch.testing.assert_close(actual.float(), wanted, rtol=torch.finfo(dtype).eps / 2 + 1e-5, atol=2e-7)
+
+
+def sums_in_float32(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A CPU does what only a GPU does: products of half precision, summed in float32. Lists their factors."""
+    plain, factors = torch.addmm, []
+
+    def addmm(total: Tensor, a: Tensor, b: Tensor, **options: Any) -> Tensor:
+        assert a.dtype == b.dtype != options.pop("out_dtype") == total.dtype
+        factors.append(options["alpha"])
+        return plain(total, a.to(total.dtype), b.to(total.dtype), **options)
+
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(chunks, "_multiplied_as_is", lambda a, b: a.dtype == b.dtype != torch.float32)
+        monkeypatch.setattr(torch, "addmm", addmm)
+    return factors
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="test_fused_cuda.py does it on the GPU itself")
+def test_a_head_in_half_precision_is_projected_as_it_is(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student, teacher, head, bias = inputs(200, torch.bfloat16)
+    sources = (student, head, bias)
+    expected, _ = fused(student, teacher, head, bias, chunk_size=4, **options)
+    expected_gradients = gradients(expected, sources)
+    factors = sums_in_float32(monkeypatch)
+    loss, _ = fused(student, teacher, head, bias, chunk_size=4, **options)
+    close([loss], [expected], 2e-6)
+    close(gradients(loss, sources), expected_gradients, 2**-8)
+    pre = options.get("logit_scale", 1.0) / options.get("softcap", options.get("temperature", 1.0))
+    assert factors == pytest.approx([pre] * 2)  # 7 tokens; both sides in one product
+
+
+@pytest.mark.parametrize(
+    ("change", "dtype", "device", "expected"),
+    [
+        ({}, torch.float32, "cuda", "kernels"),
+        ({"direction": "reverse", "temperature": 0.7, "clip": None}, torch.float32, "cuda", "kernels"),
+        ({"teacher_temperature": 0.6}, torch.float32, "cuda", None),
+        ({"teacher_mix": 0.2}, torch.float32, "cuda", None),
+        ({}, F64, "cuda", None),
+        ({}, torch.float32, "cpu", None),
+    ],
+)
+def test_which_losses_a_gpu_computes_by_kernels(
+    change: dict[str, Any], dtype: torch.dtype, device: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "_triton_on", lambda device: "kernels")
+    x: Any = SimpleNamespace(weight=SimpleNamespace(is_cuda=device == "cuda", device=device))
+    for post in (None, 2.0):
+        settings = chunks.Settings(Divergence(**change), 1.0, post, 1, 0.0, dtype, True)
+        assert chunks._kernels(x, settings) == (expected if post is None else None)
+
+
+def test_kernels_that_do_not_run_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def statistics(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(sgpo.objectives, "_fused_triton", SimpleNamespace(statistics=statistics), raising=False)
+    with pytest.warns(UserWarning, match="Failed to find C compiler"):
+        assert chunks._triton_on.__wrapped__(torch.device("cpu")) is None
 
 
 @pytest.mark.parametrize(

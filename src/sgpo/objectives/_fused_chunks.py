@@ -2,7 +2,8 @@
 
 One chunk: project C student and C teacher states onto the vocabulary; walk over the logits once, a few tokens at a
 time, for the softmax sums, the KL and d loss / d projection, which takes their place; multiply that into the
-gradients. All in two [C, V] halves of one buffer that every chunk uses again.
+gradients. All in two [C, V] halves of one buffer that every chunk uses again. On a GPU the walk is that of
+`_fused_triton.py` where it can be, and a head in half precision is multiplied as it is.
 
     z = post * tanh(pre * (h W^T + b))      or, without softcap,      z = pre * (h W^T + b)
     forward   d KL_t / d z_s = softmax(z_s) - softmax(z_t)
@@ -14,9 +15,12 @@ Source: ours.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -44,6 +48,9 @@ _UPCAST_TILE_BYTES = {"cpu": 16 << 20, "other": 128 << 20}
 # Bytes of the rows of the head, or of its gradient, that are gathered at a time where columns are left out. All of
 # them together can be half of the head; and tensors of a new size in every chunk would leave holes in the memory.
 _GATHERED_BYTES = {"cpu": 2 << 20, "other": 128 << 20}
+# Whether a GPU rounds d loss / d projection to a bfloat16 head's dtype for the two products that it goes into, in
+# place of TF32. Both sum in float32.
+_BFLOAT16_GRADIENT = False
 
 
 @dataclass(frozen=True)
@@ -120,23 +127,32 @@ def _kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple
     mean = None if score is None else _mean_row(x.weight, s.dtype)
     held = None if score is None else _held_rows(x.weight, s.dtype)
     buffer = x.weight.new_empty((2 * s.chunk_size, vocabulary), dtype=s.dtype)
+    kernels = _kernels(x, s)
+    rounded = None
+    # Not to float16, which would underflow.
+    if _BFLOAT16_GRADIENT and kernels is not None and score is None and x.weight.dtype == torch.bfloat16:
+        rounded = torch.empty_like(buffer[: s.chunk_size], dtype=torch.bfloat16)
     for start in range(0, count, s.chunk_size):
         part = slice(start, min(start + s.chunk_size, count))
         at = (x.rows[part], x.columns[part])
         logits = buffer[: 2 * (part.stop - part.start)]
         hidden = _project_both(x, s, at, logits)
         student, teacher = logits.chunk(2)
-        kl[part] = _kl_then_gradient_(student, teacher, x.token_weights[part], s, score)
+        gradient = student if rounded is None else rounded[: len(student)]
+        if kernels is None:
+            kl[part] = _kl_then_gradient_(student, teacher, x.token_weights[part], s, score)
+        else:
+            kl[part] = _kl_then_gradient_on_gpu_(student, teacher, gradient, x.token_weights[part], s, score, kernels)
         kept = None if score is None else _largest(score, s.tolerance)
         if kept is not None and mean is not None and held is not None:
-            _add_kept(student, teacher, kept, mean, held, x.weight, hidden, at, grad_hidden, grad_weight)
+            _add_kept(gradient, teacher, kept, mean, held, x.weight, hidden.to(s.dtype), at, grad_hidden, grad_weight)
         else:
             if grad_hidden is not None:
-                grad_hidden[at] = _times_head(student, x.weight).to(grad_hidden.dtype)
+                grad_hidden[at] = _times_head(gradient, x.weight, s.dtype).to(grad_hidden.dtype)
             if grad_weight is not None:
-                grad_weight.addmm_(student.t(), hidden, beta=1 if start else 0)
+                _add_product(grad_weight, gradient.t(), hidden.to(gradient.dtype), beta=1 if start else 0)
         if grad_bias is not None:
-            grad_bias += student.sum(0)
+            grad_bias += gradient.sum(0, dtype=s.dtype)
     if grad_weight is not None:
         grad_weight = grad_weight.to(held_dtype(x.weight, s.dtype))
     return kl, [grad_hidden, grad_weight, grad_bias]
@@ -181,24 +197,79 @@ def _block_kl_then_gradient_(zs: Tensor, zt: Tensor, gap: Tensor, token_weights:
         zt.lerp_(zs, kind.teacher_mix)
     torch.sub(zt.sub_(zt.amax(-1, keepdim=True)), zs.sub_(zs.amax(-1, keepdim=True)), out=gap)
     sum_s, sum_t = zs.exp_().sum(-1, keepdim=True), zt.exp_().sum(-1, keepdim=True)
-    # log p_t - log p_s = gap + log_sums: each side's maximum was taken off it, and cancels.
-    log_sums = sum_s.log() - sum_t.log()
-    if forward:
-        kl = gap.mul_(zt).sum(-1, keepdim=True) / sum_t + log_sums
-    else:
-        kl = -torch.mul(gap, zs, out=zt).sum(-1, keepdim=True) / sum_s - log_sums
+    gaps = gap.mul_(zt).sum(-1, keepdim=True) if forward else torch.mul(gap, zs, out=zt).sum(-1, keepdim=True)
+    kl, first, second = _kl_and_factors(gaps, sum_s, sum_t, token_weights.unsqueeze(-1), s)
     if s.want_gradients:
-        # Clip, weight and temperature are one number a token each, so one pass over the vocabulary applies them all.
-        scale = clip_gradient_scale(kl, kind.clip, kind.clip_form) * token_weights.unsqueeze(-1)
-        scale = scale * (s.pre if s.post is None else s.pre * s.post)
-        # The two gradients of this module's docstring; a softmax is here exp over its sum.
         if forward:
-            zs.mul_(scale / sum_s).addcmul_(zt, scale / sum_t, value=-1)
+            zs.mul_(first).addcmul_(zt, second, value=-1)
         else:
-            zs.mul_(-scale / sum_s).mul_(gap.add_(log_sums + kl))
+            zs.mul_(first).mul_(gap.add_(second))
         if slope is not None:
             zs.mul_(slope)
     return kl.squeeze(-1)
+
+
+def _kl_and_factors(
+    gaps: Tensor, sum_s: Tensor, sum_t: Tensor, token_weights: Tensor, s: Settings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """KL of each token, and two factors of its gradient, from sums over the vocabulary; all of one shape.
+
+    The sums are, with `e` the exp of a logit less its side's maximum: of the gap between the logits times e_t
+    (forward) or e_s; of e_s; of e_t. The gradient is e_s * first - e_t * second, or e_s * first * (gap + second).
+    """
+    kind = s.divergence
+    # log p_t - log p_s = gap + log_sums: each side's maximum was taken off it, and cancels.
+    log_sums = sum_s.log() - sum_t.log()
+    forward = kind.direction == "forward"
+    kl = gaps / sum_t + log_sums if forward else -gaps / sum_s - log_sums
+    # Clip, weight and temperature are one number a token each, so one pass over the vocabulary applies them all.
+    scale = clip_gradient_scale(kl, kind.clip, kind.clip_form) * token_weights
+    scale = scale * (s.pre if s.post is None else s.pre * s.post)
+    # The two gradients of this module's docstring; a softmax is here exp over its sum.
+    return (kl, scale / sum_s, scale / sum_t) if forward else (kl, -scale / sum_s, log_sums + kl)
+
+
+def _kl_then_gradient_on_gpu_(
+    student: Tensor,
+    teacher: Tensor,
+    gradient: Tensor,
+    token_weights: Tensor,
+    s: Settings,
+    score: Tensor | None,
+    kernels: ModuleType,
+) -> Tensor:
+    """`_kl_then_gradient_` by `_fused_triton.py`; `gradient` is `student` or takes its place."""
+    forward = s.divergence.direction == "forward"
+    max_s, max_t, sum_s, sum_t, gaps = kernels.statistics(student, teacher, forward)
+    kl, *factors = _kl_and_factors(gaps, sum_s, sum_t, token_weights, s)
+    if s.want_gradients:
+        kernels.write_gradient(student, teacher, torch.stack([max_s, max_t, *factors]), forward, gradient)
+        if score is not None:
+            torch.sum(torch.abs(gradient, out=teacher), 0, out=score)
+    return kl
+
+
+def _kernels(x: Inputs, s: Settings) -> ModuleType | None:
+    """`_fused_triton.py`, where it computes what is asked for and runs on this device."""
+    plain = s.post is None and s.divergence.teacher_temperature == 1.0 and s.divergence.teacher_mix == 0
+    return _triton_on(x.weight.device) if plain and x.weight.is_cuda and s.dtype == torch.float32 else None
+
+
+@cache
+def _triton_on(device: torch.device) -> ModuleType | None:
+    """`_fused_triton.py` if it runs, which takes Triton and the C compiler that Triton calls."""
+    try:
+        from . import _fused_triton
+    except ImportError:
+        return None
+    try:
+        _fused_triton.statistics(torch.zeros(1, 16, device=device), torch.zeros(1, 16, device=device), forward=True)
+    except Exception as error:
+        warnings.warn(
+            f"Triton does not run ({error}), so the distillation loss takes about twice as long.", stacklevel=2
+        )
+        return None
+    return _fused_triton
 
 
 def _block_bytes(device: torch.device) -> int:
@@ -220,7 +291,7 @@ def _largest(score: Tensor, tolerance: float) -> Tensor | None:
 
 def _project_both(x: Inputs, s: Settings, at: tuple[Tensor, Tensor], logits: Tensor) -> Tensor:
     """Project the tokens `at` into `logits` [2 C, V], the student's first; returns its hidden states [C, H]."""
-    hidden, guided = x.student_hidden[at].to(s.dtype), x.teacher_hidden[at].to(s.dtype)
+    hidden, guided = x.student_hidden[at], x.teacher_hidden[at]
     if x.teacher_weight is None:
         # One product, which reads the head once.
         _project(torch.cat([hidden, guided]), x.weight, x.bias, s.pre, logits)
@@ -232,20 +303,36 @@ def _project_both(x: Inputs, s: Settings, at: tuple[Tensor, Tensor], logits: Ten
 
 def _project(hidden: Tensor, weight: Tensor, bias: Tensor | None, factor: float, out: Tensor) -> None:
     """out [C, V] = factor * (hidden [C, H] @ weight.T + bias), in out's dtype (autocast leaves `out=` alone)."""
-    hidden = hidden * factor
-    for tile in _head_tiles(weight, out.dtype):
-        torch.mm(hidden, weight[tile].to(out.dtype).t(), out=out[:, tile])
+    if _multiplied_as_is(hidden, weight):
+        _add_product(out, hidden, weight.t(), beta=0, alpha=factor)
+    else:
+        hidden = hidden.to(out.dtype) * factor
+        for tile in _head_tiles(weight, out.dtype):
+            torch.mm(hidden, weight[tile].to(out.dtype).t(), out=out[:, tile])
     if bias is not None:
         # -inf minus -inf would be NaN; this far down exp() gives 0 all the same.
         out.add_((bias.to(out.dtype) * factor).clamp(min=torch.finfo(out.dtype).min / 4))
 
 
-def _times_head(gradient: Tensor, weight: Tensor) -> Tensor:
-    """`gradient` [C, V] @ `weight` [V, H] -> [C, H] in the gradient's dtype."""
-    total = gradient.new_zeros(gradient.shape[0], weight.shape[1])
+def _times_head(gradient: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """`gradient` [C, V] @ `weight` [V, H] -> [C, H] in `dtype`, with the head in the gradient's dtype."""
+    total = gradient.new_zeros(gradient.shape[0], weight.shape[1], dtype=dtype)
     for tile in _head_tiles(weight, gradient.dtype):
-        total.addmm_(gradient[:, tile], weight[tile].to(gradient.dtype))
+        _add_product(total, gradient[:, tile], weight[tile].to(gradient.dtype))
     return total
+
+
+def _multiplied_as_is(hidden: Tensor, weight: Tensor) -> bool:
+    """Whether the device multiplies these into float32 without a copy of the head in float32."""
+    return weight.is_cuda and hidden.dtype == weight.dtype and weight.dtype in (torch.bfloat16, torch.float16)
+
+
+def _add_product(out: Tensor, a: Tensor, b: Tensor, beta: float = 1, alpha: float = 1) -> None:
+    """out = beta * out + alpha * a @ b, summed in out's dtype; a and b are both in it or both in half precision."""
+    if a.dtype == out.dtype:
+        out.addmm_(a, b, beta=beta, alpha=alpha)
+    else:
+        torch.addmm(out, a, b, out_dtype=out.dtype, beta=beta, alpha=alpha, out=out)
 
 
 def _add_kept(

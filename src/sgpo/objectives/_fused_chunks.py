@@ -129,8 +129,9 @@ def _kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple
     buffer = x.weight.new_empty((2 * s.chunk_size, vocabulary), dtype=s.dtype)
     kernels = _kernels(x, s)
     rounded = None
-    # Not to float16, which would underflow.
-    if _BFLOAT16_GRADIENT and kernels is not None and score is None and x.weight.dtype == torch.bfloat16:
+    # Not to float16, which would underflow; not where hidden states in float32 would have to be rounded, too.
+    bfloat16 = x.student_hidden.dtype == x.weight.dtype == torch.bfloat16
+    if _BFLOAT16_GRADIENT and bfloat16 and kernels is not None and score is None and s.want_gradients:
         rounded = torch.empty_like(buffer[: s.chunk_size], dtype=torch.bfloat16)
     for start in range(0, count, s.chunk_size):
         part = slice(start, min(start + s.chunk_size, count))

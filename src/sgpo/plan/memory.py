@@ -231,8 +231,8 @@ def _fused(load: Workload) -> float:
     per_token = 2 * a.vocabulary * 4
     fits = max(16, _CHUNK_BYTES[kind] // per_token // 16 * 16)
     chunk = min(tokens, load.kl_chunk_size or fits) * per_token
-    # The kernel's third buffer is a quarter of one side's logits; on a CPU it is a block that fits the cache.
-    scratch = 0 if load.on_cpu else chunk / 8
+    # The third buffer is one side's gradient in bfloat16; on a CPU it is a block that fits the cache.
+    scratch = 0 if load.on_cpu else chunk / 4
     head = 0.0 if load.lora_rank else a.embedding_parameters * (4.0 + (2 if load.compute_bytes == 2 else 0))
     gathered = min(_GATHERED_BYTES[kind], 2.0 * a.embedding_parameters) if load.leaves_columns_out else 0.0
     return chunk + scratch + head + gathered + tokens * a.hidden * load.compute_bytes

@@ -112,9 +112,9 @@ def planned(name: str, recipe: Path, where: str) -> tuple[float, str]:
 
 def machine(where: str) -> Hardware:
     """One device of this machine, as `sgpo plan` knows it."""
-    from sgpo.plan.hardware import parse_hardware, this_machine
+    from sgpo.plan.hardware import parse_hardware
 
-    return parse_hardware("cpu") if where == "cpu" else replace(this_machine(), per_node=1)
+    return parse_hardware("cpu") if where == "cpu" else replace(parse_hardware(None), per_node=1)
 
 
 def allocated(memory: Memory, where: str) -> float:

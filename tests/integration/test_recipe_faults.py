@@ -359,19 +359,17 @@ def test_what_is_proposed_after_a_training_fits_its_recipe(folder: Path) -> None
     row = {"prompt": messages, "answer": "2"}
     assert proposed(row)[0].strip() == "sgpo eval run --benchmark lab --out run-eval"
     assert "sgpo eval run --benchmark math500 --template FILE --out run-eval" in proposed(row, **ours)[0]
-    assert (
-        "sgpo eval run --data HELD.jsonl --max-new-tokens 64 --template FILE --out" in proposed(row, **ours, **own)[0]
-    )
-    assert (
-        "sgpo eval run --data held.csv --max-new-tokens 64 --template FILE --out"
-        in proposed(row, **ours, **own, **held)[0]
-    )
+    # Messages are whole prompts, in an evaluation as in training: no template is put around them.
+    unseen = proposed(row, **ours, **own)[0]
+    assert "sgpo eval run --data HELD.jsonl --max-new-tokens 64 --out" in unseen
+    assert unseen.endswith("not trained on: answer, prompt, as it was trained on")
+    assert "sgpo eval run --data held.csv --max-new-tokens 64 --out" in proposed(row, **ours, **own, **held)[0]
     text, thoughtless = proposed({**row, "prompt": "1+1?"}, **ours)[0], proposed(row, **ours, **quiet)[0]
     assert "--benchmark math500 --template raw --out" in text
     boxed = "1+1?\n\nPlease reason step by step, and put your final answer within \\boxed{}."
     assert "--template plain --out" in proposed({**row, "prompt": boxed}, **ours)[0]  # as `sgpo init` writes them
     assert "--template" not in proposed({**row, "prompt": [{"role": "user", "content": boxed}]}, **ours)[0]
-    assert "--template FILE --out" in proposed(row, **ours)[0]
+    assert "--template FILE --out run-eval  # FILE makes the prompts of training; or" in proposed(row, **ours)[0]
     assert "--chat-template-kwargs '{\"enable_thinking\": false}'" in thoughtless
     assert [line.strip() for line in proposed({"prompt": messages}, **ours, **own)] == ["sgpo report run"]
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,6 +158,17 @@ def test_hardware_by_name_count_nodes_and_memory() -> None:
     assert parse_hardware("a100").device == parse_hardware("a100-80").device
     assert parse_hardware("a100-40", memory_gib=38.5).device.memory == 38.5 * GIB
     assert parse_hardware("cpu").device.memory > 0
+
+
+def test_without_a_name_it_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = SimpleNamespace(name="NVIDIA A100-SXM4-40GB", total_memory=39.5 * GIB)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert parse_hardware(None, nodes=2) == parse_hardware("cpu", nodes=2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: gpu)
+    assert parse_hardware(None) == parse_hardware("a100-80:4", memory_gib=39.5)
+    assert parse_hardware(None, memory_gib=20).device.memory == 20 * GIB
 
 
 @pytest.mark.parametrize(
@@ -551,6 +563,7 @@ def test_command_prints_a_table_or_json(recipe: Any) -> None:
     assert found["parameters"] == PUBLISHED[QWEN_7B]
     assert found["peak_bytes"] == sum(found["phases"][found["peak_phase"]].values())
     assert found["training_devices"] == 2
+    assert "In short: " in run("--config", path, "--max_completion_length", "512").output  # for this machine
 
 
 @pytest.mark.parametrize(

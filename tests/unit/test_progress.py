@@ -150,6 +150,19 @@ def test_a_terminal_gets_bars_unless_lines_are_asked_for(bar: bool, monkeypatch:
         assert shown.live.is_started == bar
 
 
+def test_a_narrow_terminal_shows_the_steps_the_metrics_and_the_clock_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Console, "is_terminal", property(lambda self: True))
+    note = "reward 0.123 pass 0.0833 guided 0.25 alpha 0.318 loss 0.0123 tokens 61.1 cut 0.938"
+    with progress("train") as shown:
+        shown.add_task("step", total=3540, completed=1234, note=note)
+        narrow = Console(width=80, file=io.StringIO())
+        narrow.print(shown.make_tasks_table(shown.tasks))
+    said = narrow.file.getvalue()  # type: ignore[attr-defined]
+    assert "1234/3540" in said
+    assert "0:00:00" in said
+    assert [word for word in note.split() if word not in said.split()] == []
+
+
 def test_other_packages_are_hushed_and_we_are_not(recwarn: pytest.WarningsRecorder) -> None:
     import datasets
 

@@ -17,7 +17,7 @@ from strategies_kit import GOOD
 from typer.testing import CliRunner
 
 from sgpo import rewards
-from sgpo.commands._strategies_lift import judged
+from sgpo.commands._strategies_lift import _print_run, judged
 from sgpo.commands.strategies import app
 from sgpo.models import Reply
 from sgpo.rewards import Verdict
@@ -459,3 +459,10 @@ def test_the_command_fits_the_student_says_what_was_cut_and_counts_tokens(
     (found,) = (one for one in stats["setups"] if one["kind"] == "lift")
     assert found["completion_tokens"] == totals["completion_tokens"] >= 12 * cut
     assert found["prompt_tokens"] > 0
+
+
+def test_lifts_that_are_all_the_same_are_given_no_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    _print_run(LiftRun(best=[0.5, 0.5], samples=8), Path("s.db"), 64)
+    assert "+0.500, the same on every problem;" in capsys.readouterr().out
+    _print_run(LiftRun(best=[0.0, 1.0] * 20, samples=8), Path("s.db"), 64)
+    assert "+0.500, 95% interval [+0.3" in capsys.readouterr().out

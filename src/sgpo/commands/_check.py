@@ -8,16 +8,16 @@ from collections.abc import Sequence
 import typer
 
 from sgpo.plan.assumptions import Assumptions
-from sgpo.plan.hardware import Hardware, this_machine
+from sgpo.plan.hardware import Hardware, parse_hardware
 from sgpo.recipe.check import Checked, check_recipe
 from sgpo.runs.words import in_colour
 
 
-def print_check(argv: Sequence[str], hardware: Hardware | None) -> int:
+def print_check(argv: Sequence[str], hardware: str | None) -> int:
     """Print what was found for ``--config FILE [--FIELD VALUE ...]``; 0, or 1 where something needs a look."""
+    machine = parse_hardware(hardware)
     found = check_recipe(argv, here=hardware is None)
-    hardware = hardware or this_machine()
-    lines, fault = _memory(argv, hardware, found)
+    lines, fault = _memory(argv, machine, found)
     warnings = [*found.warnings, *fault]
     typer.echo("\n".join([*found.lines, "", *lines, ""]))
     for warning in warnings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,15 +66,8 @@ def run_with_bar(plan: EvalPlan, model: str, engine: Model, grader: ResponseGrad
         def report(done: int, total: int, accuracy: float) -> None:
             bar.update(task, completed=done, total=total, note=f"accuracy {100 * accuracy:.1f}")
 
-        return run_evaluation(
-            plan,
-            model,
-            engine,
-            grader,
-            folder,
-            report=report,
-            say=lambda line: bar.console.print(line, markup=False, soft_wrap=True),
-        )
+        say = partial(bar.console.print, markup=False, soft_wrap=True)
+        return run_evaluation(plan, model, engine, grader, folder, report=report, say=say)
 
 
 def print_results(results: dict[str, EvalResult]) -> None:

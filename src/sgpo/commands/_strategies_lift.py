@@ -192,9 +192,10 @@ def _print_run(run: LiftRun, store: Path, limit: int) -> None:
         return
     mean = sum(run.best) / len(run.best)
     low, high = bootstrap_interval(run.best)
+    found = f"95% interval [{low:+.3f}, {high:+.3f}] over problems" if low < high else "the same on every problem"
     typer.echo(
-        f"lift of the best candidates: {mean:+.3f}, 95% interval [{low:+.3f}, {high:+.3f}] over problems; the best of "
-        "several is chosen by the same samples, so this is optimistic"
+        f"lift of the best candidates: {mean:+.3f}, {found}; the best of several is chosen by the same samples, so "
+        "this is optimistic"
     )
     typer.echo(f"candidates dropped, with a lift below 0: {run.dropped}")
     typer.echo(

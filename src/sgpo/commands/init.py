@@ -28,12 +28,11 @@ def init(
     """Write a recipe, a reward and a small data set to begin from, check them, and say what to type next."""
     from sgpo.commands._check import print_check
     from sgpo.commands._init import FILES, RECIPE, write_start
-    from sgpo.plan.hardware import parse_hardware, this_machine
+    from sgpo.plan.hardware import parse_hardware
 
-    machine = this_machine() if hardware is None else parse_hardware(hardware)
-    start = write_start(model, data, out, split=split, rows=rows, hardware=machine)
+    start = write_start(model, data, out, split=split, rows=rows, hardware=parse_hardware(hardware))
     try:
-        code = print_check(["--config", str(out / RECIPE)], None if hardware is None else machine)
+        code = print_check(["--config", str(out / RECIPE)], hardware)
     except ValueError:
         start.remove()  # else the same command, with the data mended, would be refused
         raise

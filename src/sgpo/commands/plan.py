@@ -15,7 +15,10 @@ class PlanOptions:
     """The options of ``sgpo plan``: a recipe, a machine, and what is assumed of both."""
 
     config: str = option(help="YAML recipe of sgpo train; its fields can be overridden as --field value.")
-    hardware: str = option(help="Devices of a node, NAME or NAME:COUNT: h100:8, h200, a100-40, rtx4090 or cpu.")
+    hardware: str | None = option(
+        None,
+        help="Devices of a node, NAME or NAME:COUNT: h100:8, h200, a100-40, rtx4090 or cpu. Default: this machine.",
+    )
     nodes: int = option(1, help="Number of nodes that have these devices.")
     gpu_memory_gib: float | None = option(
         None, help="Memory of one device in GiB. Default: what a device of that name usually has."

@@ -18,7 +18,6 @@ def train_command(context: typer.Context) -> None:
         typer.echo(short_help())
     elif "--check" in words:
         from sgpo.commands._check import print_check
-        from sgpo.plan.hardware import parse_hardware
 
         own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         own.add_argument("--check", action="store_true")
@@ -26,7 +25,7 @@ def train_command(context: typer.Context) -> None:
         given, fields = own.parse_known_args(words)
         if given.hardware == "":
             raise ValueError("--hardware needs a value, such as h100:8 or cpu.")
-        raise typer.Exit(print_check(fields, None if given.hardware is None else parse_hardware(given.hardware)))
+        raise typer.Exit(print_check(fields, given.hardware))
     elif any(word.partition("=")[0] == "--hardware" for word in words):
         raise ValueError(
             "--hardware says what --check or sgpo plan shall plan for; a training takes the machine it is on."

@@ -144,8 +144,8 @@ def load_hub(name: str) -> list[BenchmarkProblem]:
         raise BenchmarkError(
             f"benchmark {name!r} ({where}) cannot be fetched from the hub: {first_line(error).rstrip('.')}. Without a "
             f"network give --benchmark {name} --data PATH to sgpo eval, which keeps the settings of the benchmark, or "
-            f"PATH in place of the name to sgpo data overlap: a JSONL file of its {spec.rows} problems, with problem "
-            "and answer."
+            f"PATH in place of the name to sgpo compare and data overlap: a JSONL file of its {spec.rows} problems, "
+            "with problem and answer."
         ) from error
     rows = [spec.convert(row) for _, row in read_table(path)]
     # A revision is pinned, so another number of rows is a file that was cut off on its way.

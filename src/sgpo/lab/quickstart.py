@@ -19,19 +19,14 @@ from sgpo.lab.model import base_path, load_base
 from sgpo.runs.entries import CellResult
 from sgpo.runs.files import JsonObject, locked, write_json
 from sgpo.runs.jobs import ProcessJob, ReportProgress, cores, run_jobs
+from sgpo.runs.methods import spoken_label
 from sgpo.runs.processes import says_when_stopped
 from sgpo.runs.provenance import record
 from sgpo.runs.scores import ALL_AXES, NEW_AXES, with_means
 from sgpo.runs.words import axis_name, in_thousands
 
 SCHEMA = 1
-LABELS = {
-    "base": "base",
-    "base_guided": "base, told the strategy",
-    "sft": "SFT",
-    "sft_grpo": "GRPO",
-    "sgpo": "SGPO",
-}
+COLUMNS = ("base", "base_guided", "sft", "sft_grpo", "sgpo")
 # The longest first, so that two processes end together. Each has the rate that `sgpo compare`
 # searched for it (docs/results/lab2/search.json).
 TRAINED = {"sgpo": 1.6e-3, "sft_grpo": 8e-4, "sft": 8e-4}
@@ -65,8 +60,8 @@ def _run(out: Path, seed: int, jobs: int, budget: RunBudget) -> JsonObject:
     record(out, {"seed": seed, "budget": budget})
     (out / "results.json").unlink(missing_ok=True)  # of an earlier one, until this one is through
     cells = [Cell(name, seed=seed, budget=replace(budget, learning_rate=rate)) for name, rate in TRAINED.items()]
-    work = [ProcessJob(LABELS[cell.method], run_cell, (cell, base_path(0), out / cell.method)) for cell in cells]
-    work.append(ProcessJob(LABELS["base"], _measure_base, (budget,)))
+    work = [ProcessJob(spoken_label(cell.method), run_cell, (cell, base_path(0), out / cell.method)) for cell in cells]
+    work.append(ProcessJob("base", _measure_base, (budget,)))
     jobs = jobs or min(2, cores())
     console.print(
         f"SFT, GRPO and SGPO are trained from one small model, {jobs} at a time, and measured on held-out problems.\n"
@@ -75,8 +70,8 @@ def _run(out: Path, seed: int, jobs: int, budget: RunBudget) -> JsonObject:
     )
     done = run_jobs(work, jobs)
     # One job measures the base both ways: it is loaded once, and has no training to wait for.
-    every = {**done.pop(LABELS["base"]), **{cell.method: done[LABELS[cell.method]] for cell in cells}}
-    methods = {name: every[name] for name in LABELS}
+    every = {**done.pop("base"), **{cell.method: done[spoken_label(cell.method)] for cell in cells}}
+    methods = {name: every[name] for name in COLUMNS}
     entries = {name: one.to_json() for name, one in methods.items()}
     results = {"schema": SCHEMA, "seed": seed, "expert": budget.expert, "methods": entries}
     write_json(out / "results.json", results, indent=2)
@@ -91,7 +86,7 @@ def table(methods: Mapping[str, CellResult]) -> Table:
     grid = Table(title=title, title_justify="left")
     grid.add_column("")
     for name in methods:
-        grid.add_column(LABELS.get(name, name), justify="right")
+        grid.add_column(spoken_label(name), justify="right")
     rates = [with_means({axis: one.accuracy for axis, one in each.axes.items()}) for each in methods.values()]
     for axis in rates[0]:
         if axis != ALL_AXES:

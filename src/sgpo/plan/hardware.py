@@ -71,12 +71,15 @@ DEVICES = {
 ALIASES = {"a100": "a100-80", "4090": "rtx4090", "3090": "rtx3090", "5090": "rtx5090"}
 
 
-def parse_hardware(text: str, *, nodes: int = 1, memory_gib: float | None = None) -> Hardware:
-    """``NAME`` or ``NAME:COUNT``, COUNT devices in each of ``nodes`` machines.
+def parse_hardware(text: str | None, *, nodes: int = 1, memory_gib: float | None = None) -> Hardware:
+    """``NAME`` or ``NAME:COUNT``, COUNT devices in each of ``nodes`` machines; None: the devices of this machine.
 
     Raises:
         ValueError: an unknown name (with the nearest ones), or a count or size that is not positive.
     """
+    if text is None:
+        text, here = _this_machine()
+        memory_gib = here if memory_gib is None else memory_gib
     name, _, count = text.strip().lower().partition(":")
     name = ALIASES.get(name, name)
     if name not in DEVICES:
@@ -100,13 +103,13 @@ def parse_hardware(text: str, *, nodes: int = 1, memory_gib: float | None = None
     return Hardware(device, int(count or 1), nodes)
 
 
-def this_machine() -> Hardware:
-    """The GPUs of this machine, or its CPU. A GPU that the table lacks has the speed of an L4, and its own memory."""
+def _this_machine() -> tuple[str, float | None]:
+    """The GPUs of this machine, or its CPU, and the memory of each in GiB. A GPU that the table lacks is an L4."""
     import torch
 
     if not torch.cuda.is_available():
-        return parse_hardware("cpu")
+        return "cpu", None
     found = torch.cuda.get_device_properties(0)
     words = found.name.lower().replace("-", " ").replace("geforce rtx ", "rtx").split()
     known = next((name for name in DEVICES if name.split("-")[0] in words), "l4")
-    return parse_hardware(f"{known}:{torch.cuda.device_count()}", memory_gib=found.total_memory / GIB)
+    return f"{known}:{torch.cuda.device_count()}", found.total_memory / GIB

@@ -146,18 +146,21 @@ def _evaluation(run: RunArguments, config: Any, model: ModelConfig, data: Datase
         return "--benchmark lab", ""
     if "answer" not in data.column_names:
         return None  # `sgpo eval` compares with that column; a reward without one is measured by eval_dataset
+    template = template_of(data[0]["prompt"])  # None: messages in words of the data's own
     if run.eval_dataset is not None and Path(run.eval_dataset).is_file():
         what, note = f"--data {shlex.quote(run.eval_dataset)}", ""
     elif all(name in REWARDS for name in run.reward_funcs):
-        what, note = "--benchmark math500", "  # or --data FILE, of problems of your own"
+        what = "--benchmark math500" if template else "--benchmark math500 --template FILE"
+        note = (
+            f"  # {'or' if template else 'FILE makes the prompts of training; or'} --data FILE, of problems of your own"
+        )
     else:  # whoever has a reward of their own has problems of their own
-        what, note = "--data HELD.jsonl", "  # a file of problems that were not trained on: problem, answer"
+        fields = "problem" if template else "prompt, as it was trained on"
+        what, note = "--data HELD.jsonl", f"  # a file of problems that were not trained on: answer, {fields}"
     if "--data" in what:
         what += f" --max-new-tokens {config.max_completion_length}"
-    template = template_of(data[0]["prompt"])
-    if template != "instruct":  # the default of `sgpo eval`
-        what += f" --template {template or 'FILE'}"
-        note = note or ("" if template else "  # FILE makes the prompts of training: docs/evaluation.md, Prompts")
+    if template not in (None, "instruct"):  # the default of `sgpo eval`; messages of the data need none
+        what += f" --template {template}"
     if config.chat_template_kwargs:
         what += f" --chat-template-kwargs {shlex.quote(json.dumps(config.chat_template_kwargs))}"
     return what, note

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 EVERY = 5.0  # seconds between lines of a run that moves
@@ -39,11 +40,13 @@ def progress(title: str = "", *, bar: bool = True) -> Iterator[Progress]:
     columns = (
         *((TextColumn(title),) if title else ()),
         TextColumn("{task.description}"),
-        BarColumn(),
-        _Amount(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        BarColumn(12),
+        _Amount(table_column=Column(no_wrap=True)),
+        TextColumn(
+            "{task.fields[note]}", table_column=Column(overflow="fold")
+        ),  # alone to give way in a narrow terminal
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
     )
     # Disabled, it still counts. In a notebook rich would want ipywidgets for bars.
     with Progress(*columns, console=console, disable=not bars) as shown:

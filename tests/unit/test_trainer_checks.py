@@ -830,14 +830,19 @@ def test_marks_of_thinking_that_rewards_are_not_shown_are_said(kind: str, out: P
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_variables_that_the_chat_template_does_not_read_are_said(kind: str, out: Path) -> None:
+@pytest.mark.parametrize("name", ["enable_thinkin", "add_generation_prompt", "continue_final_message"])
+def test_variables_that_the_chat_template_does_not_read_are_said(kind: str, name: str, out: Path) -> None:
+    """Some are arguments of `apply_chat_template`: given twice they are a TypeError, or contradict each other."""
     method, data = KINDS[kind], kit.make_problems(4, chat=True).add_column("expert", [" ok"] * 4)
-    typo: Any = {"chat_template_kwargs": {"enable_thinkin": False}}
+    typo: Any = {"chat_template_kwargs": {name: False}}
     if kind == "sft":
         rest: Any = {"args": method.config(str(out), use_cpu=True, **typo)}
     else:
         rest = {"args": kit.make_config(out, method.config, **typo), "reward_funcs": kit.has_ok}
-    with pytest.warns(UserWarning, match="does not read enable_thinkin"):
+    said: Any = pytest.raises(ValueError, match=f"chat_template_kwargs has '{name}'.*Leave it out")
+    if name == "enable_thinkin":
+        said = pytest.warns(UserWarning, match="does not read enable_thinkin")
+    with said:
         method.trainer(model=kit.make_model(), train_dataset=data, processing_class=kit.make_tokenizer(), **rest)
 
 

@@ -4,6 +4,7 @@ The strategy enters only here, and only into the guided prompt. A template is pl
 ``{strategy}``; both are put in at once, so braces inside a problem or a strategy mean nothing.
 """
 
+import inspect
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -118,9 +119,19 @@ def require_own_marks(tokenizer: Any, prompts: Iterable[tuple[Prompt, Sequence[i
             )
 
 
-def warn_of_idle_variables(tokenizer: Any, variables: Iterable[str]) -> None:
-    """Warn of ``variables`` that the chat template does not name: they change nothing, but are recorded."""
+def check_variables(tokenizer: Any, variables: Iterable[str]) -> None:
+    """Warn of ``variables`` that the chat template does not name: they change nothing, but are recorded.
+
+    Raises:
+        ValueError: one is an argument of ``apply_chat_template``, which is called with a value of its own.
+    """
     template = str(getattr(tokenizer, "chat_template", None) or "")
+    for name in variables:
+        if name not in ("tools", "documents") and name in inspect.signature(tokenizer.apply_chat_template).parameters:
+            raise ValueError(
+                f"chat_template_kwargs has {name!r}, which is no variable of a chat template, but an argument of "
+                "apply_chat_template that is set here: a prompt ends where the assistant's turn begins. Leave it out."
+            )
     if idle := [name for name in variables if not re.search(rf"\b{re.escape(name)}\b", template)]:
         warnings.warn(
             f"The chat template does not read {', '.join(idle)} (chat_template_kwargs), which therefore changes no "

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sgpo.data.prompts import Prompt, warn_of_idle_variables
+from sgpo.data.prompts import Prompt, check_variables
 from sgpo.models.dates import date_settings, fix_date
 from sgpo.models.folders import Folder, require_chat_template
 from sgpo.models.interrupt import Interrupt
@@ -127,7 +127,7 @@ class Loaded(Batched):
         super().__init__(sampling, batch_size, chat_template_kwargs)
         self.tokenizer, self.folder = tokenizer, folder
         fix_date(tokenizer)
-        warn_of_idle_variables(tokenizer, self.chat_template_kwargs)
+        check_variables(tokenizer, self.chat_template_kwargs)
 
     def settings(self) -> JsonObject:
         # The weights of a folder may be others the next time, under the same name; those of the hub have a revision.

@@ -14,7 +14,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from sgpo.data.messages import problem_text
-from sgpo.data.prompts import guided_prompt, warn_of_idle_variables
+from sgpo.data.prompts import check_variables, guided_prompt
 from sgpo.models.dates import fix_date
 from sgpo.models.folders import Folder, require_vocabulary
 from sgpo.models.sampling import encode, positions_of
@@ -123,7 +123,7 @@ def _prompts(data: Dataset, config: Any, tokenizer: Any, found: Checked) -> None
     rows = [data[i] for i in range(min(_SAMPLED, len(data)))]
     fix_date(tokenizer)
     template, more = config.guided_prompt_template, config.chat_template_kwargs
-    warn_of_idle_variables(tokenizer, more or {})
+    check_variables(tokenizer, more or {})
     plain = [encode(tokenizer, [row["prompt"]], more)[0] for row in rows]
     guided = {
         i: encode(tokenizer, [guided_prompt(row["prompt"], strategy, template)], more)[0]

@@ -13,7 +13,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sgpo.data.prompts import require_all_shown, require_known_ids, require_own_marks, warn_of_idle_variables
+from sgpo.data.prompts import check_variables, require_all_shown, require_known_ids, require_own_marks
 from sgpo.models.dates import fix_date
 from sgpo.models.marks import end_of_turn
 from sgpo.models.sampling import bare_generation
@@ -102,7 +102,7 @@ class BaseTrainer(RewardedGRPOTrainer):
             disable_dropout(self.model)
         warn_of_dropout(self.model, self.args)
         checks.warn_of_hidden_marks(self._tokenizer)
-        warn_of_idle_variables(self._tokenizer, self.chat_template_kwargs)
+        check_variables(self._tokenizer, self.chat_template_kwargs)
         for model in filter(None, (self.model, self.ref_model)):
             causal = model.get_base_model() if is_peft_model(model) else model
             add_head_fn(causal)

@@ -16,7 +16,7 @@ from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
 from torch import Tensor
 
-from sgpo.data.prompts import require_all_shown, require_own_marks, warn_of_idle_variables
+from sgpo.data.prompts import check_variables, require_all_shown, require_own_marks
 from sgpo.models.dates import fix_date
 from sgpo.models.marks import end_of_turn
 from sgpo.models.sampling import positions_of
@@ -84,7 +84,7 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
         dataset_name: str,
     ) -> Any:
         fix_date(processing_class)  # here prompts are rendered
-        warn_of_idle_variables(processing_class, args.chat_template_kwargs or {})
+        check_variables(processing_class, args.chat_template_kwargs or {})
         first: Problem = next(iter(dataset), {})
         # Without a response TRL would look for a completion, in vain.
         bare = "prompt" in first and not formatting_func and first.keys().isdisjoint(("completion", "input_ids"))

@@ -1,14 +1,34 @@
 """``sgpo``: the command line. Each command is a thin function over the package; nothing here imports torch."""
 
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from sgpo import __version__
 from sgpo.commands import compare, data, evaluate, init, lab, plan, report, strategies, train, verify
 from sgpo.runs.processes import ended_tidily, mistakes_in_one_line
 from sgpo.runs.progress import hush
+from sgpo.runs.words import known_as
+
+
+class _Commands(TyperGroup):
+    """All commands. Of an unknown option it names ours for what other tools call so; click compares letters alone."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            name, at = getattr(error, "option_name", None), getattr(error, "ctx", None)
+            if name and at and hasattr(error, "possibilities"):
+                ours = (option for parameter in at.command.params for option in parameter.opts if option[:2] == "--")
+                error.possibilities = known_as(name.strip("-"), ours) or error.possibilities
+            raise
+
 
 app = typer.Typer(
     name="sgpo",
+    cls=_Commands,
     help="Strategy-Guided Policy Optimization (arXiv 2606.24064): teach a model how to reason.",
     no_args_is_help=True,
     add_completion=False,

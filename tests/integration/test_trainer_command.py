@@ -120,6 +120,8 @@ def test_words_that_are_no_option(
     for words, expected in (
         (("recipe.yaml",), "'recipe.yaml' stands behind no option; a recipe goes behind --config, a value behind"),
         (("--confg", "recipe.yaml"), "unknown field 'confg' (did you mean config"),
+        (("--lr", "1e-5"), "unknown field 'lr' (did you mean learning_rate?)"),
+        (("--max-response-length", "9"), "unknown field 'max_response_length' (did you mean max_completion_length?)"),
         (
             ("--resume_from_checkpoint", "true"),
             "takes the path of a checkpoint; for the last one in output_dir give --res",

@@ -67,6 +67,23 @@ def test_a_misspelt_command_of_eval_is_no_model(tmp_path: Path, monkeypatch: pyt
     assert "No problems" in str(CliRunner().invoke(app, ["eval", "dif"]).exception)
 
 
+@pytest.mark.parametrize(
+    ("words", "ours"),
+    [
+        ("eval m --tasks gsm8k", "--benchmark, --data"),
+        ("eval m --num_samples 4", "--k"),
+        ("eval m --max_tokens 4", "--max-new-tokens"),
+        ("eval m --temp 1", "--temperature"),
+        ("strategies extract x --num-candidates 4", "--n"),
+        ("strategies extract x --api_base y", "--base-url"),
+        ("report x --output y", "--out"),
+    ],
+)
+def test_what_other_tools_call_an_option_is_named(words: str, ours: str) -> None:
+    said = CliRunner().invoke(app, words.split(), env={"COLUMNS": "200"}).output
+    assert f"(Possible options: {ours})" in said
+
+
 def test_help_says_what_a_value_does() -> None:
     """No option has a help that only its author understands: a phrase without a subject, or fewer than three words."""
     bad = [

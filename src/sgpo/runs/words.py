@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TextIO
 
 from sgpo.runs.scores import ALL_AXES, NEW_AXES, TRAINED_AXIS
@@ -24,9 +24,36 @@ def axis_name(axis: str) -> str:
     return AXIS_NAMES.get(axis, axis.replace("_", " "))
 
 
-def nearest(name: str, names: Iterable[str], most: int = 3, cutoff: float = 0.6) -> str:
+# One thing a line, by the names that TRL, verl, lm-eval, vLLM and others have for it; ours are among them.
+_ELSEWHERE = """
+lr learning_rate
+epochs num_epochs total_epochs num_train_epochs
+model model_path model_name pretrained model_name_or_path
+batch_size train_batch_size micro_batch_size per_device_train_batch_size
+grad_accum accumulation_steps gradient_accumulation_steps
+max_tokens max_gen_toks max_response_length max_new_tokens max_completion_length
+n num_samples num_return_sequences group_size rollout_n k candidates num_candidates num_generations
+kl_coef kl_loss_coef beta
+clip_ratio cliprange epsilon
+dataset data train_file train_files tasks benchmark dataset_name
+test_file val_files dataset_test_split eval_dataset eval_split
+output output_path save_dir out output_dir store
+lora_rank lora_r
+temp temperature
+api_base base_url
+gpu gpus device hardware
+"""
+
+
+def known_as(name: str, names: Iterable[str]) -> list[str]:
+    """Those of ``names`` for which other tools have the name ``name``."""
+    same = next((line for line in map(str.split, _ELSEWHERE.splitlines()) if name.replace("-", "_") in line), [])
+    return [each for each in names if each.strip("-").replace("-", "_") in same]
+
+
+def nearest(name: str, names: Collection[str], most: int = 3, cutoff: float = 0.6) -> str:
     """Behind an unknown name: those that it may have been meant for; "" where none is like it."""
-    close = difflib.get_close_matches(name, [*names], n=most, cutoff=cutoff)
+    close = known_as(name, names) or difflib.get_close_matches(name, [*names], n=most, cutoff=cutoff)
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 

@@ -75,7 +75,6 @@ def test_a_misspelt_command_of_eval_is_no_model(tmp_path: Path, monkeypatch: pyt
         ("eval m --max_tokens 4", "--max-new-tokens"),
         ("eval m --temp 1", "--temperature"),
         ("strategies extract x --num-candidates 4", "--n"),
-        ("strategies extract x --api_base y", "--base-url"),
         ("report x --output y", "--out"),
     ],
 )

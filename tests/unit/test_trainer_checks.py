@@ -265,8 +265,11 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "kl_gradient_tolerance": ({"kl_gradient_tolerance": 0.9}, ("kl_gradient_tolerance is 0.9", "within [0.0, 0.5]")),
     "kl_chunk_size": ({"kl_chunk_size": 0}, ("kl_chunk_size is 0", "at least 1")),
     "guided_rollouts": ({"guided_rollouts": "never"}, ("'never'", "'always', 'on_demand', 'by_weight', 'auto'")),
-    "threshold": ({**ON_DEMAND, "guided_rollouts_below": 1.5}, ("guided_rollouts_below is 1.5", "(0, 1]")),
-    "threshold 0": ({**ON_DEMAND, "guided_rollouts_below": 0.0}, ("guided_rollouts_below is 0.0", "(0, 1]")),
+    "threshold": (
+        {**ON_DEMAND, "guided_rollouts_below": 1.5},
+        ("guided_rollouts_below is 1.5", "above 0", "at most 1.0"),
+    ),
+    "threshold 0": ({**ON_DEMAND, "guided_rollouts_below": 0.0}, ("guided_rollouts_below is 0.0", "above 0")),
     "threshold, always": (
         {"guided_rollouts_below": 0.5},
         ("guided_rollouts_below is 0.5", "needs guided rollouts on demand", "guided_rollouts is 'always'", "leave"),
@@ -361,9 +364,6 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a switch for a number": ({"max_grad_norm": True}, ("max_grad_norm is True", "must be a number")),
     "a number for a name": ({"answer_column": 3}, ("answer_column is 3", "must be a text")),
     "padding to nothing": ({"pad_to_multiple_of": 0}, ("pad_to_multiple_of is 0", "at least 1")),
-    "no generation batch": ({"generation_batch_size": 0}, ("generation_batch_size is 0", "at least 1")),
-    "entropies beyond all": ({"top_entropy_quantile": -1.0}, ("top_entropy_quantile is -1.0", "within")),
-    "a delta that is none": ({"delta": float("nan")}, ("delta is nan", "finite")),
     "a sampling level": ({"importance_sampling_level": "x"}, ("importance_sampling_level is 'x'", "'sequence'")),
     "alpha_gamma without end": ({"alpha_gamma": float("inf")}, ("alpha_gamma is inf", "finite")),
 }
@@ -374,8 +374,6 @@ SHARED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "nothing for steps": ({"max_steps": None}, ("max_steps is None", "must be a whole number")),
     "no accumulation": ({"gradient_accumulation_steps": 0}, ("gradient_accumulation_steps is 0", "at least 1")),
     "no batch": ({"per_device_train_batch_size": 0}, ("per_device_train_batch_size is 0", "at least 1")),
-    "a warm-up without end": ({"warmup_steps": float("inf")}, ("warmup_steps is inf", "finite")),
-    "noise below 0": ({"neftune_noise_alpha": -1.0}, ("neftune_noise_alpha is -1.0", "at least 0")),
     "a rate below 0": ({"learning_rate": -1.0}, ("learning_rate is -1.0", "at least 0")),
     "a seed below 0": ({"seed": -1}, ("seed is -1", "within")),
 }

@@ -60,14 +60,8 @@ def run_lift(options: LiftOptions) -> int:
             engine.sampling = replace(engine.sampling, max_new_tokens=max_new_tokens)
         # How many replies share a batch, and where, is no part of what was measured, and may change at a resume.
         described = {k: v for k, v in engine.describe().items() if k not in ("batch_size", "device")}
-        settings = {
-            **described,
-            "temperature": options.temperature,
-            "top_p": options.top_p,
-            "max_new_tokens": max_new_tokens,
-            "grader": options.grader,
-            "seed": options.seed,
-        }
+        asked = {name: getattr(options, name) for name in ("temperature", "top_p", "grader", "seed")}
+        settings = {**described, **asked, "max_new_tokens": max_new_tokens}
         known = store.usable()
         with progress("lift") as bar:
             task = bar.add_task("", total=min(known, options.limit or known), note="")

@@ -25,24 +25,16 @@ def axis_name(axis: str) -> str:
 
 
 # One thing a line, by the names that TRL, verl, lm-eval, vLLM and others have for it; ours are among them.
-_ELSEWHERE = """
-lr learning_rate
+_ELSEWHERE = """lr learning_rate
 epochs num_epochs total_epochs num_train_epochs
 model model_path model_name pretrained model_name_or_path
 batch_size train_batch_size micro_batch_size per_device_train_batch_size
-grad_accum accumulation_steps gradient_accumulation_steps
 max_tokens max_gen_toks max_response_length max_new_tokens max_completion_length
-n num_samples num_return_sequences group_size rollout_n k candidates num_candidates num_generations
+n k num_samples num_return_sequences group_size rollout_n num_candidates num_generations
 kl_coef kl_loss_coef beta
-clip_ratio cliprange epsilon
 dataset data train_file train_files tasks benchmark dataset_name
-test_file val_files dataset_test_split eval_dataset eval_split
 output output_path save_dir out output_dir store
-lora_rank lora_r
-temp temperature
-api_base base_url
-gpu gpus device hardware
-"""
+temp temperature"""
 
 
 def known_as(name: str, names: Iterable[str]) -> list[str]:

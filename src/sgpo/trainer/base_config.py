@@ -16,22 +16,15 @@ _NEWER_TO_OLDER = {
     "activation_checkpointing_kwargs": "gradient_checkpointing_kwargs",
 }
 _MISSING = _NEWER_TO_OLDER.keys() - {known.name for known in fields(TrainingArguments)}
-# A field's kinds of value, and how an error names them; others are left to TRL. Paths stand for text.
-_KINDS: dict[type, tuple[Any, str]] = {
-    bool: (bool, "True or False"),
-    int: (Integral, "a whole number"),
-    float: (Real, "a number"),
-    str: ((str, os.PathLike), "a text"),
-    type(None): (type(None), "None"),
-}
+# Kinds of value, as an error names them; a field of any other is left to TRL. Paths stand for text.
+_KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", type(None): "None"}
+_ALIKE: dict[type, Any] = {int: Integral, float: Real, str: (str, os.PathLike)}
 _WIDER = {"scale_rewards": (str, bool), "max_completion_length": (int,)}  # than TRL says, and narrower
 # The second is none that anybody meets: it says that the number must be finite.
 _INF, _FINITE, _ABOVE_ZERO = float("inf"), 1e8, 1e-8
-# TRL meets these in the first step, or never. SFT has some of them.
+# Of all configurations, of which each has some. TRL meets its own in the first step, or never.
 _RANGES = (
     ("learning_rate", 0.0, _FINITE),
-    ("warmup_steps", 0.0, _FINITE),
-    ("neftune_noise_alpha", 0.0, _FINITE),
     ("seed", 0, 2**32 - 1),
     ("temperature", _ABOVE_ZERO, _FINITE),
     ("top_p", _ABOVE_ZERO, 1.0),
@@ -41,17 +34,28 @@ _RANGES = (
     ("per_device_train_batch_size", 1, _INF),
     ("gradient_accumulation_steps", 1, _INF),
     ("steps_per_generation", 1, _INF),
-    ("generation_batch_size", 1, _INF),
     ("pad_to_multiple_of", 1, _INF),
     ("num_iterations", 1, _INF),
     ("epsilon", 0.0, _INF),
     ("epsilon_high", 0.0, _INF),
-    ("delta", 0.0, _FINITE),
     ("beta", 0.0, _INF),
-    ("entropy_coef", -_FINITE, _FINITE),
-    ("top_entropy_quantile", 0.0, 1.0),
-    ("repetition_penalty", _ABOVE_ZERO, _FINITE),
     ("vllm_request_timeout", _ABOVE_ZERO, _INF),
+    ("alpha_0", 0.0, _INF),
+    ("alpha_max", 0.0, _INF),
+    ("alpha_gamma", _ABOVE_ZERO, _FINITE),
+    ("grpo_weight", 0.0, _FINITE),
+    ("guided_grpo_weight", 0.0, _FINITE),
+    ("num_guided_generations", 0, _INF),
+    ("num_targets", 1, _INF),
+    ("teacher_temperature", 1e-3, 1e3),
+    ("guided_probability_min", 1e-3, 1.0),
+    ("teacher_mix", 0.0, 1.0),
+    ("teacher_ema_decay", 0.0, 1.0),
+    ("kl_gradient_tolerance", 0.0, 0.5),
+    ("kl_chunk_size", 1, _INF),
+    ("guided_rollouts_below", _ABOVE_ZERO, 1.0),
+    ("shaping_gamma", _ABOVE_ZERO, _FINITE),
+    ("sft_coef", _ABOVE_ZERO, _FINITE),
 )
 _SAMPLED_BY_FIELDS = {
     **{name: name for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")},
@@ -217,10 +221,10 @@ def require_kinds(config: Any) -> None:
         kinds = _WIDER.get(each.name) or (get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,))
         if value is each.default or not _KINDS.keys() >= {*kinds}:
             continue
+        fits = {kind for kind in kinds if isinstance(value, _ALIKE.get(kind, kind))}
         whole = int in kinds and isinstance(value, float) and value.is_integer()
-        fits = [kind for kind in kinds if isinstance(value, _KINDS[kind][0])]
         if not (bool in fits if isinstance(value, bool) else fits or whole):
-            kind = " or ".join(_KINDS[kind][1] for kind in kinds)
+            kind = " or ".join(map(_KINDS.__getitem__, kinds))
             raise ValueError(
                 f"{each.name} is {value!r}, but must be {kind}. Give one, or leave it out for {each.default!r}."
             )

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from sgpo.objectives.baselines import hpt_gate, sft_loss
 from sgpo.trainer import papers
-from sgpo.trainer.base_config import argument, require_range
+from sgpo.trainer.base_config import argument
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.own import swapped
 from sgpo.trainer.rollouts import Problem, first_of_groups
@@ -47,7 +47,6 @@ class HPTConfig(ExpertConfig):
                 f"gate is {self.gate}, but counts correct ones of num_generations = {self.num_generations} rollouts. "
                 f"Use 0 to {self.num_generations}."
             )
-        require_range("sft_coef", self.sft_coef, 1e-8, 1e8)
         if self.beta != 0.0:
             raise ValueError(
                 f"beta is {self.beta}, but HPT has no KL to a reference model (its public script: use_kl_loss=False), "

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sgpo.objectives.baselines import ADVANTAGE_BASELINES, luffy_advantages, off_policy_token_loss, shaped_probability
 from sgpo.trainer import papers
-from sgpo.trainer.base_config import argument, require_choice, require_range
+from sgpo.trainer.base_config import argument, require_choice
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.notices import RolloutHistory
 from sgpo.trainer.own import swapped
@@ -42,7 +42,6 @@ class LUFFYConfig(ExpertConfig):
         require_choice("multi_objective_aggregation", self.multi_objective_aggregation, ("sum_then_normalize",))
         # LUFFY's public script does not divide advantages by a standard deviation.
         require_choice("scale_rewards", self.scale_rewards, ("none",))
-        require_range("shaping_gamma", self.shaping_gamma, 1e-8, 1e8)
 
 
 class LUFFYTrainer(ExpertTrainer):

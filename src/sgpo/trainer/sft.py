@@ -74,24 +74,15 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
                 f"{limit}. Drop such problems, or use a model with a longer context."
             )
 
-    def _prepare_dataset(
-        self,
-        dataset: Any,
-        processing_class: Any,
-        args: SFTConfig,
-        packing: Any,
-        formatting_func: Any,
-        dataset_name: str,
-    ) -> Any:
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: SFTConfig, *rest: Any) -> Any:
         fix_date(processing_class)  # here prompts are rendered
         check_variables(processing_class, args.chat_template_kwargs or {})
         first: Problem = next(iter(dataset), {})
+        _, formatting, name = rest  # "train", "eval", or which of several to evaluate on
         # Without a response TRL would look for a completion, in vain.
-        bare = "prompt" in first and not formatting_func and first.keys().isdisjoint(("completion", "input_ids"))
+        bare = "prompt" in first and not formatting and first.keys().isdisjoint(("completion", "input_ids"))
         if bare or args.expert_column in first:
-            names = {"train": "train_dataset", "eval": "eval_dataset"}
-            name = names.get(dataset_name, f"eval_dataset[{dataset_name!r}]")
-            check_expert_column(dataset, args.expert_column, name)
+            check_expert_column(dataset, args.expert_column, f"{name if name == 'train' else 'eval'}_dataset")
             if args.completion_only_loss is False:
                 raise ValueError(
                     f"completion_only_loss is False, but of the column {args.expert_column!r} the response alone is "
@@ -105,7 +96,7 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
             dataset = text_only(dataset).map(trained_tokens, fn_kwargs=given, remove_columns=list(first), **more)
             if isinstance(dataset, Dataset):  # Arrow's cells, which know their length without a list of them
                 self._longest = max(self._longest, *map(len, dataset.data.column("input_ids")))
-        return super()._prepare_dataset(dataset, processing_class, args, packing, formatting_func, dataset_name)
+        return super()._prepare_dataset(dataset, processing_class, args, *rest)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         # TRL counts tokens anew at each resume; the state keeps them, unless transformers counts there, too.

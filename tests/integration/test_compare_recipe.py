@@ -127,6 +127,8 @@ def test_every_method_runs_and_what_was_interrupted_goes_on(monkeypatch: pytest.
         assert set(entry["scores"]) == {"end"}
     cells = Path("run/cells")
     assert not list(cells.glob("*/checkpoint-*")), "checkpoints serve the cell alone"
+    measured = [json.loads(path.read_text()) for path in cells.glob("*/eval/*/settings.json")]
+    assert {each["backend"]["revision"] for each in measured} == {None}  # eval diff compares base and trained model
     steps = [[json.loads(line)["step"] for line in path.open()] for path in cells.glob("*/metrics.jsonl")]
     assert [sorted(set(each)) for each in steps] == [[1, 2]] * (len(METHODS) - 1)
     shown = load_run(Path("run"))

@@ -77,7 +77,8 @@ def _run(folder: Path) -> None:
         backend = cell.evaluation.get("backend", "transformers")
         whole = measure.servable(trained, start, model.model_revision, folder / "merged", backend)
         measured = str(whole)
-    if kind is None or Folder(measured).adapter is not None:  # the base is that of the recipe, in its revision
+    # Where the base is measured, it is that of the recipe, in its revision; a folder on this machine has none.
+    if not Path(start).exists() and (kind is None or Folder(measured).adapter is not None):
         given["revision"] = model.model_revision
     result = measure.measure_model(measured, measurements, given, folder, tell)
     shutil.rmtree(folder / "merged", ignore_errors=True)

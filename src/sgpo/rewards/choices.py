@@ -17,8 +17,8 @@ _LABELLED = re.compile(
     rf"|{_SPOKEN}(?:{_BRACKETED.format('e')}|{_POINTED.format('f')}))(?P<rest>.*)",
     re.IGNORECASE,
 )
-_CONTINUES = re.compile(  # (A)(B), (C)+1, (A) and (C) are no labels
-    r"[+*/=^_,;<>)\]!']|\\(?:cdot|times|le|ge|ne|in|cup|cap|pm)(?![A-Za-z])|(?:\\text\{\s*)?(?:and|or)\b"
+_CONTINUES = re.compile(  # (A)(B), (C)+1, (A) and (C), (A) 1 (B) 2 are no labels
+    r".*\([A-J]\)|[+*/=^_,;<>)\]!']|\\(?:cdot|times|le|ge|ne|in|cup|cap|pm)(?![A-Za-z])|(?:\\text\{\s*)?(?:and|or)\b"
 )
 _SEVERAL = re.compile(r"[A-H]{2,8}")
 _FIRST = re.compile(r"(?:\\text)?[\s{(]*[A-H]")

@@ -34,15 +34,16 @@ ANCHOR = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 MATH = re.compile(
-    r"\$\$(?P<a>[^$]+)\$\$|(?<!\\)\$(?P<b>(?:\\\$|[^$])+?)(?<!\\)\$|\\\((?P<c>.+?)\\\)|\\\[(?P<d>.+?)\\\]", re.DOTALL
+    r"\$\$(?P<a>[^$]+)\$\$|(?<!\\)\$(?P<b>(?:\\\$|[^$])+?)(?<!\\)\$(?!\d)|\\\((?P<c>.+?)\\\)|\\\[(?P<d>.+?)\\\]",
+    re.DOTALL,
 )
 JOIN = re.compile(r"\s*(?:,\s*and|,\s*or|,|;|and|or|或|和)\s*")
 _SENTENCE_END = re.compile(
-    r"(?<!\\)(?:[.?]|!(?!\s*[-+*/=×·]\s*[\d(\\]))(?=\s|$|[*_])|[。！？；।\n]|です|입니다|\s\((?:since|because|as|i\.e|rounded|approx)\b|，(?=[因所这即])|(?:,|,?\s+and)\s+not\b|,?\s+or\s+equivalently\b"
+    r"(?<!\\)(?:[.?]|!(?!\s*[-+*/=×·]\s*[\d(\\]))(?=\s|$|[*_])|[。！？；।\n]|です|입니다|\s\((?:since|because|as|i\.e|rounded|approx)\b|，(?=[因所这即])|(?:,|,?\s+and)\s+not\b|,?\s+(?:in\s+(?:total|all)|altogether)\b|,?\s+or\s+equivalently\b"
     r"|,?(?<!\bor)\s+(?:because|since|which|where|so|as|i\.e|namely|that is|rather than|instead of|I hope)\b(?!\s*\$)",
     re.IGNORECASE,
 )
-COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=(?:\*\*)?[-$\\\d(])")
+COPULA = re.compile(r"(?<=[A-Za-z$)}])\s+(?:is|are|equals?)\s+(?=(?:\*\*)?(?:[-$\\\d(]|[A-J]\W*$))")
 _ALTERNATIVE = re.compile(
     r"[^.\n]{0,40}?(?:\b(?:or|maybe|perhaps|possibly|alternatively|otherwise|unless|except|but (?:if|when))\b|\?)",
     re.IGNORECASE,
@@ -50,7 +51,9 @@ _ALTERNATIVE = re.compile(
 _UNIT = re.compile(r"[ \t]*(?:%|[A-Za-z]+[ \t]*(?=[.\n]|$))")
 _SAYS = r"(?:say|claim|think|guess|argue|believe|expect|conclude|giv|get|got)\w*"
 _SUPPOSED = re.compile(
-    r"\b(?:if|whether|suppos\w*|assum\w*|unless|imagine|not|n['’]t|never|what|which|at first|initial|naive|tentative"
+    r"\b(?:if|whether|suppos\w*|assum\w*|unless|imagine|not|n['’]t|never|what|at first|initial|naive|tentative"
+    r"|which(?!\s+(?:means?|gives?|gave|makes?|yields?|leaves?|implies|shows)\b)|reject\w*|rul\w+ out|dismiss\w*"
+    r"|would (?:\w+ )?(?:give|make|yield|get)|(?:mistake|error|slip|trap)s? (?:is|was|gives?|yields?|leads?|makes?)"
     rf"|(?:wrong|incorrect|false|mistaken?|tempting)\b[^.,;:!?\n]*\b{_SAYS}|(?:one|you|we|i)\s+(?:\w+\s+)?thought"
     r"|(?:some|many|people|students?|others|(?:one|you|we|i)\s+(?:might|may|would|could))\s+(?:\w+\s+){0,2}"
     rf"{_SAYS})\b[^.,;:!?\n]*$|(?:如果|假设|若|是否)[^，。；\n]*$|\b(?:earlier|previous|former|first)\s+$"
@@ -92,13 +95,13 @@ DOUBT = (
     r"(?:wait|sorry(?! for)|actually|hold on|on (?:second thought|reflection)|no|oh|hmm+"
     r"|re(?:comput|calculat|consider|count|do)ing|不对|等等)"
 )
-START = r"(?:\A|[.!?;\n。—])[^\w.!?;\n]{0,6}"
+START = r"(?:\A|[.!?;\n。—>])[^\w.!?;\n]{0,6}"
 TURNS = rf"(?:(?:{BACK}|{DOUBT})[\s,:;.!—–-]{{1,6}}){{1,5}}"
 # How a claim begins, from the start of its sentence up to its subject: perhaps by a phrase, but by none that sets a
 # case, a form or a check ("for n = 1,", "as a decimal,", "numerically,", "Check:"). Of any other phrase ("In fact,",
 # "With the border,") what follows is a claim: a wrong answer that passes is worse than a right one that fails.
 ASIDE = (
-    r"(?:(?:for|when|with|at)\W+(?:\$?[a-z]\$?\s*(?:[=<>≤≥]|\\[lg])|example|instance|reference|comparison|any|other"
+    r"(?:(?:after|before|by|within)\W+(?:\d|another|each|every|one|two|three)\b|(?:for|when|with|at)\W+(?:\$?[a-z]\$?\s*(?:[=<>≤≥]|\\[lg])|example|instance|reference|comparison|any|other"
     r"|general|the other)"
     r"|(?:if|unless|without|had|otherwise|to check|check\w*|try|verif\w*|note|remark|example|(?:more )?general\w*|case"
     r"|part|as an?(?! result)"
@@ -113,7 +116,9 @@ LEAD = (
     r"(?:(?:in|with)\s+(?:this|that|our)\s+\w+\s+)?(?:(?:we|i|this)\s+(?:\w+\s+){1,3}?(?:that\s+)?)?"
 )
 _LEAD_CHARS = 160
-_KIND = "(?:(?:final|correct|right|new|revised|updated|true|real|actual|overall|only|other|another|required)\\s+)"
+_KIND = (
+    "(?:(?:final|correct|corrected|right|new|revised|updated|true|real|actual|overall|only|other|another|required)\\s+)"
+)
 _OWN = re.compile(rf"{LEAD}(?:the value of )?(?:(?:the|my|our|this|an)\s+)?{_KIND}{{0,3}}\Z", re.IGNORECASE)
 # Such a claim in the middle of its sentence; none of a part or a multiple of the answer ("twice the answer").
 _NAMED = re.compile(
@@ -139,11 +144,7 @@ def first_sentence(text: str) -> str:
     text = text.strip()
     if (segment := MATH.match(text)) and len(re.findall(r"(?<!\\)\$", text.split("\n", 1)[0])) % 2 == 0:
         end = segment.end()
-        while True:
-            join = JOIN.match(text, end)
-            following = MATH.match(text, join.end()) if join else None
-            if following is None:
-                break
+        while (join := JOIN.match(text, end)) and (following := MATH.match(text, join.end())):
             end = following.end()
         if _ALTERNATIVE.match(text, end):  # "$5$, or maybe $6$" states neither
             return text.split("\n", 1)[0]

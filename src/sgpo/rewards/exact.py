@@ -179,13 +179,10 @@ def difference(left: Any, right: Any) -> tuple[Any, int] | None:
     Raises:
         UndecidedError: one holds a sum, an integral or a limit that sympy cannot work out.
     """
-    values = []
-    for value in (left, right):
-        if value.has(*_UNDECIDED):
-            value = value.doit()
+    values = [value.doit() if value.has(*_UNDECIDED) else value for value in (left, right)]
+    for value in values:
         if value.has(*_UNDECIDED):
             raise UndecidedError(str(value)[:80])
-        values.append(value)
     (ours, whole), (theirs, complete) = (_canonical(value) for value in values)
     if ours == theirs:
         return sympy.Integer(0), 0

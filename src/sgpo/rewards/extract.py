@@ -9,13 +9,14 @@ here is one pass over at most `max_chars` characters: a response of 10 MB costs 
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass, replace
 
 from sgpo.models.thinking import after_thinking, begins_thinking
 from sgpo.rewards.claims import MATH
 from sgpo.rewards.later import said_later
-from sgpo.rewards.stated import TAGGED, begins_statement, closing, closing_line, stated, states_value
+from sgpo.rewards.stated import LAST_NUMBER, TAGGED, begins_statement, closing, closing_line, stated, states_value
 
 # Responses are cut to their last MAX_CHARS characters, answers longer than MAX_ANSWER_CHARS are not parsed.
 MAX_CHARS = 200_000
@@ -33,6 +34,7 @@ _NAME = r"(?<![\w\\])(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\(\w+\))\s*="  # `x =`, `
 _APART = re.compile(  # between the boxes of a gold: `\boxed{2}$ and $\boxed{3}`
     rf"(?:{_BLANK}|{_NAME}|\\text\{{\s*,?\s*(?:and|or)?\s*,?\s*\}}|\band\b|\bor\b|[和或])*"
 )
+_ASSIGNED = re.compile(rf"\s*(?P<name>{_NAME})[^=,;]{{1,80}}\Z")
 _DOUBT = r"\b(?:possibly|maybe|perhaps|(?:might|could|may)(?: also| even)? be)\b"
 # Between two answers of one statement: `\boxed{2}$, or possibly $x = \boxed{3}`. A full stop only before "Or".
 _WITHIN = (
@@ -72,6 +74,7 @@ _HTML = [
         (r"<(i|em|u|span|font|code|mark)(?:\s[^<>]*)?>(.{0,200}?)</\1>", r"\2"),
         (r"<sup>(.{0,40}?)</sup>", r"^{\1}"),
         (r"<sub>(.{0,40}?)</sub>", r"_{\1}"),
+        (r"<!--.{0,300}?-->|~~[^~\n]{0,80}boxed[^~\n]{0,80}~~", " "),  # hidden, and struck out
     )
 ]
 _NEXT_QUESTION = re.compile(
@@ -88,7 +91,8 @@ class FoundAnswer:
     """What was found: `text` is None where there is nothing, and then `reason` says why.
 
     `line` is the whole line of a stated answer, for golds that are prose themselves; `beside` is another answer that is
-    stated behind the box, so that the response is right only where both are.
+    stated behind the box, so that the response is right only where both are; `listed` are the values of several names,
+    each in a box of its own, of which `text` is the last, for golds that are lists.
     """
 
     text: str | None
@@ -96,16 +100,18 @@ class FoundAnswer:
     boxed: bool = False
     line: str = ""
     beside: str = ""
+    listed: str = ""
 
 
 @dataclass(frozen=True)
 class Box:
-    r"""A `\boxed{}` or `\fbox{}` and where it stands."""
+    r"""A `\boxed{}` or `\fbox{}` and where it stands; `listed` as in `FoundAnswer`."""
 
     kind: str
     content: str
     start: int
     end: int
+    listed: str = ""
 
 
 def _unbraced(text: str, position: int) -> str | None:
@@ -188,7 +194,9 @@ def boxed_answer(text: str) -> Box | None:
     if all(said) and len(said) + len(ahead) + len(behind) > 1:
         separator = ", " if joins <= {"and"} and not ahead + behind else " or "
         answer = separator.join(dict.fromkeys(ahead + said + behind))
-    return replace(found[-1], content=answer)
+    named = itertools.takewhile(bool, (_ASSIGNED.match(box.content) for box in found[:-20:-1]))
+    values = {match["name"]: match[0] for match in reversed([match for match in named if match])}
+    return replace(found[-1], content=answer, listed=", ".join(values.values()) if len(values) > 1 else "")
 
 
 def _with_later(text: str, found: FoundAnswer, start: int, end: int, *, require_box: bool = False) -> FoundAnswer:
@@ -203,15 +211,13 @@ def _with_later(text: str, found: FoundAnswer, start: int, end: int, *, require_
 
 def _looks_bare(text: str) -> bool:
     """Whether a response is nothing but an answer: one short line (or display) with hardly a word of prose."""
-    if not text or len(text) > 400:
-        return False
     if "\n" in text and "\\begin{" not in text and not (text.startswith(("$$", "\\[")) and MATH.fullmatch(text)):
         return False
     outside, segments = MATH.subn(" ", text)
     words = _WORD.findall(_TEXT_ARGUMENT.sub(" ", outside))
     if segments:
         return all(word in ("and", "or") for word in words) and not _CHINESE.match(outside.strip())
-    return len(words) <= 4
+    return len(words) <= 4 and not LAST_NUMBER.search(text)
 
 
 def _unboxed(text: str) -> FoundAnswer:
@@ -238,16 +244,14 @@ def first_turn(text: str) -> str:
     What a model writes behind such a mark is a turn of its own invention. Where nothing stands in front of it, or the
     assistant goes on behind it, the mark ends nothing.
     """
-    for mark in _END_OF_TURN.finditer(text):
-        if _MARK.sub("", text[: mark.start()]).strip():
-            text = text[: mark.start()]
-            break
+    ends = (mark.start() for mark in _END_OF_TURN.finditer(text) if _MARK.sub("", text[: mark.start()]).strip())
+    text = text[: next(ends, None)]
     return _MARK.sub("", text) if "<" in text else text
 
 
 def without_tags(text: str) -> str:
     """The text with the tags of HTML that shape it as Markdown and LaTeX say it."""
-    for pattern, replacement in _HTML if "</" in text or "<br" in text else ():
+    for pattern, replacement in _HTML if re.search("</|<br|<!--|~~", text) else ():
         text = pattern.sub(replacement, text)
     return text
 
@@ -282,7 +286,7 @@ def extract(response: str | None, *, require_box: bool = False, max_chars: int =
     text = own_turn(without_tags(_OPEN_BOX.sub(r"\1}", text)))
     box = boxed_answer(text)
     if box is not None:
-        found = FoundAnswer(box.content, "boxed", True)
+        found = FoundAnswer(box.content, "boxed", True, listed=box.listed)
         found = _with_later(text, found, box.start, box.end, require_box=require_box)
     elif require_box:
         return FoundAnswer(None, "no_box")

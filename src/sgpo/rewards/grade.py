@@ -154,12 +154,9 @@ class Grader:
             if any(node.kind == "matrix" and not node.is_vector for node in (gold, answer)):
                 return False
             return self._ordered(*(readings.assigned(n.items) if n.kind == "list" else n.items for n in (gold, answer)))
-        if kinds == {"interval", "tuple"}:
-            return False
-        if kinds == {"interval"}:
-            return gold.brackets == answer.brackets and self._ordered(gold.items, answer.items)
-        if kinds == {"matrix"}:
-            return gold.rows == answer.rows and self._ordered(gold.items, answer.items)
+        if kinds in ({"interval"}, {"interval", "tuple"}, {"matrix"}):
+            drawn = gold.brackets == answer.brackets and gold.rows == answer.rows
+            return drawn and self._ordered(gold.items, answer.items)
         if kinds & {"union", "interval", "tuple", "set", "list"}:
             return self._regions(gold, answer)
         return self._library(gold.text, answer.text)

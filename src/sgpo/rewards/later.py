@@ -21,12 +21,14 @@ _SAID = rf"(?:{_WHOLE}(?:\$[^$\n]{{1,60}}\$|-?\d[\d.,/]{{0,40}}(?<![.,])))"
 _CORRECTION = re.compile(
     rf"\banswer\s+(?P<also>could|may|might|can)\s+(?:(?:also|even)\s+)?be\s+{_VALUE}"
     rf"|\bfinal\s+answer\s+(?:of\s+(?P<of>{_SAID})|{_VALUE})|{START}final:\s*{_VALUE}"
-    rf"|(?P<value>{_SAID})\s+(?:is|as)\s+(?:the|my|our)\s+(?:final|correct|true|actual)\s+answer\b"
+    rf"|(?P<value>{_SAID})\s+(?:as\s+(?:the|my|our)\s+(?:\w+\s+)?"
+    r"|(?:(?:is|to\s+be|(?:must|should)\s+be)\s+)?(?:the|my|our)\s+(?:final|correct|right|true|actual)\s+)answer\b"
     rf"|{START}(?:however|but|yet)\b(?!\W{{0,3}}{ASIDE})[^.!?;:\n]{{0,80}}?"
     rf"\bthe\s+(?:total|count|value|number)\s+(?:is|becomes)\s+{_VALUE}(?!.*\b(?:per|for|each|when|if)\b)"
     rf"|\A\W*should\s+(?:be|have\s+been)\s+{_VALUE}|{START}{TURNS}(?:it(?:['’]s|\s+is)\s+)?{_VALUE}(?!{_SAID}\s+is\b)"
-    rf"|{LEAD}(?:(?P<said>{_SAID})\s+is\s+(?:the|my|our)\s+answer\b"
-    rf"|the\s+(?:required|desired|requested|correct)\s+(?:(?:number|value|total|count|sum|amount)\s+)?is\s+{_VALUE}"
+    rf"|{LEAD}(?:(?P<said>{_SAID})\s+(?:is|must\s+be)\s+(?:the|my|our)\s+answer\b"
+    r"|(?:the\s+(?:required|desired|requested|correct)\s+(?:(?:number|value|total|count|sum|amount)\s+)?is"
+    rf"|the\s+box\s+should\s+(?:contain|hold|be|read|say)|i(?:['’](?:d|ll)|\s+will)\s+go\s+with)\s+{_VALUE}"
     r"|(?:the\s+)?(?P<weak>(?:it|that|this|value|total|count|number)\s+(?:(?:should|must)\s+(?:be|have\s+been)|is)"
     rf"|it['’]s|i\s+meant?|make\s+(?:it|that)|change\s+my\s+answer\s+to"
     rf"|so(?<=,\sso)(?=\s+\$?-?\d[\d.,/]{{0,40}}\$?[.!]?\s*(?:\n|\Z)))\s+{_VALUE})",
@@ -34,7 +36,7 @@ _CORRECTION = re.compile(
 )
 _WRONG = (
     r"(?:\s*\bcan(?:not|['’]t)\s+be\s+(?:right|correct)"
-    r"|(?:['’]s|\s*\b(?:is|was))\s+(?:wrong|incorrect|invalid|not\s+(?:right|correct|the\s+answer)|an?\s+mistake)"
+    r"|(?:['’]s|\s*\b(?:is|was))\s+(?:wrong|incorrect|invalid|not\s+(?:right|correct|the\s+answer)|an?\s+(?:mistake|error|trap))"
     r"|\s*\bdoes\s+not\s+(?:work|count|satisfy))\b(?!\s+to\b)"
 )
 _WITHDRAWN = re.compile(
@@ -45,7 +47,7 @@ _WITHDRAWN = re.compile(
     re.IGNORECASE,
 )
 _SETTLES = re.compile(
-    r"fin(?:al|\w+e)\b|\b(?:so|therefore|thus|hence|overall|correct|right|new|revised|updated|true)\b|[所因最]",
+    r"fin(?:al|\w+e)\b|\b(?:so|therefore|thus|hence|overall|correct|corrected|right|new|revised|updated|true)\b|[所因最]",
     re.IGNORECASE,
 )
 _ABOUT = re.compile(r"\W*(?:approx|about\b|roughly\b|nearly\b|≈|[<>≤≥]|\\[lg]eq?(?![a-z]))", re.IGNORECASE)
@@ -55,7 +57,7 @@ _ALONE = re.compile(
     r"(?:(?<!%)(?<!%\s)\s*\b[A-Za-z]+){0,2}[\s*._)]*",
     re.IGNORECASE,
 )
-_OPTION = re.compile(r"[\s$*(]*(?:\\(?:text|textbf|mathrm)\{)?[\s(]*[A-J](?![A-Za-z=^+_])")
+_OPTION = re.compile(r"[\s$*(]*(?:\\(?:text|textbf|mathrm)\{)?[\s(]*([A-J])(?![A-Za-z=^+_])")
 _SENTENCE = re.compile(r"[.!?](?=\s|\Z)|[。！？\n]")
 _DENIED = re.compile(  # the answer is not, it cannot be
     r"\b(?:(?:(?:answer|it|this|that)\s+(?:is|was|can)(?:\s+\w+ly)?\s*(?:not|n?['’]t)|cannot)(?:\s+be)?"
@@ -106,6 +108,7 @@ def _claimed_at(text: str, anchor: re.Match[str], boxed: str, *, turned: bool) -
         return None
     if (not turned and _ABOUT.match(claim.words)) or value.count("{") != value.count("}") or value.count("$") % 2:
         return None  # rounded, or cut off
-    if bool(_OPTION.match(value)) != bool(_OPTION.match(boxed)):
-        return None  # the letter of the option that the box holds
+    options = _OPTION.match(value), _OPTION.match(boxed)
+    if bool(options[0]) != bool(options[1]):  # the letter of an option, and what it holds
+        return (rf"\text{{({options[0][1]})}} {boxed}", True) if options[0] else None
     return value, settled or value.strip("$ .") == boxed

@@ -146,14 +146,10 @@ def unwrap(text: str, commands: str, *, keep: bool = True, around: tuple[str, st
     r"""Replace `\command{...}` by its content between `around` (or by nothing); `commands` is a regex alternative."""
     pattern = re.compile(rf"\\(?:{commands})\s*\{{")
     position = 0
-    while True:
-        match = pattern.search(text, position)
-        if match is None:
-            return text
+    while match := pattern.search(text, position):
         end = closing_brace(text, match.end() - 1)
-        if end < 0:
-            position = match.end()
-            continue
-        inner = around[0] + text[match.end() : end] + around[1] if keep else ""
-        text = text[: match.start()] + inner + text[end + 1 :]
-        position = match.start()
+        position = match.end() if end < 0 else match.start()
+        if end >= 0:
+            inner = around[0] + text[match.end() : end] + around[1] if keep else ""
+            text = text[:position] + inner + text[end + 1 :]
+    return text

@@ -53,9 +53,8 @@ def _joint(before: str, space: str, after: str) -> str:
     """What stands between two pieces: a comma, "where", or the space as it is."""
     if _JOINED.search(before):
         return " "
-    if not before.strip() or not after.strip() or _CONTINUED.match(after):
-        return space
-    if _DANGLING.search(before) or _LABEL.fullmatch(before):
+    alone = not before.strip() or not after.strip()
+    if alone or _CONTINUED.match(after) or _DANGLING.search(before) or _LABEL.fullmatch(before):
         return space
     wide = bool(_HAS_WIDE.search(space))
     related = _related(before), _related(after)

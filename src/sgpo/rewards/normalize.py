@@ -45,13 +45,13 @@ _FUNCTIONS = r"arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|l
 _COMMANDS = {
     name: command
     for command, names in {
-        r"\cdot ": "times ast cdotp cdot centerdot", "/": "div", "<": "lt", ">": "gt", r"\le ": "leq leqq leqslant",
-        r"\ge ": "geq geqq geqslant", r"\ne ": "neq", r"\pm ": "pm", r"\infty ": "infin", r"\{": "lbrace",
+        r"\cdot ": "times ast cdotp cdot centerdot", "<": "lt", ">": "gt", r"\le ": "leq leqq leqslant <= =<",
+        r"\ge ": "geq geqq geqslant >= =>", r"\ne ": "neq", r"\pm ": "pm", r"\infty ": "infin", r"\{": "lbrace",
         r"\frac": "dfrac tfrac cfrac sfrac nicefrac", r"\binom": "dbinom tbinom", r"\}": "rbrace", "[": "lbrack",
         "...": "dots ldots cdots dotsc", "]": "rbrack", "(": "langle lparen", ")": "rangle rparen", ":": "colon",
         "|": "vert lvert rvert mid", " and ": "land wedge", " or ": "lor vee", r"\cup ": "bigcup", r"\log": "lg",
         r"\emptyset ": "varnothing emptyset O", r"\setminus ": "smallsetminus backslash setminus", r"\tan ": "tg",
-        r"\cot ": "ctg cotg", r"\arctan ": "arctg", " i ": "imath", " j ": "jmath", r"\phi": "varphi",
+        r"\cot ": "ctg cotg", r"\arctan ": "arctg", " i ": "imath", " j ": "jmath", "/": "div", r"\phi": "varphi",
         r"\epsilon": "varepsilon", r"\theta": "vartheta", r"\rho": "varrho", r"\sigma": "varsigma",
         r"\kappa": "varkappa", r"\pi": "varpi uppi", "-": "minus", r"\$": "textdollar mathdollar", r"\sqrt": "surd",
     }.items()
@@ -186,15 +186,13 @@ _SPELLING = latex.rules(
     (r"(?<![A-Za-z^_])\{\s*([-:])\s*\}", r"\1"),
 )  # fmt: skip
 _MEANING = latex.rules(
-    (r"\\(?:text\{ ?(arctg|c?tg) ?\}|([A-Za-z]+))|&([lg]t);",
-     lambda match: _COMMANDS.get(match[1] or match[2] or match[3], match[0])),
+    (r"\\(?:text\{ ?(arctg|c?tg) ?\}|([A-Za-z]+))|&([lg]t);|[<>]=|=[<>]",
+     lambda match: _COMMANDS.get(match[1] or match[2] or match[3] or match[0], match[0])),
     (r"(?<![A-Za-z\\])sqrt(?=\s*[\(\[{\d])", r"\\sqrt"),
     (r"(?<![A-Za-z\\])cbrt(?=\s*[\({\d])", r"\\sqrt[3]"),
     (r"(?<![A-Za-z\\])(pi|theta|alpha|beta|lambda|omega|phi)(?![A-Za-z])", r"\\\1 "),
     (r"(?i)(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])", r"\\infty "),
     (r"(?<![A-Za-z\\])union(?![A-Za-z])", r"\\cup "),
-    (r"<=|=<", r"\\le "),
-    (r">=|=>", r"\\ge "),
     (r"(?<![\d)])!=|\\not\s*=", r"\\ne "),  # 5!=120 is a factorial
     # f: x \mapsto 2x as f(x) = 2x, and without a name as its value
     (r"(?:([A-Za-z]) ?: ?)?(?<![A-Za-z])([a-z]) ?\\mapsto(?![A-Za-z])", lambda m: f"{m[1]}({m[2]}) = " if m[1] else ""),
@@ -251,7 +249,7 @@ _MEANING = latex.rules(
     # \text{There are 42 ways.}
     (r"^\\text\{([A-Za-z ]*\b(?:is|are|has|have|was|were|equals)) (-?\\?\$?\d[\d.,/]*?)( [a-z ]*)?\.?\}$",
      r"\\text{\1 } \2 \\text{\3 }"),
-    (r"(?i)^\\text\{(?!\s*(?:option|choice)?\W*[A-J]\W*\})[^{}]*"
+    (r"(?i)^\\text\{(?!\s*(?:option|choice)?\W*[A-J]\W*\}|[^{}]*\b(?:not|wrong|incorrect|false|ignore|if|or)\b)[^{}]*"
      r"(?:[:=]|\b(?:is|are|equals|approximately|about|exactly|only|total of|number|has|have))"
      r"\s*\}\s*(?=[^\s.])(?!.*\\text\{[^{}]*(?:[:=]|\bis) ?\})"
      r"|^(?:(?:final )?answer|the (?:final )?answer is)\s*:?\s+(?=\S)"
@@ -260,6 +258,7 @@ _MEANING = latex.rules(
     # \text{Point }(1, 2) and l: y = 2x + 3
     (r"(?i)^\\text\{\s*(?:the\s+)?(?:points?|vertex|cent(?:er|re)|focus|foci|(?:ordered )?(?:pairs?|triples?)|"
      r"intervals?|set|line|circle|ellipse|parabola|hyperbola|curve|plane|equation)(?:\s+[A-Z])?\s*\}\s*(?=\S)", ""),
+    (r"\\text\{\s*(?:and )?(?:the )?radius(?: is)?\s*\}\s*(?=[-\d\\])", "r = "),
     (r"^(?:l|\\ell|\\Gamma|\\gamma|[A-Z])\s*:\s*(?=[^:]*[xy][^:]*=|[^:]*=[^:]*[xy])", ""),
     (r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup "),
     (r"\\\{\s*\\\}", r"\\emptyset "),

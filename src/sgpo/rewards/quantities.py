@@ -40,7 +40,8 @@ _NOT_UNITS = frozenset({
     "less", "fewer", "greater", "smaller", "larger", "at", "both", "i", "we", "you", "answer", "solution",
     "solutions", "result", "approximately", "approx", "roughly", "nearly", "almost", "up", "unknown",
     "undefined", "unsure", "so", "otherwise", "instead", "only", "remainder", "modulo", "below", "through", "negative",
-    "halves", "thirds", "fourths", "fifths", "sixths", "eighths", "tenths", "hundredths", "thousandths",
+    "doubled", "tripled", "halved", "reversed", "twice", "double", "triple", "too", "halves", "thirds", "fourths",
+    "fifths", "sixths", "eighths", "tenths", "hundredths", "thousandths",
 })  # fmt: skip
 _PER = re.compile(r"(?:\s|\\text\{)*(?:/|per\b)")
 _INSIDE = re.compile(r"\^ ?\{?-?\d\}?|(?<=[a-z])[23]\b")  # digits that a unit may hold
@@ -52,14 +53,15 @@ _RESTATED = re.compile(r"(-?(?:\\\$)?\d[^()]*?) ?\(([^()]+)\)")
 _AND = re.compile(r"(?<![a-z])and(?![a-z])")
 _ARC = {"'": "min", "''": "s", '"': "s"}  # behind degrees
 _LENGTH = {"'": "ft", "''": "inch", '"': "inch"}
+_CHANGE = "increase profit gain rise growth more above|decrease loss drop fall decline discount less fewer below off"
 _OPPOSED = [  # words that point one way, and the other
-    [set(side.split()) for side in pair.split("|")]
-    for pair in (
-        "increase profit gain rise growth more above|decrease loss drop fall decline discount less fewer below",
-        "north|south", "east|west", "left|right", "up|down", "clockwise|counterclockwise", "older|younger",
-        "before|after", "taller|shorter",
-    )
+    _CHANGE, "north|south", "east|west", "left|right", "up|down", "clockwise|counterclockwise", "older|younger",
+    "before|after", "taller|shorter",
 ]  # fmt: skip
+_POINTS = {
+    w: (n, side) for n, pair in enumerate(_OPPOSED) for side, ws in enumerate(pair.split("|")) for w in ws.split()
+}
+_CHANGED = rf"(?:\s*(?:\\text\{{\s*)?(?:{re.sub('[ |]', '|', _CHANGE)}))?"  # 20% more
 _SCALES = SCALES | {"lakh": 10**5, "crore": 10**7, "万": 10**4, "亿": 10**8}
 _SCALE = re.compile(rf" ?(?:\\text\{{\s*)?({'|'.join(_SCALES)})s?(?![a-z])\s*(?:\}})?", re.IGNORECASE)
 _SCALED = re.compile(rf"(.*\d)( ?(?:{'|'.join(_SCALES)})s?)")
@@ -70,8 +72,8 @@ _SIGNED_CURRENCY = re.compile(
     r"\s*(\\\$)?\s*"
 )
 _PERCENT = re.compile(
-    r"\s*(?:%|\\text\{\s*(?:%|percent|per cent|pct|percentage(?: points?)?)\s*\}"
-    r"|(?<![A-Za-z])(?:per ?cent(?:age)?|pct))\s*$"
+    rf"\s*(?:%|\\text\{{\s*(?:%|percent|per cent|pct|percentage(?: points?)?)(?=\s*\}}|\s+[a-z]+\s*\}}$)\s*\}}?"
+    rf"|(?<![A-Za-z])(?:per ?cent(?:age)?|pct)){_CHANGED}\s*\}}?\s*$"
 )
 _DEGREE = re.compile(r"\s*\\degree\s*(?:(?:\\text\{)?\s*([CF])\s*\}?)?\s*$")
 _ORDINAL = re.compile(r"(?<=\d)\s*\^?\s*\{?\s*(?:\\text\{\s*)?(?:st|nd|rd|th)\s*\}?\s*\}?$")
@@ -279,10 +281,12 @@ def counts(items: Sequence[str]) -> dict[str, str]:
 
 
 def opposed(gold: str, answer: str) -> bool:
-    """Whether the words of two values point in opposite directions: a 20% increase and a 20% decrease."""
-    ours, theirs = (set(re.findall("[a-z]+", detext(text).lower())) for text in (gold, answer))
-    points = (sorted((bool(one & said), bool(other & said)) for said in (ours, theirs)) for one, other in _OPPOSED)
-    return [(False, True), (True, False)] in points
+    """Whether the words of two values point in different directions: a 20% increase and a 20% decrease, 30 degrees
+    north of east and 30 degrees east of north."""
+    words = (re.findall("[a-z]+", detext(text).lower()) for text in (gold, answer))
+    ours, theirs = (list(dict.fromkeys(_POINTS[word] for word in said if word in _POINTS)) for said in words)
+    same = set(ours) == set(theirs)
+    return ours != theirs if same else not {(number, 1 - side) for number, side in ours}.isdisjoint(theirs)
 
 
 def _cut_tail(text: str) -> tuple[str, str]:
@@ -290,15 +294,14 @@ def _cut_tail(text: str) -> tuple[str, str]:
     match = _FRACTION_UNIT.search(text)
     if match and match.start() > 0:
         return text[: match.start()].strip(), f" {match.group(1)}/{match.group(2)}"
-    match = _TAIL.search(text) or _IN_BRACKETS.search(text)
+    match, words = _TAIL.search(text) or _IN_BRACKETS.search(text), _WORDS.search(text)
     inside = match.group(1) if match and match.re is _IN_BRACKETS else r"\text"
     if r"\text" not in inside and not _words_are_unit(_INSIDE.sub("", inside)):
         return text, ""  # 3(ab) and \ln(ab) are products
-    if match is None or match.start() == 0:
-        match = _WORDS.search(text)
-        if match is None or not _words_are_unit(match.group(1)):
-            return text, ""
-        start = match.start(1)
+    if words and _words_are_unit(words.group(1)):
+        start = words.start(1) if match is None else min(words.start(1), match.start() or len(text))
+    elif match is None or match.start() == 0:
+        return text, ""
     else:
         start = match.start()
     core, tail = text[:start].strip(), text[start:]
@@ -348,10 +351,8 @@ def numeral(text: str) -> tuple[str, int] | None:
     name = match.group(2) or match.group(3)
     said = number_in_words(name)
     base = int(said) if said.isdigit() else 0
-    if not 2 <= base <= 36:
-        return None
     digits = match.group(1).upper()
-    if any(c != "." and int(c, 36) >= base for c in digits):
+    if not 2 <= base <= 36 or any(c != "." and int(c, 36) >= base for c in digits):
         return None
     return digits.lstrip("0") or "0", base
 

@@ -185,15 +185,11 @@ def same_name(one: str, other: str) -> bool:
 
 def is_system(node: Shape) -> bool:
     """Whether a chain relates variables to one another in its middle: `a = b = c`, not `A = 2 \\cdot 3 = 6`."""
-    return (
-        len(node.items) > 2
-        and not any(is_constant(side) for side in node.items[1:-1])
-        and (
-            is_variable(node.items[1])
-            or not structure.is_name(node.items[0])
-            or (structure.is_name(node.items[1]) and not is_constant(node.items[-1]))
-        )
-    )
+    first, second, *middle = node.items
+    if not middle or any(map(is_constant, node.items[1:-1])):
+        return False
+    named = structure.is_name(second) and not is_constant(node.items[-1])
+    return named or is_variable(second) or not structure.is_name(first)
 
 
 def assignments(node: Shape) -> dict[str, str] | None:
@@ -251,8 +247,7 @@ def asked_order(names: Iterable[str]) -> list[str]:
 def with_parameter(values: dict[str, str], like: dict[str, str]) -> dict[str, str]:
     """The values with their one parameter named as in the others: `x = 2s, y = 3s` with t for s."""
     old, new = (set().union(*map(structure.letters, each.values())) - {"e", "i"} for each in (values, like))
-    if len(old) != 1 or len(new) != 1 or old == new or (old | new) & (set(values) | set(like)):
-        return values
-    if not old | new <= structure.PARAMETERS:
+    free = (old | new) <= structure.PARAMETERS - (set(values) | set(like))
+    if not free or len(old) != 1 or len(new) != 1 or old == new:
         return values
     return {name: library.rename(value, min(old), min(new)) for name, value in values.items()}

@@ -155,10 +155,7 @@ def format_reward(
     rewards = []
     for said in _texts(completions, prompts, thinking_begun):
         text = said or ""
-        well_formed = True
-        if require_think:
-            match = _THINK.fullmatch(text)
-            tags = (text.count("<think>"), text.count("</think>"))
-            well_formed = match is not None and tags == (1, 1) and bool(match.group(1).strip())
-        rewards.append(float(well_formed and bool((last_boxed(after_thinking(text)) or "").strip())))
+        match = _THINK.fullmatch(text) if text.count("<think>") == text.count("</think>") == 1 else None
+        thought = not require_think or (match is not None and bool(match.group(1).strip()))
+        rewards.append(float(thought and bool((last_boxed(after_thinking(text)) or "").strip())))
     return rewards

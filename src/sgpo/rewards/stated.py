@@ -43,6 +43,15 @@ _MORE = re.compile(  # beside the one value of a sentence: another one, or what 
     r"|under|above|below|up|about|around|approx\w*|nearly|almost|roughly|loss|los[te]s?|minus|negative)\b",
     re.I,
 )
+# The only number behind a word that concludes, and the value of an equation: what closes a last line without a formula.
+LAST_NUMBER = re.compile(
+    r"(?:(?:\A|(?<=[a-z]{2}\s)|(?<=[:,]\s))[-−$€£(\d][^A-Za-z\n]{0,120}[\d)%]\s*=|(?<![^\s(])(?P<rest>"
+    r"(?:so(?! far)|therefore|thus|hence|altogether|in total|the total)\b[^.!?:=\n]{0,120}?"
+    r"(?:[a-z]s|\b(?:are|were|had|have|need|cost|total of))))"
+    r"\s+(?P<value>[-−]?[$€£]?[\d√π][\d.,/√π]*(?<![.,])(?: ?%)?(?P<unit>(?:\s[A-Za-z]+){0,4}))"
+    r"(?:,? (?:altogether|in (?:total|all)))?[.!]?\Z",
+    re.IGNORECASE,
+)
 _BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
 
 
@@ -144,7 +153,7 @@ def closing_line(text: str) -> str:
 
 
 def closing(line: str) -> str | None:
-    """The last formulas of the closing line, or its only bold value; None also where the line denies or doubts."""
+    """The last formulas of the closing line, its only bold value or number; None where the line denies or doubts."""
     if _NOT_SAID.search(MATH.sub(" ", line)):
         return None
     if segments := list(MATH.finditer(line)):
@@ -157,4 +166,7 @@ def closing(line: str) -> str | None:
     bold = [match.group(1).strip() for match in _BOLD.finditer(line)]
     named = _NAMED.search(line)  # "the fastest was **Evelyn**."
     bold = [text for text in bold if VALUE.match(text) or (named and text == named.group(1))]
+    number = None if bold else LAST_NUMBER.search(line)
+    if number and not _MORE.search(f"{number['rest'] or ''} {number['unit']}"):
+        return number["value"]
     return bold[0] if len(set(bold)) == 1 else None

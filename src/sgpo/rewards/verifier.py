@@ -83,9 +83,9 @@ def _prepare(
                 return verdict(True, "exact", prose.strip())
     if found.text is None:
         return verdict(False, found.reason, None)
-    left, beside = normal_form(found.text), normal_form(found.beside)
+    left, beside, listed = map(normal_form, (found.text, found.beside, found.listed))
     said = f"{found.text} or {found.beside}" if found.beside else found.text
-    if left is None or beside is None:
+    if left is None or beside is None or listed is None:
         return verdict(False, "too_complex", said)
     if not left.text:
         return verdict(False, "empty_answer", said)
@@ -94,7 +94,8 @@ def _prepare(
     if left.key == right.key and beside.key in ("", right.key):
         return verdict(True, "exact", said)
     also = _readings(beside) if beside.text else []
-    question = Question(_readings(right), _readings(left), tolerance, also=also)
+    answer = _readings(left) + [listed.text] * bool(listed.text)
+    question = Question(_readings(right), answer, tolerance, also=also)
     return _Pending(question, said, time.perf_counter() - started)
 
 

@@ -92,7 +92,7 @@ def _any_reading(grader: Grader, golds: list[str], answers: list[str]) -> bool:
     pairs = [(gold, answer)]
     # `100,200` may be a number or a list; the list is meant where the other side is clearly one.
     pairs += [(other, answer) for other in golds if structure.parse(answer).kind in ("list", "set")]
-    pairs += [(gold, other) for other in answers if structure.parse(gold).kind in ("list", "set")]
+    pairs += [(gold, other) for other in answers if structure.parse(gold).kind in ("list", "set", "tuple")]
     return any(grader.same(*pair) for pair in pairs)
 
 
@@ -117,12 +117,9 @@ def judge(question: Question) -> Judgement:
 def _read(fd: int, size: int) -> bytes | None:
     """Exactly `size` bytes, or None at the end of input."""
     parts = b""
-    while len(parts) < size:
-        chunk = os.read(fd, size - len(parts))
-        if not chunk:
-            return None
+    while len(parts) < size and (chunk := os.read(fd, size - len(parts))):
         parts += chunk
-    return parts
+    return parts if len(parts) == size else None
 
 
 def _write(fd: int, message: Mapping[str, object]) -> None:

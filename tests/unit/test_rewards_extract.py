@@ -110,7 +110,7 @@ def test_a_box_without_its_brace_ends_with_its_formula(response: str, answer: st
         (r"\boxed{10}. The answer is not 9.", "10", ""),
         (r"\boxed{10}. If zero counts, the answer is 11.", "10", ""),
         (r"\boxed{10}. Some say 11, but that is wrong.", "10", ""),
-        (r"\boxed{10}. So the answer is (B).", "10", ""),
+        (r"\boxed{10}. So the answer is (B).", r"\text{(B)} 10", ""),
         (r"\boxed{10}, where the answer was 2/3.", "10", ""),
         (r"\boxed{10}. When n = 1, the answer is 9.", "10", ""),
         (r"\boxed{10}. Putting it all together, the answer is 9.", "10", "9"),

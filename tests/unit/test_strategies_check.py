@@ -151,7 +151,7 @@ def test_number_words(n: int) -> None:
 
 
 def numbers(text: str) -> list[Fraction]:
-    return [token.value for token in tokenize(plain_text(text)) if token.value is not None]
+    return [token.value for token in tokenize(plain_text(text))[0] if token.value is not None]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -76,7 +76,18 @@ _OPERATORS: dict[str, tuple[int, Operation]] = {
     )
     for name in names.split("|")
 }
-_HEADS = {phrase.split(" ")[0] for phrase in (*_OPERATORS, *_PREFIX) if phrase}
+
+
+def _by_head(names: Iterable[str]) -> dict[str, list[tuple[str, list[str]]]]:
+    """Phrases and their words by the first of these, the longest before the others."""
+    found: dict[str, list[tuple[str, list[str]]]] = {}
+    for name in sorted(names, key=len, reverse=True):
+        found.setdefault(name.split(" ")[0], []).append((name, name.split(" ")))
+    return found
+
+
+_PREFIXES, _SIGNS_BETWEEN = _by_head(_PREFIX), _by_head(filter(None, _OPERATORS))
+_OPENING = {*_CLOSE, *map(str.lower, _GREEK), *_PREFIXES}
 _SIGNS = RELATIONS | words("+ - * / ^ _")
 
 
@@ -101,13 +112,19 @@ def size(value: Value | None) -> float:
 class Parser:
     """Each method returns the value of what begins at a token, if it can be had, and the index behind it.
 
-    letters: the indices of tokens that are variables. operations: what is done at a token, for all that was read.
+    heads: the indices of tokens that an expression may begin with. letters: those that are variables. operations: what
+    is done at a token, for all that was read.
     """
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self.tokens = tokens
         self.texts = [token.text for token in tokens] + [""] * 8
         self.lower = [text.lower() for text in self.texts]
+        self.heads = [
+            i
+            for i, (token, lower) in enumerate(zip(tokens, self.lower, strict=False))
+            if token.value is not None or lower in _OPENING or (token.kind == "word" and len(lower) < 3)
+        ]
         self.letters: set[int] = set()
         self.operations: dict[int, Operation] = {}
         self.operands: dict[int, Found] = {}
@@ -155,7 +172,7 @@ class Parser:
             inner = self.expression(i + 1, depth + 1)
             closed = inner and self.texts[inner[1]].replace("]", ")") == _CLOSE[written]
             return (inner[0], inner[1] + 1) if inner and closed else None
-        if name := self._phrase(_PREFIX, i):
+        if name := self._phrase(_PREFIXES, i):
             return self._call(name, i, i + name.count(" ") + 1, depth + 1)
         if written == "pi":
             return math.pi, last
@@ -185,28 +202,36 @@ class Parser:
         value = apply(_PREFIX[name], value)
         return apply(_OPTIONS[mark], value, option[0]) if option else value, last
 
-    def _phrase(self, table: Mapping[str, Any], i: int) -> str:
+    def _phrase(self, table: Mapping[str, list[tuple[str, list[str]]]], i: int) -> str:
         """The longest phrase of a table that stands at a token."""
-        counts = range(5, 0, -1) if self.lower[i] in _HEADS else ()
-        return next((name for count in counts if (name := " ".join(self.lower[i : i + count])) in table), "")
+        for name, said in table.get(self.lower[i], ()):
+            if self.lower[i : i + len(said)] == said:
+                return name
+        return ""
 
     def _operator(self, i: int) -> tuple[str | None, int]:
         """The operator at a token, "" where a factor follows without one, and the index behind it."""
-        sign, before = self._phrase(_OPERATORS, i), self.tokens[i - 1]
+        sign = self._phrase(_SIGNS_BETWEEN, i)
         behind = i + sign.count(" ") + 1
-        around = {before.kind, *(token.kind for token in self.tokens[behind : behind + 1])}
-        fits = {
-            "by": not {"multiply", "divide"}.isdisjoint(self.lower[max(0, i - 6) : i]),
-            "-": not self.tokens[i].glued or "-" not in (self.texts[i - 2], self.texts[i + 2]),  # no 30-60-90 triangle
-            "of": before.text in ("%", "percent", ")") or before.notation in ("fraction", "times"),
-            "in": before.value == 1 and before.notation == "words",  # one in six
-            "x": around == {"number"},  # a variable elsewhere
-            "to the": "ordinal" in around,
-            "power of": "ordinal" in around,
-        }
-        if sign and fits.get(sign, True):
+        if sign and self._fits(sign, i, behind):
             return sign, behind + (sign == "times" and self.texts[behind] == "the")
         return "" if self._is_factor(i) else None, i
+
+    def _fits(self, sign: str, i: int, behind: int) -> bool:
+        """Whether what may be an operator is one here."""
+        before = self.tokens[i - 1]
+        around = {before.kind, *(token.kind for token in self.tokens[behind : behind + 1])}
+        if sign == "by":
+            return not {"multiply", "divide"}.isdisjoint(self.lower[max(0, i - 6) : i])
+        if sign == "-":  # no 30-60-90 triangle
+            return not self.tokens[i].glued or "-" not in (self.texts[i - 2], self.texts[i + 2])
+        if sign == "of":
+            return before.text in ("%", "percent", ")") or before.notation in ("fraction", "times")
+        if sign == "in":  # one in six
+            return before.value == 1 and before.notation == "words"
+        if sign == "x":  # a variable elsewhere
+            return around == {"number"}
+        return sign not in ("to the", "power of") or "ordinal" in around
 
     def _is_factor(self, i: int) -> bool:
         r"""Whether a factor follows without a sign: `2x`, `3(n+1)`, `3 \sqrt{13}`, not `2 3` and not `2 apples`."""

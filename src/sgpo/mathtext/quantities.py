@@ -42,12 +42,11 @@ class Quantity:
     """A value in a text.
 
     first, end: the indices of its first token and of the one behind its last. value: None where it cannot be had, and
-    of relations. size: its key; form: with its sign. notation: digits, decimal, words, named, ordinal, roman, fraction,
-    times (`half` of no number), percent, expression, relation, share (`half of the modulus`) or offset (`2 less than
-    the modulus`: the value is -2). unit: what stands behind it, None where that is none. last: the index behind its
-    unit. whole: it is no part of an expression. parts, signs: the sides of a relation and what joins them. numbers: the
-    indices of the numbers written in it; literals: their sizes. letters, operations: how many it holds. sentence,
-    before, behind: the words around it. noun: the stem of the word behind it, "" where that is none.
+    of relations. size: its key. notation: digits, decimal, words, named, ordinal, roman, fraction, times (`half` of no
+    number), percent, expression, relation, share (`half of the modulus`) or offset (`2 less than the modulus`: the
+    value is -2). unit: what stands behind it, None where that is none. last: the index behind its unit. whole: it is no
+    part of an expression. parts, signs: the sides of a relation and what joins them. numbers: the indices of the
+    numbers written in it. letters, operations: how many it holds. begin, stop: where its sentence does.
     """
 
     def __init__(
@@ -57,14 +56,12 @@ class Quantity:
         parser, tokens = text.parser, text.tokens
         self.signs = [tokens[part.first - 1].text for part in parts[1:]]
         self.numbers = [i for i in range(first, end) if tokens[i].value is not None]
-        self.literals = [size(tokens[i].value) for i in self.numbers]
-        self.letters = sum(i in parser.letters for i in range(first, end))
-        done = tuple(parser.operations[i] for i in range(first, end) if i in parser.operations)
+        self.letters = len(parser.letters.intersection(range(first, end)))
+        done = tuple([parser.operations[i] for i in range(first, end) if i in parser.operations])
         self.operations = len(done) - done.count(hundredth)
         # 1 + 3 + ... is not worth 4
         self.value = None if self.operations and "..." in parser.lower[end : end + 2] else value
         self.size = size(self.value)
-        self.form = math.copysign(self.size, self.value or 0)
         self.unit: Unit | None = None
         self.notation, self.last = notation or "expression", end
         if not notation:
@@ -74,31 +71,59 @@ class Quantity:
                 kinds = {(): alone, (hundredth,): "percent", (operator.truediv,): "fraction"}
                 self.notation = kinds.get(done, "expression")
             self._read_unit()
-        begin, stop = text.around[first]
-        self.sentence, self.before, self.behind = (
-            parser.lower[i:j] for i, j in ((begin, stop), (begin, first), (self.last, stop))
-        )
-        noun = self.behind[0] if self.behind else ""
-        self.noun = stem(noun) if noun.isalpha() and len(noun) > 1 and noun not in _NO_NOUNS else ""
+        self.begin, self.stop = text.around[first]
 
     def _read_unit(self) -> None:
         if self.notation not in ("ordinal", "percent"):
-            near = " ".join(self.text.words(self.end, self.end + 5))
-            # an 8-foot pole, an eighth of a mile, half an hour
-            rest = re.sub("^(?:- )?(?:(?:of )?an? )?" if self.notation == "fraction" else "^- ", "", near)
-            self.unit, used = units.behind(rest.split(" "))
+            lower = self.text.parser.lower
+            at = self.end + (lower[self.end] == "-")  # an 8-foot pole
+            if self.notation == "fraction":  # an eighth of a mile, half an hour
+                article = at + (lower[at] == "of")
+                at = article + 1 if lower[article] in ("a", "an") else at
+            self.unit, used = units.behind(lower[at], lower[at + 1])
             if used:
-                self.last += used + near.count(" ") - rest.count(" ")
+                self.last = at + used
             elif self.first and self.text.tokens[self.first - 1].text == "$":
                 self.unit = units.DOLLAR
 
     @cached_property
+    def literals(self) -> list[float]:
+        """The sizes of the numbers written in it."""
+        return [size(self.text.tokens[i].value) for i in self.numbers]
+
+    @property
+    def form(self) -> float:
+        """Its size with its sign."""
+        return math.copysign(self.size, self.value or 0)
+
+    @property
+    def sentence(self) -> list[str]:
+        """The words around it, with its own."""
+        return self.text.parser.lower[self.begin : self.stop]
+
+    @property
+    def before(self) -> list[str]:
+        return self.text.parser.lower[self.begin : self.first]
+
+    @property
+    def behind(self) -> list[str]:
+        return self.text.parser.lower[self.last : self.stop]
+
+    @cached_property
+    def noun(self) -> str:
+        """The stem of the word behind it, "" where that is none."""
+        noun = "".join(self.behind[:1])
+        return stem(noun) if noun.isalpha() and len(noun) > 1 and noun not in _NO_NOUNS else ""
+
+    @cached_property
     def sizes(self) -> frozenset[float]:
         """All that it may be worth: 15% is 0.15 and 15, the fifth prime 5 and 11."""
-        found = {self.size} | ({size(self.size * 100)} if self.notation == "percent" else set())
-        known = _SEQUENCES.get(" ".join(self.behind[:1])) or _SEQUENCES.get(" ".join(self.behind[:2]), [])
-        place = int(self.size) if self.notation == "ordinal" else 0
-        return frozenset(found | {float(number) for number in known[max(0, place - 1) : place]})
+        if self.notation == "percent":
+            return frozenset((self.size, size(self.size * 100)))
+        known, place = (), int(self.size) if self.notation == "ordinal" else 0
+        if place > 0:
+            known = _SEQUENCES.get(" ".join(self.behind[:1])) or _SEQUENCES.get(" ".join(self.behind[:2]), ())
+        return frozenset((self.size, *map(float, known[place - 1 : place])))
 
     @cached_property
     def forms(self) -> frozenset[float | frozenset[float]]:
@@ -111,13 +136,10 @@ class Quantity:
     @cached_property
     def use(self) -> Use:
         """How the words around it use it; see `usage.Use`."""
-        begin, end = self.text.around[self.first]
+        if not self.whole:
+            return Use("operand")
         ordinal = self.notation == "ordinal"
-        return (
-            usage(self.text.tokens, begin, self.first, self.last, end, ordinal=ordinal)
-            if self.whole
-            else Use("operand")
-        )
+        return usage(self.text.tokens, self.begin, self.first, self.last, self.stop, ordinal=ordinal)
 
     @property
     def written(self) -> str:
@@ -132,7 +154,7 @@ class Quantity:
     @property
     def quote(self) -> str:
         """It with a little of what stands around it, on one line."""
-        start, end = self.text.tokens[self.first].start, self.text.tokens[self.last - 1].end
+        start, end = self.text.spans[self.first][0], self.text.spans[self.last - 1][1]
         return " ".join(self.text.text[max(0, start - 25) : end + 15].split())
 
 
@@ -140,23 +162,30 @@ class Text:
     """A text in plain spelling with its quantities, a relation before its sides, each before the numbers in it.
 
     sentences: where each begins, and the index behind its last token. around: the same for each token, within `NEAR`.
-    at: the quantities by the indices of their first tokens. The first `tokens.MAX_TEXT` characters are read.
+    The first `tokens.MAX_TEXT` characters are read.
     """
 
     def __init__(self, text: str) -> None:
         self.text = plain_text(text)
-        self.tokens = tokenize(self.text)
+        self.tokens, self.spans = tokenize(self.text)
         self.parser = Parser(self.tokens)
         ends = [i for i, token in enumerate(self.tokens) if token.kind == "end"]
         self.sentences = list(zip([0, *(i + 1 for i in ends)], [*ends, len(self.tokens)], strict=True))
-        self.around = [(max(a, i - NEAR), min(b, i + NEAR)) for a, b in self.sentences for i in range(a, b + 1)]
+        self.around: list[tuple[int, int]] = []
+        for a, b in self.sentences:
+            short = b - a <= NEAR
+            self.around += (
+                [(a, b)] * (b - a + 1) if short else [(max(a, i - NEAR), min(b, i + NEAR)) for i in range(a, b + 1)]
+            )
         self.quantities: list[Quantity] = []
-        i = 0
-        while i < len(self.tokens) and len(self.quantities) < MAX_QUANTITIES:
-            sides = [Quantity(self, *side) for side in self.parser.sides(i)]
-            i = sides[-1].end if sides else i + 1
+        done = 0
+        for i in self.parser.heads:
+            if i < done or len(self.quantities) >= MAX_QUANTITIES or not (found := self.parser.sides(i)):
+                continue
+            sides = [Quantity(self, *side) for side in found]
+            done = sides[-1].end
             if len(sides) > 1:
-                self.quantities.append(Quantity(self, sides[0].first, i, None, "relation", sides))
+                self.quantities.append(Quantity(self, i, done, None, "relation", sides))
             told = [side for side in sides if side.numbers or side.operations]
             single = {side.first for side in told if side.end == side.first + 1 and side.notation != "fraction"}
             inner = [j for side in told for j in side.numbers if j not in single]
@@ -165,17 +194,23 @@ class Text:
             for q in self.quantities[len(self.quantities) - len(inner) :]:
                 q.whole = False
         self.quantities += [related for q in self.quantities for related in self._related(q)]
-        self.at: dict[int, list[Quantity]] = {}
-        for q in self.quantities:
-            self.at.setdefault(q.first, []).append(q)
 
     def _related(self, q: Quantity) -> Iterator[Quantity]:
         """`half of the seats` is a share and `2 less than the modulus` an offset, beside the number in it."""
+        if not q.whole or q.value is None or q.letters:
+            return
         share = q.notation in ("fraction", "percent")
-        found = (_SHARE if share else _OFFSET).match(" ".join(self.words(q.last, q.last + 4)))
-        if found and q.whole and q.value is not None and not q.letters:
+        if found := (_SHARE if share else _OFFSET).match(" ".join(self.words(q.last, q.last + 4))):
             value = q.value if share or not found[1] else -q.value
             yield Quantity(self, q.first, q.end, value, "share" if share else "offset")
+
+    @cached_property
+    def at(self) -> dict[int, list[Quantity]]:
+        """The quantities by the indices of their first tokens."""
+        found: dict[int, list[Quantity]] = {}
+        for q in self.quantities:
+            found.setdefault(q.first, []).append(q)
+        return found
 
     @cached_property
     def units(self) -> frozenset[Unit]:

@@ -55,8 +55,6 @@ _RESPELLED: tuple[tuple[str, Any], ...] = (
 _SIDE = r"\s*(\d|\{[^{}]*\})"
 _FRACTION = re.compile(rf"(\d ?)?\\[dtc]?(frac|binom){_SIDE}{_SIDE}")
 _IN_CHINESE = re.compile("[〇零一二三四五六七八九十百千万亿两]{2,20}|[二三四五六七八九十两]")
-# A dollar that begins an amount, not a formula.
-_AMOUNT = re.compile(r"\$\s?\d[\d.,]*(?![\d.,{$\\^+*/=}])")
 
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
@@ -88,17 +86,19 @@ _SMALL = "(?:t-?[13o]|[13oet])"
 _SCALED = f"(?:{_SMALL}(?:&[aA]h)?|d|h?[aA])(?:-?s)+(?:[,&]?{_SMALL}(?:-?s)+)*"
 _CARDINAL = f"(?:{_SCALED}(?:&?-?{_SMALL})?|{_SMALL}|z)"
 _SAID = re.compile(  # `a third side` is no fraction, and 5 quarters are coins
-    rf"(?P<fraction>1-?[hpq]|[aA](?:h|[pq](?=[iy.,!]|$))|h(?![aA]s)(?=[aAIi])|(?:{_CARDINAL}|d)-?P|3-?Q)"
+    rf"(?=[^w_,.\n])(?:(?P<fraction>1-?[hpq]|[aA](?:h|[pq](?=[iy.,!]|$))|h(?![aA]s)(?=[aAIi])|(?:{_CARDINAL}|d)-?P|3-?Q)"
     rf"|(?P<mixed>(?:{_SMALL}|d)&[aA][hpq])(?!s)|(?P<ordinal>(?<![1ar])(?:t-?)?[np])"
-    rf"|(?P<named>g(?![\w&]))|(?P<words>{_CARDINAL})"
+    rf"|(?P<named>g(?![\w&]))|(?P<words>{_CARDINAL}))"
 )
 _DIGITS = r"(?:[1-9]\d{0,2}(?:[, ']\d{3})+(?!\d|,\d)(?:\.\d{1,30})?|\d{1,60}(?:\.\d{1,30})?|(?<!\d)\.\d{1,30})"
 _NUMERAL = r"(?-i:(?=[IVXLCDM]{2})M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?<=[IVXLCDM])\b"
-_PIECE = re.compile(
-    rf"(?P<word>(?!{_NUMERAL})[a-z]+(?:'[a-z]+)?)|(?P<mixed>\b\d{{1,9}}(?: and)? \d{{1,9}}/\d{{1,9}})(?![\d/])"
-    rf"|(?P<digits>{_DIGITS})(?:e(?P<power>[+-]?\d{{1,2}})(?!\w)|(?P<ordinal>(?:st|nd|rd|th)\b))?"
-    rf"|(?P<roman>\b{_NUMERAL})|\\(?P<command>[a-z]+)|\\[,;:!()\[\] ]|(?P<hyphen>(?<=\w)-(?=\w))"
-    r"|(?P<end>(?!\.\.\.)[.;?](?!\d)|\n)|(?P<other>\\?[$%{}]|=>|<=|>=|!=|\.\.\.|[^\s\\~])",
+_PIECE = re.compile(  # a dollar that begins an amount is a token, and one that begins a formula is none
+    rf"(?=\S|\n)(?:(?P<word>(?!{_NUMERAL})[a-z]{{1,99}}(?:'[a-z]{{1,99}})?)"
+    rf"|(?P<mixed>\b\d{{1,9}}(?: and)? \d{{1,9}}/\d{{1,9}})(?![\d/])"
+    rf"|(?P<digits>{_DIGITS})(?:(?P<power>e[+-]?\d{{1,2}})(?!\w)|(?P<ordinal>(?:st|nd|rd|th)\b))?"
+    rf"|(?P<roman>\b{_NUMERAL})|\\(?P<command>[a-z]{{1,99}})|\\[,;:!()\[\] ]|(?P<hyphen>(?<=\w)-(?=\w))"
+    r"|(?P<end>(?!\.\.\.)[.;?](?!\d)|\n)|(?P<other>\\[$%{}]|=>|<=|>=|!=|\.\.\.|[^\s\\~$]"
+    r"|\$(?=\s?\d[\d.,]*(?![\d.,{$\\^+*/=}])))|\$)",
     re.IGNORECASE,
 )
 
@@ -106,16 +106,15 @@ _PIECE = re.compile(
 class Token(NamedTuple):
     """A piece of a text.
 
-    kind: number, ordinal, word, command, end (of a sentence), hyphen or other. text: in plain spelling. glued: no space
-    stands before it. value: of a number. notation: digits, decimal, fraction, times (a fraction of no number, as
-    `half`), words, named or roman.
+    kind: number, ordinal, word, command, end (of a sentence), hyphen or other; "" of what only shapes the page. text:
+    in plain spelling. glued: no space stands before it. role: in the grammar of numbers. value: of a number. notation:
+    digits, decimal, fraction, times (a fraction of no number, as `half`), words, named or roman.
     """
 
     kind: str
     text: str
-    start: int
-    end: int
     glued: bool
+    role: str = ""
     value: Fraction | None = None
     notation: str = ""
 
@@ -187,47 +186,54 @@ def _said(notation: str, said: list[str | Fraction]) -> tuple[str, Fraction, str
     return ("ordinal", _worth(said), "words") if notation == "ordinal" else ("number", _worth(said), notation)
 
 
-def _number(match: re.Match[str]) -> tuple[str, Fraction, str]:
+def _number(shape: str, written: str) -> tuple[str, Fraction, str]:
     """Kind, value and notation of a number in digits, Arabic or Roman."""
-    if match["mixed"]:
-        whole, top, bottom = map(int, re.findall(r"\d+", match[0]))
+    if shape == "mixed":
+        whole, top, bottom = map(int, re.findall(r"\d+", written))
         return "number", whole + Fraction(top, bottom or 1), "fraction"
-    if match["roman"]:
-        return "number", _worth(match[0]), "roman"
-    value = Fraction(re.sub("[, ']", "", match["digits"])) * Fraction(10) ** int(match["power"] or 0)
-    if match["ordinal"]:
+    if shape == "roman":
+        return "number", _worth(written), "roman"
+    value = Fraction(re.sub("[, ']|[a-z]{2}$", "", written.lower()))
+    if shape == "ordinal":
         return "ordinal", value, "words"
     return "number", value, "digits" if value.denominator == 1 else "decimal"
 
 
-def tokenize(text: str) -> list[Token]:
-    """The tokens of a text that `plain_text` has seen."""
+@functools.lru_cache(20_000)
+def _token(shape: str, written: str, glued: bool) -> Token:
+    """What a piece of a text is; `shape` is its group in `_PIECE`."""
+    if shape in ("mixed", "digits", "power", "ordinal", "roman"):
+        kind, value, notation = _number(shape, written)
+        return Token(kind, written, glued, "d" if kind == "number" else "_", value, notation)
+    text = written.removeprefix("\\") if shape else written.strip("$")
+    if shape == "command":
+        text = _PLAIN.get(text, text)
+        shape = "word" if text == "mod" else shape if text[:1].isalpha() else "other"
+    other = "~" if text == "-" and shape == "other" else "_" if text[:1].isalnum() else text[:1]
+    return Token(shape, text, glued, _ROLES.get(text.lower(), "w") if shape == "word" else shape and other)
+
+
+def tokenize(text: str) -> tuple[list[Token], list[tuple[int, int]]]:
+    """The tokens of a text that `plain_text` has seen, and where each of them is; equal ones are one object."""
     pieces: list[Token] = []
-    roles, position = "", 0
+    places: list[tuple[int, int]] = []
+    position = 0
     for match in _PIECE.finditer(text):
-        start, end = match.span()
-        kind, written, value, notation = match.lastgroup or "", match[0], None, ""
-        if kind in ("mixed", "digits", "power", "ordinal", "roman"):
-            kind, value, notation = _number(match)
-        elif kind == "command":
-            written = _PLAIN.get(match["command"], match["command"])
-            kind = "word" if written == "mod" else kind if written[:1].isalpha() else "other"
-        elif written[-1:] == "$":
-            written = "$" if written == r"\$" or _AMOUNT.match(text, start) else ""
-        elif kind == "other":
-            written = written.removeprefix("\\")
-        if kind and written:
-            pieces.append(Token(kind, written, start, end, start == position, value, notation))
-            other = "~" if written == "-" and kind == "other" else "_" if written[0].isalnum() else written[0]
-            roles += {"word": _ROLES.get(written.lower(), "w"), "number": "d"}.get(kind, other)
-        position = end if written else position
+        start, end = place = match.span()
+        piece = _token(match.lastgroup or "", match[0], start == position)
+        if piece.role:
+            pieces.append(piece)
+            places.append(place)
+        position = end if piece.text else position
     found: list[Token] = []
+    spans: list[tuple[int, int]] = []
     done = 0
-    for match in _SAID.finditer(roles):
-        said = pieces[match.start() : match.end()]
-        start, end, glued = said[0].start, said[-1].end, said[0].glued
-        numbers = [piece.text.lower() if piece.value is None else piece.value for piece in said]
+    for match in _SAID.finditer("".join([piece.role for piece in pieces])):
+        first, last = match.span()
+        numbers = [piece.text.lower() if piece.value is None else piece.value for piece in pieces[first:last]]
         kind, value, notation = _said(match.lastgroup or "", numbers)
-        found += [*pieces[done : match.start()], Token(kind, text[start:end], start, end, glued, value, notation)]
-        done = match.end()
-    return found + pieces[done:]
+        start, end = span = places[first][0], places[last - 1][1]
+        found += [*pieces[done:first], Token(kind, text[start:end], pieces[first].glued, "", value, notation)]
+        spans += [*places[done:first], span]
+        done = last
+    return found + pieces[done:], spans + places[done:]

@@ -42,16 +42,17 @@ _UNITS = {
 DEGREE, DOLLAR = _UNITS["degree"], _UNITS["dollar"]
 
 
-def behind(words: Sequence[str]) -> tuple[Unit | None, int]:
-    """The unit that a run of words begins with, and how many words it takes: `square feet`."""
-    power = _POWERS.get(words[0].lower(), 1) if words else 1
-    found = next((_UNITS.get(stem(word)) for word in words[power > 1 :]), None)
+def behind(word: str, following: str) -> tuple[Unit | None, int]:
+    """The unit that two words in lower case begin with, and how many of them it takes: `square feet`."""
+    power = _POWERS.get(word, 1)
+    found = _UNITS.get(stem(following if power > 1 else word))
     return (Unit(found.dimension * power, found.factor**power), 1 + (power > 1)) if found else (None, 0)
 
 
 def named(words: Sequence[str]) -> frozenset[Unit]:
     """The units that a run of words speaks of."""
-    return frozenset(found for i in range(len(words)) if (found := behind(words[i : i + 2])[0]))
+    pairs = itertools.zip_longest(words, words[1:], fillvalue="")
+    return frozenset(unit for pair in pairs if (unit := behind(*pair)[0]))
 
 
 def conversions(spoken: Iterable[Unit]) -> Iterator[float]:

@@ -147,7 +147,7 @@ class UnitValue:
 
 def number_in_words(text: str) -> str:
     """The number that a whole text says, in English or Chinese words, as digits or a fraction; "" for other texts."""
-    found = tokenize(plain_text(text))
+    found, _ = tokenize(plain_text(text))
     sign = "-" if found and found[0].text in ("minus", "negative") else ""
     if len(found) != len(sign) + 1 or found[-1].kind != "number" or (value := found[-1].value) is None:
         return ""
@@ -161,13 +161,13 @@ def counted_in_words(text: str) -> str:
     if not _IN_WORDS.match(text):
         return ""
     words = detext(text)
-    found = tokenize(plain_text(words))
+    found, spans = tokenize(plain_text(words))
     sign = found[0].text.lower() in ("minus", "negative")
     head, *rest = found[sign:] or found
-    value = number_in_words(words[: head.end]) if head.kind == "number" else ""
+    value = number_in_words(words[: (end := spans[sign][1])]) if head.kind == "number" else ""
     if not value or not rest or any(token.kind != "word" for token in rest):
         return ""
-    return rf"{value}\text{{ {words[head.end :].strip(' -')}}}"
+    return rf"{value}\text{{ {words[end:].strip(' -')}}}"
 
 
 def detext(text: str) -> str:

@@ -89,7 +89,7 @@ def test_x_is_a_sign_between_numbers_and_a_variable_elsewhere() -> None:
     "word", ["has", "unit", "exact", "point", "are", "count", "chain", "shakes", "gauss", "second" * 50, "", "a" * 999]
 )
 def test_words_that_are_no_units(word: str) -> None:
-    assert units.behind([word]) == (None, 0)
+    assert units.behind(word, "") == (None, 0)
 
 
 @pytest.mark.parametrize(

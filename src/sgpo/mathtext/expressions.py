@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from sgpo.mathtext.tokens import Token, words
+from sgpo.mathtext.tokens import Token, Value, words
 
-Value = Fraction | float
 Found = tuple[Value | None, int] | None
 Operation = Callable[..., Any]
 MAX_DEPTH = 25
@@ -102,11 +101,6 @@ def apply(function: Operation, *values: Value | None) -> Value | None:
         return value
     except (ArithmeticError, ValueError, TypeError):
         return None
-
-
-def size(value: Value | None) -> float:
-    """One key for equal sizes, whatever the sign; -1 where there is no value."""
-    return -1.0 if value is None else float(f"{abs(float(value)):.10g}")
 
 
 class Parser:
@@ -213,25 +207,9 @@ class Parser:
         """The operator at a token, "" where a factor follows without one, and the index behind it."""
         sign = self._phrase(_SIGNS_BETWEEN, i)
         behind = i + sign.count(" ") + 1
-        if sign and self._fits(sign, i, behind):
+        if sign and (sign not in _FITS or _FITS[sign](self, i, behind)):
             return sign, behind + (sign == "times" and self.texts[behind] == "the")
         return "" if self._is_factor(i) else None, i
-
-    def _fits(self, sign: str, i: int, behind: int) -> bool:
-        """Whether what may be an operator is one here."""
-        before = self.tokens[i - 1]
-        around = {before.kind, *(token.kind for token in self.tokens[behind : behind + 1])}
-        if sign == "by":
-            return not {"multiply", "divide"}.isdisjoint(self.lower[max(0, i - 6) : i])
-        if sign == "-":  # no 30-60-90 triangle
-            return not self.tokens[i].glued or "-" not in (self.texts[i - 2], self.texts[i + 2])
-        if sign == "of":
-            return before.text in ("%", "percent", ")") or before.notation in ("fraction", "times")
-        if sign == "in":  # one in six
-            return before.value == 1 and before.notation == "words"
-        if sign == "x":  # a variable elsewhere
-            return around == {"number"}
-        return sign not in ("to the", "power of") or "ordinal" in around
 
     def _is_factor(self, i: int) -> bool:
         r"""Whether a factor follows without a sign: `2x`, `3(n+1)`, `3 \sqrt{13}`, not `2 3` and not `2 apples`."""
@@ -249,3 +227,21 @@ class Parser:
         if len(token.text) == 1:
             return token.text not in "aIA" or operated or before in ("(", "{") or before in _FUNCTIONS
         return token.text.islower() and token.text not in _SHORT and (operated or before in ("{", "}", ")"))
+
+
+def _kinds(parser: Parser, i: int, behind: int) -> set[str]:
+    return {parser.tokens[i - 1].kind, *(token.kind for token in parser.tokens[behind : behind + 1])}
+
+
+# Whether what may be an operator is one at a token.
+_FITS: dict[str, Callable[[Parser, int, int], bool]] = {
+    "by": lambda parser, i, _: not {"multiply", "divide"}.isdisjoint(parser.lower[max(0, i - 6) : i]),
+    "-": lambda parser, i, _: not parser.tokens[i].glued or "-" not in (parser.texts[i - 2], parser.texts[i + 2]),
+    "of": lambda parser, i, _: (
+        parser.texts[i - 1] in ("%", "percent", ")") or parser.tokens[i - 1].notation in ("fraction", "times")
+    ),
+    "in": lambda parser, i, _: parser.tokens[i - 1].value == 1 and parser.tokens[i - 1].notation == "words",
+    "x": lambda *place: _kinds(*place) == {"number"},  # a variable elsewhere
+    "to the": lambda *place: "ordinal" in _kinds(*place),
+    "power of": lambda *place: "ordinal" in _kinds(*place),
+}

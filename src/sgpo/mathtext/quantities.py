@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from sgpo.mathtext import units
-from sgpo.mathtext.expressions import Parser, Value, hundredth, size
-from sgpo.mathtext.tokens import plain_text, stem, tokenize, words
+from sgpo.mathtext.expressions import Parser, hundredth
+from sgpo.mathtext.tokens import Value, plain_text, size, stem, tokenize, words
 from sgpo.mathtext.units import Unit
 from sgpo.mathtext.usage import Use, usage
 
@@ -46,21 +46,23 @@ class Quantity:
     number), percent, expression, relation, share (`half of the modulus`) or offset (`2 less than the modulus`: the
     value is -2). unit: what stands behind it, None where that is none. last: the index behind its unit. whole: it is no
     part of an expression. parts, signs: the sides of a relation and what joins them. numbers: the indices of the
-    numbers written in it. letters, operations: how many it holds. begin, stop: where its sentence does.
+    numbers written in it; literals: their sizes. letters, operations: how many it holds. sentence, before, behind: the
+    words around it. noun: the stem of the word behind it, "" where that is none.
     """
 
     def __init__(
         self, text: Text, first: int, end: int, value: Value | None, notation: str = "", parts: Sequence[Quantity] = ()
     ) -> None:
         self.text, self.first, self.end, self.parts, self.whole = text, first, end, parts, True
-        parser, tokens = text.parser, text.tokens
+        parser, tokens, lower = text.parser, text.tokens, text.parser.lower
         self.signs = [tokens[part.first - 1].text for part in parts[1:]]
         self.numbers = [i for i in range(first, end) if tokens[i].value is not None]
+        self.literals = [tokens[i].size for i in self.numbers]
         self.letters = len(parser.letters.intersection(range(first, end)))
         done = tuple([parser.operations[i] for i in range(first, end) if i in parser.operations])
         self.operations = len(done) - done.count(hundredth)
         # 1 + 3 + ... is not worth 4
-        self.value = None if self.operations and "..." in parser.lower[end : end + 2] else value
+        self.value = None if self.operations and "..." in lower[end : end + 2] else value
         self.size = size(self.value)
         self.unit: Unit | None = None
         self.notation, self.last = notation or "expression", end
@@ -71,7 +73,10 @@ class Quantity:
                 kinds = {(): alone, (hundredth,): "percent", (operator.truediv,): "fraction"}
                 self.notation = kinds.get(done, "expression")
             self._read_unit()
-        self.begin, self.stop = text.around[first]
+        begin, stop = text.around[first]
+        self.sentence, self.before, self.behind = lower[begin:stop], lower[begin:first], lower[self.last : stop]
+        noun = "".join(self.behind[:1])
+        self.noun = stem(noun) if noun.isalpha() and len(noun) > 1 and noun not in _NO_NOUNS else ""
 
     def _read_unit(self) -> None:
         if self.notation not in ("ordinal", "percent"):
@@ -86,44 +91,21 @@ class Quantity:
             elif self.first and self.text.tokens[self.first - 1].text == "$":
                 self.unit = units.DOLLAR
 
-    @cached_property
-    def literals(self) -> list[float]:
-        """The sizes of the numbers written in it."""
-        return [size(self.text.tokens[i].value) for i in self.numbers]
-
     @property
     def form(self) -> float:
         """Its size with its sign."""
         return math.copysign(self.size, self.value or 0)
-
-    @property
-    def sentence(self) -> list[str]:
-        """The words around it, with its own."""
-        return self.text.parser.lower[self.begin : self.stop]
-
-    @property
-    def before(self) -> list[str]:
-        return self.text.parser.lower[self.begin : self.first]
-
-    @property
-    def behind(self) -> list[str]:
-        return self.text.parser.lower[self.last : self.stop]
-
-    @cached_property
-    def noun(self) -> str:
-        """The stem of the word behind it, "" where that is none."""
-        noun = "".join(self.behind[:1])
-        return stem(noun) if noun.isalpha() and len(noun) > 1 and noun not in _NO_NOUNS else ""
 
     @cached_property
     def sizes(self) -> frozenset[float]:
         """All that it may be worth: 15% is 0.15 and 15, the fifth prime 5 and 11."""
         if self.notation == "percent":
             return frozenset((self.size, size(self.size * 100)))
-        known, place = (), int(self.size) if self.notation == "ordinal" else 0
-        if place > 0:
-            known = _SEQUENCES.get(" ".join(self.behind[:1])) or _SEQUENCES.get(" ".join(self.behind[:2]), ())
-        return frozenset((self.size, *map(float, known[place - 1 : place])))
+        if self.notation != "ordinal":
+            return frozenset((self.size,))
+        known = _SEQUENCES.get(" ".join(self.behind[:1])) or _SEQUENCES.get(" ".join(self.behind[:2]), [])
+        place = int(self.size)
+        return frozenset((self.size, *map(float, known[max(0, place - 1) : place])))
 
     @cached_property
     def forms(self) -> frozenset[float | frozenset[float]]:
@@ -139,7 +121,8 @@ class Quantity:
         if not self.whole:
             return Use("operand")
         ordinal = self.notation == "ordinal"
-        return usage(self.text.tokens, self.begin, self.first, self.last, self.stop, ordinal=ordinal)
+        begin, end = self.text.around[self.first]
+        return usage(self.text.tokens, begin, self.first, self.last, end, ordinal=ordinal)
 
     @property
     def written(self) -> str:
@@ -162,7 +145,7 @@ class Text:
     """A text in plain spelling with its quantities, a relation before its sides, each before the numbers in it.
 
     sentences: where each begins, and the index behind its last token. around: the same for each token, within `NEAR`.
-    The first `tokens.MAX_TEXT` characters are read.
+    at: the quantities by the indices of their first tokens. The first `tokens.MAX_TEXT` characters are read.
     """
 
     def __init__(self, text: str) -> None:
@@ -194,6 +177,9 @@ class Text:
             for q in self.quantities[len(self.quantities) - len(inner) :]:
                 q.whole = False
         self.quantities += [related for q in self.quantities for related in self._related(q)]
+        self.at: dict[int, list[Quantity]] = {}
+        for q in self.quantities:
+            self.at.setdefault(q.first, []).append(q)
 
     def _related(self, q: Quantity) -> Iterator[Quantity]:
         """`half of the seats` is a share and `2 less than the modulus` an offset, beside the number in it."""
@@ -205,14 +191,6 @@ class Text:
             yield Quantity(self, q.first, q.end, value, "share" if share else "offset")
 
     @cached_property
-    def at(self) -> dict[int, list[Quantity]]:
-        """The quantities by the indices of their first tokens."""
-        found: dict[int, list[Quantity]] = {}
-        for q in self.quantities:
-            found.setdefault(q.first, []).append(q)
-        return found
-
-    @cached_property
     def units(self) -> frozenset[Unit]:
         """The units that it speaks of."""
         return units.named(self.parser.lower[: len(self.tokens)])
@@ -222,7 +200,7 @@ class Text:
         """Sizes of all numbers written in the text, fractions included; not of what is to be computed."""
         found = {x for q in self.quantities for x in q.literals}
         found.update(*(q.sizes for q in self.quantities if q.notation not in ("expression", "share", "offset")))
-        return frozenset(found - {-1.0, *(size(token.value) for token in self.tokens if token.notation == "times")})
+        return frozenset(found - {-1.0, *(token.size for token in self.tokens if token.notation == "times")})
 
     @cached_property
     def all_sizes(self) -> frozenset[float]:

@@ -14,12 +14,18 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+Value = Fraction | float
 MAX_TEXT = 200_000
 
 
 def words(text: str) -> frozenset[str]:
     """The words of a text, which are parted by spaces; `give(s)` stands for both of them."""
     return frozenset(re.sub(r"(\w+)\((\w+)\)", r"\1 \1\2", text).split())
+
+
+def size(value: Value | None) -> float:
+    """One key for equal sizes, whatever the sign; -1 where there is no value."""
+    return -1.0 if value is None else float(f"{abs(float(value)):.10g}")
 
 
 @functools.lru_cache(20_000)
@@ -107,8 +113,8 @@ class Token(NamedTuple):
     """A piece of a text.
 
     kind: number, ordinal, word, command, end (of a sentence), hyphen or other; "" of what only shapes the page. text:
-    in plain spelling. glued: no space stands before it. role: in the grammar of numbers. value: of a number. notation:
-    digits, decimal, fraction, times (a fraction of no number, as `half`), words, named or roman.
+    in plain spelling. glued: no space stands before it. role: in the grammar of numbers. value, size: of a number.
+    notation: digits, decimal, fraction, times (a fraction of no number, as `half`), words, named or roman.
     """
 
     kind: str
@@ -117,6 +123,7 @@ class Token(NamedTuple):
     role: str = ""
     value: Fraction | None = None
     notation: str = ""
+    size: float = -1.0
 
 
 def plain_text(text: str) -> str:
@@ -204,7 +211,7 @@ def _token(shape: str, written: str, glued: bool) -> Token:
     """What a piece of a text is; `shape` is its group in `_PIECE`."""
     if shape in ("mixed", "digits", "power", "ordinal", "roman"):
         kind, value, notation = _number(shape, written)
-        return Token(kind, written, glued, "d" if kind == "number" else "_", value, notation)
+        return Token(kind, written, glued, "d" if kind == "number" else "_", value, notation, size(value))
     text = written.removeprefix("\\") if shape else written.strip("$")
     if shape == "command":
         text = _PLAIN.get(text, text)
@@ -233,7 +240,10 @@ def tokenize(text: str) -> tuple[list[Token], list[tuple[int, int]]]:
         numbers = [piece.text.lower() if piece.value is None else piece.value for piece in pieces[first:last]]
         kind, value, notation = _said(match.lastgroup or "", numbers)
         start, end = span = places[first][0], places[last - 1][1]
-        found += [*pieces[done:first], Token(kind, text[start:end], pieces[first].glued, "", value, notation)]
+        found += [
+            *pieces[done:first],
+            Token(kind, text[start:end], pieces[first].glued, "", value, notation, size(value)),
+        ]
         spans += [*places[done:first], span]
         done = last
     return found + pieces[done:], spans + places[done:]

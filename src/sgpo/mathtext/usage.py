@@ -98,15 +98,19 @@ class Use(NamedTuple):
 
     name: "result" (the text states it as what something comes to), "operand" (something is done with it), "label" (of a
     step), "ordinal", "base" (a modulus or a base) or "mention". by: the word that makes it so, such as the verb.
-    subject: stems of the words before it in its clause. supposed: it stands under a condition or in a law. stated: its
-    clause states something, and is no instruction.
+    clause: the words before it in its clause; subject: their stems. supposed: it stands under a condition or in a law.
+    stated: its clause states something, and is no instruction.
     """
 
     name: str
     by: str = ""
-    subject: frozenset[str] = frozenset()
+    clause: str = ""
     supposed: bool = False
     stated: bool = False
+
+    @property
+    def subject(self) -> frozenset[str]:
+        return frozenset(stem(word) for word in self.clause.split() if len(word) > 1)
 
 
 def usage(tokens: Sequence[Token], begin: int, first: int, last: int, end: int, *, ordinal: bool = False) -> Use:
@@ -116,13 +120,12 @@ def usage(tokens: Sequence[Token], begin: int, first: int, last: int, end: int, 
     left = _LETTER.sub(" x", " ".join(["", *before, ""]))
     right = " ".join(["", *(token.text.lower() for token in tokens[last : min(end, last + 7)]), ""])
     clause = _CLAUSE.sub("", left, 1)
-    subject = frozenset(stem(word) for word in clause.split() if len(word) > 1)
     supposed = bool(_LAW.match(clause) or _SUPPOSED.search(clause))
     hyphen = not ordinal and last < end and tokens[last].kind == "hyphen"  # a 4-digit number
     short = len(tokens[first].text) <= 2 and last - first == 1  # case 3, and the step `3. Add them.`
     alone = not (left + right).strip("{ }") and [t for t in tokens[end + 1 : end + 2] if t.kind != "end"]
     if hyphen or (short and (alone or _LABELLED.search(left))):
-        return Use("label", "", subject, supposed)
+        return Use("label", "", clause, supposed)
     near = " ".join(["", *_BETWEEN.sub(" ", left, 1).split()[-9:], ""])
     name, by = next(
         (name, found[1].strip() if name else "") for name, pattern in _GOVERNS if (found := pattern.search(near))
@@ -136,4 +139,4 @@ def usage(tokens: Sequence[Token], begin: int, first: int, last: int, end: int, 
     # `they meet after 3 hours` tells, and `divide by 3` does not.
     if name == "operand" and by in _PREPOSITIONS and stated and not re.search(r" divided(?: \S+)? $", left):
         name = "mention"
-    return Use("ordinal" if ordinal and name != "result" else name or "mention", by, subject, supposed, stated)
+    return Use("ordinal" if ordinal and name != "result" else name or "mention", by, clause, supposed, stated)

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from sgpo.mathtext import units
-from sgpo.mathtext.expressions import size
 from sgpo.mathtext.quantities import Quantity, Text
-from sgpo.mathtext.tokens import stem
+from sgpo.mathtext.tokens import size, stem
 from sgpo.mathtext.usage import BASES
 from sgpo.rewards.extract import gold_answer
 
@@ -122,7 +121,7 @@ class Case:
     @cached_property
     def bases(self) -> frozenset[float]:
         """The bases and moduli that the problem works in."""
-        return frozenset(q.size for q in self.problem.quantities if q.use.by in BASES)
+        return frozenset(q.size for q in self.problem.quantities if BASES & {*q.before} and q.use.by in BASES)
 
 
 def letters_of(q: Quantity) -> set[str]:

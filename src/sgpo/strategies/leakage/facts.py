@@ -8,14 +8,13 @@ import re
 from functools import cached_property
 
 from sgpo.mathtext import units
-from sgpo.mathtext.expressions import size
 from sgpo.mathtext.quantities import Quantity, Text
-from sgpo.mathtext.tokens import stem, words
+from sgpo.mathtext.tokens import size, stem, words
 from sgpo.mathtext.usage import OPERANDS
 from sgpo.strategies.leakage.case import SMALL, case_of, content
 
 # Numbers of general knowledge that are no conversion between two units, with the words that must stand in the strategy.
-_KNOWN = {
+_GENERAL = {
     2: "prime even twin pair couple", 3: "triple", 4: "triple", 5: "round rounding triple",
     6: "die dice cube face hand", 10: "digit letter", 11: "divisibility",
     12: "dozen clock hour month inch triple dice noon afternoon face", 13: "card rank suit triple",
@@ -27,14 +26,19 @@ _KNOWN = {
     365: "year", 366: "year", 400: "leap", 3.6: "km kilometer", 1000: "kilo milli", 3600: "second hour", 1.5: "outlier",
     1.8: "fahrenheit celsius temperature", 32: "fahrenheit celsius temperature",
 }  # fmt: skip
+_KNOWN = {number: frozenset(said.split()) for number, said in _GENERAL.items()}
 _RATIOS = frozenset(map(stem, words("sin cos tan sine cosine tangent isosceles equilateral")))
 _LISTING = words(", and or then by the")
+_BEGINS, _ENDS = re.compile(r"(?<![\d.])"), re.compile(r"(?!\.?\d)")
 
 
 def has(text: Text, q: Quantity) -> bool:
     """A text has the formula of a quantity, however it is spelled there, and not as a part of a longer number."""
-    spelled = q.written in text.tight and re.search(rf"(?<![\d.]){re.escape(q.written)}(?!\.?\d)", text.tight)
-    return bool(spelled) or (bool(q.forms) and q.forms <= text.forms)
+    written, at = q.written, -1
+    while (at := text.tight.find(written, at + 1)) >= 0:
+        if _BEGINS.match(text.tight, at) and _ENDS.match(text.tight, at + len(written)):
+            return True
+    return bool(q.forms) and q.forms <= text.forms
 
 
 @functools.lru_cache(256)
@@ -78,12 +82,14 @@ class Facts:
 
     def is_known(self, number: float, q: Quantity) -> bool:
         """The number is general knowledge about what the sentence of a quantity speaks of."""
+        if number + 1 in self.case.bases:  # the largest digit of a base
+            return True
+        if number not in _KNOWN and number % 15:  # the sines of multiples of 15 degrees are in tables
+            return False
         # `divide by 1.8`, where the problem speaks of Celsius; for two dice, a chance of 1/36
         wide = q.use.name == "operand" or q.use.by in OPERANDS or q.notation in ("fraction", "relation")
         near = self.near(q) | (self.stems if wide else frozenset())
-        # The largest digit of a base; the sines of multiples of 15 degrees are in tables.
-        known = number + 1 in self.case.bases or not near.isdisjoint(_KNOWN.get(number, "").split())
-        return known or (not number % 15 and not near.isdisjoint(_RATIOS))
+        return not near.isdisjoint(_KNOWN.get(number, ())) or (not number % 15 and not near.isdisjoint(_RATIOS))
 
     def converts(self, q: Quantity) -> bool:
         """Its sentence says what one unit is in another: `an hour has 60 minutes`, `1 km is 1000 m`."""
@@ -101,4 +107,4 @@ class Facts:
             lambda i: self.strategy.tokens[i].value is not None or self.strategy.tokens[i].text in _LISTING,
         )
         run = next((run for inside, group in runs if inside and q.first in (run := [*group])), [])
-        return [size(value) for i in run if (value := self.strategy.tokens[i].value) is not None]
+        return [token.size for token in map(self.strategy.tokens.__getitem__, run) if token.value is not None]

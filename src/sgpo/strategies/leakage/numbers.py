@@ -10,9 +10,8 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sgpo.mathtext.expressions import size
 from sgpo.mathtext.quantities import Quantity
-from sgpo.mathtext.tokens import words
+from sgpo.mathtext.tokens import size, words
 from sgpo.mathtext.usage import ARRIVALS, BASES
 from sgpo.strategies.leakage.case import SMALL, letters_of
 from sgpo.strategies.leakage.facts import Facts, has
@@ -170,19 +169,41 @@ def _names_triangle(q: Quantity) -> bool:
     return "-" in (*q.before[-1:], *q.behind[:1]) and "triangle" in q.sentence
 
 
+# What weighs anything for a sort, the most first.
+_WEIGHTS = {
+    sort: sorted(
+        ((row.weights[i], row.holds) for row in FEATURES if row.weights[i]), key=lambda row: abs(row[0]), reverse=True
+    )
+    for i, sort in enumerate(SORTS)
+}
+_REST = {
+    sort: [sum(abs(weight) for weight, _ in rows[i:]) for i in range(len(rows))] for sort, rows in _WEIGHTS.items()
+}
+
+
 @functools.lru_cache(4)
-def _told(facts: Facts) -> list[tuple[str, str]]:
-    """The sorts of the quantities that leak, and their quotes."""
-    found = []
-    for q in facts.strategy.quantities:
-        if sort := sort_of(facts, q):
-            column = SORTS.index(sort)
-            true = (weight for _, weights, holds in FEATURES if (weight := weights[column]) and holds(facts, q))
-            drives = "given" in sort and q.use.name == "operand"  # a small given number that drives a step
-            found += [("operand" if drives else sort, q.quote)] * (sum(true) > 0)
-    return found
+def _sorts(facts: Facts) -> list[tuple[str, Quantity]]:
+    return [(sort, q) for q in facts.strategy.quantities if (sort := sort_of(facts, q))]
+
+
+def _leaks(facts: Facts, q: Quantity, sort: str) -> bool:
+    """Its weights come to more than 0; no more is asked than what may still change that."""
+    score = 0
+    for (weight, holds), rest in zip(_WEIGHTS[sort], _REST[sort], strict=True):
+        if abs(score) > rest:
+            break
+        score += weight if holds(facts, q) else 0
+    return score > 0
 
 
 def leaking(*sorts: str) -> Callable[[Facts], str]:
-    """A rule that quotes the first quantity of some sorts that leaks."""
-    return lambda facts: next((quote for sort, quote in _told(facts) if sort in sorts), "")
+    """A rule that quotes the first quantity of some sorts that leaks; what is given and drives a step is an operand."""
+
+    def find(facts: Facts) -> str:
+        for sort, q in _sorts(facts):
+            drives = "given" in sort and q.use.name == "operand"
+            if ("operand" if drives else sort) in sorts and _leaks(facts, q, sort):
+                return q.quote
+        return ""
+
+    return find

@@ -44,6 +44,8 @@ def _says(sentence: str, phrase: str) -> bool:
 def right_option(facts: Facts) -> str:
     """It finds `option B`, `(B)`, `the second option` and `rule out A and C`, not `options A, B and C` or `point B`."""
     case, text, count = facts.case, facts.strategy, len(facts.case.options)
+    if not (case.letter or count or len(case.others) > 1):
+        return ""
     place = ord(case.letter) - ord("A") + 1 if case.letter else -9
     ends = {
         count // 2 + 1: f"middle{_NEAR}",
@@ -94,18 +96,19 @@ def written(facts: Facts) -> str:
 
 
 @functools.lru_cache(16)
-def _runs(text: Text) -> dict[str, None]:
-    """The runs of `RUN` words without formulas, then the sentences of `WHOLE` with them; `LAW_RUN` words of a law."""
+def _runs(text: Text) -> dict[tuple[str, ...], None]:
+    """The runs of `RUN` and `LAW_RUN` words without formulas, then the sentences with them."""
     read = [t.text.lower() for t in text.tokens if t.value is not None or (t.kind == "word" and len(t.text) > 1)]
-    runs = [(read[i : i + length], length) for length in (RUN, LAW_RUN) for i in range(len(read) - length + 1)]
-    runs += [(text.words(*bounds), WHOLE) for bounds in text.sentences]
-    return {" ".join(run): None for run, least in runs if len(run) >= (least if _LAW.isdisjoint(run) else LAW_RUN)}
+    runs = [tuple(read[i : i + length]) for length in (RUN, LAW_RUN) for i in range(len(read) - length + 1)]
+    return dict.fromkeys(runs + [tuple(text.words(*bounds)) for bounds in text.sentences])
 
 
 def copied(facts: Facts) -> str:
     """A long span or whole sentence that the strategy shares with the response, not the problem."""
     response, problem = _runs(facts.case.response), _runs(facts.case.problem)
-    return next((run[:160] for run in _runs(facts.strategy) if run in response and run not in problem), "")
+    shared = (run for run in _runs(facts.strategy) if run in response and run not in problem)
+    long = (run for run in shared if len(run) >= (WHOLE if _LAW.isdisjoint(run) else LAW_RUN))
+    return next((" ".join(run)[:160] for run in long), "")
 
 
 class Rule(NamedTuple):

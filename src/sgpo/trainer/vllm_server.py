@@ -21,7 +21,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial, partialmethod
+from functools import partial
 from http.client import HTTPException
 from pathlib import PurePath
 from typing import Any, NoReturn
@@ -202,7 +202,13 @@ class _Session:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._plain, name)
 
-    def _ask(self, method: str, url: str, **options: Any) -> Any:
+    def get(self, url: str, **options: Any) -> Any:
+        return self._ask("GET", url, options)
+
+    def post(self, url: str, **options: Any) -> Any:
+        return self._ask("POST", url, options)
+
+    def _ask(self, method: str, url: str, options: dict[str, Any]) -> Any:
         client, seconds, began = self._client, self._client._seconds, time.monotonic()
         asked = f"{method} {urlparse(url).path}{client._what}"
         replies: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -225,8 +231,6 @@ class _Session:
         if reply.status_code not in (200, 404):  # TRL says what a 404 means, where it does
             raise client.error(f"answered {asked} with {reply.status_code} {reply.reason}: {_excerpt(reply)}")
         return reply
-
-    get, post = partialmethod(_ask, "GET"), partialmethod(_ask, "POST")
 
     def _broken(self, asked: str, cause: Exception, seconds: float) -> NoReturn:
         why = getattr(cause.args[0] if cause.args else None, "reason", None) or cause  # urllib3's, after its retries

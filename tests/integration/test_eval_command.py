@@ -146,7 +146,7 @@ def test_the_command_equals_the_evaluation_that_the_trainer_runs(tmp_path: Path)
 
     expected = measure_once(*load(base_path(0)), k=1, guided=True)
     options = ["-b", "lab", "--guided", "--k", 1, "--batch-size", 300, "--seed", 1234]
-    result = invoke(base_path(0), *options, "--out", tmp_path)
+    result = invoke("lab", *options, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     saved = json.loads((tmp_path / "results.json").read_text())
     assert saved["accuracy"] == expected.accuracy > 0.9

@@ -1,11 +1,13 @@
 """Output without a terminal: a line every few seconds, whole, with our warnings and nobody else's noise."""
 
 import io
+import queue
 import subprocess
 import sys
 import time
 import warnings
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from noisy_job import noisy
@@ -13,7 +15,7 @@ from rich.console import Console
 
 from sgpo.recipe.display import TrainingDisplay
 from sgpo.runs import progress as module
-from sgpo.runs.jobs import ProcessJob, run_jobs
+from sgpo.runs.jobs import ProcessJob, _show_messages, run_jobs
 from sgpo.runs.processes import mistakes_in_one_line
 from sgpo.runs.progress import hush, progress
 
@@ -190,6 +192,17 @@ def test_warnings_that_were_asked_for_are_given() -> None:
     for flags, shown in (((), False), (("-W", "default"), True)):
         done = subprocess.run([sys.executable, *flags, "-c", code], capture_output=True, text=True, check=True)
         assert ("use another name" in done.stderr) == shown
+
+
+def test_a_job_that_is_measured_after_its_training_is_not_done(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages: queue.Queue[Any] = queue.Queue()
+    with progress() as shown:
+        tasks = {name: shown.add_task(name, total=1.0, note="") for name in ("a", "b")}
+        messages.put(("a", 1.0, {"accuracy": 0.5}))
+        _show_messages(messages, shown, tasks, {"a": None, "b": None})
+    assert capsys.readouterr().err.startswith("0/2 done; a 99% accuracy 0.500 after")
 
 
 def test_a_job_in_a_process_is_heard_where_it_warns(capfd: pytest.CaptureFixture[str]) -> None:

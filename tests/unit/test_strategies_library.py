@@ -272,6 +272,8 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*command, "--problems", str(given_file), "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert "5 problems are served by 2 strategies" in done.output
+    heads = next(line for line in done.output.splitlines() if line.startswith("serves"))  # whole in 80 columns
+    assert heads.split() == ["serves", "lift", "95%", "interval", "measured", "problem", "type", "strategy"]
     assert "assigned 1" in done.output
     row = json.loads(out.read_text())
     assert row["prompt"][0]["role"] == "user"

@@ -21,6 +21,7 @@ from sgpo.evaluation.planning import plan_benchmark, refuse_idle
 from sgpo.evaluation.results import EvalResult
 from sgpo.evaluation.run import EvalPlan, run_evaluation
 from sgpo.lab.benchmark import LAB
+from sgpo.lab.model import base_path
 from sgpo.models import Model
 from sgpo.runs.progress import progress
 
@@ -49,7 +50,9 @@ def run_benchmarks(options: EvalCommand) -> dict[str, EvalResult]:
     refuse_idle(evaluation, [grade for _, grade in jobs])
     for plan, grade in jobs:  # every plan is good before a model is loaded
         plan.check(grade)
-    engine = evaluation.access.open(options.model, jobs[0][0].sampling)
+    local = evaluation.access.base_url is None and evaluation.access.backend != "endpoint"
+    place = str(base_path()) if local and options.model == LAB.name else options.model  # as in a recipe
+    engine = evaluation.access.open(place, jobs[0][0].sampling)
     results = {}
     for plan, grade in jobs:
         engine.sampling = plan.sampling

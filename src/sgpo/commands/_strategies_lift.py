@@ -240,8 +240,7 @@ def run_library(options: LibraryOptions) -> None:
     if options.as_json:
         typer.echo(json.dumps({"entries": [entry.to_dict() for entry in found], "assigned": dict(counts)}, indent=1))
         return
-    served = sum(len(entry.served) for entry in found)
-    typer.echo(f"{served} problems are served by {len(found)} strategies")
+    typer.echo(f"{sum(len(entry.served) for entry in found)} problems are served by {len(found)} strategies")
     _print_entries(found[: options.top])
     if out is not None:
         others = "; the others are left out" if counts["assigned"] < len(asked) else ""
@@ -249,14 +248,15 @@ def run_library(options: LibraryOptions) -> None:
 
 
 def _print_entries(entries: Sequence[Entry]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for title in ("serves", "lift", "95% interval", "of", "problem type", "strategy"):
-        table.add_column(title, justify="right" if title in ("serves", "lift", "of") else "left", no_wrap=True)
+    table = Table(box=None, pad_edge=False, expand=True)  # the texts alone give way in a narrow terminal
+    for title in ("serves", "lift", "95% interval", "measured"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("problem type", max_width=20, no_wrap=True)
+    table.add_column("strategy", ratio=1, no_wrap=True)
     for entry in entries:
-        lift, interval, measured = "-", "-", "-"
+        figures = ["-", "-", "-"]
         if entry.lift is not None:
-            lift, interval = f"{entry.lift:+.2f}", f"[{entry.low:+.2f}, {entry.high:+.2f}]"
-            measured = str(entry.measured)
-        cells = (str(len(entry.served)), lift, interval, measured, entry.strategy.problem_type, entry.strategy.strategy)
+            figures = [f"{entry.lift:+.2f}", f"[{entry.low:+.2f}, {entry.high:+.2f}]", str(entry.measured)]
+        cells = (str(len(entry.served)), *figures, entry.strategy.problem_type, entry.strategy.strategy)
         table.add_row(*(Text(cell.replace("\n", " ")) for cell in cells))
     Console().print(table)

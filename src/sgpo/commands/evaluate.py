@@ -38,7 +38,7 @@ class EvalCommand:
 
     model: str = option(
         argument=True,
-        help="Folder of a model or adapter, or a hub id; with --backend endpoint the name under which it is served.",
+        help="Folder of a model or adapter, a hub id, or 'lab' (the embedded base); of an endpoint, the name served.",
     )
     benchmark: tuple[str, ...] = option(
         (),

@@ -1,5 +1,7 @@
 """What a run shows, in one sentence, and a second one on how sure that is. A tie and a loss are said as plainly."""
 
+from functools import partial
+
 from sgpo.report.run import Run, end_gap
 from sgpo.report.series import PASS_RATE, Band, band, first_and_last
 from sgpo.report.text import bound, points
@@ -27,18 +29,16 @@ def strongest(run: Run) -> MethodResult | None:
 
 
 def _comparison(run: Run) -> tuple[str, str]:
-    sgpo, other = run.method("sgpo"), strongest(run)
+    sgpo, other, count = run.method("sgpo"), strongest(run), sum(m.ranked for m in run.methods)
     # Nothing is paired, so there is one accuracy to say and no difference.
     if sgpo is None or other is None:
         best = sgpo or other
         if best is None:
             return "No method has a result.", ""
-        count = sum(m.ranked for m in run.methods)
         among = "" if count < 2 else f", the highest of {count} methods"
         return f"{best.label} ends at {100 * best.accuracy:.1f}% held-out accuracy{among}.", _sureness(best)
     gap = end_gap(sgpo, other)
-    count = sum(m.ranked for m in run.methods) - 1
-    rank = f", the strongest of {count} other methods" if count > 1 else ""
+    rank = f", the strongest of {count - 1} other methods" if count > 2 else ""
     return _verdict(sgpo, other, gap, rank), _qualified(sgpo, other, gap)
 
 
@@ -79,10 +79,7 @@ def _training(run: Run) -> tuple[str, str]:
     (cell,) = run.cells
     if not cell.series:
         return "No step of training has been logged.", ""
-
-    def values(metric: str) -> Band | None:
-        return band(cell.method, run.cells, metric)
-
+    values = partial(band, cell.method, run.cells)
     steps = max(steps[-1] for steps, _ in cell.series.values())
     length = f"{steps} step{'s' * (steps != 1)}"
     alone, guided = values(PASS_RATE), values("sgpo/guided_pass_rate")

@@ -188,8 +188,7 @@ def lifts(logs: Sequence[Log]) -> list[Lift]:
     for strategy, rows in by_strategy.items():
         problems, families = sorted({r.id for r in rows}), sorted({r.family for r in rows if r.family is not None})
         halves = [[_gain(r) for r in rows if window(r.step, last, 2) == part] for part in (0, 1)]
-        lift = mean_or_none([_gain(r) for r in rows])
-        assert lift is not None
+        lift = fmean(_gain(r) for r in rows)
         found.append(Lift(strategy, problems, families, len(rows), lift, *map(mean_or_none, halves)))
     return sorted(found, key=lambda lift: -lift.lift)
 

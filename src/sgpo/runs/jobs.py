@@ -99,7 +99,8 @@ def _show_messages(
                 shown.console.print(f"{name}: {what}", markup=False, highlight=False)
             else:
                 note = "  ".join(f"{k} {v:.3f}" for k, v in what.items())
-                shown.update(tasks[name], completed=done if name in waiting else 1.0, note=note)
+                # A job that has trained may be measured for minutes yet.
+                shown.update(tasks[name], completed=min(done, 0.99) if name in waiting else 1.0, note=note)
 
 
 _messages: Any = None  # in a process of the pool: the way back to the display

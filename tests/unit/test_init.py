@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trainer_kit
+from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from trl import GRPOTrainer
@@ -14,6 +17,8 @@ from typer.testing import CliRunner
 
 from sgpo.cli import app
 from sgpo.recipe import load_reward, main
+from sgpo.recipe.arguments import RunArguments
+from sgpo.recipe.run import check_folder
 
 FAMILIES = ("qwen2", "qwen3", "llama")
 ROWS = [
@@ -116,6 +121,18 @@ def test_a_run_that_would_write_into_its_data_is_refused(tiny: Path, here: Path)
     with pytest.raises(ValueError, match=r"first-run.problems\.jsonl., a file that the run writes to"):
         run(*words)
     assert (here / "first-run" / "problems.jsonl").read_text() == before
+
+
+def test_a_run_below_a_folder_of_save_to_disk_is_none_of_its_data(tmp_path: Path) -> None:
+    """Such a folder names its files; of any other each file is data."""
+    Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved")
+    (tmp_path / "files").mkdir()
+    write(tmp_path / "files" / "a.jsonl", ROWS)
+    for folder in ("saved", "files"):
+        given = RunArguments(dataset_name=str(tmp_path / folder))
+        config = SimpleNamespace(output_dir=str(tmp_path / folder / "run"), resume_from_checkpoint=None)
+        with pytest.raises(ValueError, match="a folder that the run writes to") if folder == "files" else nullcontext():
+            check_folder(given, config)
 
 
 def test_sizes_and_machines_decide(tiny: Path, here: Path) -> None:

@@ -110,6 +110,10 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"data": kit.make_problems(2).rename_column("prompt", "question")},
         ("no column 'prompt'", "'question'", "rename_column"),
     ),
+    "missing prompt, GRPO alone": (
+        {"data": kit.make_problems(2).rename_column("prompt", "question"), "alpha_form": "constant", "alpha_0": 0},
+        ("no column 'prompt'", "'question'", "rename_column"),
+    ),
     "streamed without strategy": (
         {"data": kit.make_problems(2).remove_columns("strategy").to_iterable_dataset()},
         ("no column 'strategy'", "['prompt', 'answer']", "rename_column"),

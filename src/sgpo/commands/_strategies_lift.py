@@ -218,18 +218,9 @@ def run_library(options: LibraryOptions) -> None:
         found = build_library(store, threshold=options.threshold, by=options.by, index=index, report=report)
         counts: Counter[str] = Counter()
         if out is not None:
-            rows = list(
-                assign(
-                    found,
-                    asked,
-                    index=index,
-                    neighbours=options.neighbours,
-                    floor=options.floor,
-                    make_prompt=make_prompt,
-                    counts=counts,
-                    report=report,
-                )
-            )
+            how = {name: getattr(options, name) for name in ("neighbours", "floor")}
+            given = assign(found, asked, index=index, make_prompt=make_prompt, counts=counts, report=report, **how)
+            rows = list(given)
             if not rows:
                 raise ValueError(
                     f"None of the {len(asked)} problems got a strategy ({counted(counts)}). Lower --floor "

@@ -141,16 +141,12 @@ def _signs(store: Store) -> dict[str, int]:
     return found
 
 
-def _setup(store: Store, id: str, kind: str, model: str, prompt: str, settings: str) -> JsonObject:
+def _setup(store: Store, *row: str) -> JsonObject:
     outcomes = "SELECT outcome, count(*) FROM calls WHERE setup = ? GROUP BY outcome ORDER BY 2 DESC"
-    totals = store.totals(id)
+    totals = store.totals(row[0])
     return {
-        "id": id,
-        "kind": kind,
-        "model": model,
-        "prompt": prompt,
-        "settings": settings,
-        "outcomes": dict(store.rows(outcomes, id)),
+        **dict(zip(("id", "kind", "model", "prompt", "settings"), row, strict=True)),
+        "outcomes": dict(store.rows(outcomes, row[0])),
         "prompt_tokens": totals["prompt_tokens"],
         "completion_tokens": totals["completion_tokens"],
         "mean_seconds": totals["seconds"] / totals["calls"] if totals["calls"] else None,

@@ -61,13 +61,7 @@ def check_recipe(argv: Sequence[str], *, here: bool = True) -> Checked:
             raise
     data, measured = load_data(run), load_eval_data(run)
     check_rewards(config, rewards, data, measured)
-    if config.guides:
-        check_dataset(data, config)
-    elif "prompt" not in data.column_names:
-        raise ValueError(
-            f"dataset_name is {run.dataset_name!r}, which has no column 'prompt' (text, or messages); its columns are "
-            f"{', '.join(data.column_names)}. `sgpo init MODEL DATA` writes such data."
-        )
+    check_dataset(data, config)
     check_size(data, config)
     tokenizer = load_tokenizer(model_path(model), model.model_revision)
     check_tokenizer(tokenizer, data)

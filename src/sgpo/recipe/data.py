@@ -84,7 +84,7 @@ def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
         if config is not None:
             raise ValueError(f"dataset_config is {config!r}, but {name!r} is a file, which has none; leave it out.")
     try:
-        if path.is_dir() and any((path / each).is_file() for each in ("state.json", "dataset_dict.json")):
+        if is_saved(path):
             return _of_splits(load_from_disk(name), split, name, field)
         if path.is_file() and ending != ".parquet":
             return text_dataset({"train": [path]}, split)
@@ -109,6 +109,11 @@ def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
                 f"split={split!r}).to_json('data.jsonl')."
             )
         raise ValueError(f"{field} is {name!r}, of which the split {split!r} cannot be read: {said}") from error
+
+
+def is_saved(path: Path) -> bool:
+    """Whether ``save_to_disk`` has made a folder, which names its files; of any other each file is data."""
+    return any((path / each).is_file() for each in ("state.json", "dataset_dict.json"))
 
 
 def _of_files(path: Path, config: str | None) -> dict[str, list[Path]]:

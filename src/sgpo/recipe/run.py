@@ -16,7 +16,7 @@ from trl import ModelConfig, get_peft_config, get_quantization_config
 from sgpo.evaluation.templates import template_of
 from sgpo.models.folders import Folder
 from sgpo.recipe.arguments import RunArguments, parse
-from sgpo.recipe.data import load_data, load_eval_data, trained_on
+from sgpo.recipe.data import is_saved, load_data, load_eval_data, trained_on
 from sgpo.recipe.display import TrainingDisplay
 from sgpo.recipe.model import LAB, check_model, init_kwargs, model_path
 from sgpo.recipe.parts import naming_packages
@@ -87,7 +87,7 @@ def check_folder(run: RunArguments, config: Any) -> None:
             continue
         data = Path(given).resolve()
         # Of a folder all files are data: the next start would read this one's logs as problems.
-        within = not resumes and data.is_dir() and data in (out, *out.parents)
+        within = not resumes and data.is_dir() and data in (out, *out.parents) and not is_saved(data)
         if within or data in {out / file for file in (PROBLEMS, LOG, COMPLETIONS)}:
             raise ValueError(
                 f"{name} is {given!r}, a {'folder' if within else 'file'} that the run writes to: output_dir is "

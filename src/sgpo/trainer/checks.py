@@ -193,11 +193,13 @@ def check_dataset(dataset: Any, args: SGPOConfig) -> None:
     """
     first = require_column(
         dataset,
-        STRATEGY_COLUMN,
+        STRATEGY_COLUMN if args.guides else "prompt",
         "SGPO needs 'prompt' and 'strategy' (text; None or '' for a problem that shall train by GRPO alone). "
         "`sgpo init MODEL DATA` makes prompts of problems; else rename yours with `dataset.rename_column`, or train "
         "without strategies by alpha_form='constant', alpha_0=0.",
     )
+    if not args.guides:
+        return
     if not isinstance(dataset, Dataset):
         require_text((first or {}).get(STRATEGY_COLUMN), 0)
         return

@@ -64,8 +64,7 @@ class SGPOTrainer(GuidedGroupTrainer):
 
     def _check_before_loading(self, args: SGPOConfig, train_dataset: Any, *, peft: bool) -> None:
         checks.check_arguments(args, peft=peft)
-        if args.guides:
-            checks.check_dataset(train_dataset, args)
+        checks.check_dataset(train_dataset, args)
 
     def _complete(self) -> None:
         args = self.args

@@ -65,6 +65,7 @@ _OPEN_BOX = re.compile(
     r"(?=(?:\$|\\[)\]])(?![^{}]*\}))"
 )
 _GLM_BOX = re.compile(r"<\|begin_of_box\|>(.{0,2000}?)<\|end_of_box\|>", re.DOTALL)
+_MARKED = ("</", "<br", "<!--", "~~")
 # Pages of the web in a response: rows, emphasis, powers and indices.
 _HTML = [
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)
@@ -251,7 +252,7 @@ def first_turn(text: str) -> str:
 
 def without_tags(text: str) -> str:
     """The text with the tags of HTML that shape it as Markdown and LaTeX say it."""
-    for pattern, replacement in _HTML if re.search("</|<br|<!--|~~", text) else ():
+    for pattern, replacement in _HTML if any(mark in text for mark in _MARKED) else ():
         text = pattern.sub(replacement, text)
     return text
 

@@ -186,20 +186,12 @@ class Evaluation(Result):
         """A row a benchmark: avg@k with its 95% interval, pass@k, maj@k, tokens, share of cut completions."""
         import pandas as pd
 
-        rows = {
-            name: {
-                "problems": each.n_problems,
-                "k": each.k,
-                "accuracy": each.accuracy,
-                "low": each.ci95[0],
-                "high": each.ci95[1],
-                "pass_at_k": each.pass_at_k[each.k],
-                "maj_at_k": each.maj_at_k,
-                "mean_length": each.mean_length,
-                "truncated": each.truncated,
-            }
-            for name, each in self.results.items()
-        }
+        rows = {}
+        for name, each in self.results.items():
+            low, high = each.ci95
+            row = {"problems": each.n_problems, "k": each.k, "accuracy": each.accuracy, "low": low, "high": high}
+            more = {field: getattr(each, field) for field in ("maj_at_k", "mean_length", "truncated")}
+            rows[name] = {**row, "pass_at_k": each.pass_at_k[each.k], **more}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("benchmark")
 
     @property

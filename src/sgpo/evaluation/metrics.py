@@ -135,13 +135,10 @@ def bootstrap_interval(
         raise ValueError(f"resamples = {resamples} must be at least 1.")
     # A generator of its own, so that an interval is the same wherever it is computed.
     rng = np.random.default_rng(seed)
-    means: list[NDArray[np.float64]] = []
-    left = resamples
-    while left:
-        # In parts: 2,000 resamples of 100,000 problems are 1.6 GB of indices.
-        rows = min(left, max(1, _CHUNK // len(values)))
-        means.append(values[rng.integers(0, len(values), size=(rows, len(values)))].mean(axis=1))
-        left -= rows
+    # In parts: 2,000 resamples of 100,000 problems are 1.6 GB of indices.
+    rows = max(1, _CHUNK // len(values))
+    sizes = [(min(rows, resamples - begin), len(values)) for begin in range(0, resamples, rows)]
+    means = [values[rng.integers(0, len(values), size=size)].mean(axis=1) for size in sizes]
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
     return float(low), float(high)
@@ -198,15 +195,10 @@ def t_quantile(p: float, df: int) -> float:
     # The quantile for one degree of freedom grows without bound as p nears 1.
     while _t_cdf(high, df) < p:
         high *= 2
-    while high - low > 1e-10 * max(1.0, high):
+    for _ in range(100):  # each halves the error
         middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        if _t_cdf(middle, df) < p:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+        low, high = (middle, high) if _t_cdf(middle, df) < p else (low, middle)
+    return high
 
 
 def _t_cdf(t: float, df: int) -> float:

@@ -179,15 +179,9 @@ def pretrain(seed: int, out: Path, tokens: int = TOKENS, width: int = MODEL["hid
     # Half the size in the package; what is measured below is read back from it.
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
-    record = {
-        "seed": seed,
-        "tokens": tokens,
-        "vocabulary": vocabulary_hash(),
-        "model": sized(width),
-        "loss": round(loss, 4),
-        "minutes": round((time.perf_counter() - started) / 60, 1),
-        **measure_base(out),
-    }
+    minutes = round((time.perf_counter() - started) / 60, 1)
+    record = {"seed": seed, "tokens": tokens, "vocabulary": vocabulary_hash(), "model": sized(width)}
+    record |= {"loss": round(loss, 4), "minutes": minutes, **measure_base(out)}
     write_json(out / "pretrain.json", record)
     return record
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from sgpo.compare.results import axis_accuracies
+from sgpo.compare.results import SCORE_NAMES, axis_accuracies
 from sgpo.report import svg
 from sgpo.report.comparison import ranking
 from sgpo.report.run import Run
@@ -31,10 +31,7 @@ NOTES = {
 MAX_AXES = 12
 SAMPLING = {
     "accuracy": "temperature 0.6",
-    "greedy": "greedy",
-    "temperature_1": "temperature 1",
-    "pass_at_32": "pass@32",
-    "guided": "with the strategy",
+    **{name: SCORE_NAMES[name] for name in ("greedy", "temperature_1", "pass_at_32", "guided")},
     "length": "tokens",
 }
 

@@ -187,7 +187,8 @@ class Asker:
         """Let the budget know what all runs have spent, that of another process which is at work among them."""
         began = time.perf_counter()
         spent = await asyncio.to_thread(self.store.totals, setup)
-        self.budget.at_least(spent["prompt_tokens"], spent["completion_tokens"])
+        for name in ("prompt_tokens", "completion_tokens"):  # of what was settled here, the last may not be written yet
+            setattr(self.budget, name, max(getattr(self.budget, name), spent[name]))
         # A large store takes a while to sum up, which must stay a small share of the run.
         self._look_again = time.perf_counter() + 20 * (time.perf_counter() - began)
 

@@ -133,25 +133,13 @@ def _noted(store: Store, setup: Setup, n: int, limit: int | None) -> Audit:
             told, by_chance = _told(mine, problem), _told(theirs, problem)
             rate, chance = Rate(told, len(mine)), Rate(by_chance, len(theirs))
             low, high = difference_interval(rate, chance)
-            note = {
-                "told": told,
-                "asked": len(mine),
-                "chance": [by_chance, len(theirs)],
-                "rate": rate.value,
-                "low": low,
-                "high": high,
-                "leaks": low > 0,
-                "model": setup.model,
-                "setup": setup.id,
-            }
+            note = {"told": told, "asked": len(mine), "chance": [by_chance, len(theirs)], "rate": rate.value}
+            note |= {"low": low, "high": high, "leaks": low > 0, "model": setup.model, "setup": setup.id}
             store.note([(candidate.id, NOTE, note)])
             done.candidates["leaks" if low > 0 else "passes"] += 1
-            for group, share in (
-                ("rejects" if leaks(store, problem, candidate) else "passes", rate),
-                ("chance", chance),
-            ):
-                done.told[group] += share.passed
-                done.asked[group] += share.n
+            group = "rejects" if leaks(store, problem, candidate) else "passes"
+            done.told.update({group: rate.passed, "chance": chance.passed})
+            done.asked.update({group: rate.n, "chance": chance.n})
     return done
 
 

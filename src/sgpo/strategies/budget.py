@@ -108,11 +108,6 @@ class Budget:
         """Whether there is a limit."""
         return self.spending.max_tokens_total is not None or self.spending.max_cost is not None
 
-    def at_least(self, prompt_tokens: float, completion_tokens: float) -> None:
-        """Take in what a store holds: answers of earlier runs, of this one, and of others beside it."""
-        self.prompt_tokens = max(self.prompt_tokens, prompt_tokens)
-        self.completion_tokens = max(self.completion_tokens, completion_tokens)
-
     async def reserve(self, prompt_bytes: int, max_tokens: int) -> tuple[float, float] | None:
         """Hold what a call may take at most, or None where that is over a limit even when nothing is under way."""
         most = (prompt_bytes / _BYTES_PER_TOKEN_WORST, float(max_tokens))

@@ -181,18 +181,13 @@ def push(out: Path, repo: str, *, public: bool = False) -> None:
 
 
 def _row(problem: Problem, chosen: Candidate | None, prompt: Prompt) -> JsonObject:
-    row = {"prompt": prompt, "strategy": None, "answer": problem.answer, "id": problem.id}
+    row: JsonObject = {"prompt": prompt, "strategy": None, "answer": problem.answer, "id": problem.id}
     if chosen is None:
         return row | dict.fromkeys(("problem_type", "model", "prompt_version", "candidate", "score", "candidate_id"))
-    return row | {
-        "strategy": chosen.strategy.text(),
-        "problem_type": chosen.strategy.problem_type,
-        "model": chosen.model,
-        "prompt_version": f"{chosen.prompt}@{chosen.prompt_sha256[:12]}".rstrip("@"),
-        "candidate": chosen.number,
-        "score": chosen.notes.get("rank", {}).get("score"),
-        "candidate_id": chosen.id,
-    }
+    version = f"{chosen.prompt}@{chosen.prompt_sha256[:12]}".rstrip("@")
+    row |= {"strategy": chosen.strategy.text(), "problem_type": chosen.strategy.problem_type}
+    row |= {"model": chosen.model, "prompt_version": version, "candidate": chosen.number}
+    return row | {"score": chosen.notes.get("rank", {}).get("score"), "candidate_id": chosen.id}
 
 
 def _write_parquet(file: IO[bytes], rows: Iterator[JsonObject], columns: SourceColumns) -> None:

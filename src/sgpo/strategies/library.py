@@ -196,16 +196,9 @@ def _leaks(problem: BenchmarkProblem, strategy: Strategy) -> bool:
 
 
 def _row(problem: BenchmarkProblem, entry: Entry, likeness: float, make_prompt: Callable[[str], Prompt]) -> JsonObject:
-    return {
-        "prompt": problem.prompt or make_prompt(problem.problem),
-        "strategy": entry.strategy.text(),
-        "answer": problem.answer,
-        "id": problem.id,
-        "problem_type": entry.strategy.problem_type,
-        "candidate_id": entry.candidate,
-        "serves": len(entry.served),
-        "likeness": round(likeness, 6),
-        "lift": entry.lift,
-        **({} if problem.group is None else {"family": problem.group}),
-        **({} if problem.tolerance is None else {"tolerance": problem.tolerance}),
-    }
+    prompt, strategy = problem.prompt or make_prompt(problem.problem), entry.strategy
+    row: JsonObject = {"prompt": prompt, "strategy": strategy.text(), "answer": problem.answer, "id": problem.id}
+    row |= {"problem_type": strategy.problem_type, "candidate_id": entry.candidate, "serves": len(entry.served)}
+    row |= {"likeness": round(likeness, 6), "lift": entry.lift}
+    more = {"family": problem.group, "tolerance": problem.tolerance}
+    return row | {name: value for name, value in more.items() if value is not None}

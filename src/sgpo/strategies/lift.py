@@ -157,10 +157,8 @@ def _arms(store: Store, setup: Setup, portion: list[Problem], check: bool, run: 
 def _by_length(wanted: list[tuple[_Arms, str, int]], prompt: Ask) -> list[tuple[_Arms, str, int, Prompt]]:
     """Samples with their prompts, the longest first: little padding in a batch, and what is too large fails early."""
     made: dict[tuple[str, str], Prompt] = {}
-    for arms, arm, _ in wanted:
-        key = arms.problem.id, arm
-        if key not in made:
-            made[key] = prompt(arms.problem, None if arm == UNGUIDED else arms.candidates[arm].strategy)
+    for (problem, arm), arms in {(arms.problem.id, arm): arms for arms, arm, _ in wanted}.items():
+        made[problem, arm] = prompt(arms.problem, None if arm == UNGUIDED else arms.candidates[arm].strategy)
     rows = [(arms, arm, number, made[arms.problem.id, arm]) for arms, arm, number in wanted]
     return sorted(rows, key=lambda row: -len(str(row[3])))
 
@@ -207,16 +205,6 @@ def _settle(
         if place == 1:
             run.problems["helps" if low > 0 else "hurts" if high < 0 else "open"] += 1
             run.best.append(lift)
-        note = {
-            "lift": lift,
-            "low": low,
-            "high": high,
-            "guided": [guided.passed, guided.n],
-            "unguided": [unguided.passed, unguided.n],
-            "place": place,
-            "rounds": state.rounds[name],
-            "dropped": lift < 0,
-            "student": setup.model,
-            "setup": setup.id,
-        }
-        yield name, NOTE, note
+        note: JsonObject = {"lift": lift, "low": low, "high": high, "dropped": lift < 0, "place": place}
+        note |= {"guided": [guided.passed, guided.n], "unguided": [unguided.passed, unguided.n]}
+        yield name, NOTE, {**note, "rounds": state.rounds[name], "student": setup.model, "setup": setup.id}

@@ -142,16 +142,9 @@ def _subject(candidates: list[Candidate]) -> str:
 
 def _note(setup: Setup, repetitions: list[Repetition], id: str, place: int) -> JsonObject:
     scores = {name: mean(r[id][name] for r in repetitions) for name in CRITERIA} if repetitions else {}
-    return {
-        "place": place,
-        "kept": place == 1,
-        "score": sum(scores.values()) if scores else None,
-        "scores": scores,
-        "repetitions": len(repetitions),
-        "model": setup.model,
-        "prompt": setup.prompt,
-        "setup": setup.id,
-    }
+    judged = {"score": sum(scores.values()) if scores else None, "scores": scores, "repetitions": len(repetitions)}
+    asked = {"model": setup.model, "prompt": setup.prompt, "setup": setup.id}
+    return {"place": place, "kept": place == 1, **judged, **asked}
 
 
 def order(candidates: Sequence[str], repetitions: Sequence[Repetition]) -> list[str]:

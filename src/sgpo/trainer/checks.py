@@ -109,18 +109,16 @@ def check_tokenizer(tokenizer: Any, *datasets: Any) -> None:
 
 def check_arguments(args: SGPOConfig, *, peft: bool) -> None:
     """Raise ``ValueError`` for settings that cannot work together; ``peft`` tells whether the model has adapters."""
-    reentrant = (args.gradient_checkpointing_kwargs or {}).get("use_reentrant", False)
-    if args.guides and args.gradient_checkpointing and reentrant:
+    given = (args.gradient_checkpointing_kwargs or {}).get("use_reentrant", False)
+    forced = peft and getattr(args.deepspeed_plugin, "zero_stage", 0) == 3
+    if args.guides and args.gradient_checkpointing and (given or forced):
+        who, remedy = "gradient_checkpointing_kwargs has", "gradient_checkpointing_kwargs={'use_reentrant': False}"
+        if forced:
+            who = "TRL forces, for gradient checkpointing of a PEFT model under DeepSpeed ZeRO-3,"
+            remedy = "gradient_checkpointing=False, ZeRO-2, or train without PEFT"
         raise ValueError(
-            "gradient_checkpointing_kwargs has use_reentrant=True, which fails when one backward pass covers two "
-            "forward passes (GRPO and the guided side). Use gradient_checkpointing_kwargs={'use_reentrant': False}."
-        )
-    zero_stage = getattr(args.deepspeed_plugin, "zero_stage", 0)
-    if args.guides and args.gradient_checkpointing and peft and zero_stage == 3:
-        raise ValueError(
-            "TRL forces use_reentrant=True for gradient checkpointing of a PEFT model under DeepSpeed ZeRO-3, which "
-            "fails when one backward pass covers two forward passes (GRPO and the guided side). Use "
-            "gradient_checkpointing=False, ZeRO-2, or train without PEFT."
+            f"{who} use_reentrant=True, which fails when one backward pass covers two forward passes (GRPO and the "
+            f"guided side). Use {remedy}."
         )
     if args.teacher != "live" and (who := sharding(args)) in ("FSDP1", "DeepSpeed"):
         raise ValueError(

@@ -22,7 +22,7 @@ _SHOWN = {
 }
 
 
-class TrainingDisplay(TrainerCallback):
+class TrainingDisplay(TrainerCallback, contextlib.AbstractContextManager["TrainingDisplay"]):
     """Shows a training by `sgpo.runs.progress`, on the main process, in place of the bars and dicts of transformers."""
 
     def __init__(self, *, bar: bool) -> None:
@@ -42,9 +42,6 @@ class TrainingDisplay(TrainerCallback):
         display = cls(bar=not trainer.args.disable_tqdm)
         trainer.add_callback(display)
         return display
-
-    def __enter__(self) -> "TrainingDisplay":
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._open.close()

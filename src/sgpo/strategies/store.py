@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class StoreError(ValueError):
     """A store that cannot be used or written; the message says why and what to do."""
 
 
-class Store:
+class Store(AbstractContextManager["Store"]):
     """A store; threads may share it.
 
     Args:
@@ -103,9 +103,6 @@ class Store:
         except BaseException:
             self._db.close()
             raise
-
-    def __enter__(self) -> Store:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -168,7 +168,12 @@ class BaseConfig(SharedConfig, GRPOConfig):
                 "generate with vLLM (use_vllm=True)."
             )
         self._check_generation_kwargs()
-        self._check_best()
+        # Transformers' default is the loss, which of GRPO is near 0 for a good policy and for a bad one.
+        if self.metric_for_best_model in ("loss", "eval_loss"):
+            raise ValueError(
+                f"metric_for_best_model is {self.metric_for_best_model!r}, by which the best checkpoint, or the rate, "
+                "would be chosen at random: GRPO's loss does not fall as a policy gets better. Set it to 'reward'."
+            )
 
     def _check_generation_kwargs(self) -> None:
         """The loss reads temperature, length and ends elsewhere; the sampler would take them from here."""
@@ -193,14 +198,6 @@ class BaseConfig(SharedConfig, GRPOConfig):
                     "takes for cut off, with their padding trained on. Give the model its end tokens: "
                     "model.generation_config.eos_token_id, or eos_token_id in its generation_config.json."
                 )
-
-    def _check_best(self) -> None:
-        """Transformers' default is the loss, which of GRPO is near 0 for a good policy and for a bad one."""
-        if self.metric_for_best_model in ("loss", "eval_loss"):
-            raise ValueError(
-                f"metric_for_best_model is {self.metric_for_best_model!r}, by which the best checkpoint, or the rate, "
-                "would be chosen at random: GRPO's loss does not fall as a policy gets better. Set it to 'reward'."
-            )
 
     def _require_whole_groups(self, steps_per_generation: int) -> None:
         local_batch = self.per_device_train_batch_size * steps_per_generation

@@ -111,8 +111,8 @@ REFUSED: dict[str, tuple[str, str]] = {
     "file": ("output_dir: data.xlsx/run\n", "data.xlsx is a file"),
     "a folder of data": ("dataset_name: bare\noutput_dir: bare\n", "'bare', a folder that the run writes to"),
     "the same to measure on": (
-        "eval_strategy: epoch\neval_dataset: saved\noutput_dir: saved/run\n",
-        "'saved', a folder that the run writes to",
+        "eval_strategy: epoch\neval_dataset: bare\noutput_dir: bare/run\n",
+        "'bare', a folder that the run writes to",
     ),
     "adapter": ("model_name_or_path: adapter\n", "a LoRA adapter of somewhere"),
     "no model": ("model_name_or_path: bare\n", "has no config.json"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -75,18 +75,9 @@ _OPERATORS: dict[str, tuple[int, Operation]] = {
     )
     for name in names.split("|")
 }
-
-
-def _by_head(names: Iterable[str]) -> dict[str, list[tuple[str, list[str]]]]:
-    """Phrases and their words by the first of these, the longest before the others."""
-    found: dict[str, list[tuple[str, list[str]]]] = {}
-    for name in sorted(names, key=len, reverse=True):
-        found.setdefault(name.split(" ")[0], []).append((name, name.split(" ")))
-    return found
-
-
-_PREFIXES, _SIGNS_BETWEEN = _by_head(_PREFIX), _by_head(filter(None, _OPERATORS))
-_OPENING = {*_CLOSE, *map(str.lower, _GREEK), *_PREFIXES}
+# The first words of phrases, with the number of words of the longest phrase.
+_HEADS = {name.split(" ")[0]: name.count(" ") + 1 for name in sorted((*_OPERATORS, *_PREFIX), key=len) if name}
+_OPENING = {*_CLOSE, *map(str.lower, _GREEK), *_HEADS}
 _SIGNS = RELATIONS | words("+ - * / ^ _")
 
 
@@ -106,18 +97,16 @@ def apply(function: Operation, *values: Value | None) -> Value | None:
 class Parser:
     """Each method returns the value of what begins at a token, if it can be had, and the index behind it.
 
-    heads: the indices of tokens that an expression may begin with. letters: those that are variables. operations: what
-    is done at a token, for all that was read.
+    opens: whether an expression may begin with each token. letters: the indices of tokens that are variables.
+    operations: what is done at a token, for all that was read.
     """
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self.tokens = tokens
         self.texts = [token.text for token in tokens] + [""] * 8
         self.lower = [text.lower() for text in self.texts]
-        self.heads = [
-            i
-            for i, (token, lower) in enumerate(zip(tokens, self.lower, strict=False))
-            if token.value is not None or lower in _OPENING or (token.kind == "word" and len(lower) < 3)
+        self.opens = [
+            t.value is not None or t.text.lower() in _OPENING or (t.kind == "word" and len(t.text) < 3) for t in tokens
         ]
         self.letters: set[int] = set()
         self.operations: dict[int, Operation] = {}
@@ -166,7 +155,7 @@ class Parser:
             inner = self.expression(i + 1, depth + 1)
             closed = inner and self.texts[inner[1]].replace("]", ")") == _CLOSE[written]
             return (inner[0], inner[1] + 1) if inner and closed else None
-        if name := self._phrase(_PREFIXES, i):
+        if name := self._phrase(_PREFIX, i):
             return self._call(name, i, i + name.count(" ") + 1, depth + 1)
         if written == "pi":
             return math.pi, last
@@ -196,18 +185,27 @@ class Parser:
         value = apply(_PREFIX[name], value)
         return apply(_OPTIONS[mark], value, option[0]) if option else value, last
 
-    def _phrase(self, table: Mapping[str, list[tuple[str, list[str]]]], i: int) -> str:
+    def _phrase(self, table: Mapping[str, Any], i: int) -> str:
         """The longest phrase of a table that stands at a token."""
-        for name, said in table.get(self.lower[i], ()):
-            if self.lower[i : i + len(said)] == said:
-                return name
-        return ""
+        counts = range(_HEADS.get(self.lower[i], 0), 0, -1)
+        return next((name for count in counts if (name := " ".join(self.lower[i : i + count])) in table), "")
 
     def _operator(self, i: int) -> tuple[str | None, int]:
         """The operator at a token, "" where a factor follows without one, and the index behind it."""
-        sign = self._phrase(_SIGNS_BETWEEN, i)
-        behind = i + sign.count(" ") + 1
-        if sign and (sign not in _FITS or _FITS[sign](self, i, behind)):
+        if not (sign := self._phrase(_OPERATORS, i)):
+            return "" if self._is_factor(i) else None, i
+        before, behind = self.tokens[i - 1], i + sign.count(" ") + 1
+        around = {before.kind, *(token.kind for token in self.tokens[behind : behind + 1])}
+        fits = {
+            "by": not {"multiply", "divide"}.isdisjoint(self.lower[max(0, i - 6) : i]),
+            "-": not self.tokens[i].glued or "-" not in (self.texts[i - 2], self.texts[i + 2]),  # no 30-60-90 triangle
+            "of": before.text in ("%", "percent", ")") or before.notation in ("fraction", "times"),
+            "in": before.value == 1 and before.notation == "words",  # one in six
+            "x": around == {"number"},  # a variable elsewhere
+            "to the": "ordinal" in around,
+            "power of": "ordinal" in around,
+        }
+        if fits.get(sign, True):
             return sign, behind + (sign == "times" and self.texts[behind] == "the")
         return "" if self._is_factor(i) else None, i
 
@@ -227,21 +225,3 @@ class Parser:
         if len(token.text) == 1:
             return token.text not in "aIA" or operated or before in ("(", "{") or before in _FUNCTIONS
         return token.text.islower() and token.text not in _SHORT and (operated or before in ("{", "}", ")"))
-
-
-def _kinds(parser: Parser, i: int, behind: int) -> set[str]:
-    return {parser.tokens[i - 1].kind, *(token.kind for token in parser.tokens[behind : behind + 1])}
-
-
-# Whether what may be an operator is one at a token.
-_FITS: dict[str, Callable[[Parser, int, int], bool]] = {
-    "by": lambda parser, i, _: not {"multiply", "divide"}.isdisjoint(parser.lower[max(0, i - 6) : i]),
-    "-": lambda parser, i, _: not parser.tokens[i].glued or "-" not in (parser.texts[i - 2], parser.texts[i + 2]),
-    "of": lambda parser, i, _: (
-        parser.texts[i - 1] in ("%", "percent", ")") or parser.tokens[i - 1].notation in ("fraction", "times")
-    ),
-    "in": lambda parser, i, _: parser.tokens[i - 1].value == 1 and parser.tokens[i - 1].notation == "words",
-    "x": lambda *place: _kinds(*place) == {"number"},  # a variable elsewhere
-    "to the": lambda *place: "ordinal" in _kinds(*place),
-    "power of": lambda *place: "ordinal" in _kinds(*place),
-}

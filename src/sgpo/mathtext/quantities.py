@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import operator
@@ -42,18 +43,19 @@ class Quantity:
     """A value in a text.
 
     first, end: the indices of its first token and of the one behind its last. value: None where it cannot be had, and
-    of relations. size: its key. notation: digits, decimal, words, named, ordinal, roman, fraction, times (`half` of no
-    number), percent, expression, relation, share (`half of the modulus`) or offset (`2 less than the modulus`: the
-    value is -2). unit: what stands behind it, None where that is none. last: the index behind its unit. whole: it is no
-    part of an expression. parts, signs: the sides of a relation and what joins them. numbers: the indices of the
-    numbers written in it; literals: their sizes. letters, operations: how many it holds. sentence, before, behind: the
-    words around it. noun: the stem of the word behind it, "" where that is none.
+    of relations. size: its key; form: with its sign. notation: digits, decimal, words, named, ordinal, roman, fraction,
+    times (`half` of no number), percent, expression, relation, share (`half of the modulus`) or offset (`2 less than
+    the modulus`: the value is -2). unit: what stands behind it, None where that is none. last: the index behind its
+    unit. whole: it is no part of an expression. parts, signs: the sides of a relation and what joins them. numbers: the
+    indices of the numbers written in it; literals: their sizes. letters, operations: how many it holds. sentence,
+    before, behind: the words around it. noun: the stem of the word behind it, "" where that is none.
     """
 
     def __init__(
-        self, text: Text, first: int, end: int, value: Value | None, notation: str = "", parts: Sequence[Quantity] = ()
-    ) -> None:
-        self.text, self.first, self.end, self.parts, self.whole = text, first, end, parts, True
+        self, text: Text, first: int, end: int, value: Value | None, notation: str = "",
+        parts: Sequence[Quantity] = (), *, whole: bool = True,
+    ) -> None:  # fmt: skip
+        self.text, self.first, self.end, self.parts, self.whole = text, first, end, parts, whole
         parser, tokens, lower = text.parser, text.tokens, text.parser.lower
         self.signs = [tokens[part.first - 1].text for part in parts[1:]]
         self.numbers = [i for i in range(first, end) if tokens[i].value is not None]
@@ -64,6 +66,7 @@ class Quantity:
         # 1 + 3 + ... is not worth 4
         self.value = None if self.operations and "..." in lower[end : end + 2] else value
         self.size = size(self.value)
+        self.form = math.copysign(self.size, self.value or 0)
         self.unit: Unit | None = None
         self.notation, self.last = notation or "expression", end
         if not notation:
@@ -73,7 +76,7 @@ class Quantity:
                 kinds = {(): alone, (hundredth,): "percent", (operator.truediv,): "fraction"}
                 self.notation = kinds.get(done, "expression")
             self._read_unit()
-        begin, stop = text.around[first]
+        begin, stop = text.around(first)
         self.sentence, self.before, self.behind = lower[begin:stop], lower[begin:first], lower[self.last : stop]
         noun = "".join(self.behind[:1])
         self.noun = stem(noun) if noun.isalpha() and len(noun) > 1 and noun not in _NO_NOUNS else ""
@@ -91,21 +94,14 @@ class Quantity:
             elif self.first and self.text.tokens[self.first - 1].text == "$":
                 self.unit = units.DOLLAR
 
-    @property
-    def form(self) -> float:
-        """Its size with its sign."""
-        return math.copysign(self.size, self.value or 0)
-
     @cached_property
     def sizes(self) -> frozenset[float]:
         """All that it may be worth: 15% is 0.15 and 15, the fifth prime 5 and 11."""
-        if self.notation == "percent":
-            return frozenset((self.size, size(self.size * 100)))
-        if self.notation != "ordinal":
-            return frozenset((self.size,))
-        known = _SEQUENCES.get(" ".join(self.behind[:1])) or _SEQUENCES.get(" ".join(self.behind[:2]), [])
-        place = int(self.size)
-        return frozenset((self.size, *map(float, known[max(0, place - 1) : place])))
+        found = [self.size, size(self.size * 100)] if self.notation == "percent" else [self.size]
+        if self.notation == "ordinal":
+            known = _SEQUENCES.get(" ".join(self.behind[:1])) or _SEQUENCES.get(" ".join(self.behind[:2]), [])
+            found += map(float, known[max(0, int(self.size) - 1) : int(self.size)])
+        return frozenset(found)
 
     @cached_property
     def forms(self) -> frozenset[float | frozenset[float]]:
@@ -121,18 +117,13 @@ class Quantity:
         if not self.whole:
             return Use("operand")
         ordinal = self.notation == "ordinal"
-        begin, end = self.text.around[self.first]
+        begin, end = self.text.around(self.first)
         return usage(self.text.tokens, begin, self.first, self.last, end, ordinal=ordinal)
 
     @property
     def written(self) -> str:
         """As it is written, without spaces and brackets of LaTeX."""
         return self.text.written(self.first, self.end)
-
-    @property
-    def counted(self) -> Unit | str:
-        """What there is a number of."""
-        return "%" if self.notation == "percent" else self.unit or self.noun
 
     @property
     def quote(self) -> str:
@@ -144,8 +135,8 @@ class Quantity:
 class Text:
     """A text in plain spelling with its quantities, a relation before its sides, each before the numbers in it.
 
-    sentences: where each begins, and the index behind its last token. around: the same for each token, within `NEAR`.
-    at: the quantities by the indices of their first tokens. The first `tokens.MAX_TEXT` characters are read.
+    sentences: where each begins, and the index behind its last token. at: the quantities by the indices of their first
+    tokens. The first `tokens.MAX_TEXT` characters are read.
     """
 
     def __init__(self, text: str) -> None:
@@ -154,18 +145,12 @@ class Text:
         self.parser = Parser(self.tokens)
         ends = [i for i, token in enumerate(self.tokens) if token.kind == "end"]
         self.sentences = list(zip([0, *(i + 1 for i in ends)], [*ends, len(self.tokens)], strict=True))
-        self.around: list[tuple[int, int]] = []
-        for a, b in self.sentences:
-            short = b - a <= NEAR
-            self.around += (
-                [(a, b)] * (b - a + 1) if short else [(max(a, i - NEAR), min(b, i + NEAR)) for i in range(a, b + 1)]
-            )
         self.quantities: list[Quantity] = []
         done = 0
-        for i in self.parser.heads:
-            if i < done or len(self.quantities) >= MAX_QUANTITIES or not (found := self.parser.sides(i)):
+        for i, opens in enumerate(self.parser.opens):
+            read = opens and i >= done and len(self.quantities) < MAX_QUANTITIES
+            if not (sides := [Quantity(self, *side) for side in self.parser.sides(i)] if read else []):
                 continue
-            sides = [Quantity(self, *side) for side in found]
             done = sides[-1].end
             if len(sides) > 1:
                 self.quantities.append(Quantity(self, i, done, None, "relation", sides))
@@ -173,20 +158,23 @@ class Text:
             single = {side.first for side in told if side.end == side.first + 1 and side.notation != "fraction"}
             inner = [j for side in told for j in side.numbers if j not in single]
             self.quantities += told
-            self.quantities += [Quantity(self, j, j + 1, self.tokens[j].value, self.tokens[j].notation) for j in inner]
-            for q in self.quantities[len(self.quantities) - len(inner) :]:
-                q.whole = False
+            numbers = [(j, j + 1, self.tokens[j].value, self.tokens[j].notation) for j in inner]
+            self.quantities += [Quantity(self, *number, whole=False) for number in numbers]
         self.quantities += [related for q in self.quantities for related in self._related(q)]
         self.at: dict[int, list[Quantity]] = {}
         for q in self.quantities:
             self.at.setdefault(q.first, []).append(q)
 
+    def around(self, i: int) -> tuple[int, int]:
+        """Where the sentence of a token begins and ends, within `NEAR`."""
+        begin, end = self.sentences[bisect.bisect(self.sentences, (i, math.inf)) - 1]
+        return max(begin, i - NEAR), min(end, i + NEAR)
+
     def _related(self, q: Quantity) -> Iterator[Quantity]:
         """`half of the seats` is a share and `2 less than the modulus` an offset, beside the number in it."""
-        if not q.whole or q.value is None or q.letters:
-            return
-        share = q.notation in ("fraction", "percent")
-        if found := (_SHARE if share else _OFFSET).match(" ".join(self.words(q.last, q.last + 4))):
+        share, behind = q.notation in ("fraction", "percent"), " ".join(self.words(q.last, q.last + 4))
+        known = q.whole and q.value is not None and not q.letters
+        if known and (found := (_SHARE if share else _OFFSET).match(behind)):
             value = q.value if share or not found[1] else -q.value
             yield Quantity(self, q.first, q.end, value, "share" if share else "offset")
 

@@ -135,7 +135,7 @@ def plain_text(text: str) -> str:
         text = text.replace("}^{", "").replace("}_{", "")  # superscripts of several digits
     for pattern, plain in _RESPELLED:
         text = re.sub(pattern, plain, text)
-    for _ in range(4 if "\\" in text else 0):  # fractions in fractions
+    for _ in range(4 if "frac" in text or "binom" in text else 0):  # fractions in fractions
         text = _FRACTION.sub(_fraction, text)
     return text
 
@@ -240,10 +240,8 @@ def tokenize(text: str) -> tuple[list[Token], list[tuple[int, int]]]:
         numbers = [piece.text.lower() if piece.value is None else piece.value for piece in pieces[first:last]]
         kind, value, notation = _said(match.lastgroup or "", numbers)
         start, end = span = places[first][0], places[last - 1][1]
-        found += [
-            *pieces[done:first],
-            Token(kind, text[start:end], pieces[first].glued, "", value, notation, size(value)),
-        ]
+        said = Token(kind, text[start:end], pieces[first].glued, "", value, notation, size(value))
+        found += [*pieces[done:first], said]
         spans += [*places[done:first], span]
         done = last
     return found + pieces[done:], spans + places[done:]

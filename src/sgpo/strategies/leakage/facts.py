@@ -66,11 +66,11 @@ class Facts:
 
     def beside(self, q: Quantity) -> list[Quantity]:
         """The quantities of its sentence."""
-        return _within(self.strategy, *self.strategy.around[q.first])[0]
+        return _within(self.strategy, *self.strategy.around(q.first))[0]
 
     def near(self, q: Quantity) -> frozenset[str]:
         """Stems of the words of its sentence."""
-        return _within(self.strategy, *self.strategy.around[q.first])[1]
+        return _within(self.strategy, *self.strategy.around(q.first))[1]
 
     def large(self, q: Quantity) -> set[float]:
         """The numbers of its sentence that general steps are not full of."""
@@ -82,10 +82,9 @@ class Facts:
 
     def is_known(self, number: float, q: Quantity) -> bool:
         """The number is general knowledge about what the sentence of a quantity speaks of."""
-        if number + 1 in self.case.bases:  # the largest digit of a base
-            return True
-        if number not in _KNOWN and number % 15:  # the sines of multiples of 15 degrees are in tables
-            return False
+        # The largest digit of a base; the sines of multiples of 15 degrees are in tables.
+        if number + 1 in self.case.bases or (number not in _KNOWN and number % 15):
+            return number + 1 in self.case.bases
         # `divide by 1.8`, where the problem speaks of Celsius; for two dice, a chance of 1/36
         wide = q.use.name == "operand" or q.use.by in OPERANDS or q.notation in ("fraction", "relation")
         near = self.near(q) | (self.stems if wide else frozenset())
@@ -101,7 +100,7 @@ class Facts:
 
     def listed(self, q: Quantity) -> list[float]:
         """The sizes of the list that it stands in, such as `2, 3, 5 and 7`."""
-        begin, end = self.strategy.around[q.first]
+        begin, end = self.strategy.around(q.first)
         runs = itertools.groupby(
             range(begin, end if q.whole else begin),
             lambda i: self.strategy.tokens[i].value is not None or self.strategy.tokens[i].text in _LISTING,

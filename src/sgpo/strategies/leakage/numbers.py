@@ -161,39 +161,33 @@ def _names_triangle(q: Quantity) -> bool:
 
 # What weighs anything for a sort, the most first.
 _WEIGHTS = {
-    sort: sorted(
-        ((row.weights[i], row.holds) for row in FEATURES if row.weights[i]), key=lambda row: abs(row[0]), reverse=True
-    )
+    sort: [
+        (row.weights[i], row.holds) for row in sorted(FEATURES, key=lambda row: -abs(row.weights[i])) if row.weights[i]
+    ]
     for i, sort in enumerate(SORTS)
-}
-_REST = {
-    sort: [sum(abs(weight) for weight, _ in rows[i:]) for i in range(len(rows))] for sort, rows in _WEIGHTS.items()
 }
 
 
 @functools.lru_cache(4)
-def _sorts(facts: Facts) -> list[tuple[str, Quantity]]:
-    return [(sort, q) for q in facts.strategy.quantities if (sort := sort_of(facts, q))]
+def _sorted(facts: Facts) -> list[tuple[Quantity, str, str]]:
+    """The quantities with their sorts, as what they are weighed and as what they are told: what drives a step."""
+    found = [(q, sort) for q in facts.strategy.quantities if (sort := sort_of(facts, q))]
+    return [(q, sort, "operand" if "given" in sort and q.use.name == "operand" else sort) for q, sort in found]
 
 
 def _leaks(facts: Facts, q: Quantity, sort: str) -> bool:
-    """Its weights come to more than 0; no more is asked than what may still change that."""
-    score = 0
-    for (weight, holds), rest in zip(_WEIGHTS[sort], _REST[sort], strict=True):
+    """Its weights come to more than 0; nothing more is asked once the rest cannot change that."""
+    score, rest = 0, sum(abs(weight) for weight, _ in _WEIGHTS[sort])
+    for weight, holds in _WEIGHTS[sort]:
         if abs(score) > rest:
             break
         score += weight if holds(facts, q) else 0
+        rest -= abs(weight)
     return score > 0
 
 
 def leaking(*sorts: str) -> Callable[[Facts], str]:
-    """A rule that quotes the first quantity of some sorts that leaks; what is given and drives a step is an operand."""
-
-    def find(facts: Facts) -> str:
-        for sort, q in _sorts(facts):
-            drives = "given" in sort and q.use.name == "operand"
-            if ("operand" if drives else sort) in sorts and _leaks(facts, q, sort):
-                return q.quote
-        return ""
-
-    return find
+    """A rule that quotes the first quantity of some sorts that leaks."""
+    return lambda facts: next(
+        (q.quote for q, sort, told in _sorted(facts) if told in sorts and _leaks(facts, q, sort)), ""
+    )

@@ -76,7 +76,7 @@ def said(facts: Facts) -> str:
     for i in range(len(lower) - len(phrase) + 1) if phrase else ():
         if lower[i : i + len(phrase)] != phrase:
             continue
-        begin, end = text.around[i]
+        begin, end = text.around(i)
         sentence = _sentence(text, begin, end)
         if _OPEN & {*lower[begin:end]} or sum(_says(sentence, other) for other in case.others) > case.is_name:
             continue

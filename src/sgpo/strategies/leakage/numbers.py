@@ -177,7 +177,7 @@ def _sorted(facts: Facts) -> list[tuple[Quantity, str, str]]:
 
 def _leaks(facts: Facts, q: Quantity, sort: str) -> bool:
     """Its weights come to more than 0; nothing more is asked once the rest cannot change that."""
-    score, rest = 0, sum(abs(weight) for weight, _ in _WEIGHTS[sort])
+    score, rest = 0, sum([abs(weight) for weight, _ in _WEIGHTS[sort]])
     for weight, holds in _WEIGHTS[sort]:
         if abs(score) > rest:
             break

@@ -105,8 +105,8 @@ def _runs(text: Text) -> dict[tuple[str, ...], None]:
 
 def copied(facts: Facts) -> str:
     """A long span or whole sentence that the strategy shares with the response, not the problem."""
-    response, problem = _runs(facts.case.response), _runs(facts.case.problem)
-    shared = (run for run in _runs(facts.strategy) if run in response and run not in problem)
+    response, problem = _runs(facts.case.response), facts.case.problem
+    shared = (run for run in _runs(facts.strategy) if run in response and run not in _runs(problem))
     long = (run for run in shared if len(run) >= (WHOLE if _LAW.isdisjoint(run) else LAW_RUN))
     return next((" ".join(run)[:160] for run in long), "")
 

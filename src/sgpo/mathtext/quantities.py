@@ -173,8 +173,8 @@ class Text:
     def _related(self, q: Quantity) -> Iterator[Quantity]:
         """`half of the seats` is a share and `2 less than the modulus` an offset, beside the number in it."""
         share, behind = q.notation in ("fraction", "percent"), " ".join(self.words(q.last, q.last + 4))
-        known = q.whole and q.value is not None and not q.letters
-        if known and (found := (_SHARE if share else _OFFSET).match(behind)):
+        found = (_SHARE if share else _OFFSET).match(behind) if q.whole and not q.letters else None
+        if found and q.value is not None:
             value = q.value if share or not found[1] else -q.value
             yield Quantity(self, q.first, q.end, value, "share" if share else "offset")
 

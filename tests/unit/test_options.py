@@ -83,6 +83,12 @@ def test_what_other_tools_call_an_option_is_named(words: str, ours: str) -> None
     assert f"(Possible options: {ours})" in said
 
 
+def test_what_is_written_is_no_store() -> None:
+    said = CliRunner().invoke(app, ["strategies", "export", "--out", "x"], env={"COLUMNS": "200"}).output
+    assert "No such option: --out" in said
+    assert "Possible" not in said, "an export reads what is in --store"
+
+
 def test_help_says_what_a_value_does() -> None:
     """No option has a help that only its author understands: a phrase without a subject, or fewer than three words."""
     bad = [

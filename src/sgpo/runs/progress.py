@@ -42,9 +42,7 @@ def progress(title: str = "", *, bar: bool = True) -> Iterator[Progress]:
         TextColumn("{task.description}"),
         BarColumn(12),
         _Amount(table_column=Column(no_wrap=True)),
-        TextColumn(
-            "{task.fields[note]}", table_column=Column(overflow="fold")
-        ),  # alone to give way in a narrow terminal
+        TextColumn("{task.fields[note]}", table_column=Column(overflow="fold")),  # what gives way in a narrow terminal
         TimeElapsedColumn(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
     )

@@ -33,7 +33,7 @@ max_tokens max_gen_toks max_response_length max_new_tokens max_completion_length
 n k num_samples num_return_sequences group_size rollout_n num_candidates num_generations
 kl_coef kl_loss_coef beta
 dataset data train_file train_files tasks benchmark dataset_name
-output output_path save_dir out output_dir store
+output output_path save_dir out output_dir
 temp temperature"""
 
 

@@ -99,10 +99,12 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
         return super()._prepare_dataset(dataset, processing_class, args, *rest)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        # TRL counts tokens anew at each resume; the state keeps them, unless transformers counts there, too.
+        # TRL counts tokens anew at each resume; the state keeps them, unless transformers counts there, too. Then, and
+        # in checkpoints of older versions, what was logged last says how many they were.
         kept = self.args.include_num_input_tokens_seen == "no"
-        if kept:
-            self._total_train_tokens: float = self.state.num_input_tokens_seen
+        logged = next((row["num_tokens"] for row in reversed(self.state.log_history) if "num_tokens" in row), 0)
+        own = self.state.num_input_tokens_seen if kept else self._total_train_tokens
+        self._total_train_tokens: float = max(own, logged)
         loss = super().compute_loss(model, inputs, *args, **kwargs)
         if kept:
             self.state.num_input_tokens_seen = self._total_train_tokens

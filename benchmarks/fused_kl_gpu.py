@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sgpo.objectives import Divergence, Head, Kernel, Rows, distillation_loss, fused_linear_distillation_loss
 from sgpo.objectives import _fused_chunks as chunks
+from sgpo.objectives import _fused_products as products
 from sgpo.objectives import fused as entry
 
 HIDDEN, VOCABULARY, TOKENS, ROWS = 1536, 151936, 8192, 4
@@ -67,10 +68,10 @@ def main() -> None:
 @contextmanager
 def variant(name: str) -> Iterator[None]:
     with ExitStack() as stack:
-        functions = ("_kernels", "_multiplied_as_is", "_rounds_gradient")
-        for function, on in zip(functions, VARIANTS[name], strict=True):
+        functions = (chunks, "_kernels"), (products, "_multiplied_as_is"), (chunks, "_rounds_gradient")
+        for (module, function), on in zip(functions, VARIANTS[name], strict=True):
             if not on:
-                stack.enter_context(patch.object(chunks, function, lambda *_: None))
+                stack.enter_context(patch.object(module, function, lambda *_: None))
         yield
 
 

@@ -21,6 +21,7 @@ from sgpo.objectives import (
     token_kl,
 )
 from sgpo.objectives import _fused_chunks as chunks
+from sgpo.objectives import _fused_products as products
 
 F64 = torch.float64
 N, T, H, V = 4, 5, 3, 7
@@ -289,7 +290,7 @@ def test_two_uses_of_one_head_add_up() -> None:
 def test_without_grad_mode_no_gradient_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     student, teacher, head, bias = inputs()
     expected, _ = fused(student, teacher, head, bias)
-    monkeypatch.setattr(chunks, "_times_head", None)  # would raise
+    monkeypatch.setattr(chunks, "times_head", None)  # would raise
     with torch.no_grad():
         loss, _ = fused(student, teacher, head, bias)
     assert torch.equal(loss, expected)
@@ -301,7 +302,7 @@ def test_without_grad_mode_no_gradient_is_computed(monkeypatch: pytest.MonkeyPat
 def test_half_precision_inputs_are_summed_in_float32(
     dtype: torch.dtype, autocast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunks, "_UPCAST_TILE_BYTES", {"other": 1})
+    monkeypatch.setattr(products, "_UPCAST_TILE_BYTES", {"other": 1})
     student, teacher, head, bias = inputs(200, dtype)
     sources = (student, head, bias)
     exact = tuple(x.detach().float().requires_grad_() for x in (student, teacher, head, bias))
@@ -326,7 +327,7 @@ def sums_in_float32(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return plain(total, a.to(total.dtype), b.to(total.dtype), **options)
 
     if not torch.cuda.is_available():
-        monkeypatch.setattr(chunks, "_multiplied_as_is", lambda a, b: a.dtype == b.dtype != torch.float32)
+        monkeypatch.setattr(products, "_multiplied_as_is", lambda a, b: a.dtype == b.dtype != torch.float32)
         monkeypatch.setattr(torch, "addmm", addmm)
     return factors
 
@@ -397,7 +398,7 @@ def test_a_gpu_multiplies_half_precision_on_its_tensor_cores(
     matmul = torch.backends.cuda.matmul
     before, matmul.fp32_precision = matmul.fp32_precision, "ieee"
     try:
-        with suppress(KeyError), chunks.tensor_cores(head):
+        with suppress(KeyError), products.tensor_cores(head):
             assert matmul.fp32_precision == expected
             raise KeyError
         assert matmul.fp32_precision == "ieee"

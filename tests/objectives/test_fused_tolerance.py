@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sgpo.objectives import Divergence, Head, Kernel, Rows, _fused_chunks, fused_linear_distillation_loss
+from sgpo.objectives import Divergence, Head, Kernel, Rows, _fused_products, fused_linear_distillation_loss
 
 F64 = torch.float64
 N, T, H, V = 3, 6, 5, 400
@@ -128,7 +128,7 @@ def test_without_the_common_part_the_error_would_be_larger() -> None:
 @pytest.mark.parametrize("dtype", [F64, torch.bfloat16])
 def test_rows_that_are_gathered_a_few_at_a_time(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     _, whole = run(*inputs(dtype), 0.05)
-    monkeypatch.setattr(_fused_chunks, "_GATHERED_BYTES", {"cpu": 7 * H * 8, "other": 0})
+    monkeypatch.setattr(_fused_products, "_GATHERED_BYTES", {"cpu": 7 * H * 8, "other": 0})
     _, found = run(*inputs(dtype), 0.05)
     tolerance = 1e-9 if dtype == F64 else 2e-2
     for few, all_at_once in zip(found, whole, strict=True):

@@ -16,8 +16,6 @@ Source: ours.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -26,6 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ._fused_products import add_kept, add_product, held_rows, mean_row, project, tensor_cores, times_head
 from .divergence import clip_gradient_scale
 from .records import Divergence
 
@@ -42,12 +41,6 @@ _DENSE_ABOVE = 0.5
 # A block's scratch is a third buffer of its size. Beside a chunk of few tokens, which is asked for to save memory, it
 # must not be as large as a half of the chunk's own.
 _BLOCKS_OF_A_CHUNK = 4
-# Bytes of the tiles of a head in half precision, of which a copy in float32 is made. Small ones keep a GPU waiting for
-# the next kernel.
-_UPCAST_TILE_BYTES = {"cpu": 16 << 20, "other": 128 << 20}
-# Bytes of the rows of the head, or of its gradient, that are gathered at a time where columns are left out. All of
-# them together can be half of the head; and tensors of a new size in every chunk would leave holes in the memory.
-_GATHERED_BYTES = {"cpu": 2 << 20, "other": 128 << 20}
 
 
 @dataclass(frozen=True)
@@ -85,27 +78,6 @@ def kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple[
         return _kl_and_gradients(x, s, needed)
 
 
-@contextmanager
-def tensor_cores(weight: Tensor) -> Iterator[None]:
-    """Products of float32 tensors on a GPU's tensor cores (TF32), where the caller asked for no more precision.
-
-    That is for a head [V, H] in half precision, and under autocast. TF32 keeps 11 bits, where bfloat16 has 8, and sums
-    in float32: a head and states in half precision are exact in it, and only d loss / d projection is rounded. On one
-    H100 products in float32 made this loss five times as slow as TRL's (docs/results/fused_kl.txt).
-    """
-    matmul = torch.backends.cuda.matmul
-    half = weight.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled(weight.device.type)
-    if weight.device.type != "cuda" or not half:
-        yield
-        return
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "tf32"
-    try:
-        yield
-    finally:
-        matmul.fp32_precision = before
-
-
 def _kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple[Tensor, list[Tensor | None]]:
     vocabulary, count = x.weight.shape[0], len(x.rows)
     kl = x.token_weights.new_empty(count)
@@ -121,8 +93,8 @@ def _kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple
         grad_bias = x.weight.new_zeros(vocabulary, dtype=s.dtype)
     if s.tolerance > 0 and (need_hidden or need_weight):
         score = x.weight.new_empty(vocabulary, dtype=s.dtype)
-    mean = None if score is None else _mean_row(x.weight, s.dtype)
-    held = None if score is None else _held_rows(x.weight, s.dtype)
+    mean = None if score is None else mean_row(x.weight, s.dtype)
+    held = None if score is None else held_rows(x.weight, s.dtype)
     buffer = x.weight.new_empty((2 * s.chunk_size, vocabulary), dtype=s.dtype)
     kernels = _kernels(x, s)
     rounded = None
@@ -141,12 +113,12 @@ def _kl_and_gradients(x: Inputs, s: Settings, needed: tuple[bool, ...]) -> tuple
             kl[part] = _kl_then_gradient_on_gpu_(student, teacher, gradient, x.token_weights[part], s, score, kernels)
         kept = None if score is None else _largest(score, s.tolerance)
         if kept is not None and mean is not None and held is not None:
-            _add_kept(gradient, teacher, kept, mean, held, x.weight, hidden.to(s.dtype), at, grad_hidden, grad_weight)
+            add_kept(gradient, teacher, kept, mean, held, x.weight, hidden.to(s.dtype), at, grad_hidden, grad_weight)
         else:
             if grad_hidden is not None:
-                grad_hidden[at] = _times_head(gradient, x.weight, s.dtype).to(grad_hidden.dtype)
+                grad_hidden[at] = times_head(gradient, x.weight, s.dtype).to(grad_hidden.dtype)
             if grad_weight is not None:
-                _add_product(grad_weight, gradient.t(), hidden.to(gradient.dtype), beta=1 if start else 0)
+                add_product(grad_weight, gradient.t(), hidden.to(gradient.dtype), beta=1 if start else 0)
         if grad_bias is not None:
             grad_bias += gradient.sum(0, dtype=s.dtype)
     if grad_weight is not None:
@@ -300,107 +272,11 @@ def _project_both(x: Inputs, s: Settings, at: tuple[Tensor, Tensor], logits: Ten
     hidden, guided = x.student_hidden[at], x.teacher_hidden[at]
     if x.teacher_weight is None:
         # One product, which reads the head once.
-        _project(torch.cat([hidden, guided]), x.weight, x.bias, s.pre, logits)
+        project(torch.cat([hidden, guided]), x.weight, x.bias, s.pre, logits)
     else:
-        _project(hidden, x.weight, x.bias, s.pre, logits[: len(hidden)])
-        _project(guided, x.teacher_weight, x.bias, s.pre, logits[len(hidden) :])
+        project(hidden, x.weight, x.bias, s.pre, logits[: len(hidden)])
+        project(guided, x.teacher_weight, x.bias, s.pre, logits[len(hidden) :])
     return hidden
-
-
-def _project(hidden: Tensor, weight: Tensor, bias: Tensor | None, factor: float, out: Tensor) -> None:
-    """out [C, V] = factor * (hidden [C, H] @ weight.T + bias), in out's dtype (autocast leaves `out=` alone)."""
-    if _multiplied_as_is(hidden, weight):
-        _add_product(out, hidden, weight.t(), beta=0, alpha=factor)
-    else:
-        hidden = hidden.to(out.dtype) * factor
-        for tile in _head_tiles(weight, out.dtype):
-            torch.mm(hidden, weight[tile].to(out.dtype).t(), out=out[:, tile])
-    if bias is not None:
-        # -inf minus -inf would be NaN; this far down exp() gives 0 all the same.
-        out.add_((bias.to(out.dtype) * factor).clamp(min=torch.finfo(out.dtype).min / 4))
-
-
-def _times_head(gradient: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """`gradient` [C, V] @ `weight` [V, H] -> [C, H] in `dtype`, with the head in the gradient's dtype."""
-    total = gradient.new_zeros(gradient.shape[0], weight.shape[1], dtype=dtype)
-    for tile in _head_tiles(weight, gradient.dtype):
-        _add_product(total, gradient[:, tile], weight[tile].to(gradient.dtype))
-    return total
-
-
-def _multiplied_as_is(hidden: Tensor, weight: Tensor) -> bool:
-    """Whether the device multiplies these into float32 without a copy of the head in float32."""
-    return weight.is_cuda and hidden.dtype == weight.dtype and weight.dtype in (torch.bfloat16, torch.float16)
-
-
-def _add_product(out: Tensor, a: Tensor, b: Tensor, beta: float = 1, alpha: float = 1) -> None:
-    """out = beta * out + alpha * a @ b, summed in out's dtype; a and b are both in it or both in half precision."""
-    if a.dtype == out.dtype:
-        out.addmm_(a, b, beta=beta, alpha=alpha)
-    else:
-        torch.addmm(out, a, b, out_dtype=out.dtype, beta=beta, alpha=alpha, out=out)
-
-
-def _add_kept(
-    gradient: Tensor,
-    unused: Tensor,
-    kept: Tensor,
-    mean: Tensor,
-    held: Tensor,
-    weight: Tensor,
-    hidden: Tensor,
-    at: tuple[Tensor, Tensor],
-    grad_hidden: Tensor | None,
-    grad_weight: Tensor | None,
-) -> None:
-    """What the columns `kept` [K] of `gradient` [C, V] give to the gradients of the tokens `at` and of the head.
-
-    For the hidden states, every other row of the head is taken as the `mean` row [H]: the rows of a trained head share
-    a large common part, which would be most of the error if it were left out. The columns are gathered into `unused`,
-    a buffer as large as `gradient`, and rows of the head and of its gradient into `held` [R, H], R at a time.
-    """
-    count, width = len(gradient), len(kept)
-    columns = torch.index_select(gradient, 1, kept, out=unused.flatten()[: count * width].view(count, width))
-    rest = gradient.sum(1, keepdim=True) - columns.sum(1, keepdim=True)
-    total = rest * mean
-    for start in range(0, width, len(held)):
-        part = slice(start, min(start + len(held), width))
-        rows, room = kept[part], held[: part.stop - start]
-        if grad_hidden is not None:
-            if weight.dtype == room.dtype:
-                torch.index_select(weight, 0, rows, out=room)
-            else:
-                room.copy_(weight[rows])
-            total.addmm_(columns[:, part], room)
-        if grad_weight is not None:
-            grad_weight.index_add_(0, rows, torch.mm(columns[:, part].t(), hidden, out=room))
-    if grad_hidden is not None:
-        grad_hidden[at] = total.to(grad_hidden.dtype)
-
-
-def _held_rows(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """A buffer for rows of the head that are gathered at a time."""
-    limit = _GATHERED_BYTES.get(weight.device.type, _GATHERED_BYTES["other"])
-    count = max(1, min(weight.shape[0], limit // (max(1, weight.shape[1]) * dtype.itemsize)))
-    return weight.new_empty((count, weight.shape[1]), dtype=dtype)
-
-
-def _mean_row(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """The mean row [H] of the head [V, H], in `dtype`."""
-    total = weight.new_zeros(weight.shape[1], dtype=dtype)
-    for tile in _head_tiles(weight, dtype):
-        total += weight[tile].to(dtype).sum(0)
-    return total / weight.shape[0]
-
-
-def _head_tiles(weight: Tensor, dtype: torch.dtype) -> list[slice]:
-    """Slices of the vocabulary for products with the head, so that no whole copy of it in `dtype` is made."""
-    vocabulary, hidden = weight.shape
-    if weight.dtype == dtype:
-        return [slice(0, vocabulary)]
-    limit = _UPCAST_TILE_BYTES.get(weight.device.type, _UPCAST_TILE_BYTES["other"])
-    width = max(64, limit // (max(1, hidden) * dtype.itemsize))
-    return [slice(v, min(v + width, vocabulary)) for v in range(0, vocabulary, width)]
 
 
 def held_dtype(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:

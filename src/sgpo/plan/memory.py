@@ -24,7 +24,8 @@ RESERVE = 0.05  # of a device, for fragmentation
 # TRL's fused head: tokens and vocabulary entries of a tile, and how many such tiles exist at a time.
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32768
 _TILES = {"cpu": (4.0, 8.25), "gpu": (1.0, 1.0)}  # forward, backward: on a CPU each operation makes a copy
-# sgpo.objectives._fused_chunks: logits of a chunk, and rows of the head that are gathered where columns are left out
+# sgpo.objectives, _fused_chunks and _fused_products: logits of a chunk, and rows of the head that are gathered where
+# columns are left out
 _CHUNK_BYTES = {"cpu": 160 * MIB, "gpu": 512 * MIB}
 _GATHERED_BYTES = {"cpu": 2 * MIB, "gpu": 128 * MIB}
 _ZERO_BUCKET = 5e8  # DeepSpeed's reduce_bucket_size, numbers

@@ -21,7 +21,7 @@ _SAID = rf"(?:{_WHOLE}(?:\$[^$\n]{{1,60}}\$|-?\d[\d.,/]{{0,40}}(?<![.,])))"
 _CORRECTION = re.compile(
     rf"\banswer\s+(?P<also>could|may|might|can)\s+(?:(?:also|even)\s+)?be\s+{_VALUE}"
     rf"|\bfinal\s+answer\s+(?:of\s+(?P<of>{_SAID})|{_VALUE})|{START}final:\s*{_VALUE}"
-    rf"|(?P<value>{_SAID})\s+(?:as\s+(?:the|my|our)\s+(?:\w+\s+)?"
+    rf"|(?P<value>{_SAID})\s+(?:as\s+(?:the|my|our)\s+(?:\w+\s+)?(?!answer\s+to\s+the\s+nearest\b)"
     r"|(?:(?:is|to\s+be|(?:must|should)\s+be)\s+)?(?:the|my|our)\s+(?:final|correct|right|true|actual)\s+)answer\b"
     rf"|{START}(?:however|but|yet)\b(?!\W{{0,3}}{ASIDE})[^.!?;:\n]{{0,80}}?"
     rf"\bthe\s+(?:total|count|value|number)\s+(?:is|becomes)\s+{_VALUE}(?!.*\b(?:per|for|each|when|if)\b)"

@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import make_dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -522,6 +522,12 @@ def test_a_reward_that_cannot_be_called_is_refused_before_the_model_is_loaded(
     with pytest.raises(ValueError) as error:
         kind.trainer("no/such-model", reward, kind.config(str(out), use_cpu=True, bf16=False), data)
     assert_words(str(error.value), words)
+
+
+def test_the_fields_of_a_users_own_configuration_are_not_looked_at(out: Path) -> None:
+    """Their annotations may be of names that only a type checker imports."""
+    own = make_dataclass("Own", [("note", "Elsewhere", None)], bases=(SGPOConfig,))
+    assert own(str(out), use_cpu=True, report_to="none").note is None
 
 
 def compares(completions: list[Any], answer: list[str], **columns: Any) -> list[float]:

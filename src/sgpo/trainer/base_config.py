@@ -212,8 +212,9 @@ class BaseConfig(SharedConfig, GRPOConfig):
 
 def require_kinds(config: Any) -> None:
     """Raise ``ValueError`` for a value of another kind than its field's; a whole float is a whole number, too."""
-    hints = get_type_hints(type(config))
-    for each in fields(config):
+    own = next(kind for kind in type(config).__mro__ if kind.__module__.startswith("sgpo."))  # not a user's subclass
+    hints = get_type_hints(own)
+    for each in fields(own):
         value, hint = getattr(config, each.name), hints[each.name]
         kinds = _WIDER.get(each.name) or (get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,))
         if value is each.default or not _KINDS.keys() >= {*kinds}:

@@ -6,8 +6,7 @@ Each quantity of each strategy is read once. Then the weights are annealed: one 
 change stays if it lowers the cost, or by chance. The cost counts the wrong verdicts, the weights that are not 0, and
 how far each score is from the right side of 0. Batches in `--leave` are not fitted: they say how well the weights do on
 new strategies. It prints both counts of wrong verdicts, before and after, and the rows of the table. The weights in the
-table were found so. A further cost were the bounds and the cases of the tests, and each verdict that changed on the
-batches in `--leave`, whose labels were not used.
+table were found so, with the bounds and the cases of the tests as a further cost.
 
 A weight that is 0 stays 0 unless `--free` is given: most features say nothing about most sorts of quantities.
 """

@@ -71,6 +71,12 @@ class Case:
         return not part.sizes.isdisjoint(q.sizes | {size(float(q.value) * factor) for factor in factors})
 
     @cached_property
+    def counted(self) -> frozenset[str]:
+        """Stems of the words behind `how many`."""
+        asked = re.findall(r"\bhow (?:many|much)((?: \w+){1,3})", self.problem.text, re.IGNORECASE)
+        return content(" ".join(asked).split())
+
+    @cached_property
     def others(self) -> tuple[str, ...]:
         """The words of each wrong candidate: of an option, or in a list `north, south or east` of the problem."""
         if self.options:

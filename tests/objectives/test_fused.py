@@ -2,6 +2,7 @@
 
 import math
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -371,9 +372,11 @@ def test_which_losses_a_gpu_computes_by_kernels(
 
 
 def test_kernels_that_do_not_run_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def statistics(*_: Any, **__: Any) -> None:
+    def statistics(student: Tensor, teacher: Tensor, **_: Any) -> None:
+        assert student.dtype == teacher.dtype == torch.float32
         raise RuntimeError("Failed to find C compiler")
 
+    monkeypatch.setattr(torch, "zeros", partial(torch.zeros, dtype=torch.bfloat16))  # as by set_default_dtype
     monkeypatch.setattr(sgpo.objectives, "_fused_triton", SimpleNamespace(statistics=statistics), raising=False)
     with pytest.warns(UserWarning, match="Failed to find C compiler"):
         assert chunks._triton_on.__wrapped__(torch.device("cpu")) is None

@@ -241,7 +241,8 @@ def _triton_on(device: torch.device) -> ModuleType | None:
     except ImportError:
         return None
     try:
-        _fused_triton.statistics(torch.zeros(1, 16, device=device), torch.zeros(1, 16, device=device), forward=True)
+        probe = torch.zeros(1, 16, device=device, dtype=torch.float32)  # as logits are, whatever torch's default is
+        _fused_triton.statistics(probe, probe, forward=True)
     except Exception as error:
         warnings.warn(
             f"Triton does not run ({error}), so the distillation loss takes up to three times as long.", stacklevel=2

@@ -4,8 +4,6 @@
 is a group: its options stand among the others on the command line, and the default object holds their defaults.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import os

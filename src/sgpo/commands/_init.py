@@ -4,8 +4,6 @@ Everything that is written is meant to be read and changed. What depends on the 
 length of a completion) is decided by its config and tokenizer alone, what depends on the machine by its plan.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shlex

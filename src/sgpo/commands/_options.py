@@ -1,7 +1,5 @@
 """From a dataclass of options (`sgpo.options`) to the parameters of a command, and back to one object of it."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import inspect

@@ -1,7 +1,5 @@
 """The work of ``sgpo strategies extract``, ``rank``, ``audit`` and ``export``: from options to calls, and progress."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections import Counter

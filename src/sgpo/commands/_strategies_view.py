@@ -1,7 +1,5 @@
 """What ``sgpo strategies show`` and ``stats`` print. Texts of models and files are never read as markup."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from itertools import islice

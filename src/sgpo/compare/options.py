@@ -1,7 +1,5 @@
 """What ``sgpo compare`` can be told; imports nothing heavy. `sgpo.commands.compare` makes a plan of it."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

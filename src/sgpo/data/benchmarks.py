@@ -4,8 +4,6 @@ Everything that is wrong with a file is said when it is loaded, before a model i
 answers, tolerance, unit) come from its ``*.meta.jsonl``, which lies beside the file, or from the rows themselves.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass

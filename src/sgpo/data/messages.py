@@ -4,8 +4,6 @@ Read are messages with ``role`` and ``content`` (text, or parts of type text), a
 (ShareGPT), as a list, as one message, or as JSON text of a list.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

@@ -7,8 +7,6 @@ same problem has the same tokens in LaTeX, unicode, HTML and plain text: ``x^{2}
 and spacing do not count.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import unicodedata

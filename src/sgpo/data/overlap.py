@@ -6,8 +6,6 @@ LaTeX, unicode, HTML or plain text; case, spacing, punctuation and figures do no
 is found too. Where both texts hold a drawing, the drawings count as well. A problem told in other words is not found.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

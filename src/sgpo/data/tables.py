@@ -4,8 +4,6 @@
 (`sgpo.runs.reader`). Text is UTF-8, with or without a byte order mark; gzip-compressed text is unpacked.
 """
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import math

@@ -4,8 +4,6 @@
 file 33, a whole number of over 64 bits a rounded one. A gold answer must stay what it is.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, chain

@@ -1,7 +1,5 @@
 """Two evaluations of the same problems: the paired difference, and the problems that flipped."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple

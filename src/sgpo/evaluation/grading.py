@@ -1,7 +1,5 @@
 """Verdicts on responses: the project's verifier, or any reward function in TRL's form."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

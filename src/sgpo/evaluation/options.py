@@ -1,7 +1,5 @@
 """What ``sgpo eval`` can be told. `sgpo.evaluation.planning` makes plans of it; this module imports nothing heavy."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

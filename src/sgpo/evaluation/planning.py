@@ -1,7 +1,5 @@
 """From the options of ``sgpo eval`` to a plan and a grader for each benchmark."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -3,8 +3,6 @@
 Shapes: P problems, k samples of each.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field

@@ -4,8 +4,6 @@
 problems. An interrupted and resumed run writes the same file as an uninterrupted one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import platform

@@ -5,8 +5,6 @@ the run goes on. What kill -9 can leave is a torn last line, which is cut off wh
 (`sgpo.runs.files`).
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -3,8 +3,6 @@
 A score depends on the template as much as on the sampling; so it has a name, and its text is saved with the results.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

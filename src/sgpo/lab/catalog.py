@@ -3,8 +3,6 @@
 No type of `validation` or `eval` is in the pretraining text or in training, and no two sets share one.
 """
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections.abc import Iterable

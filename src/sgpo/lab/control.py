@@ -6,8 +6,6 @@ guided prompts that is learned. And where a response repeats the strategy's word
 This control is ours.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from typing import Any

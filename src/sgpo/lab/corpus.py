@@ -4,8 +4,6 @@ Nothing here sees an instance of another split, nor a type that is held out. Num
 are in it, so that the base can carry out whatever it is told.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ A problem carries one number from operation to operation. Eight operations take 
 do not; two of them need two lines of working. Every number is one token, 0 to 99.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ process: two threads are slower under contention than one.
 Shapes: `B` texts in a batch, `T` tokens (padded right; no loss on prompts and padding).
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Iterator

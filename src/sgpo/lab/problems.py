@@ -5,8 +5,6 @@ Every instance (a type and its numbers) falls by hash into one of four splits: `
 that `eval` stays unseen.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import random

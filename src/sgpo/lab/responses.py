@@ -1,7 +1,5 @@
 """How work is written down: the student's two styles, and the four experts."""
 
-from __future__ import annotations
-
 import random
 
 from sgpo.lab.operations import OPERATIONS, Numbers, Step, Trace, Type, UnfitError, carry_out

@@ -1,7 +1,5 @@
 """What models in this process share: replies in batches, to a fixed list of requests or to asks as they come."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Many asks under way at once, for a caller that takes replies as they come."""
 
-from __future__ import annotations
-
 import asyncio
 import queue
 import threading

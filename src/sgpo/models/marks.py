@@ -1,7 +1,5 @@
 """Special tokens that mean something in a text: marks of turns, the end of one, marks of thinking."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How a model is reached: the options for it, which several commands share, and the model itself."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 

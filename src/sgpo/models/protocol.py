@@ -1,7 +1,5 @@
 """What a run asks of a model, and what it gets, however the model is reached."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol

@@ -4,8 +4,6 @@ What is read is told by its shape and not by its content type: proxies and serve
 knows keys; whoever reads a reply hides them (`sgpo.models.secrets`).
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

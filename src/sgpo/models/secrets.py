@@ -4,8 +4,6 @@ A key comes from an environment variable and nowhere else. One in a URL, in the 
 stored with the results, so it is refused before anything is sent. Whatever an endpoint says goes through `Secrets`.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """The random stream of each sample, and the bounds of the sampling settings. No torch: endpoints need both."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

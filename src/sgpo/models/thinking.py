@@ -1,7 +1,5 @@
 """The answer in a text that thinks aloud before it, whatever marks the model's family writes around the thinking."""
 
-from __future__ import annotations
-
 import re
 
 _NAMES = r"(?:think(?:ing)?|thoughts?|reasoning|seed:think)"

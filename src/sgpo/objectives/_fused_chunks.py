@@ -13,8 +13,6 @@ Shapes: N rows, T tokens, H hidden, V vocabulary, P counted tokens (packed), C t
 Source: ours.
 """
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass
 from functools import cache

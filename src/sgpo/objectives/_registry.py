@@ -1,7 +1,5 @@
 """Look a named form up in its registry, with an error that lists the valid names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TypeVar
 

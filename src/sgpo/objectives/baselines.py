@@ -13,8 +13,6 @@ How we read either, and where their public scripts differ from it: ``docs/baseli
 Shapes: B problems, G rollouts of each, N rows of a micro-step, T completion tokens.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

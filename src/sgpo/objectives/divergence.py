@@ -14,8 +14,6 @@ step, so that gradient accumulation and data parallelism change nothing.
 Shapes: B problems, N rows (one selected response each), T tokens, V vocabulary.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

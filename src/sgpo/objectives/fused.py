@@ -11,8 +11,6 @@ all, is one [V, H] buffer that every chunk adds to. The loop over the chunks is 
 The inputs and outputs, with their shapes, are in `records.py`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -3,8 +3,6 @@
 Shapes: B problems, G1 autonomous and G2 guided rollouts of each.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

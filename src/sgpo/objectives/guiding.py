@@ -13,8 +13,6 @@ before. Source: ours.
 Shapes: B problems, G1 autonomous rollouts of each.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate

@@ -3,8 +3,6 @@
 Shapes: N rows (one selected response each), T tokens, H hidden, V vocabulary; a teacher of its own has H2 hidden.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import NamedTuple

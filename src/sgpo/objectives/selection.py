@@ -10,8 +10,6 @@ several targets (`rank_targets`), and "trimmed", in which the least likely token
 Shapes: B problems, G guided responses of each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -19,8 +19,6 @@ Shapes: N rows, T tokens, H hidden, V vocabulary, K entries of the teacher, P co
 Source: ours.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

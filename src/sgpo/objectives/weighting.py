@@ -19,8 +19,6 @@ Past the paper:
 Shapes: B problems.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

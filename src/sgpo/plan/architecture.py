@@ -5,8 +5,6 @@ default in each family. What a layer keeps for its backward pass is known for `F
 layer: norms, attention with grouped keys and values, and a gated MLP.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

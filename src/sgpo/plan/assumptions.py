@@ -1,7 +1,5 @@
 """What ``sgpo plan`` assumes where no recipe says it; imports nothing heavy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sgpo.options import option

@@ -6,8 +6,6 @@ for each token that the whole batch gains; the rollouts of a batch decode togeth
 counted: rewards, weight transfer to vLLM, the wait for the longest rollout, saving.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A recipe's plan: its memory and time on a machine, the first part that does not fit, and what would make it fit."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations

@@ -1,7 +1,5 @@
 """Machines by name: memory, peak arithmetic and bandwidth, from the makers' data sheets; `cpu` is one kind of core."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, replace
 

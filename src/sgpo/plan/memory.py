@@ -9,8 +9,6 @@ GPU (CUDA context, NCCL, sharded working sets, vLLM) is reckoned from the librar
 Shapes: N rows, L tokens of a row, H hidden, V vocabulary, I intermediate width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """From a recipe, parsed as `sgpo train` parses it, to a :class:`Workload`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from trl import ModelConfig

@@ -1,7 +1,5 @@
 """A plan as text for a terminal: the verdict first, then memory by part, time, and what was assumed."""
 
-from __future__ import annotations
-
 import textwrap
 
 from sgpo.plan.estimate import Plan

@@ -4,8 +4,6 @@ Legend: B problems of a generation batch on one process, G1 autonomous and G2 gu
 processes, micro-step = one forward and backward pass of `rows` rollouts.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from pathlib import Path

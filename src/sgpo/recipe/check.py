@@ -4,8 +4,6 @@ Read as the training reads them: columns, prompts with and without a strategy, r
 training is an error; what lets it run and learn nothing is a warning.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any

@@ -3,8 +3,6 @@
 `sgpo train --check` makes these parts without weights. So it meets what the training meets after it has loaded them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import re

@@ -6,8 +6,6 @@ strategy (autonomous) and with it (guided), compared token by token over the who
 Shapes: T tokens of the response, V vocabulary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

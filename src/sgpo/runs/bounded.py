@@ -3,8 +3,6 @@
 A run in progress is a normal thing to look at, so a broken line is skipped and counted, not raised.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ lenient: a value of the wrong kind counts as missing, and only a field that an e
 `EntryError`. Fields that this version does not know stay under ``more`` and are written back as they came.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import math

@@ -1,7 +1,5 @@
 """The lock of a directory."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import warnings

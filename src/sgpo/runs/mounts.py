@@ -1,7 +1,5 @@
 """Whether a file lies on a disk of this machine or on one that a network shares; known on Linux alone."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

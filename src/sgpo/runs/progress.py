@@ -4,8 +4,6 @@ The one mechanism of all commands, of training and of jobs side by side. A log, 
 terminal: a bar would be thousands of torn lines there, or nothing until the end.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import sys

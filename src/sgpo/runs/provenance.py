@@ -12,8 +12,6 @@
 No variable of the environment is kept, and what looks like a key is struck out, see :mod:`sgpo.runs.redaction`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import enum
 import itertools

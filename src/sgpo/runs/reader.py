@@ -5,8 +5,6 @@ and Infinity are read as Python reads them (metrics hold them); a key that stand
 4,300 digits and nesting beyond Python's limit are refused.
 """
 
-from __future__ import annotations
-
 import bisect
 import contextlib
 import gzip

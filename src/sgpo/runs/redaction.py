@@ -5,8 +5,6 @@ come in two kinds. Behind a sure one (``api_key``, ``password``) every value goe
 called, too (``key``, ``token``), only a value that looks like a key goes: eight characters or more, with a digit.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@
 `append_rows` and `recover_rows` keep a JSONL file that grows, of which a killed process may tear the last line.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import json

@@ -6,8 +6,6 @@ model that is not served costs one request. A call counts when its answer is on 
 waiting for that.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time

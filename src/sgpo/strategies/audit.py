@@ -7,8 +7,6 @@ further call. A strategy from which the answer is told more often than that leak
 count, so a run that was stopped asks nothing again.
 """
 
-from __future__ import annotations
-
 import json
 import random
 from bisect import bisect_left, bisect_right

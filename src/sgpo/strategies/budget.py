@@ -5,8 +5,6 @@ which English, LaTeX and Chinese stay under. What the calls under way did not us
 limit and not over it. Calls that fail may still be charged by a provider, which no client can see.
 """
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass
 

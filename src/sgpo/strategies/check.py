@@ -4,8 +4,6 @@ docs/strategy-check.md states the rules (`sgpo.strategies.leakage.rules.RULES`) 
 (arXiv 2606.24064) does not check its strategies.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -5,8 +5,6 @@ the store itself. Two passes over it: the first looks at every row before anythi
 writes. Only one row is held at a time, so the file may be larger than memory.
 """
 
-from __future__ import annotations
-
 import io
 import os
 from collections import Counter

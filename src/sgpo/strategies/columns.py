@@ -5,8 +5,6 @@ of the source's values; a column that mixes kinds (text and numbers, say) become
 otherwise.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable
 from itertools import islice

@@ -4,8 +4,6 @@ Prompt tokens come from lengths. Length and duration of replies come from the ca
 model; where it has few they are assumed, and the estimate says so.
 """
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 from itertools import islice

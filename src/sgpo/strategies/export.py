@@ -5,8 +5,6 @@ lift (`sgpo.strategies.lift`) unless it hurts; the check runs here on those that
 are noted.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice

@@ -1,7 +1,5 @@
 """Candidate strategies from a strong model's responses (arXiv 2606.24064, section 2: five for each problem)."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -10,8 +10,6 @@ All of it is a function of the verdicts so far. Whoever holds them can ask what 
 was interrupted goes on where it was, and a larger plan builds on a smaller one.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

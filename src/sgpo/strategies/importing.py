@@ -4,8 +4,6 @@ Nothing is asked, and nothing is verified: a row has no response. A problem that
 strategies of the row, whatever its id; several rows may have strategies of one problem.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from itertools import islice
 from typing import Any

@@ -4,8 +4,6 @@ What a row came to is kept, so a run again verifies nothing twice. Verdicts that
 (time-outs, crashes) are not kept.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace

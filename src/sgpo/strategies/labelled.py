@@ -3,8 +3,6 @@
 A label stands at the beginning of a line, and all three must be there; what follows one, up to the next, is its value.
 """
 
-from __future__ import annotations
-
 import re
 
 _LABEL = re.compile(

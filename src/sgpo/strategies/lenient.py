@@ -3,8 +3,6 @@
 A small reader of its own and not a list of repairs: repairs of a text break one another, a grammar does not.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

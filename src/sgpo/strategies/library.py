@@ -6,8 +6,6 @@ A new problem gets the strategy of the problems most like it, by a vote of the n
 (arXiv 2606.24064) gives each problem a strategy from its own response.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

@@ -8,8 +8,6 @@ was killed repeats none and ends as an undisturbed one.
 The student is behind two functions, so this knows neither torch nor a verifier.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

@@ -6,8 +6,6 @@ inverted index, so that a query touches only the texts that share a term with it
 Shapes: N texts of the index.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata

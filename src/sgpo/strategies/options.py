@@ -1,7 +1,5 @@
 """What the commands of ``sgpo strategies`` can be told; imports nothing heavy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ The idea is that of SAGE (arXiv 2602.03143) and the future work that arXiv 2606.
 from what it once got right itself. The form is ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -5,8 +5,6 @@ nearly JSON (`sgpo.strategies.lenient`); a strategy may be labelled text (`sgpo.
 fits the schema counts, since models draft before they decide. What cannot be read has a reason, which is counted.
 """
 
-from __future__ import annotations
-
 import contextlib
 import html
 import json

@@ -8,8 +8,6 @@ of equal ones the one that scores higher on the first criterion of `TIES` that t
 the one that was written first.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import random

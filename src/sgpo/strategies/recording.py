@@ -1,7 +1,5 @@
 """Commits answers as they come, those that came in during a commit together in the next one."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 

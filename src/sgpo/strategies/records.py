@@ -1,7 +1,5 @@
 """What the store holds: problems, ways of asking (setups), answered calls, candidates with their notes."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass, field

@@ -8,8 +8,6 @@ is what was said before the last answer, the response is that answer. A response
 first counts that verifies.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time

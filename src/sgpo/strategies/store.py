@@ -6,8 +6,6 @@ there as the locks of that system, and slower. A process claims calls before it 
 the claims of one that is gone are free again, at once where it ran on this machine, else after `STALE` seconds.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket

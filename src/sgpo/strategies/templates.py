@@ -4,8 +4,6 @@ A file is plain text. A line ``---`` parts the system message from the user's; w
 Fields such as ``{problem}`` are put in at once, so braces anywhere else, in a problem or in an example, mean nothing.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import dataclass

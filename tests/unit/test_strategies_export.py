@@ -183,11 +183,14 @@ def test_show_prints_hostile_text_as_it_is(tmp_path: Path) -> None:
     hostile = "[bold red]not markup[/] [link=http://x]y[/link] [/nonsense]"
     path = filled(tmp_path / "s.db", {"a": [hostile], "b": [], "c": ["x"]})
     place(path, "a", 1)
+    reason = "answer: " + "a quotation that is wider than a terminal, " * 4
+    with Store(path) as store:
+        store.note([(store.candidates("a")[0].id, "check", {"leak": True, "reason": reason})])
     result = invoke("show", "--store", path, "--limit", 2)
     assert result.exit_code == 0, result.output
     flat = re.sub(r"[\s│]+", " ", result.output)
     assert hostile in flat
-    assert "place 1 (19.0 of 20) kept" in flat
+    assert f"place 1 (19.0 of 20) kept, leaks: {reason.strip()}" in flat
     assert "no candidate" in flat
     assert "Problem c" not in flat
     assert "Problem c" in invoke("show", "c", "--store", path).output

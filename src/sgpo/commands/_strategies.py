@@ -92,7 +92,7 @@ def run_extraction(options: ExtractOptions) -> int:
             f"{same} of {of} candidates repeat another one of their problem, word for word: the endpoint answers from "
             "a cache, or takes no temperature. Those that repeat are paid for, and nothing is chosen among them"
         )
-    return _finish(done.tally, asking.budget, options.store)
+    return _finish(done.tally, asking.budget, options.store, "sgpo strategies rank --singles comes next")
 
 
 def run_import(options: ImportOptions) -> None:
@@ -119,7 +119,7 @@ def run_ranking(options: RankOptions) -> int:
     if done.winner_agreement is not None:
         tau = "-" if done.tau is None else f"{done.tau:.2f}"
         typer.echo(f"agreement of repetitions: winner {done.winner_agreement:.0%}, Kendall's tau-b {tau}")
-    return _finish(done.tally, asking.budget, options.store)
+    return _finish(done.tally, asking.budget, options.store, "sgpo strategies export OUT takes the best")
 
 
 _TOLD = {
@@ -149,7 +149,7 @@ def run_audit(options: AuditOptions) -> int:
             "The model tells answers that no strategy gave away: it seems to know these problems. Blind answers say "
             "little here, and --max-blind-rate would drop clean strategies. Take another model, or rank's judge."
         )
-    return _finish(done.tally, asking.budget, options.store)
+    return _finish(done.tally, asking.budget, options.store, "sgpo strategies show and stats print the rates")
 
 
 def _likelihood(options: AuditOptions) -> int:
@@ -221,7 +221,7 @@ def run_export(options: ExportOptions) -> None:
     if named:
         kept = (name if name == new else f"{name} as {new}" for name, new in named.items())
         typer.echo(f"columns of the source: {', '.join(kept)}")
-    typer.echo(f"written: {out}")
+    typer.echo(f"written: {out}; sgpo init MODEL {out} makes a recipe for it")
     if repo is not None:
         exporting.push(out, repo, public=options.public)
         typer.echo(f"pushed: {repo} ({'public' if options.public else 'private'})")
@@ -231,18 +231,16 @@ def _say_estimate(spend: Spend, basis: str, *more: str) -> None:
     """The end of every estimate: tokens and what the figure rests on, cost, and that nothing was spent."""
     typer.echo(f"tokens: about {spend.prompt_tokens:,} in, {spend.completion_tokens:,} out ({basis})")
     cost = "unknown without --price-in and --price-out" if spend.cost is None else f"{spend.cost:.2f}{_FULL_PRICE}"
-    typer.echo(f"cost: {cost}")
-    for line in more:
-        typer.echo(line)
-    typer.echo("Nothing was asked. The estimate is for all of it, what the store already has included.")
+    end = "Nothing was asked. The estimate counts every call, also those that the store has an answer to."
+    typer.echo("\n".join([f"cost: {cost}", *more, end]))
 
 
 def _source(options: ExtractOptions) -> Source:
     return Source(options.source, columns=parse_columns(options.columns), split=options.split)
 
 
-def _finish(tally: Tally, budget: Budget, store: Path) -> int:
-    """Print the end of a run; 0, or 1 where it stopped before its end for another reason than its budget."""
+def _finish(tally: Tally, budget: Budget, store: Path, then: str) -> int:
+    """Print the end of a run, and what comes next; 0, or 1 if it stopped early for another reason than its budget."""
     typer.echo(f"calls: {tally.before} answered before, {counted(tally.outcomes) or 'none answered now'}")
     if tally.failures:
         typer.echo(f"without an answer, to be asked again by the next run: {counted(tally.failures)}")
@@ -266,6 +264,7 @@ def _finish(tally: Tally, budget: Budget, store: Path) -> int:
     )
     # A budget that is used up is an end as planned; any other stop is for a script to notice.
     if tally.stopped is None:
+        typer.echo(f"written into {store}; {then}")
         return 0
     _warn(f"stopped: {tally.stopped}. Answered calls are kept in {store}.")
     return 0 if tally.exhausted else 1

@@ -71,26 +71,26 @@ def _print_problem(console: Console, problem: Problem, candidates: list[Candidat
     if not candidates:
         console.print(Text("no candidate", style="yellow"))
     for candidate in in_order(candidates):
-        title = f"candidate {candidate.number}, {candidate.model}, {candidate.prompt}, {_verdicts(candidate.notes)}"
-        console.print(Panel(Text(candidate.strategy.text()), title=Text(title.rstrip(", ")), title_align="left"))
+        title = Text(f"candidate {candidate.number}, {candidate.model}, {candidate.prompt}")
+        text = Text.assemble(candidate.strategy.text(), "\n\n", (_verdicts(candidate.notes), "bold"))
+        console.print(Panel(text, title=title, title_align="left"))
 
 
 def _verdicts(notes: Mapping[str, Mapping[str, Any]]) -> str:
     parts = []
-    rank, check, lift = notes.get("rank"), notes.get("check"), notes.get("lift")
+    rank, check, audit, lift = (notes.get(name) for name in ("rank", "check", "audit", "lift"))
     if rank is not None:
         score = "" if rank["score"] is None else f" ({rank['score']:.1f} of 20)"
         parts.append(f"place {rank['place']}{score}{' kept' if rank['kept'] else ''}")
     if check is not None:
         parts.append(f"leaks: {check['reason']}" if check["leak"] else "no leak")
-    audit = notes.get("audit")
     if audit is not None:
         chance = audit["chance"][0] / audit["chance"][1]
         interval = f"{audit['low']:+.2f}, {audit['high']:+.2f}"
         parts.append(f"told blind {audit['told']} of {audit['asked']} (chance {chance:.0%}, above it [{interval}])")
     if lift is not None:
         parts.append(f"lift {lift['lift']:+.2f} [{lift['low']:+.2f}, {lift['high']:+.2f}]")
-    return ", ".join(parts)
+    return ", ".join(parts) or "neither ranked nor checked yet"
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -27,7 +27,7 @@ from sgpo.strategies.store import Store
 REMEDIES = {
     "no_candidate": "no_candidate: run sgpo strategies extract.",
     "none_helps": "none_helps: sgpo strategies lift measured that they hurt; --by rank takes them all the same.",
-    "all_leak": "all_leak: each tells something of its solution (sgpo strategies show), or an option leaves it out.",
+    "all_leak": "all_leak: each candidate leaks, as sgpo strategies show says, or an option leaves it out.",
     "not_measured": "not_measured: a strategy passes the rules, and lacks what a gate asks for. Run sgpo strategies "
     "rank --singles for --min-instance-free, audit for --max-blind-rate.",
 }

@@ -163,7 +163,7 @@ def test_the_command_line_is_refused_in_one_line(
         ("--lora-r 8", "lora_r is given without use_peft"),
         ("--config recipe.yaml", "--config stands 2 times"),
         ("--max_steps", "expected one argument"),
-        ("--generation_kwargs {min_p:0.1}", "'{min_p:0.1}' is no JSON object"),
+        ("--generation_kwargs {min_p:0.1}", "generation_kwargs is '{min_p:0.1}', but must be a mapping"),
     ):
         assert message in said([*recipe(), *words.split()], monkeypatch, capsys)
     for path, message in ((".", "got a directory"), ("recipe.yml", "got 'recipe.yml', and there is no such file")):

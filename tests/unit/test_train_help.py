@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from sgpo.cli import app
 from sgpo.commands import _train_help
 from sgpo.recipe import RunArguments
-from sgpo.trainer import SGPOConfig, config
+from sgpo.trainer import SGPOConfig, values
 from sgpo.trainer.base_config import SharedConfig
 
 ROOT = Path(__file__).parents[2]
@@ -71,8 +71,8 @@ def test_the_help_is_short_grouped_and_ours_comes_first(monkeypatch: pytest.Monk
 
 def test_of_a_field_with_choices_all_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    said = {name: " ".join(" ".join(_train_help._shown(OWN[name])).split()) for name in config._CHOICES}
-    hidden = {name: [each for each in config._CHOICES[name] if f"'{each}'" not in said[name]] for name in said}
+    said = {name: " ".join(" ".join(_train_help._shown(OWN[name])).split()) for name in values.CHOICES.keys() & OWN}
+    hidden = {name: [each for each in values.CHOICES[name] if f"'{each}'" not in said[name]] for name in said}
     assert {name: choices for name, choices in hidden.items() if choices} == {}
 
 

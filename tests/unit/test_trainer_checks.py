@@ -254,8 +254,8 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "teacher of no temperature": ({"teacher_temperature": 0.0}, ("teacher_temperature is 0.0", "within")),
     "nothing to train": ({"grpo_weight": 0, "alpha_0": 0}, ("grpo_weight is 0", "nothing to train", "alpha_0 > 0")),
     "template without strategy": ({"guided_prompt_template": "{prompt}"}, ("'{prompt}'", "{strategy}", "for example")),
-    "kl_clip": ({"kl_clip": 0.0}, ("kl_clip is 0.0", "> 0", "None for no clip")),
-    "kl_clip NaN": ({"kl_clip": float("nan")}, ("kl_clip is nan", "> 0")),
+    "kl_clip": ({"kl_clip": 0.0}, ("kl_clip is 0.0", "above 0", "or None")),
+    "kl_clip NaN": ({"kl_clip": float("nan")}, ("kl_clip is nan", "above 0")),
     "decay": ({"teacher_ema_decay": 1.5}, ("teacher_ema_decay is 1.5", "within [0.0, 1.0]")),
     "alpha_0": ({"alpha_0": -0.1}, ("alpha_0 is -0.1", "at least 0")),
     "alpha_0 NaN": ({"alpha_0": float("nan")}, ("alpha_0 is nan", "at least 0")),
@@ -368,6 +368,10 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a switch for a number": ({"max_grad_norm": True}, ("max_grad_norm is True", "must be a number")),
     "a number for a name": ({"answer_column": 3}, ("answer_column is 3", "must be a text")),
     "padding to nothing": ({"pad_to_multiple_of": 0}, ("pad_to_multiple_of is 0", "at least 1")),
+    "no generation batch": ({"generation_batch_size": 0}, ("generation_batch_size is 0", "at least 1")),
+    "an upper clip": ({"delta": float("nan")}, ("delta is nan", "above 0")),
+    "weights": ({"reward_weights": [1.0, float("nan")]}, ("reward_weights is nan", "a finite number")),
+    "a server": ({"vllm_mode": "served"}, ("vllm_mode is 'served'", "'colocate', 'server'")),
     "a sampling level": ({"importance_sampling_level": "x"}, ("importance_sampling_level is 'x'", "'sequence'")),
     "alpha_gamma without end": ({"alpha_gamma": float("inf")}, ("alpha_gamma is inf", "finite")),
 }
@@ -380,6 +384,22 @@ SHARED: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no batch": ({"per_device_train_batch_size": 0}, ("per_device_train_batch_size is 0", "at least 1")),
     "a rate below 0": ({"learning_rate": -1.0}, ("learning_rate is -1.0", "at least 0")),
     "a seed below 0": ({"seed": -1}, ("seed is -1", "within")),
+    "a number without a rule of its own": ({"neftune_noise_alpha": -1}, ("neftune_noise_alpha is -1", "at least 0")),
+    "no number": ({"weight_decay": float("nan")}, ("weight_decay is nan", "a finite number of at least 0")),
+    "no end": ({"save_steps": float("inf")}, ("save_steps is inf", "a finite number")),
+    "no batch to measure on": ({"per_device_eval_batch_size": 0}, ("per_device_eval_batch_size is 0", "at least 1")),
+    "no such value": ({"lr_scheduler_type": "cosin"}, ("lr_scheduler_type is 'cosin'", "one of linear, cosine,")),
+    "no such choice": ({"log_level": "loud"}, ("log_level is 'loud'", "one of 'detail', 'debug'")),
+    "no list": ({"label_names": "labels"}, ("label_names is 'labels'", "a list of texts or None")),
+    "no mapping": ({"lr_scheduler_kwargs": [1]}, ("lr_scheduler_kwargs is [1]", "a mapping or None", "in JSON")),
+    "a text that is none": ({"lr_scheduler_kwargs": "{a"}, ("lr_scheduler_kwargs is '{a'", "a mapping or None")),
+    "no such file": ({"accelerator_config": "none.json"}, ("accelerator_config is 'none.json'", "path of such a file")),
+    "of another schedule": (
+        {"lr_scheduler_kwargs": {"min_lr": 0}},
+        ("lr_scheduler_kwargs is {'min_lr': 0}", "no linear schedule", "unexpected keyword argument 'min_lr'"),
+    ),
+    "half a schedule": ({"lr_scheduler_type": "cosine_with_min_lr"}, ("lr_scheduler_kwargs is None", "min_lr_rate")),
+    "no epoch": ({"num_train_epochs": 0}, ("num_train_epochs is 0", "above 0")),
 }
 OF_ONE: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "luffy": ("luffy", {"shaping_gamma": None}, ("shaping_gamma is None", "must be a number")),
@@ -416,6 +436,7 @@ def test_a_configuration_is_made_again_from_its_own_fields(out: Path) -> None:
         config = kind.config(out, use_cpu=True, report_to="none", max_steps=1e3)
         more = {} if name == "sft" else {"generation_batch_size": None}  # TRL has filled it in
         assert replace(config, learning_rate=np.float64(1e-4), seed=np.int64(3), **more).max_steps == 1000
+        assert replace(config, fsdp=True, **more).fsdp is True  # transformers' annotation has the older text alone
 
 
 def test_misspelt_field(out: Path) -> None:

@@ -1,7 +1,6 @@
 """What a recipe and the command line say, as dataclasses whose fields agree with each other."""
 
 import argparse
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,10 +82,7 @@ def parse(
     # As defaults: what stands on the command line goes before the recipe.
     parser.set_defaults_with_config(**typed_fields(classes, recipe, path.name if path else "fields"))
     _set_environment(environment, path)
-    try:
-        run, config, model, *left = parser.parse_args_into_dataclasses(args=words, return_remaining_strings=True)
-    except json.JSONDecodeError as error:  # of a field that is a mapping
-        raise ValueError(f"{error.doc!r} is no JSON object ({error}); write it as '{{\"NAME\": VALUE}}'.") from error
+    run, config, model, *left = parser.parse_args_into_dataclasses(args=words, return_remaining_strings=True)
     if left[0]:
         raise ValueError(
             f"{left[0][0]!r} stands behind no option; a recipe goes behind --config, a value behind --FIELD."

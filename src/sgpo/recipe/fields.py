@@ -9,13 +9,12 @@ import contextlib
 import dataclasses
 import enum
 import functools
-import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-_ALSO_BOOLEAN = {"scale_rewards"}  # TRL annotates it as text, and takes false, too
+from sgpo.trainer.values import KINDS, described, options
 
 
 class _Unfit(Exception):
@@ -29,7 +28,7 @@ def typed_fields(classes: Sequence[type], given: Mapping[str, Any], where: str) 
     """
     found = dict(given)
     for each in classes:
-        hints = get_type_hints(each)
+        hints = get_type_hints(each) | KINDS
         for field in dataclasses.fields(each):
             if field.init and field.name in given:
                 found[field.name] = _typed(field, hints[field.name], given[field.name], where)
@@ -37,15 +36,14 @@ def typed_fields(classes: Sequence[type], given: Mapping[str, Any], where: str) 
 
 
 def _typed(field: "dataclasses.Field[Any]", annotation: Any, value: Any, where: str) -> Any:
-    if field.name in _ALSO_BOOLEAN and isinstance(value, bool):
-        return value
     try:
         found = _fit(annotation, value)
     except _Unfit:
+        taken = described(options(annotation))
         said = "nothing" if value is None else f"{value!r} ({type(value).__name__})"
-        quote = "; put it in quotes" if str in _options(annotation) and isinstance(value, (int, float)) else ""
-        remedy = "give a value, or leave the line out" if value is None else f"write {_described(annotation)}{quote}"
-        raise ValueError(f"{where}: {field.name} is {said}, but takes {_described(annotation)}; {remedy}.") from None
+        quote = "; put it in quotes" if str in options(annotation) and isinstance(value, (int, float)) else ""
+        remedy = "give a value, or leave the line out" if value is None else f"write {taken}{quote}"
+        raise ValueError(f"{where}: {field.name} is {said}, but takes {taken}; {remedy}.") from None
     choices = field.metadata.get("choices")
     if choices and found is not None and found not in choices:
         raise ValueError(f"{where}: {field.name} is {found!r}, but must be one of {', '.join(map(repr, choices))}.")
@@ -54,9 +52,9 @@ def _typed(field: "dataclasses.Field[Any]", annotation: Any, value: Any, where: 
 
 def _fit(annotation: Any, value: Any) -> Any:
     """``value`` as ``annotation`` takes it, by pydantic's rules but for these. Raises ``_Unfit``."""
-    options = _options(annotation)
-    kinds = [get_origin(each) or each for each in options]
-    within = {*kinds, *(inner for each in options if get_origin(each) is list for inner in get_args(each))}
+    taken = options(annotation)
+    kinds = [get_origin(each) or each for each in taken]
+    within = {*kinds, *(inner for each in taken if get_origin(each) is list for inner in get_args(each))}
     # To pydantic true is the number 1, and any mapping the fields of a dataclass.
     if isinstance(value, bool) and not within & {bool, Literal, Any}:
         raise _Unfit
@@ -82,33 +80,3 @@ def _fit(annotation: Any, value: Any) -> Any:
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
     # A later TRL may annotate a field with a class of its own, which a recipe cannot give anyway.
     return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
-
-
-def _options(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-
-
-def _described(annotation: Any) -> str:
-    """A type in words: "a number or nothing"."""
-    names = {
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        str: "a text",
-        dict: "a mapping",
-        type(None): "null",
-    }
-
-    def one(option: Any) -> str:
-        origin = get_origin(option) or option
-        if origin is list:
-            element = (*get_args(option), str)[0]
-            return {str: "a list of texts", float: "a list of numbers"}.get(element, "a list")
-        if origin is Literal:
-            return " or ".join(map(repr, get_args(option)))
-        if isinstance(origin, type) and issubclass(origin, enum.Enum):
-            return "one of " + ", ".join(str(member.value) for member in origin)
-        return names.get(origin, getattr(origin, "__name__", str(origin)))
-
-    options = [one(option) for option in _options(annotation)]
-    return " or ".join(dict.fromkeys(options))

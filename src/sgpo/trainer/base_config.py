@@ -1,62 +1,19 @@
 """What the configurations of all trainers share; of those that sample, also whole groups of rollouts on a process."""
 
-import os
-from collections.abc import Collection
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, TrainingArguments
 from trl import GRPOConfig
+
+from sgpo.trainer.values import require_choice, require_schedule, require_values
 
 _NEWER_TO_OLDER = {
     "activation_checkpointing": "gradient_checkpointing",
     "activation_checkpointing_kwargs": "gradient_checkpointing_kwargs",
 }
 _MISSING = _NEWER_TO_OLDER.keys() - {known.name for known in fields(TrainingArguments)}
-# Kinds of value, as an error names them; a field of any other is left to TRL. Paths stand for text.
-_KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", type(None): "None"}
-_ALIKE: dict[type, Any] = {int: Integral, float: Real, str: (str, os.PathLike)}
-_WIDER = {"scale_rewards": (str, bool), "max_completion_length": (int,)}  # than TRL says, and narrower
-# The second is none that anybody meets: it says that the number must be finite.
-_INF, _FINITE, _ABOVE_ZERO = float("inf"), 1e8, 1e-8
-# Of all configurations, of which each has some. TRL meets its own in the first step, or never.
-_RANGES = (
-    ("learning_rate", 0.0, _FINITE),
-    ("seed", 0, 2**32 - 1),
-    ("temperature", _ABOVE_ZERO, _FINITE),
-    ("top_p", _ABOVE_ZERO, 1.0),
-    ("top_k", 0, _INF),
-    ("num_generations", 2, _INF),
-    ("max_completion_length", 1, _INF),
-    ("per_device_train_batch_size", 1, _INF),
-    ("gradient_accumulation_steps", 1, _INF),
-    ("steps_per_generation", 1, _INF),
-    ("pad_to_multiple_of", 1, _INF),
-    ("num_iterations", 1, _INF),
-    ("epsilon", 0.0, _INF),
-    ("epsilon_high", 0.0, _INF),
-    ("beta", 0.0, _INF),
-    ("vllm_request_timeout", _ABOVE_ZERO, _INF),
-    ("alpha_0", 0.0, _INF),
-    ("alpha_max", 0.0, _INF),
-    ("alpha_gamma", _ABOVE_ZERO, _FINITE),
-    ("grpo_weight", 0.0, _FINITE),
-    ("guided_grpo_weight", 0.0, _FINITE),
-    ("num_guided_generations", 0, _INF),
-    ("num_targets", 1, _INF),
-    ("teacher_temperature", 1e-3, 1e3),
-    ("guided_probability_min", 1e-3, 1.0),
-    ("teacher_mix", 0.0, 1.0),
-    ("teacher_ema_decay", 0.0, 1.0),
-    ("kl_gradient_tolerance", 0.0, 0.5),
-    ("kl_chunk_size", 1, _INF),
-    ("guided_rollouts_below", _ABOVE_ZERO, 1.0),
-    ("shaping_gamma", _ABOVE_ZERO, _FINITE),
-    ("sft_coef", _ABOVE_ZERO, _FINITE),
-)
 _SAMPLED_BY_FIELDS = {
     **{name: name for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")},
     **dict.fromkeys(("max_new_tokens", "max_length", "max_tokens"), "max_completion_length"),
@@ -110,13 +67,11 @@ class SharedConfig:
         super().__post_init__()  # type: ignore[misc]
         for newer in _MISSING:
             setattr(self, newer, getattr(self, _NEWER_TO_OLDER[newer]))
+        require_schedule(self)
 
     def _require_values(self) -> None:
         """Raise ``ValueError`` for what TRL would not understand, or would misread, when it makes its own of it."""
-        require_kinds(self)
-        for name, low, high in _RANGES:
-            if not isinstance(value := getattr(self, name, None), str):  # pad_to_multiple_of may be "auto"
-                require_range(name, value, low, high)
+        require_values(self)
 
 
 @dataclass
@@ -136,9 +91,6 @@ class BaseConfig(SharedConfig, GRPOConfig):
     def _require_values(self) -> None:
         super()._require_values()
         require_choice("loss_type", self.loss_type, LOSSES)
-        require_choice("importance_sampling_level", self.importance_sampling_level, ("token", "sequence"))
-        if self.max_steps <= 0:
-            require_range("num_train_epochs", self.num_train_epochs, _ABOVE_ZERO, _INF)
         if self.dataloader_persistent_workers:
             raise ValueError(
                 "dataloader_persistent_workers is True, with which a resumed run draws other random numbers than one "
@@ -208,40 +160,3 @@ class BaseConfig(SharedConfig, GRPOConfig):
                 f"{steps_per_generation} = {local_batch} rollouts, which is not a multiple of it: a problem's group "
                 f"must not straddle processes. Set per_device_train_batch_size to a multiple of {self.num_generations}."
             )
-
-
-def require_kinds(config: Any) -> None:
-    """Raise ``ValueError`` for a value of another kind than its field's; a whole float is a whole number, too."""
-    own = next(kind for kind in type(config).__mro__ if kind.__module__.startswith("sgpo."))  # not a user's subclass
-    hints = get_type_hints(own)
-    for each in fields(own):
-        value, hint = getattr(config, each.name), hints[each.name]
-        kinds = _WIDER.get(each.name) or (get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,))
-        if value is each.default or not _KINDS.keys() >= {*kinds}:
-            continue
-        fits = {kind for kind in kinds if isinstance(value, _ALIKE.get(kind, kind))}
-        whole = int in kinds and isinstance(value, float) and value.is_integer()
-        if not (bool in fits if isinstance(value, bool) else fits or whole):
-            kind = " or ".join(map(_KINDS.__getitem__, kinds))
-            raise ValueError(
-                f"{each.name} is {value!r}, but must be {kind}. Give one, or leave it out for {each.default!r}."
-            )
-
-
-def require_choice(name: str, value: object, choices: Collection[object]) -> None:
-    """Raise ``ValueError`` unless ``value`` is one of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, choices))}.")
-
-
-def require_range(name: str, value: float | None, low: float, high: float) -> None:
-    """Raise ``ValueError`` unless ``value`` lies within ``low`` and ``high``, or is None; NaN lies nowhere."""
-    if value is None or low <= value <= high:
-        return
-    rule = f"within [{low}, {high}]"
-    if low == _ABOVE_ZERO:
-        above = {_FINITE: ", and finite", _INF: ""}.get(high, f", and at most {high}")
-        rule = f"above 0 (at least {low}){above}"
-    elif high in (_FINITE, _INF):
-        rule = f"a finite number of at least {low}" if high == _FINITE else f"at least {low}"
-    raise ValueError(f"{name} is {value}, but must be {rule}.")

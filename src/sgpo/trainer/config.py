@@ -5,15 +5,15 @@ the form of the clip, the guided prompt) is a field here, and its ``help`` says 
 each option past it, is a row of :mod:`sgpo.runs.methods`: the fields that it sets. ``docs/method.md`` has the sources.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 
 from sgpo.data.prompts import DEFAULT_GUIDED_TEMPLATE, check_template
-from sgpo.objectives import CLIP_FORMS, DIRECTIONS, SELECTION_MODES, WEIGHT_FORMS, adaptive_weight
+from sgpo.objectives import adaptive_weight
 from sgpo.runs.methods import CONFIG_PRESETS
-from sgpo.trainer.base_config import BaseConfig, argument, require_choice
+from sgpo.trainer.base_config import BaseConfig, argument
+from sgpo.trainer.values import require_choice
 
 
 @dataclass
@@ -183,10 +183,6 @@ class SGPOConfig(BaseConfig):
             if getattr(self, name) is None:
                 setattr(self, name, chosen.get(name, published))
         super().__post_init__()
-        for name, choices in _CHOICES.items():
-            require_choice(name, getattr(self, name), choices)
-        if self.kl_clip is not None and not self.kl_clip > 0:
-            raise ValueError(f"kl_clip is {self.kl_clip}, but a threshold on a KL must be > 0. Use None for no clip.")
         check_template(self.guided_prompt_template)
         if self.distills and self.num_guided_generations < 1:
             raise ValueError(
@@ -327,19 +323,6 @@ class SGPOConfig(BaseConfig):
         return self.distills or self.guided_grpo_weight > 0
 
 
-# The tables themselves, not copies: a form that is added to one later is a choice at once.
-_CHOICES: dict[str, Collection[str]] = {
-    "guided_rollouts": ("always", "on_demand", "by_weight", "auto"),
-    "guided_grpo_group": ("own", "joined"),
-    "target_selection": SELECTION_MODES,
-    "target_source": ("guided", "autonomous"),
-    "distillation_loss": ("kl", "sft"),
-    "kl_direction": DIRECTIONS,
-    "kl_clip_form": CLIP_FORMS,
-    "teacher": ("live", "ema", "frozen"),
-    "alpha_form": WEIGHT_FORMS,
-    "teacher_mix_schedule": ("constant", "linear"),
-}
 # Losses that TRL divides by the tokens of the whole generation batch; the others are means over a micro-step's rows.
 OVER_ALL_TOKENS = ("dapo", "cispo", "vespo")
 # Options past the paper that a preset may set: None until then, and SGPO as published without one.

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sgpo.objectives.baselines import ADVANTAGE_BASELINES, luffy_advantages, off_policy_token_loss, shaped_probability
+from sgpo.objectives.baselines import luffy_advantages, off_policy_token_loss, shaped_probability
 from sgpo.trainer import papers
-from sgpo.trainer.base_config import argument, require_choice
+from sgpo.trainer.base_config import argument
 from sgpo.trainer.expert import ExpertConfig, ExpertTrainer
 from sgpo.trainer.notices import RolloutHistory
 from sgpo.trainer.own import swapped
 from sgpo.trainer.rollouts import Problem, first_of_groups
+from sgpo.trainer.values import require_choice
 
 LOSS_TYPES = ("dr_grpo", "dapo", "grpo", "bnpo")
 
@@ -37,7 +38,6 @@ class LUFFYConfig(ExpertConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_choice("advantage_baseline", self.advantage_baseline, ADVANTAGE_BASELINES)
         require_choice("loss_type", self.loss_type, LOSS_TYPES)
         require_choice("multi_objective_aggregation", self.multi_objective_aggregation, ("sum_then_normalize",))
         # LUFFY's public script does not divide advantages by a standard deviation.

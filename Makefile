@@ -18,31 +18,36 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) with $$($(PYTHON) --version): torch, transformers, TRL and what they need, in the"
 	@echo "versions of constraints.txt. It takes 2 to 3 minutes, and on Linux a download of some gigabytes."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]' | $(SAID)
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e . | $(SAID)
 	@echo "Installed. For a shell of your own: source $(BIN)/activate"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	@echo "Adding what the tests need: pytest, mypy, ruff, peft and more."
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]' | $(SAID)
 	@touch $@
 
 quickstart: $(VENV)/.installed
 	$(BIN)/sgpo quickstart
 
-test: $(VENV)/.installed lint
+test: $(VENV)/.dev lint
 	$(BIN)/python -m pytest -n 2
 
-lint: $(VENV)/.installed
+lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: $(VENV)/.installed
+format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(VENV)/.installed
+docs: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # build/site/index.html
 
 # requirements.lock anew: the versions of constraints.txt with hashes, for users of uv.
-lock: $(VENV)/.installed
+lock: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/python tests/resolve_versions.py --lock
 

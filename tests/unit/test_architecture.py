@@ -161,6 +161,10 @@ LIGHT = {
     "import sgpo.runs.processes": "import sgpo.runs.processes",
     "sgpo --help": "import sys; sys.argv = ['sgpo', '--help']\nfrom sgpo.cli import main\n"
     "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code",
+} | {
+    f"sgpo {words} --hardware h10": f"import sys; sys.argv = ['sgpo', *{words.split()}, '--hardware', 'h10']\n"
+    "from sgpo.cli import main\ntry:\n    main()\nexcept SystemExit as end:\n    assert end.code"
+    for words in ("train --check --config x.yaml", "plan --config x.yaml", "init model data")
 }
 
 
@@ -173,3 +177,4 @@ def test_light_entry_points_import_nothing_heavy(name: str) -> None:
     if name == "sgpo --help":
         assert "quickstart" in done.stdout
         assert "train" in done.stdout
+    assert ("unknown hardware 'h10' (did you mean h100" in done.stderr) == ("h10" in name)

@@ -2,18 +2,23 @@
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
 from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.hardware import Hardware, parse_hardware
-from sgpo.recipe.check import Checked, check_recipe
 from sgpo.runs.words import in_colour
+
+if TYPE_CHECKING:
+    from sgpo.recipe.check import Checked
 
 
 def print_check(argv: Sequence[str], hardware: str | None) -> int:
     """Print what was found for ``--config FILE [--FIELD VALUE ...]``; 0, or 1 where something needs a look."""
-    machine = parse_hardware(hardware)
+    machine = parse_hardware(hardware)  # a slip in its name is said before torch is imported
+    from sgpo.recipe.check import check_recipe
+
     found = check_recipe(argv, here=hardware is None)
     lines, fault = _memory(argv, machine, found)
     warnings = [*found.warnings, *fault]

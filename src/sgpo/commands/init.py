@@ -26,11 +26,13 @@ def init(
     ] = None,
 ) -> None:
     """Write a recipe, a reward and a small data set to begin from, check them, and say what to type next."""
-    from sgpo.commands._check import print_check
-    from sgpo.commands._init import FILES, RECIPE, write_start
     from sgpo.plan.hardware import parse_hardware
 
-    start = write_start(model, data, out, split=split, rows=rows, hardware=parse_hardware(hardware))
+    machine = parse_hardware(hardware)  # before torch is imported
+    from sgpo.commands._check import print_check
+    from sgpo.commands._init import FILES, RECIPE, write_start
+
+    start = write_start(model, data, out, split=split, rows=rows, hardware=machine)
     try:
         code = print_check(["--config", str(out / RECIPE)], hardware)
     except ValueError:

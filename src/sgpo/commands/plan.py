@@ -40,13 +40,15 @@ class PlanOptions:
 @takes_options
 def plan(context: typer.Context, options: PlanOptions) -> None:
     """Estimate memory, time and GPU hours of a recipe, and name what will not fit; downloads no weights."""
-    from sgpo.plan import plan_recipe
     from sgpo.plan.hardware import parse_hardware
+
+    machine = parse_hardware(options.hardware, nodes=options.nodes, memory_gib=options.gpu_memory_gib)
+    from sgpo.plan import plan_recipe  # imports torch
     from sgpo.plan.render import render_plan
 
     result = plan_recipe(
         ["--config", options.config, *context.args],
-        parse_hardware(options.hardware, nodes=options.nodes, memory_gib=options.gpu_memory_gib),
+        machine,
         accelerate=options.accelerate,
         server_devices=options.server_gpus,
         assumptions=options.assumptions,

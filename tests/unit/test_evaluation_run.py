@@ -23,6 +23,8 @@ from sgpo.evaluation.store import SettingsError, compared_differences, open_run
 from sgpo.evaluation.templates import TEMPLATES, Template, build_prompts, load_strategies, load_template
 from sgpo.models import Answered, Key, Reply, Request, Sampling
 from sgpo.models.batched import Batched
+from sgpo.models.protocol import template_settings
+from sgpo.runs import provenance
 from sgpo.runs.files import InUseError, ReadError
 
 PROBLEMS = [
@@ -447,6 +449,26 @@ def test_a_context_that_ends_before_the_limit_is_said(tmp_path: Path) -> None:
         backend.positions = positions
         run_evaluation(PLAN, "m", backend, VerifyGrader(), tmp_path / str(positions), say=said.append)
         assert any("has 10 positions for prompt and response" in line for line in said) == heard
+
+
+def test_variables_of_the_training_that_are_left_out_are_said(tmp_path: Path) -> None:
+    """As of Qwen3: a policy that was trained without thinking would be measured with it."""
+    training = {"chat_template_kwargs": {"enable_thinking": False}}
+    provenance.record(tmp_path / "run", {"run": {}, "training": training, "model": {}})
+    heard = []
+    for model, given in (("run", {}), ("run/checkpoint-3", {}), ("run", {"enable_thinking": True}), ("elsewhere", {})):
+        said: list[str] = []
+
+        class Given(Script):
+            def describe(self, given: Any = given) -> dict[str, Any]:
+                return {**super().describe(), **template_settings(given)}
+
+        path = str(tmp_path / model)
+        run_evaluation(PLAN, path, Given(), VerifyGrader(), tmp_path / str(len(heard)), say=said.append)
+        line = f'{path} was trained with chat_template_kwargs {{"enable_thinking": false}}'
+        remedy = """Give --chat-template-kwargs '{"enable_thinking": false}'."""
+        heard.append(any(each.startswith(line) and each.endswith(remedy) for each in said))
+    assert heard == [True, True, False, False]
 
 
 def test_messages_of_the_data_are_asked_as_they_are(tmp_path: Path) -> None:

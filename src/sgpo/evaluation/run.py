@@ -7,8 +7,9 @@ problems. An interrupted and resumed run writes the same file as an uninterrupte
 import hashlib
 import json
 import platform
+import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def run_evaluation(
         for j, stream in enumerate(streams)
     ]
     settings = describe(plan, model, backend, grader)
+    if say is not None and (left_out := _left_out(Path(model), settings["backend"].get("chat_template_kwargs", {}))):
+        say(left_out)
     with open_run(folder, settings) as store:
         # The prompts follow from the settings, and a folder that already has responses was made with the same settings.
         if not store.responses:
@@ -137,6 +140,22 @@ def run_evaluation(
         record["reasons"] = dict(sorted(reasons.items()))
         store.write("results.json", record, lines="problems")
     return result
+
+
+def _left_out(model: Path, given: Mapping[str, object]) -> str:
+    """What is to be said where the run that left ``model`` had variables of the chat template that are not given."""
+    starts = provenance.starts_of(model) or provenance.starts_of(model.parent)  # a checkpoint's are its run's
+    try:
+        trained = starts[-1]["config"]["training"]["chat_template_kwargs"] or {}
+        left_out = {name: trained[name] for name in trained if name not in given}
+    except (LookupError, TypeError):  # trained elsewhere
+        return ""
+    if not left_out:
+        return ""
+    return (
+        f"{model} was trained with chat_template_kwargs {json.dumps(trained)}, of which {', '.join(left_out)} is left "
+        f"out here, so that its prompts are others. Give --chat-template-kwargs {shlex.quote(json.dumps(trained))}."
+    )
 
 
 def describe(plan: EvalPlan, model: str, backend: Model, grader: ResponseGrader) -> Settings:

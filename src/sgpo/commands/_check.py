@@ -1,5 +1,7 @@
 """What ``sgpo train --check`` prints: the recipe's data, prompts and rewards, and the memory that it needs."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

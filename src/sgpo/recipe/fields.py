@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from sgpo.trainer.values import KINDS, described, options
+from sgpo.trainer.values import KINDS, kinds_in_words, options
 
 
 class _Unfit(Exception):
@@ -39,7 +39,7 @@ def _typed(field: "dataclasses.Field[Any]", annotation: Any, value: Any, where: 
     try:
         found = _fit(annotation, value)
     except _Unfit:
-        taken = described(options(annotation))
+        taken = kinds_in_words(options(annotation))
         said = "nothing" if value is None else f"{value!r} ({type(value).__name__})"
         quote = "; put it in quotes" if str in options(annotation) and isinstance(value, (int, float)) else ""
         remedy = "give a value, or leave the line out" if value is None else f"write {taken}{quote}"

@@ -123,7 +123,7 @@ def _require_kind(name: str, value: object, hint: Any, default: object) -> None:
             in_words = ", as a text in JSON: '{\"NAME\": VALUE}'" + ", or the path of such a file" * (name in _FILES)
     if not any(_fits(found, kind) for kind in kinds):
         remedy = "Give one, or leave it out" + ("" if default is MISSING else f" for {default!r}")
-        raise ValueError(f"{name} is {value!r}, but must be {described(kinds)}{in_words}. {remedy}.")
+        raise ValueError(f"{name} is {value!r}, but must be {kinds_in_words(kinds)}{in_words}. {remedy}.")
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -163,7 +163,7 @@ def options(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
-def described(kinds: Iterable[Any]) -> str:
+def kinds_in_words(kinds: Iterable[Any]) -> str:
     """Kinds in words: "a number or None"."""
 
     def one(kind: Any) -> str:

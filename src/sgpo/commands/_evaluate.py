@@ -67,7 +67,7 @@ def run_with_bar(plan: EvalPlan, model: str, engine: Model, grader: ResponseGrad
         task = bar.add_task(escape(plan.benchmark), total=len(plan.problems) * plan.k, note="")
 
         def report(done: int, total: int, accuracy: float) -> None:
-            bar.update(task, completed=done, total=total, note=f"accuracy {100 * accuracy:.1f}")
+            bar.update(task, completed=done, total=total, note=f"accuracy {100 * accuracy:.1f}" if done else "")
 
         say = partial(bar.console.print, markup=False, soft_wrap=True)
         return run_evaluation(plan, model, engine, grader, folder, report=report, say=say)
@@ -106,7 +106,7 @@ def print_diff(found: EvalDifference, show: int) -> None:
     typer.echo(f"A {_percent(found.a)}   B {_percent(found.b)}   {found.n_problems} problems")
     interval = f"95% interval {_interval(found.ci95)} (paired over problems)"
     if found.ci95[0] == found.ci95[1]:  # a bootstrap of equal values has no width, which would look like certainty
-        interval = "no interval: it is the same on every problem compared, which says nothing of other problems"
+        interval = "no interval: the difference is the same on every problem, so it says nothing about other problems"
     typer.echo(f"B - A {100 * found.difference:+.1f}, {interval}")
     typer.echo(f"{found.improved} problems rose, {found.worsened} fell")
     if found.left_out:

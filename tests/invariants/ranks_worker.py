@@ -14,6 +14,7 @@ from peft import LoraConfig
 from trl import GRPOTrainer
 
 from sgpo.trainer.finite import NonFiniteError
+from sgpo.trainer.sft import ExpertSFTTrainer, SFTConfig
 
 ALL = ("carry", "borrow", "shift", "split")
 ON_DEMAND = {"guided_rollouts": "on_demand", "reward": kit.easy_or_ok}
@@ -92,6 +93,17 @@ def evaluated(directory: Path, size: int) -> dict[str, float]:
     return {name: value for name, value in trainer.evaluate().items() if "reward" in name}
 
 
+def evaluated_sft(directory: Path, size: int) -> dict[str, float]:
+    """An evaluation of SFT on five responses of different lengths, `size` at once on each rank."""
+    rows = kit.make_problems(5).add_column("expert", [" ".join(kit.PLAIN[: 1 + 3 * i]) for i in range(5)])
+    config = SFTConfig(str(directory), use_cpu=True, report_to="none", per_device_eval_batch_size=size)
+    trainer = ExpertSFTTrainer(
+        kit.make_model(seed=3), config, train_dataset=rows, eval_dataset=rows, processing_class=kit.make_tokenizer()
+    )
+    found = trainer.evaluate()
+    return {name: found[f"eval_{name}"] for name in ("loss", "entropy", "mean_token_accuracy")}
+
+
 def streamed(directory: Path) -> list[str]:
     """What is said of an evaluation set that is a stream, at construction and where it is given later."""
     trainer, stream, said = kit.make_trainer(directory), kit.make_problems(5).to_iterable_dataset(), []
@@ -114,6 +126,7 @@ def main() -> None:
     results: dict[str, Any] = {name: run(directory, name, ranks) for name in CASES}
     results["stopped"] = stopped(directory, ranks)
     results["evaluated"] = evaluated(directory, 4)
+    results["evaluated sft"] = evaluated_sft(directory, 2)
     results["streamed"] = streamed(directory)
     from accelerate import PartialState
 

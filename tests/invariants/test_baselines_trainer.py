@@ -545,6 +545,13 @@ def test_sft_is_measured_alike_whatever_the_size_of_a_batch(out: Path) -> None:
     assert found[0][0] == pytest.approx(-every.mean().item(), rel=1e-5)
 
 
+def test_sft_has_a_loss_outside_an_evaluation(out: Path) -> None:
+    trainer = responses_of(out)
+    [row] = trainer.get_eval_dataloader(trainer.eval_dataset.select([3]))
+    wanted = -token_logps(trainer.model, *split(trainer.eval_dataset[3])).mean().item()
+    assert trainer.compute_loss(trainer.model.eval(), row).item() == pytest.approx(wanted, rel=1e-5)
+
+
 def split(row: dict[str, list[int]]) -> tuple[list[int], list[int]]:
     start = row["labels"].count(-100)
     return row["input_ids"][:start], row["input_ids"][start:]

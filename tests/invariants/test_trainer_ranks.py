@@ -71,6 +71,11 @@ def test_an_evaluation_counts_each_problem_once(two_ranks: list[dict[str, Any]],
         assert found["eval_reward"] == found["eval_rewards/has_ok/mean"] == mean
 
 
+def test_an_evaluation_of_sft_counts_each_response_once(two_ranks: list[dict[str, Any]], out: Path) -> None:
+    """Of five rows, two at once on each rank, the last batch has one on the first rank and none on the other."""
+    assert two_ranks[0]["evaluated sft"] == pytest.approx(ranks_worker.evaluated_sft(out, 5), rel=1e-5)
+
+
 def test_a_stream_is_measured_by_one_rank_alone(two_ranks: list[dict[str, Any]], out: Path) -> None:
     """Two ranks fill its end up with problems of its beginning, and count them again."""
     for found in two_ranks:

@@ -24,9 +24,9 @@ class EvaluationMeans:
     """What an evaluation has seen so far.
 
     Attributes:
-        left: completions that are still to come; None for a stream, which does not say how many it has.
+        left: rows that are still to come; None for a stream, which does not say how many it has.
         name: what goes in front of the metrics, ``"easy_"`` for a data set of this name; ``""`` for the only one.
-        rows: completions of each batch that count.
+        rows: how many rows of each batch count; with SFT, their tokens.
         scored: those with a reward, by the metric that is a mean over them.
     """
 
@@ -36,7 +36,7 @@ class EvaluationMeans:
     scored: dict[str, list[int]] = field(default_factory=dict)
 
     def counts(self, gathered: int) -> int:
-        """How many of the next batch's completions count, which are the first."""
+        """How many of the next batch's rows count, which are the first."""
         rows = gathered if self.left is None else min(gathered, self.left)
         self.left = None if self.left is None else self.left - rows
         self.rows.append(rows)

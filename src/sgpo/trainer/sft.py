@@ -5,6 +5,7 @@ front, or end the prompt otherwise than where rollouts begin. SFT would then lea
 behind prompts that nobody asks.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +15,6 @@ import torch
 import trl
 from accelerate.utils import is_peft_model
 from datasets import Dataset, IterableDataset
-from torch import Tensor
 
 from sgpo.data.prompts import check_variables, require_all_shown, require_own_marks
 from sgpo.models.dates import fix_date
@@ -25,6 +25,8 @@ from sgpo.trainer.dropout import disable_dropout
 from sgpo.trainer.ends import end_with_the_template
 from sgpo.trainer.expert import check_expert_column, response_ids
 from sgpo.trainer.heads import add_head_fn, check_head_fn
+from sgpo.trainer.measured import EvaluationMeans
+from sgpo.trainer.own import swapped
 from sgpo.trainer.precision import one_precision
 from sgpo.trainer.prompts import text_only
 from sgpo.trainer.rollouts import Problem
@@ -52,6 +54,8 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
         ValueError: at construction, for a problem without an expert response, one that does not fit into the model's
             context with its prompt, and as in :class:`sgpo.trainer.sound.SoundTrainer`.
     """
+
+    _measured: EvaluationMeans | None = None  # while it is evaluated
 
     def __init__(self, *args: Any, **kwargs: Any):
         # TRL prepares the data while it is constructed.
@@ -105,24 +109,41 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
         logged = next((row["num_tokens"] for row in reversed(self.state.log_history) if "num_tokens" in row), 0)
         own = self.state.num_input_tokens_seen if kept else self._total_train_tokens
         self._total_train_tokens: float = max(own, logged)
-        loss = super().compute_loss(model, inputs, *args, **kwargs)
+        if self._measured is None:
+            loss = super().compute_loss(model, inputs, *args, **kwargs)
+        else:
+            loss = self._measured_loss(self._measured, model, inputs, *args, **kwargs)
         if kept:
             self.state.num_input_tokens_seen = self._total_train_tokens
-        if not self.model.training:
-            tokens = (inputs["labels"][..., 1:] != -100).sum()
-            mean = loss[0] if isinstance(loss, tuple) else loss
-            self._measured.append(self.accelerator.gather(torch.stack([mean * tokens, tokens])).view(-1, 2).sum(dim=0))
         return loss
 
-    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+    def _measured_loss(
+        self, measured: EvaluationMeans, model: Any, inputs: dict[str, Any], *args: Any, **more: Any
+    ) -> Any:
+        """The loss of a batch without the rows with which several processes fill the last one up; they stand last."""
+        labels, accelerator = inputs["labels"].clone(), self.accelerator
+        counted = measured.counts(len(labels) * accelerator.num_processes) - len(labels) * accelerator.process_index
+        labels[max(counted, 0) :] = -100
+        # TRL's gathers leave out as many sums of a process as there are rows to leave out.
+        with swapped(accelerator, gather_for_metrics=accelerator.gather):
+            loss = super().compute_loss(model, {**inputs, "labels": labels}, *args, **more)
+        tokens = (labels[..., 1:] != -100).sum()
+        mean = loss[0] if isinstance(loss, tuple) else loss
+        total, measured.rows[-1] = (
+            accelerator.gather(torch.stack([mean * tokens, tokens])).view(-1, 2).sum(dim=0).tolist()
+        )
+        self._metrics["eval"]["loss"].append(total / max(measured.rows[-1], 1))
+        return loss
+
+    def evaluation_loop(self, dataloader: Any, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
         """Evaluate as ``Trainer`` does, with means over tokens: a mean of batches depends on how these are cut."""
-        self._measured: list[Tensor] = []  # of each batch, the sum of the loss and the tokens
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
-        losses, tokens = torch.stack(self._measured).cpu().double().T
-        output.metrics[f"{metric_key_prefix}_loss"] = float(losses.sum() / tokens.sum().clamp(min=1))
-        for values in self._metrics["eval"].values():
-            if len(values) == len(tokens):  # the number of tokens so far is one value
-                values[:] = [float(tokens.new_tensor(values) @ tokens / tokens.sum().clamp(min=1))]
+        sized = isinstance(dataloader.dataset, Dataset)
+        measured = EvaluationMeans(left=len(dataloader.dataset) if sized else None)
+        with swapped(self, _measured=measured):
+            output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        means = measured.means(self._metrics["eval"])
+        output.metrics[f"{metric_key_prefix}_loss"] = (means.pop("loss") or [0.0])[0]  # [] without a token
+        self._metrics["eval"] = defaultdict(list, means)
         return output
 
 

@@ -333,6 +333,11 @@ def test_counts_by_other_names_and_counts_of_nothing() -> None:
     assert counted("x", prompt_tokens=10, completion_tokens=100, **apart) == (10, 100)
     assert counted("x", prompt_tokens=0, completion_tokens=0, total_tokens=0) == (None, None)
     assert counted("", prompt_tokens=10, completion_tokens=0) == (10, 0)
+    cache = {"cache_read_input_tokens": 30, "cache_creation_input_tokens": 20}
+    assert counted("x", input_tokens=100, output_tokens=5, **cache) == (150, 5)  # Anthropic's own names
+    assert counted("x", prompt_tokens=10, completion_tokens=5, total_tokens=65, **cache) == (60, 5)
+    assert counted("x", prompt_tokens=100, completion_tokens=5, total_tokens=105, **cache) == (100, 5)  # LiteLLM's sums
+    assert counted("x", prompt_tokens=100, completion_tokens=5, prompt_cache_hit_tokens=90) == (100, 5)  # DeepSeek
 
 
 @pytest.mark.parametrize("status", [429, "503"])

@@ -68,7 +68,7 @@ def read_reply(body: bytes, structured: bool = False) -> Reply:
         # A refusal alone is graded, as a wrong answer; what was said beside one is the answer.
         finish="refusal" if refusal and not text else finish,
         tokens=_generated(usage, said=bool(text + reasoning + refusal)),
-        prompt_tokens=_tokens(usage, "prompt", "input") or None,  # no prompt has none: 0 is a server that did not count
+        prompt_tokens=_prompt(usage) or None,  # no prompt has none: 0 is a server that did not count
         reasoning=reasoning,
         arguments=_arguments(said),
         logprobs=_logprobs(choice.get("logprobs")),
@@ -259,12 +259,24 @@ def _tokens(usage: JsonObject, *names: str) -> int | None:
     return next((count for name in names if (count := _count(usage.get(f"{name}_tokens"))) is not None), None)
 
 
+def _prompt(usage: JsonObject) -> int | None:
+    """The tokens of the prompt, those of a cache among them.
+
+    Anthropic counts these beside ``input_tokens``, OpenAI and DeepSeek within ``prompt_tokens``. A router may give both
+    kinds of names, with either meaning: more tokens of a cache than of the prompt are none of it.
+    """
+    tokens = _tokens(usage, "prompt", "input")
+    cached = (_tokens(usage, "cache_read_input") or 0) + (_tokens(usage, "cache_creation_input") or 0)
+    beside = "prompt_tokens" not in usage or cached > (tokens or 0)
+    return tokens + cached if tokens is not None and beside else tokens
+
+
 def _generated(usage: JsonObject, said: bool) -> int | None:
     """The tokens that a model generated, its thoughts included; None where something was ``said`` and 0 are counted.
 
     Some providers count thoughts in the total alone, or apart from the tokens of the answer.
     """
-    answer, prompt = _tokens(usage, "completion", "output"), _tokens(usage, "prompt", "input")
+    answer, prompt = _tokens(usage, "completion", "output"), _prompt(usage)
     details = usage.get("completion_tokens_details")
     thoughts = _tokens(details, "reasoning") if isinstance(details, dict) else None
     if answer is None or (said and not answer and not thoughts):

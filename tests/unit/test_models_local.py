@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import torch
 
 from sgpo.models import CallError, Reply, Request, Sampling
 from sgpo.models.batched import Batched
@@ -80,6 +81,14 @@ def test_a_transformers_model_answers_in_batches(tiny: tuple[Any, Any]) -> None:
     padded = ask_all(LocalModel(*tiny, Sampling(0.0, 1.0, 5), batch_size=3), ["5", "2 + 3 + 4", "1"])
     assert padded[1] == alone[0]
     assert client.settings()["backend"] == "transformers"
+
+
+def test_a_model_is_asked_where_it_would_be_trained(tiny: tuple[Any, Any], tmp_path: Any, monkeypatch: Any) -> None:
+    """On any GPU that torch has, not on NVIDIA's alone; here a device without memory stands for one."""
+    for part in tiny:
+        part.save_pretrained(tmp_path)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("meta"))
+    assert LocalModel.load(str(tmp_path), Sampling(1.0, 1.0, 5)).model.device.type == "meta"
 
 
 def test_models_that_cannot_be_used(tiny: tuple[Any, Any], tmp_path: Any) -> None:

@@ -47,7 +47,9 @@ class LocalModel(Loaded):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         options = options or LocalOptions()
-        where = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        where = options.device or str(
+            torch.accelerator.current_accelerator(check_available=True) or "cpu"
+        )  # as training
         # CPUs compute bfloat16 slowly, and float16 not at all in some operations.
         on_cpu = where.partition(":")[0] == "cpu"
         dtype: Any = torch.float32 if options.dtype == "auto" and on_cpu else options.dtype

@@ -25,7 +25,7 @@ class LocalOptions:
     backend: str = option("transformers", help="What runs the model: transformers or vllm.")
     batch_size: int | None = option(None, help="Replies generated at once. Default: 64, with vLLM 512.")
     device: str | None = option(
-        None, help="Device for transformers, such as cuda:1 or cpu. Default: cuda if there is a GPU."
+        None, help="Device for transformers, such as cuda:1 or cpu. Default: the GPU, if there is one."
     )
     dtype: str = option(
         "auto", help="Data type of the weights, such as bfloat16; auto: as they were saved, but float32 on a CPU."

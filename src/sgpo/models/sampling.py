@@ -337,8 +337,9 @@ class InverseSampler(LogitsProcessor):
 def draw_tokens(scores: Tensor, draw: Tensor, temperature: float, top_p: float) -> Tensor:
     """The token of each row, ``[B]``, at which the distribution function of ``scores`` (logits, ``[B, V]``) passes
     ``draw``, a uniform number in [0, 1), ``[B]``; never a token of probability 0."""
-    # Sums over a vocabulary of 150,000 in float32 lose the tail in which rare tokens lie.
-    wide = torch.float32 if scores.device.type == "mps" else torch.float64
+    # Sums over a vocabulary of 150,000 in float32 lose the tail in which rare tokens lie. Apple's GPUs have no float64,
+    # nor have all of Intel's.
+    wide = torch.float32 if scores.device.type in ("mps", "xpu") else torch.float64
     # The temperature before the nucleus, as vLLM and transformers do it.
     probabilities = torch.softmax(scores.float() / temperature, dim=-1)
     index = None

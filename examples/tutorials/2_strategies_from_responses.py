@@ -71,14 +71,18 @@ class StrongModel(BaseHTTPRequestHandler):
         prompt = body["messages"][-1]["content"]
         if "<candidate number=" in prompt:  # the request of `rank`: scores of each candidate
             criteria = "faithful", "general", "executable", "instance_free"
-            count = prompt.count("<candidate number=")
-            text = json.dumps({"scores": [{"candidate": i, **dict.fromkeys(criteria, 4)} for i in range(1, count + 1)]})
+            shown = enumerate(prompt.split("<candidate number=")[1:], 1)
+            marks = {i: 5 if "there are 23 apples" in each else 4 for i, each in shown}  # it likes the one that leaks
+            text = json.dumps(
+                {"scores": [{"candidate": i, **dict.fromkeys(criteria, mark)} for i, mark in marks.items()]}
+            )
         else:
             name = next(row["id"] for row in RESPONSES if row["problem"] in prompt)
             text = next(CANDIDATES[name])
-        message = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-        usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": len(text) // 4}
-        data = json.dumps({"id": "x", "object": "chat.completion", "choices": [message], "usage": usage}).encode()
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        asked = sum(len(message["content"]) for message in body["messages"])
+        usage = {"prompt_tokens": asked // 4, "completion_tokens": len(text) // 4}
+        data = json.dumps({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -107,9 +111,10 @@ def main() -> None:
     # Responses whose answer is not the gold are left out and counted. Stop and repeat the command at will.
     command(f"strategies extract {responses} --store {store} --n 2")
     command(f"strategies rank --store {store}")
-    command(f"strategies show --store {store}")
     # The best-ranked candidate that the leak check passes is taken.
     command(f"strategies export {exported} --store {store}")
+    # Each candidate with its place, and what the leak check found in those that it was asked about.
+    command(f"strategies show --store {store}")
     server.shutdown()
 
     print("\nWhat training reads:")

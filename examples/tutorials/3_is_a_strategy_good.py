@@ -66,8 +66,6 @@ def lift() -> None:
 
 def library() -> None:
     """Strategies of problems with responses, given to a problem without one."""
-    if not STORE.exists():
-        sys.exit(f"{STORE} is not there; run 2_strategies_from_responses.py first.")
     OUT.mkdir(parents=True, exist_ok=True)
     new = OUT / "new.jsonl"
     new.write_text('{"problem": "A ship covers 90 km in 3 hours. How far does it go in 7 hours?", "answer": "210"}\n')
@@ -76,6 +74,8 @@ def library() -> None:
 
 
 def main() -> None:
+    if not STORE.exists():
+        sys.exit(f"{STORE} is not there; run 2_strategies_from_responses.py in this folder first.")
     for title, part in (("Leak check", check), ("Lift", lift), ("Library", library)):
         print(f"\n{title}\n", flush=True)
         part()

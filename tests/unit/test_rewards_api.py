@@ -261,12 +261,24 @@ def test_the_file_command_writes_through_devices_and_links(tmp_path: Path) -> No
     assert not Path(os.devnull).is_file()
 
 
+@pytest.mark.parametrize("names", [("answer", "expert"), ("solution", "completion"), ("gold", "response")])
+def test_the_file_command_reads_training_data_as_they_are(names: tuple[str, str], tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    rows = [dict(zip(names, ("7", BOX % said), strict=True)) for said in (7, 8)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert cli_verify(source, target).correct == 1
+    written = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [{name: row[name] for name in names} for row in written] == rows
+    assert [row["correct"] for row in written] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
         ("{not json", "line 2: not valid JSON"),
         ('["a"]', "line 2: a list, not a JSON object"),
         ('{"id": 1, "gold": "7"}', "line 2: no field 'response'"),
+        ('{"id": 1, "response": "7"}', "line 2: no field 'gold'; it may also be named answer or"),
         ('{"id": 1, "gold": "", "response": ""}', "line 2: the gold is empty"),
         ('{"id": 1, "gold": "$$", "response": ""}', "line 2: the gold '\\$\\$' is nothing but delimiters"),
         ('{"id": 1, "gold": "7", "response": 7}', "line 2: 'response' is a int"),
@@ -284,7 +296,7 @@ def test_a_bad_line_is_named_before_any_work(line: str, says: str, tmp_path: Pat
 
 def test_a_file_without_a_response_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("\n")
-    with pytest.raises(BadLineError, match=r"in\.jsonl holds no responses; give a JSON object a line with id, gold"):
+    with pytest.raises(BadLineError, match=r"in\.jsonl holds no responses; give a JSON object a line with gold"):
         cli_verify(tmp_path / "in.jsonl", tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
 

@@ -190,7 +190,7 @@ def test_show_prints_hostile_text_as_it_is(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     flat = re.sub(r"[\s│]+", " ", result.output)
     assert hostile in flat
-    assert f"place 1 (19.0 of 20) kept, leaks: {reason.strip()}" in flat
+    assert f"place 1 (19.0 of 20) kept by rank, leaks: {reason.strip()}" in flat
     assert "no candidate" in flat
     assert "Problem c" not in flat
     assert "Problem c" in invoke("show", "c", "--store", path).output

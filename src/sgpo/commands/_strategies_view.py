@@ -28,8 +28,7 @@ def print_problems(options: ShowOptions) -> None:
     with Store(options.store, create=False) as store:
         if ids := options.ids:
             known = store.known(ids)
-            missing = [id for id in ids if id not in known]
-            if missing:
+            if missing := [id for id in ids if id not in known]:
                 raise ValueError(f"{store.path} has no problem {missing[0]!r}; without ids the first ones are shown.")
             for id in ids:
                 if known[id][1] != "ok":
@@ -58,9 +57,9 @@ def print_stats(options: StatsOptions) -> None:
         table.add_column(title, justify="right" if title in ("tokens in", "out", "s/call") else "left")
     for setup in found["setups"]:
         seconds = "-" if setup["mean_seconds"] is None else f"{setup['mean_seconds']:.1f}"
-        tokens = (f"{setup['prompt_tokens']:,}", f"{setup['completion_tokens']:,}", seconds)
-        names = (setup["id"][:8], setup["kind"], setup["model"], setup["prompt"], _listed(setup["outcomes"]))
-        table.add_row(*(Text(cell) for cell in (*names, *tokens)))
+        cells = [setup["id"][:8], setup["kind"], setup["model"], setup["prompt"], _listed(setup["outcomes"])]
+        cells += [f"{setup['prompt_tokens']:,}", f"{setup['completion_tokens']:,}", seconds]
+        table.add_row(*map(Text, cells))
     Console().print(table)
 
 
@@ -81,7 +80,7 @@ def _verdicts(notes: Mapping[str, Mapping[str, Any]]) -> str:
     rank, check, audit, lift = (notes.get(name) for name in ("rank", "check", "audit", "lift"))
     if rank is not None:
         score = "" if rank["score"] is None else f" ({rank['score']:.1f} of 20)"
-        parts.append(f"place {rank['place']}{score}{' kept' if rank['kept'] else ''}")
+        parts.append(f"place {rank['place']}{score}{' kept by rank' if rank['kept'] else ''}")
     if check is not None:
         parts.append(f"leaks: {check['reason']}" if check["leak"] else "no leak")
     if audit is not None:

@@ -8,7 +8,7 @@ import typer
 
 def verify_command(
     file: Annotated[
-        Path, typer.Argument(help="File (.jsonl, .json, .parquet or .csv) with id, gold and response in each row.")
+        Path, typer.Argument(help="Data file; its rows have gold (or answer) and response (or completion, expert).")
     ],
     out: Annotated[
         Path,

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from sgpo import __version__
+from sgpo.data.benchmarks import ANSWER_FIELDS
 from sgpo.data.tables import read_table
 from sgpo.rewards.golds import check_gold
 from sgpo.rewards.verifier import DEFAULT_TIMEOUT, tolerance_text, verify_batch
 from sgpo.runs.files import JsonObject, ReadError, append_rows, json_line, recover_rows, writing
 
-_FIELDS = ("id", "gold", "response")
+_NAMES = {"gold": ANSWER_FIELDS, "response": ("completion", "expert")}
 _CHUNK = 256
 
 BadLineError = ReadError
@@ -38,7 +39,7 @@ class FileVerdicts:
 
 
 def read_items(path: Path) -> list[JsonObject]:
-    """All items of a data file (see `sgpo.data.tables`), each with `id`, `gold` and `response`.
+    """All items of a data file (see `sgpo.data.tables`), each with `gold` and `response` (see `_NAMES`).
 
     Raises:
         BadLineError: the file cannot be read, a line is not a JSON object, lacks a field, has a gold or response of the
@@ -46,13 +47,15 @@ def read_items(path: Path) -> list[JsonObject]:
     """
     items = [_checked(row, where) for where, row in read_table(path)]
     if not items:
-        raise BadLineError(f"{path} holds no responses; give a JSON object a line with {', '.join(_FIELDS)}.")
+        raise BadLineError(f"{path} holds no responses; give a JSON object a line with gold and response.")
     return items
 
 
 def _checked(item: JsonObject, where: str) -> JsonObject:
-    if missing := [field for field in _FIELDS if field not in item]:
-        raise BadLineError(f"{where}: no field {', '.join(map(repr, missing))}; each line needs {', '.join(_FIELDS)}")
+    for field, others in _NAMES.items():
+        if not (names := [name for name in (field, *others) if name in item]):
+            raise BadLineError(f"{where}: no field {field!r}; it may also be named {' or '.join(others)}")
+        item = {**item, field: item[names[0]]}
     if item["response"] is not None and not isinstance(item["response"], str):
         raise BadLineError(f"{where}: 'response' is a {type(item['response']).__name__}, not a string or null")
     if problem := check_gold(item["gold"]):
@@ -79,7 +82,7 @@ def cli_verify(
     stopped when it is run again.
 
     Args:
-        input_path: lines with `id`, `gold` and `response`; other fields are kept.
+        input_path: lines with `gold` and `response`, or other names for them (`_NAMES`); all fields are kept.
         output_path: replaced when all is done, so a half-written file never stands under this name.
         timeout, require_box, tolerance: as for `verify`. A line's own `tolerance` field, where it has one, wins.
         progress: called with the items done and the items in all.

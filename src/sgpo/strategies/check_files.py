@@ -59,8 +59,7 @@ def _stored(path: Path) -> Iterator[tuple[str, JsonObject]]:
 
 def _look(item: JsonObject, where: str) -> None:
     """Raise for what `check_strategy` would not take, before any row is written."""
-    missing = [field for field in _NEEDED if field not in item]
-    if missing:
+    if missing := [field for field in _NEEDED if field not in item]:
         needs = f"each row needs {', '.join(_NEEDED)}, and has {_OPTIONAL}"
         raise ReadError(f"{where}: no field {', '.join(map(repr, missing))}; {needs}")
     try:

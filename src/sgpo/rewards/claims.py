@@ -53,7 +53,8 @@ _SAYS = r"(?:say|claim|think|guess|argue|believe|expect|conclude|giv|get|got)\w*
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|suppos\w*|assum\w*|unless|imagine|not|n['’]t|never|what|at first|initial|naive|tentative"
     r"|which(?!\s+(?:means?|gives?|gave|makes?|yields?|leaves?|implies|shows)\b)|reject\w*|rul\w+ out|dismiss\w*"
-    r"|would (?:\w+ )?(?:give|make|yield|get)|(?:mistake|error|slip|trap)s? (?:is|was|gives?|yields?|leads?|makes?)"
+    r"|(?:forgett|ignor|neglect|omitt|overlook|misread|miscount)ing|would (?:\w+ )?(?:give|make|yield|get)"
+    r"|(?:mistake|error|slip|trap)s? (?:is|was|gives?|yields?|leads?|makes?)"
     rf"|(?:wrong|incorrect|false|mistaken?|tempting)\b[^.,;:!?\n]*\b{_SAYS}|(?:one|you|we|i)\s+(?:\w+\s+)?thought"
     r"|(?:some|many|people|students?|others|(?:one|you|we|i)\s+(?:might|may|would|could))\s+(?:\w+\s+){0,2}"
     rf"{_SAYS})\b[^.,;:!?\n]*$|(?:如果|假设|若|是否)[^，。；\n]*$|\b(?:earlier|previous|former|first)\s+$"
@@ -208,4 +209,5 @@ def claim_at(text: str, anchor: re.Match[str]) -> Claim:
     own = not noun or (verb != "was" and not _OF_A_PART.search(said["tail"] or "") and _own(before, noun.lower()))
     aside = verb == "was" or bool(_REMARK.search(before))
     value = None if value and "boxed" in value else value
-    return Claim(value, words, bool(NEGATION.match(words)), bool(_SUPPOSED.search(before[-120:])), own, aside)
+    supposed = text[anchor.start()] not in ".!;\n。" and bool(_SUPPOSED.search(before[-120:]))
+    return Claim(value, words, bool(NEGATION.match(words)), supposed, own, aside)

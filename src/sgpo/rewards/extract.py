@@ -34,7 +34,8 @@ _NAME = r"(?<![\w\\])(?:[A-Za-z](?:_\{?\w\}?)?|[A-Za-z]\(\w+\))\s*="  # `x =`, `
 _APART = re.compile(  # between the boxes of a gold: `\boxed{2}$ and $\boxed{3}`
     rf"(?:{_BLANK}|{_NAME}|\\text\{{\s*,?\s*(?:and|or)?\s*,?\s*\}}|\band\b|\bor\b|[和或])*"
 )
-_ASSIGNED = re.compile(rf"\s*(?P<name>{_NAME})[^=,;]{{1,80}}\Z")
+_ASSIGNED = re.compile(rf"(?<![-+/<>^]\s)(?<![-+/<>^])(?P<name>{_NAME})[^=,;]{{1,80}}\Z")
+_PERCENT = re.compile(r"[\s$]*(?:\\?%|per ?cent\b)")
 _DOUBT = r"\b(?:possibly|maybe|perhaps|(?:might|could|may)(?: also| even)? be)\b"
 # Between two answers of one statement: `\boxed{2}$, or possibly $x = \boxed{3}`. A full stop only before "Or".
 _WITHIN = (
@@ -65,7 +66,7 @@ _OPEN_BOX = re.compile(
     r"(?=(?:\$|\\[)\]])(?![^{}]*\}))"
 )
 _GLM_BOX = re.compile(r"<\|begin_of_box\|>(.{0,2000}?)<\|end_of_box\|>", re.DOTALL)
-_MARKED = ("</", "<br", "<!--", "~~")
+_MARKED = ("</", "<br", "<!--", "~~", "```", "%")
 # Pages of the web in a response: rows, emphasis, powers and indices.
 _HTML = [
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)
@@ -75,7 +76,8 @@ _HTML = [
         (r"<(i|em|u|span|font|code|mark)(?:\s[^<>]*)?>(.{0,200}?)</\1>", r"\2"),
         (r"<sup>(.{0,40}?)</sup>", r"^{\1}"),
         (r"<sub>(.{0,40}?)</sub>", r"_{\1}"),
-        (r"<!--.{0,300}?-->|~~[^~\n]{0,80}boxed[^~\n]{0,80}~~", " "),  # hidden, and struck out
+        (r"```(?:py|python|c|cpp|java|javascript|js|matlab)\b.*?```", "\n"),  # a program states nothing
+        (r"<!--.{0,300}?-->|(?:\A|\n)[ \t]*%[^\n]*|~~[^~\n]{0,80}boxed[^~\n]{0,80}~~", " "),  # hidden, and struck out
     )
 ]
 _NEXT_QUESTION = re.compile(
@@ -172,6 +174,12 @@ def _said_beside(text: str, first: Box, last: Box) -> tuple[list[str], list[str]
     return ahead, behind
 
 
+def _gaps(text: str, found: list[Box], *patterns: re.Pattern[str]) -> list[str]:
+    """What stands between the last boxes, from the end, as far as it is nothing but one of the patterns."""
+    between = (text[one.end : other.start] for one, other in zip(found[-2::-1], found[:0:-1], strict=True))
+    return list(itertools.takewhile(lambda gap: any(pattern.fullmatch(gap) for pattern in patterns), between))
+
+
 def boxed_answer(text: str) -> Box | None:
     r"""What the last box of a response answers, or the last boxes where something joins them; None without a box.
 
@@ -182,27 +190,25 @@ def boxed_answer(text: str) -> Box | None:
     found = boxes(text)
     if not found:
         return None
-    first, joins = len(found) - 1, set[str]()
-    while first:
-        gap = text[found[first - 1].end : found[first].start]
-        if not (_APART.fullmatch(gap) or _OFFERED.fullmatch(gap)):
-            break
-        first -= 1
-        joins.update(str(match.lastgroup) for match in _JOINS.finditer(gap))
-    said = [box.content.strip() for box in found[first if joins else -1 :]]
-    ahead, behind = _said_beside(text, found[first if joins else -1], found[-1])
-    answer = said[-1]
+    gaps = _gaps(text, found, _APART, _OFFERED)
+    joins = {match.lastgroup for gap in gaps for match in _JOINS.finditer(gap)}
+    run = [box.content.strip() for box in found[-1 - len(gaps) :]]
+    said = run if joins else run[-1:]
+    ahead, behind = _said_beside(text, found[-len(said)], found[-1])
+    answer = said[-1] + (r"\%" if _PERCENT.match(text, found[-1].end) and not said[-1].endswith("%") else "")
     if all(said) and len(said) + len(ahead) + len(behind) > 1:
         separator = ", " if joins <= {"and"} and not ahead + behind else " or "
         answer = separator.join(dict.fromkeys(ahead + said + behind))
-    named = itertools.takewhile(bool, (_ASSIGNED.match(box.content) for box in found[:-20:-1]))
-    values = {match["name"]: match[0] for match in reversed([match for match in named if match])}
-    return replace(found[-1], content=answer, listed=", ".join(values.values()) if len(values) > 1 else "")
+    with_names = (text[max(0, box.start - 12) : box.start] + box.content for box in found[:-20:-1])
+    named = [match for match in itertools.takewhile(bool, map(_ASSIGNED.search, with_names)) if match]
+    values = list({match["name"]: match[0] for match in reversed(named)}.values())
+    listed = values if len(values) > 1 else run if all(re.search("[,;]", gap) for gap in gaps) and not joins else []
+    return replace(found[-1], content=answer, listed=", ".join(listed) if len(listed) > 1 else "")
 
 
 def _with_later(text: str, found: FoundAnswer, start: int, end: int, *, require_box: bool = False) -> FoundAnswer:
     """An answer that stands from `start` to `end`, or that of a statement behind it that corrects or settles it."""
-    later = said_later(text, start, end, found.text) if found.text else None
+    later = said_later(text, start, end, found.text or "")
     said, replaces = later or ("", False)
     # In thinking that was cut off only a box is an answer.
     if later is None or (said and (require_box or not replaces or begins_thinking(text))):
@@ -312,10 +318,7 @@ def gold_answer(gold: str) -> str:
     """
     gold = first_turn(after_thinking(gold))
     if found := boxes(gold):
-        first = len(found) - 1
-        while first and _APART.fullmatch(gold[found[first - 1].end : found[first].start]):
-            first -= 1
-        return ", ".join(box.content.strip() for box in found[first:])
+        return ", ".join(box.content.strip() for box in found[-1 - len(_gaps(gold, found, _APART)) :])
     if "<" in gold and (tagged := TAGGED.findall(gold)):
         return str(tagged[-1])
     if "####" in gold:

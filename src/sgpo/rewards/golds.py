@@ -23,7 +23,6 @@ _NO_ANSWER = frozenset({
     "no answer", "no answer found", "no answer provided", "not available", "not provided", "not given", "tbd", "todo",
     "qed", "q.e.d", "answer", "blacksquare", "undefined answer", "[invalid]", "[no answer]",
 })  # fmt: skip
-_WRITTEN = frozenset({"None"})  # Python's; `\\text{none}` is the answer "there is none"
 # JSON reads `\frac` and `\boxed`, written with one backslash, as a form feed and a backspace before what is left.
 _UNESCAPED = re.compile(r"[\x07\x08\x0b\x0c](?=[a-z])|\t(?=ext\{|imes|frac|heta|an\b)|\r(?=ight|ho\b)")
 _QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'")
@@ -63,7 +62,7 @@ def normal_form(text: str) -> Normal | None:
 def is_no_answer(text: str) -> bool:
     """Whether a gold says that there is no answer to compare with."""
     plain = re.sub(r"\\(?:text|textbf|mathrm|boxed)\b|\\(?=[a-z])|[${}*]", "", text).strip(" .!:")
-    return plain.lower() in _NO_ANSWER or text.strip() in _WRITTEN
+    return plain.lower() in _NO_ANSWER or text.strip() == "None"  # Python's; `\\text{none}` is "there is none"
 
 
 def check_gold(gold: Gold | None) -> str | None:

@@ -36,7 +36,8 @@ _CORRECTION = re.compile(
 )
 _WRONG = (
     r"(?:\s*\bcan(?:not|['’]t)\s+be\s+(?:right|correct)"
-    r"|(?:['’]s|\s*\b(?:is|was))\s+(?:wrong|incorrect|invalid|not\s+(?:right|correct|the\s+answer)|an?\s+(?:mistake|error|trap))"
+    r"|(?:['’]s|\s*\b(?:is|was))\s+(?:wrong|incorrect|invalid|not\s+(?:right|correct|the\s+answer)|an?\s+(?:mistake|error|trap)"
+    r"|what\s+(?:some|many|most|people|students|others|an?\s+(?:beginner|student))\s[\w\s]*\b(?:say|think|guess|get)s?)"
     r"|\s*\bdoes\s+not\s+(?:work|count|satisfy))\b(?!\s+to\b)"
 )
 _WITHDRAWN = re.compile(
@@ -102,7 +103,7 @@ def _claimed_at(text: str, anchor: re.Match[str], boxed: str, *, turned: bool) -
     if not claim.own or claim.supposed or not value or not _ALONE.fullmatch(MATH.sub("$", value)):
         return None
     sentence = _SENTENCE.split(text[max(0, anchor.start() - 80) : anchor.start()])[-1] + opening
-    settled = not said.get("also") and (turned or bool(title or _SETTLES.search(sentence)))
+    settled = not said.get("also") and (turned or not boxed or bool(title or _SETTLES.search(sentence)))
     in_words = not re.search(r"\d", boxed) and len(re.findall("[a-z]{3}", boxed)) > 1
     if not VALUE.match(value) and (anchor.re is _CORRECTION or not (turned or (settled and in_words))):
         return None

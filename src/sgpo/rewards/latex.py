@@ -43,11 +43,11 @@ _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _SUPER_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _SUB_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _CIRCLED_RUN = re.compile("[①-⑳]{2,}")  # the numbers of statements: ①③ are two of them and not 13
-# What is counted is written behind its number without a space; words that deny or relate are no units.
-_CHINESE_TAIL = re.compile(r"(?<=[\d})$])\s*([一-鿿]+)(?!\s*\})")
+# What is counted, in Chinese and with letters that are not English; words that deny or relate are no units.
+_COUNTED = re.compile(r"(?<=[\d})$])\s*([一-鿿]+|[가-힣]+|(?=[a-zA-Z]*[À-ɏЀ-ӿ])[a-zA-ZÀ-ɏЀ-ӿ]{2,})(?!\s*\})")
 _CHINESE_JOINTS = {"或": " or ", "或者": " or ", "和": " and ", "与": " and ", "且": " and "}
 _CHINESE_JOINT = re.compile(rf"\\(?:text|mbox)\s*\{{\s*({'|'.join(_CHINESE_JOINTS)})\s*\}}")
-_CHINESE_NO_UNIT = re.compile("[不非没无或和与且约至到以多少余于左右错误]")
+_NO_UNIT = re.compile("[不非没无或和与且约至到以多少余于左右错误]|아니|또는|이[상하]|(?:más|não|не|или)$")
 _ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+)")
 _ROOT_OPEN = {"√": r"\sqrt", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]"}
 _ARGUMENTS = {r"\frac": 2, r"\binom": 2, r"\sqrt": 1, r"\pmod": 1}
@@ -55,9 +55,7 @@ _ARGUMENTS = {r"\frac": 2, r"\binom": 2, r"\sqrt": 1, r"\pmod": 1}
 
 def _chinese(match: re.Match[str]) -> str:
     word = match.group(1)
-    if word in _CHINESE_JOINTS:
-        return _CHINESE_JOINTS[word]
-    return match.group() if _CHINESE_NO_UNIT.search(word) else rf" \text{{{word}}}"
+    return _CHINESE_JOINTS.get(word) or (match.group() if _NO_UNIT.search(word) else rf" \text{{{word}}}")
 
 
 def rules(*rules: Rule | tuple[str, str | Callable[[re.Match[str]], str]]) -> tuple[Rule, ...]:
@@ -81,7 +79,7 @@ def from_unicode(text: str) -> str:
     # Radicals over a bracket, √(13), take the bracket as their argument: see `brace_arguments`.
     text = unicodedata.normalize("NFKC", text.translate(_TABLE)).translate(_TABLE)
     text = _CHINESE_JOINT.sub(lambda m: _CHINESE_JOINTS[m.group(1)], text)
-    return _CHINESE_TAIL.sub(_chinese, text)
+    return _COUNTED.sub(_chinese, text)
 
 
 def depth(text: str) -> int:

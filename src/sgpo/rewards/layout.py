@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from sgpo.rewards.brackets import outside, pairs_up
+from sgpo.rewards.structure import letters
 
 _WIDE = (
     r"(?:\\(?:qquad|quad|enspace|hfill|cr|newline)(?![A-Za-z])|\\[hv]space\*?\{[^{}]*\}"
@@ -45,10 +46,6 @@ def _bracketed(text: str) -> bool:
     return text[:1] == "(" and pairs_up(text)
 
 
-def _letters(text: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", text)))
-
-
 def _joint(before: str, space: str, after: str) -> str:
     """What stands between two pieces: a comma, "where", or the space as it is."""
     if _JOINED.search(before):
@@ -70,14 +67,14 @@ def _joint(before: str, space: str, after: str) -> str:
     if _bracketed(after) and related[1]:
         return r" \text{ where } "
     condition = related[1] and "=" not in after and not (related[0] and "=" not in before)
-    if condition and _letters(after) <= _letters(before) and not _fixed(before):
+    if condition and letters(after) <= letters(before) and not _fixed(before):
         return r" \text{ where } "
     return ", "
 
 
 def _fixed(text: str) -> bool:
     """Whether a text gives a variable a number: `x = 0 \\quad x \\ge 2` are two answers."""
-    return bool(_ASSIGNED.fullmatch(text)) and not _letters(text.rpartition("=")[2])
+    return bool(_ASSIGNED.fullmatch(text)) and not letters(text.rpartition("=")[2])
 
 
 def listed(text: str) -> str:

@@ -104,12 +104,9 @@ def _separate(run: re.Match[str], *, listed: bool) -> str:
 
 def _exact_repeating(match: re.Match[str]) -> str:
     """0.1\\overline{6} and 0.1(6) as a fraction."""
-    whole, fixed = match.group(1) or "0", match.group(2)
-    period = match.group(3) or match.group(4)
-    scale = 10 ** len(fixed)
+    fixed, period = match[2], match[3] or match[4]
     nines = 10 ** len(period) - 1
-    top = int(whole + fixed) * nines + int(period)
-    return rf"\frac{{{top}}}{{{scale * nines}}}"
+    return rf"\frac{{{int((match[1] or '0') + fixed) * nines + int(period)}}}{{{10 ** len(fixed) * nines}}}"
 
 
 def _repeating(text: str) -> str:

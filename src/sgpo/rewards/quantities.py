@@ -17,10 +17,9 @@ from sgpo.mathtext.tokens import SCALES, plain_text, tokenize
 from sgpo.rewards import units
 
 _BARE = (
-    "millimet(?:er|re)s?|centimet(?:er|re)s?|kilomet(?:er|re)s?|met(?:er|re)s?|inch(?:es)?|feet|foot|yards?|miles?|"
-    "kilograms?|grams?|milligrams?|pounds?|ounces?|tons?|seconds?|minutes?|hours?|days?|weeks?|months?|years?|lit(?:er|re)s?|"
-    "gallons?|degrees?|radians?|dollars?|cents?|euros?|rupees?|yuan|yen|square|cubic|sq|units?|m ?/ ?s|"
-    "km ?/ ?hr?|mph|kph|kmh|mm|cm|km|kg|mg|ml|mL|ft|lbs?|oz|hrs?|mins?|secs?|yrs?|in|mi|rad|deg|USD|EUR"
+    "(?:(?:milli|centi|kilo)?met(?:er|re)|lit(?:er|re)|(?:kilo|milli)?gram|yard|mile|pound|ounce|ton|second|minute|hour|day|"
+    "week|month|year|gallon|degree|radian|dollar|cent|euro|rupee|unit|lb|hr|min|sec|yr)s?|inch(?:es)?|feet|foot|yuan|yen|"
+    "square|cubic|sq|m ?/ ?s|km ?/ ?hr?|mph|kph|kmh|mm|cm|km|kg|mg|ml|mL|ft|oz|in|mi|rad|deg|USD|EUR"
 )
 _TEXT = r"\\text\{[^{}]*\}"
 _ATOM = rf"(?:{_TEXT}|(?<![A-Za-z\\])(?:{_BARE})(?![A-Za-z]))\.?(?: ?\^ ?\{{?-?[1-9]\}}?)?"
@@ -30,18 +29,17 @@ _IN_BRACKETS = re.compile(rf" ?\(\s*((?:{_TEXT}|[A-Za-z]{{2,}}[A-Za-z ]*)(?:\s*\
 _WORDS = re.compile(r"(?<=[\d}) ]) ?(?<![A-Za-z\\])((?:[A-Za-z]{2,}[ -])*[A-Za-z]{2,})$")
 _SYMBOL = re.compile(r"(-?[\d.]+) ?([a-z])")
 _NOT_UNITS = frozenset({
-    "and", "or", "not", "no", "mod", "base", "if", "for", "when", "where", "than", "sin", "cos", "tan", "log",
-    "ln", "exp", "pi", "gcd", "lcm", "union", "choose", "factorial", "divided", "times", "plus", "minus", "to",
-    "from", "over", "under", "least", "most", "about", "is", "are", "was", "were", "be", "isn", "aren", "wasn",
-    "does", "doesn", "do", "did", "don", "has", "have", "had", "can", "cannot", "could", "would", "should",
-    "may", "might", "must", "will", "won", "never", "nor", "neither", "either", "but", "except", "unless",
-    "until", "while", "as", "that", "which", "who", "this", "it", "wrong", "incorrect", "false", "invalid",
-    "impossible", "correct", "right", "true", "valid", "maybe", "perhaps", "probably", "possibly", "more",
-    "less", "fewer", "greater", "smaller", "larger", "at", "both", "i", "we", "you", "answer", "solution",
-    "solutions", "result", "approximately", "approx", "roughly", "nearly", "almost", "up", "unknown",
-    "undefined", "unsure", "so", "otherwise", "instead", "only", "remainder", "modulo", "below", "through", "negative",
-    "doubled", "tripled", "halved", "reversed", "twice", "double", "triple", "too", "halves", "thirds", "fourths",
-    "fifths", "sixths", "eighths", "tenths", "hundredths", "thousandths",
+    "and", "or", "not", "no", "mod", "base", "if", "for", "when", "where", "than", "sin", "cos", "tan", "log", "ln",
+    "exp", "pi", "gcd", "lcm", "union", "choose", "factorial", "divided", "times", "plus", "minus", "to", "from",
+    "over", "under", "least", "most", "about", "is", "are", "was", "were", "be", "isn", "aren", "wasn", "does", "doesn",
+    "do", "did", "don", "has", "have", "had", "can", "cannot", "could", "would", "should", "may", "might", "must",
+    "will", "won", "never", "nor", "neither", "either", "but", "except", "unless", "until", "while", "as", "that",
+    "which", "who", "this", "it", "wrong", "incorrect", "false", "invalid", "impossible", "correct", "right", "true",
+    "valid", "maybe", "perhaps", "probably", "possibly", "less", "greater", "smaller", "larger", "at", "both", "i",
+    "we", "you", "answer", "solution", "solutions", "result", "approximately", "approx", "roughly", "nearly", "almost",
+    "up", "unknown", "undefined", "unsure", "so", "otherwise", "instead", "only", "remainder", "modulo", "below",
+    "through", "negative", "doubled", "tripled", "halved", "reversed", "twice", "double", "triple", "too", "halves",
+    "thirds", "fourths", "fifths", "sixths", "eighths", "tenths", "hundredths", "thousandths",
 })  # fmt: skip
 _PER = re.compile(r"(?:\s|\\text\{)*(?:/|per\b)")
 _INSIDE = re.compile(r"\^ ?\{?-?\d\}?|(?<=[a-z])[23]\b")  # digits that a unit may hold
@@ -78,8 +76,8 @@ _PERCENT = re.compile(
 _DEGREE = re.compile(r"\s*\\degree\s*(?:(?:\\text\{)?\s*([CF])\s*\}?)?\s*$")
 _ORDINAL = re.compile(r"(?<=\d)\s*\^?\s*\{?\s*(?:\\text\{\s*)?(?:st|nd|rd|th)\s*\}?\s*\}?$")
 _RADIANS = re.compile(r"\\pi|\\arc|\\(?:sin|cos|tan) ?\^ ?\{ ?-1")
-_TIME = re.compile(
-    r"(\d{1,2}) ?(?:: ?([0-5]\d)(?: ?: ?([0-5]\d))?)? ?(?:([ap]) ?\.? ?m ?\.?)?( ?noon| ?midnight)?", re.I
+_TIME = re.compile(  # 3:05 PM and 3.05 p.m., without their spaces
+    r"(\d{1,2})(?:(?::|\.(?=\d\d[ap]))([0-5]\d)(?::([0-5]\d))?)?(?:([ap])\.?m\.?)?(noon|midnight)?", re.IGNORECASE
 )
 _TWELVE = re.compile(r"^(?:at )?(noon|midnight)$", re.IGNORECASE)
 _BASE = re.compile(
@@ -328,7 +326,7 @@ def conversion(gold: UnitValue, answer: UnitValue) -> str | None:
 
 def time_of_day(text: str) -> tuple[int, str] | None:
     """Seconds since midnight and "am", "pm" or "" for `12:30`, `3:05 PM`, `15:30`, `3 p.m.`; None for others."""
-    match = _TIME.fullmatch(_TWELVE.sub(r"12 \1", detext(text)))
+    match = _TIME.fullmatch(_TWELVE.sub(r"12 \1", detext(text)).replace(" ", ""))
     if match is None or not (match.group(2) or match.group(4) or match.group(5)):
         return None
     hour, half = int(match.group(1)), (match.group(4) or "").lower()

@@ -33,11 +33,11 @@ _AGAIN = re.compile(  # the answer is 2 or the answer is 3; <answer>2</answer> o
 )
 _NOT_SAID = re.compile(
     r"\b(?:not|n['’]t|cannot|never|neither|if|whether|maybe|perhaps|possibly|(?:might|could|may) be)\b|n['’]t\b|[?≠]"
-    r"|\\neq?(?![a-z])",
+    r"|\\neq?(?![a-z])|§[^§]*[.!?]\s[^*§]*\d[^§]*\Z",  # or a number behind the last formula, in a sentence of its own
     re.IGNORECASE,
 )
 PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}(?: +[A-Za-z]+){2}")
-_NAMED = re.compile(r"\b(?:is|are|was|were)(?: an?| the)?\s+\*\*([A-Za-z][^*\n]{1,40}?)\*\*[.!]?\s*\Z")
+_NAMED = re.compile(r"\b(?:is|are|was|were|on)(?: an?| the)?\s+\*\*([A-Za-z][^*\n]{1,40}?)\*\*[.!]?\s*\Z")
 _MORE = re.compile(  # beside the one value of a sentence: another one, or what makes it another
     rf"\d|\$[\w\\]|\b(?:{'|'.join(CARDINALS)}|half|halves|twice|double|triple|thirds?|quarters?|times|than|least|most|over"
     r"|under|above|below|up|about|around|approx\w*|nearly|almost|roughly|loss|los[te]s?|minus|negative)\b",
@@ -45,10 +45,11 @@ _MORE = re.compile(  # beside the one value of a sentence: another one, or what 
 )
 # The only number behind a word that concludes, and the value of an equation: what closes a last line without a formula.
 LAST_NUMBER = re.compile(
-    r"(?:(?:\A|(?<=[a-z]{2}\s)|(?<=[:,]\s))[-−$€£(\d][^A-Za-z\n]{0,120}[\d)%]\s*=|(?<![^\s(])(?P<rest>"
+    r"(?:(?:\A|(?<=[a-z]{2}\s)|(?<=[:,]\s))[-−$€£(\d][^A-Za-z\n]{0,120}[\d)%]\s*=|\b(?:so|therefore|thus|hence),?\s[A-Za-z]\s*="
+    r"|(?<![^\s(])(?P<rest>"
     r"(?:so(?! far)|therefore|thus|hence|altogether|in total|the total)\b[^.!?:=\n]{0,120}?"
     r"(?:[a-z]s|\b(?:are|were|had|have|need|cost|total of))))"
-    r"\s+(?P<value>[-−]?[$€£]?[\d√π][\d.,/√π]*(?<![.,])(?: ?%)?(?P<unit>(?:\s[A-Za-z]+){0,4}))"
+    r"\s+(?P<value>\([-−\d.,/√π ]{3,60}\)|[-−]?[$€£]?[\d√π][\d.,/√π]*(?<![.,])(?: ?%)?(?P<unit>(?:\s[A-Za-z]+){0,4}))"
     r"(?:,? (?:altogether|in (?:total|all)))?[.!]?\Z",
     re.IGNORECASE,
 )
@@ -154,7 +155,7 @@ def closing_line(text: str) -> str:
 
 def closing(line: str) -> str | None:
     """The last formulas of the closing line, its only bold value or number; None where the line denies or doubts."""
-    if _NOT_SAID.search(MATH.sub(" ", line)):
+    if _NOT_SAID.search(MATH.sub(" § ", line)):
         return None
     if segments := list(MATH.finditer(line)):
         first = len(segments) - 1

@@ -129,8 +129,8 @@ def _check_context(config: SGPOConfig, architecture: Architecture, assumptions: 
     longest = assumptions.prompt_tokens + assumptions.strategy_tokens + config.max_completion_length
     if architecture.context and longest > architecture.context:
         raise ValueError(
-            f"a guided prompt of {assumptions.prompt_tokens + assumptions.strategy_tokens} tokens and "
-            f"max_completion_length {config.max_completion_length} do not fit into the context of "
-            f"{architecture.name}, {architecture.context}. Lower max_completion_length, or say with "
-            "--prompt-tokens and --strategy-tokens how long they really are."
+            f"A prompt of {assumptions.prompt_tokens} tokens, a strategy of {assumptions.strategy_tokens} and "
+            f"max_completion_length {config.max_completion_length} do not fit into the context of {architecture.name}, "
+            f"{architecture.context}. Say with --prompt-tokens and --strategy-tokens how long yours are (sgpo train "
+            "--config RECIPE --check counts them), or lower max_completion_length."
         )

@@ -12,7 +12,7 @@ import pytest
 import sgpo
 from sgpo.compare.cells import run_cells, run_once
 from sgpo.compare.lab import LabTask
-from sgpo.compare.options import CompareOptions, split_methods
+from sgpo.compare.options import CompareOptions, LabOptions, split_methods
 from sgpo.compare.results import method_results
 from sgpo.compare.run import ComparePlan, _cells, run_comparison
 from sgpo.compare.search import beyond, overrides_of, search
@@ -129,6 +129,8 @@ def test_a_run_of_the_search_is_measured_at_its_end_only() -> None:
     tuning = task.cell("sgpo", 0, 0, {}, tuning=True).budget
     assert (tuning.split, tuning.eval_every) == ("validation", 7)
     assert task.cell("sgpo", 0, 0, {}).budget == task.budget
+    said = LabOptions.__dataclass_fields__["generations"].metadata["help"]
+    assert said.endswith(f"Default: {RunBudget().generations}.")
 
 
 def test_methods_may_be_typed_with_blanks_or_commas() -> None:

@@ -21,9 +21,7 @@ def given(options: Any) -> dict[str, Any]:
 class LabOptions:
     """The options of a comparison on the embedded lab alone."""
 
-    generations: int | None = option(
-        None, help="Lab: generation batches that each run trains on. Default: those of the quickstart."
-    )
+    generations: int | None = option(None, help="Lab: generation batches that each run trains on. Default: 80.")
     base: tuple[Path, ...] = option(
         (),
         help="Lab: folder of a base model, made by sgpo.lab.pretrain, to start from; repeatable, and several alternate "
@@ -111,7 +109,7 @@ class CompareOptions:
     """The options of ``sgpo compare``."""
 
     more: tuple[str, ...] = option(
-        (), argument=True, metavar="[METHOD]...", help="Methods to compare, written as behind --methods."
+        (), argument=True, metavar="[METHOD]...", help="Methods to compare, in the form that --methods takes."
     )
     methods: tuple[str, ...] = option(
         (),

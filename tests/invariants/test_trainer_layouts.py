@@ -10,6 +10,8 @@ from torch import Tensor
 from transformers import modeling_utils
 from trl import GRPOTrainer
 
+from sgpo.trainer.methods import KINDS
+
 # float64 models, rollouts from a script; largest gradient gap, relative to the largest gradient. Measured: 7e-15 for
 # the distillation term, 1e-7 with GRPO (TRL's log-probabilities and their gradient are float32).
 EXACT, FLOAT32 = 1e-12, 5e-7
@@ -138,6 +140,31 @@ def test_gradient_checkpointing_changes_nothing(out: Path, monkeypatch: pytest.M
     for ours in (saved, renamed):
         for left, right in zip(ours.gradients, plain.gradients, strict=True):
             assert kit.largest_gap(left, right) == 0.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_evaluation_changes_nothing(kind: str, out: Path) -> None:
+    """Real sampling, and dropout: both take their random numbers from where an evaluation takes its own."""
+    data = kit.make_problems(4).add_column("expert", [" ok"] * 4)
+    weights = []
+    for evaluated in ({}, {"eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 4}):
+        shape = {"max_steps": 2, "learning_rate": 0.05, "logging_steps": 1, "save_strategy": "no", "use_cpu": True}
+        more: dict[str, Any] = {**shape, "report_to": "none", "bf16": False, **evaluated}
+        rewards = []
+        if kind != "sft":
+            more |= {"num_generations": 4, "max_completion_length": 8}
+            rewards = [kit.has_digit]
+        trainer = KINDS[kind].trainer(
+            kit.make_model(attention_dropout=0.2),
+            *rewards,
+            args=KINDS[kind].config(str(out), **more),
+            train_dataset=data,
+            eval_dataset=data,
+            processing_class=kit.make_tokenizer(),
+        )
+        trainer.train()
+        weights.append(final(trainer))
+    assert kit.largest_gap(*weights) == 0.0
 
 
 def final(trainer: Any) -> dict[str, Tensor]:

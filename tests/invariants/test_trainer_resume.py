@@ -27,6 +27,7 @@ from sgpo.trainer import sound
 from sgpo.trainer.methods import KINDS
 
 HERE = Path(__file__).parent
+LOGS = "[pc]*.jsonl"  # problems of each rank, and completions of the first step and the last
 EPOCHS = {"max_steps": -1, "num_train_epochs": 3}  # of 6 problems, two a step
 STREAM = {"max_steps": 9, "stream": True}
 HALVES = {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4}
@@ -111,7 +112,7 @@ def state_of(trainer: Any) -> dict[str, Tensor]:
 
 
 def largest_difference(directory: Path, method: str, *, stops: tuple[int, ...] = (), **options: Any) -> float:
-    """Of weights, optimizer and teacher, over `stops` (all); counters and the log of problems must be equal."""
+    """Of weights, optimizer and teacher, over `stops` (all); counters and what is logged of rollouts must be equal."""
     whole = make(directory / "whole", method, **options)
     whole.train()
     assert whole.state.global_step >= 9
@@ -121,14 +122,15 @@ def largest_difference(directory: Path, method: str, *, stops: tuple[int, ...] =
         parts = directory / f"stopped-{stop}"
         if rank == 0:
             shutil.copytree(directory / "whole" / f"checkpoint-{stop}", parts / f"checkpoint-{stop}")
-            for log in (directory / "whole").glob("problems*"):
+            for log in (directory / "whole").glob(LOGS):
                 shutil.copy(log, parts)
         whole.accelerator.wait_for_everyone()
         resumed = make(parts, method, **{**options, "save_strategy": "no"})
         resumed.train(resume_from_checkpoint=True)
         assert resumed.state.global_step == whole.state.global_step
         assert resumed.state.num_input_tokens_seen == whole.state.num_input_tokens_seen
-        for log in (directory / "whole").glob("problems*"):
+        resumed.accelerator.wait_for_everyone()
+        for log in (directory / "whole").glob(LOGS):
             assert (parts / log.name).read_bytes() == log.read_bytes(), stop
         worst = max(worst, kit.largest_gap(state_of(resumed), state_of(whole)))
     assert kit.largest_gap(kit.weights_of(whole.model), kit.weights_of(kit.make_model())) > 1e-2

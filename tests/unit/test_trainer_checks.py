@@ -960,6 +960,7 @@ def test_a_reference_that_is_not_what_training_begins_from(kind: str, out: Path,
     kit.make_tokenizer().save_pretrained(tmp_path / "base")
     for dtype in (torch.float32, torch.bfloat16):  # rounded it is the same model
         trainer_of(kind, AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=dtype), out, beta=0.1)
+    trainer_of(kind, str(tmp_path / "base"), out, beta=0.1, bf16=True)  # autocast rounds, and is no other architecture
     adapter = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
     merged = get_peft_model(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), adapter).merge_and_unload()
     merged.requires_grad_(True)

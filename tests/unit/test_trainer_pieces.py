@@ -162,11 +162,6 @@ def test_first_of_groups_refuses_other_orders() -> None:
         first_of_groups(rows, 2)
 
 
-def test_lengths_of_guided_rollouts() -> None:
-    guided = GuidedRollouts([0, 0], 2, [[1], [1]], completion_ids=[[1, 2, 3], []])
-    assert guided.lengths.tolist() == [3, 0]
-
-
 def test_rows_that_fill_up_a_rank_have_no_pass_rate() -> None:
     guided = GuidedRollouts([1, 1, 0, 0], 2, [[1]] * 4, correct=torch.tensor([True, False, False, False]))
     assert guided.pass_rate(3).nan_to_num(-1).tolist() == [-1, 0.5, -1]

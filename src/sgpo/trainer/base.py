@@ -107,7 +107,8 @@ class BaseTrainer(RewardedGRPOTrainer):
             causal = model.get_base_model() if is_peft_model(model) else model
             add_head_fn(causal)
             with one_precision(self.accelerator, causal):
-                check_head_fn(causal)
+                if model is self.model:  # the reference is of the same architecture, and under autocast
+                    check_head_fn(causal)
                 score_alike_in_any_company(causal)
                 if not args.use_vllm:
                     sample_alike_in_any_company(causal)

@@ -63,7 +63,7 @@ def rollout_metrics(
         "alpha_max_fraction": capped[batch.with_strategy].sum(),
         "targets": targets,
         "targets_truncated": targets_truncated,
-        "guided_tokens": batch.guided.lengths[:valid].sum(),
+        "guided_tokens": sum(map(len, batch.guided.completion_ids[:valid])),
         "guided_tokens_saved": copies * batch.lengths[skipped].float().mean(1).sum(),
         "guided_prompt_tokens": sum(map(len, batch.guided.prompt_ids[:valid])),
     }

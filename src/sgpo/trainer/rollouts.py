@@ -29,11 +29,6 @@ class GuidedRollouts:
     rewards: Tensor | None = None  # [rows of all ranks, functions], once verified
     correct: Tensor | None = None  # [R] bool, once verified; False for rows that do not count
 
-    @property
-    def lengths(self) -> Tensor:
-        """Tokens of each completion, ``[R]``."""
-        return torch.tensor([len(ids) for ids in self.completion_ids], dtype=torch.long)
-
     def pass_rate(self, problems: int) -> Tensor:
         """Share of correct rollouts per problem, ``[problems]``; NaN where there were none."""
         assert self.correct is not None
@@ -99,12 +94,6 @@ class Candidates:
     guided_prompt_ids: list[list[int]]  # the prompt behind which the guided side sees it
     completion_ids: list[list[int]]
     eligible: Tensor  # [groups, width] bool, which of them may be chosen
-
-    @property
-    def lengths(self) -> Tensor:
-        """Tokens of each completion, ``[groups, width]``."""
-        lengths = torch.tensor([len(ids) for ids in self.completion_ids], device=self.eligible.device)
-        return lengths.view(self.eligible.shape).long()
 
 
 def first_of_equals(completion_ids: Sequence[list[int]], owners: Sequence[int]) -> Tensor:

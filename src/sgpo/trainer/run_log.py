@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from sgpo.runs.files import JsonObject, append_rows, write_rows
+from sgpo.runs.files import JsonObject, append_rows, read_rows, write_rows
 
 LOG, COMPLETIONS = "training_log.jsonl", "completions.jsonl"
 _KEPT = 4  # completions of a step
@@ -29,7 +29,7 @@ class RunLog(TrainerCallback):
         self._broken = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._first = []
+        self._first, self._resumed_at = [], state.global_step
         self._write(args, state, {})
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
@@ -45,12 +45,18 @@ class RunLog(TrainerCallback):
             append_rows(folder / LOG, [row], sync=False, default=str)
             # While an evaluation is logged its own completions are among them.
             if self._trainer.model.training and (latest := self._completions(state.global_step)):
-                self._first = self._first or latest
+                self._first = self._first or self._logged_first(folder / COMPLETIONS) or latest
                 both = latest if latest[0]["step"] == self._first[0]["step"] else [*self._first, *latest]
                 write_rows(folder / COMPLETIONS, both)
         except (OSError, ValueError) as error:
             self._broken = True
             warnings.warn(f"{folder} is not written to any more ({error}); training goes on.", stacklevel=2)
+
+    def _logged_first(self, path: Path) -> list[JsonObject]:
+        """The completions of the first step that a run which is gone on with has logged, if it left any."""
+        rows = (row for _, row in read_rows(path, torn=True)) if self._resumed_at and path.is_file() else ()
+        written = [row for row in rows if row.get("step", math.inf) <= self._resumed_at]
+        return [row for row in written if row["step"] == written[0]["step"]]
 
     def _completions(self, step: int) -> list[JsonObject]:
         """Completions of the step, evenly spread over the last generation batch."""

@@ -138,8 +138,9 @@ class SGPOTrainer(GuidedGroupTrainer):
         rows = [] if args.target_selection == "random" else contested.flatten().nonzero().flatten().tolist()
         logps = torch.zeros(len(found.owners), dtype=torch.float32, device=alpha.device)
         logps[rows] = self._unguided_logps(batch, found, rows)
+        lengths = torch.tensor([len(ids) for ids in found.completion_ids], dtype=torch.long, device=alpha.device)
         ranked = rank_targets(
-            logps.view(-1, width), eligible, found.lengths, count=args.num_targets, mode=args.target_selection
+            logps.view(-1, width), eligible, lengths.view(-1, width), count=args.num_targets, mode=args.target_selection
         ).tolist()
         chosen = {}
         for group, columns in enumerate(ranked):

@@ -84,6 +84,12 @@ class SoundTrainer:
         self._metrics["train"].clear()  # of a call that was interrupted within a step
         return super().train(*args, **kwargs)  # type: ignore[misc]
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate as ``Trainer`` does; the training goes on with the random numbers that it would have had without."""
+        device = self.accelerator.device
+        with torch.random.fork_rng([] if device.type == "cpu" else [device]):
+            return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+
     def _load_callback_state(self) -> None:
         """Give callbacks what they counted; transformers does it if asked to, and takes their settings back as well."""
         if self.args.restore_callback_states_from_checkpoint:

@@ -1,19 +1,23 @@
 """Sizes of a decoder-only transformer: from a local ``config.json``, a small table of well-known models, or the hub.
 
 They are read off the model that transformers makes of the config, without weights: what a config leaves out has another
-default in each family. What a layer keeps for its backward pass is known for `FAMILIES` alone, which have one kind of
-layer: norms, attention with grouped keys and values, and a gated MLP.
+default in each family. Nor is there a list of families for what a layer keeps for its backward pass: a layer runs on
+tensors that have a shape and no values, and autograd says what it saves. The layers must be alike, and of matrices.
 """
 
+import functools
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch._subclasses import FakeTensorMode
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModelForCausalLM
 from trl import ModelConfig
 
 from sgpo.recipe.model import check_model
-
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 
 
 @dataclass(frozen=True)
@@ -21,20 +25,22 @@ class Architecture:
     """Sizes of a model; widths count numbers per token.
 
     Attributes:
+        config: the model's config.json.
         projections: input and output width of each linear module of a layer, by the name that LoRA targets.
-        normed_heads: width of the queries and keys that go through norms of their own, as in Qwen3.
         tied: the head has the weights of the input embedding.
     """
 
     name: str
     source: str
+    config: str
     vocabulary: int
     hidden: int
+    intermediate: int
     layers: int
     heads: int
     kv_heads: int
+    head_width: int
     projections: dict[str, tuple[int, int]]
-    normed_heads: int
     layer_parameters: int
     parameters: int
     tied: bool
@@ -42,16 +48,12 @@ class Architecture:
 
     @property
     def query_width(self) -> int:
-        return self.projections["q_proj"][1]
+        return self.heads * self.head_width
 
     @property
     def kv_width(self) -> int:
         """Width of the keys of one token in one layer; that of the values is the same."""
-        return self.projections["k_proj"][1]
-
-    @property
-    def intermediate(self) -> int:
-        return self.projections["up_proj"][1]
+        return self.kv_heads * self.head_width
 
     @property
     def embedding_parameters(self) -> int:
@@ -70,8 +72,6 @@ def load_architecture(model: str, revision: str | None = None) -> Architecture:
     Raises:
         ValueError: no such folder, a config of another family, or one that cannot be read.
     """
-    from transformers import AutoConfig
-
     if model in _TABLE:
         return from_config(AutoConfig.for_model(**_TABLE[model]), model, "the built-in table")
     try:
@@ -82,41 +82,103 @@ def load_architecture(model: str, revision: str | None = None) -> Architecture:
 
 
 def from_config(config: Any, name: str, source: str) -> Architecture:
-    """Sizes of the model of a transformers config. Raises ``ValueError`` for a family that is not known here."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
+    """Sizes of the model of a transformers config. Raises ``ValueError`` for layers that cannot be planned here."""
     from sgpo.models.sampling import positions_of
 
-    if config.model_type not in FAMILIES:
-        raise ValueError(
-            f"{name} has model_type {config.model_type!r}, whose memory is not modelled here; known are "
-            f"{', '.join(FAMILIES)}. Plan with a model of one of these and of the same size, or measure a step."
-        )
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    layer = model.model.layers[0]
-    modules = {path.rpartition(".")[2]: module for path, module in layer.named_modules()}
-    linear = {
-        name: (module.in_features, module.out_features)
-        for name, module in modules.items()
-        if isinstance(module, torch.nn.Linear)
-    }
+    layers = getattr(model.base_model, "layers", [])
+    # More dimensions have experts, of which each token takes some, and convolutions.
+    if len({tuple(p.shape for p in layer.parameters()) for layer in layers}) != 1 or any(
+        p.ndim > 2 for p in layers[0].parameters()
+    ):
+        raise ValueError(
+            f"{name} has model_type {config.model_type!r}, whose memory is not modelled here: it sees images, its "
+            "layers differ, or they hold experts or convolutions. Plan with a dense model of the same size, or measure "
+            "a step."
+        )
+    modules = {path.rpartition(".")[2]: module for path, module in layers[0].named_modules()}
     return Architecture(
         name=name,
         source=source,
+        config=config.to_json_string(use_diff=False),
         vocabulary=config.vocab_size,
         hidden=config.hidden_size,
+        intermediate=config.intermediate_size,
         layers=config.num_hidden_layers,
         heads=config.num_attention_heads,
-        kv_heads=config.num_key_value_heads,
-        projections=linear,
-        normed_heads=linear["q_proj"][1] + linear["k_proj"][1] if "q_norm" in modules else 0,
-        layer_parameters=sum(each.numel() for each in layer.parameters()),
+        kv_heads=getattr(config, "num_key_value_heads", None) or config.num_attention_heads,
+        head_width=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+        projections={
+            name: (module.in_features, module.out_features)
+            for name, module in modules.items()
+            if isinstance(module, torch.nn.Linear)
+        },
+        layer_parameters=sum(each.numel() for each in layers[0].parameters()),
         parameters=sum(each.numel() for each in model.parameters()),
         tied=config.tie_word_embeddings,
         context=positions_of(config) or 0,
     )
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Adapters on linear modules of each layer, whose own weights then get no gradient."""
+
+    modules: tuple[str, ...]
+    rank: int
+    dropout: bool
+    on_cpu: bool  # where dropout keeps its mask in float32
+
+    def put_on(self, model: Any) -> None:
+        """Add to each module's output what PEFT adds, in float32 unless autocast says otherwise."""
+        model.requires_grad_(False).enable_input_require_grads()
+        for path, module in model.named_modules():
+            if path.rpartition(".")[2] in self.modules:
+                module.register_forward_hook(self._added)
+
+    def _added(self, module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        down = torch.empty(self.rank, module.in_features, requires_grad=True)
+        up = torch.empty(module.out_features, self.rank, requires_grad=True)
+        given = inputs[0].to(down.dtype)
+        if self.dropout:
+            given = F.dropout(given, 0.5) if self.on_cpu else torch.native_dropout(given, 0.5, True)[0]
+        return output + F.linear(F.linear(given, down), up).to(output.dtype)
+
+
+@functools.cache
+def kept_by_a_layer(
+    config: str, *, weights: torch.dtype, autocast: bool, masked: bool, lora: LoRA | None
+) -> tuple[float, float]:
+    """Bytes that autograd keeps of a layer of ``config``, for a token of a row, and for a pair of its tokens."""
+
+    def kept(layers: int, length: int) -> int:
+        fields = json.loads(config) | {"num_hidden_layers": layers}
+        if fields.get("layer_types"):
+            fields["layer_types"] = fields["layer_types"][:layers]
+        if (rope := fields.get("rope_parameters") or {}).get("rope_type") == "dynamic":
+            rope["rope_type"] = "default"  # of the same sizes; the other one looks at values
+        saved = {}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            saved[storage._cdata] = storage  # held, else another could take its place
+            return tensor
+
+        with FakeTensorMode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**fields), dtype=weights).train()
+            if lora is not None:
+                lora.put_on(model)
+            ids = torch.zeros(1, length, dtype=torch.long)
+            with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+                model.base_model(ids, attention_mask=ids if masked else None)
+        owned = {each.untyped_storage()._cdata for each in [*model.parameters(), *model.buffers()]}
+        return sum(storage.nbytes() for address, storage in saved.items() if address not in owned)
+
+    # Of one layer more, the differences of lengths: autocast's copies of the weights are the same for each.
+    short, middle, long = (kept(2, length) - kept(1, length) for length in (64, 128, 192))
+    pair = (long - 2 * middle + short) / (2 * 64**2)
+    return (middle - short) / 64 - pair * (64 + 128), pair
 
 
 # From the models' own config.json.

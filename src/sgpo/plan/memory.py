@@ -12,6 +12,9 @@ Shapes: N rows, L tokens of a row, H hidden, V vocabulary, I intermediate width.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
+
+from sgpo.plan.architecture import LoRA, kept_by_a_layer
 from sgpo.plan.hardware import GIB, Hardware
 from sgpo.plan.workload import Workload
 
@@ -177,30 +180,15 @@ def _stash(load: Workload, rows: int, length: int) -> float:
 
 def _layer(load: Workload, rows: int, length: int) -> float:
     """What autograd keeps of one layer."""
-    a, c, full = load.architecture, load.compute_bytes, not load.lora_rank
-    stream = 4 if load.float32_weights else 2
-    norms = 8 * a.hidden + 4 * a.normed_heads  # in float32, then times the norm's weight
-    norms += 2 * stream * a.hidden + c * a.normed_heads if full else 0
-    casts = 5 if stream != c else 2  # inputs of q, k, v and gate, up; cast once each under autocast
-    inputs = casts * c * a.hidden + c * a.intermediate if full else 0
-    keys = a.query_width if load.masked_attention else a.kv_width  # a mask makes each head have its own
-    attention = c * (2 * a.query_width + 2 * keys) + 4 * a.heads
-    mask = rows * length * length * c if load.masked_attention else 0
-    per_token = norms + inputs + attention + 3 * c * a.intermediate + _adapter_inputs(load)
-    return rows * length * per_token + mask
-
-
-def _adapter_inputs(load: Workload) -> float:
-    """Per token: what LoRA's own products keep, dropout's result and mask included."""
-    a, c = load.architecture, load.compute_bytes
-    modules = load.lora_modules if load.lora_rank else ()
-    ranks = len(modules) * load.lora_rank * c
-    if load.lora_dropout or c == 2:  # each module has a copy of its input: cast, or with its own units dropped
-        kept = (8 if load.on_cpu else 1 + c) if load.lora_dropout else c
-        return ranks + kept * sum(a.projections[m][0] for m in modules)
-    # The modules of a group share one input; o_proj's is attention's result, which is kept anyway.
-    shared = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("down_proj",))
-    return ranks + c * sum(a.projections[group[0]][0] for group in shared if set(group) & set(modules))
+    lora = LoRA(load.lora_modules, load.lora_rank, load.lora_dropout, load.on_cpu) if load.lora_rank else None
+    per_token, per_pair = kept_by_a_layer(
+        load.architecture.config,
+        weights=torch.float32 if load.float32_weights else torch.bfloat16,
+        autocast=load.autocast,
+        masked=load.masked_attention,
+        lora=lora,
+    )
+    return rows * length * (per_token + length * per_pair)
 
 
 def _transient(load: Workload, rows: int, length: int) -> float:

@@ -112,7 +112,7 @@ def _upper_bounds(config: SGPOConfig) -> list[str]:
 
 
 def _lora_modules(model: ModelConfig, architecture: Architecture) -> tuple[str, ...]:
-    targets = model.lora_target_modules or LORA_DEFAULT
+    targets = model.lora_target_modules or [name for name in LORA_DEFAULT if name in architecture.projections]
     if targets in ("all-linear", ["all-linear"]):
         return tuple(architecture.projections)
     names = [targets] if isinstance(targets, str) else list(targets)

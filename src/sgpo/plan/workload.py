@@ -16,8 +16,8 @@ from sgpo.plan.assumptions import Assumptions
 from sgpo.plan.hardware import Hardware
 
 PAPER_PROBLEMS = 5667  # two thirds of the 8.5K problems of arXiv 2606.24064
-# PEFT's defaults where lora_target_modules is not given.
-LORA_DEFAULT = ("q_proj", "v_proj")
+# PEFT's defaults where lora_target_modules is not given: those of these that the model has.
+LORA_DEFAULT = ("q_proj", "v_proj", "qkv_proj", "query_key_value")
 # Adam's two moments, or what takes their place, in numbers per trained parameter.
 OPTIMIZER_STATES = {
     **dict.fromkeys(("adamw_torch", "adamw_torch_fused", "paged_adamw", "paged_adamw_32bit"), 2.0),

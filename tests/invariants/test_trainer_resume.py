@@ -143,6 +143,22 @@ def test_resumed_equals_uninterrupted(name: str, tmp_path: Path) -> None:
     assert largest_difference(tmp_path, method, **options) == 0.0
 
 
+@pytest.mark.parametrize("method", ["sgpo", "hpt"])
+def test_a_line_of_the_log_is_of_as_many_steps_as_without_a_stop(method: str, tmp_path: Path) -> None:
+    options = {"max_steps": 5, "logging_steps": 3, "save_steps": 2, "num_iterations": 2}
+    whole = make(tmp_path / "whole", method, **options)
+    whole.train()
+    shutil.copytree(tmp_path / "whole" / "checkpoint-2", tmp_path / "parts" / "checkpoint-2")
+    resumed = make(tmp_path / "parts", method, **options)
+    resumed.train(resume_from_checkpoint=True)
+    logs = [
+        [{name: value for name, value in row.items() if name != "step_time"} for row in trainer.state.log_history[:-1]]
+        for trainer in (whole, resumed)
+    ]
+    assert logs[0] == logs[1]
+    assert [row["step"] for row in logs[0]] == [2, 3, 4, 5]
+
+
 def test_on_two_ranks(tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     paths = os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])

@@ -65,6 +65,7 @@ class SoundTrainer:
     accelerator: Any
     args: Any
     callback_handler: Any
+    control: Any
     model: Any
     processing_class: Any
     state: Any
@@ -86,8 +87,7 @@ class SoundTrainer:
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as ``Trainer`` does; the training goes on with the random numbers that it would have had without."""
-        device = self.accelerator.device
-        with torch.random.fork_rng([] if device.type == "cpu" else [device]):
+        with torch.random.fork_rng([] if self.accelerator.device.type == "cpu" else [self.accelerator.device]):
             return super().evaluate(*args, **kwargs)  # type: ignore[misc]
 
     def _load_callback_state(self) -> None:
@@ -98,6 +98,11 @@ class SoundTrainer:
             ours = [callback for callback in self.callback_handler.callbacks if type(callback).__name__ == kind]
             for callback, state in zip(ours, saved if isinstance(saved, list) else [saved], strict=False):
                 vars(callback).update(state.get("attributes", {}))
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        # A resumed run knows nothing that was not logged: its next line would be of fewer steps than it says.
+        self.control.should_log |= self.control.should_save and self.args.logging_strategy != "no"
+        super()._maybe_log_save_evaluate(*args, **kwargs)  # type: ignore[misc]
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # A checkpoint of NaN would be the one that a resumed run goes on from.

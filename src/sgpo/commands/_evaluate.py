@@ -113,8 +113,8 @@ def print_diff(found: EvalDifference, show: int) -> None:
         typer.echo(f"{found.left_out} problems are in only one of them and left out")
     for line in found.settings:
         typer.echo(f"settings differ: {line}")
-    _print_flips("solved by B alone", found.gained, show)
-    _print_flips("solved by A alone", found.lost, show)
+    _print_flips("solved by B alone, in half of the samples or more", found.gained, show)
+    _print_flips("solved by A alone, in half of the samples or more", found.lost, show)
 
 
 def _print_flips(title: str, flips: list[Flip], show: int) -> None:

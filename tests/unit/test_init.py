@@ -368,6 +368,7 @@ def test_what_a_training_would_meet_after_the_weights_ends_the_check(tiny: Path,
     """It said "All well" to each of these."""
     run("init", str(tiny / "qwen2-chat"), write(here / "d.jsonl", ROWS))
     (here / "own.py").write_text("def bare(completions):\n    return [0.0] * len(completions)\n")
+    (here / "zero.json").write_text("{}")
     check = ("train", "--config", "first-run/recipe.yaml", "--check")
     lora = ("--use_peft", "true", "--lora_target_modules")
     for words, why in (
@@ -375,7 +376,7 @@ def test_what_a_training_would_meet_after_the_weights_ends_the_check(tiny: Path,
         (("--report_to", "wandbb"), "report_to: wandbb is not supported"),
         (("--attn_implementation", "flash_attention_2"), "A package is missing"),
         (("--use_vllm", "true"), "A package is missing that an option of this run needs: use_vllm is true"),
-        (("--deepspeed", "none.json"), "A package is missing"),
+        (("--deepspeed", "zero.json"), "A package is missing"),
         (("--reward_funcs", "own.py:bare"), r"'bare' has the parameters completions, .*Add \*\*columns"),
     ):
         with pytest.raises(ValueError, match=why):

@@ -52,6 +52,7 @@ def rollout_metrics(
     # Behind the rows that count, a short rank repeats a problem to keep in step: with those, the figure would depend on
     # how the problems were dealt to the ranks.
     valid = batch.guided.valid_rows
+    lengths = torch.tensor([len(ids) for ids in batch.completion_ids]).view(len(batch.problems), -1)
     counts = {
         "problems": len(batch.problems),
         "with_strategy": len(batch.with_strategy),
@@ -64,7 +65,7 @@ def rollout_metrics(
         "targets": targets,
         "targets_truncated": targets_truncated,
         "guided_tokens": sum(map(len, batch.guided.completion_ids[:valid])),
-        "guided_tokens_saved": copies * batch.lengths[skipped].float().mean(1).sum(),
+        "guided_tokens_saved": copies * lengths[skipped].float().mean(1).sum(),
         "guided_prompt_tokens": sum(map(len, batch.guided.prompt_ids[:valid])),
     }
     total = reduced(accelerator, counts)

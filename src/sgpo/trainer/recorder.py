@@ -45,7 +45,7 @@ class Recorder(TrainerCallback):
         row = {"step": state.global_step, **logs}
         self.count(args, row)
         if state.is_world_process_zero:
-            self.write(row)
+            append_rows(self._path, [row], sync=False)
             if self._progress is not None:
                 self._progress(state.global_step / state.max_steps, self.latest())
 
@@ -86,7 +86,3 @@ class Recorder(TrainerCallback):
             "guided_tokens": round(self.guided_tokens),
             "trained_tokens": round(self.trained_tokens),
         }
-
-    def write(self, row: JsonObject) -> None:
-        """Append a line."""
-        append_rows(self._path, [row], sync=False)

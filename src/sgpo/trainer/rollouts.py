@@ -53,11 +53,6 @@ class GenerationBatch:
     guiding_probability: Tensor | None = None  # [B], with which guided ones were drawn; None: they were not drawn
 
     @property
-    def lengths(self) -> Tensor:
-        """Tokens of each autonomous completion, ``[B, G1]``."""
-        return torch.tensor([len(ids) for ids in self.completion_ids]).view(len(self.problems), -1)
-
-    @property
     def pass_rate(self) -> Tensor:
         """Autonomous pass rate of each problem, ``[B]``."""
         assert self.correct is not None

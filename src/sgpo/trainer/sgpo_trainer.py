@@ -208,9 +208,8 @@ class SGPOTrainer(GuidedGroupTrainer):
             logps, _, _ = self._get_per_token_logps_and_entropies(
                 self.model, ids, attention_mask, mask.size(1), batch_size=self.args.per_device_train_batch_size
             )
-        if self.args.target_selection == "trimmed":
-            return trimmed_logps(logps, mask)[: len(rows)].float()
-        return (logps * mask).sum(1)[: len(rows)].float()
+        likelihoods = trimmed_logps(logps, mask) if self.args.target_selection == "trimmed" else (logps * mask).sum(1)
+        return likelihoods[: len(rows)].float()
 
     # ---------------------------------------------------------------- loss
 

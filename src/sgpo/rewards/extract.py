@@ -35,7 +35,7 @@ _APART = re.compile(  # between the boxes of a gold: `\boxed{2}$ and $\boxed{3}`
     rf"(?:{_BLANK}|{_NAME}|\\text\{{\s*,?\s*(?:and|or)?\s*,?\s*\}}|\band\b|\bor\b|[和或])*"
 )
 _ASSIGNED = re.compile(rf"(?<![-+/<>^]\s)(?<![-+/<>^])(?P<name>{_NAME})[^=,;]{{1,80}}\Z")
-_PERCENT = re.compile(r"[\s$]*(?:\\?%|per ?cent\b)")
+_PERCENT = re.compile(r"\$?%|[\s$]*(?:\\%|per ?cent\b)")
 _DOUBT = r"\b(?:possibly|maybe|perhaps|(?:might|could|may)(?: also| even)? be)\b"
 # Between two answers of one statement: `\boxed{2}$, or possibly $x = \boxed{3}`. A full stop only before "Or".
 _WITHIN = (
@@ -242,7 +242,9 @@ def _unboxed(text: str) -> FoundAnswer:
     if len(text) <= 400 and not bold and _looks_bare(text.strip()):
         return FoundAnswer(text.strip(), "bare")
     formula = closing(closing_line(tail)) if said.free else None
-    return FoundAnswer(formula, "last_formula") if formula else FoundAnswer(None, "no_answer")
+    if formula:  # `Thus x = 3, so y = 4` answers a gold that is a list with both
+        return FoundAnswer(formula, "last_formula", listed=text.strip() if "=" in formula and len(text) <= 80 else "")
+    return FoundAnswer(None, "no_answer")
 
 
 def first_turn(text: str) -> str:

@@ -45,11 +45,10 @@ _MORE = re.compile(  # beside the one value of a sentence: another one, or what 
 )
 # The only number behind a word that concludes, and the value of an equation: what closes a last line without a formula.
 LAST_NUMBER = re.compile(
-    r"(?:(?:\A|(?<=[a-z]{2}\s)|(?<=[:,]\s))[-−$€£(\d][^A-Za-z\n]{0,120}[\d)%]\s*=|\b(?:so|therefore|thus|hence),?\s[A-Za-z]\s*="
-    r"|(?<![^\s(])(?P<rest>"
-    r"(?:so(?! far)|therefore|thus|hence|altogether|in total|the total)\b[^.!?:=\n]{0,120}?"
-    r"(?:[a-z]s|\b(?:are|were|had|have|need|cost|total of))))"
-    r"\s+(?P<value>\([-−\d.,/√π ]{3,60}\)|[-−]?[$€£]?[\d√π][\d.,/√π]*(?<![.,])(?: ?%)?(?P<unit>(?:\s[A-Za-z]+){0,4}))"
+    r"(?:(?:\A|(?<=[a-z]{2}\s)|(?<=[:,]\s))[-−$€£(\d][^A-Za-z\n]{0,120}[\d)%]\s*=|\b(?:so|therefore|thus|hence),?(?=\s[A-Za-z]\s*=)"
+    r"|(?<![^\s(])(?P<rest>(?:so(?! far)|therefore|thus|hence|altogether|in total|the total)\b"
+    r"[^.!?:=\n]{0,120}?(?:[a-z]s|\b(?:are|were|had|have|need|cost|total of))))\s+(?P<value>\([-−\d.,/√π ]{3,60}\)"
+    r"|(?:[A-Za-z]\s*=\s*)?[-−]?[$€£]?[\d√π][\d.,/√π]*(?<![.,])(?: ?%)?(?P<unit>(?:\s[A-Za-z]+){0,4}))"
     r"(?:,? (?:altogether|in (?:total|all)))?[.!]?\Z",
     re.IGNORECASE,
 )

@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import io
 import json
+import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from sgpo.lab.experiment import Cell, RunBudget, train_config, train_data
 from sgpo.report.load import load_run
 from sgpo.runs.entries import CellResult, ComparisonResults, FailedCell, Searched
 from sgpo.runs.methods import METHODS, PRESETS
+from sgpo.runs.words import axis_name
 from sgpo.trainer.methods import find_method
 
 FAMILIES = [f"family{i}" for i in range(10)]
@@ -193,7 +196,11 @@ def test_axes_are_averaged_and_compared_by_seed_and_worked_by_hand() -> None:
     assert methods["sft"]["axes_minus"]["sgpo_plus"]["instances"][0] == pytest.approx(-0.05)
     assert methods["sgpo"]["scores"]["new_axes"][0] == pytest.approx((0.55 + 0.6) / 2)
     one = results(**{name: methods[name]["seeds"] for name in ("sgpo", "sft")})
-    assert "SGPO minus the method on each axis" in as_text(read(one))
+    parts = dict(pairwise(as_text(read(one)).split("\n\n")))
+    wanted = [axis_name(axis) for axis in AXES]
+    for title in ("By axis, %", "SGPO minus the method on each axis, points, paired by seed"):
+        head = re.split(r"  +", parts[title].splitlines()[0])
+        assert (head[0], head[1:6]) == ("method", wanted)
     rows = {(row["method"], row["measure"]): row for row in csv.DictReader(io.StringIO(as_csv(read(one))))}
     assert float(rows["sft", "sgpo_minus_axis_longer"]["mean"]) == pytest.approx(0.3)
     assert float(rows["sft", "axis_operands_pass_at_32"]["mean"]) == 1.0

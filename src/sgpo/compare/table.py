@@ -9,7 +9,7 @@ from sgpo.compare.results import SCORE_NAMES
 from sgpo.runs.entries import ComparisonResults, MethodResult
 from sgpo.runs.files import write_text
 from sgpo.runs.scores import SeedMean
-from sgpo.runs.words import in_thousands
+from sgpo.runs.words import axis_name, in_thousands
 from sgpo.trainer.methods import find_method
 
 Rows = list[list[str]]
@@ -86,9 +86,8 @@ def _parts(results: ComparisonResults) -> list[tuple[str, Rows]]:
         parts.append(("By axis, %", _grid("method", on_axes, _names(on_axes))))
         for other in dict.fromkeys(name for method in methods.values() for name in method.axes_minus):
             minus = {_label(name): m.axes_minus[other] for name, m in methods.items() if other in m.axes_minus}
-            names = {axis: axis.replace("_", " ") for axis in _names(minus)}
             title = f"{_label(other)} minus the method on each axis, points, paired by seed"
-            parts.append((title, _grid("method", minus, names, "+")))
+            parts.append((title, _grid("method", minus, _names(minus), "+")))
     else:  # a lab with axes has a hundred types, which the CSV holds
         families: dict[str, dict[str, SeedMean]] = {}
         for name, method in methods.items():
@@ -127,8 +126,8 @@ def _grid(head: str, values: Mapping[str, Mapping[str, SeedMean]], titles: Mappi
     return rows
 
 
-def _names(values: Mapping[str, Mapping[str, SeedMean]]) -> dict[str, str]:
-    return {name: name for entry in values.values() for name in entry}
+def _names(axes: Mapping[str, Mapping[str, SeedMean]]) -> dict[str, str]:
+    return {axis: axis_name(axis) for entry in axes.values() for axis in entry}
 
 
 def _costs(methods: Methods) -> Rows:

@@ -100,6 +100,7 @@ def _show_messages(
             else:
                 note = "  ".join(f"{k} {v:.3f}" for k, v in what.items())
                 # A job that has trained may be measured for minutes yet.
+                note += "  being measured" * (done >= 1 and name in waiting)
                 shown.update(tasks[name], completed=min(done, 0.99) if name in waiting else 1.0, note=note)
 
 

@@ -8,6 +8,11 @@ never answers, or that answers with an error. Hence a look before anything is lo
 In the run TRL's requests have no deadline either. Here each of them has one, from its start to the last byte of the
 reply: TRL's own retries, a connection that is never accepted, and a reply that trickles in count. What comes back is
 checked before it is trained on.
+
+What vLLM is given of an adapter are weights with the adapter merged into them, while the base stays to the bit. TRL
+merges the adapter into the base, sends the weights, and takes the adapter off again. In bfloat16 both steps round, so
+that the base would wander off with every update, and the adapter that is saved belongs to another one
+(huggingface/trl#6688).
 """
 
 import contextlib
@@ -29,11 +34,12 @@ from urllib.error import HTTPError
 from urllib.parse import urlparse
 
 from accelerate.utils import is_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor
 from trl import GRPOConfig
 
 from sgpo.runs.files import JsonObject
 from sgpo.trainer.checkpoints import last_checkpoint
-from sgpo.trainer.merged import merge_in_copies
 from sgpo.trainer.own import Own, swapped
 from sgpo.trainer.shards import sharding
 from sgpo.trainer.trl_seam import GRPOTrainer, VLLMClient, check, get_config_model_id, vllm_generation
@@ -302,3 +308,40 @@ def _served(base: str) -> set[str]:
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return set()
     return {str(entry[key]) for entry in served for key in ("id", "root") if entry.get(key)}
+
+
+def merge_in_copies(generation: Any) -> None:
+    """Let TRL's ``generation`` send merged copies of the weights, one layer at a time."""
+    own, parameters_of, plain = vars(generation.model), generation.model.named_parameters, generation._iter_named_params
+
+    def copies() -> Iterator[tuple[str, Tensor]]:
+        layers = [module for module in generation.model.modules() if isinstance(module, BaseTunerLayer)]
+        owners = {id(p): layer for layer in layers for p in layer.get_base_layer().parameters(recurse=False)}
+        for name, parameter in parameters_of():
+            layer = owners.get(id(parameter))
+            yield name, parameter if layer is None else _merged(layer, name.rpartition(".")[2])
+
+    def iterate() -> Iterator[tuple[str, Tensor]]:
+        # In place of merging, the model's parameters are the copies, until it is unmerged.
+        own["merge_adapter"] = lambda: own.update(named_parameters=copies)
+        own["unmerge_adapter"] = lambda: own.pop("named_parameters")
+        try:
+            yield from plain()
+        finally:
+            for name in ("merge_adapter", "unmerge_adapter", "named_parameters"):
+                own.pop(name, None)
+
+    generation._iter_named_params = iterate
+
+
+def _merged(layer: Any, name: str) -> Tensor:
+    """A copy of the weight or bias ``name`` of the base layer with the adapter merged into it."""
+    base = layer.get_base_layer()
+    before = {each: (parameter, parameter.detach().clone()) for each, parameter in base.named_parameters(recurse=False)}
+    layer.merge()
+    merged: Tensor = getattr(base, name).detach().clone()
+    layer.unmerge()
+    for each, (parameter, values) in before.items():
+        setattr(base, each, parameter)  # a quantized layer has been given another one
+        parameter.data.copy_(values)
+    return merged

@@ -1,8 +1,7 @@
 """From a strong model's responses to strategies that a trainer reads. Everything goes through one file, the store.
 
-Into the store: `sources` and `own_responses` read rows, `ingest` verifies them, `importing` takes strategies that are
-written already. `store` keeps problems, calls, candidates and what is noted with them; `records` and `schema` say what
-these are.
+Into the store: `sources` reads rows, `ingest` verifies them, `importing` takes strategies that are written already.
+`store` keeps problems, calls, candidates and what is noted with them; `records` and `schema` say what these are.
 
 Asking a model: `extract`, `rank` and `audit` make jobs, `asking` asks them and `recording` commits the replies.
 `templates` and ``prompts/`` are the questions, `parsing`, `lenient` and `labelled` read the replies, `budget` and

@@ -6,6 +6,10 @@ them, or named by ``columns``; a dot goes into a nested column. ``solution`` is 
 sets keep a human's there. A cell may hold text, a number, or messages (`sgpo.data.messages`). Of messages the problem
 is what was said before the last answer, the response is that answer. A response may be a list of texts, of which the
 first counts that verifies.
+
+A folder that ``sgpo eval`` wrote has the student's own responses, so that no strong model is needed. The idea is that
+of SAGE (arXiv 2602.03143) and the future work that arXiv 2606.24064 names: a model writes strategies from what it once
+got right itself. The form is ours.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,9 +31,8 @@ from sgpo.data.messages import (
 )
 from sgpo.data.tables import check_text, count_rows, gold_texts, number_text, read_table
 from sgpo.rewards.reward import tolerances_of
-from sgpo.runs.files import JsonObject, ReadError
+from sgpo.runs.files import JsonObject, ReadError, read_rows
 from sgpo.runs.words import first_line
-from sgpo.strategies.own_responses import eval_rows, is_eval_folder
 from sgpo.strategies.records import digest
 from sgpo.strategies.schema import clean
 
@@ -47,6 +50,7 @@ _COMPLETE = ("is_reasoning_complete", "finish_reasons")  # lists beside ``genera
 _CORRECT = ("correctness_math_verify", "correctness_llama")  # and which are right
 _FORMATS = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".jsonl.gz", ".json.gz", ".csv.gz")
 _MAX_ID = 200
+_OF_EVAL = ("prompts.jsonl", "responses.jsonl", "verdicts.jsonl")
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class Source:
         if unknown := set(given) - set(fields):
             raise ValueError(f"--columns names {sorted(unknown)}; the fields are {', '.join(fields)}.")
         if self.path.is_dir():
-            if not is_eval_folder(self.path):
+            if not _is_eval_folder(self.path):
                 raise ValueError(f"{name} is a folder without responses of `sgpo eval`; give one that has, or a file.")
         elif not self.path.is_file():
             if name.lower().endswith(_FORMATS) or self.path.exists():
@@ -113,7 +117,7 @@ class Source:
             splits = self._hub.info.splits or {}
             return splits[self.split].num_examples if self.split in splits else None
         if self.path.is_dir():
-            return sum(1 for _ in eval_rows(self.path))
+            return sum(1 for _ in _eval_rows(self.path))
         return count_rows(self.path)
 
     def describe(self) -> str:
@@ -168,7 +172,7 @@ class Source:
     def _raw(self) -> Iterator[JsonObject | ReadError]:
         """Rows, and of one that cannot be read the reason."""
         if self._hub is not None or self.path.is_dir():
-            yield from self._hub if self._hub is not None else eval_rows(self.path)
+            yield from self._hub if self._hub is not None else _eval_rows(self.path)
             return
         broken: list[ReadError] = []
         for _, row in read_table(self.path, skip=broken.append):
@@ -314,3 +318,34 @@ def _load_hub(name: str, split: str) -> Any:
             f"{name!r} is no file, and the hub has no split {split!r} of it to give ({first_line(error)}). "
             "Give a hub id, or a parquet, JSONL or CSV file."
         ) from error
+
+
+def _is_eval_folder(path: Path) -> bool:
+    """Whether ``sgpo eval`` has saved responses in this folder."""
+    return all((path / name).is_file() for name in _OF_EVAL)
+
+
+def _eval_rows(folder: Path) -> Iterator[JsonObject]:
+    """One row a problem that was solved at least once: ``id``, ``problem``, ``answer`` the right ``responses``, and
+    ``family`` and ``tolerance`` of a problem that has them.
+
+    A problem that the data hold as messages is these messages. The shortest right response comes first: of two that
+    are right, the one that wanders less shows the way better. A folder of an earlier version holds no bare problem;
+    there the prompt, with its template, stands for it.
+    """
+    verdicts, said = (_last(folder / name) for name in ("verdicts.jsonl", "responses.jsonl"))
+    found: dict[str, list[str]] = {}
+    for key, row in said.items():
+        if verdicts.get(key, {}).get("correct") == 1 and not row.get("truncated"):
+            found.setdefault(row["problem"], []).append(row["text"])
+    for _, row in read_rows(folder / "prompts.jsonl"):
+        if row["id"] in found:
+            responses = sorted(dict.fromkeys(found[row["id"]]), key=len)
+            problem = row.get("messages") or row.get("problem", row["prompt"])
+            known = {"id": row["id"], "problem": problem, "answer": row["gold"], "responses": responses}
+            yield known | {name: row[name] for name in ("family", "tolerance") if name in row}
+
+
+def _last(path: Path) -> dict[tuple[str, int], JsonObject]:
+    """The line of each sample. Of two the later one counts: what was no answer, such as half of one, is asked again."""
+    return {(row["problem"], row["sample"]): row for _, row in read_rows(path)}

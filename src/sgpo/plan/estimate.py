@@ -112,16 +112,13 @@ def first_misfit(load: Workload, hardware: Hardware) -> str | None:
 
 def find_remedy(load: Workload, hardware: Hardware) -> str:
     """The first of the usual remedies, or of two together, with which everything fits."""
-    for text, wanted, change in _REMEDIES:
-        if wanted(load) and first_misfit(change(load), hardware) is None:
-            return text
-    for (text, wanted, change), (other, further_wanted, further) in combinations(_REMEDIES, 2):
-        if (
-            wanted(load)
-            and further_wanted(changed := change(load))
-            and first_misfit(further(changed), hardware) is None
-        ):
-            return f"{text}, and {other}"
+    for several in (1, 2):
+        for remedies in combinations(_REMEDIES, several):
+            changed: Workload | None = load
+            for _, wanted, change in remedies:
+                changed = change(changed) if changed is not None and wanted(changed) else None
+            if changed is not None and first_misfit(changed, hardware) is None:
+                return ", and ".join(text for text, _, _ in remedies)
     return (
         "none of the usual settings is enough: take more devices with --accelerate recipes/accelerate/fsdp2.yaml, "
         "larger ones, or a smaller model"

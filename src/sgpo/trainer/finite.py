@@ -23,6 +23,7 @@ from sgpo.trainer.distillation import Target
 from sgpo.trainer.ranks import largest
 from sgpo.trainer.shards import own_part
 
+_SHOWN = 4  # names in an error
 _REMEDY = (
     "Usual causes: a learning rate too high, float16, a reward or advantage of enormous size. Lower learning_rate, set "
     "max_grad_norm, or train in bf16 or float32."
@@ -146,8 +147,8 @@ def _numbers(**named: list[float]) -> JsonObject:
     return finite | {name: [v if math.isfinite(v) else str(v) for v in values] for name, values in named.items()}
 
 
-def _listed(names: list[str], shown: int = 4) -> str:
-    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _remedy(output_dir: str | None) -> str:

@@ -74,8 +74,8 @@ def run_evaluation(
     grader: ResponseGrader,
     folder: Path,
     *,
-    report: OnGraded | None = None,
-    say: Callable[[str], None] | None = None,
+    report: OnGraded = lambda done, total, accuracy: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> EvalResult:
     """Carry out ``plan`` in ``folder``, or go on where it stopped.
 
@@ -91,12 +91,12 @@ def run_evaluation(
     """
     prompts = plan.check(grader)
     limit = plan.sampling.max_new_tokens
-    if say is not None and backend.positions is not None and backend.positions <= limit:
+    if backend.positions is not None and backend.positions <= limit:
         say(
             f"The model has {backend.positions} positions for prompt and response, so that responses are cut before "
             f"the limit of {limit} tokens (max_position_embeddings in its config.json)."
         )
-    if plan.remark and say is not None:
+    if plan.remark:
         say(plan.remark)
     requests = [
         Request(problem.id, j, prompt, stream)
@@ -104,7 +104,7 @@ def run_evaluation(
         for j, stream in enumerate(streams)
     ]
     settings = describe(plan, model, backend, grader)
-    if say is not None and (left_out := _left_out(Path(model), settings["backend"].get("chat_template_kwargs", {}))):
+    if left_out := _left_out(Path(model), settings["backend"].get("chat_template_kwargs", {})):
         say(left_out)
     with open_run(folder, settings) as store:
         # The prompts follow from the settings, and a folder that already has responses was made with the same settings.
@@ -120,10 +120,9 @@ def run_evaluation(
             (folder / "results.json").unlink(missing_ok=True)  # of responses that somebody has taken out
         served = _complete(plan, requests, backend, grader, store, report)
         cut = _cut_in_thinking(requests, {problem.id: problem for problem in plan.problems}, grader, store)
-        if say is not None:
-            for line in (several_served(served), _all_alike(plan, backend, store), cut):
-                if line:
-                    say(line)
+        for line in (several_served(served), _all_alike(plan, backend, store), cut):
+            if line:
+                say(line)
         # A model that is asked once has said what it says; only an endpoint may have failed to answer.
         if backend.tries > 1:
             _check_faults(store, [request.key for request in requests], say)
@@ -191,7 +190,7 @@ def _complete(
     backend: Model,
     grader: ResponseGrader,
     store: RunFolder,
-    report: OnGraded | None,
+    report: OnGraded,
 ) -> Counter[str]:
     """Bring responses and verdicts up to all requests; an answer that is saved is not asked for again.
 
@@ -277,7 +276,7 @@ def _saved(request: Request, reply: Reply, asks_again: bool) -> SavedReply:
     return SavedReply(problem=request.problem, sample=request.sample, seed=request.seed, **said, fault=fault)
 
 
-def _check_faults(store: RunFolder, keys: list[Key], say: Callable[[str], None] | None) -> None:
+def _check_faults(store: RunFolder, keys: list[Key], say: Callable[[str], None]) -> None:
     """Say how many replies were no answers; where all are, there is nothing to score."""
     found = [store.responses[key] for key in keys if key in store.responses]
     faults = Counter(reply.no_answer for reply in found if reply.no_answer)
@@ -293,7 +292,7 @@ def _check_faults(store: RunFolder, keys: list[Key], say: Callable[[str], None] 
             f"None of {len(found)} replies holds an answer ({listed or f'cut by the limit {cut}'}), so there is "
             f"nothing to score. {remedy}. Run the same command again to ask once more for those that were not cut."
         )
-    if faults and say is not None:
+    if faults:
         say(
             f"{faults.total()} of {len(keys)} replies were no answers and count as wrong ({listed}). Run the same "
             "command again to ask for them once more."
@@ -315,9 +314,8 @@ def _grade(
     store.add_verdicts([SavedMark(problem=r.problem, sample=r.sample, **vars(mark)) for r, mark in pairs])
 
 
-def _tell(store: RunFolder, total: int, report: OnGraded | None) -> None:
-    if report is not None:
-        report(len(store.verdicts), total, store.correct / max(1, len(store.verdicts)))
+def _tell(store: RunFolder, total: int, report: OnGraded) -> None:
+    report(len(store.verdicts), total, store.correct / max(1, len(store.verdicts)))
 
 
 def _graded(plan: EvalPlan, store: RunFolder) -> list[ProblemResult]:

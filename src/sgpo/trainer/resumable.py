@@ -25,17 +25,8 @@ from datasets import Dataset
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
+from sgpo.trainer import identity
 from sgpo.trainer.checkpoints import Resume, names_in, whole_checkpoint
-from sgpo.trainer.identity import (
-    adapter_settings,
-    base_of,
-    code_digests,
-    column_digests,
-    dataset_digest,
-    settings_of,
-    tokens_digest,
-    trained_by,
-)
 from sgpo.trainer.ranks import lost_process_named
 from sgpo.trainer.record import Position, Record, read_record
 from sgpo.trainer.shards import sharded
@@ -84,22 +75,22 @@ class ResumableGRPOTrainer(SoundTrainer, ServedGRPOTrainer):
         super().__init__(*args, **kwargs)
         # Before anything is wrapped. A user's subclass counts as the trainer that it extends.
         ours = next(cls for cls in type(self).__mro__ if cls.__module__.startswith("sgpo."))
-        self._sgpo.trained = {"trainer": ours.__name__, **trained_by(self.model, self.args)}
+        self._sgpo.trained = {"trainer": ours.__name__, **identity.trained_by(self.model, self.args)}
 
     def _checkpoint_record(self) -> Record:
         # The base stands behind an adapter, and is the reference; else the checkpoint has all weights.
         behind = is_peft_model(self.model) or self.args.beta != 0.0
         settings = {
-            **settings_of(self.args),
-            **(base_of(self.accelerator.unwrap_model(self.model), self._sgpo.base_model) if behind else {}),
-            **adapter_settings(self.accelerator.unwrap_model(self.model)),
-            **tokens_digest(self.train_dataset, lambda prompts: self._tokenize_prompts(prompts)[0]),
+            **identity.settings_of(self.args),
+            **(identity.base_of(self.accelerator.unwrap_model(self.model), self._sgpo.base_model) if behind else {}),
+            **identity.adapter_settings(self.accelerator.unwrap_model(self.model)),
+            **identity.tokens_digest(self.train_dataset, lambda prompts: self._tokenize_prompts(prompts)[0]),
             "the reward functions": ", ".join(self.reward_func_names),
-            **code_digests(self.reward_funcs, self.reward_func_names),
-            **column_digests(self.train_dataset),
+            **identity.code_digests(self.reward_funcs, self.reward_func_names),
+            **identity.column_digests(self.train_dataset),
         }
         order = {name: getattr(self.args, name) for name in _ORDERING}
-        order["problems"] = dataset_digest(self.train_dataset)
+        order["problems"] = identity.dataset_digest(self.train_dataset)
         return Record(order=order, position=self._position(), trained=self._sgpo.trained, settings=settings)
 
     # ---------------------------------------------------------------- resuming

@@ -7,17 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from sgpo.commands._options import takes_options
-from sgpo.strategies.options import (
-    AuditOptions,
-    ExportOptions,
-    ExtractOptions,
-    ImportOptions,
-    LibraryOptions,
-    LiftOptions,
-    RankOptions,
-    ShowOptions,
-    StatsOptions,
-)
+from sgpo.strategies import options
 
 app = typer.Typer(help="Extract, rank, check, audit, measure and export strategies.", no_args_is_help=True)
 
@@ -62,23 +52,23 @@ def _add(name: str, kind: type[Any], work: str, does: str, **details: Any) -> No
 
 
 # fmt: off
-_add("extract", ExtractOptions, "_strategies:run_extraction",
+_add("extract", options.ExtractOptions, "_strategies:run_extraction",
      "Write candidate strategies for each verified response. Stop it at any time; no answered call is asked again.",
      epilog="Key, base URL and model come from OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_MODEL if not given.")
-_add("import", ImportOptions, "_strategies:run_import",
+_add("import", options.ImportOptions, "_strategies:run_import",
      "Write strategies of your own into a store, to be judged as extracted ones are. Asks nothing.")
-_add("rank", RankOptions, "_strategies:run_ranking",
+_add("rank", options.RankOptions, "_strategies:run_ranking",
      "Score the candidates of each problem on four criteria and keep one.")
-_add("audit", AuditOptions, "_strategies:run_audit",
+_add("audit", options.AuditOptions, "_strategies:run_audit",
      "Measure how often a model tells the answer from a strategy alone, without its problem, and by chance.")
-_add("export", ExportOptions, "_strategies:run_export",
+_add("export", options.ExportOptions, "_strategies:run_export",
      "Write the best strategy of each problem that passes the leak check, as data that sgpo train reads.")
-_add("show", ShowOptions, "_strategies_view:print_problems",
+_add("show", options.ShowOptions, "_strategies_view:print_problems",
      "Print problems with their candidates, scores and verdicts.")
-_add("stats", StatsOptions, "_strategies_view:print_stats",
+_add("stats", options.StatsOptions, "_strategies_view:print_stats",
      "Print how many rows, calls by outcome, tokens, candidates and verdicts the store holds.")
-_add("lift", LiftOptions, "_strategies_lift:run_lift",
+_add("lift", options.LiftOptions, "_strategies_lift:run_lift",
      "Measure how much more often the student passes with each candidate than without. Resumable.")
-_add("library", LibraryOptions, "_strategies_lift:run_library",
+_add("library", options.LibraryOptions, "_strategies_lift:run_library",
      "Merge strategies that say the same, and give them to problems that have no response. Offline.")
 # fmt: on

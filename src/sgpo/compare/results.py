@@ -102,6 +102,8 @@ def _method(name: str, seeds: Sequence[CellResult], never_solved: Sequence[str])
     columns = _columns(seeds, lambda cell: scores(cell, never_solved))
     intervals = {score: over_seeds(values) for score, values in columns.items()}
     end = intervals["end"]
+    # Only the cells of the base hold the control (:mod:`sgpo.lab.control`).
+    controls = [cell.strategy_control for cell in seeds if cell.strategy_control is not None]
     costs: dict[str, Any] = {name: round(fmean([getattr(cell, name) or 0 for cell in seeds])) for name in _TOKENS}
     return MethodResult(
         name=name,
@@ -111,7 +113,7 @@ def _method(name: str, seeds: Sequence[CellResult], never_solved: Sequence[str])
         n_problems=first.n_problems,
         k=first.k,
         per_family={
-            family: _family([cell.per_family[family] for cell in seeds])
+            family: FamilyScores.mean([cell.per_family[family] for cell in seeds])
             for family in first.per_family
             # A mean over some seeds would stand in one row with means over all.
             if all(family in cell.per_family for cell in seeds)
@@ -124,31 +126,15 @@ def _method(name: str, seeds: Sequence[CellResult], never_solved: Sequence[str])
             for axis in first.axes
             if all(axis in cell.axes for cell in seeds)
         },
-        strategy_control=_control([cell.strategy_control for cell in seeds if cell.strategy_control is not None]),
+        strategy_control=StrategyControl.mean(controls) if controls else None,
         seeds=tuple(seeds),
     )
-
-
-def _family(seeds: Sequence[FamilyScores]) -> FamilyScores:
-    passes = [one.pass_at_32 for one in seeds if one.pass_at_32 is not None]
-    # An older cell lacks pass@32; a mean over the other seeds would stand beside means over all of them.
-    whole = len(passes) == len(seeds)
-    return FamilyScores(accuracy=fmean([one.accuracy for one in seeds]), pass_at_32=fmean(passes) if whole else None)
 
 
 def _axis(seeds: Sequence[AxisScores]) -> AxisResult:
     """The mean of every score over seeds, and the interval of the accuracy."""
     means = AxisScores.mean(seeds)
     return AxisResult(**vars(means), seeds=len(seeds), interval=over_seeds([one.accuracy for one in seeds]))
-
-
-def _control(each: Sequence[StrategyControl]) -> StrategyControl | None:
-    """The mean over starts of the control that the base's cells hold (:mod:`sgpo.lab.control`)."""
-    if not each:
-        return None
-    names = ("problems", "own_kl", "other_kl", "copied")
-    means: dict[str, Any] = {name: fmean([getattr(one, name) for one in each]) for name in names}
-    return StrategyControl(**means)
 
 
 def _paired(reference: Sequence[CellResult], others: Sequence[CellResult], measured: Scores) -> dict[str, SeedMean]:

@@ -106,7 +106,7 @@ def run_cell(
     trainer.save_model(str(out / "model"))
     write_samples(model, tokenizer, budget.split, out / "samples.jsonl")
     # Without the start, which no method has earned.
-    curve, costs = recorder.curve[1:], recorder.costs()
+    curve = recorder.curve[1:]
     return replace(
         measure_all(model, tokenizer, k=budget.eval_k, split=budget.split),
         method=cell.method,
@@ -114,9 +114,7 @@ def run_cell(
         base_seed=cell.base_seed,
         accuracy_over_training=sum(value for _, value in curve) / len(curve),
         curve=recorder.curve,
-        sampled_tokens=costs["sampled_tokens"],
-        guided_tokens=costs["guided_tokens"],
-        trained_tokens=costs["trained_tokens"],
+        **recorder.costs(),
         train_seconds=round(seconds, 1),
     )
 

@@ -8,8 +8,9 @@ lenient: a value of the wrong kind counts as missing, and only a field that an e
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, Self
 
 from sgpo.runs.reader import JsonObject
@@ -124,6 +125,15 @@ class JsonEntry:
         # Kept, so that an older sgpo that goes on with a directory does not lose what a newer one measured.
         names = {one.name for one in known}
         return cls(**found, more={name: given[name] for name in given if name not in names})
+
+    @classmethod
+    def mean(cls, several: Sequence[Self]) -> Self:
+        """The mean of each score; None where one of the entries lacks it, and what is no score is left out."""
+        # A mean over those that happen to have a score would stand beside means over all of them.
+        scores = [one.name for one in dataclasses.fields(cls) if one.metadata.get("read") is finite]
+        columns = {name: [getattr(each, name) for each in several] for name in scores}
+        means: JsonObject = {name: None if None in values else fmean(values) for name, values in columns.items()}
+        return cls(**means)
 
     def to_json(self) -> JsonObject:
         """The entry as JSON types."""

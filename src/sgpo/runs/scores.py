@@ -146,17 +146,13 @@ class AxisScores(JsonEntry):
     def pass_at_32(self) -> float | None:
         return self.pass_at_k.get(32)
 
-    @staticmethod
-    def mean(several: Sequence[AxisScores]) -> AxisScores:
-        """The mean of each score, over seeds or over axes; None where one of them lacks it."""
-        found: dict[str, Any] = {}
-        for name in ("accuracy", "greedy", "temperature_1", "guided", "length"):
-            # A mean over those that happen to have a score would stand beside means over all of them.
-            values = [getattr(one, name) for one in several]
-            found[name] = None if None in values else fmean(values)
+    @classmethod
+    def mean(cls, several: Sequence[Self]) -> Self:
+        """As of any entry, with pass@k for each k that all of them have."""
         # Runs of another version may have other k; a mean over those that have one would jump within a curve.
         shared = set.intersection(*(set(one.pass_at_k) for one in several))
-        return AxisScores(**found, pass_at_k={k: fmean(one.pass_at_k[k] for one in several) for k in sorted(shared)})
+        pass_at_k = {k: fmean(one.pass_at_k[k] for one in several) for k in sorted(shared)}
+        return dataclasses.replace(super().mean(several), pass_at_k=pass_at_k)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,7 +79,7 @@ class Recorder(TrainerCallback):
         """What a display of progress shows."""
         return {}
 
-    def costs(self) -> dict[str, int]:
+    def costs(self) -> JsonObject:
         """The token counts as an entry of results.json has them."""
         return {
             "sampled_tokens": round(self.autonomous_tokens + self.guided_tokens),

@@ -67,7 +67,8 @@ def run_once(task: Task, cell: Any, out: Path, folder: Path, report: ReportProgr
         # The whole traceback for whoever looks into it; tables have its last line.
         write_text(folder / "error.txt", traceback.format_exc())
         return FailedCell(error=_said(error), seed=cell.seed, base_seed=cell.base_seed)
-    result = dataclasses.replace(result, seconds=round(time.perf_counter() - began, 1))
+    place = {"method": cell.method, "seed": cell.seed, "base_seed": cell.base_seed}
+    result = dataclasses.replace(result, **place, seconds=round(time.perf_counter() - began, 1))
     write_json(folder / "result.json", result.to_json())
     return result
 

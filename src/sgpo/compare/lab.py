@@ -103,8 +103,5 @@ def _measure_base(cell: Cell, base: Path, report: ReportProgress) -> CellResult:
     return dataclasses.replace(
         untrained(measured),
         strategy_control=strategy_control(model, tokenizer, load_problems("train")[:PROBLEMS]),
-        method=cell.method,
-        seed=cell.seed,
-        base_seed=cell.base_seed,
         accuracy_over_training=measured.accuracy,
     )

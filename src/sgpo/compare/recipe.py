@@ -277,7 +277,6 @@ class RecipeTask:
         if cell.tuning:
             # Of a search only the accuracy is used again.
             shutil.rmtree(folder / "model", ignore_errors=True)
-        result = dataclasses.replace(result, method=cell.method, seed=cell.seed, base_seed=cell.base_seed)
         return result if trains else untrained(result)
 
     def machine(self, processes: int) -> str:

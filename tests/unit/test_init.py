@@ -376,6 +376,7 @@ def test_what_a_training_would_meet_after_the_weights_ends_the_check(tiny: Path,
         (("--report_to", "wandbb"), "report_to: wandbb is not supported"),
         (("--attn_implementation", "flash_attention_2"), "A package is missing"),
         (("--use_vllm", "true"), "A package is missing that an option of this run needs: use_vllm is true"),
+        (("--deepspeed", "none.json"), "deepspeed is 'none.json', but must be .*the path of such a file"),
         (("--deepspeed", "zero.json"), "A package is missing"),
         (("--reward_funcs", "own.py:bare"), r"'bare' has the parameters completions, .*Add \*\*columns"),
     ):

@@ -33,10 +33,7 @@ def settle_model(config: Any, model: ModelConfig, written: Set[str]) -> None:
     Raises:
         ValueError: the two contradict each other, or an option has no effect without another one.
     """
-    given = config.model_init_kwargs or {}
-    if not isinstance(given, dict):
-        raise ValueError(f"model_init_kwargs is {given!r}, but must be a mapping, such as {{dtype: bfloat16}}.")
-    kept = dict(given)
+    kept = dict(config.model_init_kwargs or {})
     for key, name in _SAME.items():
         if key not in kept:
             continue

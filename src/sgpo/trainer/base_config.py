@@ -129,7 +129,7 @@ class BaseConfig(SharedConfig, GRPOConfig):
 
     def _check_generation_kwargs(self) -> None:
         """The loss reads temperature, length and ends elsewhere; the sampler would take them from here."""
-        given = self.generation_kwargs if isinstance(self.generation_kwargs, dict) else {}
+        given = self.generation_kwargs or {}
         # vLLM refuses such a name by itself, and transformers keeps it without a word.
         unknown = sorted(given.keys() - _KNOWN_TO_TRANSFORMERS - _SAMPLED_BY_FIELDS.keys() - {*_ENDED_BY_THE_MODEL})
         if unknown and not self.use_vllm:

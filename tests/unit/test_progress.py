@@ -202,7 +202,7 @@ def test_a_job_that_is_measured_after_its_training_is_not_done(
         tasks = {name: shown.add_task(name, total=1.0, note="") for name in ("a", "b")}
         messages.put(("a", 1.0, {"accuracy": 0.5}))
         _show_messages(messages, shown, tasks, {"a": None, "b": None})
-    assert capsys.readouterr().err.startswith("0/2 done; a 99% accuracy 0.500  being measured after")
+    assert capsys.readouterr().err.startswith("0/2 done; a 99% accuracy 0.500 being measured after")
 
 
 def test_a_job_in_a_process_is_heard_where_it_warns(capfd: pytest.CaptureFixture[str]) -> None:

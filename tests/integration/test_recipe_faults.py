@@ -297,12 +297,19 @@ def test_columns_and_their_types_are_those_of_all_rows(folder: Path) -> None:
     assert [data[9999], data[10000]] == [{**first, "more": None}, last]
 
 
-def test_a_file_that_was_replaced_is_read_anew(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet", "rows/train.parquet"])
+def test_a_file_that_was_replaced_is_read_anew(name: str, folder: Path) -> None:
     """Whatever time it bears: those that an archive or an image brings have one that was set."""
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True)
     for answer in ("1", "2"):
-        Path("rows.jsonl").write_text(json.dumps({"prompt": "a", "answer": answer}) + "\n")
-        os.utime("rows.jsonl", (1e9, 1e9))
-        assert load_data(parse(recipe(dataset_name="rows.jsonl"))[0])["answer"][:] == [answer]
+        if path.suffix == ".jsonl":
+            path.write_text(json.dumps({"prompt": "a", "answer": answer}) + "\n")
+        else:
+            Dataset.from_list([{"prompt": "a", "answer": answer}]).to_parquet(path)
+        os.utime(path, (1e9, 1e9))
+        given = str(path if "/" not in name else path.parent)
+        assert load_data(parse(recipe(dataset_name=given))[0])["answer"][:] == [answer]
 
 
 def test_splits_of_a_folder_of_text(folder: Path) -> None:

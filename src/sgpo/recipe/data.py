@@ -1,9 +1,11 @@
 """The data sets of a recipe."""
 
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import xxhash
 from datasets import Dataset, DatasetDict, load_dataset, load_dataset_builder, load_from_disk
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
@@ -86,13 +88,14 @@ def _read(name: str, config: str | None, split: str, field: str) -> Dataset:
     try:
         if is_saved(path):
             return _of_splits(load_from_disk(name), split, name, field)
-        if path.is_file() and ending != ".parquet":
-            return text_dataset({"train": [path]}, split)
         if path.is_file():
-            count_rows(path)  # says what is wrong with a file that is none
-            return load_dataset("parquet", data_files=name, split=split)
-        if path.is_dir() and (files := _of_files(path, config)):
+            return (_parquet if ending == ".parquet" else text_dataset)({"train": [path]}, split)
+        files = _of_files(path, config) if path.is_dir() else {}
+        names = [each.name for paths in files.values() for each in paths]
+        if names and all(map(_TEXT.search, names)):
             return text_dataset(files, split)
+        if names and all(each.lower().endswith(".parquet") for each in names):
+            return _parquet(files, split)
         return load_dataset(name, config, split=split)
     except DatasetNotFoundError as error:
         raise ValueError(
@@ -117,10 +120,19 @@ def is_saved(path: Path) -> bool:
 
 
 def _of_files(path: Path, config: str | None) -> dict[str, list[Path]]:
-    """The files of text in a folder by their split, as ``datasets`` finds them; {} where a file is another kind."""
+    """The files in a folder by their split, as ``datasets`` finds them."""
     found = load_dataset_builder(str(path), config).config.data_files or {}
-    files = {str(name): [Path(each) for each in paths] for name, paths in found.items()}
-    return files if all(_TEXT.search(each.name) for paths in files.values() for each in paths) else {}
+    return {str(name): [Path(each) for each in paths] for name, paths in found.items()}
+
+
+def _parquet(files: dict[str, list[Path]], split: str) -> Dataset:
+    every = list(chain.from_iterable(files.values()))
+    for path in every:
+        count_rows(path)  # says what is wrong with a file that is none
+    # `datasets` knows a file again by its name and its time, which an archive or an image may have set.
+    changes = xxhash.xxh3_64_hexdigest(repr([(s.st_ctime_ns, s.st_size) for s in map(Path.stat, every)]).encode())
+    names = {name: list(map(str, paths)) for name, paths in files.items()}
+    return load_dataset("parquet", changes, data_files=names, split=split)
 
 
 def _of_splits(found: Any, split: str, name: str, field: str) -> Dataset:

@@ -530,3 +530,33 @@ def test_each_of_several_evaluation_sets_has_metrics_of_its_own(out: Path) -> No
     assert trainer.state.best_metric == alone[0]["eval_reward"]
     with pytest.raises(ValueError, match=r"'reward', but eval_dataset has several data sets.*'easy_reward'"):
         kit.make_trainer(out, arguments=sets, metric_for_best_model="reward", **saving)
+
+
+@pytest.mark.parametrize("method", sorted(KINDS))
+def test_an_evaluation_that_was_interrupted_is_no_part_of_the_next_one(method: str, out: Path) -> None:
+    """Nor is a `predict`, whose metrics TRL logs with those of the next evaluation."""
+    kind, rows = KINDS[method], kit.make_problems(4).add_column("expert", ["a", "a b c", "d", "e f g"])
+    given = {"train_dataset": rows, "eval_dataset": rows, "processing_class": kit.make_tokenizer()}
+    rewards = [1.0]
+    if method == "sft":
+        args = kind.config(str(out), use_cpu=True, report_to="none", per_device_eval_batch_size=1)
+    else:
+        args = kit.make_config(out, kind.config, per_device_eval_batch_size=4)
+        given["reward_funcs"] = lambda completions, **_: [rewards[0]] * len(completions)
+    trainer, name = kind.trainer(kit.make_model(), args=args, **given), "entropy" if method == "sft" else "reward"
+    wanted, step = trainer.evaluate()[f"eval_{name}"], trainer.prediction_step
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        rewards[0] += 1
+        if rewards[0] == 3:
+            raise KeyboardInterrupt
+        return step(*args, **kwargs)
+
+    trainer.prediction_step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        trainer.evaluate()
+    trainer.prediction_step = step
+    if method != "sft":
+        trainer.predict(rows)
+    rewards[0] = 1.0
+    assert trainer.evaluate()[f"eval_{name}"] == wanted

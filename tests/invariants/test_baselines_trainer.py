@@ -9,6 +9,7 @@ import copy
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -555,6 +556,15 @@ def test_sft_has_a_loss_outside_an_evaluation(out: Path) -> None:
 def split(row: dict[str, list[int]]) -> tuple[list[int], list[int]]:
     start = row["labels"].count(-100)
     return row["input_ids"][:start], row["input_ids"][start:]
+
+
+def test_sft_says_what_max_length_cuts_off(out: Path) -> None:
+    """TRL cuts without a word, and drops the rows of which nothing is left to train on."""
+    with pytest.warns(UserWarning, match="max_length=4 cuts 4 of 5 expert responses off"):
+        assert len(responses_of(out, max_length=4).train_dataset) == 4
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="max_length")
+        responses_of(out, max_length=32)
 
 
 def test_sft_refuses_to_train_on_the_prompts_of_experts(out: Path) -> None:

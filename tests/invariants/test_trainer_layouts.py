@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import trainer_kit as kit
+from datasets import Dataset
 from torch import Tensor
 from transformers import modeling_utils
 from trl import GRPOTrainer
@@ -52,6 +53,28 @@ def test_logged_kl_does_not_know_the_micro_steps(out: Path) -> None:
         logs.append([log[f"sgpo/{name}"] for log in trainer.state.log_history[:-1] for name in names])
     for other in logs[1:]:
         assert other == pytest.approx(logs[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("method", sorted(KINDS))
+@pytest.mark.usefixtures("scripted")
+def test_the_end_of_a_stream_is_no_part_of_the_next_step(method: str, out: Path) -> None:
+    """Transformers takes no step where a pass over a stream ends within one, and leaves its gradient to the next."""
+    kind, rows = KINDS[method], kit.make_problems(3).add_column("expert", ["a ok", "b c ok", "d ok"])
+    shape = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2, "max_steps": 3, "learning_rate": 0.0}
+    more: dict[str, Any] = {"processing_class": kit.make_tokenizer()}
+    if method == "sft":
+        args = kind.config(str(out), use_cpu=True, bf16=False, report_to="none", max_grad_norm=0.0, **shape)
+    else:
+        args = kit.make_config(out, kind.config, **{**shape, "per_device_train_batch_size": 4}, steps_per_generation=1)
+        more["reward_funcs"] = kit.has_ok
+
+    def trainer(rows: Dataset) -> Any:
+        return kind.trainer(kit.make_model(), args=args, train_dataset=rows.to_iterable_dataset(), **more)
+
+    first, *others = kit.recorded(trainer(rows)).gradients
+    assert max(kit.largest_gap(other, first) for other in others) < FLOAT32
+    with pytest.raises(ValueError, match="has 1 batches, but a step takes 2 of them"):
+        trainer(rows.select([0])).train()
 
 
 @pytest.mark.usefixtures("scripted")

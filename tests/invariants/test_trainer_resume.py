@@ -535,6 +535,7 @@ def test_checkpoints_of_the_sft_that_is_compared_have_a_record(tmp_path: Path) -
         checkpoint = tmp_path / "whole" / f"checkpoint-{stop}"
         assert (checkpoint / "sgpo_checkpoint.json").is_file()
         if stop == 4:  # as older versions left it
+            (checkpoint / "sgpo_checkpoint.json").unlink()
             state = checkpoint / "trainer_state.json"
             state.write_text(json.dumps({**json.loads(state.read_text()), "num_input_tokens_seen": 0}))
         resumed = sft(tmp_path / str(stop), counted)
@@ -542,6 +543,51 @@ def test_checkpoints_of_the_sft_that_is_compared_have_a_record(tmp_path: Path) -
         assert kit.largest_gap(kit.weights_of(resumed.model), kit.weights_of(whole.model)) == 0.0
         tokens = [[row.get("num_tokens") for row in each.state.log_history] for each in (whole, resumed)]
         assert tokens[0] == tokens[1] == [*sorted(tokens[0][:-1]), None]
+
+
+def experts(count: int = 7, first: int = 0) -> Dataset:
+    rows = range(first, first + count)
+    return Dataset.from_list(
+        [{"prompt": f"solve {kit.PLAIN[i]}", "expert": " ".join(kit.PLAIN[: 1 + i % 5])} for i in rows]
+    )
+
+
+def sft(directory: Path, data: Any = None, **options: Any) -> Any:
+    shape = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "num_train_epochs": 3, "max_steps": 6}
+    saving = {"save_strategy": "steps", "save_steps": 1, "use_cpu": True, "bf16": False, "report_to": "none"}
+    config = KINDS["sft"].config(str(directory), learning_rate=0.1, **{**shape, **saving, **options})
+    data = experts() if data is None else data
+    return KINDS["sft"].trainer(kit.make_model(), config, train_dataset=data, processing_class=kit.make_tokenizer())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_sft_resumes_to_the_bit(stream: bool, tmp_path: Path) -> None:
+    data = experts().to_iterable_dataset() if stream else experts()  # two steps a pass
+    whole = sft(tmp_path / "whole", data)
+    whole.train()
+    for stop in (1, 2, 3, 5):
+        resumed = sft(tmp_path / str(stop), data)
+        resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{stop}"))
+        assert kit.largest_gap(state_of(resumed), state_of(whole)) == 0.0
+
+
+def test_sft_goes_on_with_its_own_data_and_its_own_optimizer(tmp_path: Path) -> None:
+    sft(tmp_path, max_steps=1).train()
+    others: list[tuple[Any, dict[str, Any], str]] = [
+        (experts(first=1), {}, "problems='7 rows, "),
+        (experts(8), {}, "(here '8 rows, "),
+        (None, {"seed": 43}, "seed=42 (here 43)"),
+        (None, {"per_device_train_batch_size": 4}, "per_device_train_batch_size=2 (here 4)"),
+        (None, {"train_sampling_strategy": "sequential"}, "train_sampling_strategy='random' (here 'sequential')"),
+        (None, {"optim": "sgd"}, "(here 'sgd')"),
+    ]
+    for data, options, why in others:
+        with pytest.raises(ValueError) as error:
+            sft(tmp_path, data, **options).train(resume_from_checkpoint=True)
+        assert why in str(error.value)
+    (tmp_path / "checkpoint-1" / "optimizer.pt").unlink()
+    with pytest.raises(ValueError, match="checkpoint-1 has no optimizer"):
+        sft(tmp_path).train(resume_from_checkpoint=True)
 
 
 def main() -> None:

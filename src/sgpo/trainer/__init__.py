@@ -6,6 +6,7 @@ Each class has one concern, and extends the one above it with ``super()``:
 ``GRPOTrainer``           TRL                  rollouts, rewards, advantages, GRPO's loss
 ``ServedGRPOTrainer``     ``vllm_server.py``   deadlines for the requests to a vLLM server
 ``SoundTrainer``          ``sound.py``         finite numbers; what is trained is saved, and checkpoints are whole
+``ResumingTrainer``       ``resuming.py``      going on from a whole checkpoint of the same weights and data
 ``ResumableGRPOTrainer``  ``resumable.py``     resuming to the bit
 ``MeasuredGRPOTrainer``   ``measured.py``      an evaluation counts each problem once
 ``BaseTrainer``           ``base.py``          construction, rewards, ids, the model card
@@ -15,8 +16,8 @@ Each class has one concern, and extends the one above it with ``super()``:
 ========================  ===================  ========================================================================
 
 LUFFY and HPT extend ``ExpertTrainer`` (``expert.py``), and that ``BaseTrainer``. SFT (``sft.py``) is TRL's
-``SFTTrainer`` with ``SoundTrainer``. What they keep on the object is ``_sgpo`` (``own.py``); every private name of TRL
-is in ``trl_seam.py``.
+``SFTTrainer`` with ``ResumingTrainer``. What they keep on the object is ``_sgpo`` (``own.py``); every private name of
+TRL is in ``trl_seam.py``.
 """
 
 from sgpo.trainer.config import SGPOConfig

@@ -161,6 +161,7 @@ class BaseTrainer(RewardedGRPOTrainer):
         )
 
     def _before_training(self) -> None:
+        super()._before_training()
         checks.check_size(self.train_dataset, self.args)
         self._probe_rewards()
 

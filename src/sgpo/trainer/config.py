@@ -237,16 +237,15 @@ class SGPOConfig(BaseConfig):
 
     def _check_joined(self) -> None:
         """One group needs one divisor and one deviation, and the ratio to the policy that sampled."""
+        several = self.multi_objective_aggregation != "sum_then_normalize"
+        corrected = self.use_vllm and self.vllm_importance_sampling_correction
         wrong = {
             "guided_grpo_weight": (not self.guided_grpo_weight, "nothing joins at 0; set it to 1"),
             "loss_type": (self.loss_type not in OVER_ALL_TOKENS, f"use one of {', '.join(OVER_ALL_TOKENS)}"),
             "scale_rewards": (self.scale_rewards == "batch", "use 'group' or 'none'"),
-            "multi_objective_aggregation": (
-                self.multi_objective_aggregation != "sum_then_normalize",
-                "use 'sum_then_normalize'",
-            ),
+            "multi_objective_aggregation": (several, "use 'sum_then_normalize'"),
             "vllm_importance_sampling_correction": (
-                self.use_vllm and self.vllm_importance_sampling_correction,
+                corrected,
                 "the ratio of 'joined' takes its place; set it to False",
             ),
         }

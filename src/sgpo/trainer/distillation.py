@@ -53,14 +53,10 @@ class TargetBatch:
 def collate(targets: Sequence[Target], pad_token_id: int, device: torch.device) -> TargetBatch:
     """``targets`` as one :class:`TargetBatch` on ``device``; at least one target."""
     completions = [t.completion_ids for t in targets]
-    student_ids, student_mask, mask = completions_behind(
-        [t.prompt_ids for t in targets], completions, pad_token_id, device
-    )
-    teacher_ids, teacher_mask, _ = completions_behind(
-        [t.guided_prompt_ids for t in targets], completions, pad_token_id, device
-    )
+    both = [t.prompt_ids for t in targets], [t.guided_prompt_ids for t in targets]
+    student, teacher = (completions_behind(prompts, completions, pad_token_id, device) for prompts in both)
     weights = torch.tensor([t.weight for t in targets], dtype=torch.float32, device=device)
-    return TargetBatch(student_ids, student_mask, teacher_ids, teacher_mask, mask, weights)
+    return TargetBatch(*student[:2], *teacher[:2], student[2], weights)
 
 
 def completions_behind(

@@ -78,10 +78,11 @@ def settings_of(args: Any) -> JsonObject:
 
 
 def dataset_digest(dataset: Any) -> str:
-    """The number of problems and a digest of a sample of their prompts; of a stream only that it is one."""
+    """The number of problems and a digest of a sample of their prompts, or tokens; of a stream only that it is one."""
     if not isinstance(dataset, Dataset):
         return "streamed"
-    return f"{len(dataset)} rows, {_cells_digest(_sampled(dataset), 'prompt')}"
+    column = "prompt" if "prompt" in dataset.column_names else dataset.column_names[0]
+    return f"{len(dataset)} rows, {_cells_digest(_sampled(dataset), column)}"
 
 
 def column_digests(dataset: Any) -> dict[str, str]:

@@ -5,6 +5,7 @@ front, or end the prompt otherwise than where rollouts begin. SFT would then lea
 behind prompts that nobody asks.
 """
 
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,8 +30,8 @@ from sgpo.trainer.measured import EvaluationMeans
 from sgpo.trainer.own import swapped
 from sgpo.trainer.precision import one_precision
 from sgpo.trainer.prompts import text_only
+from sgpo.trainer.resuming import ResumingTrainer
 from sgpo.trainer.rollouts import Problem
-from sgpo.trainer.sound import SoundTrainer
 
 
 @dataclass
@@ -47,7 +48,7 @@ class SFTConfig(SharedConfig, trl.SFTConfig):
     )
 
 
-class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
+class ExpertSFTTrainer(ResumingTrainer, trl.SFTTrainer):
     """TRL's ``SFTTrainer``; a data set with ``args.expert_column`` trains on it, any other as TRL has it.
 
     Raises:
@@ -55,6 +56,7 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
             context with its prompt, and as in :class:`sgpo.trainer.sound.SoundTrainer`.
     """
 
+    _ordering = (*ResumingTrainer._ordering, "data_seed", "train_sampling_strategy")
     _measured: EvaluationMeans | None = None  # while it is evaluated
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -99,7 +101,11 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
             more = {} if isinstance(dataset, IterableDataset) else {"load_from_cache_file": False}  # see `text_only`
             dataset = text_only(dataset).map(trained_tokens, fn_kwargs=given, remove_columns=list(first), **more)
             if isinstance(dataset, Dataset):  # Arrow's cells, which know their length without a list of them
-                self._longest = max(self._longest, *map(len, dataset.data.column("input_ids")))
+                lengths = [len(ids) for ids in dataset.data.column("input_ids")]
+                self._longest = max(self._longest, *lengths)
+                if cut := sum(length > (args.max_length or length) for length in lengths):
+                    said = f"max_length={args.max_length} cuts {cut} of {len(lengths)} expert responses off"
+                    warnings.warn(f"{said}, which teaches no end. Raise it, or drop such problems.", stacklevel=2)
         return super()._prepare_dataset(dataset, processing_class, args, *rest)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -137,6 +143,7 @@ class ExpertSFTTrainer(SoundTrainer, trl.SFTTrainer):
 
     def evaluation_loop(self, dataloader: Any, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
         """Evaluate as ``Trainer`` does, with means over tokens: a mean of batches depends on how these are cut."""
+        self._metrics["eval"].clear()  # of one that was interrupted
         sized = isinstance(dataloader.dataset, Dataset)
         measured = EvaluationMeans(left=len(dataloader.dataset) if sized else None)
         with swapped(self, _measured=measured):

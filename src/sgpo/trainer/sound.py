@@ -19,9 +19,9 @@ from sgpo.runs.files import saving, write_json
 from sgpo.trainer import adapters
 from sgpo.trainer.checks import warn_of_lost_updates
 from sgpo.trainer.finite import FiniteNumbers, require_finite_weights
-from sgpo.trainer.identity import settings_of
-from sgpo.trainer.own import swapped
+from sgpo.trainer.own import Own, swapped
 from sgpo.trainer.record import Record, write_record
+from sgpo.trainer.trl_seam import check, get_config_model_id
 
 
 def mend_generation(model: Any) -> None:
@@ -52,48 +52,40 @@ def mend_generation(model: Any) -> None:
             )
 
 
-class SoundTrainer:
+_Trainer: Any = object  # for mypy: a ``Trainer`` stands behind it
+
+
+class SoundTrainer(_Trainer):
     """A base that any ``Trainer`` inherits from first.
 
     Raises:
         ValueError: at construction, where no weight of the model is trained, one that no checkpoint would keep, or one
             that merges into another model; and where weights are missing in the files of a model.
+        SeamError: at construction, for a TRL that does not fit; see :mod:`sgpo.trainer.trl_seam`.
         NonFiniteError: in training, and before a checkpoint is written; see :mod:`sgpo.trainer.finite`.
     """
 
-    _metrics: dict[str, Any]
-    accelerator: Any
-    args: Any
-    callback_handler: Any
-    control: Any
-    model: Any
-    processing_class: Any
-    state: Any
-
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, model: Any, *args: Any, **kwargs: Any):
+        check()
+        self._sgpo = Own(model if isinstance(model, str) else get_config_model_id(model.config))
         with whole_weights():
-            super().__init__(*args, **kwargs)
+            super().__init__(model, *args, **kwargs)
         mend_generation(self.model)
         adapters.check_trained(self.model)
         adapters.check_saved(self.model)
         adapters.check_merged(self.model)
         warn_of_lost_updates(self.model, self.args)
-        self.add_callback(FiniteNumbers(self.accelerator))  # type: ignore[attr-defined]
-
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train as ``Trainer.train`` does."""
-        self._metrics["train"].clear()  # of a call that was interrupted within a step
-        return super().train(*args, **kwargs)  # type: ignore[misc]
+        self.add_callback(FiniteNumbers(self.accelerator))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as ``Trainer`` does; the training goes on with the random numbers that it would have had without."""
         with torch.random.fork_rng([] if self.accelerator.device.type == "cpu" else [self.accelerator.device]):
-            return super().evaluate(*args, **kwargs)  # type: ignore[misc]
+            return super().evaluate(*args, **kwargs)
 
     def _load_callback_state(self) -> None:
         """Give callbacks what they counted; transformers does it if asked to, and takes their settings back as well."""
         if self.args.restore_callback_states_from_checkpoint:
-            return super()._load_callback_state()  # type: ignore[misc]
+            return super()._load_callback_state()
         for kind, saved in self.state.stateful_callbacks.items():
             ours = [callback for callback in self.callback_handler.callbacks if type(callback).__name__ == kind]
             for callback, state in zip(ours, saved if isinstance(saved, list) else [saved], strict=False):
@@ -102,16 +94,16 @@ class SoundTrainer:
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         # A resumed run knows nothing that was not logged: its next line would be of fewer steps than it says.
         self.control.should_log |= self.control.should_save and self.args.logging_strategy != "no"
-        super()._maybe_log_save_evaluate(*args, **kwargs)  # type: ignore[misc]
+        super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # A checkpoint of NaN would be the one that a resumed run goes on from.
         require_finite_weights(self.accelerator, self.model, self.state.global_step, self.args.output_dir)
-        directory = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"  # type: ignore[attr-defined]
+        directory = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         limit = self.args.save_total_limit
         with saving(directory, remove=self.args.should_save):
             with swapped(self.args, save_total_limit=None):  # older ones go when this one is whole, and not before
-                super()._save_checkpoint(model, trial)  # type: ignore[misc]
+                super()._save_checkpoint(model, trial)
             self._save_state(directory)
             self.accelerator.wait_for_everyone()  # each process writes files
             if self.args.should_save:
@@ -132,7 +124,7 @@ class SoundTrainer:
         if is_peft_model(model) and revision != "main":
             for config in model.peft_config.values():
                 config.revision = revision  # of the base, for who loads the adapter
-        super().save_model(output_dir, _internal_call)  # type: ignore[misc]
+        super().save_model(output_dir, _internal_call)
         quantized = getattr(model.config, "quantization_config", None)
         if quantized is not None and self.args.should_save and is_peft_model(self.model):
             written = quantized if isinstance(quantized, dict) else quantized.to_dict()
@@ -140,7 +132,7 @@ class SoundTrainer:
         if plugin is None or plugin.state_dict_type.name != "SHARDED_STATE_DICT":
             return
         if not _internal_call:
-            self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))  # type: ignore[attr-defined]
+            self._save(output_dir, state_dict=self.accelerator.get_state_dict(self.model))
         elif self.args.should_save and not is_peft_model(self.model):
             for part in (model.config, model.generation_config, self.processing_class):
                 part.save_pretrained(output_dir)
@@ -150,4 +142,4 @@ class SoundTrainer:
 
     def _checkpoint_record(self) -> Record:
         """What a resumed run is held to, or told of: weights, order and place of the data, settings."""
-        return Record(settings=settings_of(self.args))
+        return Record()

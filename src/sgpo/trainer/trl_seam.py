@@ -136,6 +136,7 @@ CONTRACTS = (
     ),
     Contract(_HF + "_run_epoch", "epoch, epochs_trained, resume_from_checkpoint, steps_trained_in_current_epoch, ..."),
     Contract(_HF + "_maybe_log_save_evaluate"),
+    Contract(_HF + "get_batch_samples", "epoch_iterator, num_batches, device", returns=2),
     Contract(_HF + "_issue_warnings_after_load", "load_result"),
     Contract(_HF + "_save", "output_dir, state_dict"),
     Contract(_HF + "evaluation_loop", "dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix"),

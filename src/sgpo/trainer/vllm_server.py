@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from http.client import HTTPException
 from pathlib import PurePath
-from typing import Any, NoReturn
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlparse
 
@@ -42,7 +42,7 @@ from sgpo.runs.files import JsonObject
 from sgpo.trainer.checkpoints import last_checkpoint
 from sgpo.trainer.own import Own, swapped
 from sgpo.trainer.shards import sharding
-from sgpo.trainer.trl_seam import GRPOTrainer, VLLMClient, check, get_config_model_id, vllm_generation
+from sgpo.trainer.trl_seam import GRPOTrainer, VLLMClient, vllm_generation
 
 logger = logging.getLogger(__name__)
 
@@ -62,14 +62,13 @@ class ServedGRPOTrainer(GRPOTrainer):
     """``GRPOTrainer`` whose vLLM server, if it has one, is looked at before the policy is loaded, and kept to time.
 
     Raises:
-        SeamError: at construction, for a TRL that does not fit; see :mod:`sgpo.trainer.trl_seam`.
         ServerError: in a run, by :class:`BoundedClient`.
         ConnectionError, ValueError: at construction, by :func:`check_server`.
     """
 
+    _sgpo: Own
+
     def __init__(self, model: Any, *positional: Any, args: Any, **kwargs: Any):
-        check()
-        self._sgpo = Own(model if isinstance(model, str) else get_config_model_id(model.config))
         check_server(args, self._sgpo.base_model)
         with swapped(vllm_generation, VLLMClient=partial(BoundedClient, args)):  # TRL makes clients of ours
             super().__init__(model, *positional, args=args, **kwargs)
@@ -204,17 +203,12 @@ class _Session:
 
     def __init__(self, plain: Any, client: BoundedClient):
         self._plain, self._client = plain, client
+        self.get, self.post = partial(self._ask, "GET"), partial(self._ask, "POST")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._plain, name)
 
-    def get(self, url: str, **options: Any) -> Any:
-        return self._ask("GET", url, options)
-
-    def post(self, url: str, **options: Any) -> Any:
-        return self._ask("POST", url, options)
-
-    def _ask(self, method: str, url: str, options: dict[str, Any]) -> Any:
+    def _ask(self, method: str, url: str, **options: Any) -> Any:
         client, seconds, began = self._client, self._client._seconds, time.monotonic()
         asked = f"{method} {urlparse(url).path}{client._what}"
         replies: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -233,14 +227,12 @@ class _Session:
             remedy = "Raise vllm_request_timeout if it needs longer. "
             raise client.error(f"did not answer {asked} within {seconds:g} s", remedy) from None
         if isinstance(reply, Exception):
-            self._broken(asked, reply, time.monotonic() - began)
+            cause = getattr(reply.args[0] if reply.args else None, "reason", None) or reply  # urllib3's, after retries
+            took = time.monotonic() - began
+            raise client.error(f"failed in {asked} after {took:.0f} s ({cause!s:.{_EXCERPT}})") from reply
         if reply.status_code not in (200, 404):  # TRL says what a 404 means, where it does
             raise client.error(f"answered {asked} with {reply.status_code} {reply.reason}: {_excerpt(reply)}")
         return reply
-
-    def _broken(self, asked: str, cause: Exception, seconds: float) -> NoReturn:
-        why = getattr(cause.args[0] if cause.args else None, "reason", None) or cause  # urllib3's, after its retries
-        raise self._client.error(f"failed in {asked} after {seconds:.0f} s ({why!s:.{_EXCERPT}})") from cause
 
 
 def _excerpt(reply: Any) -> str:

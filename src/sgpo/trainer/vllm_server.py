@@ -203,12 +203,13 @@ class _Session:
 
     def __init__(self, plain: Any, client: BoundedClient):
         self._plain, self._client = plain, client
-        self.get, self.post = partial(self._ask, "GET"), partial(self._ask, "POST")
+        self.get = lambda url, **options: self._ask("GET", url, options)
+        self.post = lambda url, **options: self._ask("POST", url, options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._plain, name)
 
-    def _ask(self, method: str, url: str, **options: Any) -> Any:
+    def _ask(self, method: str, url: str, options: dict[str, Any]) -> Any:
         client, seconds, began = self._client, self._client._seconds, time.monotonic()
         asked = f"{method} {urlparse(url).path}{client._what}"
         replies: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -86,9 +86,9 @@ class ResumingTrainer(SoundTrainer):
             )
         if found is None and self.args.save_strategy != "no" and (older := names_in(self.args.output_dir)):
             logger.warning(
-                f"{self.args.output_dir} holds {older[-1]} of an earlier run, and this one starts anew: the two will stand "
-                "side by side, and resuming takes the one with the most steps. Use resume_from_checkpoint=True or another "
-                "output_dir."
+                f"{self.args.output_dir} holds {older[-1]} of an earlier run, and this one starts anew: the two will "
+                "stand side by side, and resuming takes the one with the most steps. Use resume_from_checkpoint=True or "
+                "another output_dir."
             )
         if found is not None:
             self._require_same_run(found, read_record(Path(found)) or Record(), self._checkpoint_record())
@@ -101,8 +101,8 @@ class ResumingTrainer(SoundTrainer):
             logger.warning("%s was written by a run with %s; the run goes on as told here.", checkpoint, other)
         if self.args.ignore_data_skip:
             logger.warning(
-                f"ignore_data_skip=True: the run goes on with the weights of {checkpoint}, from the start of a pass over "
-                "the data. It will differ from one that was not interrupted."
+                f"ignore_data_skip=True: the run goes on with the weights of {checkpoint}, from the start of a pass "
+                "over the data. It will differ from one that was not interrupted."
             )
             written = replace(written, order=None)
         for what, then in _REFUSED.items():

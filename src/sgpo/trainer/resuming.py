@@ -87,8 +87,8 @@ class ResumingTrainer(SoundTrainer):
         if found is None and self.args.save_strategy != "no" and (older := names_in(self.args.output_dir)):
             logger.warning(
                 f"{self.args.output_dir} holds {older[-1]} of an earlier run, and this one starts anew: the two will "
-                "stand side by side, and resuming takes the one with the most steps. Use resume_from_checkpoint=True or "
-                "another output_dir."
+                "stand side by side, and resuming takes the one with the most steps. Use resume_from_checkpoint=True "
+                "or another output_dir."
             )
         if found is not None:
             self._require_same_run(found, read_record(Path(found)) or Record(), self._checkpoint_record())

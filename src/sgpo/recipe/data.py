@@ -1,7 +1,6 @@
 """The data sets of a recipe."""
 
 import re
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +125,7 @@ def _of_files(path: Path, config: str | None) -> dict[str, list[Path]]:
 
 
 def _parquet(files: dict[str, list[Path]], split: str) -> Dataset:
-    every = list(chain.from_iterable(files.values()))
+    every = [path for paths in files.values() for path in paths]
     for path in every:
         count_rows(path)  # says what is wrong with a file that is none
     # `datasets` knows a file again by its name and its time, which an archive or an image may have set.

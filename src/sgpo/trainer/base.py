@@ -24,7 +24,7 @@ from sgpo.trainer.dropout import disable_dropout, warn_of_dropout
 from sgpo.trainer.ends import end_with_the_template
 from sgpo.trainer.finite import finite_sampling
 from sgpo.trainer.heads import add_head_fn, check_head_fn
-from sgpo.trainer.notices import RolloutHistory, RolloutNotices, look_at_golds
+from sgpo.trainer.notices import RolloutHistory, RolloutNotices, gold_faults, logger
 from sgpo.trainer.padding import sample_alike_in_any_company, score_alike_in_any_company
 from sgpo.trainer.precision import one_precision
 from sgpo.trainer.prompts import text_only
@@ -92,7 +92,8 @@ class BaseTrainer(RewardedGRPOTrainer):
         self.add_callback(RunLog(self))
         self.add_callback(RolloutNotices(self))
         if self.accelerator.is_main_process:
-            look_at_golds(self.train_dataset, self.eval_dataset, self.reward_funcs)
+            for fault in gold_faults(self.train_dataset, self.eval_dataset, self.reward_funcs):
+                logger.warning(fault)
         if wrong := [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]:
             raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
         checks.check_tokenizer(self._tokenizer, self.train_dataset, self.eval_dataset)

@@ -101,7 +101,6 @@ class MeasuredGRPOTrainer(ResumableGRPOTrainer):
     ) -> Any:
         sized = isinstance(dataloader.dataset, Dataset)
         self._require_known_length(sized)
-        self._metrics["eval"].clear()  # of one that was interrupted, or of `predict`, which logs nothing
         name = metric_key_prefix.removeprefix("eval").removeprefix("_")
         self._sgpo.measured = EvaluationMeans(
             left=len(dataloader.dataset) * self.num_generations_eval if sized else None, name=name and f"{name}_"

@@ -64,12 +64,6 @@ def forgets(rates: Sequence[float]) -> tuple[float, float] | None:
     return (first, last) if last < _LEFT * first and first - last > _ERRORS * error else None
 
 
-def look_at_golds(train_dataset: Any, eval_dataset: Any, reward_funcs: Any) -> None:
-    """Say `gold_faults` once, before the training."""
-    for fault in gold_faults(train_dataset, eval_dataset, reward_funcs):
-        logger.warning(fault)
-
-
 def gold_faults(train_dataset: Any, eval_dataset: Any, reward_funcs: Any) -> list[str]:
     """The rows whose gold is no answer ("proof", NaN), a sentence for each data set: no rollout is right on them.
 

@@ -158,10 +158,8 @@ class ResumingTrainer(SoundTrainer):
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> Any:
         """The micro-batches of an optimizer step; fewer than it takes, at the end of a pass over a stream, are none.
 
-        Transformers does not step there, and leaves their gradient to the next step, which then is twice as long.
-
-        Raises:
-            ValueError: a whole pass has too few for a step.
+        Transformers does not step there, and leaves their gradient to the next step, which then is twice as long. A
+        pass with too few for any step is a ``ValueError``.
         """
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         if len(batches) == num_batches or isinstance(self.train_dataset, Dataset):

@@ -143,7 +143,6 @@ class ExpertSFTTrainer(ResumingTrainer, trl.SFTTrainer):
 
     def evaluation_loop(self, dataloader: Any, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
         """Evaluate as ``Trainer`` does, with means over tokens: a mean of batches depends on how these are cut."""
-        self._metrics["eval"].clear()  # of one that was interrupted
         sized = isinstance(dataloader.dataset, Dataset)
         measured = EvaluationMeans(left=len(dataloader.dataset) if sized else None)
         with swapped(self, _measured=measured):

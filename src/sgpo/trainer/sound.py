@@ -79,6 +79,7 @@ class SoundTrainer(_Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate as ``Trainer`` does; the training goes on with the random numbers that it would have had without."""
+        self._metrics["eval"].clear()  # of one that was interrupted, or of `predict`, which logs nothing
         with torch.random.fork_rng([] if self.accelerator.device.type == "cpu" else [self.accelerator.device]):
             return super().evaluate(*args, **kwargs)
 

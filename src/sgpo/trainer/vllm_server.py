@@ -40,7 +40,7 @@ from trl import GRPOConfig
 
 from sgpo.runs.files import JsonObject
 from sgpo.trainer.checkpoints import last_checkpoint
-from sgpo.trainer.own import Own, swapped
+from sgpo.trainer.own import swapped
 from sgpo.trainer.shards import sharding
 from sgpo.trainer.trl_seam import GRPOTrainer, VLLMClient, vllm_generation
 
@@ -65,8 +65,6 @@ class ServedGRPOTrainer(GRPOTrainer):
         ServerError: in a run, by :class:`BoundedClient`.
         ConnectionError, ValueError: at construction, by :func:`check_server`.
     """
-
-    _sgpo: Own
 
     def __init__(self, model: Any, *positional: Any, args: Any, **kwargs: Any):
         check_server(args, self._sgpo.base_model)

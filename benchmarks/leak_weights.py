@@ -1,24 +1,27 @@
 """Fit the weights of the leak check's table (`sgpo.strategies.leakage.numbers.FEATURES`) to labelled strategies.
 
-    python benchmarks/leak_weights.py --moves 100000
+    python benchmarks/leak_weights.py --leave twenty-ninth thirtieth
 
-Each quantity of each strategy is read once. Then the weights are annealed: one of them is changed at a time, and the
-change stays if it lowers the cost, or by chance. The cost counts the wrong verdicts, the weights that are not 0, and
-how far each score is from the right side of 0. Batches in `--leave` are not fitted: they say how well the weights do on
-new strategies. It prints both counts of wrong verdicts, before and after, and the rows of the table. The weights in the
-table were found so, with the bounds and the cases of the tests as a further cost.
+Each quantity of each strategy is read once. A strategy is taken to leak if one of its quantities does, and each of them
+does with the chance sigmoid(sum of its weights): a noisy-or. The fit maximises the likelihood of the labels, less
+`--l1` times the sum of all weights without their signs and `--l2` times that of their squares. The penalty is what
+makes the weights hold for strategies that were not fitted: those in the batches of `--leave`, and with `--folds`, those
+of each part of the batches, by the weights that the other parts give. It prints how many verdicts of the table and of
+the fit are right, and the fitted rows.
 
-A weight that is 0 stays 0 unless `--free` is given: most features say nothing about most sorts of quantities.
+The weights in the table were fitted so, to all batches up to the `thirtieth` and 140 strategies that are not in the
+repository, with the cases of the tests as further rows. Then they were changed in steps of a tenth until the bounds of
+the tests held.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
 import leak_labels
 import numpy as np
+import torch
 
 from sgpo.strategies.check import answer_text, strategy_text
 from sgpo.strategies.leakage import numbers
@@ -26,73 +29,89 @@ from sgpo.strategies.leakage.facts import Facts
 from sgpo.strategies.leakage.rules import copied, right_option, said, written
 
 DATA = Path(__file__).parent.parent / "tests" / "data"
-LEAVE = ("twenty-fifth", "twenty-sixth", "twenty-seventh", "twenty-eighth")
-MARGIN, PER_WEIGHT = 2, 0.08
+UNIT = 10  # weights in the table are tenths of a nat
 
 
-def quantities(facts: Facts) -> Iterator[tuple[int, list[bool]]]:
-    """The column of each quantity and which features it has."""
-    for q in facts.strategy.quantities:
-        if sort := numbers.sort_of(facts, q):
-            yield numbers.SORTS.index(sort), [bool(feature.holds(facts, q)) for feature in numbers.FEATURES]
+class Labelled:
+    """Labelled strategies as the fit sees them, with Q quantities of N strategies.
+
+    holds: [Q, features]. sort: [Q], the index of its sort. owner: [Q], whose quantity it is. label: [N]. worded: [N],
+    true where a rule about words finds a leak.
+    """
+
+    def __init__(self, rows: list[leak_labels.Row]) -> None:
+        holds, sort, owner, worded = [], [], [], []
+        for i, row in enumerate(rows):
+            texts = (row["problem"], answer_text(row["answer"]), row["response"] or "", strategy_text(row["strategy"]))
+            facts = Facts(*texts)
+            worded.append(any(rule(facts) for rule in (right_option, written, said, copied)))
+            for q in facts.strategy.quantities:
+                if name := numbers.sort_of(facts, q):
+                    holds.append([bool(feature.holds(facts, q)) for feature in numbers.FEATURES])
+                    sort.append(numbers.SORTS.index(name))
+                    owner.append(i)
+        self.holds = torch.tensor(holds, dtype=torch.float32)
+        self.sort, self.owner, self.worded = torch.tensor(sort), torch.tensor(owner), torch.tensor(worded)
+        self.label = torch.tensor([bool(row["label"]) for row in rows])
+
+    def scores(self, weights: torch.Tensor) -> torch.Tensor:
+        """The sum of each quantity, [Q], in nats; weights: [1 + sorts, features], the first for all sorts."""
+        return (self.holds * (weights[0] + weights[1 + self.sort])).sum(1)
+
+    def right(self, weights: torch.Tensor) -> torch.Tensor:
+        """Whether each verdict is right, [N]."""
+        leaks = torch.zeros(len(self.label)).index_add(0, self.owner, (self.scores(weights) > 0).float()) > 0
+        return (leaks | self.worded) == self.label
+
+    def fit(self, kept: torch.Tensor, l1: float, l2: float) -> torch.Tensor:
+        """The weights of the highest penalised likelihood of some strategies, which `kept`, [N], names."""
+        weights = torch.zeros(1 + len(numbers.SORTS), self.holds.shape[1], requires_grad=True)
+        optimizer = torch.optim.LBFGS([weights], max_iter=200, history_size=20, line_search_fn="strong_wolfe")
+        counted = kept & ~self.worded & (torch.bincount(self.owner, minlength=len(kept)) > 0)
+
+        def loss() -> torch.Tensor:
+            optimizer.zero_grad()
+            none = torch.zeros(len(kept)).index_add(0, self.owner, -torch.nn.functional.softplus(self.scores(weights)))
+            none = none.clamp(max=-1e-6)  # the log of the chance that no quantity leaks
+            likelihood = torch.where(self.label, torch.log(-torch.expm1(none)), none)[counted].sum()
+            penalty = l1 * torch.sqrt(weights**2 + 1e-4).sum() + l2 * (weights**2).sum()
+            (total := penalty - likelihood).backward()
+            return total
+
+        optimizer.step(loss)
+        return weights.detach()
 
 
 def main() -> None:
-    """Read, anneal and print."""
+    """Read, fit and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", default=sorted(DATA.glob("strategy_leaks*.jsonl")))
-    parser.add_argument("--leave", nargs="*", default=LEAVE, help="batches that are not fitted")
-    parser.add_argument("--moves", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--free", action="store_true", help="change weights that are 0, too")
+    parser.add_argument("--leave", nargs="*", default=[], help="batches that are not fitted")
+    parser.add_argument("--folds", type=int, default=0, help="so many parts of the batches are left out in turn, too")
+    parser.add_argument("--l1", type=float, default=0.15)
+    parser.add_argument("--l2", type=float, default=0.02)
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     rows, _ = leak_labels.read(arguments.data)
-    has: list[list[bool]] = []
-    column: list[int] = []
-    starts: list[int] = []
-    owner: list[int] = []
-    for i, row in enumerate(rows):
-        texts = (row["problem"], answer_text(row["answer"]), row["response"] or "", strategy_text(row["strategy"]))
-        facts = Facts(*texts)
-        found = [] if any(rule(facts) for rule in (right_option, written, said, copied)) else list(quantities(facts))
-        if found:
-            owner.append(i)
-            starts.append(len(has))
-            column += [one for one, _ in found]
-            has += [features for _, features in found]
-    x, sort = np.array(has), np.array(column)
-    label = np.array([rows[i]["label"] for i in owner])
-    left = np.array([rows[i]["split"] in arguments.leave for i in owner])
-    weights = np.array([feature.weights for feature in numbers.FEATURES])
-    scores = (x * weights[:, sort].T).sum(1)
-
-    def wrong() -> tuple[int, int]:
-        told = np.maximum.reduceat(scores, starts) > 0
-        return int((told != label)[~left].sum()), int((told != label)[left].sum())
-
-    def cost() -> float:
-        best = np.maximum.reduceat(scores, starts)
-        short = np.where(label, MARGIN - best, best + MARGIN)[~left].clip(0, 6 * MARGIN)
-        return wrong()[0] + 0.08 * float(short.sum()) + PER_WEIGHT * int((weights != 0).sum())
-
-    print("wrong verdicts of what is fitted and what is left out:", *wrong())
-    rng, now = np.random.default_rng(arguments.seed), cost()
-    places = [(k, c) for k in range(len(weights)) for c in range(len(numbers.SORTS)) if arguments.free or weights[k, c]]
-    touched = {(k, c): np.flatnonzero(x[:, k] & (sort == c)) for k, c in places}
-    for move in range(arguments.moves):
-        place = places[rng.integers(len(places))]
-        old = weights[place]
-        weights[place] = 0 if rng.random() < 0.2 else np.clip(old + rng.choice((-2, -1, 1, 2)), -9, 9)
-        scores[touched[place]] += weights[place] - old
-        after = cost()
-        if after <= now or rng.random() < np.exp((now - after) / (2 * 0.05 ** (move / arguments.moves))):
-            now = after
-        else:
-            scores[touched[place]] -= weights[place] - old
-            weights[place] = old
-    print("after:", *wrong())
-    for feature, row_ in zip(numbers.FEATURES, weights, strict=True):
-        print(f"{feature.name:24}", "".join(f"{weight:3}" if weight else "  ." for weight in row_))
+    labelled = Labelled(rows)
+    splits = np.array([row["split"] for row in rows])
+    left = torch.tensor(np.isin(splits, arguments.leave))
+    table = torch.tensor([feature.weights for feature in numbers.FEATURES], dtype=torch.float32).T / UNIT
+    fitted = labelled.fit(~left, arguments.l1, arguments.l2)
+    for name, weights in (("the table", table), ("the fit", fitted)):
+        right = labelled.right(weights)
+        told = f"{right[~left].float().mean():.1%} of {int((~left).sum())} fitted"
+        told += f", {right[left].float().mean():.1%} of {int(left.sum())} left out" if left.any() else ""
+        print(f"right verdicts of {name}: {told}")
+    batches = np.random.default_rng(0).permutation(sorted(set(splits) - {*arguments.leave}))
+    right = torch.zeros(len(rows), dtype=torch.bool)
+    for fold in range(arguments.folds):
+        out = torch.tensor(np.isin(splits, batches[fold :: arguments.folds]))
+        right[out] = labelled.right(labelled.fit(~left & ~out, arguments.l1, arguments.l2))[out]
+    if arguments.folds:
+        print(f"right verdicts of {arguments.folds} fits on what each left out: {right[~left].float().mean():.1%}")
+    for feature, column in zip(numbers.FEATURES, (fitted * UNIT).round().int().T.tolist(), strict=True):
+        print(f"{feature.name:26}", "".join(f"{weight:4}" if weight else "   ." for weight in column))
 
 
 if __name__ == "__main__":

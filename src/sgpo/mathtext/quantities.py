@@ -178,6 +178,18 @@ class Text:
             value = q.value if share or not found[1] else -q.value
             yield Quantity(self, q.first, q.end, value, "share" if share else "offset")
 
+    def worth(self, q: Quantity) -> list[Quantity]:
+        """The quantities that may be worth the same as one of another text."""
+        return [found for number in q.sizes for found in self._by_size.get(number, ())]
+
+    @cached_property
+    def _by_size(self) -> dict[float, list[Quantity]]:
+        found: dict[float, list[Quantity]] = {}
+        for q in self.quantities:
+            for number in q.sizes if q.value is not None else ():
+                found.setdefault(number, []).append(q)
+        return found
+
     @cached_property
     def units(self) -> frozenset[Unit]:
         """The units that it speaks of."""

@@ -68,6 +68,10 @@ class Facts:
         """The quantities of its sentence."""
         return _within(self.strategy, *self.strategy.around(q.first))[0]
 
+    def there(self, q: Quantity) -> list[Quantity]:
+        """The quantities of the response that are worth the same."""
+        return self.case.response.worth(q)
+
     def near(self, q: Quantity) -> frozenset[str]:
         """Stems of the words of its sentence."""
         return _within(self.strategy, *self.strategy.around(q.first))[1]

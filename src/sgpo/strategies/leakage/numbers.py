@@ -1,7 +1,8 @@
 """Whether a quantity of a strategy leaks: a sum of weights over what is true of it, one table for all.
 
-A row of the table has what may be true of a quantity, and what that weighs for each of `SORTS`. A quantity leaks if its
-sum is over 0. `benchmarks/leak_weights.py` fits the weights to labelled strategies.
+A row of the table has what may be true of a quantity and what that weighs, in tenths of a nat: for all quantities, then
+in addition for each of `SORTS`. A quantity leaks if its sum is over 0. `benchmarks/leak_weights.py` fits the weights to
+labelled strategies.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def sort_of(facts: Facts, q: Quantity) -> str:
 
 
 class Feature(NamedTuple):
-    """Something that may be true of a quantity, and what it weighs for each of `SORTS`."""
+    """Something that may be true of a quantity, and what it weighs: for all, then in addition for each of `SORTS`."""
 
     name: str
     weights: tuple[int, ...]
@@ -77,81 +78,100 @@ def _row(name: str, weights: str, holds: Callable[[Facts, Quantity], object]) ->
 
 FEATURES = (
     # Where the number is from.
-    _row("any", "  1  6  6 -8  . -8  6  7  2 -9 -9 -6", lambda f, q: True),
-    _row("in the response", " -7  .  .  .  .  6  1  4  3  .  4  .", lambda f, q: q.sizes & f.case.response.all_sizes),
-    _row("a unit in another", "  . -8 -5  .  .  5  1 -9 -9  . -3 -5", lambda f, q: q.size in f.conversions),
-    _row("of a conversion", "  .  . -8  .  . -1  .  2 -9  . -9 -6", lambda f, q: f.converts(q)),
-    _row("general knowledge", "  . -5 -7  .  . -5  . -9 -9 -3 -9 -5", lambda f, q: f.is_known(q.size, q)),
-    _row("small modulus", "  .  . -8  .  .  .  .  . -9  . -9 -1", lambda f, q: q.use.by in BASES and q.size <= 12),
-    _row("in a list from 1 or 2", "  .  . -9  .  .  .  .  . -8  1 -9  .",
+    _row("any", "  3   .  15   8   2  23   .   .   .   . -32  -3 -10", lambda f, q: True),
+    _row("in the response", "  1   .   .   .   .  -7  22   5 -12   .   .   .   .",
+         lambda f, q: q.sizes & f.case.response.all_sizes),
+    _row("a unit in another", "-38   . -18   .   .   .   .   . -34 -47   .  28   .",
+         lambda f, q: q.size in f.conversions),
+    _row("of a conversion", "-65   .   .  -6   .   .   .   .   .   .   .   .   .", lambda f, q: f.converts(q)),
+    _row("general knowledge", "-62   .   .   .   .   .   8   .   .   .   .   .   .",
+         lambda f, q: f.is_known(q.size, q)),
+    _row("small modulus", "-27   .   . -21   .   .   .   .   . -93   .   .  -1",
+         lambda f, q: q.use.by in BASES and q.size <= 12),
+    _row("in a list from 1 or 2", "-39   .   . -19   .   .   .   .   .   .   .   .   .",
          lambda f, q: len(a := f.listed(q)) > 2 and a[0] <= 2 and a == sorted(a)),
-    _row("in a list", "  .  . -8  .  .  .  . -6  1  4  3 -6", lambda f, q: len(f.listed(q)) > 2),
-    _row("among the options", "  . -9 -7  .  . -1  .  . -7  . -6 -2",
+    _row("in a list", "-22   .  -9   .   .   .   .   . -11  20   .  40   .", lambda f, q: len(f.listed(q)) > 2),
+    _row("among the options", "-71   .   .   .   .   .   .   .   .   .   .   .   .",
          lambda f, q: len({o.size for o in f.beside(q)} & f.case.choices) > 2),
-    _row("in an example", "  1  . -8 -8  1 -6 -2 -4 -6  . -5  .", lambda f, q: f.near(q) & _EXAMPLE),
-    _row("with other numbers", " -3  .  3  6  2 -6 -5  .  .  . -5 -1",
+    _row("in an example", "-22   .   . -28 -38   .   1   .   . -12   .   .  30", lambda f, q: f.near(q) & _EXAMPLE),
+    _row("with other numbers", "  .   .   .   .   .   .  -7   .   .  11   .  -4   .",
          lambda f, q: (large := f.large(q)) and not large & f.case.specific),
-    _row("with many others", "  .  . -2  .  .  .  .  . -9  .  . -5",
-         lambda f, q: len(large := f.large(q)) > 2 and not large & f.case.specific),
-    _row("in a triangle's name", "  .  1  .  .  .  .  .  . -5  1  7  .", lambda f, q: _names_triangle(q)),
+    _row("in a triangle's name", " 22   .   .   .   .   .   .   .   . -21  59   .  19",
+         lambda f, q: _names_triangle(q)),
     # How large it is.
-    _row("0 or 1", "  5  . -6  .  .  .  .  .  .  . -5 -6", lambda f, q: q.size in (0, 1)),
-    _row("one or two things", "  .  8  1  .  .  .  5  . -2  . -5 -7", lambda f, q: q.size <= 2 and q.noun),
-    _row("up to 2", " -5 -9  .  .  . -2  .  .  1  . -2 -1", lambda f, q: q.size <= 2),
-    _row("up to 4", "  1  . -4  .  .  .  4  .  . -3 -3  .", lambda f, q: q.size <= 4),
-    _row("up to 10", " -1  8 -3  .  . -1 -4  .  . -1  5  2", lambda f, q: q.size <= 10),
-    _row("100%", "  .  .  .  .  .  .  .  .  .  . -4 -9", lambda f, q: (q.notation, q.size) == ("percent", 1)),
+    _row("0 or 1", " -4  68   . -22   .   7   .  70   .   .   .  -9 -11", lambda f, q: q.size in (0, 1)),
+    _row("one or two things", "-12   .  15   .  -9  22   .   .   .  -7   .   4  -4",
+         lambda f, q: q.size <= 2 and q.noun),
+    _row("up to 2", "  .   . -26  43   .   4   .   .   .  15   . -15 -17", lambda f, q: q.size <= 2),
+    _row("up to 4", " -9   .   .  -9 -43  37   .   .   . -20   . -11   3", lambda f, q: q.size <= 4),
+    _row("up to 10", "  3   .  24   .  18 -29   1   .   .   .   .  11   .", lambda f, q: q.size <= 10),
     # How the words around it use it.
-    _row("conditional", "  . -2 -9 -3 -2 -7  .  . -2  . -9 -9", lambda f, q: q.use.supposed),
-    _row("stated", "  .  .  2  1  3  5 -3  4  . -1  5 -2", lambda f, q: q.use.stated),
-    _row("result", "  8  .  4  4  .  3  4  .  2  9  1  9", lambda f, q: q.use.name == "result"),
-    _row("result of a verb", " -8  8  2  5  7  .  . -5  .  .  2  .", lambda f, q: q.use.by in _TOLD),
-    _row("0 or 1, of a verb", "  1  .  3  .  .  .  .  .  .  .  3  6",
-         lambda f, q: q.size in (0, 1) and q.use.by in _TOLD and q.use.stated),
-    _row("inserted", "  .  1  .  .  .  .  .  .  .  9  4  8", lambda f, q: _INSERTING & {*q.before[-5:]}),
-    _row("operand", "  .  . -9 -3 -2  4  2 -8  1  2 -4  2", lambda f, q: q.use.name == "operand"),
-    _row("label", "  . -8 -8  .  . -5  .  . -7  2  .  .", lambda f, q: q.use.name == "label"),
-    _row("of the answer", "  .  2  5  1 -2  7  1 -1  3  .  . -3", lambda f, q: q.use.subject & _OWN),
-    _row("restated", "  .  . -2  .  .  . -1 -4 -3  1 -1 -3",
+    _row("conditional", "-24   .   . -51  30   .   .   .  10 -11   .  -8  12", lambda f, q: q.use.supposed),
+    _row("stated", " 10   . -26   2   .   .   . -14   .   .   .   6  -4", lambda f, q: q.use.stated),
+    _row("result", " 10   .  -6  19  13   .   .  -2   . -10   .   1   9", lambda f, q: q.use.name == "result"),
+    _row("result of a verb", " 17   .   .   1  15   .   .   .  -9   .   .  -5  -1", lambda f, q: q.use.by in _TOLD),
+    _row("inserted", "  7   .   .   .   .  15   .   .   .   .   . -36  10", lambda f, q: _INSERTING & {*q.before[-5:]}),
+    _row("operand", " -8   .  -2 -19   .  -5  22   .   .   .   . -11   6", lambda f, q: q.use.name == "operand"),
+    _row("label", "-13   . -33 -23   .   .   .   .   . -57   .  17   7", lambda f, q: q.use.name == "label"),
+    _row("of the answer", "  3   .   .  12   .   .  24   .  -7   .  -3   .  -8", lambda f, q: q.use.subject & _OWN),
+    _row("restated", "-12   .   .  -8   .   .  -5  -4   .   .   .   .  -1",
          lambda f, q: f.near(q) & f.case.told.get(q.size, frozenset())),
-    _row("quoted", "  . -1  .  4  . -1  .  .  . -4  1 -9", lambda f, q: {*q.sentence} & _QUOTED),
-    _row("counts steps", " -2  1 -6  .  . -5  .  .  .  . -4 -4",
+    _row("quoted", "  1   .   .   .   .   . -54   .   .  -5   .   6 -25", lambda f, q: {*q.sentence} & _QUOTED),
+    _row("counts steps", "-17   .   . -23   .  14   .   .   .  19   .   .  -6",
          lambda f, q: q.size <= 4 and f.counts(q) & _GENERIC and not f.counts(q) & f.case.stems),
-    _row("counts things of the problem", "  .  .  .  . -4  .  1 -3  1 -3  2  .",
+    _row("counts things of the problem", "  .   .   . -11  -6 -13  13   .   3  -2   2  -8 -15",
          lambda f, q: f.counts(q) & f.case.stems),
-    _row("counts what is asked", "  .  .  9  .  .  .  .  1 -1  .  .  .", lambda f, q: f.counts(q) & f.case.counted),
-    _row("counts", "  . -3  .  .  3  .  . -1  .  6  . -2", lambda f, q: q.noun),
-    _row("after an article", "  2  3 -3  9 -6 -1 -5  .  2 -2 -5 -8",
+    _row("counts what is asked", " 14   .   .  41   .   .   .   . -31  -4  19   . -20",
+         lambda f, q: f.counts(q) & f.case.counted),
+    _row("counts", " -4   .  -8   .  -9  -3   5  -2   .   4  11   .  10", lambda f, q: q.noun),
+    _row("after an article", "-11   .   .   .   .   .   .   .   5   4  -8   .  -2",
          lambda f, q: {*q.before[-1:]} & _DEFINITE and not {"a", "an"} & {*q.before[-4:-1]}),
-    _row("by the", "  .  .  .  .  .  .  .  .  .  .  .  5", lambda f, q: q.before[-2:] == ["by", "the"]),
-    _row("at a place", "  .  .  1  .  .  . -1 -2  .  . -1 -6", lambda f, q: q.use.by in _PLACES),
-    _row("each", "  . -7 -1  .  . -6  2  . -1  . -1  .", lambda f, q: "each" in q.use.subject),
+    _row("at a place", "  .   .   .   .   .  -1  21   . -10  -7   .   .   8", lambda f, q: q.use.by in _PLACES),
+    _row("each", "-21   .   .   .   .  -7   .  12   .   5   .  13   .", lambda f, q: "each" in q.use.subject),
     # How it is written.
-    _row("with a unit", "  . -2  .  .  . -1  .  1  1 -9  3  7", lambda f, q: q.unit),
-    _row("in words", "  .  2  4  .  .  .  .  1  4  .  3  1", lambda f, q: q.notation == "words"),
-    _row("fraction", "  . -2 -2  .  .  3 -2 -1  .  .  1  .", lambda f, q: q.notation == "fraction" and q.size < 1),
-    _row("in an expression", "  .  .  8  .  .  .  .  .  .  . -1 -5", lambda f, q: not q.whole),
-    _row("side", "  . -6  . -6 -8 -7 -8  . -4 -2 -5 -8",
+    _row("with a unit", " 10   .   .   .   . -16   .   .  -8   4   .   .   .", lambda f, q: q.unit),
+    _row("in words", " 18   .   .   .   .   .   .   .   .  21   .   1  -2", lambda f, q: q.notation == "words"),
+    _row("in an expression", " -2   .   .   .   .   .   . -21   .   9   .   .   3", lambda f, q: not q.whole),
+    _row("side", "-25   .   .  16   .   6  -2  -6   .  -3   .   3   7",
          lambda f, q: any(q.first == part.first for o in f.beside(q) for part in o.parts)),
-    _row("equation", "  .  .  .  8  9 -3  3  .  .  .  .  .", lambda f, q: "=" in q.signs),
-    _row("law", "  .  .  . -1 -9  . -4  .  .  .  .  .", lambda f, q: is_law(q)),
-    _row("two operations", "  .  .  .  .  5  .  8  .  .  .  .  .", lambda f, q: q.operations > 1),
-    _row("as in the problem", "  .  .  .  4 -6 -9 -9  .  .  .  .  .", lambda f, q: has(f.case.problem, q)),
+    _row("law", "-22   .   .   .   4 -13  -4   .   .   .   .   .   .", lambda f, q: is_law(q)),
+    _row("two operations", " 18   .   .   .   .   3   .  22   .   .   .   .   .", lambda f, q: q.operations > 1),
+    _row("as in the problem", "-19   .   .  36  24  -4 -40  -9   .   .   2   .  16",
+         lambda f, q: has(f.case.problem, q)),
     # What is in it.
-    _row("own numbers", "  .  .  . -3 -2  .  1  .  .  .  .  .",
+    _row("own numbers", "  . -21   .   . -13   .  -4  15   .   . -16  10   4",
          lambda f, q: f.case.specific.issuperset(q.literals)),
-    _row("large own number", "  .  .  .  3  4  7  1  .  .  .  .  .",
+    _row("large own number", " 14   . -14   .   .   .  25  31   .  23  18   .   .",
          lambda f, q: f.case.specific & {*q.literals} - SMALL),
-    _row("number over 2", "  .  .  .  4 -1  4  4  .  .  .  .  .",
+    _row("number over 2", " -1   .   .  11   .   2   .   .  20  -5   . -32 -18",
          lambda f, q: any(x > 2 and not f.is_known(x, q) for x in q.literals)),
-    _row("known numbers", "  .  .  .  . -7 -3 -5  .  .  .  .  .",
+    _row("known numbers", "-31   .   .   .   .   3   6   .   . -32   .   3  33",
          lambda f, q: all(f.is_known(x, q) for x in q.literals if x > 2 or x % 1)),
-    _row("own letters", "  .  .  . -3  5  . -1  .  .  .  .  .", lambda f, q: letters_of(q) <= f.case.letters),
-    _row("other letters", "  .  .  . -9 -6  . -3  .  .  .  .  .",
+    _row("other letters", " -7   .  21 -16 -34 -23  14  17   .   7 -10  -3   .",
          lambda f, q: not q.parts and letters_of(q).isdisjoint(f.case.letters)),
-    _row("several letters", "  .  .  . -2  .  1  6  .  .  .  .  .", lambda f, q: len(letters_of(q)) > 1),
-    _row("a side without letters", "  .  .  .  3  3  6  .  .  .  .  .  .",
+    _row("several letters", "  9   .   .  17 -30 -19   7  -1   .   .   .   .   .", lambda f, q: len(letters_of(q)) > 1),
+    _row("a side without letters", "  .   .   .   .  43   8   4  11   .   .   .   .   .",
          lambda f, q: not all(side.letters for side in q.parts)),
+    # Where the problem and the response have it, and how its sentence is built.
+    _row("result there", "  7   .  18 -28   .   5   1   . -15   .   .   2   3",
+         lambda f, q: any(o.use.name == "result" for o in f.there(q))),
+    _row("several results there", "  .   .   .   2   .  -1   .  -5  54   .   .   .  -6",
+         lambda f, q: sum(o.use.name == "result" for o in f.there(q)) > 1),
+    _row("operand there", "  4   .  10   5   .   .   .  -2  14 -32  11   .  -5",
+         lambda f, q: any(o.use.name == "operand" for o in f.there(q))),
+    _row("behind = there", "  3   .  24  -5   .   .   .   .   .   7  -3  -4   .",
+         lambda f, q: any(o.text.words(o.first - 1, o.first) == ["="] for o in f.there(q))),
+    _row("once there", "  .   .   .   .   .   .   . -13  14   8 -22  -6   .", lambda f, q: len(f.there(q)) == 1),
+    _row("late there", "  3   . -29  19   .   .   .   .   .  59   .   .   1",
+         lambda f, q: any(o.first > 0.8 * len(o.text.tokens) for o in f.there(q))),
+    _row("twice in the problem", "-21   .   .   7   .   6   .   .   .   .   .  26  14",
+         lambda f, q: len(f.case.problem.worth(q)) > 1),
+    _row("up to 12", "  .   .  -2   .  11   . -18   .   4   .   5  10   .", lambda f, q: q.size <= 12),
+    _row("alone", "  8   .  22  10   .   .   .   . -15  11  -3   2   .", lambda f, q: len(f.beside(q)) < 2),
+    _row("beside large numbers", "-20   . -22   8  -1   . -15   .  23  -2  -1   .   .",
+         lambda f, q: len(f.large(q)) > 2),
+    _row("beside a large one", " -2  -1  -3   9   6   7 -15  -7  -4   .   . -19   .", lambda f, q: f.large(q)),
+    _row("expression", "-19   .  27  85 -26 -10 -12   .   .   .   .   .   .", lambda f, q: q.notation == "expression"),
 )  # fmt: skip
 
 
@@ -171,10 +191,11 @@ def _names_triangle(q: Quantity) -> bool:
 
 # What weighs anything for a sort, the most first.
 _WEIGHTS = {
-    sort: [
-        (row.weights[i], row.holds) for row in sorted(FEATURES, key=lambda row: -abs(row.weights[i])) if row.weights[i]
-    ]
-    for i, sort in enumerate(SORTS)
+    sort: sorted(
+        ((weight, row.holds) for row in FEATURES if (weight := row.weights[0] + row.weights[i])),
+        key=lambda weighed: -abs(weighed[0]),
+    )
+    for i, sort in enumerate(SORTS, 1)
 }
 
 

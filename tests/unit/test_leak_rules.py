@@ -428,6 +428,10 @@ UNSEEN = Path(__file__).parent.parent / "data" / "strategy_leaks_unseen.jsonl"
         ("twenty-sixth", 0.92, 0.81),
         ("twenty-seventh", 0.81, 0.81),
         ("twenty-eighth", 0.80, 0.73),
+        ("twenty-ninth", 0.95, 0.91),
+        ("thirtieth", 0.96, 0.88),
+        ("thirty-first", 0.89, 0.94),
+        ("thirty-second", 0.88, 0.90),
     ],
 )
 def test_precision_and_recall_on_harder_cases(split: str, precision: float, recall: float) -> None:

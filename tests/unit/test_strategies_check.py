@@ -387,6 +387,11 @@ def test_ten_megabytes_are_cut_or_rejected() -> None:
     assert check_strategy(big, "27", big, "So it is 27.").kind == "answer"
 
 
+def test_a_number_that_stands_everywhere_is_compared_a_few_times() -> None:
+    (seven,) = Text("7").quantities
+    assert 0 < len(Text("7 and " * 1000).worth(seven)) <= 100
+
+
 @given(st.text(max_size=200), st.text(min_size=1, max_size=40), st.text(max_size=200))
 @example("Find x.", "27", r"Use $\sin \pi$.")
 @settings(max_examples=150)

@@ -18,6 +18,7 @@ from sgpo.mathtext.usage import Use, usage
 
 NEAR = 60  # of a longer sentence only so many tokens are looked at, each way
 MAX_QUANTITIES = 30_000  # of one text; what follows is not read
+MAX_EQUAL = 20  # of one value; else texts of one number would take quadratic time
 _NO_NOUNS = words(
     "into onto among and or is are as so which that then because since in on at by for from with to if when where "
     "after throughout works fits satisfies leaves gives must will can has have of here there over more left "
@@ -179,7 +180,7 @@ class Text:
             yield Quantity(self, q.first, q.end, value, "share" if share else "offset")
 
     def worth(self, q: Quantity) -> list[Quantity]:
-        """The quantities that may be worth the same as one of another text."""
+        """The quantities that may be worth the same as one of another text; `MAX_EQUAL` of each value."""
         return [found for number in q.sizes for found in self._by_size.get(number, ())]
 
     @cached_property
@@ -187,7 +188,8 @@ class Text:
         found: dict[float, list[Quantity]] = {}
         for q in self.quantities:
             for number in q.sizes if q.value is not None else ():
-                found.setdefault(number, []).append(q)
+                if len(equal := found.setdefault(number, [])) < MAX_EQUAL:
+                    equal.append(q)
         return found
 
     @cached_property

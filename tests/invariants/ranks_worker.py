@@ -17,6 +17,7 @@ from sgpo.trainer.finite import NonFiniteError
 from sgpo.trainer.sft import ExpertSFTTrainer, SFTConfig
 
 ALL = ("carry", "borrow", "shift", "split")
+SMOOTHINGS = (0.0, 0.1)  # of labels, for SFT
 ON_DEMAND = {"guided_rollouts": "on_demand", "reward": kit.easy_or_ok}
 # name -> (strategies of the 4 problems: ranks get 2 each, options for the trainer)
 CASES: dict[str, tuple[tuple[str | None, ...], dict[str, Any]]] = {
@@ -93,10 +94,11 @@ def evaluated(directory: Path, size: int) -> dict[str, float]:
     return {name: value for name, value in trainer.evaluate().items() if "reward" in name}
 
 
-def evaluated_sft(directory: Path, size: int) -> dict[str, float]:
+def evaluated_sft(directory: Path, size: int, smoothing: float) -> dict[str, float]:
     """An evaluation of SFT on five responses of different lengths, `size` at once on each rank."""
     rows = kit.make_problems(5).add_column("expert", [" ".join(kit.PLAIN[: 1 + 3 * i]) for i in range(5)])
-    config = SFTConfig(str(directory), use_cpu=True, report_to="none", per_device_eval_batch_size=size)
+    shape = {"per_device_eval_batch_size": size, "label_smoothing_factor": smoothing}
+    config = SFTConfig(str(directory), use_cpu=True, report_to="none", **shape)
     trainer = ExpertSFTTrainer(
         kit.make_model(seed=3), config, train_dataset=rows, eval_dataset=rows, processing_class=kit.make_tokenizer()
     )
@@ -126,7 +128,7 @@ def main() -> None:
     results: dict[str, Any] = {name: run(directory, name, ranks) for name in CASES}
     results["stopped"] = stopped(directory, ranks)
     results["evaluated"] = evaluated(directory, 4)
-    results["evaluated sft"] = evaluated_sft(directory, 2)
+    results["evaluated sft"] = [evaluated_sft(directory, 2, smoothing) for smoothing in SMOOTHINGS]
     results["streamed"] = streamed(directory)
     from accelerate import PartialState
 

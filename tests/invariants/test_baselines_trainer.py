@@ -6,6 +6,7 @@ test on two ranks.
 """
 
 import copy
+import math
 import os
 import subprocess
 import sys
@@ -544,6 +545,13 @@ def test_sft_is_measured_alike_whatever_the_size_of_a_batch(out: Path) -> None:
         assert found[-1] == pytest.approx(found[0], rel=1e-5)
     every = torch.cat([token_logps(trainer.model, *split(row)) for row in trainer.eval_dataset])
     assert found[0][0] == pytest.approx(-every.mean().item(), rel=1e-5)
+
+
+def test_sft_measures_no_loss_where_there_is_none(out: Path) -> None:
+    trainer = responses_of(out)
+    with torch.no_grad():
+        next(trainer.model.parameters()).fill_(torch.nan)
+    assert math.isnan(trainer.evaluate()["eval_loss"])
 
 
 def test_sft_has_a_loss_outside_an_evaluation(out: Path) -> None:

@@ -5,8 +5,8 @@ front, or end the prompt otherwise than where rollouts begin. SFT would then lea
 behind prompts that nobody asks.
 """
 
+import operator
 import warnings
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -135,21 +135,20 @@ class ExpertSFTTrainer(ResumingTrainer, trl.SFTTrainer):
             loss = super().compute_loss(model, {**inputs, "labels": labels}, *args, **more)
         tokens = (labels[..., 1:] != -100).sum()
         mean = loss[0] if isinstance(loss, tuple) else loss
-        total, measured.rows[-1] = (
-            accelerator.gather(torch.stack([mean * tokens, tokens])).view(-1, 2).sum(dim=0).tolist()
-        )
+        own = torch.stack([torch.where(tokens > 0, mean * tokens, 0.0), tokens])  # a mean over none may be NaN
+        total, measured.rows[-1] = accelerator.gather(own).view(-1, 2).sum(dim=0).tolist()
         self._metrics["eval"]["loss"].append(total / max(measured.rows[-1], 1))
         return loss
 
     def evaluation_loop(self, dataloader: Any, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
         """Evaluate as ``Trainer`` does, with means over tokens: a mean of batches depends on how these are cut."""
-        sized = isinstance(dataloader.dataset, Dataset)
-        measured = EvaluationMeans(left=len(dataloader.dataset) if sized else None)
+        measured = EvaluationMeans(left=len(dataloader.dataset) if isinstance(dataloader.dataset, Dataset) else None)
         with swapped(self, _measured=measured):
             output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
-        means = measured.means(self._metrics["eval"])
-        output.metrics[f"{metric_key_prefix}_loss"] = (means.pop("loss") or [0.0])[0]  # [] without a token
-        self._metrics["eval"] = defaultdict(list, means)
+        for values in self._metrics["eval"].values():
+            if len(values) == len(measured.rows):  # the number of tokens so far is one value
+                values[:] = [sum(map(operator.mul, values, measured.rows)) / max(sum(measured.rows), 1)]
+        output.metrics[f"{metric_key_prefix}_loss"] = self._metrics["eval"].pop("loss")[0]
         return output
 
 

@@ -94,7 +94,8 @@ class SoundTrainer(_Trainer):
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         # A resumed run knows nothing that was not logged: its next line would be of fewer steps than it says.
-        self.control.should_log |= self.control.should_save and self.args.logging_strategy != "no"
+        saves = self.control.should_save or (self.control.should_evaluate and self.args.save_strategy == "best")
+        self.control.should_log |= saves and self.args.logging_strategy != "no"
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

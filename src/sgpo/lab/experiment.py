@@ -22,7 +22,7 @@ from sgpo.lab.model import load
 from sgpo.lab.problems import GUIDED_TEMPLATE, MAX_COMPLETION, Split, lab_reward, load_problems
 from sgpo.lab.responses import EXPERTS
 from sgpo.runs.entries import CellResult
-from sgpo.runs.files import write_rows
+from sgpo.runs.files import append_rows, write_rows
 from sgpo.runs.jobs import ReportProgress
 from sgpo.trainer.methods import KINDS, find_method
 from sgpo.trainer.recorder import Recorder
@@ -200,7 +200,7 @@ class _Recorder(Recorder):
         accuracy = measure_once(model, self._tokenizer, k=1, split=self._cell.budget.split).accuracy
         self.seconds += time.perf_counter() - began
         self.curve.append((step // ratio, accuracy))
-        self.write({"step": step, "eval/accuracy": accuracy})
+        append_rows(self._path, [{"step": step, "eval/accuracy": accuracy}], sync=False)
 
     def latest(self) -> dict[str, float]:
         return {"accuracy": self.curve[-1][1]} if self.curve else {}

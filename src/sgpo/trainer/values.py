@@ -23,7 +23,7 @@ from sgpo.objectives.baselines import ADVANTAGE_BASELINES
 
 # In place of annotations of TRL and transformers that are too wide, or leave out what they take.
 KINDS: dict[str, Any] = {
-    "debug": str | list[Any] | None,
+    "debug": str | list | None,
     "fsdp": bool | str | None,
     "max_completion_length": int,
     "scale_rewards": bool | str,

@@ -34,7 +34,6 @@ from urllib.error import HTTPError
 from urllib.parse import urlparse
 
 from accelerate.utils import is_peft_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor
 from trl import GRPOConfig
 
@@ -303,6 +302,8 @@ def _served(base: str) -> set[str]:
 
 def merge_in_copies(generation: Any) -> None:
     """Let TRL's ``generation`` send merged copies of the weights, one layer at a time."""
+    from peft.tuners.tuners_utils import BaseTunerLayer  # of the extra `lora`
+
     own, parameters_of, plain = vars(generation.model), generation.model.named_parameters, generation._iter_named_params
 
     def copies() -> Iterator[tuple[str, Tensor]]:

@@ -182,6 +182,8 @@ def test_light_entry_points_import_nothing_heavy(name: str) -> None:
 
 def test_what_only_an_extra_brings_is_imported_where_it_is_used() -> None:
     without = "import sys; sys.modules.update(dict.fromkeys(('peft', 'matplotlib', 'requests', 'openai')))\n"
-    commands = "import sgpo.commands._init, sgpo.commands._check, sgpo.compare.run, sgpo.lab.quickstart, sgpo.plan.render"
+    commands = (
+        "import sgpo.commands._init, sgpo.commands._check, sgpo.compare.run, sgpo.lab.quickstart, sgpo.plan.render"
+    )
     done = subprocess.run([sys.executable, "-c", without + commands], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr

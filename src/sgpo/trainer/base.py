@@ -3,7 +3,6 @@
 Ids are checked where they come in: one beyond the embedding is an IndexError in the middle of a run.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,8 +93,6 @@ class BaseTrainer(RewardedGRPOTrainer):
         if self.accelerator.is_main_process:
             for fault in gold_faults(self.train_dataset, self.eval_dataset, self.reward_funcs):
                 logger.warning(fault)
-        if wrong := [weight for weight in self.reward_weights.tolist() if not math.isfinite(weight)]:
-            raise ValueError(f"reward_weights holds {wrong[0]}, but each weight must be a finite number.")
         checks.check_tokenizer(self._tokenizer, self.train_dataset, self.eval_dataset)
         self._sgpo.correctness = self._correctness_index()
         checks.warn_of_another_distribution(self.args)

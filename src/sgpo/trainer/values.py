@@ -106,12 +106,14 @@ def require_values(config: Any) -> None:
         choices = CHOICES.get(name) or each.metadata.get("choices")
         if choices and value is not None:
             require_choice(name, value, choices)
-        for number in value if isinstance(value, (list, tuple)) else (value,):
+        several = isinstance(value, (list, tuple))
+        for number in value if several else (value,):
             if isinstance(number, Real) and not isinstance(number, bool):
                 low, high = _RANGE.get(name, (0, _LARGEST if isinstance(number, float) else _INF))
-                _require_range(name, number, low, high, none=type(None) in options(hints[name]))
+                none = type(None) in options(hints[name]) and not several
+                _require_range(f"{name} {'holds' if several else 'is'}", number, low, high, none=none)
     if config.max_steps <= 0:
-        _require_range("num_train_epochs", config.num_train_epochs, _ABOVE_ZERO, _FINITE)
+        _require_range("num_train_epochs is", config.num_train_epochs, _ABOVE_ZERO, _FINITE)
 
 
 def _require_kind(name: str, value: object, hint: Any, default: object) -> None:
@@ -185,7 +187,7 @@ def require_choice(name: str, value: object, choices: Collection[object]) -> Non
         raise ValueError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, choices))}.")
 
 
-def _require_range(name: str, value: Any, low: float, high: float, *, none: bool = False) -> None:
+def _require_range(said: str, value: Any, low: float, high: float, *, none: bool = False) -> None:
     if low <= value <= high:
         return
     finite = high in (_FINITE, _LARGEST)
@@ -196,7 +198,7 @@ def _require_range(name: str, value: Any, low: float, high: float, *, none: bool
         rule = "a finite number" if finite else "a number"
     elif finite or high == _INF:
         rule = f"a finite number of at least {low}" if finite else f"at least {low}"
-    raise ValueError(f"{name} is {value}, but must be {rule}{', or None' if none else ''}.")
+    raise ValueError(f"{said} {value}, but must be {rule}{', or None' if none else ''}.")
 
 
 def require_schedule(config: Any) -> None:

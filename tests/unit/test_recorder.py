@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sgpo.lab import experiment
 from sgpo.trainer.checkpoints import fault
 from sgpo.trainer.recorder import Recorder
 
@@ -78,3 +79,13 @@ def test_a_checkpoint_of_a_launcher_that_shards_has_its_optimizer_elsewhere(
     assert fault(tmp_path, args) == "has no optimizer.pt"
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert fault(tmp_path, args) is None
+
+
+def test_a_measurement_on_the_way_is_a_line_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "measure_once", lambda *args, **kwargs: SimpleNamespace(accuracy=0.25))
+    budget: Any = SimpleNamespace(split="validation")
+    cell = experiment.Cell("sgpo", 0, budget=budget)
+    recorder = experiment._Recorder(cell, tmp_path / "metrics.jsonl", None, None)
+    recorder.measure(None, 4, 2)  # type: ignore[arg-type]
+    assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 4, "eval/accuracy": 0.25}
+    assert recorder.curve == [(2, 0.25)]

@@ -437,6 +437,7 @@ def test_a_configuration_is_made_again_from_its_own_fields(out: Path) -> None:
         more = {} if name == "sft" else {"generation_batch_size": None}  # TRL has filled it in
         assert replace(config, learning_rate=np.float64(1e-4), seed=np.int64(3), **more).max_steps == 1000
         assert replace(config, fsdp=True, **more).fsdp is True  # transformers' annotation has the older text alone
+        assert replace(config, debug=["underflow_overflow"], **more).debug == ["underflow_overflow"]
 
 
 def test_misspelt_field(out: Path) -> None:

@@ -370,7 +370,7 @@ CONFIG: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "padding to nothing": ({"pad_to_multiple_of": 0}, ("pad_to_multiple_of is 0", "at least 1")),
     "no generation batch": ({"generation_batch_size": 0}, ("generation_batch_size is 0", "at least 1")),
     "an upper clip": ({"delta": float("nan")}, ("delta is nan", "above 0")),
-    "weights": ({"reward_weights": [1.0, float("nan")]}, ("reward_weights is nan", "a finite number")),
+    "weights": ({"reward_weights": [1.0, float("nan")]}, ("reward_weights holds nan", "a finite number")),
     "a server": ({"vllm_mode": "served"}, ("vllm_mode is 'served'", "'colocate', 'server'")),
     "a sampling level": ({"importance_sampling_level": "x"}, ("importance_sampling_level is 'x'", "'sequence'")),
     "alpha_gamma without end": ({"alpha_gamma": float("inf")}, ("alpha_gamma is inf", "finite")),

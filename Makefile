@@ -18,7 +18,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) with $$($(PYTHON) --version): torch, transformers, TRL and what they need, in the"
 	@echo "versions of constraints.txt. It takes 2 to 3 minutes, and on Linux a download of some gigabytes."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e . | $(SAID)
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[report]' | $(SAID)
 	@echo "Installed. For a shell of your own: source $(BIN)/activate"
 	@touch $@
 
